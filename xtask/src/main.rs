@@ -1,2 +1,41 @@
-//! Chores.
-fn main() {}
+//! Gates and chores of the workspace. `cargo xtask` lists them.
+//!
+//! Nothing here is published. The source gates read the tree with a small lexer of their own
+//! ([`lexer`]), so that they need nothing but the standard library and run in well under a second.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line program speaks on its standard streams"
+)]
+
+mod chores;
+mod gates;
+mod layers;
+mod lengths;
+mod lexer;
+mod manifest;
+mod paths;
+mod purity;
+mod repo;
+mod run;
+mod spans;
+mod wasm;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some((name, rest)) = arguments.split_first() else {
+        chores::list();
+        return ExitCode::SUCCESS;
+    };
+    match chores::run(name, rest) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

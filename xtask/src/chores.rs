@@ -1,0 +1,139 @@
+//! The table of chores, and the thin ones among them.
+
+use std::path::Path;
+
+use crate::gates;
+use crate::repo::Repo;
+use crate::run::{self, Error};
+use crate::wasm;
+
+struct Chore {
+    name: &'static str,
+    arguments: &'static str,
+    about: &'static str,
+    run: fn(&Repo, &[String]) -> Result<bool, Error>,
+}
+
+const CHORES: &[Chore] = &[
+    Chore {
+        name: "check",
+        arguments: "[GATE ..]",
+        about: "every gate that needs only the toolchain, or the named ones",
+        run: gates::check,
+    },
+    Chore {
+        name: "wasm",
+        arguments: "",
+        about: "the pure crates on wasm32-unknown-unknown: compile, and nothing unwanted in their tree",
+        run: |repo, _| wasm::chore(repo),
+    },
+    Chore {
+        name: "bench",
+        arguments: "NAME",
+        about: "a benchmark of the bench/ workspace, both sides of one run (`all` for every one)",
+        run: bench,
+    },
+    Chore {
+        name: "fuzz",
+        arguments: "[--minutes N [TARGET ..]]",
+        about: "replay corpus and mutated vectors on stable; with --minutes, coverage-guided on nightly",
+        run: fuzz,
+    },
+];
+
+/// Prints every chore with one line each, and the gates of `check`.
+pub(crate) fn list() {
+    println!("cargo xtask CHORE\n");
+    for chore in CHORES {
+        let call = format!("{} {}", chore.name, chore.arguments);
+        println!("  {call:32} {}", chore.about);
+    }
+    println!("\ngates of `cargo xtask check`, in this order\n");
+    for gate in gates::GATES {
+        println!("  {:32} {}", gate.name, gate.about);
+    }
+}
+
+/// Runs one chore. `false` means that it ran and found something wrong.
+pub(crate) fn run(name: &str, arguments: &[String]) -> Result<bool, Error> {
+    let repo = Repo::find()?;
+    let Some(chore) = CHORES.iter().find(|chore| chore.name == name) else {
+        return Err(Error::Usage(format!(
+            "no chore named `{name}`; `cargo xtask` lists them"
+        )));
+    };
+    (chore.run)(&repo, arguments)
+}
+
+fn bench(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {
+    let manifest = outer_workspace(repo, "bench")?;
+    let mut command = run::cargo(repo);
+    command
+        .args(["run", "--release", "--bin", "bench", "--manifest-path"])
+        .arg(manifest)
+        .arg("--")
+        .args(arguments);
+    run::succeeds(&mut command)
+}
+
+fn fuzz(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {
+    let manifest = outer_workspace(repo, "fuzz")?;
+    let [flag, minutes, wanted @ ..] = arguments else {
+        if !arguments.is_empty() {
+            return Err(Error::Usage("fuzz [--minutes N [TARGET ..]]".into()));
+        }
+        let mut command = run::cargo(repo);
+        command.args(["test", "--manifest-path"]).arg(manifest);
+        return run::succeeds(&mut command);
+    };
+    let minutes: u64 = match (flag.as_str(), minutes.parse()) {
+        ("--minutes", Ok(minutes)) => minutes,
+        _ => return Err(Error::Usage("fuzz [--minutes N [TARGET ..]]".into())),
+    };
+    let folder = repo.root().join("fuzz");
+    let targets = if wanted.is_empty() {
+        fuzz_targets(&folder)?
+    } else {
+        wanted.to_vec()
+    };
+    for target in targets {
+        println!("fuzz: {target} for {minutes} min");
+        let mut command = run::program("rustup", &folder);
+        command
+            .args(["run", "nightly", "cargo", "fuzz", "run"])
+            .args(["--fuzz-dir", "."])
+            .args(["--features", "libfuzzer"])
+            .arg(&target)
+            .arg("--")
+            .arg(format!("-max_total_time={}", minutes.saturating_mul(60)))
+            .arg("-print_final_stats=1");
+        if !run::succeeds(&mut command)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Names of the programs in `fuzz/fuzz_targets`, in order.
+fn fuzz_targets(folder: &Path) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    for path in crate::repo::children(&folder.join("fuzz_targets"))? {
+        if path.extension().is_some_and(|extension| extension == "rs")
+            && let Some(stem) = path.file_stem()
+        {
+            names.push(stem.to_string_lossy().into_owned());
+        }
+    }
+    Ok(names)
+}
+
+fn outer_workspace(repo: &Repo, name: &str) -> Result<std::path::PathBuf, Error> {
+    let manifest = repo.root().join(name).join("Cargo.toml");
+    if manifest.is_file() {
+        Ok(manifest)
+    } else {
+        Err(Error::Usage(format!(
+            "there is no workspace in {name}/ yet"
+        )))
+    }
+}

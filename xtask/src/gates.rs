@@ -1,0 +1,158 @@
+//! `cargo xtask check`: every gate that needs only the toolchain, all of them even after a failure.
+
+use std::time::{Duration, Instant};
+
+use crate::repo::Repo;
+use crate::run::{self, Error};
+use crate::{layers, lengths, purity, wasm};
+
+/// How a gate ended.
+pub(crate) enum Outcome {
+    Passed,
+    /// What was found, a line each; empty where the tool has printed it itself.
+    Failed(Vec<String>),
+    /// Why it could not run here.
+    Skipped(String),
+}
+
+impl Outcome {
+    /// Passed where there is nothing to say.
+    pub(crate) fn of(findings: Vec<String>) -> Self {
+        if findings.is_empty() {
+            Self::Passed
+        } else {
+            Self::Failed(findings)
+        }
+    }
+}
+
+pub(crate) struct Gate {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    run: fn(&Repo) -> Result<Outcome, Error>,
+}
+
+/// In the order in which they run: the fast ones first.
+pub(crate) const GATES: &[Gate] = &[
+    Gate {
+        name: "layers",
+        about: "each crate depends on what the layer table allows",
+        run: |repo| Ok(Outcome::of(layers::gate(repo)?)),
+    },
+    Gate {
+        name: "lengths",
+        about: "no file over 600 lines, no function over 100, base within 2,500",
+        run: |repo| Ok(Outcome::of(lengths::gate(repo)?)),
+    },
+    Gate {
+        name: "purity",
+        about: "pure crates name no clock, socket, thread, randomness or unordered map; nothing unfinished",
+        run: |repo| Ok(Outcome::of(purity::gate(repo)?)),
+    },
+    Gate {
+        name: "fmt",
+        about: "cargo fmt",
+        run: fmt,
+    },
+    Gate {
+        name: "clippy",
+        about: "cargo clippy, every warning an error",
+        run: clippy,
+    },
+    Gate {
+        name: "rustdoc",
+        about: "cargo doc, every warning an error",
+        run: rustdoc,
+    },
+    Gate {
+        name: "wasm",
+        about: "the pure crates on wasm32-unknown-unknown (where the target is installed)",
+        run: wasm::gate,
+    },
+];
+
+/// The named gates, or all. `false` where one failed.
+pub(crate) fn check(repo: &Repo, names: &[String]) -> Result<bool, Error> {
+    for name in names {
+        if !GATES.iter().any(|gate| gate.name == name) {
+            return Err(Error::Usage(format!("no gate named `{name}`")));
+        }
+    }
+    let mut summary = Vec::new();
+    let mut green = true;
+    for gate in GATES {
+        if !names.is_empty() && !names.iter().any(|name| name == gate.name) {
+            continue;
+        }
+        println!("{} ..", gate.name);
+        let started = Instant::now();
+        let outcome = (gate.run)(repo)?;
+        if let Outcome::Failed(findings) = &outcome {
+            green = false;
+            for finding in findings {
+                println!("  {finding}");
+            }
+        }
+        summary.push(line(gate.name, &outcome, started.elapsed()));
+    }
+    println!("\n{}", summary.join("\n"));
+    Ok(green)
+}
+
+fn line(name: &str, outcome: &Outcome, took: Duration) -> String {
+    let seconds = took.as_secs_f32();
+    match outcome {
+        Outcome::Passed => format!("  ok      {name:10} {seconds:6.1} s"),
+        Outcome::Failed(findings) => {
+            let found = match findings.len() {
+                0 => "see above".to_owned(),
+                count => format!("{count} found"),
+            };
+            format!("  FAILED  {name:10} {seconds:6.1} s  {found}")
+        }
+        Outcome::Skipped(why) => format!("  skipped {name:10} {why}"),
+    }
+}
+
+fn fmt(repo: &Repo) -> Result<Outcome, Error> {
+    let mut findings = Vec::new();
+    for folder in [".", "fuzz", "bench", "interop"] {
+        let manifest = repo.root().join(folder).join("Cargo.toml");
+        if !manifest.is_file() {
+            continue;
+        }
+        let mut command = run::cargo(repo);
+        command.args(["fmt", "--all", "--check", "--manifest-path"]);
+        if !run::succeeds(command.arg(manifest))? {
+            findings.push(format!(
+                "{folder}: not formatted; run `cargo fmt --all` there"
+            ));
+        }
+    }
+    Ok(Outcome::of(findings))
+}
+
+fn clippy(repo: &Repo) -> Result<Outcome, Error> {
+    let mut command = run::cargo(repo);
+    command
+        .args(["clippy", "--quiet", "--workspace", "--all-targets"])
+        .args(["--", "-D", "warnings"]);
+    Ok(tool(run::succeeds(&mut command)?))
+}
+
+fn rustdoc(repo: &Repo) -> Result<Outcome, Error> {
+    let mut command = run::cargo(repo);
+    command
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .args(["doc", "--quiet", "--workspace", "--no-deps"]);
+    Ok(tool(run::succeeds(&mut command)?))
+}
+
+/// A tool prints its findings itself.
+fn tool(succeeded: bool) -> Outcome {
+    if succeeded {
+        Outcome::Passed
+    } else {
+        Outcome::Failed(Vec::new())
+    }
+}

@@ -1,0 +1,173 @@
+//! The layer table, and the gate that holds every crate's manifest against it.
+//!
+//! A dependency that is not in the table is refused; so is a crate. Change the table together with
+//! `ARCHITECTURE.md` and a record in `docs/adr/`.
+
+use crate::manifest::{Manifest, Section, parse};
+use crate::repo::Repo;
+use crate::run::Error;
+
+#[cfg(test)]
+mod tests;
+
+/// One crate of the workspace and what it may see of the others.
+pub(crate) struct Layer {
+    /// Folder below `crates/`.
+    pub(crate) folder: &'static str,
+    /// No clock, socket, thread or randomness of its own; builds for wasm32.
+    pub(crate) pure: bool,
+    /// Folders of the crates it may depend on.
+    uses: &'static [&'static str],
+    /// Of these, the ones that only a feature may bring in.
+    by_feature: &'static [&'static str],
+    /// What its tests may use beside that.
+    tests_use: &'static [&'static str],
+}
+
+/// From the bottom to the top.
+pub(crate) const LAYERS: &[Layer] = &[
+    Layer::pure("base", &[]),
+    Layer::pure("libp2p", &["base"]),
+    Layer::pure("pull", &["base"]),
+    Layer::pure("link", &["base", "libp2p"]),
+    Layer::pure("stack", &["base", "libp2p", "link", "pull"]),
+    Layer::host("sim", &["base", "pull", "stack"], &[], &[]),
+    Layer::host("weir", &["base", "pull", "stack", "sim"], &["sim"], &[]),
+    Layer::host("chain", &["weir"], &[], &[]),
+    Layer::host("cli", &["weir", "chain", "sim"], &[], &[]),
+];
+
+/// Packages from outside that only these crates may depend on (`[]`: tests only), and why.
+const RESERVED: &[(&str, &[&str], &str)] = &[
+    ("async-std", &[], "the library needs no async runtime"),
+    (
+        "futures-executor",
+        &[],
+        "the library needs no async runtime",
+    ),
+    ("smol", &[], "the library needs no async runtime"),
+    ("tokio", &[], "the library needs no async runtime"),
+    ("getrandom", &["weir", "cli"], "seeds enter at the host"),
+    ("mio", &["weir"], "only the native host has sockets"),
+    ("quinn-udp", &["weir"], "only the native host has sockets"),
+    ("socket2", &["weir"], "only the native host has sockets"),
+    ("redb", &["chain"], "the chain owns the store"),
+    ("clap", &["cli"], "only the command has a command line"),
+    ("indicatif", &["cli"], "only the command has a terminal"),
+    ("signal-hook", &["cli"], "signals belong to the process"),
+    ("tempfile", &["cli"], "only the command makes folders"),
+];
+
+/// The crates that must stay pure, by folder.
+pub(crate) fn pure() -> impl Iterator<Item = &'static str> {
+    LAYERS
+        .iter()
+        .filter(|layer| layer.pure)
+        .map(|layer| layer.folder)
+}
+
+/// Package name of a crate folder.
+pub(crate) fn package(folder: &str) -> String {
+    if folder == "weir" {
+        folder.to_owned()
+    } else {
+        format!("weir-{folder}")
+    }
+}
+
+/// Every crate folder against the table.
+pub(crate) fn gate(repo: &Repo) -> Result<Vec<String>, Error> {
+    let mut findings = Vec::new();
+    for folder in repo.crate_folders()? {
+        let path = format!("crates/{folder}/Cargo.toml");
+        let manifest = parse(&repo.read(&path)?);
+        for (line, finding) in judge(&folder, &manifest) {
+            findings.push(format!("{path}:{line}: {finding}"));
+        }
+    }
+    Ok(findings)
+}
+
+/// What is wrong with one manifest, by line.
+fn judge(folder: &str, manifest: &Manifest) -> Vec<(usize, String)> {
+    let Some(layer) = LAYERS.iter().find(|layer| layer.folder == folder) else {
+        let advice = "is not in the layer table; add it in xtask/src/layers.rs and ARCHITECTURE.md";
+        return vec![(1, format!("crate `{folder}` {advice}"))];
+    };
+    let mut findings = Vec::new();
+    if let Some(line) = manifest.features.filter(|_| layer.pure) {
+        findings.push((line, "a pure crate has no features".into()));
+    }
+    for dependency in &manifest.dependencies {
+        let fault = match dependency.section {
+            Section::Normal | Section::Build => {
+                layer.forbids(&dependency.package, dependency.optional)
+            }
+            Section::Development => layer.tests_forbid(&dependency.package),
+        };
+        findings.extend(fault.map(|fault| (dependency.line, fault)));
+    }
+    findings
+}
+
+impl Layer {
+    const fn pure(folder: &'static str, uses: &'static [&'static str]) -> Self {
+        Self {
+            folder,
+            pure: true,
+            uses,
+            by_feature: &[],
+            tests_use: &[],
+        }
+    }
+
+    const fn host(
+        folder: &'static str,
+        uses: &'static [&'static str],
+        by_feature: &'static [&'static str],
+        tests_use: &'static [&'static str],
+    ) -> Self {
+        Self {
+            folder,
+            pure: false,
+            uses,
+            by_feature,
+            tests_use,
+        }
+    }
+
+    fn forbids(&self, package: &str, optional: bool) -> Option<String> {
+        let own = self.folder;
+        if let Some(used) = folder_of(package) {
+            if !self.uses.contains(&used) {
+                return Some(format!("`{own}` may not use `{used}` (layer table)"));
+            }
+            if self.by_feature.contains(&used) && !optional {
+                return Some(format!("`{own}` may use `{used}` by a feature only"));
+            }
+            return None;
+        }
+        let (_, allowed, why) = RESERVED.iter().find(|(name, ..)| *name == package)?;
+        (!allowed.contains(&own)).then(|| format!("`{own}` may not use `{package}`: {why}"))
+    }
+
+    fn tests_forbid(&self, package: &str) -> Option<String> {
+        let used = folder_of(package)?;
+        let allowed =
+            used == self.folder || self.uses.contains(&used) || self.tests_use.contains(&used);
+        (!allowed).then(|| {
+            format!(
+                "tests of `{}` may not use `{used}` (layer table)",
+                self.folder
+            )
+        })
+    }
+}
+
+/// The folder of a workspace package. An unknown one of ours counts too: the table lacks it.
+fn folder_of(package: &str) -> Option<&str> {
+    if package == "weir" {
+        return Some(package);
+    }
+    package.strip_prefix("weir-")
+}

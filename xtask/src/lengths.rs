@@ -1,0 +1,185 @@
+//! How long files and functions may be, how large `base` may grow, how wide its hubs.
+
+use crate::lexer::{Kind, Token, tokens};
+use crate::repo::{Repo, RustFile};
+use crate::run::Error;
+use crate::spans::{TestModule, closing, functions, starts_with, test_modules};
+
+#[cfg(test)]
+mod tests;
+
+/// Lines of one file, tests included.
+const FILE_LINES: usize = 600;
+/// Lines of one function, from `fn` to its last brace.
+const FUNCTION_LINES: usize = 100;
+/// Lines of `crates/base/src` without tests: a vocabulary that grows further is a dump.
+const BASE_LINES: usize = 2_500;
+/// The types that hold machines and route between them, with the crate that has them.
+const HUBS: &[(&str, &str)] = &[("crates/stack/src", "Stack"), ("crates/link/src", "Links")];
+const HUB_FIELDS: usize = 12;
+const HUB_METHODS: usize = 15;
+
+/// All files of the repository, the outer workspaces included.
+pub(crate) fn gate(repo: &Repo) -> Result<Vec<String>, Error> {
+    let mut findings = Vec::new();
+    for file in repo.rust_files("")? {
+        findings.extend(too_long(&file));
+    }
+    let base = repo.rust_files("crates/base/src")?;
+    let lines = lines_without_tests(&base);
+    if lines > BASE_LINES {
+        findings.push(format!(
+            "crates/base: {lines} lines without tests, at most {BASE_LINES}"
+        ));
+    }
+    for (folder, hub) in HUBS {
+        findings.extend(too_wide(&repo.rust_files(folder)?, hub));
+    }
+    Ok(findings)
+}
+
+fn too_long(file: &RustFile) -> Vec<String> {
+    let mut findings = Vec::new();
+    let lines = file.text.lines().count();
+    if lines > FILE_LINES {
+        findings.push(format!(
+            "{}: {lines} lines, at most {FILE_LINES}",
+            file.path
+        ));
+    }
+    for function in functions(&tokens(&file.text)) {
+        if function.lines() > FUNCTION_LINES {
+            findings.push(format!(
+                "{}:{}: fn {} has {} lines, at most {FUNCTION_LINES}",
+                file.path,
+                function.first,
+                function.name,
+                function.lines()
+            ));
+        }
+    }
+    findings
+}
+
+/// Lines of a crate less its test files and its `#[cfg(test)] mod` blocks.
+fn lines_without_tests(files: &[RustFile]) -> usize {
+    let mut test_files = Vec::new();
+    let mut lines = 0;
+    for file in files {
+        let mut own = file.text.lines().count();
+        for module in test_modules(&tokens(&file.text)) {
+            match module {
+                TestModule::Inline { first, last } => own -= last - first + 1,
+                TestModule::File { name } => test_files.push(module_prefix(&file.path, name)),
+            }
+        }
+        if !is_test_file(&file.path) {
+            lines += own;
+        }
+    }
+    for file in files {
+        let declared = test_files.iter().any(|prefix| {
+            let below = file.path.strip_prefix(prefix);
+            below.is_some_and(|rest| rest.starts_with('/') || rest.starts_with('.'))
+        });
+        if declared && !is_test_file(&file.path) {
+            lines = lines.saturating_sub(file.text.lines().count());
+        }
+    }
+    lines
+}
+
+/// `tests.rs`, and whatever lies in a folder `tests`.
+pub(crate) fn is_test_file(path: &str) -> bool {
+    path.split('/')
+        .any(|part| part == "tests" || part == "tests.rs")
+}
+
+/// Where the module `name`, declared in the file at `path`, has its file or folder.
+fn module_prefix(path: &str, name: &str) -> String {
+    let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
+    match file {
+        "lib.rs" | "main.rs" | "mod.rs" => format!("{folder}/{name}"),
+        _ => format!("{folder}/{}/{name}", file.trim_end_matches(".rs")),
+    }
+}
+
+/// Fields and public methods of a hub over all files of its crate.
+fn too_wide(files: &[RustFile], hub: &str) -> Vec<String> {
+    let mut fields = 0;
+    let mut methods = 0;
+    for file in files {
+        let all = tokens(&file.text);
+        for at in 0..all.len() {
+            if starts_with(&all, at, &["struct", hub]) {
+                fields += count_fields(&all, at);
+            } else if starts_with(&all, at, &["impl", hub]) {
+                methods += count_public_methods(&all, at);
+            }
+        }
+    }
+    let mut findings = Vec::new();
+    if fields > HUB_FIELDS {
+        findings.push(format!(
+            "struct {hub}: {fields} fields, at most {HUB_FIELDS}"
+        ));
+    }
+    if methods > HUB_METHODS {
+        findings.push(format!(
+            "{hub}: {methods} public methods, at most {HUB_METHODS}"
+        ));
+    }
+    findings
+}
+
+/// A field is a word before a single colon, not inside any inner bracket.
+fn count_fields(tokens: &[Token<'_>], at: usize) -> usize {
+    let Some(open) = next_brace(tokens, at) else {
+        return 0;
+    };
+    let inside = tokens
+        .get(open + 1..closing(tokens, open))
+        .unwrap_or_default();
+    direct(inside)
+        .windows(2)
+        .filter(|pair| matches!(pair, [name, colon] if name.kind == Kind::Word && colon.is(":")))
+        .count()
+}
+
+fn count_public_methods(tokens: &[Token<'_>], at: usize) -> usize {
+    let Some(open) = next_brace(tokens, at) else {
+        return 0;
+    };
+    let inside = tokens
+        .get(open + 1..closing(tokens, open))
+        .unwrap_or_default();
+    direct(inside)
+        .windows(3)
+        .filter(|tokens| {
+            matches!(tokens, [public, next, after]
+                if public.is("pub") && (next.is("fn") || next.is("const") && after.is("fn")))
+        })
+        .count()
+}
+
+fn next_brace(tokens: &[Token<'_>], from: usize) -> Option<usize> {
+    let rest = tokens.get(from..)?;
+    let found = rest
+        .iter()
+        .position(|token| token.is("{") || token.is(";"))?;
+    rest.get(found)?.is("{").then_some(from + found)
+}
+
+/// The tokens that stand in no inner bracket; of each bracket its first character stays.
+fn direct<'a>(tokens: &[Token<'a>]) -> Vec<Token<'a>> {
+    let mut kept = Vec::new();
+    let mut at = 0;
+    while let Some(token) = tokens.get(at) {
+        kept.push(*token);
+        if token.is("{") || token.is("(") || token.is("[") {
+            at = closing(tokens, at);
+        }
+        at += 1;
+    }
+    kept
+}
