@@ -58,9 +58,7 @@ pub(crate) fn list() {
 pub(crate) fn run(name: &str, arguments: &[String]) -> Result<bool, Error> {
     let repo = Repo::find()?;
     let Some(chore) = CHORES.iter().find(|chore| chore.name == name) else {
-        return Err(Error::Usage(format!(
-            "no chore named `{name}`; `cargo xtask` lists them"
-        )));
+        return Err(Error::Usage(format!("no chore named `{name}`; `cargo xtask` lists them")));
     };
     (chore.run)(&repo, arguments)
 }
@@ -91,11 +89,7 @@ fn fuzz(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {
         _ => return Err(Error::Usage("fuzz [--minutes N [TARGET ..]]".into())),
     };
     let folder = repo.root().join("fuzz");
-    let targets = if wanted.is_empty() {
-        fuzz_targets(&folder)?
-    } else {
-        wanted.to_vec()
-    };
+    let targets = if wanted.is_empty() { fuzz_targets(&folder)? } else { wanted.to_vec() };
     for target in targets {
         println!("fuzz: {target} for {minutes} min");
         let mut command = run::program("rustup", &folder);
@@ -132,8 +126,6 @@ fn outer_workspace(repo: &Repo, name: &str) -> Result<std::path::PathBuf, Error>
     if manifest.is_file() {
         Ok(manifest)
     } else {
-        Err(Error::Usage(format!(
-            "there is no workspace in {name}/ yet"
-        )))
+        Err(Error::Usage(format!("there is no workspace in {name}/ yet")))
     }
 }

@@ -18,11 +18,7 @@ pub(crate) enum Outcome {
 impl Outcome {
     /// Passed where there is nothing to say.
     pub(crate) fn of(findings: Vec<String>) -> Self {
-        if findings.is_empty() {
-            Self::Passed
-        } else {
-            Self::Failed(findings)
-        }
+        if findings.is_empty() { Self::Passed } else { Self::Failed(findings) }
     }
 }
 
@@ -49,21 +45,9 @@ pub(crate) const GATES: &[Gate] = &[
         about: "pure crates name no clock, socket, thread, randomness or unordered map; nothing unfinished",
         run: |repo| Ok(Outcome::of(purity::gate(repo)?)),
     },
-    Gate {
-        name: "fmt",
-        about: "cargo fmt",
-        run: fmt,
-    },
-    Gate {
-        name: "clippy",
-        about: "cargo clippy, every warning an error",
-        run: clippy,
-    },
-    Gate {
-        name: "rustdoc",
-        about: "cargo doc, every warning an error",
-        run: rustdoc,
-    },
+    Gate { name: "fmt", about: "cargo fmt", run: fmt },
+    Gate { name: "clippy", about: "cargo clippy, every warning an error", run: clippy },
+    Gate { name: "rustdoc", about: "cargo doc, every warning an error", run: rustdoc },
     Gate {
         name: "wasm",
         about: "the pure crates on wasm32-unknown-unknown (where the target is installed)",
@@ -124,9 +108,7 @@ fn fmt(repo: &Repo) -> Result<Outcome, Error> {
         let mut command = run::cargo(repo);
         command.args(["fmt", "--all", "--check", "--manifest-path"]);
         if !run::succeeds(command.arg(manifest))? {
-            findings.push(format!(
-                "{folder}: not formatted; run `cargo fmt --all` there"
-            ));
+            findings.push(format!("{folder}: not formatted; run `cargo fmt --all` there"));
         }
     }
     Ok(Outcome::of(findings))
@@ -134,25 +116,17 @@ fn fmt(repo: &Repo) -> Result<Outcome, Error> {
 
 fn clippy(repo: &Repo) -> Result<Outcome, Error> {
     let mut command = run::cargo(repo);
-    command
-        .args(["clippy", "--quiet", "--workspace", "--all-targets"])
-        .args(["--", "-D", "warnings"]);
+    command.args(["clippy", "--quiet", "--workspace", "--all-targets"]).args(["--", "-D", "warnings"]);
     Ok(tool(run::succeeds(&mut command)?))
 }
 
 fn rustdoc(repo: &Repo) -> Result<Outcome, Error> {
     let mut command = run::cargo(repo);
-    command
-        .env("RUSTDOCFLAGS", "-D warnings")
-        .args(["doc", "--quiet", "--workspace", "--no-deps"]);
+    command.env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--quiet", "--workspace", "--no-deps"]);
     Ok(tool(run::succeeds(&mut command)?))
 }
 
 /// A tool prints its findings itself.
 fn tool(succeeded: bool) -> Outcome {
-    if succeeded {
-        Outcome::Passed
-    } else {
-        Outcome::Failed(Vec::new())
-    }
+    if succeeded { Outcome::Passed } else { Outcome::Failed(Vec::new()) }
 }

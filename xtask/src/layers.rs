@@ -40,11 +40,7 @@ pub(crate) const LAYERS: &[Layer] = &[
 /// Packages from outside that only these crates may depend on (`[]`: tests only), and why.
 const RESERVED: &[(&str, &[&str], &str)] = &[
     ("async-std", &[], "the library needs no async runtime"),
-    (
-        "futures-executor",
-        &[],
-        "the library needs no async runtime",
-    ),
+    ("futures-executor", &[], "the library needs no async runtime"),
     ("smol", &[], "the library needs no async runtime"),
     ("tokio", &[], "the library needs no async runtime"),
     ("getrandom", &["weir", "cli"], "seeds enter at the host"),
@@ -60,19 +56,12 @@ const RESERVED: &[(&str, &[&str], &str)] = &[
 
 /// The crates that must stay pure, by folder.
 pub(crate) fn pure() -> impl Iterator<Item = &'static str> {
-    LAYERS
-        .iter()
-        .filter(|layer| layer.pure)
-        .map(|layer| layer.folder)
+    LAYERS.iter().filter(|layer| layer.pure).map(|layer| layer.folder)
 }
 
 /// Package name of a crate folder.
 pub(crate) fn package(folder: &str) -> String {
-    if folder == "weir" {
-        folder.to_owned()
-    } else {
-        format!("weir-{folder}")
-    }
+    if folder == "weir" { folder.to_owned() } else { format!("weir-{folder}") }
 }
 
 /// Every crate folder against the table.
@@ -100,9 +89,7 @@ fn judge(folder: &str, manifest: &Manifest) -> Vec<(usize, String)> {
     }
     for dependency in &manifest.dependencies {
         let fault = match dependency.section {
-            Section::Normal | Section::Build => {
-                layer.forbids(&dependency.package, dependency.optional)
-            }
+            Section::Normal | Section::Build => layer.forbids(&dependency.package, dependency.optional),
             Section::Development => layer.tests_forbid(&dependency.package),
         };
         findings.extend(fault.map(|fault| (dependency.line, fault)));
@@ -112,13 +99,7 @@ fn judge(folder: &str, manifest: &Manifest) -> Vec<(usize, String)> {
 
 impl Layer {
     const fn pure(folder: &'static str, uses: &'static [&'static str]) -> Self {
-        Self {
-            folder,
-            pure: true,
-            uses,
-            by_feature: &[],
-            tests_use: &[],
-        }
+        Self { folder, pure: true, uses, by_feature: &[], tests_use: &[] }
     }
 
     const fn host(
@@ -127,13 +108,7 @@ impl Layer {
         by_feature: &'static [&'static str],
         tests_use: &'static [&'static str],
     ) -> Self {
-        Self {
-            folder,
-            pure: false,
-            uses,
-            by_feature,
-            tests_use,
-        }
+        Self { folder, pure: false, uses, by_feature, tests_use }
     }
 
     fn forbids(&self, package: &str, optional: bool) -> Option<String> {
@@ -153,14 +128,8 @@ impl Layer {
 
     fn tests_forbid(&self, package: &str) -> Option<String> {
         let used = folder_of(package)?;
-        let allowed =
-            used == self.folder || self.uses.contains(&used) || self.tests_use.contains(&used);
-        (!allowed).then(|| {
-            format!(
-                "tests of `{}` may not use `{used}` (layer table)",
-                self.folder
-            )
-        })
+        let allowed = used == self.folder || self.uses.contains(&used) || self.tests_use.contains(&used);
+        (!allowed).then(|| format!("tests of `{}` may not use `{used}` (layer table)", self.folder))
     }
 }
 

@@ -28,9 +28,7 @@ pub(crate) fn gate(repo: &Repo) -> Result<Vec<String>, Error> {
     let base = repo.rust_files("crates/base/src")?;
     let lines = lines_without_tests(&base);
     if lines > BASE_LINES {
-        findings.push(format!(
-            "crates/base: {lines} lines without tests, at most {BASE_LINES}"
-        ));
+        findings.push(format!("crates/base: {lines} lines without tests, at most {BASE_LINES}"));
     }
     for (folder, hub) in HUBS {
         findings.extend(too_wide(&repo.rust_files(folder)?, hub));
@@ -42,10 +40,7 @@ fn too_long(file: &RustFile) -> Vec<String> {
     let mut findings = Vec::new();
     let lines = file.text.lines().count();
     if lines > FILE_LINES {
-        findings.push(format!(
-            "{}: {lines} lines, at most {FILE_LINES}",
-            file.path
-        ));
+        findings.push(format!("{}: {lines} lines, at most {FILE_LINES}", file.path));
     }
     for function in functions(&tokens(&file.text)) {
         if function.lines() > FUNCTION_LINES {
@@ -91,8 +86,7 @@ fn lines_without_tests(files: &[RustFile]) -> usize {
 
 /// `tests.rs`, and whatever lies in a folder `tests`.
 pub(crate) fn is_test_file(path: &str) -> bool {
-    path.split('/')
-        .any(|part| part == "tests" || part == "tests.rs")
+    path.split('/').any(|part| part == "tests" || part == "tests.rs")
 }
 
 /// Where the module `name`, declared in the file at `path`, has its file or folder.
@@ -120,14 +114,10 @@ fn too_wide(files: &[RustFile], hub: &str) -> Vec<String> {
     }
     let mut findings = Vec::new();
     if fields > HUB_FIELDS {
-        findings.push(format!(
-            "struct {hub}: {fields} fields, at most {HUB_FIELDS}"
-        ));
+        findings.push(format!("struct {hub}: {fields} fields, at most {HUB_FIELDS}"));
     }
     if methods > HUB_METHODS {
-        findings.push(format!(
-            "{hub}: {methods} public methods, at most {HUB_METHODS}"
-        ));
+        findings.push(format!("{hub}: {methods} public methods, at most {HUB_METHODS}"));
     }
     findings
 }
@@ -137,9 +127,7 @@ fn count_fields(tokens: &[Token<'_>], at: usize) -> usize {
     let Some(open) = next_brace(tokens, at) else {
         return 0;
     };
-    let inside = tokens
-        .get(open + 1..closing(tokens, open))
-        .unwrap_or_default();
+    let inside = tokens.get(open + 1..closing(tokens, open)).unwrap_or_default();
     direct(inside)
         .windows(2)
         .filter(|pair| matches!(pair, [name, colon] if name.kind == Kind::Word && colon.is(":")))
@@ -150,9 +138,7 @@ fn count_public_methods(tokens: &[Token<'_>], at: usize) -> usize {
     let Some(open) = next_brace(tokens, at) else {
         return 0;
     };
-    let inside = tokens
-        .get(open + 1..closing(tokens, open))
-        .unwrap_or_default();
+    let inside = tokens.get(open + 1..closing(tokens, open)).unwrap_or_default();
     direct(inside)
         .windows(3)
         .filter(|tokens| {
@@ -164,9 +150,7 @@ fn count_public_methods(tokens: &[Token<'_>], at: usize) -> usize {
 
 fn next_brace(tokens: &[Token<'_>], from: usize) -> Option<usize> {
     let rest = tokens.get(from..)?;
-    let found = rest
-        .iter()
-        .position(|token| token.is("{") || token.is(";"))?;
+    let found = rest.iter().position(|token| token.is("{") || token.is(";"))?;
     rest.get(found)?.is("{").then_some(from + found)
 }
 

@@ -32,11 +32,7 @@ impl Token<'_> {
 
 /// All tokens of a file.
 pub(crate) fn tokens(source: &str) -> Vec<Token<'_>> {
-    let mut lexer = Lexer {
-        source,
-        at: 0,
-        line: 1,
-    };
+    let mut lexer = Lexer { source, at: 0, line: 1 };
     let mut tokens = Vec::new();
     while let Some(token) = lexer.next_token() {
         tokens.push(token);
@@ -163,9 +159,7 @@ fn char_length(rest: &str) -> Option<usize> {
         return Some(start + escaped_length(body, '\''));
     }
     let first = body.chars().next()?;
-    body.get(first.len_utf8()..)?
-        .starts_with('\'')
-        .then_some(start + first.len_utf8() + 1)
+    body.get(first.len_utf8()..)?.starts_with('\'').then_some(start + first.len_utf8() + 1)
 }
 
 /// Up to and with the first `end` that no backslash escapes.

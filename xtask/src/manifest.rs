@@ -56,12 +56,8 @@ pub(crate) fn parse(text: &str) -> Manifest {
         match place {
             Place::Elsewhere => {}
             Place::List(section) => {
-                let mut dependency = Dependency {
-                    package: first_part(key),
-                    section,
-                    optional: false,
-                    line: number + 1,
-                };
+                let mut dependency =
+                    Dependency { package: first_part(key), section, optional: false, line: number + 1 };
                 describe(&mut dependency, value);
                 if key.trim().ends_with(".optional") {
                     dependency.optional = value.trim() == "true";

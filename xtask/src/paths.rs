@@ -26,9 +26,7 @@ pub(crate) enum How {
 impl NamedPath<'_> {
     /// Whether these segments occur in the path, one after the other.
     pub(crate) fn contains(&self, wanted: &[&str]) -> bool {
-        self.segments
-            .windows(wanted.len().max(1))
-            .any(|window| window == wanted)
+        self.segments.windows(wanted.len().max(1)).any(|window| window == wanted)
     }
 }
 
@@ -55,9 +53,7 @@ fn inline_path<'a>(tokens: &[Token<'a>], from: usize, found: &mut Vec<NamedPath<
         segments.push(token.text);
         at += 1;
         let goes_on = tokens.get(at).is_some_and(|token| token.is("::"))
-            && tokens
-                .get(at + 1)
-                .is_some_and(|token| token.kind == Kind::Word);
+            && tokens.get(at + 1).is_some_and(|token| token.kind == Kind::Word);
         if !goes_on {
             break;
         }
@@ -107,11 +103,7 @@ fn use_tree<'a>(
         at += 1;
     }
     if !segments.is_empty() {
-        found.push(NamedPath {
-            segments,
-            how,
-            line,
-        });
+        found.push(NamedPath { segments, how, line });
     }
     at
 }

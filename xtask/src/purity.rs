@@ -27,10 +27,7 @@ pub(crate) fn gate(repo: &Repo) -> Result<Vec<String>, Error> {
     for folder in layers::pure() {
         if repo.root().join("crates").join(folder).is_dir() {
             let settings = format!("crates/{folder}/clippy.toml");
-            findings.extend(settings_lack(
-                &settings,
-                repo.read(&settings).ok().as_deref(),
-            ));
+            findings.extend(settings_lack(&settings, repo.read(&settings).ok().as_deref()));
         }
     }
     Ok(findings)
@@ -54,10 +51,7 @@ fn judge(file: &RustFile) -> Vec<String> {
     }
     found.sort();
     found.dedup();
-    found
-        .into_iter()
-        .map(|(line, finding)| format!("{}:{line}: {finding}", file.path))
-        .collect()
+    found.into_iter().map(|(line, finding)| format!("{}:{line}: {finding}", file.path)).collect()
 }
 
 type Finding = (usize, String);
@@ -82,18 +76,12 @@ fn forbidden(path: &str, all: &[Token<'_>], applies: fn(&Rule) -> bool) -> Vec<F
     for named in named_paths(all) {
         for rule in PATHS.iter().filter(|rule| applies(rule)) {
             if named.contains(rule.name) && !excepted(path, rule.name) {
-                found.push((
-                    named.line,
-                    format!("`{}`: {}", rule.name.join("::"), rule.why),
-                ));
+                found.push((named.line, format!("`{}`: {}", rule.name.join("::"), rule.why)));
             }
         }
         for rule in WORDS.iter().filter(|rule| applies(rule)) {
             if named.contains(rule.name) && !excepted(path, rule.name) {
-                found.push((
-                    named.line,
-                    format!("`{}`: {}", rule.name.join("::"), rule.why),
-                ));
+                found.push((named.line, format!("`{}`: {}", rule.name.join("::"), rule.why)));
             }
         }
         if let Some(module) = imported_whole(&named) {
@@ -111,9 +99,7 @@ fn imported_whole(named: &NamedPath<'_>) -> Option<&'static [&'static str]> {
 }
 
 fn excepted(path: &str, name: &[&str]) -> bool {
-    EXCEPTIONS
-        .iter()
-        .any(|exception| path.starts_with(exception.below) && exception.name == name)
+    EXCEPTIONS.iter().any(|exception| path.starts_with(exception.below) && exception.name == name)
 }
 
 /// `todo!`, `unimplemented!`, `#[ignore]`, `allow(dead_code)`: work that only looks done.
@@ -127,9 +113,8 @@ fn unfinished(all: &[Token<'_>]) -> Vec<Finding> {
         }
     }
     for inside in attributes(all) {
-        let (Some(first), has) = (inside.first(), |word: &str| {
-            inside.iter().any(|token| token.is(word))
-        }) else {
+        let (Some(first), has) = (inside.first(), |word: &str| inside.iter().any(|token| token.is(word)))
+        else {
             continue;
         };
         if first.is("ignore") || first.is("cfg_attr") && has("ignore") {
@@ -149,16 +134,9 @@ fn limitless(all: &[Token<'_>]) -> Vec<Finding> {
     for (at, token) in all.iter().enumerate() {
         let plain_channel = starts_with(all, at, &["mpsc", "::", "channel", "(", ")"])
             || starts_with(all, at, &["mpsc", "::", "channel", "::", "<"])
-            || starts_with(
-                all,
-                at,
-                &["use", "std", "::", "sync", "::", "mpsc", "::", "channel"],
-            );
+            || starts_with(all, at, &["use", "std", "::", "sync", "::", "mpsc", "::", "channel"]);
         if plain_channel || UNBOUNDED.iter().any(|name| token.is(name)) {
-            found.push((
-                token.line,
-                "every queue is bounded, by a named limit".into(),
-            ));
+            found.push((token.line, "every queue is bounded, by a named limit".into()));
         }
     }
     found
@@ -186,26 +164,14 @@ fn unsafe_code(path: &str, all: &[Token<'_>]) -> Vec<Finding> {
     }
     all.iter()
         .filter(|token| token.is("unsafe"))
-        .map(|token| {
-            (
-                token.line,
-                "`unsafe` outside the files named in xtask".into(),
-            )
-        })
+        .map(|token| (token.line, "`unsafe` outside the files named in xtask".into()))
         .collect()
 }
 
 fn unforbidden(all: &[Token<'_>]) -> Option<Finding> {
     let wanted = ["forbid", "(", "unsafe_code"];
-    let present = attributes(all)
-        .iter()
-        .any(|inside| starts_with(inside, 0, &wanted));
-    (!present).then(|| {
-        (
-            1,
-            "a pure crate begins with `#![forbid(unsafe_code)]`".into(),
-        )
-    })
+    let present = attributes(all).iter().any(|inside| starts_with(inside, 0, &wanted));
+    (!present).then(|| (1, "a pure crate begins with `#![forbid(unsafe_code)]`".into()))
 }
 
 /// What a pure crate's `clippy.toml` must name, so that clippy sees it under any alias.

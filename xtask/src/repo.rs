@@ -18,12 +18,10 @@ pub(crate) struct RustFile {
 impl Repo {
     /// `xtask/` lies in the root, and cargo says where `xtask/` is.
     pub(crate) fn find() -> Result<Self, Error> {
-        let here = std::env::var("CARGO_MANIFEST_DIR")
-            .unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
+        let here =
+            std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
         match Path::new(&here).parent() {
-            Some(root) => Ok(Self {
-                root: root.to_owned(),
-            }),
+            Some(root) => Ok(Self { root: root.to_owned() }),
             None => Err(Error::Usage("xtask/ has no parent folder".into())),
         }
     }
@@ -63,10 +61,7 @@ impl Repo {
                         open.push(path);
                     }
                 } else if Path::new(name).extension().is_some_and(|ext| ext == "rs") {
-                    files.push(RustFile {
-                        path: self.relative(&path),
-                        text: read(&path)?,
-                    });
+                    files.push(RustFile { path: self.relative(&path), text: read(&path)? });
                 }
             }
         }
@@ -83,10 +78,7 @@ impl Repo {
 
 /// The entries of a folder by name; none where there is no such folder.
 pub(crate) fn children(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let failed = |source| Error::Read {
-        path: folder.to_owned(),
-        source,
-    };
+    let failed = |source| Error::Read { path: folder.to_owned(), source };
     if !folder.is_dir() {
         return Ok(Vec::new());
     }
@@ -99,8 +91,5 @@ pub(crate) fn children(folder: &Path) -> Result<Vec<PathBuf>, Error> {
 }
 
 fn read(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|source| Error::Read {
-        path: path.to_owned(),
-        source,
-    })
+    std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })
 }

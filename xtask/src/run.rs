@@ -9,15 +9,9 @@ use crate::repo::Repo;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("cannot read {path}: {source}")]
-    Read {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
     #[error("cannot run {program}: {source}")]
-    Run {
-        program: String,
-        source: std::io::Error,
-    },
+    Run { program: String, source: std::io::Error },
     #[error("{0}")]
     Usage(String),
 }
@@ -44,26 +38,16 @@ pub(crate) fn program(name: &str, folder: &Path) -> Command {
 
 /// Runs with inherited output; whether the exit code was 0.
 pub(crate) fn succeeds(command: &mut Command) -> Result<bool, Error> {
-    let status = command
-        .status()
-        .map_err(|source| not_run(command, source))?;
+    let status = command.status().map_err(|source| not_run(command, source))?;
     Ok(status.success())
 }
 
 /// Runs and returns standard output, or `None` where the exit code was not 0.
 pub(crate) fn output(command: &mut Command) -> Result<Option<String>, Error> {
-    let output = command
-        .output()
-        .map_err(|source| not_run(command, source))?;
-    Ok(output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).into_owned()))
+    let output = command.output().map_err(|source| not_run(command, source))?;
+    Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned()))
 }
 
 fn not_run(command: &Command, source: std::io::Error) -> Error {
-    Error::Run {
-        program: command.get_program().to_string_lossy().into_owned(),
-        source,
-    }
+    Error::Run { program: command.get_program().to_string_lossy().into_owned(), source }
 }

@@ -148,21 +148,14 @@ fn body_start(tokens: &[Token<'_>], from: usize) -> Option<usize> {
         if closes(token) {
             return None;
         }
-        at = if opens(token) {
-            closing(tokens, at) + 1
-        } else {
-            at + 1
-        };
+        at = if opens(token) { closing(tokens, at) + 1 } else { at + 1 };
     }
 }
 
 /// A comma at the end of a `where` clause stands before the body, not before an argument.
 fn before_body_comma(tokens: &[Token<'_>], comma: usize) -> bool {
     let head = tokens.get(..comma).unwrap_or_default();
-    head.iter()
-        .rev()
-        .take_while(|token| !token.is("fn"))
-        .any(|token| token.is("where"))
+    head.iter().rev().take_while(|token| !token.is("fn")).any(|token| token.is("where"))
 }
 
 fn line_of(tokens: &[Token<'_>], at: usize) -> usize {

@@ -9,15 +9,7 @@ use crate::run::{self, Error};
 const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Packages that may not be in the tree there.
-const UNWANTED: &[&str] = &[
-    "getrandom",
-    "js-sys",
-    "ring",
-    "rustls",
-    "quinn-proto",
-    "tokio",
-    "mio",
-];
+const UNWANTED: &[&str] = &["getrandom", "js-sys", "ring", "rustls", "quinn-proto", "tokio", "mio"];
 
 /// `cargo xtask wasm`: here a missing target is an error.
 pub(crate) fn chore(repo: &Repo) -> Result<bool, Error> {
@@ -44,19 +36,12 @@ pub(crate) fn gate(repo: &Repo) -> Result<Outcome, Error> {
         packages.extend(["-p".to_owned(), layers::package(folder)]);
     }
     let mut check = run::cargo(repo);
-    check
-        .args(["check", "--quiet", "--target", TARGET])
-        .args(&packages);
+    check.args(["check", "--quiet", "--target", TARGET]).args(&packages);
     if !run::succeeds(&mut check)? {
-        return Ok(Outcome::Failed(vec![format!(
-            "does not compile for {TARGET}"
-        )]));
+        return Ok(Outcome::Failed(vec![format!("does not compile for {TARGET}")]));
     }
     let mut tree = run::cargo(repo);
-    tree.args([
-        "tree", "--target", TARGET, "-e", "normal", "--prefix", "none",
-    ])
-    .args(&packages);
+    tree.args(["tree", "--target", TARGET, "-e", "normal", "--prefix", "none"]).args(&packages);
     let Some(text) = run::output(&mut tree)? else {
         return Ok(Outcome::Failed(vec!["cargo tree failed".into()]));
     };
@@ -72,10 +57,7 @@ fn unwanted(tree: &str) -> Vec<String> {
         .collect();
     names.sort_unstable();
     names.dedup();
-    names
-        .into_iter()
-        .map(|name| format!("`{name}` is in the tree of the pure crates for {TARGET}"))
-        .collect()
+    names.into_iter().map(|name| format!("`{name}` is in the tree of the pure crates for {TARGET}")).collect()
 }
 
 /// Asks the compiler, so that toolchains without rustup answer too.
@@ -93,8 +75,7 @@ mod tests {
 
     #[test]
     fn unwanted_packages_are_found_once() {
-        let tree =
-            "weir-link v0.1.0 (x)\nring v0.17.0\nbytes v1.0\n\nring v0.17.0 (*)\nrustls v0.23.0\n";
+        let tree = "weir-link v0.1.0 (x)\nring v0.17.0\nbytes v1.0\n\nring v0.17.0 (*)\nrustls v0.23.0\n";
         let found = unwanted(tree);
         assert_eq!(found.len(), 2);
         assert!(found[0].contains("`ring`") && found[1].contains("`rustls`"));

@@ -1,10 +1,7 @@
 use super::*;
 
 fn findings(folder: &str, manifest: &str) -> Vec<String> {
-    judge(folder, &parse(manifest))
-        .into_iter()
-        .map(|(line, finding)| format!("{line}: {finding}"))
-        .collect()
+    judge(folder, &parse(manifest)).into_iter().map(|(line, finding)| format!("{line}: {finding}")).collect()
 }
 
 #[test]
@@ -18,10 +15,7 @@ fn reaching_sideways_or_up_is_found() {
     let manifest = "[dependencies]\nweir-libp2p.workspace = true\nweir.workspace = true\n";
     assert_eq!(
         findings("pull", manifest),
-        [
-            "2: `pull` may not use `libp2p` (layer table)",
-            "3: `pull` may not use `weir` (layer table)"
-        ]
+        ["2: `pull` may not use `libp2p` (layer table)", "3: `pull` may not use `weir` (layer table)"]
     );
 }
 
@@ -34,10 +28,7 @@ fn target_tables_count_too() {
 #[test]
 fn tests_may_not_reach_further_than_the_table_says() {
     let manifest = "[dev-dependencies]\nweir-sim.workspace = true\n";
-    assert_eq!(
-        findings("stack", manifest),
-        ["2: tests of `stack` may not use `sim` (layer table)"]
-    );
+    assert_eq!(findings("stack", manifest), ["2: tests of `stack` may not use `sim` (layer table)"]);
 }
 
 #[test]
@@ -49,18 +40,12 @@ fn a_test_may_use_its_own_crate_with_a_feature() {
 #[test]
 fn an_unknown_crate_is_told_where_to_go() {
     let found = findings("browser", "");
-    assert!(
-        found[0].contains("add it in xtask/src/layers.rs"),
-        "{found:?}"
-    );
+    assert!(found[0].contains("add it in xtask/src/layers.rs"), "{found:?}");
 }
 
 #[test]
 fn features_of_pure_crates_are_found() {
-    assert_eq!(
-        findings("base", "[features]\n"),
-        ["1: a pure crate has no features"]
-    );
+    assert_eq!(findings("base", "[features]\n"), ["1: a pure crate has no features"]);
     assert!(findings("weir", "[features]\n").is_empty());
 }
 

@@ -13,17 +13,7 @@ fn comments_vanish_and_nest() {
 fn strings_hide_what_is_in_them() {
     assert_eq!(
         texts(r#"x("a { \" // b", b"}", c"{") y"#),
-        [
-            "x",
-            "(",
-            r#""a { \" // b""#,
-            ",",
-            r#"b"}""#,
-            ",",
-            r#"c"{""#,
-            ")",
-            "y"
-        ]
+        ["x", "(", r#""a { \" // b""#, ",", r#"b"}""#, ",", r#"c"{""#, ")", "y"]
     );
 }
 
@@ -42,17 +32,7 @@ fn raw_identifiers_are_words() {
 fn characters_are_literals_and_lifetimes_are_not() {
     assert_eq!(
         texts(r"'{' '\'' b'}' '\u{7b}' 'é' &'a str"),
-        [
-            r"'{'",
-            r"'\''",
-            r"b'}'",
-            r"'\u{7b}'",
-            "'é'",
-            "&",
-            "'",
-            "a",
-            "str"
-        ]
+        [r"'{'", r"'\''", r"b'}'", r"'\u{7b}'", "'é'", "&", "'", "a", "str"]
     );
 }
 

@@ -30,16 +30,7 @@ ring.workspace = true
 "#;
     assert_eq!(
         names(text, Section::Normal),
-        [
-            "weir-base",
-            "plain",
-            "table",
-            "long",
-            "quoted",
-            "real",
-            "own-table",
-            "ring"
-        ]
+        ["weir-base", "plain", "table", "long", "quoted", "real", "own-table", "ring"]
     );
 }
 
@@ -54,11 +45,7 @@ fn kinds_are_kept_apart() {
 #[test]
 fn optional_dependencies_are_seen() {
     let text = "[dependencies]\na = { workspace = true, optional = true }\nb = \"1\"\n[dependencies.c]\noptional = true\n";
-    let optional: Vec<bool> = parse(text)
-        .dependencies
-        .iter()
-        .map(|dependency| dependency.optional)
-        .collect();
+    let optional: Vec<bool> = parse(text).dependencies.iter().map(|dependency| dependency.optional).collect();
     assert_eq!(optional, [true, false, true]);
 }
 

@@ -1,19 +1,13 @@
 use super::*;
 
 fn judged(path: &str, text: &str) -> Vec<String> {
-    judge(&RustFile {
-        path: path.into(),
-        text: text.into(),
-    })
+    judge(&RustFile { path: path.into(), text: text.into() })
 }
 
 #[track_caller]
 fn found(path: &str, text: &str, part: &str) {
     let findings = judged(path, text);
-    assert!(
-        findings.len() == 1 && findings[0].contains(part),
-        "{text}: {findings:?}"
-    );
+    assert!(findings.len() == 1 && findings[0].contains(part), "{text}: {findings:?}");
 }
 
 #[track_caller]
@@ -27,11 +21,7 @@ const PURE: &str = "crates/pull/src/pool.rs";
 #[test]
 fn clocks_are_found_however_they_are_written() {
     found(PURE, "use std::time::Instant;", "std::time::Instant");
-    found(
-        PURE,
-        "use std::{fmt, time::{Duration, Instant}};",
-        "std::time::Instant",
-    );
+    found(PURE, "use std::{fmt, time::{Duration, Instant}};", "std::time::Instant");
     found(PURE, "fn a(t: std::time::Instant) {}", "std::time::Instant");
     found(PURE, "use std::time;", "use std::time");
     found(PURE, "use std::time::*;", "use std::time");
@@ -41,10 +31,7 @@ fn clocks_are_found_however_they_are_written() {
 
 #[test]
 fn our_own_instant_and_std_durations_are_fine() {
-    clean(
-        PURE,
-        "use std::time::Duration; use weir_base::Instant; use std::net::SocketAddr;",
-    );
+    clean(PURE, "use std::time::Duration; use weir_base::Instant; use std::net::SocketAddr;");
 }
 
 #[test]
@@ -68,10 +55,7 @@ fn unordered_maps_sockets_threads_and_randomness_are_found() {
 
 #[test]
 fn names_in_comments_and_strings_do_not_count() {
-    clean(
-        PURE,
-        "/// Like a HashMap.\nconst A: &str = \"HashMap\"; // std::time::Instant",
-    );
+    clean(PURE, "/// Like a HashMap.\nconst A: &str = \"HashMap\"; // std::time::Instant");
 }
 
 #[test]
@@ -86,16 +70,8 @@ fn the_simulator_has_no_clock_or_unordered_map_but_may_share() {
 fn the_time_file_may_name_the_type_but_never_read_the_clock() {
     let path = "crates/link/src/quic/time.rs";
     clean(path, "use std::time::Instant;");
-    found(
-        path,
-        "use std::time::Instant; let a = Instant::now();",
-        "Instant::now",
-    );
-    found(
-        "crates/link/src/quic/mod.rs",
-        "use std::time::Instant;",
-        "Instant",
-    );
+    found(path, "use std::time::Instant; let a = Instant::now();", "Instant::now");
+    found("crates/link/src/quic/mod.rs", "use std::time::Instant;", "Instant");
 }
 
 #[test]
@@ -124,10 +100,7 @@ fn queues_without_limit_are_found() {
     ] {
         assert_eq!(judged("crates/weir/src/a.rs", text).len(), 1, "{text}");
     }
-    clean(
-        "crates/weir/src/a.rs",
-        "let (a, b) = mpsc::sync_channel(4);",
-    );
+    clean("crates/weir/src/a.rs", "let (a, b) = mpsc::sync_channel(4);");
 }
 
 #[test]
@@ -143,43 +116,26 @@ fn sleeping_is_for_hosts_not_for_tests() {
 #[test]
 fn unsafe_code_is_found_outside_its_files() {
     found("crates/weir/src/a.rs", "unsafe { a() }", "unsafe");
-    clean(
-        "crates/weir/src/a.rs",
-        "// unsafe\n#![deny(unsafe_op_in_unsafe_fn)]",
-    );
+    clean("crates/weir/src/a.rs", "// unsafe\n#![deny(unsafe_op_in_unsafe_fn)]");
 }
 
 #[test]
 fn at_most_one_file_of_the_public_crate_is_unsafe() {
     assert!(UNSAFE_FILES.len() <= 1);
-    assert!(
-        UNSAFE_FILES
-            .iter()
-            .all(|path| path.starts_with("crates/weir/"))
-    );
+    assert!(UNSAFE_FILES.iter().all(|path| path.starts_with("crates/weir/")));
 }
 
 #[test]
 fn pure_crates_forbid_unsafe_code() {
-    found(
-        "crates/base/src/lib.rs",
-        "//! Doc.\n",
-        "forbid(unsafe_code)",
-    );
-    clean(
-        "crates/base/src/lib.rs",
-        "//! Doc.\n#![forbid(unsafe_code)]\n",
-    );
+    found("crates/base/src/lib.rs", "//! Doc.\n", "forbid(unsafe_code)");
+    clean("crates/base/src/lib.rs", "//! Doc.\n#![forbid(unsafe_code)]\n");
     clean("crates/cli/src/lib.rs", "//! Doc.\n");
 }
 
 #[test]
 fn pure_crates_have_clippy_settings() {
     assert_eq!(settings_lack("a", None).len(), 1);
-    let names: Vec<String> = rules::CLIPPY
-        .iter()
-        .map(|name| format!("\"{name}\""))
-        .collect();
+    let names: Vec<String> = rules::CLIPPY.iter().map(|name| format!("\"{name}\"")).collect();
     let whole = names.concat();
     assert!(settings_lack("a", Some(&whole)).is_empty());
     let lacking = whole.replace("\"std::thread::sleep\"", "");

@@ -2,10 +2,7 @@ use super::*;
 use crate::lexer::tokens;
 
 fn names_and_lines(source: &str) -> Vec<(String, usize)> {
-    functions(&tokens(source))
-        .iter()
-        .map(|function| (function.name.to_owned(), function.lines()))
-        .collect()
+    functions(&tokens(source)).iter().map(|function| (function.name.to_owned(), function.lines())).collect()
 }
 
 #[test]
@@ -23,10 +20,7 @@ fn braces_in_literals_and_comments_close_nothing() {
 #[test]
 fn inner_functions_and_methods_are_found() {
     let source = "impl A {\n fn a(&self) {\n fn inner() {\n }\n }\n}";
-    assert_eq!(
-        names_and_lines(source),
-        [("a".into(), 4), ("inner".into(), 2)]
-    );
+    assert_eq!(names_and_lines(source), [("a".into(), 4), ("inner".into(), 2)]);
 }
 
 #[test]
@@ -43,37 +37,25 @@ fn a_constant_argument_is_not_the_body() {
 
 #[test]
 fn functions_written_by_a_macro_are_measured_in_it() {
-    assert_eq!(
-        names_and_lines("macro_rules! m { ($n:ident) => { fn $n() {\n\n} } }"),
-        [("$".into(), 3)]
-    );
+    assert_eq!(names_and_lines("macro_rules! m { ($n:ident) => { fn $n() {\n\n} } }"), [("$".into(), 3)]);
 }
 
 #[test]
 fn inline_test_modules_have_their_lines() {
     let source = "fn a() {}\n#[cfg(test)]\n#[allow(x)]\npub(crate) mod tests {\n fn b() {}\n}\n";
-    assert_eq!(
-        test_modules(&tokens(source)),
-        [TestModule::Inline { first: 2, last: 6 }]
-    );
+    assert_eq!(test_modules(&tokens(source)), [TestModule::Inline { first: 2, last: 6 }]);
 }
 
 #[test]
 fn test_modules_in_files_are_named() {
     let source = "#[cfg(test)]\nmod tests;\n#[cfg(test)] use a::b;\nmod other;";
-    assert_eq!(
-        test_modules(&tokens(source)),
-        [TestModule::File { name: "tests" }]
-    );
+    assert_eq!(test_modules(&tokens(source)), [TestModule::File { name: "tests" }]);
 }
 
 #[test]
 fn attributes_inner_and_outer() {
     let source = "#![a(b)] #[c] fn d() { #[e = \"f\"] g }";
     let all = tokens(source);
-    let first_words: Vec<_> = attributes(&all)
-        .iter()
-        .map(|inside| inside[0].text)
-        .collect();
+    let first_words: Vec<_> = attributes(&all).iter().map(|inside| inside[0].text).collect();
     assert_eq!(first_words, ["a", "c", "e"]);
 }

@@ -26,9 +26,7 @@ pub enum PrivateKeyError {
     #[error("not a libp2p private key message")]
     Encoding,
     /// A kind of key that Weir does not sign with (RSA, ECDSA, or one that libp2p does not define).
-    #[error(
-        "private keys of type {0} are not supported; create an Ed25519 (1) or secp256k1 (2) key"
-    )]
+    #[error("private keys of type {0} are not supported; create an Ed25519 (1) or secp256k1 (2) key")]
     Unsupported(u8),
     /// The data has another length than keys of this kind have.
     #[error("{kind:?} private key data of {len} bytes")]
@@ -61,8 +59,7 @@ impl Keypair {
     pub fn secp256k1_from_bytes(mut secret: [u8; 32]) -> Result<Self, PrivateKeyError> {
         let key = k256::ecdsa::SigningKey::from_slice(&secret);
         secret.zeroize();
-        key.map(|key| Self(Inner::Secp256k1(Box::new(key))))
-            .map_err(|_| PrivateKeyError::OutOfRange)
+        key.map(|key| Self(Inner::Secp256k1(Box::new(key)))).map_err(|_| PrivateKeyError::OutOfRange)
     }
 
     /// Decodes the protobuf `PrivateKey` message in which libp2p implementations store keys.
@@ -179,8 +176,5 @@ impl fmt::Debug for SecretBytes {
 }
 
 fn wrong_length(kind: KeyKind, data: &[u8]) -> PrivateKeyError {
-    PrivateKeyError::Length {
-        kind,
-        len: data.len(),
-    }
+    PrivateKeyError::Length { kind, len: data.len() }
 }

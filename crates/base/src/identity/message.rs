@@ -33,13 +33,11 @@ pub(super) struct KeyMessage<'a> {
 pub(super) fn decode(bytes: &[u8]) -> Option<KeyMessage<'_>> {
     match bytes {
         [TAG_TYPE, RSA, TAG_DATA, data @ ..] => Some(KeyMessage { kind: RSA, data }),
-        [
-            TAG_TYPE,
-            kind @ 0..=0x7f,
-            TAG_DATA,
-            len @ 0..=0x7f,
-            data @ ..,
-        ] if data.len() == usize::from(*len) => Some(KeyMessage { kind: *kind, data }),
+        [TAG_TYPE, kind @ 0..=0x7f, TAG_DATA, len @ 0..=0x7f, data @ ..]
+            if data.len() == usize::from(*len) =>
+        {
+            Some(KeyMessage { kind: *kind, data })
+        }
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::PublicKey;
 
-/// The longest peer id in bytes: an identity multihash of [`INLINE_MAX`] bytes.
+/// The longest peer id in bytes: an identity multihash of 42 bytes.
 pub const PEER_ID_MAX: usize = 2 + INLINE_MAX;
 
 /// The longest encoded public key that an id carries whole instead of its hash, in bytes.
@@ -104,10 +104,7 @@ impl PeerId {
         for (slot, byte) in bytes.iter_mut().zip([code, len].iter().chain(digest)) {
             *slot = *byte;
         }
-        Self {
-            bytes,
-            len: len.saturating_add(2),
-        }
+        Self { bytes, len: len.saturating_add(2) }
     }
 
     /// The binary multihash, at most [`PEER_ID_MAX`] bytes.
@@ -153,15 +150,12 @@ impl FromStr for PeerId {
         }
         if text.starts_with('1') || text.starts_with("Qm") {
             let mut buffer = [0; TEXT_MAX];
-            let len = bs58::decode(text)
-                .onto(&mut buffer)
-                .map_err(|_| ParsePeerIdError::Alphabet("base58"))?;
+            let len =
+                bs58::decode(text).onto(&mut buffer).map_err(|_| ParsePeerIdError::Alphabet("base58"))?;
             let bytes = buffer.get(..len).unwrap_or_default();
             return Ok(Self::from_bytes(bytes)?);
         }
-        let digits = text
-            .strip_prefix(['b', 'B'])
-            .ok_or(ParsePeerIdError::Form)?;
+        let digits = text.strip_prefix(['b', 'B']).ok_or(ParsePeerIdError::Form)?;
         let cid = base32(digits).ok_or(ParsePeerIdError::Alphabet("base32"))?;
         let bytes = cid.strip_prefix(&CID_HEAD).ok_or(ParsePeerIdError::Cid)?;
         Ok(Self::from_bytes(bytes)?)

@@ -15,8 +15,8 @@ const P256_SPKI: usize = 91;
 /// What stands before the 65-byte point in that structure: `SEQUENCE { SEQUENCE { id-ecPublicKey, prime256v1 }, BIT STRING }`
 /// (RFC 5480 §2). DER leaves no choice, so a comparison is a full parse.
 const P256_SPKI_HEAD: [u8; 26] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
-    0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
+    0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 
 /// A public key of a peer. Equal keys have equal encodings.
@@ -82,8 +82,7 @@ impl PublicKey {
     fn ed25519(data: &[u8]) -> Result<Self, PublicKeyError> {
         let kind = KeyKind::Ed25519;
         let bytes = <[u8; 32]>::try_from(data).map_err(|_| wrong_length(kind, data))?;
-        let key = ed25519_dalek::VerifyingKey::from_bytes(&bytes)
-            .map_err(|_| PublicKeyError::Point(kind))?;
+        let key = ed25519_dalek::VerifyingKey::from_bytes(&bytes).map_err(|_| PublicKeyError::Point(kind))?;
         // A point of small order would verify signatures that nobody made.
         if key.is_weak() {
             return Err(PublicKeyError::Point(kind));
@@ -98,23 +97,21 @@ impl PublicKey {
         if !matches!(bytes, [0x02 | 0x03, ..]) {
             return Err(PublicKeyError::Point(kind));
         }
-        let key = k256::ecdsa::VerifyingKey::from_sec1_bytes(&bytes)
-            .map_err(|_| PublicKeyError::Point(kind))?;
+        let key =
+            k256::ecdsa::VerifyingKey::from_sec1_bytes(&bytes).map_err(|_| PublicKeyError::Point(kind))?;
         Ok(Self(Inner::Secp256k1(key)))
     }
 
     fn ecdsa_p256(data: &[u8]) -> Result<Self, PublicKeyError> {
-        let point = data
-            .strip_prefix(&P256_SPKI_HEAD)
-            .ok_or(PublicKeyError::Curve)?;
+        let point = data.strip_prefix(&P256_SPKI_HEAD).ok_or(PublicKeyError::Curve)?;
         let kind = KeyKind::EcdsaP256;
         let bytes = <[u8; 65]>::try_from(point).map_err(|_| wrong_length(kind, data))?;
         // Uncompressed only: SEC 1's other tags of this length would be second encodings of the same key.
         if !matches!(bytes, [0x04, ..]) {
             return Err(PublicKeyError::Point(kind));
         }
-        let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(&bytes)
-            .map_err(|_| PublicKeyError::Point(kind))?;
+        let key =
+            p256::ecdsa::VerifyingKey::from_sec1_bytes(&bytes).map_err(|_| PublicKeyError::Point(kind))?;
         Ok(Self(Inner::EcdsaP256(key)))
     }
 
@@ -163,22 +160,18 @@ impl PublicKey {
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
         match &self.0 {
             Inner::Ed25519(key) => {
-                let signature =
-                    ed25519_dalek::Signature::from_slice(signature).map_err(|_| BadSignature)?;
-                key.verify_strict(message, &signature)
-                    .map_err(|_| BadSignature)
+                let signature = ed25519_dalek::Signature::from_slice(signature).map_err(|_| BadSignature)?;
+                key.verify_strict(message, &signature).map_err(|_| BadSignature)
             }
             Inner::Secp256k1(key) => {
-                let signature =
-                    k256::ecdsa::Signature::from_der(signature).map_err(|_| BadSignature)?;
+                let signature = k256::ecdsa::Signature::from_der(signature).map_err(|_| BadSignature)?;
                 if signature.normalize_s() != signature {
                     return Err(BadSignature);
                 }
                 key.verify(message, &signature).map_err(|_| BadSignature)
             }
             Inner::EcdsaP256(key) => {
-                let signature =
-                    p256::ecdsa::Signature::from_der(signature).map_err(|_| BadSignature)?;
+                let signature = p256::ecdsa::Signature::from_der(signature).map_err(|_| BadSignature)?;
                 key.verify(message, &signature).map_err(|_| BadSignature)
             }
         }
@@ -192,8 +185,5 @@ impl fmt::Debug for PublicKey {
 }
 
 fn wrong_length(kind: KeyKind, data: &[u8]) -> PublicKeyError {
-    PublicKeyError::Length {
-        kind,
-        len: data.len(),
-    }
+    PublicKeyError::Length { kind, len: data.len() }
 }

@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::stream::{Ask, Goodbye, Group, Incoming, LinkChange, LinkInfo, OpenError, Origin, Side, StreamUser};
+use crate::stream::{
+    Ask, Goodbye, Group, Incoming, LinkChange, LinkInfo, OpenError, Origin, Side, StreamUser,
+};
 use crate::{Chunk, Fault, Instant, LinkId, ProtocolId, Ready, Rng, Rope, StreamKey, identity::PeerId};
 
 /// The only link of a pair, on both ends.
@@ -30,7 +32,13 @@ pub struct Pipe {
 
 impl Default for Pipe {
     fn default() -> Self {
-        Self { delay: Duration::from_millis(50), loss_per_mille: 0, window: 65_536, piece: 1_200, streams: 100_000 }
+        Self {
+            delay: Duration::from_millis(50),
+            loss_per_mille: 0,
+            window: 65_536,
+            piece: 1_200,
+            streams: 100_000,
+        }
     }
 }
 
@@ -278,7 +286,9 @@ impl<A: StreamUser, B: StreamUser> Pair<A, B> {
                 _ if self.closed.is_some() => {}
                 Piece::Open(protocol) => self.user(reader).handle_opened(now, key, Origin::Peer(protocol)),
                 Piece::Stopped(code) => {
-                    if let Some(flow) = self.flows.get_mut(&(reader, key.stream)).filter(|flow| !flow.closed_by_writer) {
+                    if let Some(flow) =
+                        self.flows.get_mut(&(reader, key.stream)).filter(|flow| !flow.closed_by_writer)
+                    {
                         flow.closed_by_writer = true;
                         self.user(reader).handle_incoming(now, key, Incoming::Stopped(code));
                     }
