@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::repo::Repo;
 use crate::run::{self, Error};
-use crate::{layers, lengths, purity, wasm};
+use crate::{layers, lengths, links, purity, wasm};
 
 /// How a gate ended.
 pub(crate) enum Outcome {
@@ -44,6 +44,11 @@ pub(crate) const GATES: &[Gate] = &[
         name: "purity",
         about: "pure crates name no clock, socket, thread, randomness or unordered map; nothing unfinished",
         run: |repo| Ok(Outcome::of(purity::gate(repo)?)),
+    },
+    Gate {
+        name: "links",
+        about: "relative links in the pages lead somewhere",
+        run: |repo| Ok(Outcome::of(links::gate(repo)?)),
     },
     Gate { name: "fmt", about: "cargo fmt", run: fmt },
     Gate { name: "clippy", about: "cargo clippy, every warning an error", run: clippy },

@@ -1,7 +1,7 @@
 //! How long files and functions may be, how large `base` may grow, how wide its hubs.
 
 use crate::lexer::{Kind, Token, tokens};
-use crate::repo::{Repo, RustFile};
+use crate::repo::{Repo, TextFile};
 use crate::run::Error;
 use crate::spans::{TestModule, closing, functions, starts_with, test_modules};
 
@@ -36,7 +36,7 @@ pub(crate) fn gate(repo: &Repo) -> Result<Vec<String>, Error> {
     Ok(findings)
 }
 
-fn too_long(file: &RustFile) -> Vec<String> {
+fn too_long(file: &TextFile) -> Vec<String> {
     let mut findings = Vec::new();
     let lines = file.text.lines().count();
     if lines > FILE_LINES {
@@ -57,7 +57,7 @@ fn too_long(file: &RustFile) -> Vec<String> {
 }
 
 /// Lines of a crate less its test files and its `#[cfg(test)] mod` blocks.
-fn lines_without_tests(files: &[RustFile]) -> usize {
+fn lines_without_tests(files: &[TextFile]) -> usize {
     let mut test_files = Vec::new();
     let mut lines = 0;
     for file in files {
@@ -99,7 +99,7 @@ fn module_prefix(path: &str, name: &str) -> String {
 }
 
 /// Fields and public methods of a hub over all files of its crate.
-fn too_wide(files: &[RustFile], hub: &str) -> Vec<String> {
+fn too_wide(files: &[TextFile], hub: &str) -> Vec<String> {
     let mut fields = 0;
     let mut methods = 0;
     for file in files {

@@ -14,6 +14,7 @@ mod gates;
 mod layers;
 mod lengths;
 mod lexer;
+mod links;
 mod manifest;
 mod paths;
 mod purity;

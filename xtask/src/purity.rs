@@ -11,7 +11,7 @@ use crate::layers;
 use crate::lengths::is_test_file;
 use crate::lexer::{Token, tokens};
 use crate::paths::{How, NamedPath, named_paths};
-use crate::repo::{Repo, RustFile};
+use crate::repo::{Repo, TextFile};
 use crate::run::Error;
 use crate::spans::{TestModule, attributes, starts_with, test_modules};
 use rules::{EXCEPTIONS, MODULES, PATHS, Rule, UNBOUNDED, UNSAFE_FILES, WORDS};
@@ -34,7 +34,7 @@ pub(crate) fn gate(repo: &Repo) -> Result<Vec<String>, Error> {
 }
 
 /// Everything that this gate has to say about one file.
-fn judge(file: &RustFile) -> Vec<String> {
+fn judge(file: &TextFile) -> Vec<String> {
     let all = tokens(&file.text);
     let mut found = unfinished(&all);
     found.extend(limitless(&all));

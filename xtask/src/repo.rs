@@ -9,8 +9,8 @@ pub(crate) struct Repo {
     root: PathBuf,
 }
 
-/// A Rust file with its path relative to the root, with `/` on every system.
-pub(crate) struct RustFile {
+/// A file with its path relative to the root, with `/` on every system.
+pub(crate) struct TextFile {
     pub(crate) path: String,
     pub(crate) text: String,
 }
@@ -48,8 +48,14 @@ impl Repo {
         read(&self.root.join(path))
     }
 
-    /// Every `.rs` file under `folder` (`""` for the root), without build output and hidden folders.
-    pub(crate) fn rust_files(&self, folder: &str) -> Result<Vec<RustFile>, Error> {
+    /// Every Rust file under `folder`.
+    pub(crate) fn rust_files(&self, folder: &str) -> Result<Vec<TextFile>, Error> {
+        self.files(folder, "rs")
+    }
+
+    /// Every file with this extension under `folder` (`""` for the root), without build output and
+    /// hidden folders.
+    pub(crate) fn files(&self, folder: &str, extension: &str) -> Result<Vec<TextFile>, Error> {
         let mut files = Vec::new();
         let mut open = vec![self.root.join(folder)];
         while let Some(next) = open.pop() {
@@ -60,8 +66,8 @@ impl Repo {
                     if name != "target" && !name.starts_with('.') {
                         open.push(path);
                     }
-                } else if Path::new(name).extension().is_some_and(|ext| ext == "rs") {
-                    files.push(RustFile { path: self.relative(&path), text: read(&path)? });
+                } else if Path::new(name).extension().is_some_and(|ext| ext == extension) {
+                    files.push(TextFile { path: self.relative(&path), text: read(&path)? });
                 }
             }
         }

@@ -1,7 +1,7 @@
 use super::*;
 
-fn file(path: &str, text: String) -> RustFile {
-    RustFile { path: path.into(), text }
+fn file(path: &str, text: String) -> TextFile {
+    TextFile { path: path.into(), text }
 }
 
 #[test]

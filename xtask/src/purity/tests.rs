@@ -1,7 +1,7 @@
 use super::*;
 
 fn judged(path: &str, text: &str) -> Vec<String> {
-    judge(&RustFile { path: path.into(), text: text.into() })
+    judge(&TextFile { path: path.into(), text: text.into() })
 }
 
 #[track_caller]
