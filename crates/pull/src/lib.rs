@@ -1,2 +1,27 @@
-//! Placeholder.
+//! The pull protocol: nothing is sent that was not asked for.
+//!
+//! [`Pull`] is one machine per node. It speaks on streams it is given ([`StreamUser`](weir_base::stream::StreamUser)) and
+//! knows no transport. Inside it, one machine per concern:
+//! - [`control`]: hello, keep-alive, services, short-id keys, goodbye, on one stream per link;
+//! - [`tip`]: one current value, the newest wins;
+//! - [`pool`]: a set that all nodes should come to share;
+//! - [`call`]: one request, one response.
+//!
+//! A channel's machine hears of a link when it comes up (permits and calls may share the first flight), and again when
+//! both hellos have matched it; until then what the peer sends on it stays unread.
+//! The bytes are defined in `docs/spec/` (`control.md`, `tip.md`, `pool.md`, `call.md`).
 #![forbid(unsafe_code)]
+
+pub mod call;
+pub mod config;
+pub mod control;
+pub mod framing;
+mod machine;
+pub mod pool;
+mod pull;
+pub mod tip;
+
+pub use config::{Channel, Config, ConfigError, Shape};
+pub use control::{NumberedKey, PeerHello, Service};
+pub use machine::{Negotiated, Refused, Ticket};
+pub use pull::{ChannelStats, Command, Event, Pull};

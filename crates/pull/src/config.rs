@@ -1,0 +1,139 @@
+//! What a node speaks: its network, its channels, and the limits of each.
+
+use std::collections::BTreeSet;
+
+use weir_base::{ChannelId, NetworkId};
+
+use crate::control::Service;
+use crate::{call, control, pool, tip};
+
+/// What a node speaks and offers. The same on all nodes of a network, but for `agent`, `services` and limits.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The network; links to others are refused.
+    pub network: NetworkId,
+    /// Name and version of the program, for people: at most [`control::MAX_AGENT`] bytes.
+    pub agent: String,
+    /// What this node can do for others: at most [`control::MAX_SERVICES`].
+    pub services: Vec<Service>,
+    /// The channels: at most [`control::MAX_CHANNELS`], ids and names unique.
+    pub channels: Vec<Channel>,
+    /// Keep-alive, deadlines and key rotation.
+    pub control: control::Config,
+}
+
+/// One declared protocol of a network.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    /// 1 to 16,383.
+    pub id: ChannelId,
+    /// At most [`control::MAX_NAME`] bytes of `a-z 0-9 . _ - /`.
+    pub name: String,
+    /// Of the channel's own messages; nodes with different versions do not share the channel.
+    pub version: u16,
+    /// How it behaves.
+    pub shape: Shape,
+}
+
+/// How a channel behaves, and its limits.
+#[derive(Clone, Debug)]
+pub enum Shape {
+    /// One current value, the newest wins.
+    Tip(tip::Config),
+    /// A set that all nodes come to share.
+    Pool(pool::Config),
+    /// One request, one response.
+    Call(call::Config),
+    /// Byte streams of the application. Negotiated here, carried by the stack.
+    Raw,
+}
+
+impl Shape {
+    /// The number of the shape in a hello.
+    pub const fn number(&self) -> u8 {
+        match self {
+            Self::Raw => 0,
+            Self::Tip(_) => 1,
+            Self::Pool(_) => 2,
+            Self::Call(_) => 3,
+        }
+    }
+}
+
+/// Why a configuration does not hold; names the field and the remedy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// More channels than a hello can name.
+    #[error("channels: {0} declared, at most {max} fit a hello", max = control::MAX_CHANNELS)]
+    TooManyChannels(usize),
+    /// An id is 0 (control) or above 16,383.
+    #[error("channels: id {0} is not between 1 and 16383")]
+    ChannelId(u16),
+    /// Two channels share an id or a name.
+    #[error("channels: `{0}` has the id or the name of another channel; give it its own")]
+    DuplicateChannel(String),
+    /// A name is empty, too long or has characters outside `a-z 0-9 . _ - /`.
+    #[error("channels: `{0}` is not a name of 1 to {max} characters of a-z 0-9 . _ - /", max = control::MAX_NAME)]
+    ChannelName(String),
+    /// The agent is too long.
+    #[error("agent: {0} bytes, at most {max}", max = control::MAX_AGENT)]
+    Agent(usize),
+    /// Too many services, one is too large, or an id appears twice.
+    #[error(
+        "services: at most {max}, ids unique, payloads of at most {payload} bytes",
+        max = control::MAX_SERVICES, payload = control::MAX_SERVICE_PAYLOAD
+    )]
+    Services,
+    /// A limit of a channel, or of control, is zero or beyond what the protocol allows.
+    #[error("{place}: `{field}` {remedy}")]
+    Limit {
+        /// The channel's name, or `control`.
+        place: String,
+        /// The field.
+        field: &'static str,
+        /// What it should be.
+        remedy: &'static str,
+    },
+}
+
+impl Config {
+    /// Checks every field.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if self.channels.len() > control::MAX_CHANNELS {
+            return Err(ConfigError::TooManyChannels(self.channels.len()));
+        }
+        if self.agent.len() > control::MAX_AGENT {
+            return Err(ConfigError::Agent(self.agent.len()));
+        }
+        if !control::services_hold(&self.services) {
+            return Err(ConfigError::Services);
+        }
+        let (mut ids, mut names) = (BTreeSet::new(), BTreeSet::new());
+        for channel in &self.channels {
+            channel.validate()?;
+            if !ids.insert(channel.id) || !names.insert(channel.name.as_str()) {
+                return Err(ConfigError::DuplicateChannel(channel.name.clone()));
+            }
+        }
+        let limit = |(field, remedy)| ConfigError::Limit { place: "control".into(), field, remedy };
+        self.control.validate().map_err(limit)
+    }
+}
+
+impl Channel {
+    fn validate(&self) -> Result<(), ConfigError> {
+        if self.id == ChannelId::CONTROL || self.id > ChannelId::MAX {
+            return Err(ConfigError::ChannelId(self.id.0));
+        }
+        if !control::is_name(&self.name) {
+            return Err(ConfigError::ChannelName(self.name.clone()));
+        }
+        let checked = match &self.shape {
+            Shape::Tip(config) => config.validate(),
+            Shape::Pool(config) => config.validate(),
+            Shape::Call(config) => config.validate(),
+            Shape::Raw => Ok(()),
+        };
+        checked.map_err(|(field, remedy)| ConfigError::Limit { place: self.name.clone(), field, remedy })
+    }
+}

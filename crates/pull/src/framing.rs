@@ -1,0 +1,187 @@
+//! Messages on a stream: a varint length, a varint type, the fields (`docs/spec/control.md`, "Messages").
+//!
+//! Types this version does not know: odd ones are skipped, even ones mean that the peer speaks something else.
+//! A message that has begun must end in time: 10 s, and a second more for every 16 kB announced, counted only while this
+//! side gives the stream credit. [`Inbox`] keeps that clock; its owner asks [`Inbox::deadline`].
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use weir_base::codec::{Framer, Malformed, Reader, put_varint, varint_len};
+use weir_base::{Chunk, Fault, Instant, Rope};
+
+/// What a started message may take at least.
+pub const MESSAGE_BASE: Duration = Duration::from_secs(10);
+/// Bytes per second that a started message must reach on top.
+pub const MESSAGE_RATE: u64 = 16_000;
+
+/// A started message did not end in time.
+pub const STALLED: Fault = Fault::unreliable("a message begun was not finished in time");
+/// A message type that must be understood is not known here.
+pub const UNKNOWN_TYPE: Fault = Fault::incompatible("a message of an unknown type that must be understood");
+/// A message does not follow its layout.
+pub const MALFORMED: Fault = Fault::misbehaved("a message that does not follow its layout");
+
+/// Codes of reset and stop, on all of Weir's streams.
+pub mod code {
+    /// Done with it; nobody's fault.
+    pub const CANCELLED: u32 = 0;
+    /// The peer does not have this channel or lane.
+    pub const UNKNOWN_CHANNEL: u32 = 1;
+    /// The peer broke the protocol on this stream.
+    pub const FAULT: u32 = 2;
+    /// It took too long.
+    pub const TIMEOUT: u32 = 3;
+    /// Too many streams at once.
+    pub const LIMIT: u32 = 4;
+    /// A newer stream took its place.
+    pub const REPLACED: u32 = 5;
+}
+
+/// A message cut off its stream: its type and its fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The type.
+    pub kind: u64,
+    /// The bytes after it.
+    pub body: Bytes,
+}
+
+impl Message {
+    /// Splits what a frame holds.
+    pub fn decode(mut frame: Bytes) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(&frame);
+        let kind = reader.varint(u64::MAX)?;
+        let head = frame.len() - reader.rest().len();
+        Ok(Self { kind, body: frame.split_off(head) })
+    }
+
+    /// Whether a receiver that does not know the type must skip it.
+    pub const fn skippable(kind: u64) -> bool {
+        kind % 2 == 1
+    }
+}
+
+/// Appends a message of type `kind`: its head, then what `fields` writes. For small messages; large bodies go through
+/// [`put_with_body`].
+pub fn put(out: &mut Rope, kind: u64, fields: impl FnOnce(&mut BytesMut)) {
+    put_with_body(out, kind, fields, Bytes::new());
+}
+
+/// Appends a message of type `kind` whose fields end in `body`, which is shared, not copied, unless it is short.
+pub fn put_with_body(out: &mut Rope, kind: u64, fields: impl FnOnce(&mut BytesMut), body: Bytes) {
+    let mut head = BytesMut::with_capacity(64);
+    fields(&mut head);
+    let len = varint_len(kind) + head.len() + body.len();
+    let mut start = BytesMut::with_capacity(20);
+    put_varint(&mut start, len as u64);
+    put_varint(&mut start, kind);
+    out.put(&start);
+    out.put(&head);
+    out.push(body);
+}
+
+/// Moves at most `room` bytes from what waits to be sent to what goes out; returns how many.
+pub fn pour(pending: &mut Rope, room: usize, out: &mut Rope) -> usize {
+    let mut left = room;
+    while let Some(part) = pending.pop(left) {
+        left -= part.len();
+        out.push(part);
+    }
+    room - left
+}
+
+/// The reading side of a stream of messages.
+#[derive(Debug)]
+pub struct Inbox {
+    framer: Framer,
+    max: usize,
+    arrived: Bytes,
+    pinned: usize,
+    clock: Clock,
+}
+
+/// How long the message under way has had, and since when it runs.
+#[derive(Clone, Copy, Debug)]
+enum Clock {
+    /// No message has begun.
+    Idle,
+    /// It has begun, and the peer has credit since then.
+    Running { since: Instant, used: Duration },
+    /// It has begun, but this side gives no credit now.
+    Held { used: Duration },
+}
+
+impl Inbox {
+    /// Messages of at most `max` bytes each, type included.
+    pub fn new(max: usize) -> Self {
+        Self { framer: Framer::new(max), max, arrived: Bytes::new(), pinned: 0, clock: Clock::Idle }
+    }
+
+    /// Bytes that the rest of the largest message can still take, prefix included. What the owner has reserved for this
+    /// stream is this, where it wants one more message.
+    pub fn room(&self) -> usize {
+        match self.framer.missing() {
+            0 => (varint_len(self.max as u64) + self.max).saturating_sub(self.framer.held()),
+            missing => missing,
+        }
+    }
+
+    /// Takes bytes that arrived. Then call [`next`](Self::next) until `None`.
+    pub fn push(&mut self, chunk: Chunk) {
+        self.pinned = chunk.len();
+        debug_assert!(self.arrived.is_empty(), "drain before pushing more");
+        self.arrived = chunk.into_bytes();
+    }
+
+    /// The next whole message. `None` until more bytes come.
+    pub fn next(&mut self, now: Instant) -> Result<Option<Message>, Malformed> {
+        if self.arrived.is_empty() {
+            return Ok(None);
+        }
+        let Some(frame) = self.framer.next(&mut self.arrived)? else {
+            if let Clock::Idle = self.clock {
+                self.clock = Clock::Running { since: now, used: Duration::ZERO };
+            }
+            return Ok(None);
+        };
+        self.clock = Clock::Idle;
+        Message::decode(frame).map(Some)
+    }
+
+    /// Whether a message has begun and not ended.
+    pub fn is_partial(&self) -> bool {
+        self.framer.held() > 0
+    }
+
+    /// This side gives the stream credit from now on, or takes it away: the clock of a started message runs or stands.
+    pub fn set_credit(&mut self, now: Instant, credit: Credit) {
+        self.clock = match (self.clock, credit) {
+            (Clock::Running { since, used }, Credit::None) => Clock::Held { used: used + now.since(since) },
+            (Clock::Held { used }, Credit::Given) => Clock::Running { since: now, used },
+            (clock, _) => clock,
+        };
+    }
+
+    /// When the message under way is late; `None` where none has begun or this side gives no credit.
+    pub fn deadline(&self) -> Option<Instant> {
+        let Clock::Running { since, used } = self.clock else { return None };
+        let size = (self.framer.held() + self.framer.missing()) as u64;
+        let allowed = MESSAGE_BASE + Duration::from_millis(size.saturating_mul(1000) / MESSAGE_RATE);
+        Some(since + allowed.saturating_sub(used))
+    }
+
+    /// The time a message of `size` bytes may take.
+    pub fn allowed(size: usize) -> Duration {
+        MESSAGE_BASE + Duration::from_millis((size as u64).saturating_mul(1000) / MESSAGE_RATE)
+    }
+}
+
+/// Whether this side lets a stream's peer send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credit {
+    /// There is room.
+    Given,
+    /// There is none.
+    None,
+}

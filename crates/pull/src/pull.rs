@@ -1,0 +1,317 @@
+//! [`Pull`]: routes links, streams and time to the machine of each channel, and their wishes back.
+//!
+//! Message flow of one link:
+//! - up → every machine hears `link_up`; at most 32 streams, control included, may be opened before hello;
+//! - the peer's channel streams before its hello stay unread: at most 32, as long as control waits (5 s), no fault;
+//! - both hellos → machines whose channel matches hear `link_ready` and get the streams that waited; for the others the
+//!   streams are broken off and `link_down` is said;
+//! - goodbye, said or heard → no new streams;
+//! - down → `link_down`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_base::identity::PeerId;
+use weir_base::stream::{Ask, Class, Goodbye, Incoming, LinkChange, LinkInfo, OpenError, Origin, StreamUser};
+use weir_base::{ChannelId, Deadlines, Instant, LinkId, ProtocolId, Ready, Rng, Rope, StreamKey, UnixTime};
+
+use crate::call::Call;
+use crate::config::{Config, ConfigError, Shape};
+use crate::control::{self, Control, Notice, PeerHello, Service};
+use crate::framing::code;
+use crate::machine::{Machine, Opened, Refused, Seat, TAG_END, Ticket, Tickets};
+use crate::pool::Pool;
+use crate::tip::Tip;
+use crate::{call, pool, tip};
+
+/// Streams, control included, that a side may open before it has the peer's hello.
+const EARLY_STREAMS: usize = 32;
+
+/// What the user wants.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Of a pool.
+    Pool(ChannelId, pool::Command),
+    /// Of a tip.
+    Tip(ChannelId, tip::Command),
+    /// Of a call channel.
+    Call(ChannelId, call::Command),
+    /// Of control.
+    Control(control::Command),
+}
+
+/// What the user should know.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Both hellos have come; matched channels work.
+    Ready {
+        /// The link.
+        link: LinkId,
+        /// Who is there.
+        peer: PeerId,
+        /// What it said.
+        hello: Arc<PeerHello>,
+    },
+    /// A link that was ready is down.
+    Gone {
+        /// The link.
+        link: LinkId,
+        /// Who was there.
+        peer: PeerId,
+        /// Why, where the peer said it.
+        goodbye: Option<Goodbye>,
+    },
+    /// A round trip of control was measured.
+    Rtt {
+        /// The link.
+        link: LinkId,
+        /// Its round trip, writing and answering included.
+        rtt: Duration,
+    },
+    /// The peer's services changed.
+    Services {
+        /// The link.
+        link: LinkId,
+        /// All of them.
+        services: Vec<Service>,
+    },
+    /// Of a pool.
+    Pool(ChannelId, pool::Event),
+    /// Of a tip.
+    Tip(ChannelId, tip::Event),
+    /// Of a call channel.
+    Call(ChannelId, call::Event),
+}
+
+/// Plain counters of one channel (0: control), since the start. They only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChannelStats {
+    /// Bytes taken off streams.
+    pub bytes_in: u64,
+    /// Bytes given to streams.
+    pub bytes_out: u64,
+    /// Whole messages read.
+    pub messages_in: u64,
+    /// Messages written.
+    pub messages_out: u64,
+    /// Streams opened, by either side.
+    pub streams: u64,
+    /// Times a peer was blamed.
+    pub faults: u64,
+}
+
+/// The pull protocol of one node. See [`StreamUser`] for when to call what; after any call drain
+/// [`poll_ask`](StreamUser::poll_ask) and [`poll_event`](Self::poll_event).
+#[derive(Debug)]
+pub struct Pull {
+    children: Vec<Child>, // the first is control, then the channels in the order of the configuration; never empty
+    by_channel: BTreeMap<ChannelId, u16>,
+    links: BTreeMap<LinkId, LinkState>,
+    routes: BTreeMap<StreamKey, Route>,
+    asks: VecDeque<Ask>,     // own asks, and opens that waited for hello
+    events: VecDeque<Event>, // own events: a few per input
+    asking: Ready<u16>,
+    telling: Ready<u16>,
+    deadlines: Deadlines<u16>,
+}
+
+#[derive(Debug)]
+struct Child {
+    channel: ChannelId,
+    machine: Shaped,
+    stats: ChannelStats,
+}
+
+#[derive(Debug)]
+enum Shaped {
+    Control(Box<Control>),
+    Tip(Box<Tip>),
+    Pool(Box<Pool>),
+    Call(Box<Call>),
+}
+
+impl Child {
+    fn machine(&mut self) -> &mut dyn Machine {
+        match &mut self.machine {
+            Shaped::Control(machine) => machine.as_mut(),
+            Shaped::Tip(machine) => machine.as_mut(),
+            Shaped::Pool(machine) => machine.as_mut(),
+            Shaped::Call(machine) => machine.as_mut(),
+        }
+    }
+
+    fn seen(&self) -> &dyn Machine {
+        match &self.machine {
+            Shaped::Control(machine) => machine.as_ref(),
+            Shaped::Tip(machine) => machine.as_ref(),
+            Shaped::Pool(machine) => machine.as_ref(),
+            Shaped::Call(machine) => machine.as_ref(),
+        }
+    }
+}
+
+/// Where a stream belongs, and what has ended of it.
+#[derive(Clone, Copy, Debug)]
+struct Route {
+    child: u16,
+    waiting: Option<ProtocolId>, // for hello; the machine does not know of it yet
+    read_ended: bool,
+    write_ended: bool,
+}
+
+#[derive(Debug)]
+struct LinkState {
+    info: LinkInfo,
+    phase: Phase,
+    goodbye: Option<Goodbye>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Hello has not come. `opened` by this side and `waiting` of the peer are at most [`EARLY_STREAMS`].
+    Early { opened: usize, waiting: usize, held: VecDeque<Ask> },
+    /// These machines share their channel with the peer.
+    Ready { matched: BTreeSet<u16> },
+    /// Goodbye was said or heard.
+    Closing { was_ready: bool, matched: BTreeSet<u16> },
+}
+
+/// The number of control among the children.
+const CONTROL: u16 = 0;
+
+impl Pull {
+    /// A machine for the node `me`. `rng` must be unpredictable to peers.
+    pub fn new(config: Config, me: PeerId, mut rng: Rng) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let control = Control::new(&config, rng.child("control"));
+        let keys = control.keys();
+        let mut pull = Self {
+            children: Vec::new(),
+            by_channel: BTreeMap::new(),
+            links: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            asks: VecDeque::new(),
+            events: VecDeque::new(),
+            asking: Ready::default(),
+            telling: Ready::default(),
+            deadlines: Deadlines::default(),
+        };
+        pull.add(ChannelId::CONTROL, |_| Shaped::Control(Box::new(control)));
+        for channel in config.channels {
+            let (id, rng) = (channel.id, rng.child(&channel.name));
+            let seat = |tickets| Seat { me, channel: id, tickets, keys: keys.clone(), rng };
+            match channel.shape {
+                Shape::Tip(config) => pull.add(id, |t| Shaped::Tip(Box::new(Tip::new(config, seat(t))))),
+                Shape::Pool(config) => pull.add(id, |t| Shaped::Pool(Box::new(Pool::new(config, seat(t))))),
+                Shape::Call(config) => pull.add(id, |t| Shaped::Call(Box::new(Call::new(config, seat(t))))),
+                Shape::Raw => {}
+            }
+        }
+        Ok(pull)
+    }
+
+    fn add(&mut self, channel: ChannelId, build: impl FnOnce(Tickets) -> Shaped) {
+        let index = u16::try_from(self.children.len()).unwrap_or(u16::MAX); // at most 65: checked by the configuration
+        let machine = build(Tickets::new(index));
+        self.children.push(Child { channel, machine, stats: ChannelStats::default() });
+        self.by_channel.insert(channel, index);
+        self.touched(index);
+    }
+
+    /// Carries out what the user wants. The ticket names what was begun; commands that begin nothing return one that is
+    /// never named again.
+    pub fn command(&mut self, now: Instant, command: Command) -> Result<Ticket, Refused> {
+        let channel = match &command {
+            Command::Pool(channel, _) | Command::Tip(channel, _) | Command::Call(channel, _) => *channel,
+            Command::Control(_) => ChannelId::CONTROL,
+        };
+        let index = *self.by_channel.get(&channel).ok_or(Refused::UnknownChannel)?;
+        let child = self.children.get_mut(usize::from(index)).ok_or(Refused::UnknownChannel)?;
+        let done = match (command, &mut child.machine) {
+            (Command::Pool(_, command), Shaped::Pool(pool)) => pool.command(now, command),
+            (Command::Tip(_, command), Shaped::Tip(tip)) => tip.command(now, command),
+            (Command::Call(_, command), Shaped::Call(call)) => call.command(now, command),
+            (Command::Control(command), Shaped::Control(control)) => control.command(now, command),
+            _ => Err(Refused::WrongShape),
+        };
+        self.touched(index);
+        self.notices(now);
+        done
+    }
+
+    /// The wall clock reads `wall` at `now`. Needed once before tips with a slot time are relayed, and after each step.
+    pub fn handle_wall(&mut self, now: Instant, wall: UnixTime) {
+        self.each(|machine| machine.wall(now, wall));
+    }
+
+    /// The next thing to tell; `None` when there is none.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        while let Some(index) = self.telling.pop() {
+            let Some(child) = self.children.get_mut(usize::from(index)) else { continue };
+            let channel = child.channel;
+            let event = match &mut child.machine {
+                Shaped::Control(_) => None,
+                Shaped::Tip(tip) => tip.poll_event().map(|event| Event::Tip(channel, event)),
+                Shaped::Pool(pool) => pool.poll_event().map(|event| Event::Pool(channel, event)),
+                Shaped::Call(call) => call.poll_event().map(|event| Event::Call(channel, event)),
+            };
+            if event.is_some() {
+                self.telling.mark(index);
+                return event;
+            }
+        }
+        None
+    }
+
+    /// The counters of each channel, control (0) first.
+    pub fn stats(&self) -> impl Iterator<Item = (ChannelId, ChannelStats)> + '_ {
+        self.children.iter().map(|child| {
+            let counters = child.seen().counters();
+            let (messages_in, messages_out) = (counters.messages_in, counters.messages_out);
+            (child.channel, ChannelStats { messages_in, messages_out, ..child.stats })
+        })
+    }
+
+    /// Whether what this side opens for `protocol` may be sent before the peer is confirmed (0-RTT): control, permits, and
+    /// calls that are declared replay-safe.
+    pub fn replay_safe(&self, protocol: ProtocolId) -> bool {
+        let child = protocol.channel().and_then(|channel| self.child(*self.by_channel.get(&channel)?));
+        match child.map(|child| &child.machine) {
+            Some(Shaped::Call(call)) => call.config().replay_safe,
+            Some(Shaped::Control(_) | Shaped::Tip(_)) => true,
+            Some(Shaped::Pool(_)) => protocol.lane() == 0,
+            None => false,
+        }
+    }
+
+    fn child(&self, index: u16) -> Option<&Child> {
+        self.children.get(usize::from(index))
+    }
+
+    /// Calls one machine and notes what may have changed.
+    fn with<R>(&mut self, index: u16, call: impl FnOnce(&mut dyn Machine) -> R) -> Option<R> {
+        let done = call(self.children.get_mut(usize::from(index))?.machine());
+        self.touched(index);
+        Some(done)
+    }
+
+    fn each(&mut self, mut call: impl FnMut(&mut dyn Machine)) {
+        for index in (0..).take(self.children.len()) {
+            self.with(index, &mut call);
+        }
+    }
+
+    fn touched(&mut self, index: u16) {
+        let due = self.child(index).and_then(|child| child.seen().poll_timeout());
+        self.deadlines.set(index, due.map(|(due, _)| due));
+        self.asking.mark(index);
+        self.telling.mark(index);
+    }
+}
+
+mod links;
+mod user;

@@ -1,0 +1,135 @@
+//! A link's life: up, hello, goodbye, down.
+
+use super::{
+    Arc, Ask, BTreeSet, CONTROL, ChannelId, Event, Goodbye, Instant, LinkId, LinkInfo, LinkState, Notice,
+    Opened, PeerHello, Phase, Pull, Shaped, StreamKey, VecDeque, code,
+};
+use crate::machine::Negotiated;
+
+impl Pull {
+    pub(super) fn link_up(&mut self, now: Instant, link: LinkId, info: &LinkInfo) {
+        let phase = Phase::Early { opened: 0, waiting: 0, held: VecDeque::new() };
+        self.links.insert(link, LinkState { info: *info, phase, goodbye: None });
+        self.each(|machine| machine.link_up(now, link, info));
+    }
+
+    pub(super) fn link_down(&mut self, now: Instant, link: LinkId) {
+        let Some(state) = self.links.remove(&link) else { return };
+        let (open, was_ready) = match state.phase {
+            Phase::Early { .. } => ((1..).take(self.children.len().saturating_sub(1)).collect(), false),
+            Phase::Ready { matched } => (matched, true),
+            Phase::Closing { was_ready, matched } => (matched, was_ready),
+        };
+        for key in self.keys_of(link) {
+            self.routes.remove(&key);
+        }
+        for index in open {
+            self.with(index, |machine| machine.link_down(now, link));
+        }
+        self.with(CONTROL, |machine| machine.link_down(now, link));
+        if was_ready {
+            self.events.push_back(Event::Gone { link, peer: state.info.peer, goodbye: state.goodbye });
+        }
+    }
+
+    /// Passes on what control has learnt.
+    pub(super) fn notices(&mut self, now: Instant) {
+        loop {
+            let Some(Shaped::Control(control)) = self.children.first_mut().map(|child| &mut child.machine)
+            else {
+                return;
+            };
+            let Some(notice) = control.poll_notice() else { return };
+            match notice {
+                Notice::Ready { link, hello } => self.ready(now, link, hello),
+                Notice::Rtt { link, rtt } => {
+                    self.each_matched(link, |machine| machine.link_rtt(now, link, rtt));
+                    self.events.push_back(Event::Rtt { link, rtt });
+                }
+                Notice::Services { link, services } => {
+                    self.events.push_back(Event::Services { link, services })
+                }
+                Notice::PeerKey { link, key } => {
+                    self.each_matched(link, |machine| machine.link_key(now, link, key))
+                }
+                Notice::OwnKeys(keys) => self.each(|machine| machine.own_keys(now, &keys)),
+                Notice::Closing { link, heard } => self.closing(link, heard),
+            }
+        }
+    }
+
+    fn each_matched(&mut self, link: LinkId, mut call: impl FnMut(&mut dyn super::Machine)) {
+        let Some(Phase::Ready { matched }) = self.links.get(&link).map(|state| &state.phase) else { return };
+        for index in matched.clone() {
+            self.with(index, &mut call);
+        }
+    }
+
+    fn ready(&mut self, now: Instant, link: LinkId, hello: Arc<PeerHello>) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        let shared: Vec<(u16, ChannelId, Option<Negotiated>)> = (0_u16..)
+            .zip(&self.children)
+            .skip(1)
+            .map(|(index, child)| (index, child.channel, hello.negotiated(child.channel)))
+            .collect();
+        let matched: BTreeSet<u16> =
+            shared.iter().filter(|entry| entry.2.is_some()).map(|entry| entry.0).collect();
+        let Phase::Early { held, .. } =
+            std::mem::replace(&mut state.phase, Phase::Ready { matched: matched.clone() })
+        else {
+            return;
+        };
+        self.events.push_back(Event::Ready { link, peer: state.info.peer, hello });
+        self.asks.extend(held.into_iter().filter(|ask| matched.contains(&super::user::asker(ask))));
+        let streams = self.keys_of(link);
+        for (index, _, negotiated) in shared {
+            match negotiated {
+                Some(negotiated) => self.with(index, |machine| machine.link_ready(now, link, &negotiated)),
+                None => self.with(index, |machine| machine.link_down(now, link)),
+            };
+        }
+        for key in streams {
+            self.release(now, key, &matched);
+        }
+    }
+
+    /// A stream from before hello: given to its machine where the channel is shared, else broken off.
+    fn release(&mut self, now: Instant, key: StreamKey, matched: &BTreeSet<u16>) {
+        let Some(route) = self.routes.get_mut(&key) else { return };
+        let index = route.child;
+        let waited = route.waiting.take();
+        if index == CONTROL {
+            return;
+        }
+        if !matched.contains(&index) {
+            self.routes.remove(&key);
+            return self.break_off(key, code::UNKNOWN_CHANNEL);
+        }
+        if let Some(protocol) = waited {
+            self.with(index, |machine| {
+                machine.handle_opened(now, key, Opened::Peer { lane: protocol.lane() })
+            });
+            self.asks.push_back(Ask::Read(key));
+        }
+    }
+
+    fn closing(&mut self, link: LinkId, heard: Option<Goodbye>) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        state.goodbye = state.goodbye.or(heard);
+        let all = (1..).take(self.children.len().saturating_sub(1)).collect();
+        state.phase = match std::mem::replace(&mut state.phase, Phase::Ready { matched: BTreeSet::new() }) {
+            Phase::Early { .. } => Phase::Closing { was_ready: false, matched: all },
+            Phase::Ready { matched } => Phase::Closing { was_ready: true, matched },
+            closing @ Phase::Closing { .. } => closing,
+        };
+    }
+
+    pub(super) fn break_off(&mut self, key: StreamKey, code: u32) {
+        self.asks.extend([Ask::Reset(key, code), Ask::Stop(key, code)]);
+    }
+
+    fn keys_of(&self, link: LinkId) -> Vec<StreamKey> {
+        let end = StreamKey { link, stream: u64::MAX };
+        self.routes.range(StreamKey { link, stream: 0 }..=end).map(|(key, _)| *key).collect()
+    }
+}
