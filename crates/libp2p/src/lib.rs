@@ -1,2 +1,8 @@
-//! Placeholder.
+//! libp2p's protocols, wire-compatible, one folder each, as pure machines and codecs.
+//!
+//! Nothing here knows a socket or a clock: bytes go in, bytes and events come out. What needs native cryptography (TLS) is
+//! absent on wasm, where the browser has its own.
 #![forbid(unsafe_code)]
+
+#[cfg(not(target_family = "wasm"))]
+pub mod tls;
