@@ -1,2 +1,38 @@
-//! Placeholder.
+//! Transports turned into one thing: a **link**, an authenticated connection to one peer with byte streams.
+//!
+//! [`Links`] holds all links of a node and routes between the host and them; it does no input or output of its own.
+//! - the host hands in what happened: datagrams ([`Links::handle_datagrams`]), frames of a foreign wire
+//!   ([`Links::handle_frame`]), a wire's life ([`Links::handle_wire`]), its sockets and clock ([`Links::handle_host`]);
+//! - the stack asks: [`Links::dial`], and on one link ([`Links::link`]) open, read, write, finish, reset, stop, close;
+//! - after each of these the host drains: [`Links::poll_event`], [`Links::poll_datagrams`], [`Links::poll_frame`], each
+//!   until `None`, and then asks [`Links::poll_timeout`].
+//!
+//! Streams have half-close, reset and stop with codes, flow control both ways and a class of service each. What a peer
+//! may send is bounded by windows that grow from one node-wide budget, and only by what this node has asked for
+//! (`docs/spec/links.md`). A peer's bad input becomes [`Event::Blame`] and the end of its link, never an error here.
 #![forbid(unsafe_code)]
+
+mod admission;
+mod budget;
+mod config;
+mod dial;
+mod event;
+mod frames;
+mod link;
+mod links;
+#[cfg(not(target_family = "wasm"))]
+mod quic;
+mod stats;
+mod window;
+
+pub use config::{
+    AdmissionConfig, BudgetConfig, Config, ConfigError, DialConfig, Network, QuicConfig, StreamsConfig,
+};
+pub use event::{
+    Anchor, Datagrams, Dial, DialError, DialFailure, DialId, DownReason, Ecn, Event, Family, HostChange,
+    SocketId, Start, Transmit, WireChange, WireId,
+};
+pub use frames::{Frame, FrameError, LINK_INITIAL, STREAM_INITIAL, STREAMS_INITIAL};
+pub use link::{Link, LinkStats, Read};
+pub use links::Links;
+pub use stats::{BudgetStats, Stats};

@@ -1,0 +1,336 @@
+//! Every limit of links, by name, with its default and unit; and the check that they fit together.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use weir_base::{KIB, MIB, ProtocolId};
+
+use crate::frames::{LINK_INITIAL, STREAM_INITIAL};
+
+/// The limits of [`Links`](crate::Links).
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Who may be linked, and how many.
+    pub admission: AdmissionConfig,
+    /// How links are dialled.
+    pub dial: DialConfig,
+    /// How much memory links may pin.
+    pub budget: BudgetConfig,
+    /// Limits of streams.
+    pub streams: StreamsConfig,
+    /// QUIC alone.
+    pub quic: QuicConfig,
+}
+
+/// A network of IP addresses: an address and the number of its leading bits that count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Any address in it.
+    pub address: IpAddr,
+    /// How many leading bits count: at most 32 for IPv4, 128 for IPv6.
+    pub bits: u8,
+}
+
+impl Network {
+    /// Whether `ip` lies in it; IPv4-mapped addresses count as IPv4.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        let same = |mine: u128, other: u128, width: u8| {
+            let bits = self.bits.min(width);
+            bits == 0 || (mine ^ other) >> (width - bits) == 0
+        };
+        match (self.address.to_canonical(), ip.to_canonical()) {
+            (IpAddr::V4(mine), IpAddr::V4(other)) => {
+                same(u128::from(mine.to_bits()), u128::from(other.to_bits()), 32)
+            }
+            (IpAddr::V6(mine), IpAddr::V6(other)) => same(mine.to_bits(), other.to_bits(), 128),
+            _ => false,
+        }
+    }
+}
+
+/// Who may be linked, and how many. Over a limit a peer is refused with its reason.
+#[derive(Clone, Debug)]
+pub struct AdmissionConfig {
+    /// Links in all, dialled and accepted. Default: 128.
+    pub max_links: u32,
+    /// Links that peers dialled. Default: 96. At most `max_links` less `min(8, dial_target / 2)`.
+    pub max_inbound: u32,
+    /// Links the node wants to dial by itself. Default: 16. `min(8, dial_target / 2)` slots are kept free for them.
+    pub dial_target: u32,
+    /// Inbound handshakes that are not complete. Default: 64. More are ignored.
+    pub max_half_open: u32,
+    /// Inbound handshakes from one IP address (IPv6: /64) that are not complete. Default: 8.
+    pub half_open_per_ip: u32,
+    /// Inbound handshakes from one prefix (IPv4 /24, IPv6 /56) that are not complete. Default: 16.
+    pub half_open_per_prefix: u32,
+    /// Inbound links from one IP address (IPv6: /64). Default: 4.
+    pub inbound_per_ip: u32,
+    /// Inbound links from one prefix (IPv4 /24, IPv6 /56). Default: 8.
+    pub inbound_per_prefix: u32,
+    /// Inbound links from one group (IPv4 /16, IPv6 /48). Default: 32.
+    pub inbound_per_group: u32,
+    /// With so many inbound handshakes under way, each address must first prove that it is real (QUIC retry). Default: 16.
+    pub retry_after: u32,
+    /// Addresses without limits per address, prefix and group. Default: loopback.
+    pub exempt: Vec<Network>,
+}
+
+impl AdmissionConfig {
+    /// Slots kept for links that the node dials itself: `min(8, dial_target / 2)`.
+    pub fn dial_reserve(&self) -> u32 {
+        (self.dial_target / 2).min(8)
+    }
+}
+
+impl Default for AdmissionConfig {
+    fn default() -> Self {
+        Self {
+            max_links: 128,
+            max_inbound: 96,
+            dial_target: 16,
+            max_half_open: 64,
+            half_open_per_ip: 8,
+            half_open_per_prefix: 16,
+            inbound_per_ip: 4,
+            inbound_per_prefix: 8,
+            inbound_per_group: 32,
+            retry_after: 16,
+            exempt: vec![
+                Network { address: IpAddr::from([127, 0, 0, 0]), bits: 8 },
+                Network { address: IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), bits: 128 },
+            ],
+        }
+    }
+}
+
+/// How links are dialled.
+#[derive(Clone, Debug)]
+pub struct DialConfig {
+    /// One deadline over the whole set-up of a link: names, every address, the handshake. Also for inbound handshakes.
+    /// Default: 10 s.
+    pub timeout: Duration,
+    /// Pause before the next address is tried beside those under way. Default: 250 ms (RFC 8305).
+    pub stagger: Duration,
+    /// Dials at once. Default: 64.
+    pub max_dials: usize,
+    /// Addresses of one dial, names resolved. Default: 16.
+    pub max_addresses: usize,
+    /// After a goodbye, how long a link may take to deliver what was written. Default: 5 s.
+    pub linger: Duration,
+}
+
+impl Default for DialConfig {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(10),
+            stagger: Duration::from_millis(250),
+            max_dials: 64,
+            max_addresses: 16,
+            linger: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How much memory links may pin, in bytes. See `docs/spec/links.md`, "Windows".
+#[derive(Clone, Debug)]
+pub struct BudgetConfig {
+    /// What all peers together may have in flight towards this node. Default: 64 MiB.
+    pub receive_total: u64,
+    /// What all links together may hold written and not yet acknowledged. Default: 64 MiB.
+    pub send_total: u64,
+    /// Every link's receive window, reserved from the start. Default and least: 64 KiB.
+    pub base_window: u64,
+    /// Every link's send window, reserved from the start. Default: 64 KiB.
+    pub base_send: u64,
+    /// The most lent to one link on top of its base window. Default: 16 MiB.
+    pub max_lent: u64,
+    /// The most that raw streams of one link may have lent; past it the latest is reset. At least one
+    /// `streams.window`. Default: 8 MiB.
+    pub max_raw: u64,
+    /// The most a link may hold written and not yet acknowledged. Default: 16 MiB.
+    pub max_send: u64,
+    /// The largest message of any channel; what is left of `receive_total` must hold it. Default: 4 MiB.
+    pub largest_message: u64,
+    /// How long a link with lent credit may be silent while others wait for credit. Default: 10 s.
+    pub patience: Duration,
+}
+
+impl Default for BudgetConfig {
+    fn default() -> Self {
+        let mib = MIB as u64;
+        Self {
+            receive_total: 64 * mib,
+            send_total: 64 * mib,
+            base_window: LINK_INITIAL,
+            base_send: 64 * KIB as u64,
+            max_lent: 16 * mib,
+            max_raw: 8 * mib,
+            max_send: 16 * mib,
+            largest_message: 4 * mib,
+            patience: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Limits of streams.
+#[derive(Clone, Debug)]
+pub struct StreamsConfig {
+    /// Streams that a peer may have open at once after its hello; before, 32. Default: 256.
+    pub max_inbound: u32,
+    /// Opens that wait for the peer's limit, per link. Default: 64.
+    pub max_waiting: usize,
+    /// The most one stream may have in flight towards this node, in bytes. Default: 2 MiB.
+    pub window: u64,
+    /// Protocols that may be written before the handshake is confirmed (0-RTT): replay-safe ones only. Default: none.
+    pub early: Vec<ProtocolId>,
+}
+
+impl Default for StreamsConfig {
+    fn default() -> Self {
+        Self { max_inbound: 256, max_waiting: 64, window: 2 * MIB as u64, early: Vec::new() }
+    }
+}
+
+/// QUIC alone.
+#[derive(Clone, Debug)]
+pub struct QuicConfig {
+    /// A link is lost when nothing was heard for so long. Default: 30 s.
+    pub idle_timeout: Duration,
+    /// A link that is silent for so long asks for a sign of life. Default: 12 s.
+    pub keep_alive: Duration,
+    /// The largest datagram that path MTU discovery tries, in bytes of UDP payload. Default: 1,452.
+    pub max_mtu: u16,
+    /// Single-use sessions kept as a server, for 0-RTT of peers that come back. Default: 1,024. 0: none are issued.
+    pub sessions: usize,
+    /// Whether the TLS key is Ed25519, so that every run has the same sizes, instead of P-256. Default: no.
+    pub deterministic: bool,
+}
+
+impl Default for QuicConfig {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(12),
+            max_mtu: 1452,
+            sessions: 1024,
+            deterministic: false,
+        }
+    }
+}
+
+/// A limit that does not fit; names the field and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}` is {value}: {remedy}")]
+pub struct ConfigError {
+    /// The field, as in [`Config`].
+    pub field: &'static str,
+    /// Its value.
+    pub value: u64,
+    /// What would fit.
+    pub remedy: String,
+}
+
+impl Config {
+    /// Bytes of receive windows reserved from the start: a base window for every link, half-open ones included.
+    pub fn reserved_receive(&self) -> u64 {
+        self.slots().saturating_mul(self.budget.base_window)
+    }
+
+    /// Bytes of send windows reserved from the start.
+    pub fn reserved_send(&self) -> u64 {
+        self.slots().saturating_mul(self.budget.base_send)
+    }
+
+    /// Links that may exist at once: confirmed, half-open, and dials under way.
+    fn slots(&self) -> u64 {
+        let dials = u64::try_from(self.dial.max_dials).unwrap_or(u64::MAX);
+        u64::from(self.admission.max_links)
+            .saturating_add(u64::from(self.admission.max_half_open))
+            .saturating_add(dials)
+    }
+
+    /// Whether the limits fit together.
+    ///
+    /// # Errors
+    /// The first field that does not fit, and what would.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let fail = |field, value, remedy| Err(ConfigError { field, value, remedy });
+        let (budget, admission) = (&self.budget, &self.admission);
+        if admission.max_links == 0 {
+            return fail("admission.max_links", 0, "a node needs at least 1".into());
+        }
+        let most = admission.max_links.saturating_sub(admission.dial_reserve());
+        if admission.max_inbound > most {
+            let remedy = format!("at most {most}, so that the node can dial links of its own");
+            return fail("admission.max_inbound", admission.max_inbound.into(), remedy);
+        }
+        if budget.base_window < LINK_INITIAL {
+            return fail("budget.base_window", budget.base_window, format!("at least {LINK_INITIAL}"));
+        }
+        let least = self.reserved_receive().saturating_add(budget.largest_message);
+        if budget.receive_total < least {
+            let remedy = format!(
+                "at least {least}: base windows of {} for {} links, half-open ones and dials included, and the largest \
+                 message ({}); raise it, or lower `admission.max_links`",
+                budget.base_window,
+                self.slots(),
+                budget.largest_message
+            );
+            return fail("budget.receive_total", budget.receive_total, remedy);
+        }
+        if budget.send_total < self.reserved_send() {
+            let remedy = format!("at least {}; raise it, or lower `budget.base_send`", self.reserved_send());
+            return fail("budget.send_total", budget.send_total, remedy);
+        }
+        if self.streams.window < STREAM_INITIAL || self.streams.window > u64::from(u32::MAX) {
+            return fail("streams.window", self.streams.window, format!("{STREAM_INITIAL} to {}", u32::MAX));
+        }
+        if budget.max_raw < self.streams.window {
+            let remedy = format!("at least one `streams.window` ({})", self.streams.window);
+            return fail("budget.max_raw", budget.max_raw, remedy);
+        }
+        if budget.max_lent < budget.max_raw {
+            return fail("budget.max_lent", budget.max_lent, format!("at least `budget.max_raw` ({})", budget.max_raw));
+        }
+        if !(1200..=65_527).contains(&self.quic.max_mtu) {
+            return fail("quic.max_mtu", self.quic.max_mtu.into(), "1200 to 65527".into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_fit() {
+        assert_eq!(Config::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn a_total_that_cannot_hold_the_base_windows_is_named() {
+        let mut config = Config::default();
+        config.admission.max_links = 2000;
+        let error = config.check().unwrap_err();
+        assert_eq!(error.field, "budget.receive_total");
+        assert!(error.remedy.contains("at least"), "{error}");
+    }
+
+    #[test]
+    fn a_message_larger_than_what_can_be_reserved_is_refused_at_start() {
+        let mut config = Config::default();
+        config.budget.largest_message = config.budget.receive_total;
+        assert_eq!(config.check().unwrap_err().field, "budget.receive_total");
+    }
+
+    #[test]
+    fn networks_contain_their_addresses() {
+        let network = Network { address: "10.1.0.0".parse().unwrap(), bits: 16 };
+        assert!(network.contains("10.1.200.3".parse().unwrap()));
+        assert!(network.contains("::ffff:10.1.0.1".parse().unwrap()));
+        assert!(!network.contains("10.2.0.1".parse().unwrap()));
+        let all = Network { address: "::".parse().unwrap(), bits: 0 };
+        assert!(all.contains("2001:db8::1".parse().unwrap()));
+    }
+}

@@ -1,0 +1,277 @@
+//! What goes in and out of [`Links`](crate::Links): inputs of the host, events for the stack.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::BytesMut;
+use weir_base::identity::PeerId;
+use weir_base::multiaddr::Multiaddr;
+use weir_base::stream::{Goodbye, Group, LinkInfo};
+use weir_base::{Fault, LinkId, ProtocolId, StreamKey, UnixTime};
+
+#[cfg(not(target_family = "wasm"))]
+pub use crate::quic::time::Anchor;
+/// A host without QUIC needs no clock of the standard library.
+#[cfg(target_family = "wasm")]
+pub type Anchor = ();
+
+/// What the host's origin of time is, on the other clocks. Both are read by the host at its `Instant::ZERO`.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// The standard library's monotonic clock; QUIC's state machine counts in it.
+    pub anchor: Anchor,
+    /// Wall time, for certificates and tokens.
+    pub wall: UnixTime,
+}
+
+/// A UDP socket of the host; the host chooses the number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketId(pub u32);
+
+/// A wire that carries frames: a memory link, or a foreign host's. The host chooses the number and never reuses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WireId(pub u64);
+
+/// One dial of this node. Counts up from 1, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DialId(pub u64);
+
+/// Explicit congestion notification of a datagram (RFC 3168).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ecn {
+    /// ECT(0).
+    Ect0,
+    /// ECT(1).
+    Ect1,
+    /// Congestion experienced.
+    Ce,
+}
+
+/// Received datagrams: one, or several of equal length (the last may be shorter) that the kernel joined.
+#[derive(Debug)]
+pub struct Datagrams {
+    /// Where they came in.
+    pub socket: SocketId,
+    /// Who sent them.
+    pub remote: SocketAddr,
+    /// The address they were sent to, where the host knows it.
+    pub local_ip: Option<IpAddr>,
+    /// Their mark.
+    pub ecn: Option<Ecn>,
+    /// Bytes of each datagram but the last.
+    pub stride: usize,
+    /// Their bytes. Data that is read stays a slice of this buffer.
+    pub data: BytesMut,
+}
+
+/// Datagrams to send; their bytes are in the buffer given to [`Links::poll_datagrams`](crate::Links::poll_datagrams).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// On which socket.
+    pub socket: SocketId,
+    /// To whom.
+    pub remote: SocketAddr,
+    /// From which address, where it matters.
+    pub local_ip: Option<IpAddr>,
+    /// Mark them so.
+    pub ecn: Option<Ecn>,
+    /// Bytes of each datagram but the last; `None`: it is one.
+    pub segment: Option<usize>,
+    /// Bytes in all.
+    pub len: usize,
+}
+
+/// What changed at the host.
+#[derive(Clone, Copy, Debug)]
+pub enum HostChange {
+    /// A UDP socket is bound. Links can be dialled and accepted on it.
+    Bound {
+        /// The host's number for it.
+        socket: SocketId,
+        /// Its local address.
+        local: SocketAddr,
+        /// Whether the path may fragment its datagrams: then no path MTU discovery.
+        may_fragment: bool,
+    },
+    /// A UDP socket is gone, and its links with it.
+    Unbound(SocketId),
+    /// Wall time now; only differences from what the start implies need to be told.
+    Wall(UnixTime),
+}
+
+/// A frame wire's life, told by the host, which vouches for the identity at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WireChange {
+    /// It carries frames both ways, in order, without loss.
+    Opened {
+        /// Who is at the other end.
+        peer: PeerId,
+        /// The dial that asked for it; `None`: the peer opened it.
+        dialled: Option<DialId>,
+        /// Its address group.
+        group: Group,
+    },
+    /// It is gone. Frames in flight are lost.
+    Closed,
+    /// A dial by [`Event::DialWire`] failed; the wire never was.
+    Refused(DialId),
+}
+
+/// A wish to be connected.
+#[derive(Clone, Debug)]
+pub struct Dial {
+    /// Who must be at the other end; `None`: who the addresses say, or anyone.
+    pub peer: Option<PeerId>,
+    /// Where to look, best or not: they are ranked.
+    pub addresses: Vec<Multiaddr>,
+    /// Whether the operator named this peer.
+    pub pinned: bool,
+}
+
+/// Why a dial was not even begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DialError {
+    /// No address was given.
+    #[error("no address to dial; give at least one")]
+    NoAddress,
+    /// More addresses than `dial.max_addresses`.
+    #[error("more addresses than `dial.max_addresses` allows")]
+    TooManyAddresses,
+    /// `dial.max_dials` are under way.
+    #[error("too many dials at once; wait for one to end, or raise `dial.max_dials`")]
+    TooManyDials,
+    /// The peer is this node.
+    #[error("this is the node's own peer id")]
+    Myself,
+    /// The addresses name different peers, or another than the dial.
+    #[error("an address names another peer than the dial")]
+    OtherPeer,
+    /// All link slots are taken.
+    #[error("all `admission.max_links` slots are taken")]
+    Full,
+}
+
+/// Why a dial failed in the end. The last address tried says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DialFailure {
+    /// `dial.timeout` passed.
+    #[error("no link within the set-up deadline")]
+    Timeout,
+    /// No address is one this node can dial: wrong transport, family without a socket, or a name without addresses.
+    #[error("no address that can be dialled from here")]
+    NoRoute,
+    /// Only TCP addresses were given, which this version does not dial.
+    #[error("TCP addresses cannot be dialled by this version; use a QUIC address")]
+    TcpUnsupported,
+    /// No name could be resolved.
+    #[error("the name has no address")]
+    Unresolved,
+    /// Nobody is there, or the host could not connect the wire.
+    #[error("nobody answers at this address")]
+    Unreachable,
+    /// Someone else is there.
+    #[error("another peer than expected is at this address")]
+    OtherPeer,
+    /// The peer refused, with its reason.
+    #[error("the peer refused: {0:?}")]
+    Refused(Goodbye),
+    /// The handshake failed: version, certificate or protocol.
+    #[error("the handshake failed")]
+    Handshake,
+    /// A link to this peer came up another way.
+    #[error("a link to this peer came up another way")]
+    Superseded,
+}
+
+/// Why a link ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DownReason {
+    /// This side closed it.
+    Closed(Goodbye),
+    /// The peer closed it.
+    ByPeer(Goodbye),
+    /// Nothing was heard for longer than the idle timeout, or the wire is gone.
+    Lost,
+    /// The peer restarted and knows the connection no more.
+    Reset,
+    /// The peer broke the transport's rules; an [`Event::Blame`] was sent before.
+    Fault(Fault),
+}
+
+/// Which addresses of a name are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// Both.
+    Any,
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// What the stack should know or do.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A link is authenticated and confirmed; streams can be opened.
+    Up {
+        /// Its id.
+        link: LinkId,
+        /// Who, how, from where.
+        info: LinkInfo,
+        /// The address, without the peer's id; `None` for a wire.
+        address: Option<Multiaddr>,
+        /// The dial that led to it.
+        dial: Option<DialId>,
+    },
+    /// A link is gone with all its streams. Comes once for each `Up`.
+    Down {
+        /// Its id.
+        link: LinkId,
+        /// Why.
+        why: DownReason,
+    },
+    /// A dial ended without a link. Comes at most once for each dial, and not after [`Links::cancel`](crate::Links::cancel).
+    DialFailed {
+        /// Which.
+        dial: DialId,
+        /// Why.
+        error: DialFailure,
+    },
+    /// The peer opened a stream.
+    Opened {
+        /// Its name.
+        key: StreamKey,
+        /// What it says it speaks.
+        protocol: ProtocolId,
+    },
+    /// Bytes or an end wait on a stream. Comes again only after a read returned [`Read::Blocked`](crate::Read::Blocked).
+    Readable(StreamKey),
+    /// A stream that had no room to write has some.
+    Writable(StreamKey),
+    /// The peer wants no more of what this side writes on a stream.
+    Stopped(StreamKey, u32),
+    /// Resolve a name; answer with [`Links::handle_resolved`](crate::Links::handle_resolved), empty where it has no address.
+    Resolve {
+        /// Number of the question.
+        query: u64,
+        /// The name.
+        name: String,
+        /// Which addresses.
+        family: Family,
+    },
+    /// Connect a wire to this endpoint; answer with [`Links::handle_wire`](crate::Links::handle_wire).
+    DialWire {
+        /// For which dial.
+        dial: DialId,
+        /// The endpoint of a `/memory/…` address.
+        endpoint: u64,
+    },
+    /// Close this wire, once the frames for it are taken.
+    CloseWire(WireId),
+    /// A peer did something wrong. Standing decides what follows; where the transport's rules are broken the link ends too.
+    Blame {
+        /// Whose link.
+        link: LinkId,
+        /// What.
+        fault: Fault,
+    },
+}

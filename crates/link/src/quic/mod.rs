@@ -1,0 +1,3 @@
+//! QUIC.
+
+pub(crate) mod time;
