@@ -32,7 +32,9 @@ pub use event::{
     Anchor, Datagrams, Dial, DialError, DialFailure, DialId, DownReason, Ecn, Event, Family, HostChange,
     SocketId, Start, Transmit, WireChange, WireId,
 };
-pub use frames::{Frame, FrameError, LINK_INITIAL, STREAM_INITIAL, STREAMS_INITIAL};
+pub use frames::{
+    DATA_MAX, FRAME_MAX, Frame, FrameError, LINK_INITIAL, NUMBER_MAX, STREAM_INITIAL, STREAMS_INITIAL,
+};
 pub use link::{Link, LinkStats, Read};
 pub use links::Links;
 pub use stats::{BudgetStats, Stats};
