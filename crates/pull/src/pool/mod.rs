@@ -1,45 +1,14 @@
 //! Pool — a set that all nodes should come to share (`docs/spec/pool.md`, protocol §3).
 
-use bytes::Bytes;
+mod types;
+
+pub use types::{Command, Config, Event, MAX_SUMMARY, Rules, Stats, Summary, Verdict};
+
 use weir_base::Instant;
 use weir_base::stream::{Ask, Class, Incoming, LinkInfo, OpenError};
 use weir_base::{LinkId, Rope, StreamKey};
 
 use crate::machine::{Counters, Machine, Negotiated, Opened, Refused, Seat, Ticket};
-
-/// The limits of a pool.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The largest item, in bytes.
-    pub max_item: u32,
-}
-
-impl Config {
-    /// Checks every field; names the field and the remedy.
-    pub(crate) fn validate(&self) -> Result<(), (&'static str, &'static str)> {
-        if self.max_item == 0 { Err(("max_item", "must be at least 1")) } else { Ok(()) }
-    }
-}
-
-/// What the application wants of a pool.
-#[derive(Clone, Debug)]
-pub enum Command {
-    /// Puts an item in.
-    Insert {
-        /// Its encoded bytes.
-        bytes: Bytes,
-    },
-}
-
-/// What a pool tells the application.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// An item to decide on.
-    Candidate {
-        /// Names it.
-        ticket: Ticket,
-    },
-}
 
 /// The pool of one channel, on all links.
 #[derive(Debug)]
