@@ -4,5 +4,6 @@
 //! absent on wasm, where the browser has its own.
 #![forbid(unsafe_code)]
 
+pub mod record;
 #[cfg(not(target_family = "wasm"))]
 pub mod tls;

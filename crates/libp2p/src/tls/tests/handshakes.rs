@@ -131,7 +131,7 @@ fn a_client_without_certificate_is_turned_away() {
 #[test]
 fn a_server_with_the_certificate_of_a_web_site_is_refused() {
     let clock = WallClock::new(NOW);
-    let key = rcgen::KeyPair::generate().unwrap();
+    let key = super::mutations::certificate_key(5);
     let web = rcgen::CertificateParams::new(vec!["example.org".into()]).unwrap().self_signed(&key).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();

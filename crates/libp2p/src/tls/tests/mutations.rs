@@ -9,7 +9,7 @@ use super::vectors::certificates;
 use super::*;
 
 /// PKCS#8 of an Ed25519 key.
-fn certificate_key(seed: u8) -> RcgenKey {
+pub(super) fn certificate_key(seed: u8) -> RcgenKey {
     let mut pkcs8 = unhex("302e020100300506032b657004220420");
     pkcs8.extend_from_slice(&[seed; 32]);
     let pkcs8 = PrivatePkcs8KeyDer::from(pkcs8);
