@@ -24,6 +24,11 @@ impl Chunk {
         Self { bytes, pinned }
     }
 
+    /// Bytes of the whole buffer that holding any of these keeps alive.
+    pub fn pinned(&self) -> usize {
+        self.pinned
+    }
+
     /// The first `len` bytes (or all), taken off the front.
     #[must_use]
     pub fn split_to(&mut self, len: usize) -> Self {

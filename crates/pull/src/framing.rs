@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use weir_base::codec::{Framer, Malformed, Reader, put_varint, varint_len};
+use weir_base::codec::{Framer, Malformed, Reader, VARINT_MAX, put_varint, varint_len};
 use weir_base::{Chunk, Fault, Instant, Rope};
 
 /// What a started message may take at least.
@@ -36,6 +36,8 @@ pub mod code {
     pub const LIMIT: u32 = 4;
     /// A newer stream took its place.
     pub const REPLACED: u32 = 5;
+    /// A message is larger than this side takes.
+    pub const TOO_LARGE: u32 = 6;
 }
 
 /// A message cut off its stream: its type and its fields.
@@ -70,14 +72,30 @@ pub fn put(out: &mut Rope, kind: u64, fields: impl FnOnce(&mut BytesMut)) {
 
 /// Appends a message of type `kind` whose fields end in `body`, which is shared, not copied, unless it is short.
 pub fn put_with_body(out: &mut Rope, kind: u64, fields: impl FnOnce(&mut BytesMut), body: Bytes) {
-    let mut head = BytesMut::with_capacity(64);
+    let mut head = BytesMut::new();
     fields(&mut head);
-    let len = varint_len(kind) + head.len() + body.len();
-    let mut start = BytesMut::with_capacity(20);
-    put_varint(&mut start, len as u64);
-    put_varint(&mut start, kind);
-    out.put(&start);
-    out.put(&head);
+    append(out, kind, &head, body);
+}
+
+/// Sends a message: straight to `out` where all of it fits, else the rest waits in `pending`, which must be empty before.
+/// Allocates nothing of its own where it fits.
+pub fn send(pending: &mut Rope, room: usize, out: &mut Rope, kind: u64, fields: &[u8], body: Bytes) {
+    let len = varint_len(kind) + fields.len() + body.len();
+    if pending.is_empty() && varint_len(len as u64) + len <= room {
+        return append(out, kind, fields, body);
+    }
+    append(pending, kind, fields, body);
+    pour(pending, room, out);
+}
+
+fn append(out: &mut Rope, kind: u64, fields: &[u8], body: Bytes) {
+    let mut start = [0; 2 * VARINT_MAX];
+    let mut rest = &mut start[..];
+    put_varint(&mut rest, (varint_len(kind) + fields.len() + body.len()) as u64);
+    put_varint(&mut rest, kind);
+    let len = 2 * VARINT_MAX - rest.len();
+    out.put(start.get(..len).unwrap_or_default());
+    out.put(fields);
     out.push(body);
 }
 
@@ -129,7 +147,7 @@ impl Inbox {
 
     /// Takes bytes that arrived. Then call [`next`](Self::next) until `None`.
     pub fn push(&mut self, chunk: Chunk) {
-        self.pinned = chunk.len();
+        self.pinned = chunk.pinned();
         debug_assert!(self.arrived.is_empty(), "drain before pushing more");
         self.arrived = chunk.into_bytes();
     }
@@ -147,6 +165,17 @@ impl Inbox {
         };
         self.clock = Clock::Idle;
         Message::decode(frame).map(Some)
+    }
+
+    /// What to hold on to of the message that [`next`](Self::next) returned last: shared, or copied where sharing would
+    /// pin a much larger receive buffer.
+    pub fn keep(&self, part: Bytes) -> Bytes {
+        Chunk::new(part, self.pinned).keep()
+    }
+
+    /// Whether bytes are left after the message that [`next`](Self::next) returned last.
+    pub fn has_more(&self) -> bool {
+        !self.arrived.is_empty()
     }
 
     /// Whether a message has begun and not ended.

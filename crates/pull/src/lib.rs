@@ -12,6 +12,7 @@
 //! The bytes are defined in `docs/spec/` (`control.md`, `tip.md`, `pool.md`, `call.md`).
 #![forbid(unsafe_code)]
 
+mod bucket;
 pub mod call;
 pub mod config;
 pub mod control;

@@ -3,9 +3,9 @@
 //! The parent calls a method, then drains: `poll_ask` until `None`, the machine's own `poll_event` until `None`, and asks
 //! `poll_timeout` once. Rules on both sides:
 //! - `link_up` first; `link_ready` once both hellos matched the channel; `link_down` last, once. Where the hellos do not
-//!   match, `link_down` comes without `link_ready`. Before `link_ready` a machine may open streams and send what needs
+//!   match, `link_unmatched` comes instead of both. Before `link_ready` a machine may open streams and send what needs
 //!   nothing of the peer's hello (permits, calls); streams of the peer come only after it.
-//! - After `link_down` the parent has dropped the link's streams: no resets, no asks about them.
+//! - After `link_down` and `link_unmatched` the parent has dropped the link's streams: no resets, no asks about them.
 //! - A machine's tags are below [`TAG_END`]; the parent adds the machine's number above them.
 //! - `Ask::Finish` is asked after the last byte was appended in `poll_write`, never before.
 //! - After `Ask::Stop` or `Incoming::{End, Reset}` nothing is read, after `Ask::{Finish, Reset}` or `Incoming::Stopped`
@@ -63,6 +63,9 @@ pub enum Refused {
     /// The value's slot key has two other values already.
     #[error("two other values of this slot are known already")]
     SlotTaken,
+    /// Too many ancestors of the value are not validated; publish it again once they are.
+    #[error("too many ancestors are not validated yet")]
+    Unvalidated,
     /// The bytes are not an item of this channel, or a list is too long.
     #[error("not a valid value for this channel")]
     Invalid,
@@ -84,6 +87,11 @@ impl Tickets {
     pub(crate) const fn next(&mut self) -> Ticket {
         self.next += 1;
         Ticket(self.next)
+    }
+
+    /// The ticket of this machine whose number below [`TAG_END`] is `tag`.
+    pub(crate) const fn of(&self, tag: u64) -> Ticket {
+        Ticket(self.next / TAG_END * TAG_END + tag)
     }
 }
 
@@ -131,6 +139,10 @@ pub(crate) struct Counters {
 pub(crate) trait Machine {
     fn link_up(&mut self, now: Instant, link: LinkId, info: &LinkInfo);
     fn link_ready(&mut self, now: Instant, link: LinkId, negotiated: &Negotiated);
+    /// The hellos do not match this channel. The link is up, but not for this machine.
+    fn link_unmatched(&mut self, now: Instant, link: LinkId) {
+        self.link_down(now, link);
+    }
     fn link_down(&mut self, now: Instant, link: LinkId);
     /// A round trip was measured (control's keep-alive); about every 15 s.
     fn link_rtt(&mut self, _now: Instant, _link: LinkId, _rtt: Duration) {}

@@ -53,7 +53,7 @@ pub enum Event {
         /// What it said.
         hello: Arc<PeerHello>,
     },
-    /// A link that was ready is down.
+    /// A link that was ready, or whose peer said goodbye before, is down.
     Gone {
         /// The link.
         link: LinkId,
@@ -200,7 +200,7 @@ impl Pull {
         pull.add(ChannelId::CONTROL, |_| Shaped::Control(Box::new(control)));
         for channel in config.channels {
             let (id, rng) = (channel.id, rng.child(&channel.name));
-            let seat = |tickets| Seat { me, channel: id, tickets, keys: keys.clone(), rng };
+            let seat = |tickets| Seat { me, channel: id, tickets, keys, rng };
             match channel.shape {
                 Shape::Tip(config) => pull.add(id, |t| Shaped::Tip(Box::new(Tip::new(config, seat(t))))),
                 Shape::Pool(config) => pull.add(id, |t| Shaped::Pool(Box::new(Pool::new(config, seat(t))))),

@@ -1,14 +1,42 @@
 //! Call — one request, one response, on a stream of its own (`docs/spec/call.md`, protocol §5).
+//!
+//! Message flow: the caller opens a stream, writes Request and ends; the server writes Response or Refusal and ends.
+//! Either side gives up by breaking the stream off; the server's work is then cancelled.
+//!
+//! Threat: a server's memory is bounded by `concurrency` requests of `max_request` bytes per link, a caller's by
+//! `concurrency` responses; both sides end what takes too long.
 
-use std::collections::VecDeque;
+mod calling;
+pub mod codec;
+mod serving;
+mod user;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 use weir_base::identity::PeerId;
-use weir_base::stream::{Ask, Class, Incoming, LinkInfo, OpenError};
-use weir_base::{Instant, LinkId, Rope, StreamKey};
+use weir_base::stream::{Ask, Class};
+use weir_base::{Deadlines, Fault, Instant, LinkId, ProtocolId, StreamKey};
 
-use crate::machine::{Counters, Machine, Negotiated, Opened, Refused as CommandRefused, Seat, Ticket};
+use crate::bucket::Bucket;
+use crate::framing::code;
+use crate::machine::{Counters, Refused as CommandRefused, Seat, Ticket, Tickets};
+use calling::{Calling, Outgoing};
+use serving::Serving;
+
+/// When to come back where as many calls as allowed are under way: about a quick call's time.
+const BUSY_RETRY: Duration = Duration::from_millis(100);
+/// Messages of unknown types before a request or an answer, at most.
+const MAX_SKIPPED: u8 = 4;
+
+/// Bytes after the request or the answer.
+const TRAILING: Fault = Fault::misbehaved("bytes after the only message of a call's direction");
+/// A direction ended before its message.
+const CUT_SHORT: Fault = Fault::misbehaved("ended a call's direction before its message was complete");
+/// More messages to skip than anybody needs.
+const TOO_MANY_SKIPPED: Fault =
+    Fault::misbehaved("too many messages before the only one of a call's direction");
 
 /// A method and its limits.
 #[derive(Clone, Debug)]
@@ -160,47 +188,84 @@ pub enum Event {
 #[derive(Debug)]
 pub(crate) struct Call {
     config: Config,
-    seat: Seat,
-    events: VecDeque<Event>,
+    protocol: ProtocolId,
+    tickets: Tickets,
+    links: BTreeMap<LinkId, Peer>,
+    outgoing: BTreeMap<Ticket, Outgoing>, // calls under way: at most `concurrency` per link
+    incoming: BTreeMap<Ticket, StreamKey>, // requests handed over and not answered: likewise
+    streams: BTreeMap<StreamKey, Stream>,
+    events: VecDeque<Event>, // at most one per call or request under way, and one for its end
+    asks: VecDeque<Ask>,
+    deadlines: Deadlines<Due>,
+    counters: Counters,
+}
+
+/// Whose deadline it is. A stream's may fire early: it is then set again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Call(Ticket),
+    Stream(StreamKey),
+}
+
+#[derive(Debug)]
+struct Peer {
+    id: PeerId,
+    max_request: u32,
+    max_response: u32,
+    at_once: u32,
+    calling: u32,
+    serving: u32,  // streams of requests, refused ones too
+    refusing: u32, // of those, refused
+    bucket: Bucket,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Calling(Calling),
+    Serving(Serving),
 }
 
 impl Call {
     pub(crate) fn new(config: Config, seat: Seat) -> Self {
-        Self { config, seat, events: VecDeque::new() }
+        Self {
+            config,
+            protocol: ProtocolId::new(seat.channel, 0),
+            tickets: seat.tickets,
+            links: BTreeMap::new(),
+            outgoing: BTreeMap::new(),
+            incoming: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            events: VecDeque::new(),
+            asks: VecDeque::new(),
+            deadlines: Deadlines::default(),
+            counters: Counters::default(),
+        }
     }
+
     pub(crate) fn config(&self) -> &Config {
         &self.config
     }
-    pub(crate) fn command(&mut self, _now: Instant, _command: Command) -> Result<Ticket, CommandRefused> {
-        Ok(self.seat.tickets.next())
+
+    pub(crate) fn command(&mut self, now: Instant, command: Command) -> Result<Ticket, CommandRefused> {
+        match command {
+            Command::Call { link, request, deadline } => self.call(now, link, request, deadline),
+            Command::Cancel { ticket } => self.cancel(ticket),
+            Command::Answer { ticket, response } => self.answer(now, ticket, response),
+        }
     }
+
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
-}
 
-impl Machine for Call {
-    fn link_up(&mut self, _: Instant, _: LinkId, _: &LinkInfo) {}
-    fn link_ready(&mut self, _: Instant, _: LinkId, _: &Negotiated) {}
-    fn link_down(&mut self, _: Instant, _: LinkId) {}
-    fn handle_opened(&mut self, _: Instant, _: StreamKey, _: Opened) {}
-    fn handle_refused(&mut self, _: Instant, _: u64, _: OpenError) {}
-    fn class(&self, _: u8) -> Class {
-        self.config.class
+    /// Ends both directions of a stream and forgets it. The parent drops what has ended already.
+    fn break_off(&mut self, key: StreamKey, code: u32) {
+        self.asks.extend([Ask::Reset(key, code), Ask::Stop(key, code)]);
     }
-    fn room(&self, _: StreamKey) -> usize {
-        0
-    }
-    fn handle_incoming(&mut self, _: Instant, _: StreamKey, _: Incoming) {}
-    fn poll_write(&mut self, _: Instant, _: StreamKey, _: usize, _: &mut Rope) {}
-    fn poll_ask(&mut self) -> Option<Ask> {
-        None
-    }
-    fn handle_timeout(&mut self, _: Instant) {}
-    fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        None
-    }
-    fn counters(&self) -> Counters {
-        Counters::default()
+
+    /// The peer broke the protocol on a stream.
+    fn blame(&mut self, key: StreamKey, fault: Fault) {
+        self.asks.push_back(Ask::Blame(key.link, fault));
+        self.break_off(key, code::FAULT);
     }
 }

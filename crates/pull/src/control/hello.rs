@@ -1,8 +1,11 @@
-//! What hello says.
+//! What hello says, as the application and the other machines see it, and what two of them have in common.
 
 use bytes::Bytes;
 use weir_base::{ChannelId, ShortKey};
 
+use super::VERSION;
+use super::codec::{ChannelOffer, Hello, Preamble};
+use crate::config::{Channel, Config, Shape};
 use crate::machine::Negotiated;
 
 /// Channels in a hello, at most.
@@ -56,7 +59,7 @@ pub struct PeerHello {
     pub services: Vec<Service>,
     /// Name and version of its program.
     pub agent: String,
-    /// Streams this side may have open at once: the smaller of both sides' limits.
+    /// Streams this side may have open at once, as the peer told.
     pub max_streams: u32,
     /// The key it wants short ids under.
     pub key: NumberedKey,
@@ -85,4 +88,67 @@ pub fn services_hold(services: &[Service]) -> bool {
     services.len() <= MAX_SERVICES
         && unique.len() == services.len()
         && services.iter().all(|service| service.payload.len() <= MAX_SERVICE_PAYLOAD)
+}
+
+/// This node's hello.
+pub(super) fn mine(config: &Config, key: NumberedKey) -> Hello {
+    let mut services = config.services.clone();
+    services.sort_unstable();
+    let mut channels: Vec<ChannelOffer> = config.channels.iter().map(offer).collect();
+    channels.sort_unstable_by_key(|channel| channel.id);
+    Hello {
+        preamble: Preamble { oldest: VERSION, newest: VERSION, network: config.network },
+        features: 0,
+        agent: config.agent.clone(),
+        services,
+        max_streams: config.control.max_streams,
+        key,
+        channels,
+    }
+}
+
+fn offer(channel: &Channel) -> ChannelOffer {
+    let (max_request, max_answer, at_once) = match &channel.shape {
+        Shape::Raw => (0, 0, 0),
+        Shape::Tip(config) => (0, config.max_value, 0),
+        Shape::Pool(config) => (0, config.max_item, 0),
+        Shape::Call(config) => (config.max_request, config.max_response, config.concurrency),
+    };
+    ChannelOffer {
+        id: channel.id,
+        name: channel.name.clone(),
+        version: channel.version,
+        shape: channel.shape.number(),
+        max_request,
+        max_answer,
+        at_once,
+    }
+}
+
+/// What two hellos have in common: channels that match in id, name, version and shape, with the smaller limits.
+pub(super) fn shared(mine: &Hello, theirs: Hello, version: u16) -> PeerHello {
+    let (mut channels, mut limits) = (Vec::new(), Vec::new());
+    for channel in &theirs.channels {
+        let found = mine.channels.binary_search_by_key(&channel.id, |mine| mine.id);
+        let Some(own) = found.ok().and_then(|index| mine.channels.get(index)) else { continue };
+        if own.name == channel.name && own.version == channel.version && own.shape == channel.shape {
+            channels.push(channel.id);
+            limits.push(Negotiated {
+                max_request: own.max_request.min(channel.max_request),
+                max_answer: own.max_answer.min(channel.max_answer),
+                at_once: own.at_once.min(channel.at_once),
+                peer_key: theirs.key,
+            });
+        }
+    }
+    PeerHello {
+        version,
+        features: theirs.features,
+        services: theirs.services,
+        agent: theirs.agent,
+        max_streams: theirs.max_streams,
+        key: theirs.key,
+        channels,
+        limits,
+    }
 }

@@ -1,20 +1,67 @@
 //! Control: hello, keep-alive, services, short-id keys, goodbye (`docs/spec/control.md`, protocol §1).
 
-mod hello;
+//!
+//! Message flow of one link:
+//! - up: the dialler opens the stream; both write Hello, without waiting;
+//! - hello heard: the parent is told what is shared, the first ping goes out;
+//! - then a ping 15 s after each pong, services and short-id keys as they change;
+//! - Goodbye, for whatever reason, is the last message; then the link is closed.
+//!
+//! Threat: a peer that floods (two token buckets), never says hello, never answers, or opens a second stream.
+//! Each ends the link or is a fault; per link at most one message and four pongs are held.
 
-use std::collections::VecDeque;
+pub mod codec;
+mod hello;
+mod line;
+mod user;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_base::stream::{Ask, Class, Goodbye, Incoming, LinkInfo, OpenError};
-use weir_base::{Instant, LinkId, Rng, Rope, ShortKey, StreamKey};
+use weir_base::stream::{Ask, Goodbye};
+use weir_base::{ChannelId, Deadlines, Fault, Instant, LinkId, ProtocolId, Rng, ShortKey};
 
 pub use hello::{
     Keys, MAX_AGENT, MAX_CHANNELS, MAX_NAME, MAX_SERVICE_PAYLOAD, MAX_SERVICES, NumberedKey, PeerHello,
     Service, is_name, services_hold,
 };
 
-use crate::machine::{Counters, Machine, Negotiated, Opened, Refused, Ticket};
+use crate::bucket::Bucket;
+use crate::framing::{Inbox, MALFORMED, Message, STALLED, UNKNOWN_TYPE};
+use crate::machine::{Counters, Refused, Ticket};
+use codec::{Hello, HelloError, Preamble};
+use line::{Line, Ping, Stage};
+
+/// The version of the protocol this is.
+pub const VERSION: u16 = 1;
+/// Messages per second that a peer may send, and hold back for one second.
+pub const MESSAGE_RATE: u64 = 64;
+/// Bytes per second likewise.
+pub const BYTE_RATE: u64 = 16_000;
+/// Pongs that wait to be written; of more the oldest are dropped.
+const MAX_PONGS: usize = 4;
+/// How long a goodbye may take to be written before the link is closed without it.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two updates of services to one peer: far below what the peer's rate limit allows.
+const SERVICES_PAUSE: Duration = Duration::from_secs(1);
+
+/// A peer opened a control stream where there was one already, or though it did not dial.
+const SECOND_STREAM: Fault = Fault::misbehaved("opened a control stream that is not its to open");
+/// The control stream ended before goodbye.
+const ENDED: Fault = Fault::misbehaved("ended its control stream without goodbye");
+/// Too many messages or bytes.
+const FLOOD: Fault = Fault::misbehaved("more control messages than 64 or 16 kB per second");
+/// A pong nobody waits for.
+const STRAY_PONG: Fault = Fault::misbehaved("a pong that answers no ping");
+/// A short-id key whose number does not grow.
+const STALE_KEY: Fault = Fault::misbehaved("a short-id key whose number is not above the one before");
+/// No hello in time.
+const NO_HELLO: Fault = Fault::unreliable("no hello in time");
+/// Another network.
+const NETWORK: Fault = Fault::incompatible("belongs to another network");
+/// No common version.
+const NO_VERSION: Fault = Fault::incompatible("speaks no version in common");
 
 /// Keep-alive, deadlines and key rotation.
 #[derive(Clone, Debug)]
@@ -58,6 +105,9 @@ impl Config {
         if self.hello_timeout.is_zero() {
             return Err(("hello_timeout", "must be above zero; 5 s is usual"));
         }
+        if self.max_streams < codec::MIN_STREAMS {
+            return Err(("max_streams", "must be at least 32: what a peer may open before hello"));
+        }
         if self.key_life <= self.key_grace {
             return Err(("key_life", "must be longer than `key_grace`"));
         }
@@ -93,48 +143,231 @@ pub(crate) enum Notice {
 /// Control of all links.
 #[derive(Debug)]
 pub(crate) struct Control {
+    config: Config,
+    mine: Hello, // with the services and key of now
+    lines: BTreeMap<LinkId, Line>,
     keys: Keys,
+    next_key: Option<Instant>, // set when the first link comes up
+    asks: VecDeque<Ask>,
     notices: VecDeque<Notice>,
+    deadlines: Deadlines<LinkId>,
+    counters: Counters,
+    rng: Rng,
+}
+
+/// What became of a message.
+type Handled = Result<(), Leave>;
+
+/// The link is to end: why, and whose fault it is.
+struct Leave {
+    fault: Option<Fault>,
+    reason: Goodbye,
+}
+
+impl From<Fault> for Leave {
+    fn from(fault: Fault) -> Self {
+        let reason = if fault == UNKNOWN_TYPE { Goodbye::WrongVersion } else { Goodbye::Fault };
+        Self { fault: Some(fault), reason }
+    }
 }
 
 impl Control {
-    pub(crate) fn new(_config: &crate::Config, mut rng: Rng) -> Self {
+    pub(crate) fn new(config: &crate::Config, mut rng: Rng) -> Self {
         let current = NumberedKey { number: 1, key: ShortKey::random(&mut rng) };
-        Self { keys: Keys { current, previous: None }, notices: VecDeque::new() }
+        Self {
+            config: config.control.clone(),
+            mine: hello::mine(config, current),
+            lines: BTreeMap::new(),
+            keys: Keys { current, previous: None },
+            next_key: None,
+            asks: VecDeque::new(),
+            notices: VecDeque::new(),
+            deadlines: Deadlines::default(),
+            counters: Counters::default(),
+            rng,
+        }
     }
+
     pub(crate) fn keys(&self) -> Keys {
         self.keys
     }
-    pub(crate) fn command(&mut self, _now: Instant, _command: Command) -> Result<Ticket, Refused> {
+
+    pub(crate) fn command(&mut self, now: Instant, command: Command) -> Result<Ticket, Refused> {
+        match command {
+            Command::Services(mut services) => {
+                if !services_hold(&services) {
+                    return Err(Refused::Invalid);
+                }
+                services.sort_unstable();
+                self.mine.services = services;
+                for line in self.lines.values_mut().filter(|line| line.hello_written) {
+                    line.outgoing.services = true;
+                    self.asks.extend(line.stream.map(Ask::Write));
+                }
+            }
+            Command::Goodbye { link, reason } => {
+                if !self.lines.contains_key(&link) {
+                    return Err(Refused::NoLink);
+                }
+                self.leave(now, link, &Leave { fault: None, reason });
+                self.retime(link);
+            }
+        }
         Ok(Ticket(0))
     }
+
     pub(crate) fn poll_notice(&mut self) -> Option<Notice> {
         self.notices.pop_front()
     }
+
+    /// Ends a link: goodbye with the reason, then close. The first reason stands.
+    fn leave(&mut self, now: Instant, link: LinkId, why: &Leave) {
+        let Some(line) = self.lines.get_mut(&link) else { return };
+        if !matches!(line.stage, Stage::Hello | Stage::Open { .. }) {
+            return;
+        }
+        self.asks.extend(why.fault.map(|fault| Ask::Blame(link, fault)));
+        self.notices.push_back(Notice::Closing { link, heard: None });
+        if let Some(key) = line.stream.filter(|_| line.writable) {
+            line.stage = Stage::Leaving { reason: why.reason, until: now + GOODBYE_TIMEOUT, encoded: false };
+            self.asks.push_back(Ask::Write(key));
+        } else {
+            line.stage = Stage::Closed;
+            self.asks.push_back(Ask::Close(link, why.reason));
+        }
+    }
+
+    /// One message of a peer.
+    fn message(&mut self, now: Instant, link: LinkId, message: &Message) -> Handled {
+        let Some(line) = self.lines.get_mut(&link) else { return Ok(()) };
+        self.counters.messages_in += 1;
+        line.heard = now;
+        let bytes = message.body.len() as u64 + 2;
+        if line.messages.take(now, 1, MESSAGE_RATE, MESSAGE_RATE).is_err()
+            || line.bytes.take(now, bytes, BYTE_RATE, BYTE_RATE).is_err()
+        {
+            return Err(FLOOD.into());
+        }
+        let Stage::Open { peer_key } = &mut line.stage else { return self.hello(link, message) };
+        match codec::Control::decode(message.kind, &message.body).map_err(|_| MALFORMED)? {
+            codec::Control::Ping(nonce) => {
+                if line.pongs.len() >= MAX_PONGS {
+                    line.pongs.pop_front();
+                }
+                line.pongs.push_back(nonce);
+                self.asks.extend(line.stream.map(Ask::Write));
+            }
+            codec::Control::Pong(nonce) => {
+                let Ping::Waiting { nonce: expected, sent } = line.ping else {
+                    return Err(STRAY_PONG.into());
+                };
+                if nonce != expected {
+                    return Err(STRAY_PONG.into());
+                }
+                line.ping = Ping::Idle { next: now + self.config.interval };
+                self.notices.push_back(Notice::Rtt { link, rtt: now.since(sent) });
+            }
+            codec::Control::Services(services) => self.notices.push_back(Notice::Services { link, services }),
+            codec::Control::ShortKey(key) => {
+                if key.number <= *peer_key {
+                    return Err(STALE_KEY.into());
+                }
+                *peer_key = key.number;
+                self.notices.push_back(Notice::PeerKey { link, key });
+            }
+            codec::Control::Goodbye(reason) => {
+                line.stage = Stage::Closed;
+                self.notices.push_back(Notice::Closing { link, heard: Some(reason) });
+                self.asks.push_back(Ask::Close(link, reason));
+            }
+            codec::Control::Skipped => {}
+            codec::Control::Unknown => return Err(UNKNOWN_TYPE.into()),
+        }
+        Ok(())
+    }
+
+    /// The first message must be hello.
+    fn hello(&mut self, link: LinkId, message: &Message) -> Handled {
+        if message.kind != codec::HELLO {
+            return Err(MALFORMED.into());
+        }
+        let theirs =
+            Preamble::decode(&mut weir_base::codec::Reader::new(&message.body)).map_err(|_| MALFORMED)?;
+        let Some(version) = self.mine.preamble.common(&theirs) else {
+            return Err(Leave { fault: Some(NO_VERSION), reason: Goodbye::WrongVersion });
+        };
+        if theirs.network != self.mine.preamble.network {
+            return Err(Leave { fault: Some(NETWORK), reason: Goodbye::WrongNetwork });
+        }
+        let theirs = Hello::decode(&message.body).map_err(|error| match error {
+            HelloError::Malformed(_) => MALFORMED,
+            HelloError::Incompatible => UNKNOWN_TYPE,
+        })?;
+        let Some(line) = self.lines.get_mut(&link) else { return Ok(()) };
+        line.stage = Stage::Open { peer_key: theirs.key.number };
+        line.ping = Ping::Due;
+        self.asks.extend(line.stream.map(Ask::Write));
+        let hello = Arc::new(hello::shared(&self.mine, theirs, version));
+        self.notices.push_back(Notice::Ready { link, hello });
+        Ok(())
+    }
+
+    /// Draws a new key, tells everybody, and lets the old one live a little longer.
+    fn rotate(&mut self, now: Instant) {
+        let current = NumberedKey {
+            number: self.keys.current.number.saturating_add(1),
+            key: ShortKey::random(&mut self.rng),
+        };
+        self.keys = Keys { current, previous: Some(self.keys.current) };
+        self.mine.key = current;
+        self.next_key = Some(now + self.config.key_life);
+        self.notices.push_back(Notice::OwnKeys(self.keys));
+        for line in self.lines.values_mut().filter(|line| line.hello_written) {
+            line.outgoing.key = true;
+            self.asks.extend(line.stream.map(Ask::Write));
+        }
+    }
+
+    /// When the key before the current one stops being valid.
+    fn key_expiry(&self) -> Option<Instant> {
+        self.keys.previous?;
+        let rotated = self.next_key? - self.config.key_life;
+        Some(rotated + self.config.key_grace)
+    }
+
+    fn retime(&mut self, link: LinkId) {
+        let due = self.lines.get(&link).and_then(|line| line.due(&self.config));
+        self.deadlines.set(link, due.map(|(due, _)| due));
+    }
+
+    /// A line's timer fired.
+    fn due(&mut self, now: Instant, link: LinkId) {
+        let Some(line) = self.lines.get_mut(&link) else { return };
+        match line.due(&self.config).filter(|(due, _)| *due <= now).map(|(_, timer)| timer) {
+            Some(line::Timer::Hello) => {
+                self.leave(now, link, &Leave { fault: Some(NO_HELLO), reason: Goodbye::Idle });
+            }
+            Some(line::Timer::Message) => self.leave(now, link, &STALLED.into()),
+            Some(line::Timer::Idle) => self.leave(now, link, &Leave { fault: None, reason: Goodbye::Idle }),
+            Some(line::Timer::Ping) => {
+                line.ping = Ping::Due;
+                self.asks.extend(line.stream.map(Ask::Write));
+            }
+            Some(line::Timer::Services) => {
+                line.services_from = Instant::ZERO;
+                self.asks.extend(line.stream.map(Ask::Write));
+            }
+            Some(line::Timer::Goodbye) => {
+                if let Stage::Leaving { reason, .. } = line.stage {
+                    line.stage = Stage::Closed;
+                    self.asks.push_back(Ask::Close(link, reason));
+                }
+            }
+            None => {}
+        }
+        self.retime(link);
+    }
 }
 
-impl Machine for Control {
-    fn link_up(&mut self, _: Instant, _: LinkId, _: &LinkInfo) {}
-    fn link_ready(&mut self, _: Instant, _: LinkId, _: &Negotiated) {}
-    fn link_down(&mut self, _: Instant, _: LinkId) {}
-    fn handle_opened(&mut self, _: Instant, _: StreamKey, _: Opened) {}
-    fn handle_refused(&mut self, _: Instant, _: u64, _: OpenError) {}
-    fn class(&self, _: u8) -> Class {
-        Class::Control
-    }
-    fn room(&self, _: StreamKey) -> usize {
-        0
-    }
-    fn handle_incoming(&mut self, _: Instant, _: StreamKey, _: Incoming) {}
-    fn poll_write(&mut self, _: Instant, _: StreamKey, _: usize, _: &mut Rope) {}
-    fn poll_ask(&mut self) -> Option<Ask> {
-        None
-    }
-    fn handle_timeout(&mut self, _: Instant) {}
-    fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        None
-    }
-    fn counters(&self) -> Counters {
-        Counters::default()
-    }
-}
+/// The protocol of the control stream.
+const PROTOCOL: ProtocolId = ProtocolId::new(ChannelId::CONTROL, 0);

@@ -27,7 +27,7 @@ impl Pull {
             self.with(index, |machine| machine.link_down(now, link));
         }
         self.with(CONTROL, |machine| machine.link_down(now, link));
-        if was_ready {
+        if was_ready || state.goodbye.is_some() {
             self.events.push_back(Event::Gone { link, peer: state.info.peer, goodbye: state.goodbye });
         }
     }
@@ -47,10 +47,10 @@ impl Pull {
                     self.events.push_back(Event::Rtt { link, rtt });
                 }
                 Notice::Services { link, services } => {
-                    self.events.push_back(Event::Services { link, services })
+                    self.events.push_back(Event::Services { link, services });
                 }
                 Notice::PeerKey { link, key } => {
-                    self.each_matched(link, |machine| machine.link_key(now, link, key))
+                    self.each_matched(link, |machine| machine.link_key(now, link, key));
                 }
                 Notice::OwnKeys(keys) => self.each(|machine| machine.own_keys(now, &keys)),
                 Notice::Closing { link, heard } => self.closing(link, heard),
@@ -85,7 +85,7 @@ impl Pull {
         for (index, _, negotiated) in shared {
             match negotiated {
                 Some(negotiated) => self.with(index, |machine| machine.link_ready(now, link, &negotiated)),
-                None => self.with(index, |machine| machine.link_down(now, link)),
+                None => self.with(index, |machine| machine.link_unmatched(now, link)),
             };
         }
         for key in streams {
@@ -107,7 +107,7 @@ impl Pull {
         }
         if let Some(protocol) = waited {
             self.with(index, |machine| {
-                machine.handle_opened(now, key, Opened::Peer { lane: protocol.lane() })
+                machine.handle_opened(now, key, Opened::Peer { lane: protocol.lane() });
             });
             self.asks.push_back(Ask::Read(key));
         }
@@ -122,6 +122,12 @@ impl Pull {
             Phase::Ready { matched } => Phase::Closing { was_ready: true, matched },
             closing @ Phase::Closing { .. } => closing,
         };
+        for key in self.keys_of(link) {
+            if self.routes.get(&key).is_some_and(|route| route.waiting.is_some()) {
+                self.routes.remove(&key);
+                self.break_off(key, code::CANCELLED);
+            }
+        }
     }
 
     pub(super) fn break_off(&mut self, key: StreamKey, code: u32) {

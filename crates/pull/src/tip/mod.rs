@@ -1,14 +1,34 @@
 //! Tip — one current value, the newest wins (`docs/spec/tip.md`, protocol §2).
+//!
+//! Message flow, for each direction of a link a stream of its own: the side that wants the peer's tips opens it and writes
+//! Want; the other holds that permit until it has something new and writes Tip, Evidence or Withdrawn. The next Want goes
+//! out when the application has decided.
+//!
+//! Threat: a flood of values (one permit at a time, a token bucket), many values of one slot (two are relayed), a value
+//! again and again. Per link at most one undecided value, the last values of both directions and one message are held.
 
-use std::collections::VecDeque;
+pub mod codec;
+mod peer;
+mod relay;
+mod user;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 use weir_base::identity::PeerId;
-use weir_base::stream::{Ask, Class, Incoming, LinkInfo, OpenError};
-use weir_base::{Instant, LinkId, Rope, StreamKey, UnixTime};
+use weir_base::stream::{Ask, Class};
+use weir_base::{Deadlines, Fault, Instant, LinkId, ProtocolId, UnixTime};
 
-use crate::machine::{Counters, Machine, Negotiated, Opened, Refused, Seat, Ticket};
+use crate::machine::{Counters, Refused, Seat, Ticket, Tickets};
+use peer::{Peer, Wanting};
+use relay::Relay;
+
+/// Values of links that are gone which may still be decided on; of more the oldest are forgotten.
+const MAX_ORPHANS: usize = 64;
+
+/// The application found it wrong by itself.
+const REJECTED: Fault = Fault::invalid("a tip that is wrong by itself");
 
 /// The largest value the protocol carries, in bytes.
 pub const MAX_VALUE: u32 = 1024;
@@ -80,7 +100,8 @@ pub struct Grounds {
 /// What the application decided on a received value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Better than the current value: it becomes the tip here and is relayed.
+    /// Better than the current value: it becomes the tip here and is relayed, unless its slot has two values already, or
+    /// too many ancestors are not validated; publish it once they are.
     Adopt(Grounds),
     /// Not better, but relayed where it is the second value of its slot key: evidence.
     Evidence(Grounds),
@@ -100,7 +121,8 @@ pub enum Command {
         /// What decides whether it is sent now.
         grounds: Grounds,
     },
-    /// The current tip proved invalid or unobtainable: there is none until the next is published.
+    /// The current tip, or the one that waits for its slot, proved invalid or unobtainable: there is none until the next
+    /// is published or adopted, and the peers that have it are told.
     Withdraw,
     /// Decides on a received value; only then the peer may send the next.
     Verdict {
@@ -140,44 +162,103 @@ pub enum Event {
 #[derive(Debug)]
 pub(crate) struct Tip {
     config: Config,
-    seat: Seat,
-    events: VecDeque<Event>,
+    protocol: ProtocolId,
+    tickets: Tickets,
+    relay: Relay,
+    links: BTreeMap<LinkId, Peer>,
+    undecided: BTreeMap<Ticket, Undecided>, // one per link, and MAX_ORPHANS
+    orphans: VecDeque<Ticket>,
+    events: VecDeque<Event>, // one per permit
+    asks: VecDeque<Ask>,
+    deadlines: Deadlines<LinkId>,
+    counters: Counters,
+}
+
+/// A value the application has not decided on.
+#[derive(Debug)]
+struct Undecided {
+    link: LinkId,
+    value: Bytes,
 }
 
 impl Tip {
     pub(crate) fn new(config: Config, seat: Seat) -> Self {
-        Self { config, seat, events: VecDeque::new() }
+        Self {
+            protocol: ProtocolId::new(seat.channel, 0),
+            tickets: seat.tickets,
+            relay: Relay::new(&config),
+            config,
+            links: BTreeMap::new(),
+            undecided: BTreeMap::new(),
+            orphans: VecDeque::new(),
+            events: VecDeque::new(),
+            asks: VecDeque::new(),
+            deadlines: Deadlines::default(),
+            counters: Counters::default(),
+        }
     }
-    pub(crate) fn command(&mut self, _now: Instant, _command: Command) -> Result<Ticket, Refused> {
-        Ok(self.seat.tickets.next())
+
+    pub(crate) fn command(&mut self, now: Instant, command: Command) -> Result<Ticket, Refused> {
+        let ticket = match command {
+            Command::Publish { value, grounds } => {
+                if value.is_empty() {
+                    return Err(Refused::Invalid);
+                }
+                if value.len() > self.config.max_value as usize {
+                    return Err(Refused::TooLarge);
+                }
+                self.relay.adopt(now, value, &grounds)?;
+                self.tickets.next()
+            }
+            Command::Withdraw => {
+                self.relay.withdraw();
+                self.tickets.next()
+            }
+            Command::Verdict { ticket, verdict } => {
+                self.decide(now, ticket, verdict)?;
+                ticket
+            }
+        };
+        self.spread(now);
+        Ok(ticket)
     }
+
+    fn decide(&mut self, now: Instant, ticket: Ticket, verdict: Verdict) -> Result<(), Refused> {
+        let Undecided { link, value } = self.undecided.remove(&ticket).ok_or(Refused::UnknownTicket)?;
+        self.orphans.retain(|orphan| *orphan != ticket);
+        match verdict {
+            Verdict::Adopt(grounds) => drop(self.relay.adopt(now, value, &grounds)), // not relayed is no error here
+            Verdict::Evidence(grounds) => self.relay.evidence(now, value, &grounds),
+            Verdict::Ignore => {}
+            Verdict::Reject => {
+                self.asks.extend(self.links.contains_key(&link).then_some(Ask::Blame(link, REJECTED)));
+            }
+        }
+        if let Some(peer) = self.links.get_mut(&link)
+            && peer.client.wanting == Wanting::Undecided(ticket)
+        {
+            peer.client.wanting = Wanting::Due;
+            self.asks.extend(peer.client.stream.map(Ask::Write));
+        }
+        Ok(())
+    }
+
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
-}
 
-impl Machine for Tip {
-    fn link_up(&mut self, _: Instant, _: LinkId, _: &LinkInfo) {}
-    fn link_ready(&mut self, _: Instant, _: LinkId, _: &Negotiated) {}
-    fn link_down(&mut self, _: Instant, _: LinkId) {}
-    fn handle_opened(&mut self, _: Instant, _: StreamKey, _: Opened) {}
-    fn handle_refused(&mut self, _: Instant, _: u64, _: OpenError) {}
-    fn class(&self, _: u8) -> Class {
-        self.config.class
+    /// Wakes the links whose peer waits for what is new.
+    fn spread(&mut self, now: Instant) {
+        self.relay.release(now);
+        for peer in self.links.values_mut() {
+            if peer.server.permit && peer.server.next(&self.relay, peer.crossed.as_ref()).is_some() {
+                self.asks.extend(peer.server.stream.map(Ask::Write));
+            }
+        }
     }
-    fn room(&self, _: StreamKey) -> usize {
-        0
-    }
-    fn handle_incoming(&mut self, _: Instant, _: StreamKey, _: Incoming) {}
-    fn poll_write(&mut self, _: Instant, _: StreamKey, _: usize, _: &mut Rope) {}
-    fn poll_ask(&mut self) -> Option<Ask> {
-        None
-    }
-    fn handle_timeout(&mut self, _: Instant) {}
-    fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        None
-    }
-    fn counters(&self) -> Counters {
-        Counters::default()
+
+    fn retime(&mut self, link: LinkId) {
+        let due = self.links.get(&link).and_then(Peer::due);
+        self.deadlines.set(link, due.map(|(due, _)| due));
     }
 }

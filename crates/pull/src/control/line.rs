@@ -1,0 +1,197 @@
+//! The control stream of one link: what is to be written, what was heard, and what is due.
+
+use std::collections::VecDeque;
+
+use bytes::BufMut;
+use weir_base::codec::{put_prefixed, put_varint};
+use weir_base::stream::{Goodbye, LinkInfo};
+use weir_base::{Instant, Rng, Rope, StreamKey};
+
+use super::codec::{self, Hello};
+use super::{Bucket, Config, Inbox, SERVICES_PAUSE};
+use crate::framing;
+
+/// One in so many pings is preceded by a message that no version defines.
+const GREASE_PINGS: u64 = 8;
+/// One in so many hellos ends in an extension that no version defines.
+const GREASE_HELLOS: u64 = 4;
+/// Bytes in such a message, at most.
+const GREASE_BYTES: u64 = 32;
+
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) dialler: bool,
+    pub(super) stream: Option<StreamKey>,
+    pub(super) writable: bool, // our direction has not ended
+    pub(super) stage: Stage,
+    pub(super) inbox: Inbox,
+    pub(super) messages: Bucket,
+    pub(super) bytes: Bucket,
+    pub(super) up: Instant,
+    pub(super) heard: Instant,
+    pub(super) ping: Ping,
+    pub(super) pongs: VecDeque<[u8; 8]>, // at most MAX_PONGS
+    pub(super) hello_written: bool,
+    pub(super) outgoing: Outgoing,
+    pub(super) services_from: Instant, // not before
+    pub(super) pending: Rope,          // the rest of one message
+}
+
+/// What should be told when there is room; only the newest of each.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    pub(super) services: bool,
+    pub(super) key: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// The peer's hello has not come.
+    Hello,
+    /// It has; `peer_key` is the number of the peer's short-id key.
+    Open { peer_key: u32 },
+    /// Goodbye is to be written, or is being (`encoded`).
+    Leaving { reason: Goodbye, until: Instant, encoded: bool },
+    /// Goodbye is said or heard; the link is closing.
+    Closed,
+}
+
+#[derive(Debug)]
+pub(super) enum Ping {
+    Idle { next: Instant },
+    Due,
+    Waiting { nonce: [u8; 8], sent: Instant },
+}
+
+/// Why a line wants to be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timer {
+    Hello,
+    Message,
+    Idle,
+    Ping,
+    Services,
+    Goodbye,
+}
+
+impl Timer {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hello => "hello overdue",
+            Self::Message => "control message overdue",
+            Self::Idle => "link idle",
+            Self::Ping => "ping",
+            Self::Services => "services",
+            Self::Goodbye => "goodbye overdue",
+        }
+    }
+}
+
+impl Line {
+    pub(super) fn new(now: Instant, info: &LinkInfo) -> Self {
+        Self {
+            dialler: info.dialler,
+            stream: None,
+            writable: false,
+            stage: Stage::Hello,
+            inbox: Inbox::new(codec::MAX_MESSAGE),
+            messages: Bucket::new(),
+            bytes: Bucket::new(),
+            up: now,
+            heard: now,
+            ping: Ping::Idle { next: Instant::FAR },
+            pongs: VecDeque::new(),
+            hello_written: false,
+            outgoing: Outgoing::default(),
+            services_from: Instant::ZERO,
+            pending: Rope::new(),
+        }
+    }
+
+    /// What is due first, and when.
+    pub(super) fn due(&self, config: &Config) -> Option<(Instant, Timer)> {
+        let message = self.inbox.deadline().map(|due| (due, Timer::Message));
+        match &self.stage {
+            Stage::Hello => {
+                let hello = (self.up + config.hello_timeout, Timer::Hello);
+                [Some(hello), message].into_iter().flatten().min_by_key(|(due, _)| *due)
+            }
+            Stage::Open { .. } => {
+                let ping = match self.ping {
+                    Ping::Idle { next } => Some((next, Timer::Ping)),
+                    Ping::Due | Ping::Waiting { .. } => None,
+                };
+                let waits = self.outgoing.services && self.services_from > Instant::ZERO;
+                let services = waits.then_some((self.services_from, Timer::Services));
+                let idle = (self.heard + config.idle_timeout, Timer::Idle);
+                [Some(idle), message, ping, services].into_iter().flatten().min_by_key(|(due, _)| *due)
+            }
+            Stage::Leaving { until, .. } => Some((*until, Timer::Goodbye)),
+            Stage::Closed => None,
+        }
+    }
+
+    /// Encodes the next message into `pending`, if there is one to write; how many were.
+    pub(super) fn encode_next(&mut self, now: Instant, mine: &Hello, rng: &mut Rng) -> u64 {
+        if !self.hello_written {
+            self.hello_written = true;
+            let grease = rng.chance(1, GREASE_HELLOS);
+            framing::put(&mut self.pending, codec::HELLO, |out| {
+                mine.encode(out);
+                if grease {
+                    put_varint(out, odd(rng));
+                    put_prefixed(out, &noise(rng));
+                }
+            });
+            return 1;
+        }
+        if let Some((message, greased)) = self.next_message(now, mine, rng) {
+            if greased {
+                let (kind, noise) = (odd(rng), noise(rng));
+                framing::put(&mut self.pending, kind, |out| out.put_slice(&noise));
+            }
+            if let Some((kind, fields)) = message.encode() {
+                framing::put(&mut self.pending, kind, |out| out.unsplit(fields));
+            }
+            return 1 + u64::from(greased);
+        }
+        0
+    }
+
+    fn next_message(&mut self, now: Instant, mine: &Hello, rng: &mut Rng) -> Option<(codec::Control, bool)> {
+        match &mut self.stage {
+            Stage::Leaving { reason, encoded, .. } => {
+                let first = !std::mem::replace(encoded, true);
+                return first.then_some((codec::Control::Goodbye(*reason), false));
+            }
+            Stage::Closed => return None,
+            Stage::Hello | Stage::Open { .. } => {}
+        }
+        if let Some(nonce) = self.pongs.pop_front() {
+            return Some((codec::Control::Pong(nonce), false));
+        }
+        if std::mem::take(&mut self.outgoing.key) {
+            return Some((codec::Control::ShortKey(mine.key), false));
+        }
+        if self.outgoing.services && self.services_from <= now {
+            self.outgoing.services = false;
+            self.services_from = now + SERVICES_PAUSE;
+            return Some((codec::Control::Services(mine.services.clone()), false));
+        }
+        let Ping::Due = self.ping else { return None };
+        let nonce = rng.bytes();
+        self.ping = Ping::Waiting { nonce, sent: now };
+        Some((codec::Control::Ping(nonce), rng.chance(1, GREASE_PINGS)))
+    }
+}
+
+/// A type that no version defines and everybody skips.
+fn odd(rng: &mut Rng) -> u64 {
+    rng.below(1 << 20) * 2 + 1
+}
+
+fn noise(rng: &mut Rng) -> Vec<u8> {
+    let mut noise = vec![0; usize::try_from(rng.below(GREASE_BYTES + 1)).unwrap_or(0)];
+    rng.fill(&mut noise);
+    noise
+}
