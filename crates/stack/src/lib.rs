@@ -1,2 +1,30 @@
-//! Placeholder.
+//! A whole Weir node as one pure machine: [`Stack`].
+//!
+//! The stack joins transports ([`weir_link::Links`]) and the pull protocol ([`weir_pull::Pull`]), and adds what neither
+//! should know: who the peers are, how much they are trusted, when to dial, raw streams of the application, and how a node
+//! ends. A host gives it time, datagrams and frames, and takes events, actions, datagrams and frames.
+//!
+//! After any `handle`, `command`, `handle_timeout`, `raw_read` or `raw_write` (or up to 64 of them) the host drains
+//! `poll_action`, `poll_event`, `poll_datagrams` and `poll_frame`, each until `None`, and then asks `poll_timeout`.
 #![forbid(unsafe_code)]
+
+pub mod budget;
+pub mod config;
+mod ending;
+pub mod peers;
+mod pump;
+pub mod raw;
+mod stack;
+pub mod targets;
+mod types;
+
+pub use budget::Stats;
+pub use config::{Config, ConfigError, Profile};
+pub use peers::{BookError, Known, Linked, Peers, Reaction, Record, Role};
+pub use stack::Stack;
+pub use types::{Action, Command, DialProblem, Event, Input, Refused, Report, Target, Timeout};
+pub use weir_link::{
+    Anchor, Datagrams, DialError, DialFailure, DialId, DownReason, Ecn, Family, Frame, HostChange, SocketId,
+    Start, Transmit, WireChange, WireId,
+};
+pub use weir_pull::{Channel, PeerHello, Service, Shape, Ticket, call, pool, tip};

@@ -1,0 +1,340 @@
+//! The address book: whom this node knows how to dial, and when it may try again.
+//!
+//! *Persistent* peers are those the operator named: each failure makes the pause before the next try longer, up to a cap,
+//! and none is ever the last. *Candidates* are peers this node once heard of: they are forgotten after
+//! [`Config::candidate_tries`] failures in a row. An entry waits, is dialled, or is up; a link that a peer opened towards this
+//! node counts as up just the same.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use weir_base::identity::PeerId;
+use weir_base::multiaddr::Multiaddr;
+use weir_base::{Deadlines, Instant, LinkId, Rng};
+use weir_link::DialId;
+
+use super::backoff::Backoff;
+use super::{Config, Role};
+
+/// A link that lived this long counts as a success: the next pause starts small again.
+const STABLE: Duration = Duration::from_secs(60);
+
+/// One entry's name within the book.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct BookId(u64);
+
+/// A peer to be dialled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Who it should be; `None` takes whoever answers at the addresses.
+    pub peer: Option<PeerId>,
+    /// Where it may be: 1 to [`Config::max_addresses`], in the order of preference.
+    pub addresses: Vec<Multiaddr>,
+    /// What it is to this node.
+    pub role: Role,
+}
+
+/// Why a peer does not enter the book.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BookError {
+    /// No address, or more than the limit.
+    #[error("a peer needs at least one address, and at most `peers.max_addresses`")]
+    Addresses,
+    /// The addresses name another peer, or different ones.
+    #[error("the addresses end in different peer ids")]
+    OtherPeer,
+    /// The book is full of peers that are not to be forgotten.
+    #[error("the address book is full; raise `peers.max_known`")]
+    Full,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing under way; to be dialled once the deadline of the entry has passed.
+    Waiting,
+    /// Its pause is over.
+    Due,
+    Dialling(DialId),
+    Up {
+        link: LinkId,
+        since: Instant,
+    },
+}
+
+#[derive(Debug)]
+struct Entry {
+    known: Known,
+    failures: u32, // in a row
+    state: State,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Book {
+    backoff: Backoff,
+    max_known: usize,
+    max_addresses: usize,
+    candidate_tries: u32,
+    rng: Rng,
+    next: u64,
+    entries: BTreeMap<BookId, Entry>, // <= max_known
+    by_peer: BTreeMap<PeerId, BookId>,
+    by_dial: BTreeMap<DialId, BookId>,
+    waiting: Deadlines<BookId>,
+    due: [Vec<BookId>; 2], // whose pause is over: persistent ones, candidates; in order of id
+}
+
+impl Book {
+    pub(crate) fn new(config: &Config, rng: Rng) -> Self {
+        Self {
+            backoff: Backoff {
+                first: Duration::from_millis(config.backoff_ms),
+                cap: Duration::from_millis(config.backoff_max_ms),
+            },
+            max_known: config.max_known as usize,
+            max_addresses: config.max_addresses as usize,
+            candidate_tries: config.candidate_tries,
+            rng,
+            next: 0,
+            entries: BTreeMap::new(),
+            by_peer: BTreeMap::new(),
+            by_dial: BTreeMap::new(),
+            waiting: Deadlines::default(),
+            due: [Vec::new(), Vec::new()],
+        }
+    }
+
+    /// Puts a peer in, due at once; or gives a known one these addresses and this role.
+    pub(crate) fn add(
+        &mut self,
+        now: Instant,
+        mut known: Known,
+        up: Option<LinkId>,
+    ) -> Result<(), BookError> {
+        if known.addresses.is_empty() || known.addresses.len() > self.max_addresses {
+            return Err(BookError::Addresses);
+        }
+        for named in known.addresses.iter().filter_map(Multiaddr::peer_id) {
+            if *known.peer.get_or_insert(named) != named {
+                return Err(BookError::OtherPeer);
+            }
+        }
+        let present = known.peer.and_then(|peer| self.by_peer.get(&peer).copied()).or_else(|| {
+            let same = |entry: &Entry| known.peer.is_none() && entry.known.addresses == known.addresses;
+            self.entries.iter().find(|(_, entry)| same(entry)).map(|(id, _)| *id)
+        });
+        if let Some(id) = present {
+            self.renew(now, id, known);
+            return Ok(());
+        }
+        if self.entries.len() >= self.max_known && !self.forget_one() {
+            return Err(BookError::Full);
+        }
+        let id = BookId(self.next);
+        self.next += 1;
+        if let Some(peer) = known.peer {
+            self.by_peer.insert(peer, id);
+        }
+        let state = up.map_or(State::Waiting, |link| State::Up { link, since: now });
+        self.entries.insert(id, Entry { known, failures: 0, state });
+        if up.is_none() {
+            self.waiting.set(id, Some(now));
+        }
+        Ok(())
+    }
+
+    fn renew(&mut self, now: Instant, id: BookId, known: Known) {
+        self.undue(id);
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let role = known.role.max(entry.known.role);
+        entry.known = Known { role, peer: known.peer.or(entry.known.peer), ..known };
+        if matches!(entry.state, State::Waiting | State::Due) {
+            entry.state = State::Waiting;
+            entry.failures = 0;
+            self.waiting.set(id, Some(now));
+        }
+    }
+
+    /// Takes a peer out; returns the dial under way, to be cancelled.
+    pub(crate) fn remove(&mut self, peer: &PeerId) -> Option<DialId> {
+        let id = *self.by_peer.get(peer)?;
+        self.forget(id)
+    }
+
+    /// What the operator said about `peer`, if it is in the book.
+    pub(crate) fn role(&self, peer: &PeerId) -> Option<Role> {
+        self.by_peer.get(peer).and_then(|id| self.entries.get(id)).map(|entry| entry.known.role)
+    }
+
+    /// Marks entries whose pause is over.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        while let Some(id) = self.waiting.pop_due(now) {
+            let Some(entry) = self.entries.get_mut(&id) else { continue };
+            entry.state = State::Due;
+            let due = &mut self.due[usize::from(entry.known.role == Role::Candidate)];
+            let at = due.partition_point(|other| *other < id);
+            due.insert(at, id);
+        }
+    }
+
+    /// The next time an entry's pause is over.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.waiting.next().map(|(due, _)| due)
+    }
+
+    /// The next peer to dial: a persistent one, or else, if wanted, a candidate, drawn at random so that nobody can arrange
+    /// the order.
+    pub(crate) fn pop(&mut self, candidates: bool) -> Option<(BookId, &Known)> {
+        let [persistent, others] = &mut self.due;
+        let id = if !persistent.is_empty() {
+            persistent.remove(0)
+        } else if candidates && !others.is_empty() {
+            others.remove(self.rng.index(others.len()))
+        } else {
+            return None;
+        };
+        self.entries.get(&id).map(|entry| (id, &entry.known))
+    }
+
+    /// Whether a candidate's pause is over.
+    pub(crate) fn has_candidates(&self) -> bool {
+        !self.due[1].is_empty()
+    }
+
+    /// A peer that was held back may be tried now.
+    pub(crate) fn wake(&mut self, now: Instant, peer: &PeerId) {
+        let Some(id) = self.by_peer.get(peer).copied() else { return };
+        if self.entries.get(&id).is_some_and(|entry| entry.state == State::Waiting) {
+            self.waiting.set(id, Some(now));
+        }
+    }
+
+    /// Dials under way.
+    pub(crate) fn dials(&self) -> impl Iterator<Item = DialId> + '_ {
+        self.by_dial.keys().copied()
+    }
+
+    /// What became of an entry that was popped: a dial, or the pause of a failure (`None`).
+    pub(crate) fn set_dial(&mut self, now: Instant, id: BookId, dial: Option<DialId>) {
+        let Some(dial) = dial else { return self.fail(now, id) };
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.state = State::Dialling(dial);
+            self.by_dial.insert(dial, id);
+        }
+    }
+
+    /// An entry that was popped may not be tried before `until`.
+    pub(crate) fn hold(&mut self, id: BookId, until: Instant) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.state = State::Waiting;
+            self.waiting.set(id, Some(until));
+        }
+    }
+
+    /// A dial failed. Whether it was one of the book's.
+    pub(crate) fn handle_failed(&mut self, now: Instant, dial: DialId, up: Option<LinkId>) -> bool {
+        let Some(id) = self.by_dial.remove(&dial) else { return false };
+        let Some(entry) = self.entries.get_mut(&id) else { return true };
+        match up {
+            Some(link) if entry.state == State::Dialling(dial) => {
+                entry.state = State::Up { link, since: now }
+            }
+            None if entry.state == State::Dialling(dial) => self.fail(now, id),
+            _ => {}
+        }
+        true
+    }
+
+    /// The peer of a dial that failed, where it was named.
+    pub(crate) fn peer_of(&self, dial: DialId) -> Option<PeerId> {
+        self.entries.get(self.by_dial.get(&dial)?)?.known.peer
+    }
+
+    /// A link is up, whoever dialled.
+    /// Returns how many dials of the book this ended.
+    pub(crate) fn handle_up(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        link: LinkId,
+        dial: Option<DialId>,
+    ) -> u32 {
+        let dialled = dial.and_then(|dial| self.by_dial.remove(&dial));
+        let ended = u32::from(dialled.is_some());
+        if let Some(id) = dialled.filter(|_| !self.by_peer.contains_key(&peer))
+            && let Some(entry) = self.entries.get_mut(&id)
+        {
+            entry.known.peer = Some(peer);
+            self.by_peer.insert(peer, id);
+        }
+        let Some(id) = self.by_peer.get(&peer).copied() else { return ended };
+        self.undue(id);
+        self.waiting.set(id, None);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            // A dial of its own that is still under way ends by itself, superseded by this link.
+            entry.state = State::Up { link, since: now };
+        }
+        // An entry that named no peer, and reached one that has an entry already, is the same peer.
+        if let Some(twin) = dialled.filter(|twin| *twin != id) {
+            let role = self.entries.remove(&twin).map(|entry| entry.known.role);
+            if let (Some(entry), Some(role)) = (self.entries.get_mut(&id), role) {
+                entry.known.role = entry.known.role.max(role);
+            }
+        }
+        ended
+    }
+
+    /// A link is gone. Its peer is tried again after a pause, longer where the link did not live long.
+    pub(crate) fn handle_down(&mut self, now: Instant, peer: &PeerId, link: LinkId) {
+        let Some(id) = self.by_peer.get(peer).copied() else { return };
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        match entry.state {
+            State::Up { link: up, since } if up == link => {
+                if now.since(since) >= STABLE {
+                    entry.failures = 0;
+                }
+                self.fail(now, id);
+            }
+            _ => {}
+        }
+    }
+
+    fn fail(&mut self, now: Instant, id: BookId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.failures = entry.failures.saturating_add(1);
+        if entry.known.role == Role::Candidate && entry.failures >= self.candidate_tries {
+            self.forget(id);
+            return;
+        }
+        entry.state = State::Waiting;
+        let pause = self.backoff.pause(entry.failures, &mut self.rng);
+        self.waiting.set(id, Some(now + pause));
+    }
+
+    fn undue(&mut self, id: BookId) {
+        self.due.iter_mut().for_each(|due| due.retain(|other| *other != id));
+    }
+
+    fn forget(&mut self, id: BookId) -> Option<DialId> {
+        self.undue(id);
+        self.waiting.set(id, None);
+        let entry = self.entries.remove(&id)?;
+        if let Some(peer) = entry.known.peer {
+            self.by_peer.remove(&peer);
+        }
+        let State::Dialling(dial) = entry.state else { return None };
+        self.by_dial.remove(&dial).map(|_| dial)
+    }
+
+    /// Makes room: the waiting candidate with the most failures.
+    fn forget_one(&mut self) -> bool {
+        let idle = |entry: &Entry| {
+            entry.known.role == Role::Candidate && matches!(entry.state, State::Waiting | State::Due)
+        };
+        let worst =
+            self.entries.iter().filter(|(_, entry)| idle(entry)).max_by_key(|(_, entry)| entry.failures);
+        let Some(id) = worst.map(|(id, _)| *id) else { return false };
+        self.forget(id);
+        true
+    }
+}

@@ -1,0 +1,101 @@
+//! Limits of the address book and the dialler.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::ConfigError;
+
+use super::Known;
+
+/// What a known peer is to this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// One that may be dialled when links are wanted, and forgotten when it does not answer.
+    Candidate,
+    /// One that is always dialled and never given up.
+    Persistent,
+    /// A persistent one that counts as this node's own choice in all that is shared, whoever dialled.
+    Pinned,
+}
+
+/// The address book and the dialler. Durations are in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Peers that are always dialled and never given up: addresses that end in `/p2p/…`. Default: none.
+    pub persistent: Vec<String>,
+    /// Links wanted; candidates are dialled below it. At least `min(8, target / 2)` are the node's own dials. Default: 16.
+    pub target: u32,
+    /// Peers of the book dialled at once. Default: 8. At most `dial.max_dials`.
+    pub max_dials: u32,
+    /// The largest pause after a first failure, in milliseconds; doubled after each further one. Default: 500.
+    pub backoff_ms: u64,
+    /// The largest pause at all, in milliseconds. Default: 2 minutes.
+    pub backoff_max_ms: u64,
+    /// Peers in the book. Default: 1,024.
+    pub max_known: u32,
+    /// Addresses of one peer. Default: 8. At most `dial.max_addresses`.
+    pub max_addresses: u32,
+    /// Failures in a row after which a candidate is forgotten. Default: 8.
+    pub candidate_tries: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            persistent: Vec::new(),
+            target: 16,
+            max_dials: 8,
+            backoff_ms: 500,
+            backoff_max_ms: 120_000,
+            max_known: 1024,
+            max_addresses: 8,
+            candidate_tries: 8,
+        }
+    }
+}
+
+impl Config {
+    /// Links that the node itself should have dialled, at least.
+    pub fn own_links(&self) -> u32 {
+        (self.target / 2).min(8)
+    }
+
+    /// The persistent peers.
+    pub(crate) fn known(&self) -> Result<Vec<Known>, ConfigError> {
+        let known = |text: &String| {
+            let field = "peers.persistent";
+            let wrong = |why: String| ConfigError::Field { field, remedy: format!("has `{text}`: {why}") };
+            let address: weir_base::multiaddr::Multiaddr = text
+                .parse()
+                .map_err(|error: weir_base::multiaddr::ParseMultiaddrError| wrong(error.to_string()))?;
+            let peer = address.peer_id();
+            if peer.is_none() {
+                return Err(wrong("end the address in /p2p/ and the peer's id".into()));
+            }
+            Ok(Known { peer, addresses: vec![address], role: Role::Persistent })
+        };
+        self.persistent.iter().map(known).collect()
+    }
+
+    /// Checks every field.
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        let fail = |field, remedy: &str| Err(ConfigError::Field { field, remedy: remedy.into() });
+        if self.target == 0 {
+            return fail("peers.target", "must be at least 1");
+        }
+        if self.max_dials == 0 {
+            return fail("peers.max_dials", "must be at least 1");
+        }
+        if self.backoff_ms == 0 || self.backoff_ms > self.backoff_max_ms {
+            return fail("peers.backoff_ms", "must be at least 1 and at most peers.backoff_max_ms");
+        }
+        if self.max_addresses == 0 || self.candidate_tries == 0 {
+            return fail("peers.max_addresses", "and peers.candidate_tries must be at least 1");
+        }
+        if self.persistent.len() > self.max_known as usize {
+            return fail("peers.max_known", "must be at least the number of persistent peers");
+        }
+        self.known().map(|_| ())
+    }
+}

@@ -1,0 +1,331 @@
+//! Who this node knows, who is linked, and how much each is trusted.
+//!
+//! - [`book`]: static peers and candidates, when each may be dialled next;
+//! - the dialler, here: persistent peers always, candidates while links are fewer than wanted, or own ones too few;
+//! - [`standing`]: faults, bans;
+//! - links by peer, with what their hellos said.
+//!
+//! The stack tells what happened and carries out what [`Peers`] returns; nothing here calls a link.
+
+mod backoff;
+mod book;
+mod config;
+pub mod standing;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_base::identity::PeerId;
+use weir_base::multiaddr::Multiaddr;
+use weir_base::stream::{LinkInfo, Side};
+use weir_base::{Blame, Instant, LinkId, Rng, UnixTime};
+use weir_link::{Dial, DialId};
+use weir_pull::{PeerHello, Service, Ticket};
+
+use crate::budget::Stats;
+use book::Book;
+pub(crate) use book::BookId;
+pub use book::{BookError, Known};
+pub use config::{Config, Role};
+pub use standing::{Reaction, Record, Share, Standing};
+
+/// Changed standings are offered to the host so long after the first change: one write for a burst of faults.
+const PERSIST_AFTER: Duration = Duration::from_secs(1);
+
+/// One link as the node sees it.
+#[derive(Clone, Debug)]
+pub struct Linked {
+    /// Who, how, from where.
+    pub info: LinkInfo,
+    /// The address it was set up over; `None` for a wire.
+    pub address: Option<Multiaddr>,
+    /// When it came up.
+    pub since: Instant,
+    /// What the peer said of itself; `None` until hello.
+    pub hello: Option<Arc<PeerHello>>,
+    /// What it can do for others, as last told.
+    pub services: Vec<Service>,
+    pub(crate) ticket: Option<Ticket>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Peers {
+    config: Config,
+    book: Book,
+    standing: Standing,
+    links: BTreeMap<LinkId, Linked>,
+    by_peer: BTreeMap<PeerId, LinkId>,   // the newest link of each
+    own_dials: BTreeMap<DialId, Ticket>, // commanded, not the book's; <= dial.max_dials
+    book_dials: u32,
+    wall: (Instant, UnixTime),
+    persist_at: Option<Instant>,
+    faults: u64,
+    bans: u64,
+}
+
+impl Peers {
+    pub(crate) fn new(config: Config, standing: standing::Config, wall: UnixTime, mut rng: Rng) -> Self {
+        Self {
+            book: Book::new(&config, rng.child("book")),
+            standing: Standing::new(standing),
+            config,
+            links: BTreeMap::new(),
+            by_peer: BTreeMap::new(),
+            own_dials: BTreeMap::new(),
+            book_dials: 0,
+            wall: (Instant::ZERO, wall),
+            persist_at: None,
+            faults: 0,
+            bans: 0,
+        }
+    }
+
+    /// Links that are up, by id.
+    pub fn links(&self) -> impl Iterator<Item = (LinkId, &Linked)> {
+        self.links.iter().map(|(link, linked)| (*link, linked))
+    }
+
+    /// One link.
+    pub fn link(&self, link: LinkId) -> Option<&Linked> {
+        self.links.get(&link)
+    }
+
+    /// The link of a peer whose hello has come.
+    pub fn ready_link(&self, peer: &PeerId) -> Option<LinkId> {
+        let link = *self.by_peer.get(peer)?;
+        self.links.get(&link)?.hello.as_ref().map(|_| link)
+    }
+
+    /// The newest link of a peer, whether hello has come or not.
+    pub(crate) fn any_link(&self, peer: &PeerId) -> Option<LinkId> {
+        self.by_peer.get(peer).copied()
+    }
+
+    /// The counters of this part.
+    pub(crate) fn stats(&self) -> Stats {
+        let peers = self.links.values().filter(|linked| linked.hello.is_some()).count();
+        Stats { peers: peers as u64, faults: self.faults, bans: self.bans, ..Stats::default() }
+    }
+
+    /// Ready links whose peer offers the service, by id.
+    pub fn with_service(&self, service: u32) -> impl Iterator<Item = (LinkId, &Linked)> {
+        self.links().filter(move |(link, linked)| {
+            self.by_peer.get(&linked.info.peer) == Some(link)
+                && linked.hello.is_some()
+                && linked.services.iter().any(|offered| offered.id == service)
+        })
+    }
+
+    /// Everybody's standing.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Wall time at `now`, as the host last told it.
+    pub fn wall(&self, now: Instant) -> UnixTime {
+        self.wall.1 + now.since(self.wall.0)
+    }
+
+    /// Everybody's standing as it should be kept for the next run, by peer id.
+    pub fn records(&self, now: Instant) -> impl Iterator<Item = Record> + '_ {
+        self.standing.records(now, self.wall(now))
+    }
+
+    pub(crate) fn set_wall(&mut self, now: Instant, wall: UnixTime) {
+        self.wall = (now, wall);
+    }
+
+    pub(crate) fn add(&mut self, now: Instant, known: Known) -> Result<(), BookError> {
+        let up = known.peer.and_then(|peer| self.by_peer.get(&peer).copied());
+        self.book.add(now, known, up)
+    }
+
+    /// Takes a peer out of the book; returns the dial to cancel.
+    pub(crate) fn remove(&mut self, peer: &PeerId) -> Option<DialId> {
+        let dial = self.book.remove(peer)?;
+        self.book_dials = self.book_dials.saturating_sub(1);
+        Some(dial)
+    }
+
+    /// A commanded dial has begun.
+    pub(crate) fn note_dial(&mut self, dial: DialId, ticket: Ticket) {
+        self.own_dials.insert(dial, ticket);
+    }
+
+    /// The next peer of the book to dial; answer with [`dialled`](Self::dialled).
+    pub(crate) fn next_dial(&mut self, now: Instant) -> Option<(BookId, Dial)> {
+        loop {
+            if self.book_dials >= self.config.max_dials {
+                return None;
+            }
+            let candidates = self.book.has_candidates() && self.wants_more();
+            let (id, known) = self.book.pop(candidates)?;
+            let banned = known.peer.and_then(|peer| self.standing.banned(now, &peer));
+            let dial = Dial {
+                peer: known.peer,
+                addresses: known.addresses.clone(),
+                pinned: known.role == Role::Pinned,
+            };
+            match banned {
+                Some(until) => self.book.hold(id, until),
+                None => return Some((id, dial)),
+            }
+        }
+    }
+
+    /// Fewer links than wanted, or fewer of the node's own.
+    fn wants_more(&self) -> bool {
+        let dials = self.book_dials as usize + self.own_dials.len();
+        let own = self.links.values().filter(|linked| linked.info.dialler).count();
+        let (target, least) = (self.config.target as usize, self.config.own_links() as usize);
+        self.links.len() + dials < target || own + dials < least
+    }
+
+    /// What became of [`next_dial`](Self::next_dial); `None` where it could not begin.
+    pub(crate) fn dialled(&mut self, now: Instant, id: BookId, dial: Option<DialId>) {
+        self.book_dials += u32::from(dial.is_some());
+        self.book.set_dial(now, id, dial);
+    }
+
+    /// A dial ended without a link: the ticket where it was commanded, else the book's peer.
+    pub(crate) fn handle_failed(&mut self, now: Instant, dial: DialId) -> Result<Ticket, Option<PeerId>> {
+        if let Some(ticket) = self.own_dials.remove(&dial) {
+            return Ok(ticket);
+        }
+        let peer = self.book.peer_of(dial);
+        let up = peer.and_then(|peer| self.by_peer.get(&peer).copied());
+        if self.book.handle_failed(now, dial, up) {
+            self.book_dials = self.book_dials.saturating_sub(1);
+        }
+        Err(peer)
+    }
+
+    /// A link is up. The info as fairness should see it; `None` where the peer is banned, and the link should be closed.
+    pub(crate) fn handle_up(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        mut info: LinkInfo,
+        address: Option<Multiaddr>,
+        dial: Option<DialId>,
+    ) -> Option<LinkInfo> {
+        let ticket = dial.and_then(|dial| self.own_dials.remove(&dial));
+        let ended = self.book.handle_up(now, info.peer, link, dial);
+        self.book_dials = self.book_dials.saturating_sub(ended);
+        if self.book.role(&info.peer) == Some(Role::Pinned) {
+            info.side = Side::Pinned;
+        }
+        let linked = Linked { info, address, since: now, hello: None, services: Vec::new(), ticket };
+        self.links.insert(link, linked);
+        self.by_peer.insert(info.peer, link);
+        self.standing.banned(now, &info.peer).is_none().then_some(info)
+    }
+
+    /// Both hellos of a link have come.
+    pub(crate) fn handle_ready(&mut self, link: LinkId, hello: &Arc<PeerHello>) -> Option<&mut Linked> {
+        let linked = self.links.get_mut(&link)?;
+        linked.services.clone_from(&hello.services);
+        linked.hello = Some(Arc::clone(hello));
+        Some(linked)
+    }
+
+    pub(crate) fn set_services(&mut self, link: LinkId, services: &[Service]) {
+        if let Some(linked) = self.links.get_mut(&link) {
+            linked.services = services.to_vec();
+        }
+    }
+
+    /// A link is gone.
+    pub(crate) fn handle_down(&mut self, now: Instant, link: LinkId) -> Option<Linked> {
+        let linked = self.links.remove(&link)?;
+        let peer = linked.info.peer;
+        if self.by_peer.get(&peer) == Some(&link) {
+            self.by_peer.remove(&peer);
+        }
+        self.book.handle_down(now, &peer, link);
+        Some(linked)
+    }
+
+    /// Notes a fault and says what follows.
+    pub(crate) fn blame(&mut self, now: Instant, peer: PeerId, blame: Blame) -> Reaction {
+        let reaction = self.standing.blame(now, peer, blame);
+        self.faults += 1;
+        self.bans += u64::from(matches!(reaction, Reaction::Ban { .. }));
+        self.touched(now);
+        reaction
+    }
+
+    pub(crate) fn ban(&mut self, now: Instant, peer: PeerId, until: Instant) {
+        self.standing.ban(now, peer, until);
+        self.bans += 1;
+        self.touched(now);
+    }
+
+    pub(crate) fn unban(&mut self, now: Instant, peer: PeerId) {
+        self.standing.unban(now, peer);
+        self.book.wake(now, &peer);
+        self.touched(now);
+    }
+
+    pub(crate) fn forgive(&mut self, now: Instant, peer: PeerId) {
+        self.standing.forgive(peer);
+        self.book.wake(now, &peer);
+        self.touched(now);
+    }
+
+    pub(crate) fn restore(&mut self, now: Instant, record: &Record) {
+        let wall = self.wall(now);
+        self.standing.restore(now, wall, record);
+    }
+
+    fn touched(&mut self, now: Instant) {
+        if self.standing.has_changed() {
+            self.persist_at.get_or_insert(now + PERSIST_AFTER);
+        }
+    }
+
+    /// The next standing to keep, once it is time.
+    pub(crate) fn pop_changed(&mut self, now: Instant) -> Option<(PeerId, Option<Record>)> {
+        self.persist_at.filter(|due| *due <= now)?;
+        let changed = self.standing.pop_changed(now, self.wall(now));
+        if changed.is_none() {
+            self.persist_at = None;
+        }
+        changed
+    }
+
+    /// What changed is to be kept now: the node ends.
+    pub(crate) fn persist_now(&mut self, now: Instant) {
+        if self.standing.has_changed() {
+            self.persist_at = Some(now);
+        }
+    }
+
+    /// A peer whose ban is over.
+    pub(crate) fn pop_released(&mut self, now: Instant) -> Option<PeerId> {
+        let peer = self.standing.pop_released(now)?;
+        self.touched(now);
+        Some(peer)
+    }
+
+    /// Ends the pauses that are over; then [`next_dial`](Self::next_dial) until `None`.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.book.handle_timeout(now);
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        let due = [
+            self.book.poll_timeout().map(|due| (due, "dial a peer again")),
+            self.standing.next_release().map(|due| (due, "end a ban")),
+            self.persist_at.map(|due| (due, "keep standings")),
+        ];
+        due.into_iter().flatten().min()
+    }
+
+    /// Dials under way, to be cancelled when the node ends.
+    pub(crate) fn dials(&self) -> Vec<DialId> {
+        self.book.dials().chain(self.own_dials.keys().copied()).collect()
+    }
+}

@@ -1,0 +1,443 @@
+//! Standing: a peer's sum of faults, and what follows from it (protocol §8).
+//!
+//! Each fault adds points; points halve in every half-life. What a peer *did wrong* (misbehaved, invalid) and what it *did
+//! not do* (unreliable) are summed apart: both make its share smaller, only the first disconnects and bans. A peer that
+//! speaks something else is nobody's fault and adds nothing. Bans grow with each repetition, to a cap. Persistent peers are
+//! not exempt; an operator overrules everything.
+//!
+//! Threat: identities cost nothing. At most [`Config::max_peers`] are remembered; the one with the fewest points goes first,
+//! and a banned one only when all are banned. Points saturate.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use weir_base::identity::PeerId;
+use weir_base::{Blame, Deadlines, Instant, UnixTime};
+
+/// Points in memory are thousandths, so that decay does not round small sums away.
+const MILLI: u64 = 1000;
+/// Below this many thousandths a sum counts as forgotten.
+const FORGOTTEN: u64 = 100;
+
+/// Weights and thresholds of standing. Points are whole numbers; times are in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Points for breaking the protocol. Default: 50.
+    pub misbehaved: u32,
+    /// Points for a wrong item, tip or body. Default: 10.
+    pub invalid: u32,
+    /// Points for not delivering; never a reason to ban. Default: 1.
+    pub unreliable: u32,
+    /// Time in which points halve, in milliseconds. Default: 10 minutes.
+    pub half_life_ms: u64,
+    /// Points of either sum from which a peer's share is halved; quartered at twice as many. Default: 10.
+    pub lower: u32,
+    /// Points for wrongs at which the link is closed. Default: 50.
+    pub disconnect: u32,
+    /// Points for wrongs at which the peer is banned. Default: 100.
+    pub ban: u32,
+    /// Length of the first ban in milliseconds; each further one lasts twice as long. Default: 10 minutes.
+    pub ban_ms: u64,
+    /// The longest ban in milliseconds. Default: 24 hours.
+    pub ban_max_ms: u64,
+    /// Peers remembered. Default: 4,096.
+    pub max_peers: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            misbehaved: 50,
+            invalid: 10,
+            unreliable: 1,
+            half_life_ms: 600_000,
+            lower: 10,
+            disconnect: 50,
+            ban: 100,
+            ban_ms: 600_000,
+            ban_max_ms: 86_400_000,
+            max_peers: 4096,
+        }
+    }
+}
+
+impl Config {
+    /// Checks every field; names the field and the remedy.
+    pub(crate) fn validate(&self) -> Result<(), (&'static str, &'static str)> {
+        if self.half_life_ms == 0 {
+            return Err(("half_life_ms", "must be at least 1"));
+        }
+        if self.lower == 0 || self.lower > self.disconnect || self.disconnect > self.ban {
+            return Err(("lower", "must be at least 1, with lower <= disconnect <= ban"));
+        }
+        if self.ban_ms == 0 || self.ban_ms > self.ban_max_ms {
+            return Err(("ban_ms", "must be at least 1 and at most ban_max_ms"));
+        }
+        if self.max_peers == 0 {
+            return Err(("max_peers", "must be at least 1"));
+        }
+        Ok(())
+    }
+
+    const fn points(&self, blame: Blame) -> u32 {
+        match blame {
+            Blame::Misbehaved => self.misbehaved,
+            Blame::Invalid => self.invalid,
+            Blame::Unreliable => self.unreliable,
+            Blame::Incompatible => 0,
+        }
+    }
+}
+
+/// How much of what a peer would get it still gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Share {
+    /// A quarter.
+    Quarter,
+    /// A half.
+    Half,
+    /// All of it.
+    Full,
+}
+
+/// What follows from a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaction {
+    /// Nothing beyond the points.
+    None,
+    /// The link should be closed.
+    Disconnect,
+    /// The peer is banned until then; its link should be closed.
+    Ban {
+        /// When the ban ends.
+        until: Instant,
+    },
+}
+
+/// A peer's standing as it is kept between runs and shown to operators. `Display` of the peer is its text form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Whose it is.
+    pub peer: PeerId,
+    /// Thousandths of a point for wrongs (misbehaved, invalid), as of `at`.
+    pub wrongs: u64,
+    /// Thousandths of a point for what was not delivered, as of `at`.
+    pub lapses: u64,
+    /// Wall time of the sums.
+    pub at: UnixTime,
+    /// Bans so far, each of which doubles the next.
+    pub bans: u32,
+    /// End of the present ban by wall time.
+    pub banned_until: Option<UnixTime>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    wrongs: u64, // thousandths of a point as of `at`
+    lapses: u64,
+    at: Instant,
+    bans: u32,
+    banned_until: Option<Instant>,
+}
+
+/// Everybody's standing. Pure bookkeeping: who calls [`blame`](Self::blame) carries the reaction out.
+#[derive(Debug)]
+pub struct Standing {
+    config: Config,
+    peers: BTreeMap<PeerId, Entry>, // <= config.max_peers
+    bans: Deadlines<PeerId>,
+    changed: BTreeSet<PeerId>, // not yet offered for keeping; may name forgotten ones, <= 2 * max_peers
+}
+
+impl Standing {
+    pub(crate) fn new(config: Config) -> Self {
+        Self { config, peers: BTreeMap::new(), bans: Deadlines::default(), changed: BTreeSet::new() }
+    }
+
+    /// Adds what a fault weighs and says what follows.
+    pub(crate) fn blame(&mut self, now: Instant, peer: PeerId, blame: Blame) -> Reaction {
+        let points = u64::from(self.config.points(blame)) * MILLI;
+        if points == 0 {
+            return Reaction::None;
+        }
+        let entry = self.entry(now, peer);
+        let lapse = blame == Blame::Unreliable;
+        let sum = if lapse { &mut entry.lapses } else { &mut entry.wrongs };
+        *sum = sum.saturating_add(points);
+        let (wrongs, bans) = (entry.wrongs, entry.bans);
+        self.note(peer);
+        if lapse {
+            Reaction::None
+        } else if wrongs >= u64::from(self.config.ban) * MILLI {
+            let doubled = self.config.ban_ms.saturating_mul(1_u64.checked_shl(bans).unwrap_or(u64::MAX));
+            let until = now + Duration::from_millis(doubled.min(self.config.ban_max_ms));
+            self.ban(now, peer, until);
+            Reaction::Ban { until }
+        } else if wrongs >= u64::from(self.config.disconnect) * MILLI {
+            Reaction::Disconnect
+        } else {
+            Reaction::None
+        }
+    }
+
+    /// Bans `peer` until `until`, whatever its points.
+    pub(crate) fn ban(&mut self, now: Instant, peer: PeerId, until: Instant) {
+        let entry = self.entry(now, peer);
+        entry.bans = entry.bans.saturating_add(1);
+        entry.banned_until = Some(until);
+        self.bans.set(peer, Some(until));
+        self.note(peer);
+    }
+
+    /// Ends a ban; the points that led to it are halved below the threshold, so that the next fault does not ban at once.
+    pub(crate) fn unban(&mut self, now: Instant, peer: PeerId) {
+        let limit = u64::from(self.config.disconnect) * MILLI / 2;
+        self.bans.set(peer, None);
+        if let Some(entry) = self.peers.get_mut(&peer) {
+            entry.decay(now, &self.config);
+            entry.banned_until = None;
+            entry.wrongs = entry.wrongs.min(limit);
+            self.note(peer);
+        }
+    }
+
+    /// Forgets everything against `peer`.
+    pub(crate) fn forgive(&mut self, peer: PeerId) {
+        self.bans.set(peer, None);
+        if self.peers.remove(&peer).is_some() {
+            self.note(peer);
+        }
+    }
+
+    /// Whether `peer` is banned, and until when.
+    pub fn banned(&self, now: Instant, peer: &PeerId) -> Option<Instant> {
+        self.peers.get(peer)?.banned_until.filter(|until| *until > now)
+    }
+
+    /// How much of its share `peer` still gets.
+    pub fn share(&self, now: Instant, peer: &PeerId) -> Share {
+        let Some(entry) = self.peers.get(peer) else { return Share::Full };
+        let mut entry = *entry;
+        entry.decay(now, &self.config);
+        let (worse, lower) = (entry.wrongs.max(entry.lapses), u64::from(self.config.lower) * MILLI);
+        match worse {
+            _ if worse >= lower.saturating_mul(2) => Share::Quarter,
+            _ if worse >= lower => Share::Half,
+            _ => Share::Full,
+        }
+    }
+
+    /// Ends the bans that are over; returns one such peer per call.
+    pub(crate) fn pop_released(&mut self, now: Instant) -> Option<PeerId> {
+        let peer = self.bans.pop_due(now)?;
+        self.unban(now, peer);
+        Some(peer)
+    }
+
+    /// When the next ban ends.
+    pub(crate) fn next_release(&self) -> Option<Instant> {
+        self.bans.next().map(|(due, _)| due)
+    }
+
+    /// A peer whose record should be kept anew, or (`None` inside) dropped.
+    pub(crate) fn pop_changed(&mut self, now: Instant, wall: UnixTime) -> Option<(PeerId, Option<Record>)> {
+        let peer = self.changed.pop_first()?;
+        Some((peer, self.record(now, wall, &peer)))
+    }
+
+    /// Whether a record should be kept anew.
+    pub(crate) fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// What there is against `peer`, as of now.
+    pub fn record(&self, now: Instant, wall: UnixTime, peer: &PeerId) -> Option<Record> {
+        self.peers.get(peer).map(|entry| entry.record(*peer, now, wall, &self.config))
+    }
+
+    /// Everybody's record, by peer id.
+    pub fn records(&self, now: Instant, wall: UnixTime) -> impl Iterator<Item = Record> + '_ {
+        self.peers.iter().map(move |(peer, entry)| entry.record(*peer, now, wall, &self.config))
+    }
+
+    /// Takes a record kept earlier. A wall clock that went back since then forgets nothing; a ban never grows.
+    pub(crate) fn restore(&mut self, now: Instant, wall: UnixTime, record: &Record) {
+        let longest = Duration::from_millis(self.config.ban_max_ms);
+        let past = Duration::from_millis(wall.as_millis().saturating_sub(record.at.as_millis()));
+        let left = |until: UnixTime| {
+            Duration::from_millis(until.as_millis().saturating_sub(wall.as_millis())).min(longest)
+        };
+        let half_life = self.config.half_life_ms;
+        let entry = self.entry(now, record.peer);
+        entry.wrongs = entry.wrongs.max(halved(record.wrongs, past, half_life));
+        entry.lapses = entry.lapses.max(halved(record.lapses, past, half_life));
+        entry.bans = entry.bans.max(record.bans);
+        entry.banned_until =
+            record.banned_until.map(left).filter(|left| !left.is_zero()).map(|left| now + left);
+        let until = entry.banned_until;
+        self.bans.set(record.peer, until);
+    }
+
+    fn note(&mut self, peer: PeerId) {
+        if self.changed.len() < 2 * self.config.max_peers as usize {
+            self.changed.insert(peer);
+        }
+    }
+
+    /// The entry of `peer`, decayed to `now`; room is made where the table is full.
+    fn entry(&mut self, now: Instant, peer: PeerId) -> &mut Entry {
+        if !self.peers.contains_key(&peer) && self.peers.len() >= self.config.max_peers as usize {
+            self.evict(now);
+        }
+        let fresh = Entry { wrongs: 0, lapses: 0, at: now, bans: 0, banned_until: None };
+        let entry = self.peers.entry(peer).or_insert(fresh);
+        entry.decay(now, &self.config);
+        entry
+    }
+
+    /// Drops what is forgotten; where nothing is, the entry with the fewest points.
+    fn evict(&mut self, now: Instant) {
+        let config = &self.config;
+        self.peers.retain(|_, entry| {
+            entry.decay(now, config);
+            !entry.is_forgotten()
+        });
+        if self.peers.len() < config.max_peers as usize {
+            return;
+        }
+        let rank = |entry: &Entry| (entry.banned_until, entry.wrongs, entry.lapses);
+        let least = self.peers.iter().min_by_key(|(_, entry)| rank(entry)).map(|(peer, _)| *peer);
+        if let Some(peer) = least {
+            self.forgive(peer);
+        }
+    }
+}
+
+impl Entry {
+    fn decay(&mut self, now: Instant, config: &Config) {
+        let past = now.since(self.at);
+        self.wrongs = halved(self.wrongs, past, config.half_life_ms);
+        self.lapses = halved(self.lapses, past, config.half_life_ms);
+        self.at = self.at.max(now);
+    }
+
+    const fn is_forgotten(&self) -> bool {
+        self.wrongs < FORGOTTEN && self.lapses < FORGOTTEN && self.banned_until.is_none()
+    }
+
+    fn record(&self, peer: PeerId, now: Instant, wall: UnixTime, config: &Config) -> Record {
+        let mut entry = *self;
+        entry.decay(now, config);
+        let banned_until =
+            entry.banned_until.filter(|until| *until > now).map(|until| wall + until.since(now));
+        Record { peer, wrongs: entry.wrongs, lapses: entry.lapses, at: wall, bans: entry.bans, banned_until }
+    }
+}
+
+/// `sum` after `past`: halved for each whole half-life, and by a straight line within one.
+fn halved(sum: u64, past: Duration, half_life_ms: u64) -> u64 {
+    let half_life = u128::from(half_life_ms.max(1)) * 1_000_000;
+    let whole = past.as_nanos() / half_life;
+    let part = past.as_nanos() % half_life;
+    let Some(left) = u32::try_from(whole).ok().and_then(|whole| sum.checked_shr(whole)) else { return 0 };
+    let lost = u128::from(left) * part / (2 * half_life);
+    left - u64::try_from(lost).unwrap_or(left).min(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_base::identity::Keypair;
+
+    use super::*;
+
+    fn peer(seed: u8) -> PeerId {
+        PeerId::from_public_key(&Keypair::ed25519_from_seed([seed; 32]).public())
+    }
+
+    fn secs(secs: u64) -> Instant {
+        Instant::from_millis(secs * 1000)
+    }
+
+    #[test]
+    fn reactions_rise_with_the_sum_and_the_sum_decays() {
+        let mut standing = Standing::new(Config::default());
+        for _ in 0..4 {
+            assert_eq!(standing.blame(secs(0), peer(1), Blame::Invalid), Reaction::None);
+        }
+        assert_eq!(standing.share(secs(0), &peer(1)), Share::Quarter);
+        assert_eq!(standing.blame(secs(0), peer(1), Blame::Invalid), Reaction::Disconnect);
+        assert_eq!(standing.share(secs(1800), &peer(1)), Share::Full);
+        assert_eq!(standing.blame(secs(1800), peer(1), Blame::Invalid), Reaction::None);
+        standing.blame(secs(1800), peer(1), Blame::Misbehaved);
+        let banned = standing.blame(secs(1800), peer(1), Blame::Misbehaved);
+        assert_eq!(banned, Reaction::Ban { until: secs(2400) });
+        assert!(standing.banned(secs(2399), &peer(1)).is_some());
+        assert_eq!(standing.banned(secs(2400), &peer(1)), None);
+    }
+
+    #[test]
+    fn unreliability_lowers_shares_and_never_bans() {
+        let mut standing = Standing::new(Config::default());
+        for _ in 0..2_000 {
+            assert_eq!(standing.blame(secs(0), peer(1), Blame::Unreliable), Reaction::None);
+            assert_eq!(standing.blame(secs(0), peer(2), Blame::Incompatible), Reaction::None);
+        }
+        assert_eq!(standing.share(secs(0), &peer(1)), Share::Quarter);
+        assert_eq!(standing.share(secs(0), &peer(2)), Share::Full);
+        assert_eq!(standing.records(secs(0), UnixTime::default()).count(), 1);
+    }
+
+    #[test]
+    fn bans_double_to_the_cap_and_never_overflow() {
+        let mut standing = Standing::new(Config { misbehaved: 100, ..Config::default() });
+        let (mut now, mut last) = (secs(0), Duration::ZERO);
+        for _ in 0..200 {
+            let Reaction::Ban { until } = standing.blame(now, peer(1), Blame::Misbehaved) else {
+                panic!("not banned")
+            };
+            assert!(until.since(now) >= last);
+            last = until.since(now);
+            now = until;
+            assert_eq!(standing.pop_released(now), Some(peer(1)));
+        }
+        assert_eq!(last, Duration::from_secs(86_400));
+    }
+
+    #[test]
+    fn a_released_peer_is_not_banned_again_by_one_small_fault() {
+        let mut standing = Standing::new(Config::default());
+        standing.blame(secs(0), peer(1), Blame::Misbehaved);
+        standing.blame(secs(0), peer(1), Blame::Misbehaved);
+        assert_eq!(standing.pop_released(secs(600)), Some(peer(1)));
+        assert_eq!(standing.blame(secs(600), peer(1), Blame::Invalid), Reaction::None);
+    }
+
+    #[test]
+    fn records_survive_a_restart_and_a_clock_that_went_back() {
+        let mut standing = Standing::new(Config::default());
+        standing.blame(secs(0), peer(1), Blame::Misbehaved);
+        standing.blame(secs(0), peer(1), Blame::Misbehaved);
+        let wall = UnixTime::from_secs(1_000_000);
+        let record = standing.record(secs(0), wall, &peer(1)).unwrap();
+        assert_eq!(record.banned_until, Some(UnixTime::from_secs(1_000_600)));
+        let mut later = Standing::new(Config::default());
+        later.restore(secs(0), UnixTime::from_secs(1_000_100), &record);
+        assert_eq!(later.banned(secs(0), &peer(1)), Some(secs(500)));
+        later.restore(secs(0), UnixTime::from_secs(0), &record);
+        assert_eq!(later.banned(secs(0), &peer(1)), Some(secs(86_400)), "never longer than the longest ban");
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_keeps_the_worst() {
+        let mut standing = Standing::new(Config { max_peers: 2, ..Config::default() });
+        standing.blame(secs(0), peer(1), Blame::Misbehaved);
+        standing.blame(secs(0), peer(2), Blame::Unreliable);
+        standing.blame(secs(0), peer(3), Blame::Invalid);
+        let left: Vec<_> = standing.records(secs(0), UnixTime::default()).map(|record| record.peer).collect();
+        assert_eq!(left.len(), 2);
+        assert!(left.contains(&peer(1)) && left.contains(&peer(3)));
+    }
+}

@@ -1,0 +1,514 @@
+//! The pump: the only place that knows both links and the users of streams, and joins them.
+//!
+//! - what links tell ([`weir_link::Event`]) becomes calls of the stream's owner, found by its protocol;
+//! - what owners ask ([`Ask`]) becomes calls of the link;
+//! - bytes are read when both sides can: the link has some and the owner has room. The room is told to the link first, so
+//!   that credit for it is lent;
+//! - bytes are written when both sides can: the owner asked to write, and the link has room. Owners are asked in turn, a
+//!   bounded number of bytes each, so that nothing is encoded before it can go and nobody waits for another's bulk;
+//! - what concerns no stream goes up as a [`Notice`].
+//!
+//! Bytes pass through without a copy and without an allocation: a chunk in, one rope that is used again out.
+//! Raw streams are read and written by the host itself; here they only have their ends.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use weir_base::stream::{Ask, Incoming, LinkChange, LinkInfo, OpenError, Origin, StreamUser};
+use weir_base::{Fault, Instant, LinkId, ProtocolId, Rope, StreamKey};
+use weir_link::{Link, Links, Read};
+use weir_pull::Pull;
+
+use crate::raw::{self, Raw};
+
+/// Bytes that one stream may read or write before the next one's turn.
+const TURN: usize = 256 * 1024;
+
+/// Reads and writes of one stream before the next one's turn.
+const CALLS: usize = 64;
+
+/// Whose a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    Pull,
+    Raw,
+}
+
+/// What the pump knows of a stream, while one of its directions is open.
+#[derive(Clone, Copy, Debug)]
+struct Stream {
+    owner: Owner,
+    expected: usize, // told to the link, less what came since
+    inward: Inward,
+    outward: Outward,
+    finishing: bool, // writing ends once poll_write comes back empty
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inward {
+    /// The link has nothing.
+    Quiet,
+    /// The link has something that the owner had no room for.
+    Held,
+    /// Waits for its turn in `reading`.
+    Queued,
+    Ended,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outward {
+    /// The owner has nothing to write.
+    Quiet,
+    /// It wants to write, and the link has no room.
+    Held,
+    /// It wants to write, and waits for its turn in `writing`.
+    Queued,
+    Ended,
+}
+
+impl Stream {
+    fn wants_write(&self) -> bool {
+        matches!(self.outward, Outward::Held | Outward::Queued)
+    }
+}
+
+/// What concerns the stack, not a stream.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// An event of links that concerns no stream. `Up` and `Down` are told to users by the stack, through the pump.
+    Link(weir_link::Event),
+    /// A user blames a peer.
+    Blame(LinkId, Fault),
+}
+
+/// Plain counters.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) bytes_read: u64,
+    pub(crate) bytes_written: u64,
+    pub(crate) raw_read: u64,
+    pub(crate) raw_written: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Pump {
+    pub(crate) pull: Pull,
+    pub(crate) raw: Raw,
+    pub(crate) counters: Counters,
+    streams: BTreeMap<StreamKey, Stream>, // bounded by the links' stream limits
+    reading: VecDeque<StreamKey>,         // each stream at most once
+    writing: VecDeque<StreamKey>,         // each stream at most once
+    wanting: usize,                       // streams that want to write
+    rope: Rope,                           // empty between calls
+}
+
+impl Pump {
+    pub(crate) fn new(pull: Pull, raw: Raw) -> Self {
+        Self {
+            pull,
+            raw,
+            counters: Counters::default(),
+            streams: BTreeMap::new(),
+            reading: VecDeque::new(),
+            writing: VecDeque::new(),
+            wanting: 0,
+            rope: Rope::new(),
+        }
+    }
+
+    /// Streams with an open direction.
+    pub(crate) fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Streams whose owner has more to write than the link takes now.
+    pub(crate) fn wanting(&self) -> usize {
+        self.wanting
+    }
+
+    /// Moves what can be moved, at most `steps` steps, until something concerns the stack. `None`: nothing is left, or no
+    /// steps are.
+    pub(crate) fn turn(&mut self, now: Instant, links: &mut Links, steps: &mut usize) -> Option<Notice> {
+        while *steps > 0 {
+            *steps -= 1;
+            if let Some(ask) = self.pull.poll_ask() {
+                if let Some(notice) = self.ask(now, links, Owner::Pull, ask) {
+                    return Some(notice);
+                }
+            } else if let Some(ask) = self.raw.poll_ask() {
+                if let Some(notice) = self.ask(now, links, Owner::Raw, ask) {
+                    return Some(notice);
+                }
+            } else if let Some(event) = links.poll_event() {
+                if let Some(notice) = self.event(now, links, event) {
+                    return Some(notice);
+                }
+            } else if let Some(key) = self.reading.pop_front() {
+                self.read(now, links, key);
+            } else if let Some(key) = self.writing.pop_front() {
+                self.write(now, links, key);
+            } else {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// A link is up and not refused: users may use it.
+    pub(crate) fn link_up(&mut self, now: Instant, link: LinkId, info: &LinkInfo) {
+        let change = LinkChange::Up(*info);
+        self.users().into_iter().for_each(|user| user.handle_link(now, link, &change));
+    }
+
+    /// A link is gone, and all its streams.
+    pub(crate) fn link_down(&mut self, now: Instant, link: LinkId) {
+        while let Some(key) = self.first_of(link) {
+            self.forget(key);
+        }
+        self.users().into_iter().for_each(|user| user.handle_link(now, link, &LinkChange::Down));
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.users().into_iter().for_each(|user| user.handle_timeout(now));
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        [self.pull.poll_timeout(), self.raw.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// Reads a raw stream for the host.
+    pub(crate) fn raw_read(
+        &mut self,
+        now: Instant,
+        links: &mut Links,
+        key: StreamKey,
+        max: usize,
+    ) -> raw::Read {
+        if !self.raw.can_read(key) {
+            return raw::Read::Closed;
+        }
+        let Some(link) = links.link(key.link) else { return raw::Read::Closed };
+        match link.read(now, key.stream, max) {
+            Read::Data(chunk) => {
+                self.counters.raw_read += chunk.len() as u64;
+                raw::Read::Data(chunk)
+            }
+            Read::Blocked => {
+                self.raw.note_blocked(key);
+                raw::Read::Blocked
+            }
+            Read::End => {
+                self.raw.ended(key, true);
+                self.ended(key, true);
+                raw::Read::End
+            }
+            Read::Reset(code) => {
+                self.raw.ended(key, true);
+                self.ended(key, true);
+                raw::Read::Reset(code)
+            }
+            Read::Closed => {
+                self.raw.ended(key, true);
+                self.ended(key, true);
+                raw::Read::Closed
+            }
+        }
+    }
+
+    /// Writes a raw stream for the host; `None` where its writing has ended.
+    pub(crate) fn raw_write(
+        &mut self,
+        now: Instant,
+        links: &mut Links,
+        key: StreamKey,
+        rope: &mut Rope,
+    ) -> Option<usize> {
+        if !self.raw.can_write(key) {
+            return None;
+        }
+        let (link, before) = (links.link(key.link)?, rope.len());
+        link.write(now, key.stream, rope);
+        let written = before - rope.len();
+        self.counters.raw_written += written as u64;
+        if !rope.is_empty() {
+            link.room(key.stream); // asks to be told
+            self.raw.note_short(key);
+        }
+        Some(written)
+    }
+
+    /// Room of a raw stream; 0 where its writing has ended. Where it is 0, `Writable` will tell.
+    pub(crate) fn raw_room(&mut self, links: &mut Links, key: StreamKey) -> usize {
+        if !self.raw.can_write(key) {
+            return 0;
+        }
+        let room = links.link(key.link).map_or(0, |link| link.room(key.stream));
+        if room == 0 {
+            self.raw.note_short(key);
+        }
+        room
+    }
+
+    fn users(&mut self) -> [&mut dyn StreamUser; 2] {
+        [&mut self.pull, &mut self.raw]
+    }
+
+    fn user(&mut self, owner: Owner) -> &mut dyn StreamUser {
+        match owner {
+            Owner::Pull => &mut self.pull,
+            Owner::Raw => &mut self.raw,
+        }
+    }
+
+    /// Carries out what links tell; what concerns no stream goes up.
+    pub(crate) fn event(
+        &mut self,
+        now: Instant,
+        links: &mut Links,
+        event: weir_link::Event,
+    ) -> Option<Notice> {
+        match event {
+            weir_link::Event::Opened { key, protocol } => self.opened(now, links, key, protocol),
+            weir_link::Event::Readable(key) => self.readable(key),
+            weir_link::Event::Writable(key) => self.writable(key),
+            weir_link::Event::Stopped(key, code) => {
+                let owner = self.streams.get(&key).filter(|stream| stream.outward != Outward::Ended)?.owner;
+                self.ended(key, false);
+                self.user(owner).handle_incoming(now, key, Incoming::Stopped(code));
+            }
+            other => return Some(Notice::Link(other)),
+        }
+        None
+    }
+
+    fn opened(&mut self, now: Instant, links: &mut Links, key: StreamKey, protocol: ProtocolId) {
+        let Some(link) = links.link(key.link) else { return };
+        let owner = if self.raw.serves(protocol) { Owner::Raw } else { Owner::Pull };
+        if owner == Owner::Raw {
+            link.raw(key.stream);
+        }
+        let class = self.user(owner).class(protocol);
+        link.set_class(key.stream, class);
+        self.insert(key, owner);
+        self.user(owner).handle_opened(now, key, Origin::Peer(protocol));
+    }
+
+    fn readable(&mut self, key: StreamKey) {
+        let Some(stream) = self.streams.get_mut(&key) else { return };
+        match (stream.owner, stream.inward) {
+            (Owner::Raw, Inward::Ended) | (Owner::Pull, Inward::Queued | Inward::Ended) => {}
+            (Owner::Raw, _) => self.raw.handle_readable(key),
+            (Owner::Pull, Inward::Quiet | Inward::Held) => {
+                stream.inward = Inward::Queued;
+                self.reading.push_back(key);
+            }
+        }
+    }
+
+    fn writable(&mut self, key: StreamKey) {
+        let Some(stream) = self.streams.get_mut(&key) else { return };
+        match (stream.owner, stream.outward) {
+            (Owner::Raw, Outward::Ended) => {}
+            (Owner::Raw, _) => self.raw.handle_writable(key),
+            (Owner::Pull, Outward::Held) => {
+                stream.outward = Outward::Queued;
+                self.writing.push_back(key);
+            }
+            (Owner::Pull, _) => {}
+        }
+    }
+
+    fn ask(&mut self, now: Instant, links: &mut Links, owner: Owner, ask: Ask) -> Option<Notice> {
+        match ask {
+            Ask::Open { link, protocol, class, tag } => {
+                let opened = links.link(link).ok_or(OpenError::Closed).and_then(|link| {
+                    let stream = link.open(now, protocol, class)?;
+                    if owner == Owner::Raw {
+                        link.raw(stream);
+                    }
+                    Ok(stream)
+                });
+                match opened {
+                    Ok(stream) => {
+                        let key = StreamKey { link, stream };
+                        self.insert(key, owner);
+                        self.user(owner).handle_opened(now, key, Origin::Us { tag });
+                    }
+                    Err(why) => self.user(owner).handle_refused(now, tag, why),
+                }
+            }
+            Ask::Read(key) => {
+                if self.streams.get(&key).is_some_and(|stream| stream.inward == Inward::Held) {
+                    self.readable(key);
+                }
+            }
+            Ask::Write(key) => {
+                let quiet = |stream: &&mut Stream| stream.outward == Outward::Quiet;
+                if let Some(stream) = self.streams.get_mut(&key).filter(quiet) {
+                    stream.outward = Outward::Queued;
+                    self.wanting += 1;
+                    self.writing.push_back(key);
+                }
+            }
+            Ask::Finish(key) => self.finish(now, links, key),
+            Ask::Reset(key, code) => {
+                if let Some(link) = self.open_direction(links, key, false) {
+                    link.reset(now, key.stream, code);
+                    self.ended(key, false);
+                }
+            }
+            Ask::Stop(key, code) => {
+                if let Some(link) = self.open_direction(links, key, true) {
+                    link.stop(now, key.stream, code);
+                    self.ended(key, true);
+                }
+            }
+            Ask::Blame(link, fault) => return Some(Notice::Blame(link, fault)),
+            Ask::Close(link, why) => {
+                if let Some(link) = links.link(link) {
+                    link.close(now, why);
+                }
+            }
+        }
+        None
+    }
+
+    fn finish(&mut self, now: Instant, links: &mut Links, key: StreamKey) {
+        let Some(stream) = self.streams.get_mut(&key) else { return };
+        match stream.outward {
+            Outward::Ended => {}
+            Outward::Held | Outward::Queued => stream.finishing = true, // after what it still wants to write
+            Outward::Quiet => {
+                if let Some(link) = links.link(key.link) {
+                    link.finish(now, key.stream);
+                }
+                self.ended(key, false);
+            }
+        }
+    }
+
+    /// Reads for the owner while it has room: one stream's turn.
+    fn read(&mut self, now: Instant, links: &mut Links, key: StreamKey) {
+        let Some(stream) = self.streams.get_mut(&key) else { return };
+        if stream.inward != Inward::Queued {
+            return;
+        }
+        stream.inward = Inward::Quiet;
+        let Some(link) = links.link(key.link) else { return };
+        let mut left = TURN;
+        for _ in 0..CALLS {
+            let room = self.pull.room(key);
+            if room > stream.expected {
+                link.expect(key.stream, room as u64);
+                stream.expected = room;
+            }
+            // Without room only an end can come: a finished or broken stream never waits for room.
+            match link.read(now, key.stream, room) {
+                Read::Data(chunk) => {
+                    let len = chunk.len();
+                    stream.expected = stream.expected.saturating_sub(len);
+                    self.counters.bytes_read += len as u64;
+                    self.pull.handle_incoming(now, key, Incoming::Data(chunk));
+                    left = left.saturating_sub(len);
+                    if left == 0 {
+                        break;
+                    }
+                }
+                Read::Blocked => {
+                    if room == 0 {
+                        stream.inward = Inward::Held;
+                    }
+                    return;
+                }
+                Read::End => return self.read_ended(now, key, Incoming::End),
+                Read::Reset(code) => return self.read_ended(now, key, Incoming::Reset(code)),
+                Read::Closed => return self.ended(key, true),
+            }
+        }
+        self.readable(key); // its next turn, after the others
+    }
+
+    fn read_ended(&mut self, now: Instant, key: StreamKey, end: Incoming) {
+        self.ended(key, true);
+        self.pull.handle_incoming(now, key, end);
+    }
+
+    /// Asks the owner for bytes while the link takes them: one stream's turn.
+    fn write(&mut self, now: Instant, links: &mut Links, key: StreamKey) {
+        let Some(stream) = self.streams.get_mut(&key) else { return };
+        if stream.outward != Outward::Queued {
+            return;
+        }
+        let Some(link) = links.link(key.link) else { return };
+        let mut left = TURN;
+        for _ in 0..CALLS {
+            let room = link.room(key.stream).min(left);
+            if room == 0 {
+                if left == 0 {
+                    break;
+                }
+                stream.outward = Outward::Held; // `Writable` tells
+                return;
+            }
+            self.pull.poll_write(now, key, room, &mut self.rope);
+            let len = self.rope.len();
+            debug_assert!(len <= room, "an owner wrote {len} bytes into a room of {room}");
+            if len == 0 {
+                stream.outward = Outward::Quiet;
+                self.wanting -= 1;
+                if stream.finishing {
+                    link.finish(now, key.stream);
+                    self.ended(key, false);
+                }
+                return;
+            }
+            self.counters.bytes_written += len as u64;
+            link.write(now, key.stream, &mut self.rope);
+            left -= len.min(left);
+        }
+        self.writing.push_back(key); // its next turn, after the others
+    }
+
+    /// The link of a stream, where this direction is open. A raw stream's own record of its ends runs ahead of this one.
+    fn open_direction<'a>(
+        &self,
+        links: &'a mut Links,
+        key: StreamKey,
+        reading: bool,
+    ) -> Option<&'a mut Link> {
+        let stream = self.streams.get(&key)?;
+        let open = if reading { stream.inward != Inward::Ended } else { stream.outward != Outward::Ended };
+        open.then(|| links.link(key.link)).flatten()
+    }
+
+    fn insert(&mut self, key: StreamKey, owner: Owner) {
+        let (inward, outward) = (Inward::Quiet, Outward::Quiet);
+        let stream = Stream { owner, expected: 0, inward, outward, finishing: false };
+        self.streams.insert(key, stream);
+    }
+
+    /// One direction has ended; with both the key is gone.
+    fn ended(&mut self, key: StreamKey, reading: bool) {
+        let Some(stream) = self.streams.get_mut(&key) else { return };
+        if reading {
+            stream.inward = Inward::Ended;
+        } else {
+            self.wanting -= usize::from(stream.wants_write());
+            stream.outward = Outward::Ended;
+        }
+        if (stream.inward, stream.outward) == (Inward::Ended, Outward::Ended) {
+            self.streams.remove(&key);
+        }
+    }
+
+    fn forget(&mut self, key: StreamKey) {
+        if let Some(stream) = self.streams.remove(&key) {
+            self.wanting -= usize::from(stream.wants_write());
+        }
+    }
+
+    fn first_of(&self, link: LinkId) -> Option<StreamKey> {
+        let (first, last) = (StreamKey { link, stream: 0 }, StreamKey { link, stream: u64::MAX });
+        self.streams.range(first..=last).next().map(|(key, _)| *key)
+    }
+}

@@ -1,0 +1,416 @@
+//! Raw byte streams of the application, on channels of shape [`Raw`](weir_pull::Shape::Raw).
+//!
+//! - `Open` → `Opened` or `Refused`; the peer sees `Accepted`;
+//! - what arrives stays in the link until the host reads it, and its window then stops the peer: `Readable` is told once,
+//!   and again only after a read found nothing;
+//! - the host writes as much as there is room for: `Writable` is told once after a write that left something over;
+//! - each direction ends by itself: `Finish` and `Reset` end writing, `Stop` reading.
+//!
+//! So no byte is held here, and no event, message or allocation goes with a read or a write.
+//!
+//! Threat: a peer may open many streams, and before its hello. Streams are bounded per link and in all; those that come
+//! before hello wait unread, and are broken off where the peer turns out not to have the channel.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+use weir_base::identity::PeerId;
+use weir_base::stream::{Ask, Class, Incoming, LinkChange, OpenError, Origin, StreamUser};
+use weir_base::{ChannelId, Chunk, Instant, LinkId, ProtocolId, Rope, StreamKey};
+use weir_pull::framing::code;
+use weir_pull::{PeerHello, Ticket};
+
+use crate::types::Refused;
+
+/// The lane of raw streams within their channel.
+const LANE: u8 = 0;
+
+/// Limits of raw streams.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Raw streams of one link at once, whoever opened them. Default: 64.
+    pub max_per_link: u32,
+    /// Raw streams in all. Default: 4,096.
+    pub max_streams: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { max_per_link: 64, max_streams: 4096 }
+    }
+}
+
+/// What the user wants of raw streams. Reading and writing are calls of their own on the stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// A new stream to a peer. [`Event::Opened`] or [`Event::Refused`] with the ticket follows.
+    Open {
+        /// To whom.
+        peer: PeerId,
+        /// The raw channel.
+        channel: ChannelId,
+        /// How what this side writes ranks; [`Class::Bulk`] is usual.
+        class: Class,
+    },
+    /// Nothing more will be written; what was is delivered.
+    Finish(StreamKey),
+    /// Writing breaks off; what was not sent yet is dropped.
+    Reset(StreamKey, u32),
+    /// The peer should send no more; what was not read is dropped.
+    Stop(StreamKey, u32),
+}
+
+/// What the user should know about raw streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A stream was opened as asked; it can be written at once.
+    Opened {
+        /// The command.
+        ticket: Ticket,
+        /// Its name.
+        key: StreamKey,
+    },
+    /// A stream could not be opened.
+    Refused {
+        /// The command.
+        ticket: Ticket,
+        /// Why.
+        why: OpenError,
+    },
+    /// A peer opened a stream.
+    Accepted {
+        /// Its name.
+        key: StreamKey,
+        /// On which channel.
+        channel: ChannelId,
+        /// Who.
+        peer: PeerId,
+    },
+    /// There is something to read. Comes again only after a read returned [`Read::Blocked`].
+    Readable(StreamKey),
+    /// There is room to write again. Comes only after a write that left something over.
+    Writable(StreamKey),
+    /// The peer wants no more: writing has ended.
+    Stopped(StreamKey, u32),
+    /// The link is gone, and the stream with it.
+    Lost(StreamKey),
+}
+
+/// What a read gave.
+#[derive(Clone, Debug)]
+pub enum Read {
+    /// The next bytes: a slice of the receive buffer.
+    Data(Chunk),
+    /// The peer has finished. Reading has ended.
+    End,
+    /// The peer broke off. Reading has ended.
+    Reset(u32),
+    /// Nothing now; [`Event::Readable`] will tell.
+    Blocked,
+    /// There is no such stream, or its reading has ended.
+    Closed,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Stream {
+    channel: ChannelId,
+    hidden: bool, // the peer opened it before hello; the user does not know of it
+    reading: Reading,
+    writing: Writing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// The last read found nothing, or none was needed yet.
+    Quiet,
+    /// Something waits, and the user was told, or will be when the stream is shown.
+    Told,
+    Ended,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writing {
+    Open,
+    /// A write left something over.
+    Short,
+    Ended,
+}
+
+#[derive(Debug)]
+struct Link {
+    peer: PeerId,
+    shared: Option<BTreeSet<ChannelId>>, // raw channels both have; `None` until hello
+    streams: u32,                        // <= config.max_per_link
+}
+
+/// All raw streams of the node. The pump reads and writes the link for it, on the host's calls.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    config: Config,
+    channels: BTreeSet<ChannelId>,
+    links: BTreeMap<LinkId, Link>,
+    streams: BTreeMap<StreamKey, Stream>,        // <= config.max_streams
+    opening: BTreeMap<u64, (LinkId, ChannelId)>, // by tag; answered at once by the pump
+    asks: VecDeque<Ask>,
+    events: VecDeque<Event>, // at most a few per stream: told only once until the user acts
+}
+
+impl Raw {
+    pub(crate) fn new(config: Config, channels: BTreeSet<ChannelId>) -> Self {
+        Self {
+            config,
+            channels,
+            links: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            opening: BTreeMap::new(),
+            asks: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Whether streams of `protocol` belong here.
+    pub(crate) fn serves(&self, protocol: ProtocolId) -> bool {
+        protocol.lane() == LANE && protocol.channel().is_some_and(|channel| self.channels.contains(&channel))
+    }
+
+    /// Both hellos of a link have come: streams that waited are shown, or broken off.
+    pub(crate) fn handle_ready(&mut self, link: LinkId, hello: &PeerHello) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        let shared = self.channels.iter().filter(|channel| hello.negotiated(**channel).is_some());
+        let shared: BTreeSet<ChannelId> = shared.copied().collect();
+        let peer = state.peer;
+        state.shared = Some(shared.clone());
+        for (key, stream) in keys_of(&self.streams, link) {
+            if !stream.hidden {
+                continue;
+            }
+            if !shared.contains(&stream.channel) {
+                self.break_off(key, code::UNKNOWN_CHANNEL);
+                continue;
+            }
+            if let Some(stream) = self.streams.get_mut(&key) {
+                stream.hidden = false;
+            }
+            self.events.push_back(Event::Accepted { key, channel: stream.channel, peer });
+            if stream.reading == Reading::Told {
+                self.events.push_back(Event::Readable(key));
+            }
+        }
+    }
+
+    /// Begins to open a stream on `link`.
+    pub(crate) fn open(
+        &mut self,
+        link: LinkId,
+        channel: ChannelId,
+        class: Class,
+        ticket: Ticket,
+    ) -> Result<(), Refused> {
+        let state = self.links.get(&link).ok_or(Refused::NoPeer)?;
+        if !state.shared.as_ref().is_some_and(|shared| shared.contains(&channel)) {
+            return Err(Refused::NotRaw);
+        }
+        if !self.has_slot(link) {
+            return Err(Refused::Limit);
+        }
+        self.opening.insert(ticket.0, (link, channel));
+        let protocol = ProtocolId::new(channel, LANE);
+        self.asks.push_back(Ask::Open { link, protocol, class, tag: ticket.0 });
+        Ok(())
+    }
+
+    /// Ends a direction, as the user wants.
+    pub(crate) fn end(&mut self, ask: Ask) -> Result<(), Refused> {
+        let (key, reading) = match ask {
+            Ask::Finish(key) | Ask::Reset(key, _) => (key, false),
+            Ask::Stop(key, _) => (key, true),
+            _ => return Err(Refused::NoStream),
+        };
+        if !(if reading { self.can_read(key) } else { self.can_write(key) }) {
+            return Err(Refused::NoStream);
+        }
+        self.asks.push_back(ask);
+        self.ended(key, reading);
+        Ok(())
+    }
+
+    /// Bytes or an end wait in the link.
+    pub(crate) fn handle_readable(&mut self, key: StreamKey) {
+        let quiet = |stream: &&mut Stream| stream.reading == Reading::Quiet;
+        let Some(stream) = self.streams.get_mut(&key).filter(quiet) else { return };
+        stream.reading = Reading::Told;
+        if !stream.hidden {
+            self.events.push_back(Event::Readable(key));
+        }
+    }
+
+    /// There is room again in the link.
+    pub(crate) fn handle_writable(&mut self, key: StreamKey) {
+        let short = |stream: &&mut Stream| stream.writing == Writing::Short;
+        let Some(stream) = self.streams.get_mut(&key).filter(short) else { return };
+        stream.writing = Writing::Open;
+        self.events.push_back(Event::Writable(key));
+    }
+
+    /// The user's write left something over.
+    pub(crate) fn note_short(&mut self, key: StreamKey) {
+        if let Some(stream) = self.streams.get_mut(&key).filter(|stream| stream.writing == Writing::Open) {
+            stream.writing = Writing::Short;
+        }
+    }
+
+    /// The user's read found nothing.
+    pub(crate) fn note_blocked(&mut self, key: StreamKey) {
+        if let Some(stream) = self.streams.get_mut(&key).filter(|stream| stream.reading == Reading::Told) {
+            stream.reading = Reading::Quiet;
+        }
+    }
+
+    /// Whether the user may read the stream.
+    pub(crate) fn can_read(&self, key: StreamKey) -> bool {
+        self.streams.get(&key).is_some_and(|stream| stream.reading != Reading::Ended && !stream.hidden)
+    }
+
+    /// Whether the user may write the stream.
+    pub(crate) fn can_write(&self, key: StreamKey) -> bool {
+        self.streams.get(&key).is_some_and(|stream| stream.writing != Writing::Ended && !stream.hidden)
+    }
+
+    /// One direction has ended; with both the stream is forgotten.
+    pub(crate) fn ended(&mut self, key: StreamKey, reading: bool) {
+        let Some(stream) = self.streams.get_mut(&key) else { return };
+        if reading {
+            stream.reading = Reading::Ended;
+        } else {
+            stream.writing = Writing::Ended;
+        }
+        if (stream.reading, stream.writing) == (Reading::Ended, Writing::Ended) {
+            self.forget(key);
+        }
+    }
+
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Raw streams that are open.
+    pub(crate) fn len(&self) -> usize {
+        self.streams.len()
+    }
+
+    fn has_slot(&self, link: LinkId) -> bool {
+        let max_streams = self.config.max_streams as usize;
+        self.streams.len() + self.opening.len() < max_streams
+            && self.links.get(&link).is_some_and(|link| link.streams < self.config.max_per_link)
+    }
+
+    fn insert(&mut self, key: StreamKey, channel: ChannelId, hidden: bool) {
+        if let Some(link) = self.links.get_mut(&key.link) {
+            link.streams += 1;
+        }
+        let stream = Stream { channel, hidden, reading: Reading::Quiet, writing: Writing::Open };
+        self.streams.insert(key, stream);
+    }
+
+    fn forget(&mut self, key: StreamKey) {
+        if self.streams.remove(&key).is_some()
+            && let Some(link) = self.links.get_mut(&key.link)
+        {
+            link.streams = link.streams.saturating_sub(1);
+        }
+    }
+
+    fn break_off(&mut self, key: StreamKey, code: u32) {
+        self.forget(key);
+        self.asks.extend([Ask::Reset(key, code), Ask::Stop(key, code)]);
+    }
+}
+
+fn keys_of(streams: &BTreeMap<StreamKey, Stream>, link: LinkId) -> Vec<(StreamKey, Stream)> {
+    let (first, last) = (StreamKey { link, stream: 0 }, StreamKey { link, stream: u64::MAX });
+    streams.range(first..=last).map(|(key, stream)| (*key, *stream)).collect()
+}
+
+impl StreamUser for Raw {
+    fn handle_link(&mut self, _: Instant, link: LinkId, change: &LinkChange) {
+        match change {
+            LinkChange::Up(info) => {
+                self.links.insert(link, Link { peer: info.peer, shared: None, streams: 0 });
+            }
+            LinkChange::Down => {
+                for (key, stream) in keys_of(&self.streams, link) {
+                    self.streams.remove(&key);
+                    if !stream.hidden {
+                        self.events.push_back(Event::Lost(key));
+                    }
+                }
+                self.links.remove(&link);
+            }
+        }
+    }
+
+    fn handle_opened(&mut self, _: Instant, key: StreamKey, origin: Origin) {
+        match origin {
+            Origin::Us { tag } => {
+                let Some((_, channel)) = self.opening.remove(&tag) else { return };
+                self.insert(key, channel, false);
+                self.events.push_back(Event::Opened { ticket: Ticket(tag), key });
+            }
+            Origin::Peer(protocol) => {
+                let channel = protocol.channel().filter(|_| self.serves(protocol));
+                let (Some(channel), Some(link)) = (channel, self.links.get(&key.link)) else {
+                    return self.break_off(key, code::UNKNOWN_CHANNEL);
+                };
+                let (peer, shared) =
+                    (link.peer, link.shared.as_ref().map(|shared| shared.contains(&channel)));
+                if shared == Some(false) {
+                    return self.break_off(key, code::UNKNOWN_CHANNEL);
+                }
+                if !self.has_slot(key.link) {
+                    return self.break_off(key, code::LIMIT);
+                }
+                self.insert(key, channel, shared.is_none());
+                if shared.is_some() {
+                    self.events.push_back(Event::Accepted { key, channel, peer });
+                }
+            }
+        }
+    }
+
+    fn handle_refused(&mut self, _: Instant, tag: u64, why: OpenError) {
+        if self.opening.remove(&tag).is_some() {
+            self.events.push_back(Event::Refused { ticket: Ticket(tag), why });
+        }
+    }
+
+    fn class(&self, _: ProtocolId) -> Class {
+        Class::Bulk
+    }
+
+    /// Always 0: what arrives stays in the link until the host reads it.
+    fn room(&self, _: StreamKey) -> usize {
+        0
+    }
+
+    fn handle_incoming(&mut self, _: Instant, key: StreamKey, input: Incoming) {
+        if let Incoming::Stopped(code) = input {
+            if self.can_write(key) {
+                self.events.push_back(Event::Stopped(key, code));
+            }
+            self.ended(key, false);
+        }
+    }
+
+    fn poll_write(&mut self, _: Instant, _: StreamKey, _: usize, _: &mut Rope) {}
+
+    fn poll_ask(&mut self) -> Option<Ask> {
+        self.asks.pop_front()
+    }
+
+    fn handle_timeout(&mut self, _: Instant) {}
+
+    fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        None
+    }
+}

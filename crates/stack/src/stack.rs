@@ -1,0 +1,309 @@
+//! [`Stack`]: routes between the host, the pump, and the peers.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_base::identity::{Keypair, PeerId};
+use weir_base::stream::{Ask, Goodbye};
+use weir_base::{Fault, Instant, LinkId, ProtocolId, Rng, Rope, StreamKey};
+use weir_link::{Dial, DownReason, Frame, HostChange, Links, Start, Transmit, WireId};
+use weir_pull::{Pull, Shape, Ticket, call, control};
+
+use crate::budget::Stats;
+use crate::config::{Config, ConfigError};
+use crate::ending::Ending;
+use crate::peers::{Peers, Reaction};
+use crate::pump::{Notice, Pump};
+use crate::raw::{self, Raw};
+use crate::targets::{Targets, method};
+use crate::types::{Action, Command, DialProblem, Event, Input, Refused, Target, Timeout};
+
+/// Steps of one turn: what a burst of 64 inputs needs, and not so many that a host waits.
+const STEPS: usize = 4096;
+
+/// Tickets of the stack stand above those of channels.
+const TICKETS: u64 = 0xffff << 48;
+
+/// A whole node without a host. See the crate for how it is driven.
+pub struct Stack {
+    me: PeerId,
+    config: Arc<Config>,
+    links: Links,
+    pump: Pump,
+    peers: Peers,
+    targets: Targets,
+    ending: Option<Ending>,
+    events: VecDeque<Event>, // what one turn told; the host drains it before the next input batch
+    actions: VecDeque<Action>,
+    now: Instant,
+    work: bool, // something may have changed since the last turn ended
+    tickets: u64,
+}
+
+impl Stack {
+    /// A node that has no links yet and dials its persistent peers as soon as it is driven. `seed` must be secret and fresh;
+    /// every random choice comes from it. `start` says what the host's origin of time is on other clocks.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: a limit that does not hold, alone or with others; it names the field and the remedy.
+    pub fn new(
+        config: Arc<Config>,
+        keypair: Keypair,
+        seed: [u8; 32],
+        start: Start,
+    ) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let mut rng = Rng::new(seed);
+        let me = PeerId::from_public_key(&keypair.public());
+        let wall = start.wall;
+        let channels = &config.profile.channels;
+        let mut pull = Pull::new(config.pull(), me, rng.child("pull"))?;
+        pull.handle_wall(Instant::ZERO, wall);
+        let raw = channels.iter().filter(|channel| matches!(channel.shape, Shape::Raw));
+        let raw = Raw::new(config.raw.clone(), raw.map(|channel| channel.id).collect());
+        let mut link = config.link()?;
+        let lanes = (0_u8..).take(ProtocolId::LANES as usize);
+        link.streams.early = std::iter::once(weir_base::ChannelId::CONTROL)
+            .chain(channels.iter().map(|channel| channel.id))
+            .flat_map(|channel| lanes.clone().map(move |lane| ProtocolId::new(channel, lane)))
+            .filter(|protocol| pull.replay_safe(*protocol))
+            .collect();
+        let links = Links::new(link, Arc::new(keypair), rng.child("links").bytes(), start)?;
+        let mut peers = Peers::new(config.peers.clone(), config.standing.clone(), wall, rng.child("peers"));
+        for known in config.peers.known()? {
+            let full = |error: crate::BookError| ConfigError::Field {
+                field: "peers.persistent",
+                remedy: error.to_string(),
+            };
+            peers.add(Instant::ZERO, known).map_err(full)?;
+        }
+        let targets = Targets::new(config.calls.clone(), rng.child("targets"));
+        Ok(Self {
+            me,
+            config,
+            links,
+            pump: Pump::new(pull, raw),
+            peers,
+            targets,
+            ending: None,
+            events: VecDeque::new(),
+            actions: VecDeque::new(),
+            now: Instant::ZERO,
+            work: true,
+            tickets: TICKETS,
+        })
+    }
+
+    /// This node.
+    pub fn me(&self) -> PeerId {
+        self.me
+    }
+
+    /// Something happened at the host.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        self.touch(now);
+        match input {
+            Input::Datagrams(datagrams) => self.links.handle_datagrams(now, datagrams),
+            Input::Frame(wire, frame) => self.links.handle_frame(now, wire, frame),
+            Input::Wire(wire, change) => self.links.handle_wire(now, wire, change),
+            Input::Resolved { query, addresses } => self.links.handle_resolved(now, query, &addresses),
+            Input::Host(change) => {
+                if let HostChange::Wall(wall) = change {
+                    self.pump.pull.handle_wall(now, wall);
+                    self.peers.set_wall(now, wall);
+                }
+                self.links.handle_host(now, change);
+            }
+        }
+    }
+
+    /// The user wants something. The ticket names what was begun; commands that begin nothing return one that is never named
+    /// again.
+    ///
+    /// # Errors
+    /// [`Refused`]: misuse, or over a limit. Nothing has happened then.
+    pub fn command(&mut self, now: Instant, command: Command) -> Result<Ticket, Refused> {
+        self.touch(now);
+        if self.ending.is_some() {
+            return self.command_while_ending(now, command);
+        }
+        match command {
+            Command::Dial { peer, addresses } => self.dial(now, peer, addresses),
+            Command::Disconnect(peer) => {
+                let link = self.peers.any_link(&peer).ok_or(Refused::NoPeer)?;
+                self.goodbye(link, Goodbye::Asked);
+                Ok(self.ticket())
+            }
+            Command::AddPeer(known) => {
+                self.peers.add(now, known)?;
+                self.peers.handle_timeout(now);
+                Ok(self.ticket())
+            }
+            Command::RemovePeer(peer) => {
+                if let Some(dial) = self.peers.remove(&peer) {
+                    self.links.cancel(dial);
+                }
+                Ok(self.ticket())
+            }
+            Command::Ban { peer, duration } => {
+                self.peers.ban(now, peer, now + duration);
+                if let Some(link) = self.peers.any_link(&peer) {
+                    self.goodbye(link, Goodbye::Banned);
+                }
+                Ok(self.ticket())
+            }
+            Command::Unban(peer) => {
+                self.peers.unban(now, peer);
+                Ok(self.ticket())
+            }
+            Command::Forgive(peer) => {
+                self.peers.forgive(now, peer);
+                Ok(self.ticket())
+            }
+            Command::Restore(record) => {
+                self.peers.restore(now, &record);
+                Ok(self.ticket())
+            }
+            Command::Pull(command) => self.pull(now, command),
+            Command::CallTarget { channel, target, request, deadline } => {
+                self.call(now, channel, target, request, deadline)
+            }
+            Command::CancelTarget(group) => self.cancel(now, group),
+            Command::Raw(command) => self.raw(command),
+            Command::Shutdown { deadline } => {
+                self.shutdown(now, deadline);
+                Ok(self.ticket())
+            }
+        }
+    }
+
+    /// The next datagrams to send: appended to `out`, at most `max_segments` of equal length (the last may be shorter).
+    pub fn poll_datagrams(
+        &mut self,
+        now: Instant,
+        max_segments: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        self.now = now;
+        loop {
+            self.turn();
+            if let Some(transmit) = self.links.poll_datagrams(now, max_segments, out) {
+                self.work = true; // what was sent may have made room
+                return Some(transmit);
+            }
+            if !self.moved() {
+                return None;
+            }
+        }
+    }
+
+    /// The next frame to send.
+    pub fn poll_frame(&mut self, now: Instant) -> Option<(WireId, Frame)> {
+        self.now = now;
+        loop {
+            self.turn();
+            if let Some(frame) = self.links.poll_frame(now) {
+                self.work = true;
+                return Some(frame);
+            }
+            if !self.moved() {
+                return None;
+            }
+        }
+    }
+
+    /// The next thing for the host to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.turn();
+        self.actions.pop_front()
+    }
+
+    /// The next thing for the user to know.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.turn();
+        self.events.pop_front()
+    }
+
+    /// Advances what is due. Early and repeated calls do nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.touch(now);
+        self.links.handle_timeout(now);
+        self.pump.handle_timeout(now);
+        self.peers.handle_timeout(now);
+        while let Some(peer) = self.peers.pop_released(now) {
+            self.events.push_back(Event::Released(peer));
+        }
+        while let Some((cancelled, answer)) = self.targets.pop_late(now) {
+            self.events.extend([cancelled, answer]);
+        }
+        self.persist();
+    }
+
+    /// The next time [`handle_timeout`](Self::handle_timeout) has work, and why. Drain first.
+    pub fn poll_timeout(&self) -> Option<Timeout> {
+        if self.work {
+            return Some((self.now, "work is left"));
+        }
+        let due = [
+            self.links.poll_timeout(),
+            self.pump.poll_timeout(),
+            self.peers.poll_timeout(),
+            self.targets.poll_timeout(),
+            self.ending.as_ref().and_then(Ending::poll_timeout),
+        ];
+        due.into_iter().flatten().min()
+    }
+
+    /// Takes at most `max` bytes off a raw stream, as a slice of the receive buffer.
+    pub fn raw_read(&mut self, now: Instant, key: StreamKey, max: usize) -> raw::Read {
+        self.touch(now);
+        self.pump.raw_read(now, &mut self.links, key, max)
+    }
+
+    /// Writes what there is room for on a raw stream, off the front of `rope`, large parts by reference. Returns how much;
+    /// what is left stays in the rope, and [`raw::Event::Writable`] tells when there is room again.
+    ///
+    /// # Errors
+    /// [`Refused::NoStream`] where writing has ended.
+    pub fn raw_write(&mut self, now: Instant, key: StreamKey, rope: &mut Rope) -> Result<usize, Refused> {
+        self.touch(now);
+        self.pump.raw_write(now, &mut self.links, key, rope).ok_or(Refused::NoStream)
+    }
+
+    /// Bytes that can be written on a raw stream now. Where it is 0, [`raw::Event::Writable`] tells, unless writing has ended.
+    pub fn raw_room(&mut self, key: StreamKey) -> usize {
+        self.pump.raw_room(&mut self.links, key)
+    }
+
+    /// Who is known, linked and trusted.
+    pub fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> Stats {
+        let counters = &self.pump.counters;
+        Stats {
+            link: *self.links.stats(),
+            channels: self.pump.pull.stats().collect(),
+            raw_streams: self.pump.raw.len() as u64,
+            streams: self.pump.streams() as u64,
+            bytes_read: counters.bytes_read,
+            bytes_written: counters.bytes_written,
+            raw_read: counters.raw_read,
+            raw_written: counters.raw_written,
+            ..self.peers.stats()
+        }
+    }
+}
+
+impl fmt::Debug for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stack").field("me", &self.me).field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
+mod commands;
+mod turn;

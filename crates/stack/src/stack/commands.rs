@@ -1,0 +1,149 @@
+//! What the user wants, one method for each kind of command.
+
+use super::{
+    Ask, Command, Dial, Duration, Ending, Event, Goodbye, Instant, LinkId, PeerId, Refused, Stack, Target,
+    Ticket, call, method, raw,
+};
+use bytes::Bytes;
+use weir_base::ChannelId;
+use weir_base::multiaddr::Multiaddr;
+
+impl Stack {
+    /// A ticket no other command has returned.
+    pub(super) fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        Ticket(self.tickets)
+    }
+
+    pub(super) fn dial(
+        &mut self,
+        now: Instant,
+        peer: Option<PeerId>,
+        addresses: Vec<Multiaddr>,
+    ) -> Result<Ticket, Refused> {
+        let named = peer.or_else(|| addresses.iter().find_map(Multiaddr::peer_id));
+        if named.is_some_and(|peer| self.peers.standing().banned(now, &peer).is_some()) {
+            return Err(Refused::Banned);
+        }
+        let dial = self.links.dial(now, Dial { peer, addresses, pinned: false })?;
+        let ticket = self.ticket();
+        self.peers.note_dial(dial, ticket);
+        Ok(ticket)
+    }
+
+    pub(super) fn pull(&mut self, now: Instant, command: weir_pull::Command) -> Result<Ticket, Refused> {
+        match command {
+            weir_pull::Command::Call(_, call::Command::Answer { ticket, response })
+                if self.targets.is_local(ticket) =>
+            {
+                self.events.extend(self.targets.answer_local(ticket, response));
+                Ok(self.ticket())
+            }
+            command => Ok(self.pump.pull.command(now, command)?),
+        }
+    }
+
+    pub(super) fn call(
+        &mut self,
+        now: Instant,
+        channel: ChannelId,
+        target: Target,
+        request: Bytes,
+        deadline: Option<Duration>,
+    ) -> Result<Ticket, Refused> {
+        let method = method(&self.config.profile.channels, channel)?.clone();
+        if !self.targets.has_slot() {
+            return Err(Refused::Limit);
+        }
+        if target == Target::Local {
+            let (group, request_ticket) = (self.ticket(), self.ticket());
+            let (tickets, method) = ((group, request_ticket), (channel, &method));
+            let told = self.targets.begin_local(now, tickets, method, self.me, request, deadline)?;
+            self.events.push_back(told);
+            return Ok(group);
+        }
+        let links = self.targets.resolve(&self.peers, channel, target)?;
+        let mut begun: Vec<(Ticket, LinkId, PeerId)> = Vec::with_capacity(links.len());
+        let mut refused = None;
+        for (link, peer) in links {
+            let command = call::Command::Call { link, request: request.clone(), deadline };
+            match self.pump.pull.command(now, weir_pull::Command::Call(channel, command)) {
+                Ok(ticket) => begun.push((ticket, link, peer)),
+                Err(why) => refused = Some(why),
+            }
+        }
+        match refused {
+            Some(why) if begun.is_empty() => Err(why.into()),
+            _ => {
+                let group = self.ticket();
+                self.targets.begin(group, channel, &begun);
+                Ok(group)
+            }
+        }
+    }
+
+    pub(super) fn cancel(&mut self, now: Instant, group: Ticket) -> Result<Ticket, Refused> {
+        let (channel, calls) = self.targets.cancel(group).ok_or(Refused::UnknownTicket)?;
+        for (ticket, local) in calls {
+            if local {
+                self.events.push_back(Event::Call(channel, call::Event::Cancelled { ticket }));
+            } else {
+                let command = weir_pull::Command::Call(channel, call::Command::Cancel { ticket });
+                let _ended_meanwhile = self.pump.pull.command(now, command);
+            }
+        }
+        Ok(group)
+    }
+
+    pub(super) fn raw(&mut self, command: raw::Command) -> Result<Ticket, Refused> {
+        let ticket = self.ticket();
+        let raw = &mut self.pump.raw;
+        match command {
+            raw::Command::Open { peer, channel, class } => {
+                let link = self.peers.ready_link(&peer).ok_or(Refused::NoPeer)?;
+                raw.open(link, channel, class, ticket)?;
+            }
+            raw::Command::Finish(key) => raw.end(Ask::Finish(key))?,
+            raw::Command::Reset(key, code) => raw.end(Ask::Reset(key, code))?,
+            raw::Command::Stop(key, code) => raw.end(Ask::Stop(key, code))?,
+        }
+        Ok(ticket)
+    }
+
+    /// Stops dialling, lets what is being written out, then says goodbye to all.
+    pub(super) fn shutdown(&mut self, now: Instant, deadline: Duration) {
+        for dial in self.peers.dials() {
+            self.links.cancel(dial);
+        }
+        self.peers.persist_now(now);
+        self.persist();
+        self.ending = Some(Ending::new(now, deadline));
+    }
+
+    /// While the node ends, what is under way may still be answered and ended; nothing begins.
+    pub(super) fn command_while_ending(&mut self, now: Instant, command: Command) -> Result<Ticket, Refused> {
+        match command {
+            Command::Pull(weir_pull::Command::Call(channel, command @ call::Command::Answer { .. })) => {
+                self.pull(now, weir_pull::Command::Call(channel, command))
+            }
+            Command::Raw(
+                command @ (raw::Command::Finish(_) | raw::Command::Reset(..) | raw::Command::Stop(..)),
+            ) => self.raw(command),
+            Command::CancelTarget(group) => self.cancel(now, group),
+            _ => Err(Refused::Closing),
+        }
+    }
+
+    /// Advances the end of the node, if it has begun.
+    pub(super) fn end(&mut self) {
+        let Some(ending) = &mut self.ending else { return };
+        let links = self.peers.links().count();
+        if ending.should_say(self.now, self.pump.wanting()) {
+            let all: Vec<LinkId> = self.peers.links().map(|(link, _)| link).collect();
+            all.into_iter().for_each(|link| self.goodbye(link, Goodbye::Shutdown));
+            self.work = true;
+        } else if let Some(report) = ending.finish(self.now, links) {
+            self.events.push_back(Event::Closed(report));
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! A turn: everything that follows from what was handed in, until nothing moves.
+
+use super::{
+    Action, Arc, DialProblem, DownReason, Event, Fault, Goodbye, Instant, LinkId, Notice, Reaction, STEPS,
+    Stack, call, control,
+};
+
+impl Stack {
+    /// Notes that something was handed in.
+    pub(super) fn touch(&mut self, now: Instant) {
+        self.now = now;
+        self.work = true;
+    }
+
+    /// Whether a turn that just ended, or the polling after it, left something to move.
+    pub(super) fn moved(&mut self) -> bool {
+        match self.links.poll_event() {
+            Some(event) => {
+                if let Some(notice) = self.pump.event(self.now, &mut self.links, event) {
+                    self.notice(notice);
+                }
+                self.work = true;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Moves everything that can be moved, at most [`STEPS`] steps.
+    pub(super) fn turn(&mut self) {
+        if !self.work {
+            return;
+        }
+        let now = self.now;
+        let mut steps = STEPS;
+        loop {
+            if let Some(notice) = self.pump.turn(now, &mut self.links, &mut steps) {
+                self.notice(notice);
+            } else if let Some(event) = self.pump.pull.poll_event() {
+                self.pulled(event);
+            } else if let Some(event) = self.pump.raw.poll_event() {
+                self.events.push_back(Event::Raw(event));
+            } else if !self.dial_next() {
+                break;
+            }
+        }
+        self.work = steps == 0;
+        self.end();
+    }
+
+    /// Begins to dial the next peer of the book; whether there was one.
+    fn dial_next(&mut self) -> bool {
+        let now = self.now;
+        if self.ending.is_some() {
+            return false;
+        }
+        let Some((id, dial)) = self.peers.next_dial(now) else { return false };
+        let peer = dial.peer;
+        match self.links.dial(now, dial) {
+            Ok(dial) => self.peers.dialled(now, id, Some(dial)),
+            Err(why) => {
+                self.peers.dialled(now, id, None);
+                self.events.push_back(Event::Unreachable { peer, why: why.into() });
+            }
+        }
+        true
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        let now = self.now;
+        match notice {
+            Notice::Blame(link, fault) => self.fault(link, fault),
+            Notice::Link(event) => match event {
+                weir_link::Event::Up { link, info, address, dial } => {
+                    let refused = match self.peers.handle_up(now, link, info, address, dial) {
+                        _ if self.ending.is_some() => Some(Goodbye::Shutdown),
+                        None => Some(Goodbye::Banned),
+                        Some(info) => {
+                            self.pump.link_up(now, link, &info);
+                            None
+                        }
+                    };
+                    if let (Some(why), Some(link)) = (refused, self.links.link(link)) {
+                        link.close(now, why);
+                    }
+                }
+                weir_link::Event::Down { link, why } => self.down(link, why),
+                weir_link::Event::DialFailed { dial, error } => {
+                    let why = DialProblem::Link(error);
+                    self.events.push_back(match self.peers.handle_failed(now, dial) {
+                        Ok(ticket) => Event::DialFailed { ticket, why },
+                        Err(peer) => Event::Unreachable { peer, why },
+                    });
+                }
+                weir_link::Event::Resolve { query, name, family } => {
+                    self.actions.push_back(Action::Resolve { query, name, family });
+                }
+                weir_link::Event::DialWire { dial, endpoint } => {
+                    self.actions.push_back(Action::DialWire { dial, endpoint });
+                }
+                weir_link::Event::CloseWire(wire) => self.actions.push_back(Action::CloseWire(wire)),
+                weir_link::Event::Blame { link, fault } => self.fault(link, fault),
+                // The pump keeps these for itself.
+                weir_link::Event::Opened { .. }
+                | weir_link::Event::Readable(_)
+                | weir_link::Event::Writable(_)
+                | weir_link::Event::Stopped(..) => {}
+            },
+        }
+    }
+
+    fn down(&mut self, link: LinkId, why: DownReason) {
+        self.pump.link_down(self.now, link);
+        let Some(linked) = self.peers.handle_down(self.now, link) else { return };
+        if let Some(ending) = &mut self.ending {
+            ending.count(why);
+        }
+        let peer = linked.info.peer;
+        if linked.hello.is_some() {
+            return self.events.push_back(Event::PeerDown { link, peer, why });
+        }
+        if let Some(ticket) = linked.ticket {
+            self.events.push_back(Event::DialFailed { ticket, why: DialProblem::Hello(why) });
+        }
+        self.events.push_back(Event::Refused { peer, why });
+    }
+
+    /// A peer did something wrong.
+    fn fault(&mut self, link: LinkId, fault: Fault) {
+        let Some(peer) = self.peers.link(link).map(|linked| linked.info.peer) else { return };
+        let reaction = self.peers.blame(self.now, peer, fault.blame);
+        tracing::debug!(?link, ?peer, %fault, ?reaction, "a peer did something wrong");
+        self.events.push_back(Event::Fault { link, peer, fault, reaction });
+        match reaction {
+            Reaction::None => {}
+            Reaction::Disconnect => self.goodbye(link, Goodbye::Fault),
+            Reaction::Ban { .. } => self.goodbye(link, Goodbye::Banned),
+        }
+    }
+
+    /// Says goodbye on a link and closes it, whatever state it is in.
+    pub(super) fn goodbye(&mut self, link: LinkId, reason: Goodbye) {
+        let (now, command) = (self.now, control::Command::Goodbye { link, reason });
+        let said = self.pump.pull.command(now, weir_pull::Command::Control(command));
+        if let (Err(_), Some(link)) = (said, self.links.link(link)) {
+            link.close(now, reason);
+        }
+    }
+
+    /// What pull tells: links that are ready are noted, answers of targets are named by their command.
+    fn pulled(&mut self, event: weir_pull::Event) {
+        let told = match event {
+            weir_pull::Event::Ready { link, hello, .. } => {
+                if let Some(link) = self.links.link(link) {
+                    link.greet(self.now);
+                }
+                self.pump.raw.handle_ready(link, &hello);
+                let Some(linked) = self.peers.handle_ready(link, &hello) else { return };
+                let (ticket, info, address) = (linked.ticket.take(), linked.info, linked.address.clone());
+                Event::PeerUp { ticket, link, info, address, hello: Arc::clone(&hello) }
+            }
+            weir_pull::Event::Gone { .. } => return, // told when the link went down
+            weir_pull::Event::Rtt { link, rtt } => Event::Rtt { link, rtt },
+            weir_pull::Event::Services { link, services } => {
+                self.peers.set_services(link, &services);
+                Event::Services { link, services }
+            }
+            weir_pull::Event::Pool(channel, event) => Event::Pool(channel, event),
+            weir_pull::Event::Tip(channel, event) => Event::Tip(channel, event),
+            weir_pull::Event::Call(channel, call::Event::Response { ticket, result }) => self
+                .targets
+                .end(ticket, result)
+                .unwrap_or_else(|result| Event::Call(channel, call::Event::Response { ticket, result })),
+            weir_pull::Event::Call(channel, event) => Event::Call(channel, event),
+        };
+        self.events.push_back(told);
+    }
+
+    /// Offers standings that changed to the host, once it is time.
+    pub(super) fn persist(&mut self) {
+        while let Some((peer, record)) = self.peers.pop_changed(self.now) {
+            self.actions.push_back(Action::Persist { peer, record });
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Calls to targets: one peer, any, some or all of those that offer a service, or this node itself.
+//!
+//! A call to several peers is one ticket with an answer for each. A local call comes back as a request of this node, on no
+//! link, its bytes shared; answering it is the same command as for a peer's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use weir_base::identity::PeerId;
+use weir_base::{ChannelId, Deadlines, Instant, LinkId, Rng};
+use weir_pull::call::{CallError, Refusal};
+use weir_pull::{Channel, Shape, Ticket, call};
+
+use crate::config;
+use crate::peers::Peers;
+use crate::types::{Event, Refused, Target};
+
+/// The link that a local request names: links count from 1.
+pub const LOCAL: LinkId = LinkId(0);
+
+#[derive(Debug)]
+struct Group {
+    channel: ChannelId,
+    calls: BTreeSet<Ticket>, // of pull, or the one local request
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    group: Ticket,
+    peer: PeerId,
+    link: LinkId,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Targets {
+    config: config::Calls,
+    rng: Rng,
+    groups: BTreeMap<Ticket, Group>,   // <= config.max_targets
+    members: BTreeMap<Ticket, Member>, // by call or local request
+    busy: BTreeMap<LinkId, u32>,       // calls of groups under way
+    local: Deadlines<Ticket>,          // <= config.max_local
+}
+
+impl Targets {
+    pub(crate) fn new(config: config::Calls, rng: Rng) -> Self {
+        Self {
+            config,
+            rng,
+            groups: BTreeMap::new(),
+            members: BTreeMap::new(),
+            busy: BTreeMap::new(),
+            local: Deadlines::default(),
+        }
+    }
+
+    /// The links a target means, in order of id; never empty.
+    pub(crate) fn resolve(
+        &mut self,
+        peers: &Peers,
+        channel: ChannelId,
+        target: Target,
+    ) -> Result<Vec<(LinkId, PeerId)>, Refused> {
+        let (service, most) = match target {
+            Target::Local => return Ok(Vec::new()),
+            Target::Peer(peer) => {
+                return peers.ready_link(&peer).map(|link| vec![(link, peer)]).ok_or(Refused::NoPeer);
+            }
+            Target::Any(service) => (service, 1),
+            Target::All(service) => (service, usize::MAX),
+            Target::Some { service, count } => (service, count as usize),
+        };
+        let shares = |hello: &weir_pull::PeerHello| hello.negotiated(channel).is_some();
+        let mut found: Vec<(u32, u64, LinkId, PeerId)> = peers
+            .with_service(service)
+            .filter(|(_, linked)| linked.hello.as_deref().is_some_and(shares))
+            .map(|(link, linked)| (self.busy.get(&link).copied().unwrap_or(0), 0, link, linked.info.peer))
+            .collect();
+        found.iter_mut().for_each(|entry| entry.1 = self.rng.u64()); // ties are drawn
+        found.sort_unstable();
+        found.truncate(most);
+        found.sort_unstable_by_key(|entry| entry.2);
+        if found.is_empty() {
+            return Err(Refused::NoPeer);
+        }
+        Ok(found.into_iter().map(|(_, _, link, peer)| (link, peer)).collect())
+    }
+
+    /// Whether another call to a target may begin.
+    pub(crate) fn has_slot(&self) -> bool {
+        self.groups.len() < self.config.max_targets as usize
+    }
+
+    /// Notes the calls of a target that have begun.
+    pub(crate) fn begin(&mut self, group: Ticket, channel: ChannelId, calls: &[(Ticket, LinkId, PeerId)]) {
+        for (call, link, peer) in calls {
+            self.members.insert(*call, Member { group, peer: *peer, link: *link });
+            *self.busy.entry(*link).or_default() += 1;
+        }
+        let calls = calls.iter().map(|(call, _, _)| *call).collect();
+        self.groups.insert(group, Group { channel, calls });
+    }
+
+    /// Begins a call to this node itself; the request to tell.
+    pub(crate) fn begin_local(
+        &mut self,
+        now: Instant,
+        tickets: (Ticket, Ticket),
+        (channel, method): (ChannelId, &call::Config),
+        me: PeerId,
+        request: Bytes,
+        deadline: Option<Duration>,
+    ) -> Result<Event, Refused> {
+        if self.local.len() >= self.config.max_local as usize {
+            return Err(Refused::Limit);
+        }
+        if request.len() > method.max_request as usize {
+            return Err(weir_pull::Refused::TooLarge.into());
+        }
+        let (group, ticket) = tickets;
+        let deadline = now + deadline.map_or(method.deadline, |asked| asked.min(method.deadline));
+        self.begin(group, channel, &[(ticket, LOCAL, me)]);
+        self.local.set(ticket, Some(deadline));
+        Ok(Event::Call(channel, call::Event::Request { ticket, link: LOCAL, peer: me, request, deadline }))
+    }
+
+    /// Whether `ticket` names a local request.
+    pub(crate) fn is_local(&self, ticket: Ticket) -> bool {
+        self.local.get(ticket).is_some()
+    }
+
+    /// This node answered its own request.
+    pub(crate) fn answer_local(&mut self, ticket: Ticket, response: Result<Bytes, Refusal>) -> Option<Event> {
+        self.end(ticket, response.map_err(CallError::Refused)).ok()
+    }
+
+    /// A call has ended: the answer to tell, or the result back where it was none of a target.
+    pub(crate) fn end(
+        &mut self,
+        ticket: Ticket,
+        result: Result<Bytes, CallError>,
+    ) -> Result<Event, Result<Bytes, CallError>> {
+        let Some(member) = self.forget(ticket) else { return Err(result) };
+        let left = self.groups.get_mut(&member.group).map_or(0, |group| {
+            group.calls.remove(&ticket);
+            group.calls.len()
+        });
+        if left == 0 {
+            self.groups.remove(&member.group);
+        }
+        let left = u32::try_from(left).unwrap_or(u32::MAX);
+        Ok(Event::Answer { ticket: member.group, from: member.peer, result, left })
+    }
+
+    /// Gives a group up: its channel, the calls to cancel, and whether each is local.
+    pub(crate) fn cancel(&mut self, group: Ticket) -> Option<(ChannelId, Vec<(Ticket, bool)>)> {
+        let group = self.groups.remove(&group)?;
+        let mut calls = Vec::with_capacity(group.calls.len());
+        for ticket in group.calls {
+            let local = self.is_local(ticket);
+            self.forget(ticket);
+            calls.push((ticket, local));
+        }
+        Some((group.channel, calls))
+    }
+
+    /// A local request that nobody answered in time: its cancellation and its answer.
+    pub(crate) fn pop_late(&mut self, now: Instant) -> Option<(Event, Event)> {
+        let ticket = self.local.pop_due(now)?;
+        let group = self.members.get(&ticket)?.group;
+        let channel = self.groups.get(&group)?.channel;
+        let answer = self.end(ticket, Err(CallError::Timeout)).ok()?;
+        Some((Event::Call(channel, call::Event::Cancelled { ticket }), answer))
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        self.local.next().map(|(due, _)| (due, "a local request is late"))
+    }
+
+    fn forget(&mut self, ticket: Ticket) -> Option<Member> {
+        let member = self.members.remove(&ticket)?;
+        self.local.set(ticket, None);
+        if let Some(busy) = self.busy.get_mut(&member.link) {
+            *busy = busy.saturating_sub(1);
+            if *busy == 0 {
+                self.busy.remove(&member.link);
+            }
+        }
+        Some(member)
+    }
+}
+
+/// The method of a call channel.
+pub(crate) fn method(channels: &[Channel], id: ChannelId) -> Result<&call::Config, Refused> {
+    let channel = channels.iter().find(|channel| channel.id == id);
+    match channel.ok_or(weir_pull::Refused::UnknownChannel)?.shape {
+        Shape::Call(ref method) => Ok(method),
+        _ => Err(weir_pull::Refused::WrongShape.into()),
+    }
+}

@@ -1,0 +1,299 @@
+//! What goes in and out of a [`Stack`](crate::Stack).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use weir_base::identity::PeerId;
+use weir_base::multiaddr::Multiaddr;
+use weir_base::stream::LinkInfo;
+use weir_base::{ChannelId, Fault, Instant, LinkId};
+use weir_link::{
+    Datagrams, DialError, DialFailure, DialId, DownReason, Family, Frame, HostChange, WireChange, WireId,
+};
+use weir_pull::call::CallError;
+use weir_pull::{PeerHello, Service, Ticket, call, pool, tip};
+
+use crate::peers::{BookError, Known, Reaction, Record};
+use crate::raw;
+
+/// Something happened at the host.
+#[derive(Debug)]
+pub enum Input {
+    /// Datagrams arrived on a socket.
+    Datagrams(Datagrams),
+    /// A frame arrived on a wire.
+    Frame(WireId, Frame),
+    /// A wire opened, closed, or could not be connected.
+    Wire(WireId, WireChange),
+    /// A name was resolved, as [`Action::Resolve`] asked; empty where it has no address.
+    Resolved {
+        /// Number of the question.
+        query: u64,
+        /// Its addresses.
+        addresses: Vec<IpAddr>,
+    },
+    /// A socket was bound or is gone, or the wall clock was read. Needed once before tips with a slot time are relayed.
+    Host(HostChange),
+}
+
+/// Whom a call goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// This node itself: the request comes back as an event, without encoding or a wire.
+    Local,
+    /// This peer.
+    Peer(PeerId),
+    /// One peer with the service of this id, the one with the fewest calls of this kind under way.
+    Any(u32),
+    /// Every peer with the service of this id.
+    All(u32),
+    /// So many of the peers with the service of this id, or as many as there are.
+    Some {
+        /// The service.
+        service: u32,
+        /// How many.
+        count: u32,
+    },
+}
+
+/// What the user wants.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Sets up a link, once. [`Event::PeerUp`] or [`Event::DialFailed`] with the ticket follows.
+    Dial {
+        /// Who must be there; `None`: who the addresses say, or anyone.
+        peer: Option<PeerId>,
+        /// Where to look.
+        addresses: Vec<Multiaddr>,
+    },
+    /// Says goodbye to a peer. A persistent one is dialled again after its pause.
+    Disconnect(PeerId),
+    /// Puts a peer into the address book, or gives a known one these addresses and this role.
+    AddPeer(Known),
+    /// Takes a peer out of the address book. Its link stays.
+    RemovePeer(PeerId),
+    /// Bans a peer and closes its link.
+    Ban {
+        /// Whom.
+        peer: PeerId,
+        /// For how long.
+        duration: Duration,
+    },
+    /// Ends a ban.
+    Unban(PeerId),
+    /// Forgets everything against a peer.
+    Forgive(PeerId),
+    /// Takes a standing kept from an earlier run ([`Action::Persist`]).
+    Restore(Record),
+    /// Of a channel or of control.
+    Pull(weir_pull::Command),
+    /// Calls one or several peers; [`Event::Answer`] follows for each.
+    CallTarget {
+        /// The call channel.
+        channel: ChannelId,
+        /// Whom.
+        target: Target,
+        /// The request, encoded once and shared.
+        request: Bytes,
+        /// How long it may take; `None`, or longer than the channel's: the channel's.
+        deadline: Option<Duration>,
+    },
+    /// Gives up what is left of a [`Command::CallTarget`]. No event follows.
+    CancelTarget(Ticket),
+    /// Of a raw stream.
+    Raw(raw::Command),
+    /// Says goodbye to all, delivers what was written, and ends: [`Event::Closed`] follows, at the latest after `deadline`.
+    Shutdown {
+        /// Counted from now.
+        deadline: Duration,
+    },
+}
+
+/// Why a command was refused. Nothing has happened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The node is shutting down.
+    #[error("the node is shutting down")]
+    Closing,
+    /// A channel or control refused it.
+    #[error(transparent)]
+    Pull(#[from] weir_pull::Refused),
+    /// No such peer is connected, or none offers the service.
+    #[error("no such peer is connected, or none offers the service")]
+    NoPeer,
+    /// The peer is banned.
+    #[error("the peer is banned; unban it first")]
+    Banned,
+    /// The dial could not begin.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The address book refused it.
+    #[error(transparent)]
+    Book(#[from] BookError),
+    /// As many calls to targets, or raw streams, as allowed are under way.
+    #[error("as many as the limit allows are under way")]
+    Limit,
+    /// There is no such stream, or this direction of it has ended.
+    #[error("there is no such stream, or this direction of it has ended")]
+    NoStream,
+    /// The channel is not declared as one of raw streams, or the peer does not have it.
+    #[error("not a raw channel that both sides have")]
+    NotRaw,
+    /// The ticket names nothing that still waits.
+    #[error("the ticket names nothing that still waits")]
+    UnknownTicket,
+}
+
+/// What the host should do.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Resolve a name and answer with [`Input::Resolved`].
+    Resolve {
+        /// Number of the question.
+        query: u64,
+        /// The name.
+        name: String,
+        /// Which addresses.
+        family: Family,
+    },
+    /// Connect a wire to this endpoint and answer with [`Input::Wire`].
+    DialWire {
+        /// For which dial.
+        dial: DialId,
+        /// The endpoint of a `/memory/…` address.
+        endpoint: u64,
+    },
+    /// Close a wire, once the frames for it are taken.
+    CloseWire(WireId),
+    /// Keep a peer's standing, or forget it (`None`). At most one per peer in a second.
+    Persist {
+        /// Whose.
+        peer: PeerId,
+        /// What to hand to [`Command::Restore`] in the next run.
+        record: Option<Record>,
+    },
+}
+
+/// Why a dial brought no usable link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DialProblem {
+    /// It could not begin.
+    #[error(transparent)]
+    Start(#[from] DialError),
+    /// No link was set up.
+    #[error(transparent)]
+    Link(#[from] DialFailure),
+    /// The link ended before both sides had said hello: another network or version, no slot, a ban.
+    #[error("the link ended before hello: {0:?}")]
+    Hello(DownReason),
+}
+
+/// What came of a shutdown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Links that delivered all they had, and were closed.
+    pub closed: u32,
+    /// Links that were lost meanwhile, or still had something to deliver at the deadline.
+    pub unfinished: u32,
+}
+
+/// What the user should know.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A peer is there: hello said and heard, matched channels work.
+    PeerUp {
+        /// The dial this answers, if one was commanded.
+        ticket: Option<Ticket>,
+        /// Its link.
+        link: LinkId,
+        /// Who, how, from where.
+        info: LinkInfo,
+        /// The address the link was set up over; `None` for a wire.
+        address: Option<Multiaddr>,
+        /// What it said of itself.
+        hello: Arc<PeerHello>,
+    },
+    /// A peer that was up is gone, or its link was replaced by a newer one.
+    PeerDown {
+        /// Its link.
+        link: LinkId,
+        /// Who.
+        peer: PeerId,
+        /// Why.
+        why: DownReason,
+    },
+    /// A link ended before hello: nobody to talk to.
+    Refused {
+        /// Who it was.
+        peer: PeerId,
+        /// Why, whichever side said so.
+        why: DownReason,
+    },
+    /// A commanded dial brought nothing.
+    DialFailed {
+        /// The dial.
+        ticket: Ticket,
+        /// Why.
+        why: DialProblem,
+    },
+    /// A dial of the address book brought nothing; it will be tried again.
+    Unreachable {
+        /// Who, where the book names one.
+        peer: Option<PeerId>,
+        /// Why.
+        why: DialProblem,
+    },
+    /// A round trip was measured.
+    Rtt {
+        /// The link.
+        link: LinkId,
+        /// Writing and answering included.
+        rtt: Duration,
+    },
+    /// A peer's services changed.
+    Services {
+        /// Its link.
+        link: LinkId,
+        /// All of them.
+        services: Vec<Service>,
+    },
+    /// A peer did something wrong.
+    Fault {
+        /// Its link.
+        link: LinkId,
+        /// Who.
+        peer: PeerId,
+        /// What.
+        fault: Fault,
+        /// What followed.
+        reaction: Reaction,
+    },
+    /// A ban is over.
+    Released(PeerId),
+    /// Of a pool.
+    Pool(ChannelId, pool::Event),
+    /// Of a tip.
+    Tip(ChannelId, tip::Event),
+    /// Of a call channel: requests to answer, and ends of calls by link.
+    Call(ChannelId, call::Event),
+    /// One answer to a [`Command::CallTarget`].
+    Answer {
+        /// Names the command.
+        ticket: Ticket,
+        /// Who answered; this node itself for [`Target::Local`].
+        from: PeerId,
+        /// The response, or why there is none.
+        result: Result<Bytes, CallError>,
+        /// Answers still to come.
+        left: u32,
+    },
+    /// Of raw streams.
+    Raw(raw::Event),
+    /// The shutdown has ended; nothing follows.
+    Closed(Report),
+}
+
+/// When the stack wants to be called back, and why.
+pub type Timeout = (Instant, &'static str);
