@@ -290,7 +290,11 @@ impl Config {
             return fail("budget.max_raw", budget.max_raw, remedy);
         }
         if budget.max_lent < budget.max_raw {
-            return fail("budget.max_lent", budget.max_lent, format!("at least `budget.max_raw` ({})", budget.max_raw));
+            return fail(
+                "budget.max_lent",
+                budget.max_lent,
+                format!("at least `budget.max_raw` ({})", budget.max_raw),
+            );
         }
         if !(1200..=65_527).contains(&self.quic.max_mtu) {
             return fail("quic.max_mtu", self.quic.max_mtu.into(), "1200 to 65527".into());

@@ -1,1 +1,316 @@
-//! (written next)
+//! Dials under way: which address comes next, when, and what the outcome is.
+//!
+//! - a dial ranks its addresses: wires, then QUIC with the families taking turns; names are resolved at once, and their
+//!   addresses join the end;
+//! - the next address is tried when the last attempt failed, or `stagger` after it began;
+//! - the first attempt that becomes a link ends the dial, and the others with it; one deadline ends all.
+//!
+//! Source: RFC 8305; `docs/spec/links.md`, "Dialling".
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+
+use weir_base::identity::PeerId;
+use weir_base::multiaddr::{Host, Multiaddr, Transport};
+use weir_base::{Deadlines, Instant, LinkId};
+
+use crate::config::DialConfig;
+use crate::event::{Dial, DialError, DialFailure, DialId, Family};
+
+/// What the parent should do.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Start a QUIC handshake; answer with [`Dialler::attempt_started`] or [`Dialler::attempt_failed`].
+    Connect { dial: DialId, remote: SocketAddr, peer: Option<PeerId> },
+    /// Ask the host for a wire.
+    Wire { dial: DialId, endpoint: u64 },
+    /// Ask the host for a name's addresses.
+    Resolve { query: u64, name: String, family: Family },
+    /// The dial is over; give these attempts up.
+    Failed { dial: DialId, error: DialFailure, attempts: Vec<LinkId> },
+}
+
+/// A dial that became a link.
+#[derive(Debug)]
+pub(crate) struct Success {
+    /// Whether the operator named the peer.
+    pub(crate) pinned: bool,
+    /// Attempts to give up.
+    pub(crate) others: Vec<LinkId>,
+}
+
+/// All dials under way.
+#[derive(Debug, Default)]
+pub(crate) struct Dialler {
+    dials: BTreeMap<DialId, Pending>, // <= max_dials
+    queries: BTreeMap<u64, (DialId, u16)>,
+    deadlines: Deadlines<DialId>,
+    steps: VecDeque<Step>,
+    last_dial: u64,
+    last_query: u64,
+}
+
+#[derive(Debug)]
+struct Pending {
+    peer: Option<PeerId>,
+    pinned: bool,
+    deadline: Instant,
+    next: Instant,               // when the next candidate may begin beside those under way
+    candidates: VecDeque<Route>, // <= max_addresses
+    attempts: BTreeSet<Attempt>,
+    error: DialFailure,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    Wire(u64),
+    Quic(SocketAddr),
+}
+
+/// What a dial waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Attempt {
+    Link(LinkId),
+    Wire,
+    Query(u64),
+}
+
+impl Dialler {
+    /// Begins a dial.
+    pub(crate) fn dial(
+        &mut self,
+        now: Instant,
+        me: PeerId,
+        dial: &Dial,
+        config: &DialConfig,
+    ) -> Result<DialId, DialError> {
+        let peer = self.check(me, dial, config)?;
+        self.last_dial += 1;
+        let id = DialId(self.last_dial);
+        let mut pending = Pending {
+            peer,
+            pinned: dial.pinned,
+            deadline: now + config.timeout,
+            next: now,
+            candidates: VecDeque::new(),
+            attempts: BTreeSet::new(),
+            error: DialFailure::NoRoute,
+        };
+        let mut quic = Vec::new();
+        for address in &dial.addresses {
+            if let Some(endpoint) = address.memory() {
+                pending.candidates.push_back(Route::Wire(endpoint));
+            }
+            let Some(target) = address.target() else { continue };
+            if target.transport == Transport::Tcp {
+                pending.error = DialFailure::TcpUnsupported;
+                continue;
+            }
+            let (name, family) = match target.host {
+                Host::Ip(ip) => {
+                    quic.push(SocketAddr::new(ip.to_canonical(), target.port));
+                    continue;
+                }
+                Host::Dns(name) => (name, Family::Any),
+                Host::Dns4(name) => (name, Family::V4),
+                Host::Dns6(name) => (name, Family::V6),
+            };
+            self.last_query += 1;
+            let query = self.last_query;
+            self.queries.insert(query, (id, target.port));
+            pending.attempts.insert(Attempt::Query(query));
+            self.steps.push_back(Step::Resolve { query, name: name.to_string(), family });
+        }
+        pending.candidates.extend(take_turns(quic).into_iter().map(Route::Quic));
+        self.dials.insert(id, pending);
+        self.advance(now, id, config);
+        Ok(id)
+    }
+
+    fn check(&self, me: PeerId, dial: &Dial, config: &DialConfig) -> Result<Option<PeerId>, DialError> {
+        if dial.addresses.is_empty() {
+            return Err(DialError::NoAddress);
+        }
+        if dial.addresses.len() > config.max_addresses {
+            return Err(DialError::TooManyAddresses);
+        }
+        if self.dials.len() >= config.max_dials {
+            return Err(DialError::TooManyDials);
+        }
+        let mut peer = dial.peer;
+        for named in dial.addresses.iter().filter_map(Multiaddr::peer_id) {
+            if *peer.get_or_insert(named) != named {
+                return Err(DialError::OtherPeer);
+            }
+        }
+        if peer == Some(me) { Err(DialError::Myself) } else { Ok(peer) }
+    }
+
+    /// A name has these addresses.
+    pub(crate) fn resolved(&mut self, now: Instant, query: u64, addresses: &[IpAddr], config: &DialConfig) {
+        let Some((dial, port)) = self.queries.remove(&query) else { return };
+        let Some(pending) = self.dials.get_mut(&dial) else { return };
+        pending.attempts.remove(&Attempt::Query(query));
+        if addresses.is_empty() {
+            pending.error = DialFailure::Unresolved;
+        }
+        let found = addresses.iter().map(|ip| SocketAddr::new(ip.to_canonical(), port)).collect();
+        for remote in take_turns(found) {
+            let known = pending.candidates.contains(&Route::Quic(remote));
+            if !known && pending.candidates.len() < config.max_addresses {
+                pending.candidates.push_back(Route::Quic(remote));
+            }
+        }
+        self.advance(now, dial, config);
+    }
+
+    /// A handshake began.
+    pub(crate) fn attempt_started(&mut self, dial: DialId, link: LinkId) {
+        if let Some(pending) = self.dials.get_mut(&dial) {
+            pending.attempts.insert(Attempt::Link(link));
+        }
+    }
+
+    /// The host connected a wire; the link on it is not confirmed yet.
+    pub(crate) fn wire_opened(&mut self, dial: DialId, link: LinkId) {
+        if let Some(pending) = self.dials.get_mut(&dial) {
+            pending.attempts.remove(&Attempt::Wire);
+            pending.attempts.insert(Attempt::Link(link));
+        }
+    }
+
+    /// An attempt failed, or could not begin (`None`).
+    pub(crate) fn attempt_failed(
+        &mut self,
+        now: Instant,
+        dial: DialId,
+        link: Option<LinkId>,
+        error: DialFailure,
+        config: &DialConfig,
+    ) {
+        let Some(pending) = self.dials.get_mut(&dial) else { return };
+        if let Some(link) = link {
+            pending.attempts.remove(&Attempt::Link(link));
+        }
+        pending.error = error;
+        pending.next = now;
+        self.advance(now, dial, config);
+    }
+
+    /// The host could not connect a wire.
+    pub(crate) fn wire_failed(&mut self, now: Instant, dial: DialId, config: &DialConfig) {
+        if let Some(pending) = self.dials.get_mut(&dial)
+            && pending.attempts.remove(&Attempt::Wire)
+        {
+            self.attempt_failed(now, dial, None, DialFailure::Unreachable, config);
+        }
+    }
+
+    /// Who must be at the other end; the outer `None`: there is no such dial.
+    pub(crate) fn expected(&self, dial: DialId) -> Option<Option<PeerId>> {
+        self.dials.get(&dial).map(|pending| pending.peer)
+    }
+
+    /// A dial became a link. `None` where it was given up before.
+    pub(crate) fn succeeded(&mut self, dial: DialId, link: LinkId) -> Option<Success> {
+        let pinned = self.dials.get(&dial)?.pinned;
+        let mut others = self.remove(dial);
+        others.retain(|other| *other != link);
+        Some(Success { pinned, others })
+    }
+
+    /// Gives a dial up; returns its attempts.
+    pub(crate) fn cancel(&mut self, dial: DialId) -> Vec<LinkId> {
+        self.remove(dial)
+    }
+
+    /// Ends a dial with an error.
+    pub(crate) fn fail(&mut self, dial: DialId, error: DialFailure) {
+        if self.dials.contains_key(&dial) {
+            let attempts = self.remove(dial);
+            self.steps.push_back(Step::Failed { dial, error, attempts });
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant, config: &DialConfig) {
+        while let Some(dial) = self.deadlines.pop_due(now) {
+            if self.dials.get(&dial).is_some_and(|pending| pending.deadline <= now) {
+                self.fail(dial, DialFailure::Timeout);
+            } else {
+                self.advance(now, dial, config);
+            }
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.next().map(|(due, _)| due)
+    }
+
+    pub(crate) fn poll_step(&mut self) -> Option<Step> {
+        self.steps.pop_front()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.dials.len()
+    }
+
+    /// Begins the next candidate where it is time, and ends the dial where nothing is left.
+    fn advance(&mut self, now: Instant, dial: DialId, config: &DialConfig) {
+        let Some(pending) = self.dials.get_mut(&dial) else { return };
+        let idle = pending.attempts.iter().all(|attempt| matches!(attempt, Attempt::Query(_)));
+        if (idle || pending.next <= now)
+            && let Some(route) = pending.candidates.pop_front()
+        {
+            pending.next = now + config.stagger;
+            let step = match route {
+                Route::Wire(endpoint) => {
+                    pending.attempts.insert(Attempt::Wire);
+                    Step::Wire { dial, endpoint }
+                }
+                Route::Quic(remote) => Step::Connect { dial, remote, peer: pending.peer },
+            };
+            let wire = matches!(step, Step::Wire { .. });
+            self.steps.push_back(step);
+            if !wire {
+                // Whether the attempt began is known when the parent has done the step; it says if not.
+                self.deadlines.set(dial, Some(pending.deadline.min(pending.next)));
+                return;
+            }
+        }
+        if pending.attempts.is_empty() && pending.candidates.is_empty() {
+            let error = pending.error;
+            return self.fail(dial, error);
+        }
+        let due =
+            if pending.candidates.is_empty() { pending.deadline } else { pending.deadline.min(pending.next) };
+        self.deadlines.set(dial, Some(due));
+    }
+
+    fn remove(&mut self, dial: DialId) -> Vec<LinkId> {
+        self.deadlines.set(dial, None);
+        let Some(pending) = self.dials.remove(&dial) else { return Vec::new() };
+        let mut links = Vec::new();
+        for attempt in pending.attempts {
+            match attempt {
+                Attempt::Link(link) => links.push(link),
+                Attempt::Query(query) => drop(self.queries.remove(&query)),
+                Attempt::Wire => {}
+            }
+        }
+        links
+    }
+}
+
+/// Addresses with the families taking turns, IPv6 first, each family in the order given.
+fn take_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let (six, four): (Vec<_>, Vec<_>) = addresses.into_iter().partition(SocketAddr::is_ipv6);
+    let (mut six, mut four, mut out) = (six.into_iter(), four.into_iter(), Vec::new());
+    loop {
+        let pair = (six.next(), four.next());
+        out.extend(pair.0);
+        out.extend(pair.1);
+        if pair == (None, None) {
+            return out;
+        }
+    }
+}

@@ -23,6 +23,8 @@ mod links;
 #[cfg(not(target_family = "wasm"))]
 mod quic;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod window;
 
 pub use config::{

@@ -1,9 +1,17 @@
 //! One link, whatever its transport.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::{Class, Goodbye, LinkInfo, OpenError};
-use weir_base::{Chunk, Instant, LinkId, ProtocolId, Rope};
+use weir_base::{Chunk, Fault, Instant, LinkId, ProtocolId, Rope};
+
+use crate::event::{DialId, DownReason};
+use crate::frames::FrameLink;
+#[cfg(all(not(target_family = "wasm"), any()))]
+use crate::quic::QuicLink;
+use crate::window::Window;
 
 /// What a read gave.
 #[derive(Clone, Debug)]
@@ -40,75 +48,199 @@ pub struct LinkStats {
 }
 
 /// One authenticated connection with byte streams.
+#[derive(Debug)]
 pub struct Link {
     id: LinkId,
-    info: LinkInfo,
+    pub(crate) info: Option<LinkInfo>, // none while the handshake runs
+    pub(crate) life: Life,
+    pub(crate) window: Window,
+    pub(crate) transport: Transport,
+    pub(crate) origin: LinkOrigin,
+    linger: Duration,
+}
+
+/// What carries a link's streams.
+#[derive(Debug)]
+pub(crate) enum Transport {
+    Frames(Box<FrameLink>),
+    #[cfg(all(not(target_family = "wasm"), any()))]
+    Quic(Box<QuicLink>),
+}
+
+/// How a link came to be.
+#[derive(Debug, Default)]
+pub(crate) struct LinkOrigin {
+    /// The dial it is an attempt of.
+    pub(crate) dial: Option<DialId>,
+    /// Where the peer is; none for a wire.
+    pub(crate) ip: Option<IpAddr>,
+    /// The same as an address.
+    pub(crate) address: Option<Multiaddr>,
+    /// Whether it counts as an inbound handshake under way.
+    pub(crate) half_open: bool,
+}
+
+/// How far a link's life is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// The handshake runs, until this deadline.
+    HalfOpen(Instant),
+    /// It can be used, since then.
+    Up(Instant),
+    /// It ends, at the latest then; the flag says whether it was up.
+    Ending { why: DownReason, deadline: Instant, was_up: bool },
+}
+
+/// Calls the same method of whichever transport it is.
+macro_rules! transport {
+    ($link:expr, $carrier:ident => $call:expr) => {
+        match &mut $link.transport {
+            Transport::Frames($carrier) => $call,
+            #[cfg(all(not(target_family = "wasm"), any()))]
+            Transport::Quic($carrier) => $call,
+        }
+    };
 }
 
 impl Link {
+    pub(crate) fn new(
+        id: LinkId,
+        life: Life,
+        window: Window,
+        transport: Transport,
+        linger: Duration,
+    ) -> Self {
+        Self { id, info: None, life, window, transport, origin: LinkOrigin::default(), linger }
+    }
+
     /// Its id.
     pub fn id(&self) -> LinkId {
         self.id
     }
 
-    /// Who, how, from where.
-    pub fn info(&self) -> &LinkInfo {
-        &self.info
+    /// Who, how, from where. Known for every link that is up.
+    pub fn info(&self) -> Option<&LinkInfo> {
+        self.info.as_ref()
     }
 
     /// Opens a stream. It can be written at once; what the peer's stream limit holds back waits.
     ///
     /// # Errors
     /// [`OpenError`] where the link is closing or too many opens wait.
-    pub fn open(&mut self, _now: Instant, _protocol: ProtocolId, _class: Class) -> Result<u64, OpenError> {
-        Err(OpenError::Closed)
+    pub fn open(&mut self, _now: Instant, protocol: ProtocolId, class: Class) -> Result<u64, OpenError> {
+        if !matches!(self.life, Life::Up(_)) {
+            return Err(OpenError::Closed);
+        }
+        transport!(self, carrier => carrier.open(protocol, class))
     }
 
     /// How what this side writes on a stream ranks, from now on.
-    pub fn set_class(&mut self, _stream: u64, _class: Class) {}
+    pub fn set_class(&mut self, stream: u64, class: Class) {
+        transport!(self, carrier => carrier.set_class(stream, class));
+    }
 
     /// Takes at most `max` bytes off a stream.
-    pub fn read(&mut self, _now: Instant, _stream: u64, _max: usize) -> Read {
-        Read::Closed
+    pub fn read(&mut self, now: Instant, stream: u64, max: usize) -> Read {
+        transport!(self, carrier => carrier.read(now, &mut self.window, stream, max))
     }
 
     /// Bytes that can be written on a stream now. Where it is 0, [`Event::Writable`](crate::Event::Writable) follows.
-    pub fn room(&mut self, _stream: u64) -> usize {
-        0
+    pub fn room(&mut self, stream: u64) -> usize {
+        transport!(self, carrier => carrier.room(stream))
     }
 
     /// Writes all of `rope`, which is at most [`room`](Self::room); what is longer stays in it.
-    pub fn write(&mut self, _now: Instant, _stream: u64, _rope: &mut Rope) {}
+    pub fn write(&mut self, _now: Instant, stream: u64, rope: &mut Rope) {
+        transport!(self, carrier => carrier.write(stream, rope));
+    }
 
     /// This direction ends after what was written.
-    pub fn finish(&mut self, _now: Instant, _stream: u64) {}
+    pub fn finish(&mut self, _now: Instant, stream: u64) {
+        transport!(self, carrier => carrier.finish(stream));
+    }
 
     /// This direction breaks off; what was not sent yet is dropped.
-    pub fn reset(&mut self, _now: Instant, _stream: u64, _code: u32) {}
+    pub fn reset(&mut self, _now: Instant, stream: u64, code: u32) {
+        transport!(self, carrier => carrier.reset(stream, code));
+    }
 
     /// The peer should send no more; what it sent is dropped.
-    pub fn stop(&mut self, _now: Instant, _stream: u64, _code: u32) {}
+    pub fn stop(&mut self, now: Instant, stream: u64, code: u32) {
+        transport!(self, carrier => carrier.stop(now, &mut self.window, stream, code));
+    }
 
     /// The owner of a stream has reserved memory for `bytes` more of it, counted from what was read: credit is lent from
     /// the node's budget when the first of them arrive. Replaces what was expected before.
-    pub fn expect(&mut self, _stream: u64, _bytes: u64) {}
+    pub fn expect(&mut self, stream: u64, bytes: u64) {
+        transport!(self, carrier => carrier.expect(&mut self.window, stream, bytes));
+    }
 
     /// This stream's reader may stall: what it leaves unread is lent on top of the base window.
-    pub fn raw(&mut self, _stream: u64) {}
+    pub fn raw(&mut self, now: Instant, stream: u64) {
+        transport!(self, carrier => carrier.raw(now, stream));
+    }
 
     /// The peer's hello is accepted: it may open as many streams as configured, instead of 32.
-    pub fn greet(&mut self, _now: Instant) {}
+    pub fn greet(&mut self, _now: Instant) {
+        transport!(self, carrier => carrier.greet());
+    }
 
     /// Says goodbye: no new streams; what was written is delivered; then the link ends, at the latest after `dial.linger`.
-    pub fn close(&mut self, _now: Instant, _why: Goodbye) {}
+    pub fn close(&mut self, now: Instant, why: Goodbye) {
+        if matches!(self.life, Life::Up(_)) {
+            self.end(now, DownReason::Closed(why));
+            transport!(self, carrier => carrier.close(why));
+        }
+    }
 
     /// The round-trip time, estimated.
     pub fn rtt(&self) -> Duration {
-        Duration::from_millis(100)
+        match &self.transport {
+            Transport::Frames(carrier) => carrier.rtt(),
+            #[cfg(all(not(target_family = "wasm"), any()))]
+            Transport::Quic(carrier) => carrier.rtt(),
+        }
     }
 
     /// What it carried.
     pub fn stats(&self) -> LinkStats {
-        LinkStats::default()
+        let stats = match &self.transport {
+            Transport::Frames(carrier) => carrier.stats(),
+            #[cfg(all(not(target_family = "wasm"), any()))]
+            Transport::Quic(carrier) => carrier.stats(),
+        };
+        LinkStats { window: self.window.granted(), ..stats }
+    }
+
+    /// Ends it without waiting for what was written.
+    pub(crate) fn cut(&mut self, now: Instant, goodbye: Goodbye, why: DownReason) {
+        self.end(now, why);
+        transport!(self, carrier => carrier.cut(goodbye));
+    }
+
+    /// The peer broke the transport's rules.
+    pub(crate) fn fail(&mut self, now: Instant, fault: Fault) {
+        self.cut(now, Goodbye::Fault, DownReason::Fault(fault));
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.life, Life::Up(_))
+    }
+
+    /// Whether it was reported as up and not yet as down.
+    pub(crate) fn was_up(&self) -> bool {
+        matches!(self.life, Life::Up(_) | Life::Ending { was_up: true, .. })
+    }
+
+    /// Marks the end. The first reason stays.
+    pub(crate) fn end(&mut self, now: Instant, why: DownReason) {
+        let was_up = match self.life {
+            Life::Ending { .. } => return,
+            Life::Up(_) => true,
+            Life::HalfOpen(_) => false,
+        };
+        self.life = Life::Ending { why, deadline: now + self.linger, was_up };
     }
 }
+
+pub(crate) use transport;

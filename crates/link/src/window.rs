@@ -1,1 +1,245 @@
-//! (written next)
+//! The receive window of one link: what it is, what it should be, and for whom.
+//!
+//! A window is what the peer was told it may have in flight. It starts at the base, which is reserved for every link. It grows
+//! for two reasons only: **owed** bytes, which the owner of a stream has reserved memory for and whose first have arrived
+//! ([`Owed`]); and **raw** streams, whose readers may stall ([`RawUse`]). What was told cannot be taken back: a window above
+//! its target shrinks as bytes are read, by not telling of the room they leave.
+
+use std::time::Duration;
+
+use weir_base::Instant;
+
+/// One link's receive window, in bytes.
+#[derive(Debug)]
+pub(crate) struct Window {
+    base: u64,
+    granted: u64, // >= base; told to the peer, less what was read
+    owed: u64,    // sum over streams of what is reserved and has begun to arrive
+    growth: u64,  // sum over raw streams of twice what their readers took in a round trip
+    backlog: u64, // sum over raw streams of what their readers leave unread
+    max_lent: u64,
+    freed: u64,     // spent, not yet given back to the budget
+    heard: Instant, // when bytes were last read
+}
+
+impl Window {
+    pub(crate) fn new(base: u64, max_lent: u64, now: Instant) -> Self {
+        Self { base, granted: base, owed: 0, growth: 0, backlog: 0, max_lent, freed: 0, heard: now }
+    }
+
+    /// The window now.
+    pub(crate) fn granted(&self) -> u64 {
+        self.granted
+    }
+
+    /// What of it is lent.
+    pub(crate) fn lent(&self) -> u64 {
+        self.granted - self.base
+    }
+
+    /// Bytes that readers of raw streams leave unread.
+    pub(crate) fn backlog(&self) -> u64 {
+        self.backlog
+    }
+
+    /// Whether raw streams' unread bytes take room from the base window.
+    pub(crate) fn is_eaten(&self) -> bool {
+        self.granted < self.base + self.backlog
+    }
+
+    /// Bytes missing to what it should be.
+    pub(crate) fn short(&self) -> u64 {
+        self.target().saturating_sub(self.granted)
+    }
+
+    /// Lent bytes beyond what it should be.
+    pub(crate) fn left_over(&self) -> u64 {
+        self.granted.saturating_sub(self.target())
+    }
+
+    /// Whether the peer owes the rest of an answer.
+    pub(crate) fn owes(&self) -> bool {
+        self.owed > 0
+    }
+
+    /// When bytes were last read.
+    pub(crate) fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    /// More was lent.
+    pub(crate) fn grow(&mut self, now: Instant, lent: u64) {
+        self.heard = now; // silence is counted from here
+        self.granted += lent;
+    }
+
+    /// `len` bytes were read. Returns how many of them the peer must not be told of: they pay lent credit back.
+    pub(crate) fn read(&mut self, now: Instant, len: u64) -> u64 {
+        self.heard = now;
+        let spent = self.left_over().min(len);
+        self.granted -= spent;
+        self.freed += spent;
+        spent
+    }
+
+    /// Credit to give back to the budget.
+    pub(crate) fn take_freed(&mut self) -> u64 {
+        std::mem::take(&mut self.freed)
+    }
+
+    /// All lent credit, when the link ends.
+    pub(crate) fn close(&mut self) -> u64 {
+        let lent = self.lent() + self.take_freed();
+        self.granted = self.base;
+        (self.owed, self.growth, self.backlog) = (0, 0, 0);
+        lent
+    }
+
+    fn target(&self) -> u64 {
+        let extra = self.owed.saturating_sub(self.base).saturating_add(self.growth);
+        self.base + extra.min(self.max_lent) + self.backlog
+    }
+}
+
+/// What the owner of one stream has reserved for its next bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Owed {
+    bytes: u64,
+    begun: bool, // counted in the window
+}
+
+impl Owed {
+    /// Bytes reserved and not yet read.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The owner reserved `bytes`; `waiting`: some of them are there already.
+    pub(crate) fn set(&mut self, window: &mut Window, bytes: u64, waiting: bool) {
+        let begun = bytes > 0 && (self.begun || waiting);
+        self.count(window, Self { bytes, begun });
+    }
+
+    /// Bytes arrived.
+    pub(crate) fn arrived(&mut self, window: &mut Window) {
+        if self.bytes > 0 && !self.begun {
+            self.count(window, Self { bytes: self.bytes, begun: true });
+        }
+    }
+
+    /// `len` bytes were read.
+    pub(crate) fn read(&mut self, window: &mut Window, len: u64) {
+        if self.bytes > 0 {
+            let bytes = self.bytes.saturating_sub(len);
+            self.count(window, Self { bytes, begun: self.begun && bytes > 0 });
+        }
+    }
+
+    fn count(&mut self, window: &mut Window, next: Self) {
+        let counted = |owed: &Self| if owed.begun { owed.bytes } else { 0 };
+        window.owed = window.owed.saturating_sub(counted(self)).saturating_add(counted(&next));
+        *self = next;
+    }
+}
+
+/// What one raw stream adds to its link's window: what its reader leaves unread, and twice what it took in the last round
+/// trip.
+#[derive(Debug)]
+pub(crate) struct RawUse {
+    begun: Instant,
+    taken: u64,          // since `begun`
+    last: u64,           // in the round trip before
+    counted: (u64, u64), // backlog and growth, in the window
+}
+
+impl RawUse {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { begun: now, taken: 0, last: 0, counted: (0, 0) }
+    }
+
+    /// `len` bytes were read.
+    pub(crate) fn read(&mut self, now: Instant, rtt: Duration, len: u64) {
+        self.taken += len;
+        let passed = now.since(self.begun);
+        if passed >= rtt {
+            // Over several round trips the reader took an average of so much in each.
+            let trips = u64::try_from(passed.as_nanos() / rtt.as_nanos().max(1)).unwrap_or(u64::MAX);
+            self.last = self.taken / trips.max(1);
+            (self.begun, self.taken) = (now, 0);
+        }
+    }
+
+    /// Twice what the reader took in a round trip, at most `most`.
+    pub(crate) fn growth(&self, most: u64) -> u64 {
+        self.last.max(self.taken).saturating_mul(2).min(most)
+    }
+
+    /// Counts what its reader leaves unread and may take, instead of what was counted before.
+    pub(crate) fn count(&mut self, window: &mut Window, backlog: u64, growth: u64) {
+        let (old_backlog, old_growth) = std::mem::replace(&mut self.counted, (backlog, growth));
+        window.backlog = window.backlog.saturating_sub(old_backlog).saturating_add(backlog);
+        window.growth = window.growth.saturating_sub(old_growth).saturating_add(growth);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIB: u64 = 1024;
+
+    fn window() -> Window {
+        Window::new(64 * KIB, 1024 * KIB, Instant::ZERO)
+    }
+
+    #[test]
+    fn a_window_grows_only_when_an_answer_begins_and_shrinks_as_it_is_read() {
+        let (mut window, mut owed) = (window(), Owed::default());
+        owed.set(&mut window, 400 * KIB, false);
+        assert_eq!(window.short(), 0, "nothing has arrived");
+        owed.arrived(&mut window);
+        assert_eq!(window.short(), 336 * KIB);
+        window.grow(Instant::ZERO, 336 * KIB);
+        let mut left = 400 * KIB;
+        while left > 0 {
+            let piece = left.min(10 * KIB);
+            owed.read(&mut window, piece);
+            window.read(Instant::ZERO, piece);
+            left -= piece;
+            assert_eq!(window.granted(), left.max(64 * KIB));
+        }
+        assert_eq!((window.lent(), window.take_freed()), (0, 336 * KIB));
+    }
+
+    #[test]
+    fn left_over_credit_is_used_before_more_is_lent() {
+        let (mut window, mut owed) = (window(), Owed::default());
+        owed.set(&mut window, 164 * KIB, true);
+        window.grow(Instant::ZERO, window.short());
+        owed.set(&mut window, 0, false); // the answer broke off
+        assert_eq!(window.left_over(), 100 * KIB);
+        owed.set(&mut window, 214 * KIB, true);
+        assert_eq!(window.short(), 50 * KIB);
+    }
+
+    #[test]
+    fn a_raw_reader_is_lent_twice_what_it_took_in_a_round_trip() {
+        let (mut window, rtt) = (window(), Duration::from_millis(10));
+        let mut raw = RawUse::new(Instant::ZERO);
+        raw.read(Instant::from_millis(5), rtt, 30 * KIB);
+        raw.read(Instant::from_millis(10), rtt, 30 * KIB);
+        assert_eq!(raw.growth(1024 * KIB), 120 * KIB);
+        let growth = raw.growth(100 * KIB);
+        raw.count(&mut window, 0, growth);
+        assert_eq!(window.short(), 100 * KIB);
+        raw.count(&mut window, 0, 0);
+        assert_eq!(window.short(), 0);
+    }
+
+    #[test]
+    fn no_link_is_lent_more_than_its_cap() {
+        let (mut window, mut owed) = (window(), Owed::default());
+        owed.set(&mut window, u64::MAX, true);
+        assert_eq!(window.short(), 1024 * KIB);
+    }
+}

@@ -66,7 +66,10 @@ impl Frame {
         let kind = reader.varint(u64::MAX)?;
         let mut number = |max: u64| reader.varint(max);
         let frame = match kind {
-            OPEN => Self::Open { stream: number(NUMBER_MAX)?, protocol: ProtocolId(small(number(u32::MAX.into())?)) },
+            OPEN => Self::Open {
+                stream: number(NUMBER_MAX)?,
+                protocol: ProtocolId(small(number(u32::MAX.into())?)),
+            },
             DATA => {
                 let stream = number(NUMBER_MAX)?;
                 let len = reader.rest().len();

@@ -12,7 +12,8 @@ use super::{DATA_MAX, Frame, NUMBER_MAX};
 fn frame() -> impl Strategy<Value = Frame> {
     let number = 0..=NUMBER_MAX;
     prop_oneof![
-        (number.clone(), any::<u32>()).prop_map(|(stream, id)| Frame::Open { stream, protocol: ProtocolId(id) }),
+        (number.clone(), any::<u32>())
+            .prop_map(|(stream, id)| Frame::Open { stream, protocol: ProtocolId(id) }),
         (number.clone(), proptest::collection::vec(any::<u8>(), 0..600))
             .prop_map(|(stream, bytes)| Frame::Data { stream, bytes: bytes.into() }),
         number.clone().prop_map(|stream| Frame::End { stream }),
@@ -69,7 +70,10 @@ fn unknown_odd_types_are_skipped_and_even_ones_are_not() {
 #[test]
 fn numbers_and_data_over_their_limits_are_refused() {
     let too_large = Err(FrameError::Malformed(Malformed::TooLarge));
-    assert_eq!(Frame::decode(&Bytes::from_static(&[4, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1])), too_large);
+    assert_eq!(
+        Frame::decode(&Bytes::from_static(&[4, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1])),
+        too_large
+    );
     let mut long = vec![2, 0];
     long.resize(DATA_MAX + 3, 7);
     assert_eq!(Frame::decode(&long.into()), too_large);

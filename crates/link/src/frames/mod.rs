@@ -8,12 +8,18 @@
 mod codec;
 #[cfg(test)]
 mod codec_tests;
+mod input;
+mod link;
+mod output;
+mod scheduler;
+mod stream;
 
 use bytes::Bytes;
 use weir_base::ProtocolId;
 use weir_base::stream::Goodbye;
 
 pub use codec::{FRAME_MAX, FrameError};
+pub(crate) use link::FrameLink;
 
 /// Bytes that either side may send in all, before any [`Frame::LinkCredit`].
 pub const LINK_INITIAL: u64 = 64 * 1024;

@@ -1,0 +1,258 @@
+//! A link over frames: what the peer sends.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use weir_base::stream::{Class, Goodbye};
+use weir_base::{Fault, Instant, LinkId, ProtocolId, StreamKey};
+
+use super::link::{Ending, FrameLink, is_ours};
+use super::stream::{ReceiveEnd, SendEnd, Stream};
+use super::{DATA_MAX, Frame};
+use crate::Event;
+use crate::window::Window;
+
+/// More than the link's credit.
+pub(crate) const OVER_LINK_CREDIT: Fault = Fault::misbehaved("sent more than the link's credit");
+/// More than a stream's credit.
+pub(crate) const OVER_STREAM_CREDIT: Fault = Fault::misbehaved("sent more than a stream's credit");
+/// More streams than allowed.
+pub(crate) const TOO_MANY_STREAMS: Fault = Fault::misbehaved("opened more streams than allowed");
+/// A stream that was never opened, or one of the wrong side.
+pub(crate) const UNKNOWN_STREAM: Fault = Fault::misbehaved("sent a frame for a stream that was never opened");
+/// Opened twice, or with a gap.
+pub(crate) const OPENED_OUT_OF_ORDER: Fault = Fault::misbehaved("opened a stream out of order");
+/// Bytes or an end after the end.
+pub(crate) const AFTER_END: Fault = Fault::misbehaved("sent on a stream after its end");
+/// A data frame over its limit, or an empty one.
+pub(crate) const DATA_SIZE: Fault = Fault::misbehaved("sent a data frame that is empty or too long");
+
+impl FrameLink {
+    /// A frame arrived. What the peer did wrong is returned; the caller ends the link.
+    pub(crate) fn handle(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        window: &mut Window,
+        frame: Frame,
+        events: &mut VecDeque<Event>,
+    ) -> Result<(), Fault> {
+        self.stats.bytes_in += frame.wire_len() as u64;
+        if matches!(self.ending, Ending::Closed | Ending::Draining(_)) {
+            return Ok(());
+        }
+        let key = |stream| StreamKey { link, stream };
+        match frame {
+            Frame::Open { stream, protocol } => {
+                self.opened(stream)?;
+                self.report_opened(key(stream), protocol, events);
+            }
+            Frame::Data { stream, bytes } => {
+                if self.received(now, window, stream, bytes)? {
+                    events.push_back(Event::Readable(key(stream)));
+                }
+            }
+            Frame::End { stream } => {
+                if self.peer_ended(stream, ReceiveEnd::Ended)? {
+                    events.push_back(Event::Readable(key(stream)));
+                }
+            }
+            Frame::Reset { stream, code } => {
+                let readable = self.peer_ended(stream, ReceiveEnd::Reset(code))?;
+                self.drop_unread(now, window, stream);
+                if readable {
+                    events.push_back(Event::Readable(key(stream)));
+                }
+            }
+            Frame::Stop { stream, code } => {
+                if self.stopped(stream, code)? {
+                    events.push_back(Event::Stopped(key(stream), code));
+                }
+            }
+            Frame::StreamCredit { stream, total } => {
+                self.known(stream)?;
+                if let Some(entry) = self.streams.get_mut(&stream) {
+                    entry.send.credit = entry.send.credit.max(total);
+                }
+                self.unblock(link, events);
+            }
+            Frame::LinkCredit { total } => {
+                self.sending.credit = self.sending.credit.max(total);
+                self.unblock(link, events);
+            }
+            Frame::StreamsCredit { total } => {
+                self.numbers.allowed = self.numbers.allowed.max(total);
+                self.open_waiting();
+                self.unblock(link, events);
+            }
+            Frame::Ping { nonce } => self.echo.answer = Some(nonce),
+            Frame::Pong { nonce } => self.ponged(now, nonce),
+            Frame::Close { goodbye } => self.closed(goodbye),
+        }
+        Ok(())
+    }
+
+    /// Tells of every waiting stream that has room now.
+    pub(super) fn unblock(&mut self, link: LinkId, events: &mut VecDeque<Event>) {
+        if self.sending.blocked.is_empty() {
+            return;
+        }
+        let with_room = |link: &Self, stream: &u64| link.room_now(*stream) > 0;
+        let ready: Vec<u64> =
+            self.sending.blocked.iter().copied().filter(|stream| with_room(self, stream)).collect();
+        for stream in ready {
+            self.sending.blocked.remove(&stream);
+            if let Some(entry) = self.streams.get_mut(&stream) {
+                entry.send.blocked = false;
+                events.push_back(Event::Writable(StreamKey { link, stream }));
+            }
+        }
+    }
+
+    /// The wire is gone. What the peer sent before it closed the link can still be read.
+    pub(crate) fn wire_closed(&mut self) {
+        if !matches!(self.ending, Ending::Draining(_)) {
+            self.ending = Ending::Closed;
+        }
+    }
+
+    fn opened(&mut self, stream: u64) -> Result<(), Fault> {
+        if is_ours(stream, self.dialler) || stream / 4 != self.numbers.theirs || stream % 4 > 1 {
+            return Err(OPENED_OUT_OF_ORDER);
+        }
+        if self.numbers.theirs >= self.numbers.granted {
+            return Err(TOO_MANY_STREAMS);
+        }
+        self.numbers.theirs += 1;
+        self.streams.insert(stream, Box::new(Stream::new(Class::Bulk)));
+        Ok(())
+    }
+
+    fn report_opened(&mut self, key: StreamKey, protocol: ProtocolId, events: &mut VecDeque<Event>) {
+        if matches!(self.ending, Ending::Flushing(_)) {
+            // After goodbye there are no new streams; the peer may not have heard it yet.
+            self.reset(key.stream, u32::from(Goodbye::Shutdown.code()));
+            if let Some(entry) = self.streams.get_mut(&key.stream) {
+                entry.receive.end = ReceiveEnd::Stopped;
+            }
+            return;
+        }
+        events.push_back(Event::Opened { key, protocol });
+    }
+
+    /// Returns whether the reader is to be told.
+    fn received(
+        &mut self,
+        now: Instant,
+        window: &mut Window,
+        stream: u64,
+        bytes: Bytes,
+    ) -> Result<bool, Fault> {
+        if bytes.is_empty() || bytes.len() > DATA_MAX {
+            return Err(DATA_SIZE);
+        }
+        self.known(stream)?;
+        let len = bytes.len() as u64;
+        let entry = self.streams.get_mut(&stream).ok_or(AFTER_END)?;
+        let receive = &mut entry.receive;
+        if !matches!(receive.end, ReceiveEnd::Open | ReceiveEnd::Stopped | ReceiveEnd::Shed(_)) {
+            return Err(AFTER_END);
+        }
+        if receive.received + len > receive.advertised {
+            return Err(OVER_STREAM_CREDIT);
+        }
+        if self.receiving.received + len > self.receiving.advertised {
+            return Err(OVER_LINK_CREDIT);
+        }
+        receive.received += len;
+        self.receiving.received += len;
+        if receive.end != ReceiveEnd::Open {
+            window.read(now, len);
+            return Ok(false);
+        }
+        receive.queue.push_back(bytes);
+        receive.unread += len;
+        self.receiving.unread += len;
+        receive.owed.arrived(window);
+        if let Some(raw) = &mut receive.raw {
+            raw.count(window, receive.unread, raw.growth(self.limits.window));
+        }
+        Ok(!std::mem::replace(&mut receive.told, true))
+    }
+
+    /// The peer's direction ends. Returns whether the reader is to be told.
+    fn peer_ended(&mut self, stream: u64, end: ReceiveEnd) -> Result<bool, Fault> {
+        self.known(stream)?;
+        let entry = self.streams.get_mut(&stream).ok_or(AFTER_END)?;
+        match entry.receive.end {
+            ReceiveEnd::Open => {
+                entry.receive.end = end;
+                let again = matches!(entry.receive.end, ReceiveEnd::Reset(_));
+                Ok(!std::mem::replace(&mut entry.receive.told, true) || again)
+            }
+            ReceiveEnd::Stopped => {
+                entry.receive.end = ReceiveEnd::Over;
+                self.remove_if_over(stream);
+                Ok(false)
+            }
+            ReceiveEnd::Shed(code) => {
+                entry.receive.end = ReceiveEnd::Reset(code);
+                Ok(false)
+            }
+            ReceiveEnd::Ended | ReceiveEnd::Reset(_) | ReceiveEnd::Over => Err(AFTER_END),
+        }
+    }
+
+    /// The peer wants no more. Returns whether the writer is to be told.
+    fn stopped(&mut self, stream: u64, code: u32) -> Result<bool, Fault> {
+        self.known(stream)?;
+        let Some(entry) = self.streams.get_mut(&stream) else { return Ok(false) };
+        if entry.send.end == SendEnd::Over || std::mem::replace(&mut entry.send.stopped, true) {
+            return Ok(false);
+        }
+        let told = entry.send.end == SendEnd::Open;
+        self.reset(stream, code);
+        Ok(told)
+    }
+
+    fn open_waiting(&mut self) {
+        while let Some((stream, protocol)) = self.numbers.waiting.front().copied() {
+            if stream / 4 >= self.numbers.allowed {
+                return;
+            }
+            self.numbers.waiting.pop_front();
+            self.control.push_back(Frame::Open { stream, protocol });
+            let of_stream = |frame: &Frame| matches!(frame, Frame::Reset { stream: other, .. } | Frame::Stop { stream: other, .. } if *other == stream);
+            let (now, later) = std::mem::take(&mut self.numbers.held).into_iter().partition(of_stream);
+            self.numbers.held = later;
+            self.control.extend::<Vec<Frame>>(now);
+            self.schedule(stream);
+        }
+    }
+
+    fn ponged(&mut self, now: Instant, nonce: u64) {
+        // A pong that nobody asked for says nothing; it is no fault, since pings are forgotten when a link stalls.
+        if let Some((_, sent)) = self.echo.sent.filter(|(expected, _)| *expected == nonce) {
+            let sample = now.since(sent);
+            let smooth = |rtt: std::time::Duration| (rtt * 7 + sample) / 8; // as TCP and QUIC (RFC 9002 §5.3)
+            self.echo.rtt = Some(self.echo.rtt.map_or(sample, smooth));
+            self.echo.sent = None;
+        }
+    }
+
+    fn closed(&mut self, goodbye: Goodbye) {
+        self.ending = Ending::Draining(goodbye);
+        self.control.clear();
+        self.sending.blocked.clear();
+    }
+
+    /// A frame names a stream that was opened, whether or not it is over.
+    fn known(&self, stream: u64) -> Result<(), Fault> {
+        let opened = if is_ours(stream, self.dialler) {
+            self.numbers.opened - self.numbers.waiting.len() as u64
+        } else {
+            self.numbers.theirs
+        };
+        if stream % 4 > 1 || stream / 4 >= opened { Err(UNKNOWN_STREAM) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,487 @@
+//! A link over frames: the user's side. What the peer sends is in `input`, what goes out in `output`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use weir_base::stream::{Class, Goodbye, OpenError};
+use weir_base::{Instant, LinkId, ProtocolId, Rope, StreamKey};
+
+use super::scheduler::Scheduler;
+use super::stream::{ReceiveEnd, SendEnd, Stream, new_raw};
+use super::{Frame, LINK_INITIAL, STREAMS_INITIAL};
+use crate::link::{LinkStats, Read};
+use crate::window::Window;
+use crate::{Event, StreamsConfig, WireId};
+
+/// Bytes of the link's credit that only control may use: one message of it always fits.
+const CONTROL_RESERVE: u64 = 4096;
+
+/// Bytes of written data that wait to be taken, per link; control may exceed it by its reserve. A host takes frames as fast
+/// as its wire does, so this is what waits for the wire.
+const QUEUED_MAX: u64 = 64 * 1024;
+
+/// A round trip before one was measured.
+const RTT_UNKNOWN: Duration = Duration::from_millis(100);
+
+/// Streams over one wire.
+#[derive(Debug)]
+pub(crate) struct FrameLink {
+    pub(super) wire: WireId,
+    pub(super) dialler: bool,
+    pub(super) limits: Limits,
+    pub(super) streams: BTreeMap<u64, Box<Stream>>,
+    pub(super) numbers: Numbers,
+    pub(super) sending: Sending,
+    pub(super) receiving: Receiving,
+    pub(super) control: VecDeque<Frame>, // <= a few per stream that is open, and one of each link-wide kind
+    pub(super) echo: Echo,
+    pub(super) ending: Ending,
+    pub(super) stats: LinkStats,
+}
+
+/// What the configuration says of streams.
+#[derive(Debug)]
+pub(super) struct Limits {
+    pub(super) window: u64,
+    pub(super) max_waiting: usize,
+    pub(super) max_inbound: u64,
+}
+
+/// How many streams each side opened and may open.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    pub(super) opened: u64, // by this side, those that wait included
+    pub(super) allowed: u64,
+    pub(super) waiting: VecDeque<(u64, ProtocolId)>, // <= max_waiting
+    pub(super) held: Vec<Frame>,                     // ends of streams that wait, <= 2 each
+    pub(super) theirs: u64,                          // opened by the peer, <= granted
+    pub(super) granted: u64,
+    pub(super) limit: u64, // of the peer's streams at once
+    pub(super) over: u64,  // of the peer's, those that are gone
+}
+
+/// Credit towards the peer.
+#[derive(Debug)]
+pub(super) struct Sending {
+    pub(super) scheduler: Scheduler,
+    pub(super) sent: u64,
+    pub(super) queued: u64,
+    pub(super) credit: u64,
+    pub(super) blocked: BTreeSet<u64>,
+}
+
+/// Credit towards this side. `advertised - received + unread <= window.granted()`.
+#[derive(Debug)]
+pub(super) struct Receiving {
+    pub(super) received: u64,
+    pub(super) unread: u64,
+    pub(super) advertised: u64,
+}
+
+/// Round trips.
+#[derive(Debug)]
+pub(super) struct Echo {
+    pub(super) rtt: Option<Duration>,
+    pub(super) sent: Option<(u64, Instant)>,
+    pub(super) due: bool,
+    pub(super) answer: Option<u64>,
+    pub(super) nonce: u64,
+}
+
+/// How far the link's end is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Not begun.
+    Open,
+    /// This side said goodbye; the close goes out when all that was written is.
+    Flushing(Goodbye),
+    /// The close was taken, or the link is cut; nothing goes out any more.
+    Closed,
+    /// The peer closed; what it sent before can still be read.
+    Draining(Goodbye),
+}
+
+impl FrameLink {
+    pub(crate) fn new(wire: WireId, dialler: bool, config: &StreamsConfig) -> Self {
+        Self {
+            wire,
+            dialler,
+            limits: Limits {
+                window: config.window,
+                max_waiting: config.max_waiting,
+                max_inbound: u64::from(config.max_inbound),
+            },
+            streams: BTreeMap::new(),
+            numbers: Numbers {
+                opened: 0,
+                allowed: STREAMS_INITIAL,
+                waiting: VecDeque::new(),
+                held: Vec::new(),
+                theirs: 0,
+                granted: STREAMS_INITIAL,
+                limit: STREAMS_INITIAL,
+                over: 0,
+            },
+            sending: Sending {
+                scheduler: Scheduler::default(),
+                sent: 0,
+                queued: 0,
+                credit: LINK_INITIAL,
+                blocked: BTreeSet::new(),
+            },
+            receiving: Receiving { received: 0, unread: 0, advertised: LINK_INITIAL },
+            control: VecDeque::new(),
+            echo: Echo { rtt: None, sent: None, due: true, answer: None, nonce: 0 },
+            ending: Ending::Open,
+            stats: LinkStats::default(),
+        }
+    }
+
+    pub(crate) fn wire(&self) -> WireId {
+        self.wire
+    }
+
+    pub(crate) fn open(&mut self, protocol: ProtocolId, class: Class) -> Result<u64, OpenError> {
+        if self.ending != Ending::Open {
+            return Err(OpenError::Closed);
+        }
+        let free = self.numbers.opened < self.numbers.allowed;
+        if !free && self.numbers.waiting.len() >= self.limits.max_waiting {
+            return Err(OpenError::Limit);
+        }
+        let stream = number(self.numbers.opened, self.dialler);
+        self.numbers.opened += 1;
+        self.streams.insert(stream, Box::new(Stream::new(class)));
+        if free {
+            self.control.push_back(Frame::Open { stream, protocol });
+        } else {
+            self.numbers.waiting.push_back((stream, protocol));
+        }
+        Ok(stream)
+    }
+
+    pub(crate) fn set_class(&mut self, stream: u64, class: Class) {
+        if let Some(entry) = self.streams.get_mut(&stream) {
+            entry.send.class = class; // takes effect when the stream's turn comes again
+        }
+    }
+
+    pub(crate) fn read(&mut self, now: Instant, window: &mut Window, stream: u64, max: usize) -> Read {
+        let Some(entry) = self.streams.get_mut(&stream) else { return Read::Closed };
+        let receive = &mut entry.receive;
+        match receive.end {
+            ReceiveEnd::Reset(code) => {
+                self.end_receive(stream, window);
+                return Read::Reset(code);
+            }
+            ReceiveEnd::Shed(code) => {
+                receive.end = ReceiveEnd::Stopped; // until the peer ends
+                return Read::Reset(code);
+            }
+            ReceiveEnd::Stopped | ReceiveEnd::Over => return Read::Closed,
+            ReceiveEnd::Open | ReceiveEnd::Ended => {}
+        }
+        if max == 0 {
+            return Read::Blocked;
+        }
+        let Some(chunk) = receive.take(max) else {
+            if receive.end == ReceiveEnd::Ended {
+                self.end_receive(stream, window);
+                return Read::End;
+            }
+            receive.told = false;
+            return Read::Blocked;
+        };
+        let len = chunk.len() as u64;
+        receive.owed.read(window, len);
+        if let Some(raw) = &mut receive.raw {
+            raw.read(now, self.echo.rtt.unwrap_or(RTT_UNKNOWN), len);
+            raw.count(window, receive.unread, raw.growth(self.limits.window));
+        }
+        receive.credit_due |= receive.credit(self.limits.window).is_some();
+        if receive.credit_due {
+            self.control_credit(stream);
+        }
+        self.returned(now, window, len);
+        Read::Data(chunk)
+    }
+
+    /// Bytes that can be written; 0 makes the stream wait for `Writable`.
+    pub(crate) fn room(&mut self, stream: u64) -> usize {
+        let room = self.room_now(stream);
+        if room == 0
+            && let Some(entry) = self.streams.get_mut(&stream)
+            && entry.send.end == SendEnd::Open
+        {
+            entry.send.blocked = true;
+            self.sending.blocked.insert(stream);
+        }
+        room
+    }
+
+    pub(super) fn room_now(&self, stream: u64) -> usize {
+        let Some(entry) = self.streams.get(&stream) else { return 0 };
+        if matches!(self.ending, Ending::Closed | Ending::Draining(_)) || !self.is_open_yet(stream) {
+            return 0;
+        }
+        let control = entry.send.class == Class::Control;
+        let reserve = if control { 0 } else { CONTROL_RESERVE };
+        let most = if control { QUEUED_MAX + CONTROL_RESERVE } else { QUEUED_MAX };
+        let sending = &self.sending;
+        let link = sending.credit.saturating_sub(sending.sent + sending.queued + reserve);
+        let local = most.saturating_sub(sending.queued);
+        usize::try_from(entry.send.room().min(link).min(local)).unwrap_or(usize::MAX)
+    }
+
+    pub(crate) fn write(&mut self, stream: u64, rope: &mut Rope) {
+        let mut room = self.room_now(stream);
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        while let Some(part) = rope.pop(room) {
+            room -= part.len();
+            self.sending.queued += part.len() as u64;
+            entry.send.queue.push(part);
+        }
+        self.schedule(stream);
+    }
+
+    pub(crate) fn finish(&mut self, stream: u64) {
+        if let Some(entry) = self.streams.get_mut(&stream)
+            && entry.send.end == SendEnd::Open
+        {
+            entry.send.end = SendEnd::Finishing;
+            self.sending.blocked.remove(&stream);
+            self.schedule(stream);
+        }
+    }
+
+    pub(crate) fn reset(&mut self, stream: u64, code: u32) {
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        if entry.send.end == SendEnd::Over {
+            return;
+        }
+        entry.send.end = SendEnd::Over;
+        self.sending.queued = self.sending.queued.saturating_sub(entry.send.queue.len() as u64);
+        entry.send.queue = Rope::new();
+        self.sending.blocked.remove(&stream);
+        self.end_frame(stream, Frame::Reset { stream, code });
+        self.remove_if_over(stream);
+    }
+
+    pub(crate) fn stop(&mut self, now: Instant, window: &mut Window, stream: u64, code: u32) {
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        match entry.receive.end {
+            ReceiveEnd::Open => {
+                entry.receive.end = ReceiveEnd::Stopped;
+                self.end_frame(stream, Frame::Stop { stream, code });
+            }
+            ReceiveEnd::Ended | ReceiveEnd::Reset(_) => entry.receive.end = ReceiveEnd::Over,
+            ReceiveEnd::Shed(_) => entry.receive.end = ReceiveEnd::Stopped,
+            ReceiveEnd::Stopped | ReceiveEnd::Over => return,
+        }
+        self.drop_unread(now, window, stream);
+        self.remove_if_over(stream);
+    }
+
+    pub(crate) fn expect(&mut self, window: &mut Window, stream: u64, bytes: u64) {
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        let receive = &mut entry.receive;
+        if matches!(receive.end, ReceiveEnd::Open | ReceiveEnd::Ended) {
+            receive.owed.set(window, bytes, receive.unread > 0);
+            receive.credit_due |= receive.credit(self.limits.window).is_some();
+            if receive.credit_due {
+                self.control_credit(stream);
+            }
+        }
+    }
+
+    pub(crate) fn raw(&mut self, now: Instant, stream: u64) {
+        if let Some(entry) = self.streams.get_mut(&stream) {
+            entry.receive.raw.get_or_insert_with(|| new_raw(now));
+        }
+    }
+
+    pub(crate) fn greet(&mut self) {
+        self.numbers.limit = self.limits.max_inbound;
+        self.grant_streams();
+    }
+
+    pub(crate) fn close(&mut self, why: Goodbye) {
+        if self.ending != Ending::Open {
+            return;
+        }
+        self.ending = Ending::Flushing(why);
+        let writing = |entry: &Stream| entry.send.end == SendEnd::Open;
+        let open: Vec<u64> =
+            self.streams.iter().filter(|(_, entry)| writing(entry)).map(|(stream, _)| *stream).collect();
+        open.into_iter().for_each(|stream| self.finish(stream));
+    }
+
+    /// Ends at once: nothing that waits goes out, but the close.
+    pub(crate) fn cut(&mut self, why: Goodbye) {
+        if matches!(self.ending, Ending::Open | Ending::Flushing(_)) {
+            self.ending = Ending::Flushing(why);
+            self.control.clear();
+            self.sending.scheduler = Scheduler::default();
+            self.sending.queued = 0;
+        }
+    }
+
+    /// Whether nothing more will go out or be read.
+    pub(crate) fn is_over(&self) -> bool {
+        match self.ending {
+            Ending::Open | Ending::Flushing(_) => false,
+            Ending::Closed => true,
+            Ending::Draining(_) => self.receiving.unread == 0,
+        }
+    }
+
+    /// The window grew; the credit goes out with the next frame.
+    pub(crate) fn window_changed(&mut self, _window: &Window) {}
+
+    /// Breaks a stalled raw stream off, both ways; its user hears of it.
+    pub(crate) fn shed(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        window: &mut Window,
+        stream: u64,
+        code: u32,
+        events: &mut VecDeque<Event>,
+    ) {
+        let key = StreamKey { link, stream };
+        let Some(entry) = self.streams.get(&stream) else { return };
+        let (writing, reading) = (entry.send.end == SendEnd::Open, entry.receive.end == ReceiveEnd::Open);
+        self.drop_unread(now, window, stream);
+        if reading {
+            self.end_frame(stream, Frame::Stop { stream, code });
+        }
+        if let Some(entry) = self.streams.get_mut(&stream) {
+            entry.receive.end = if reading { ReceiveEnd::Shed(code) } else { ReceiveEnd::Reset(code) };
+            entry.receive.told = true;
+        }
+        events.push_back(Event::Readable(key));
+        if writing {
+            self.reset(stream, code);
+            events.push_back(Event::Stopped(key, code));
+        }
+    }
+
+    /// Why the peer closed, if it did.
+    pub(crate) fn closed_by_peer(&self) -> Option<Goodbye> {
+        match self.ending {
+            Ending::Draining(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn rtt(&self) -> Duration {
+        self.echo.rtt.unwrap_or(RTT_UNKNOWN)
+    }
+
+    pub(crate) fn stats(&self) -> LinkStats {
+        self.stats
+    }
+
+    /// The latest raw stream whose reader leaves bytes unread.
+    pub(crate) fn stalled_raw(&self) -> Option<u64> {
+        let stalled = |entry: &Stream| entry.receive.raw.is_some() && entry.receive.unread > 0;
+        // Numbers of both sides count up by four, so the largest is the latest, within a few.
+        self.streams.iter().rev().find(|(_, entry)| stalled(entry)).map(|(stream, _)| *stream)
+    }
+
+    fn is_open_yet(&self, stream: u64) -> bool {
+        self.numbers.waiting.front().is_none_or(|(first, _)| stream < *first || stream % 2 != *first % 2)
+    }
+
+    pub(super) fn schedule(&mut self, stream: u64) {
+        if !self.is_open_yet(stream) {
+            return;
+        }
+        if let Some(entry) = self.streams.get_mut(&stream)
+            && entry.send.has_output()
+            && !entry.send.scheduled
+        {
+            entry.send.scheduled = true;
+            self.sending.scheduler.push(stream, entry.send.class);
+        }
+    }
+
+    /// Queues the stream's credit to be told, once.
+    pub(super) fn control_credit(&mut self, stream: u64) {
+        let waits =
+            |frame: &Frame| matches!(frame, Frame::StreamCredit { stream: other, .. } if *other == stream);
+        if !self.control.iter().any(waits) {
+            self.control.push_back(Frame::StreamCredit { stream, total: 0 }); // the total is filled in as it goes out
+        }
+    }
+
+    /// `len` bytes left memory.
+    fn returned(&mut self, now: Instant, window: &mut Window, len: u64) {
+        self.receiving.unread = self.receiving.unread.saturating_sub(len);
+        window.read(now, len);
+    }
+
+    pub(super) fn drop_unread(&mut self, now: Instant, window: &mut Window, stream: u64) {
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        let dropped = entry.receive.drop_queue();
+        entry.receive.owed.set(window, 0, false);
+        if let Some(raw) = &mut entry.receive.raw {
+            raw.count(window, 0, 0);
+        }
+        self.returned(now, window, dropped);
+    }
+
+    fn end_receive(&mut self, stream: u64, window: &mut Window) {
+        if let Some(entry) = self.streams.get_mut(&stream) {
+            entry.receive.end = ReceiveEnd::Over;
+            entry.receive.owed.set(window, 0, false);
+            if let Some(raw) = &mut entry.receive.raw {
+                raw.count(window, 0, 0);
+            }
+            self.remove_if_over(stream);
+        }
+    }
+
+    pub(super) fn remove_if_over(&mut self, stream: u64) {
+        if self.streams.get(&stream).is_none_or(|entry| !entry.is_over()) {
+            return;
+        }
+        self.streams.remove(&stream);
+        self.sending.scheduler.remove(stream);
+        if is_ours(stream, self.dialler) {
+            self.numbers.waiting.retain(|(waiting, _)| *waiting != stream);
+            return;
+        }
+        self.numbers.over += 1;
+        self.grant_streams();
+    }
+
+    /// Lets the peer open as many streams as are over. Told in steps of an eighth, so that many short streams do not cost a
+    /// frame each.
+    fn grant_streams(&mut self) {
+        let total = self.numbers.over + self.numbers.limit;
+        if total >= self.numbers.granted + (self.numbers.limit / 8).max(1) {
+            self.numbers.granted = total;
+            self.control.push_back(Frame::StreamsCredit { total });
+        }
+    }
+
+    /// Sends the end of a stream, after its opening.
+    fn end_frame(&mut self, stream: u64, frame: Frame) {
+        if self.is_open_yet(stream) {
+            self.control.push_back(frame);
+        } else {
+            self.numbers.held.push(frame);
+        }
+    }
+}
+
+/// The number of a side's `index`-th stream.
+fn number(index: u64, dialler: bool) -> u64 {
+    index.saturating_mul(4) + u64::from(!dialler)
+}
+
+/// Whether this side opened the stream.
+pub(super) fn is_ours(stream: u64, dialler: bool) -> bool {
+    (stream % 2 == 0) == dialler
+}

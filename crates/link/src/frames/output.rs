@@ -1,0 +1,111 @@
+//! A link over frames: what goes out, one frame at a time.
+
+use std::collections::VecDeque;
+
+use weir_base::{Instant, LinkId};
+
+use super::link::{Ending, FrameLink};
+use super::stream::SendEnd;
+use super::{DATA_MAX, Frame};
+use crate::Event;
+use crate::window::Window;
+
+impl FrameLink {
+    /// The next frame for the peer; `None` when there is none now.
+    pub(crate) fn poll(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        window: &Window,
+        events: &mut VecDeque<Event>,
+    ) -> Option<Frame> {
+        let frame = self.next(now, window)?;
+        self.stats.bytes_out += frame.wire_len() as u64;
+        if matches!(frame, Frame::Data { .. }) {
+            self.unblock(link, events);
+        }
+        Some(frame)
+    }
+
+    fn next(&mut self, now: Instant, window: &Window) -> Option<Frame> {
+        if matches!(self.ending, Ending::Closed | Ending::Draining(_)) {
+            return None;
+        }
+        if let Some(nonce) = self.echo.answer.take() {
+            return Some(Frame::Pong { nonce });
+        }
+        if std::mem::take(&mut self.echo.due) {
+            self.echo.nonce += 1;
+            self.echo.sent = Some((self.echo.nonce, now));
+            return Some(Frame::Ping { nonce: self.echo.nonce });
+        }
+        if let Some(frame) = self.link_credit(window) {
+            return Some(frame);
+        }
+        while let Some(frame) = self.control.pop_front() {
+            if self.control.is_empty() {
+                self.control = VecDeque::new(); // an idle link keeps no buffer
+            }
+            if let Some(frame) = self.fill(frame) {
+                return Some(frame);
+            }
+        }
+        if let Some(frame) = self.data() {
+            return Some(frame);
+        }
+        self.close_frame()
+    }
+
+    /// The link's credit, when a quarter of the window is new.
+    fn link_credit(&mut self, window: &Window) -> Option<Frame> {
+        let read = self.receiving.received - self.receiving.unread;
+        let total = read + window.granted();
+        if total < self.receiving.advertised + window.granted() / 4 {
+            return None;
+        }
+        self.receiving.advertised = total;
+        Some(Frame::LinkCredit { total })
+    }
+
+    /// A stream's credit is what it is when the frame goes out; of a stream that ended none is told.
+    fn fill(&mut self, frame: Frame) -> Option<Frame> {
+        let Frame::StreamCredit { stream, .. } = frame else { return Some(frame) };
+        let receive = &mut self.streams.get_mut(&stream)?.receive;
+        receive.credit_due = false;
+        let total = receive.credit(self.limits.window)?;
+        receive.advertised = total;
+        Some(Frame::StreamCredit { stream, total })
+    }
+
+    fn data(&mut self) -> Option<Frame> {
+        while let Some(stream) = self.sending.scheduler.pop() {
+            let Some(entry) = self.streams.get_mut(&stream) else { continue };
+            let send = &mut entry.send;
+            send.scheduled = false;
+            if let Some(bytes) = send.queue.pop(DATA_MAX) {
+                let (len, class) = (bytes.len() as u64, send.class);
+                send.sent += len;
+                self.sending.sent += len;
+                self.sending.queued = self.sending.queued.saturating_sub(len);
+                self.sending.scheduler.served(class, len);
+                self.schedule(stream);
+                return Some(Frame::Data { stream, bytes });
+            }
+            if send.end == SendEnd::Finishing {
+                send.end = SendEnd::Over;
+                self.remove_if_over(stream);
+                return Some(Frame::End { stream });
+            }
+        }
+        None
+    }
+
+    fn close_frame(&mut self) -> Option<Frame> {
+        let Ending::Flushing(goodbye) = self.ending else { return None };
+        if self.sending.queued > 0 {
+            return None;
+        }
+        self.ending = Ending::Closed;
+        Some(Frame::Close { goodbye })
+    }
+}

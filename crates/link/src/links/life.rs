@@ -1,0 +1,204 @@
+//! How links come up and go down: slots, one link per peer, wires.
+
+use weir_base::identity::PeerId;
+use weir_base::stream::{Goodbye, Group, LinkInfo, Side};
+use weir_base::{Instant, LinkId};
+
+use super::{Links, Timer};
+use crate::event::{DialFailure, DialId, DownReason, WireId};
+use crate::frames::FrameLink;
+use crate::link::{Life, Transport};
+use crate::window::Window;
+use crate::{Event, Link};
+
+/// Who turned out to be at the other end of a link.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Confirmed {
+    pub(super) peer: PeerId,
+    pub(super) dialler: bool,
+    pub(super) group: Group,
+}
+
+impl Links {
+    pub(super) fn wire_opened(
+        &mut self,
+        now: Instant,
+        wire: WireId,
+        peer: PeerId,
+        dialled: Option<DialId>,
+        group: Group,
+    ) {
+        let id = self.work.next_link();
+        let carrier = FrameLink::new(wire, dialled.is_some(), &self.config.streams);
+        let deadline = now + self.config.dial.timeout;
+        let mut link = self.new_link(now, id, Life::HalfOpen(deadline), Transport::Frames(Box::new(carrier)));
+        link.origin.dial = dialled;
+        self.links.insert(id, link);
+        if let Some(dial) = dialled {
+            self.dialler.wire_opened(dial, id);
+        }
+        self.wires.links.insert(wire, id);
+        self.confirm(now, id, Confirmed { peer, dialler: dialled.is_some(), group });
+    }
+
+    pub(super) fn wire_closed(&mut self, now: Instant, wire: WireId) {
+        let Some(link) = self.wires.links.get(&wire).and_then(|id| self.links.get_mut(id)) else { return };
+        if let Transport::Frames(carrier) = &mut link.transport {
+            carrier.wire_closed();
+        }
+        link.end(now, DownReason::Lost);
+        self.work.touched.mark(link.id());
+    }
+
+    pub(super) fn new_link(&self, now: Instant, id: LinkId, life: Life, transport: Transport) -> Link {
+        let budget = &self.config.budget;
+        let window = Window::new(budget.base_window, budget.max_lent, now);
+        Link::new(id, life, window, transport, self.config.dial.linger)
+    }
+
+    /// A handshake is complete: takes the link up, or closes it with a reason.
+    pub(super) fn confirm(&mut self, now: Instant, id: LinkId, confirmed: Confirmed) {
+        self.work.touched.mark(id);
+        if let Some(mut link) = self.links.remove(&id) {
+            self.half_open_over(&mut link);
+            self.links.insert(id, link);
+        }
+        let side = match self.admit(now, id, confirmed) {
+            Ok(side) => side,
+            Err(why) => return self.refuse(now, id, why),
+        };
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let Confirmed { peer, dialler, group } = confirmed;
+        let info = LinkInfo { peer, side, dialler, group };
+        link.info = Some(info);
+        link.life = Life::Up(now);
+        let (address, dial, ip) = (link.origin.address.clone(), link.origin.dial, link.origin.ip);
+        let before = self.peers.insert(peer, id);
+        self.stats.links += 1;
+        if !dialler {
+            self.admission.enter(ip);
+            self.stats.inbound += 1;
+        }
+        tracing::debug!(link = id.0, %peer, dialler, "link up");
+        self.work.events.push_back(Event::Up { link: id, info, address, dial });
+        if let Some(before) = before.and_then(|before| self.links.get_mut(&before)) {
+            let simultaneous = before.info.is_some_and(|info| info.dialler != dialler);
+            let why = if simultaneous { Goodbye::Duplicate } else { Goodbye::Replaced };
+            self.stats.replaced += 1;
+            self.work.touched.mark(before.id());
+            before.close(now, why);
+        }
+    }
+
+    /// Whether a confirmed link may come up, and on whose side it counts.
+    fn admit(&mut self, now: Instant, id: LinkId, confirmed: Confirmed) -> Result<Side, Goodbye> {
+        let Confirmed { peer, dialler, .. } = confirmed;
+        let Some(link) = self.links.get(&id) else { return Err(Goodbye::Asked) };
+        let (dial, ip) = (link.origin.dial, link.origin.ip);
+        if peer == self.me {
+            self.dial_failed(now, dial, id, DialFailure::OtherPeer);
+            return Err(Goodbye::Asked);
+        }
+        if let Some(dial) = dial {
+            let Some(expected) = self.dialler.expected(dial) else { return Err(Goodbye::Asked) };
+            if expected.is_some_and(|expected| expected != peer) {
+                self.dial_failed(now, Some(dial), id, DialFailure::OtherPeer);
+                return Err(Goodbye::Asked);
+            }
+        }
+        let before = self.peers.get(&peer).and_then(|before| self.links.get(before));
+        if let Some(before) = before.filter(|before| before.is_up()) {
+            if self.loses_to(now, before, confirmed) {
+                if let Some(dial) = dial {
+                    self.dialler.fail(dial, DialFailure::Superseded);
+                    self.drive_dials(now);
+                }
+                return Err(Goodbye::Duplicate);
+            }
+        } else {
+            let links = u32::try_from(self.stats.links).unwrap_or(u32::MAX);
+            let slot = if dialler {
+                links < self.config.admission.max_links
+            } else {
+                self.admission.has_slot(&self.config.admission, ip, links)
+            };
+            if !slot {
+                self.stats.refused += 1;
+                self.dial_failed(now, dial, id, DialFailure::Refused(Goodbye::Full));
+                return Err(Goodbye::Full);
+            }
+        }
+        let Some(dial) = dial else { return Ok(Side::Inbound) };
+        let Some(success) = self.dialler.succeeded(dial, id) else { return Err(Goodbye::Asked) };
+        self.give_up(success.others);
+        self.stats.dials = self.dialler.len() as u64;
+        Ok(if success.pinned { Side::Pinned } else { Side::Dialled })
+    }
+
+    /// Of two simultaneous dials the one of the larger id stays; both sides decide alike, whichever came first.
+    fn loses_to(&self, now: Instant, before: &Link, confirmed: Confirmed) -> bool {
+        let (Some(info), Life::Up(since)) = (before.info, before.life) else { return false };
+        let simultaneous = info.dialler != confirmed.dialler && now.since(since) <= self.config.dial.timeout;
+        simultaneous && confirmed.dialler != (self.me > confirmed.peer)
+    }
+
+    fn dial_failed(&mut self, now: Instant, dial: Option<DialId>, link: LinkId, error: DialFailure) {
+        if let Some(dial) = dial {
+            self.dialler.attempt_failed(now, dial, Some(link), error, &self.config.dial);
+            self.drive_dials(now);
+        }
+    }
+
+    fn refuse(&mut self, now: Instant, id: LinkId, why: Goodbye) {
+        tracing::debug!(link = id.0, ?why, "link refused");
+        if let Some(link) = self.links.get_mut(&id) {
+            link.origin.dial = None; // the dial knows already
+            link.cut(now, why, DownReason::Closed(why));
+        }
+    }
+
+    /// A link is over: frees what it held and tells.
+    pub(super) fn remove(&mut self, now: Instant, id: LinkId) {
+        let Some(mut link) = self.links.remove(&id) else { return };
+        self.work.timers.set(Timer::Link(id), None);
+        self.credit.receive.give_back(link.window.close());
+        self.credit.receive.forget(id);
+        self.credit.send.forget(id);
+        let why = match link.life {
+            Life::Ending { why, .. } => why,
+            Life::HalfOpen(_) | Life::Up(_) => DownReason::Lost,
+        };
+        match &mut link.transport {
+            Transport::Frames(carrier) => {
+                self.wires.links.remove(&carrier.wire());
+                self.wires.ready.remove(id);
+                self.work.events.push_back(Event::CloseWire(carrier.wire()));
+            }
+            #[cfg(all(not(target_family = "wasm"), any()))]
+            Transport::Quic(carrier) => {
+                self.credit.send.give_back(carrier.send_lent());
+                self.quic.remove(now, id, carrier);
+            }
+        }
+        if let Some(info) = link.info {
+            if self.peers.get(&info.peer) == Some(&id) {
+                self.peers.remove(&info.peer);
+            }
+            self.stats.links = self.stats.links.saturating_sub(1);
+            if !info.dialler {
+                self.admission.leave(link.origin.ip);
+                self.stats.inbound = self.stats.inbound.saturating_sub(1);
+            }
+            tracing::debug!(link = id.0, ?why, "link down");
+            self.work.events.push_back(Event::Down { link: id, why });
+        } else {
+            self.half_open_over(&mut link);
+            let error = match why {
+                DownReason::ByPeer(why) => DialFailure::Refused(why),
+                DownReason::Lost | DownReason::Closed(_) => DialFailure::Unreachable,
+                DownReason::Reset | DownReason::Fault(_) => DialFailure::Handshake,
+            };
+            self.dial_failed(now, link.origin.dial, id, error);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! After a link was touched: its credit, its deadline, its output, its end.
+
+use weir_base::{Instant, LinkId};
+
+use super::{Links, Timer};
+use crate::event::{DownReason, WireId};
+use crate::link::{Life, Transport, transport};
+use crate::window::Window;
+use crate::{Event, Frame};
+
+/// How long a shortage of credit lasts before links are looked through again, after one was closed for it.
+const RECLAIM_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// What a stalled raw stream is reset with (`docs/spec/streams.md`, "Codes").
+pub(crate) const STALLED: u32 = 1;
+
+impl Links {
+    /// Brings every touched link in order, and deals what credit came back.
+    pub(super) fn settle(&mut self, now: Instant) {
+        loop {
+            while let Some(id) = self.work.touched.pop() {
+                self.settle_link(now, id);
+            }
+            let Some(id) = self.credit.receive.next_waiting() else { break };
+            self.lend(now, id, true);
+        }
+        self.stats.receive = self.credit.receive.stats();
+        self.stats.send = self.credit.send.stats();
+    }
+
+    fn settle_link(&mut self, now: Instant, id: LinkId) {
+        #[cfg(all(not(target_family = "wasm"), any()))]
+        self.quic_events(now, id);
+        let Some(link) = self.links.get(&id) else { return };
+        let ended = matches!(link.life, Life::Ending { deadline, .. } if deadline <= now);
+        let over = match &link.transport {
+            Transport::Frames(carrier) => carrier.is_over(),
+            #[cfg(all(not(target_family = "wasm"), any()))]
+            Transport::Quic(carrier) => carrier.is_over(),
+        };
+        if over || ended {
+            return self.remove(now, id);
+        }
+        self.lend(now, id, false);
+        self.mark_output(now, id);
+    }
+
+    /// Settles a link's account with the receive ledger.
+    fn lend(&mut self, now: Instant, id: LinkId, turn: bool) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let ledger = &mut self.credit.receive;
+        ledger.give_back(link.window.take_freed());
+        let short = link.window.short();
+        if short == 0 {
+            return ledger.forget(id);
+        }
+        let lent = ledger.lend(id, short, turn);
+        if lent > 0 {
+            link.window.grow(now, lent);
+            transport!(link, carrier => carrier.window_changed(&link.window));
+            self.wires.ready.mark(id);
+        }
+        if lent < short && self.work.timers.get(Timer::Credit).is_none() {
+            self.work.timers.set(Timer::Credit, Some(now + self.config.budget.patience));
+        }
+        self.shed_raw(now, id);
+    }
+
+    /// Raw streams past their cap, or that eat the base window where no credit is left, lose the latest of them.
+    fn shed_raw(&mut self, now: Instant, id: LinkId) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let cap = self.config.budget.max_raw;
+        let over = |window: &Window| window.backlog() > cap || window.is_eaten();
+        while over(&link.window) {
+            let stream = match &link.transport {
+                Transport::Frames(carrier) => carrier.stalled_raw(),
+                #[cfg(all(not(target_family = "wasm"), any()))]
+                Transport::Quic(carrier) => carrier.stalled_raw(),
+            };
+            let Some(stream) = stream else { return };
+            self.stats.raw_resets += 1;
+            let events = &mut self.work.events;
+            transport!(link, carrier => carrier.shed(now, id, &mut link.window, stream, STALLED, events));
+            self.work.touched.mark(id);
+        }
+    }
+
+    /// While links wait for credit: of those that hold lent credit and were silent for too long, one that owes the rest of an
+    /// answer is closed, or else one with left-over credit.
+    pub(super) fn reclaim(&mut self, now: Instant) {
+        if !self.credit.receive.is_short() {
+            return;
+        }
+        let patience = self.config.budget.patience;
+        let holders = self.links.values().filter(|link| link.is_up() && link.window.lent() > 0);
+        let by_age = |owes: bool| {
+            let of_kind = move |link: &&crate::Link| {
+                if owes { link.window.owes() } else { !link.window.owes() && link.window.left_over() > 0 }
+            };
+            holders.clone().filter(of_kind).min_by_key(|link| (link.window.heard(), link.id()))
+        };
+        let oldest = [by_age(true), by_age(false)];
+        let victim = oldest.iter().flatten().find(|link| link.window.heard() + patience <= now);
+        if let Some(victim) = victim.map(|link| link.id()) {
+            tracing::info!(link = victim.0, "closed to take lent credit back");
+            self.stats.credit_closed += 1;
+            self.work.touched.mark(victim);
+            if let Some(link) = self.links.get_mut(&victim) {
+                let why = weir_base::stream::Goodbye::Credit;
+                link.cut(now, why, DownReason::Closed(why));
+            }
+            self.work.timers.set(Timer::Credit, Some(now + RECLAIM_PAUSE));
+            return;
+        }
+        let next = oldest.iter().flatten().map(|link| link.window.heard() + patience).min();
+        self.work.timers.set(Timer::Credit, Some(next.unwrap_or(now + patience)));
+    }
+
+    /// A link may have something to send, and its deadline may have moved.
+    fn mark_output(&mut self, now: Instant, id: LinkId) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let life = Self::life_deadline(link.life);
+        match &mut link.transport {
+            Transport::Frames(_) => {
+                self.wires.ready.mark(id);
+                self.work.timers.set(Timer::Link(id), life);
+            }
+            #[cfg(all(not(target_family = "wasm"), any()))]
+            Transport::Quic(carrier) => {
+                self.quic.mark(id);
+                let own = carrier.poll_timeout();
+                let due = [life, own].into_iter().flatten().min();
+                self.work.timers.set(Timer::Link(id), due.map(|due| due.max(now)));
+            }
+        }
+    }
+
+    pub(super) fn link_timeout(&mut self, now: Instant, id: LinkId) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        #[cfg(all(not(target_family = "wasm"), any()))]
+        if let Transport::Quic(carrier) = &mut link.transport {
+            carrier.handle_timeout(now);
+        }
+        if matches!(link.life, Life::HalfOpen(deadline) if deadline <= now) {
+            let why = weir_base::stream::Goodbye::Idle;
+            link.cut(now, why, DownReason::Lost);
+        }
+        self.work.touched.mark(id);
+    }
+
+    pub(super) fn frame_out(&mut self, now: Instant) -> Option<(WireId, Frame)> {
+        if let Some((wire, goodbye)) = self.wires.refused.pop_front() {
+            self.work.events.push_back(Event::CloseWire(wire));
+            return Some((wire, Frame::Close { goodbye }));
+        }
+        while let Some(id) = self.wires.ready.pop() {
+            let Some(link) = self.links.get_mut(&id) else { continue };
+            #[cfg(all(not(target_family = "wasm"), any()))]
+            let Transport::Frames(carrier) = &mut link.transport else { continue };
+            #[cfg(all())]
+            let Transport::Frames(carrier) = &mut link.transport;
+            let Some(frame) = carrier.poll(now, id, &link.window, &mut self.work.events) else { continue };
+            if carrier.is_over() {
+                self.work.touched.mark(id);
+            }
+            self.wires.ready.mark(id);
+            return Some((carrier.wire(), frame));
+        }
+        None
+    }
+}

@@ -1,0 +1,131 @@
+//! Who gets a link, and which of two stays.
+
+use std::time::Duration;
+
+use weir_base::multiaddr::Multiaddr;
+use weir_base::stream::{Class, Goodbye, Side};
+
+use super::harness::{Net, config};
+use crate::{Dial, DialError, DialFailure, DownReason};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn of_two_simultaneous_dials_both_sides_keep_the_one_of_the_larger_id() {
+    for first in [0, 1] {
+        let mut net = Net::pair();
+        net.dial_wire(first, 1 - first);
+        net.dial_wire(1 - first, first);
+        net.run(SECOND * 7);
+        let larger = usize::from(net.peer(1) > net.peer(0));
+        for node in 0..2 {
+            let up: Vec<_> = net.nodes[node].up.iter().map(|(link, info)| (*link, info.dialler)).collect();
+            let left: Vec<_> = up
+                .iter()
+                .filter(|(link, _)| net.nodes[node].down.iter().all(|(down, _)| down != link))
+                .collect();
+            assert_eq!(left.len(), 1, "one link stays");
+            assert_eq!(left[0].1, node == larger, "the one that the larger id dialled");
+        }
+    }
+}
+
+#[test]
+fn a_later_link_replaces_the_older_one() {
+    let mut net = Net::pair();
+    let (old, _) = net.join_wire(0, 1);
+    net.run(SECOND * 11);
+    net.dial_wire(0, 1);
+    net.run(SECOND);
+    assert_eq!(net.nodes[0].up.len(), 2);
+    assert_eq!(net.nodes[0].down[0].0, old);
+    assert_eq!(net.nodes[0].links.stats().links, 1);
+    assert_eq!(net.nodes[1].links.stats().links, 1);
+}
+
+#[test]
+fn a_full_node_refuses_with_its_reason_and_keeps_slots_for_its_own_dials() {
+    let mut small = config();
+    small.admission.max_links = 3;
+    small.admission.max_inbound = 1;
+    small.admission.dial_target = 4;
+    let mut net = Net::new(vec![small, config(), config(), config()]);
+    net.join_wire(1, 0);
+    let dial = net.dial_wire(2, 0);
+    net.run(SECOND);
+    assert!(net.nodes[2].up.len() <= 1);
+    let refused = net.nodes[2].failed == vec![(dial, DialFailure::Refused(Goodbye::Full))]
+        || net.nodes[2].down.iter().any(|(_, why)| *why == DownReason::ByPeer(Goodbye::Full));
+    assert!(refused, "{:?} {:?}", net.nodes[2].failed, net.nodes[2].down);
+    net.join_wire(0, 3);
+    assert_eq!(net.nodes[0].links.stats().links, 2);
+    assert_eq!(net.nodes[0].links.stats().refused, 1);
+}
+
+#[test]
+fn nobody_there_the_wrong_peer_and_oneself_are_told_apart() {
+    let mut net = Net::pair();
+    let nobody = net.dial_wire_to(0, 9, Some(1));
+    let wrong = net.dial_wire_to(0, 1, Some(5));
+    net.run(SECOND);
+    assert!(net.nodes[0].failed.contains(&(nobody, DialFailure::Unreachable)));
+    assert!(net.nodes[0].failed.contains(&(wrong, DialFailure::OtherPeer)));
+    assert!(net.nodes[0].up.is_empty());
+    let myself = Dial { peer: Some(net.peer(0)), addresses: vec![Multiaddr::from_memory(1)], pinned: false };
+    let now = net.now;
+    assert_eq!(net.nodes[0].links.dial(now, myself), Err(DialError::Myself));
+    let none = Dial { peer: None, addresses: vec![], pinned: false };
+    assert_eq!(net.nodes[0].links.dial(now, none), Err(DialError::NoAddress));
+}
+
+#[test]
+fn a_tcp_address_is_refused_clearly_and_a_name_without_an_address_too() {
+    let mut net = Net::pair();
+    let tcp: Multiaddr = "/ip4/10.0.1.1/tcp/4001".parse().unwrap();
+    let now = net.now;
+    let dial = Dial { peer: None, addresses: vec![tcp], pinned: false };
+    let dial = net.nodes[0].links.dial(now, dial).unwrap();
+    net.run(SECOND);
+    assert_eq!(net.nodes[0].failed, vec![(dial, DialFailure::TcpUnsupported)]);
+    let name: Multiaddr = "/dns4/nobody.example/udp/4001/quic-v1".parse().unwrap();
+    let dial = Dial { peer: None, addresses: vec![name], pinned: false };
+    let dial = net.nodes[0].links.dial(net.now, dial).unwrap();
+    net.run(SECOND);
+    let (query, name) = net.nodes[0].resolves[0].clone();
+    assert_eq!(name, "nobody.example");
+    let now = net.now;
+    net.nodes[0].links.handle_resolved(now, query, &[]);
+    net.run(SECOND);
+    assert_eq!(net.nodes[0].failed[1], (dial, DialFailure::Unresolved));
+}
+
+#[test]
+fn a_dial_ends_at_its_deadline_and_a_cancelled_one_says_nothing() {
+    let mut net = Net::pair();
+    let name: Multiaddr = "/dns/slow.example/udp/4001/quic-v1".parse().unwrap();
+    let dial = |net: &mut Net| {
+        let dial = Dial { peer: None, addresses: vec![name.clone()], pinned: false };
+        let now = net.now;
+        net.nodes[0].links.dial(now, dial).unwrap()
+    };
+    let (slow, cancelled) = (dial(&mut net), dial(&mut net));
+    net.nodes[0].links.cancel(cancelled);
+    net.run(SECOND * 11);
+    assert_eq!(net.nodes[0].failed, vec![(slow, DialFailure::Timeout)]);
+    assert_eq!(net.nodes[0].links.stats().dials, 0);
+}
+
+#[test]
+fn links_know_who_dialled_and_who_is_pinned() {
+    let mut net = Net::pair();
+    let address = Multiaddr::from_memory(1);
+    let dial = Dial { peer: Some(net.peer(1)), addresses: vec![address], pinned: true };
+    let now = net.now;
+    net.nodes[0].links.dial(now, dial).unwrap();
+    net.run(SECOND);
+    assert_eq!(net.nodes[0].up[0].1.side, Side::Pinned);
+    assert_eq!(net.nodes[1].up[0].1.side, Side::Inbound);
+    assert!(net.nodes[0].up[0].1.dialler && !net.nodes[1].up[0].1.dialler);
+    let link = net.nodes[1].up[0].0;
+    net.open(1, link, 4, Class::Tip);
+}

@@ -1,0 +1,339 @@
+//! A small network in virtual time that carries frames and datagrams between nodes, and keeps what they report.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use weir_base::identity::{Keypair, PeerId};
+use weir_base::multiaddr::Multiaddr;
+use weir_base::stream::{Class, Group, LinkInfo};
+use weir_base::{Fault, Instant, LinkId, ProtocolId, Rng, Rope, StreamKey, UnixTime};
+
+use crate::{
+    Config, Datagrams, Dial, DialFailure, DialId, DownReason, Event, Frame, HostChange, Links, Read,
+    SocketId, Start, WireChange, WireId,
+};
+
+/// One node: its links, and what they reported.
+pub(crate) struct Node {
+    pub(crate) links: Links,
+    pub(crate) up: Vec<(LinkId, LinkInfo)>,
+    pub(crate) down: Vec<(LinkId, DownReason)>,
+    pub(crate) failed: Vec<(DialId, DialFailure)>,
+    pub(crate) opened: Vec<(StreamKey, ProtocolId)>,
+    pub(crate) readable: Vec<StreamKey>,
+    pub(crate) writable: Vec<StreamKey>,
+    pub(crate) stopped: Vec<(StreamKey, u32)>,
+    pub(crate) blamed: Vec<(LinkId, Fault)>,
+    pub(crate) resolves: Vec<(u64, String)>,
+    pub(crate) address: SocketAddr,
+    wires: BTreeMap<WireId, (usize, WireId)>, // the other end
+}
+
+enum Flying {
+    Frame(WireId, Frame),
+    Wire(WireId, WireChange),
+    Datagram(SocketAddr, BytesMut),
+}
+
+/// The network. Everything it does follows from the seed.
+pub(crate) struct Net {
+    pub(crate) now: Instant,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) delay: Duration,
+    /// Of 1,000 datagrams, how many are lost.
+    pub(crate) loss: u64,
+    /// The largest datagram the path carries, in bytes.
+    pub(crate) mtu: usize,
+    /// Every datagram carried: sender, receiver, bytes.
+    pub(crate) sniffed: Vec<(usize, usize, Bytes)>,
+    pub(crate) sniff: bool,
+    flying: BTreeMap<(Instant, u64), (usize, Flying)>,
+    serial: u64,
+    wires: u64,
+    rng: Rng,
+}
+
+pub(crate) const CONTROL: ProtocolId = ProtocolId(0);
+
+pub(crate) fn keypair(index: usize) -> Keypair {
+    Keypair::ed25519_from_seed([u8::try_from(index).unwrap() + 1; 32])
+}
+
+impl Net {
+    pub(crate) fn new(configs: Vec<Config>) -> Self {
+        let mut net = Self {
+            now: Instant::ZERO,
+            nodes: Vec::new(),
+            delay: Duration::from_millis(20),
+            loss: 0,
+            mtu: 1500,
+            sniffed: Vec::new(),
+            sniff: false,
+            flying: BTreeMap::new(),
+            serial: 0,
+            wires: 0,
+            rng: Rng::from_number(7),
+        };
+        configs.into_iter().for_each(|config| net.add(config));
+        net
+    }
+
+    /// Two nodes with the default configuration.
+    pub(crate) fn pair() -> Self {
+        Self::new(vec![config(), config()])
+    }
+
+    pub(crate) fn add(&mut self, config: Config) {
+        let index = self.nodes.len();
+        let address = SocketAddr::from(([10, 0, u8::try_from(index).unwrap(), 1], 4001));
+        self.nodes.push(Node {
+            links: Links::new(config, Arc::new(keypair(index)), [9; 32], start()).unwrap(),
+            up: Vec::new(),
+            down: Vec::new(),
+            failed: Vec::new(),
+            opened: Vec::new(),
+            readable: Vec::new(),
+            writable: Vec::new(),
+            stopped: Vec::new(),
+            blamed: Vec::new(),
+            resolves: Vec::new(),
+            address,
+            wires: BTreeMap::new(),
+        });
+        let bound = HostChange::Bound { socket: SocketId(0), local: address, may_fragment: false };
+        self.nodes[index].links.handle_host(self.now, bound);
+    }
+
+    pub(crate) fn peer(&self, node: usize) -> PeerId {
+        keypair(node).peer_id()
+    }
+
+    /// Dials the memory endpoint of another node, which is its index.
+    pub(crate) fn dial_wire(&mut self, from: usize, to: usize) -> DialId {
+        let address = Multiaddr::from_memory(to as u64);
+        let dial = Dial { peer: Some(self.peer(to)), addresses: vec![address], pinned: false };
+        self.nodes[from].links.dial(self.now, dial).unwrap()
+    }
+
+    /// Dials an endpoint, expecting a peer, whoever is there.
+    pub(crate) fn dial_wire_to(&mut self, from: usize, endpoint: u64, expected: Option<usize>) -> DialId {
+        let address = Multiaddr::from_memory(endpoint);
+        let peer = expected.map(|node| self.peer(node));
+        let dial = Dial { peer, addresses: vec![address], pinned: false };
+        self.nodes[from].links.dial(self.now, dial).unwrap()
+    }
+
+    pub(crate) fn dial_quic(&mut self, from: usize, to: usize) -> DialId {
+        let address = Multiaddr::from_quic(self.nodes[to].address);
+        let dial = Dial { peer: Some(self.peer(to)), addresses: vec![address], pinned: false };
+        self.nodes[from].links.dial(self.now, dial).unwrap()
+    }
+
+    /// Dials by a wire and waits until both ends are up.
+    pub(crate) fn join_wire(&mut self, from: usize, to: usize) -> (LinkId, LinkId) {
+        self.dial_wire(from, to);
+        self.run(Duration::from_millis(200));
+        (self.nodes[from].up.last().unwrap().0, self.nodes[to].up.last().unwrap().0)
+    }
+
+    /// Dials by QUIC and waits until both ends are up.
+    pub(crate) fn join_quic(&mut self, from: usize, to: usize) -> (LinkId, LinkId) {
+        self.dial_quic(from, to);
+        self.run(Duration::from_millis(400));
+        (self.nodes[from].up.last().unwrap().0, self.nodes[to].up.last().unwrap().0)
+    }
+
+    pub(crate) fn open(&mut self, node: usize, link: LinkId, protocol: u32, class: Class) -> StreamKey {
+        let now = self.now;
+        let link_ref = self.nodes[node].links.link(link).unwrap();
+        let stream = link_ref.open(now, ProtocolId(protocol), class).unwrap();
+        StreamKey { link, stream }
+    }
+
+    /// Writes as much as there is room for, and returns how much that was.
+    pub(crate) fn write(&mut self, node: usize, key: StreamKey, bytes: &Bytes) -> usize {
+        let now = self.now;
+        let Some(link) = self.nodes[node].links.link(key.link) else { return 0 };
+        let room = link.room(key.stream).min(bytes.len());
+        let mut rope = Rope::new();
+        rope.push(bytes.slice(..room));
+        link.write(now, key.stream, &mut rope);
+        assert!(rope.is_empty(), "what was promised is taken");
+        room
+    }
+
+    /// Reads all that is there. The flag says whether the end came.
+    pub(crate) fn read(&mut self, node: usize, key: StreamKey) -> (Vec<u8>, bool) {
+        let now = self.now;
+        let mut out = Vec::new();
+        let Some(link) = self.nodes[node].links.link(key.link) else { return (out, true) };
+        loop {
+            match link.read(now, key.stream, usize::MAX) {
+                Read::Data(chunk) => out.extend_from_slice(&chunk),
+                Read::End | Read::Reset(_) | Read::Closed => return (out, true),
+                Read::Blocked => return (out, false),
+            }
+        }
+    }
+
+    /// Puts a frame on a node's wire as if its peer had sent it.
+    pub(crate) fn inject(&mut self, node: usize, frame: Frame) {
+        let Some(wire) = self.nodes[node].wires.keys().next().copied() else { return };
+        let now = self.now;
+        self.nodes[node].links.handle_frame(now, wire, frame);
+        self.drain();
+    }
+
+    pub(crate) fn run(&mut self, pause: Duration) {
+        self.run_until(self.now + pause);
+    }
+
+    pub(crate) fn run_until(&mut self, until: Instant) {
+        loop {
+            self.drain();
+            let timers = self.nodes.iter().filter_map(|node| node.links.poll_timeout()).map(|(due, _)| due);
+            let Some(next) = timers.chain(self.flying.keys().next().map(|key| key.0)).min() else { break };
+            if next > until {
+                break;
+            }
+            self.now = self.now.max(next);
+            for node in &mut self.nodes {
+                node.links.handle_timeout(self.now);
+            }
+            self.arrivals();
+        }
+        self.now = self.now.max(until);
+    }
+
+    /// Takes everything nodes want out and checks what must always hold.
+    pub(crate) fn drain(&mut self) {
+        let mut out = Vec::new();
+        for index in 0..self.nodes.len() {
+            loop {
+                let mut quiet = true;
+                while let Some(event) = self.nodes[index].links.poll_event() {
+                    quiet = false;
+                    self.event(index, event);
+                }
+                while let Some((wire, frame)) = self.nodes[index].links.poll_frame(self.now) {
+                    quiet = false;
+                    if let Some((to, other)) = self.nodes[index].wires.get(&wire).copied() {
+                        self.fly(to, Flying::Frame(other, frame));
+                    }
+                }
+                out.clear();
+                while let Some(transmit) = self.nodes[index].links.poll_datagrams(self.now, 8, &mut out) {
+                    quiet = false;
+                    assert_eq!(transmit.len, out.len());
+                    let segment = transmit.segment.unwrap_or(transmit.len);
+                    let pieces: Vec<Bytes> = out.chunks(segment).map(Bytes::copy_from_slice).collect();
+                    pieces.into_iter().for_each(|piece| self.datagram(index, transmit.remote, piece));
+                    out.clear();
+                }
+                if quiet {
+                    break;
+                }
+            }
+            let stats = self.nodes[index].links.stats();
+            for ledger in [stats.receive, stats.send] {
+                assert!(ledger.reserved + ledger.lent <= ledger.total, "credit over the total: {ledger:?}");
+            }
+        }
+    }
+
+    fn event(&mut self, index: usize, event: Event) {
+        let node = &mut self.nodes[index];
+        match event {
+            Event::Up { link, info, .. } => node.up.push((link, info)),
+            Event::Down { link, why } => node.down.push((link, why)),
+            Event::DialFailed { dial, error } => node.failed.push((dial, error)),
+            Event::Opened { key, protocol } => node.opened.push((key, protocol)),
+            Event::Readable(key) => node.readable.push(key),
+            Event::Writable(key) => node.writable.push(key),
+            Event::Stopped(key, code) => node.stopped.push((key, code)),
+            Event::Blame { link, fault } => node.blamed.push((link, fault)),
+            Event::Resolve { query, name, .. } => node.resolves.push((query, name)),
+            Event::DialWire { dial, endpoint } => {
+                self.connect(index, usize::try_from(endpoint).unwrap(), dial)
+            }
+            Event::CloseWire(wire) => {
+                if let Some((to, other)) = node.wires.remove(&wire) {
+                    self.fly(to, Flying::Wire(other, WireChange::Closed));
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, from: usize, to: usize, dial: DialId) {
+        let group = Group::Local(0);
+        if to >= self.nodes.len() {
+            return self.fly(from, Flying::Wire(WireId(0), WireChange::Refused(dial)));
+        }
+        self.wires += 2;
+        let (mine, theirs) = (WireId(self.wires), WireId(self.wires + 1));
+        self.nodes[from].wires.insert(mine, (to, theirs));
+        self.nodes[to].wires.insert(theirs, (from, mine));
+        let opened = |peer, dialled| WireChange::Opened { peer, dialled, group };
+        let (me, you) = (self.peer(from), self.peer(to));
+        self.fly(to, Flying::Wire(theirs, opened(me, None)));
+        self.fly(from, Flying::Wire(mine, opened(you, Some(dial))));
+    }
+
+    fn fly(&mut self, to: usize, what: Flying) {
+        self.serial += 1;
+        self.flying.insert((self.now + self.delay, self.serial), (to, what));
+    }
+
+    fn datagram(&mut self, from: usize, remote: SocketAddr, bytes: Bytes) {
+        let Some(to) = self.nodes.iter().position(|node| node.address == remote) else { return };
+        if self.sniff {
+            self.sniffed.push((from, to, bytes.clone()));
+        }
+        if bytes.len() + 28 > self.mtu || self.rng.chance(self.loss, 1000) {
+            return;
+        }
+        let source = self.nodes[from].address;
+        self.fly(to, Flying::Datagram(source, BytesMut::from(&bytes[..])));
+    }
+
+    /// Sends a datagram from an address, whoever has it.
+    pub(crate) fn spoof(&mut self, to: usize, source: SocketAddr, bytes: &[u8]) {
+        self.fly(to, Flying::Datagram(source, BytesMut::from(bytes)));
+    }
+
+    fn arrivals(&mut self) {
+        let mut due = VecDeque::new();
+        while let Some(entry) = self.flying.first_entry().filter(|entry| entry.key().0 <= self.now) {
+            due.push_back(entry.remove());
+        }
+        for (to, what) in due {
+            let links = &mut self.nodes[to].links;
+            match what {
+                Flying::Frame(wire, frame) => links.handle_frame(self.now, wire, frame),
+                Flying::Wire(wire, change) => links.handle_wire(self.now, wire, change),
+                Flying::Datagram(remote, data) => {
+                    let stride = data.len();
+                    let batch =
+                        Datagrams { socket: SocketId(0), remote, local_ip: None, ecn: None, stride, data };
+                    links.handle_datagrams(self.now, batch);
+                }
+            }
+        }
+    }
+}
+
+/// The defaults, with the same sizes in every run.
+pub(crate) fn config() -> Config {
+    let mut config = Config::default();
+    config.quic.deterministic = true;
+    config
+}
+
+/// The host's origin of time. Tests jump, so what the standard clock says matters not.
+#[allow(clippy::disallowed_methods)] // a host reads its clock once; this is one
+pub(crate) fn start() -> Start {
+    Start { anchor: std::time::Instant::now(), wall: UnixTime::from_secs(1_800_000_000) }
+}

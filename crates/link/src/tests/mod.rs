@@ -1,0 +1,6 @@
+//! Two or more [`Links`](crate::Links) joined in virtual time: scenarios, one a file.
+
+mod dials_and_slots;
+mod frames_flow;
+mod frames_hostile;
+mod harness;
