@@ -176,8 +176,8 @@ impl Link {
     }
 
     /// This stream's reader may stall: what it leaves unread is lent on top of the base window.
-    pub fn raw(&mut self, now: Instant, stream: u64) {
-        transport!(self, carrier => carrier.raw(now, stream));
+    pub fn raw(&mut self, stream: u64) {
+        transport!(self, carrier => carrier.raw(stream));
     }
 
     /// The peer's hello is accepted: it may open as many streams as configured, instead of 32.

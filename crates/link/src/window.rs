@@ -144,28 +144,24 @@ impl Owed {
 
 /// What one raw stream adds to its link's window: what its reader leaves unread, and twice what it took in the last round
 /// trip.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct RawUse {
-    begun: Instant,
-    taken: u64,          // since `begun`
-    last: u64,           // in the round trip before
-    counted: (u64, u64), // backlog and growth, in the window
+    begun: Option<Instant>, // of the round trip that is counted; none before the first read
+    taken: u64,             // since `begun`
+    last: u64,              // in the round trip before
+    counted: (u64, u64),    // backlog and growth, in the window
 }
 
 impl RawUse {
-    pub(crate) fn new(now: Instant) -> Self {
-        Self { begun: now, taken: 0, last: 0, counted: (0, 0) }
-    }
-
     /// `len` bytes were read.
     pub(crate) fn read(&mut self, now: Instant, rtt: Duration, len: u64) {
         self.taken += len;
-        let passed = now.since(self.begun);
+        let passed = now.since(*self.begun.get_or_insert(now));
         if passed >= rtt {
             // Over several round trips the reader took an average of so much in each.
             let trips = u64::try_from(passed.as_nanos() / rtt.as_nanos().max(1)).unwrap_or(u64::MAX);
             self.last = self.taken / trips.max(1);
-            (self.begun, self.taken) = (now, 0);
+            (self.begun, self.taken) = (Some(now), 0);
         }
     }
 
@@ -225,9 +221,9 @@ mod tests {
     #[test]
     fn a_raw_reader_is_lent_twice_what_it_took_in_a_round_trip() {
         let (mut window, rtt) = (window(), Duration::from_millis(10));
-        let mut raw = RawUse::new(Instant::ZERO);
+        let mut raw = RawUse::default();
         raw.read(Instant::from_millis(5), rtt, 30 * KIB);
-        raw.read(Instant::from_millis(10), rtt, 30 * KIB);
+        raw.read(Instant::from_millis(15), rtt, 30 * KIB);
         assert_eq!(raw.growth(1024 * KIB), 120 * KIB);
         let growth = raw.growth(100 * KIB);
         raw.count(&mut window, 0, growth);

@@ -7,7 +7,7 @@ use weir_base::stream::{Class, Goodbye, OpenError};
 use weir_base::{Instant, LinkId, ProtocolId, Rope, StreamKey};
 
 use super::scheduler::Scheduler;
-use super::stream::{ReceiveEnd, SendEnd, Stream, new_raw};
+use super::stream::{ReceiveEnd, SendEnd, Stream};
 use super::{Frame, LINK_INITIAL, STREAMS_INITIAL};
 use crate::link::{LinkStats, Read};
 use crate::window::Window;
@@ -294,9 +294,9 @@ impl FrameLink {
         }
     }
 
-    pub(crate) fn raw(&mut self, now: Instant, stream: u64) {
+    pub(crate) fn raw(&mut self, stream: u64) {
         if let Some(entry) = self.streams.get_mut(&stream) {
-            entry.receive.raw.get_or_insert_with(|| new_raw(now));
+            entry.receive.raw.get_or_insert_default();
         }
     }
 

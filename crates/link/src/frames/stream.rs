@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use weir_base::stream::Class;
-use weir_base::{Chunk, Instant, Rope};
+use weir_base::{Chunk, Rope};
 
 use super::STREAM_INITIAL;
 use crate::window::{Owed, RawUse};
@@ -154,9 +154,4 @@ impl Send {
     pub(super) fn has_output(&self) -> bool {
         !self.queue.is_empty() || self.end == SendEnd::Finishing
     }
-}
-
-/// How to make a raw stream's use known.
-pub(super) fn new_raw(now: Instant) -> Box<RawUse> {
-    Box::new(RawUse::new(now))
 }

@@ -146,7 +146,7 @@ fn a_stalled_raw_stream_leaves_the_base_window_to_the_others() {
     let pool = net.open(0, link, 8, Class::Pool);
     net.run(SECOND);
     let now = net.now;
-    net.nodes[1].links.link(other).unwrap().raw(now, raw.stream);
+    net.nodes[1].links.link(other).unwrap().raw(raw.stream);
     for _ in 0..20 {
         net.write(0, raw, &pattern(64 * KIB));
         net.run(Duration::from_millis(100));
@@ -167,7 +167,7 @@ fn raw_streams_past_the_cap_lose_the_latest() {
     net.run(SECOND);
     let now = net.now;
     for key in &keys {
-        net.nodes[1].links.link(other).unwrap().raw(now, key.stream);
+        net.nodes[1].links.link(other).unwrap().raw(key.stream);
     }
     for _ in 0..20 {
         for key in &keys {
