@@ -1,5 +1,6 @@
 //! The table of chores, and the thin ones among them.
 
+use std::num::NonZeroU64;
 use std::path::Path;
 
 use crate::gates;
@@ -75,32 +76,43 @@ fn bench(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {
 }
 
 fn fuzz(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {
+    let usage = || Error::Usage("cargo xtask fuzz [--minutes N [TARGET ..]]".into());
     let manifest = outer_workspace(repo, "fuzz")?;
-    let [flag, minutes, wanted @ ..] = arguments else {
-        if !arguments.is_empty() {
-            return Err(Error::Usage("fuzz [--minutes N [TARGET ..]]".into()));
+    match arguments {
+        [] => replay(repo, &manifest),
+        [flag, minutes, targets @ ..] if flag == "--minutes" => {
+            // libFuzzer takes 0 for "without end"
+            let minutes: NonZeroU64 = minutes.parse().map_err(|_| usage())?;
+            explore(&repo.root().join("fuzz"), minutes.get(), targets)
         }
-        let mut command = run::cargo(repo);
-        command.args(["test", "--manifest-path"]).arg(manifest);
-        return run::succeeds(&mut command);
-    };
-    let minutes: u64 = match (flag.as_str(), minutes.parse()) {
-        ("--minutes", Ok(minutes)) => minutes,
-        _ => return Err(Error::Usage("fuzz [--minutes N [TARGET ..]]".into())),
-    };
-    let folder = repo.root().join("fuzz");
-    let targets = if wanted.is_empty() { fuzz_targets(&folder)? } else { wanted.to_vec() };
+        _ => Err(usage()),
+    }
+}
+
+/// On stable, in the workspace's own target folder, so that dependencies built alike are shared.
+fn replay(repo: &Repo, manifest: &Path) -> Result<bool, Error> {
+    let mut command = run::cargo(repo);
+    command.args(["test", "--manifest-path"]).arg(manifest);
+    if std::env::var_os("CARGO_TARGET_DIR").is_none() {
+        command.env("CARGO_TARGET_DIR", repo.root().join("target"));
+    }
+    run::succeeds(&mut command)
+}
+
+/// Coverage-guided, on nightly. What libFuzzer finds goes to `fuzz/target/found`, never into the corpus.
+fn explore(folder: &Path, minutes: u64, wanted: &[String]) -> Result<bool, Error> {
+    let targets = if wanted.is_empty() { fuzz_targets(folder)? } else { wanted.to_vec() };
     for target in targets {
         println!("fuzz: {target} for {minutes} min");
-        let mut command = run::program("rustup", &folder);
+        let found = format!("target/found/{target}");
+        let path = folder.join(&found);
+        std::fs::create_dir_all(&path).map_err(|source| Error::Write { path, source })?;
+        let mut command = run::program("rustup", folder);
         command
-            .args(["run", "nightly", "cargo", "fuzz", "run"])
-            .args(["--fuzz-dir", "."])
-            .args(["--features", "libfuzzer"])
-            .arg(&target)
-            .arg("--")
-            .arg(format!("-max_total_time={}", minutes.saturating_mul(60)))
-            .arg("-print_final_stats=1");
+            .args(["run", "nightly", "cargo", "fuzz", "run", "--fuzz-dir", ".", "--features", "libfuzzer"])
+            .args([&target, &found, &format!("corpus/{target}")])
+            .args(["--", "-print_final_stats=1"])
+            .arg(format!("-max_total_time={}", minutes.saturating_mul(60)));
         if !run::succeeds(&mut command)? {
             return Ok(false);
         }

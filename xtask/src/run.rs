@@ -10,6 +10,8 @@ use crate::repo::Repo;
 pub(crate) enum Error {
     #[error("cannot read {path}: {source}")]
     Read { path: PathBuf, source: std::io::Error },
+    #[error("cannot write {path}: {source}")]
+    Write { path: PathBuf, source: std::io::Error },
     #[error("cannot run {program}: {source}")]
     Run { program: String, source: std::io::Error },
     #[error("{0}")]

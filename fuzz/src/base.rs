@@ -1,0 +1,129 @@
+//! Decoders of `weir-base`.
+
+use bytes::Bytes;
+use weir_base::codec::proto::{Fields, Value, put_bytes_field, put_varint_field};
+use weir_base::codec::{Framer, Malformed, VARINT_MAX, peek_varint, put_varint, varint_len};
+use weir_base::identity::{Keypair, PeerId, PublicKey};
+
+/// A varint has one encoding, and is known as soon as it is whole.
+pub(crate) fn varint(data: &[u8]) {
+    let Ok(Some((value, length))) = peek_varint(data, u64::MAX) else {
+        return;
+    };
+    let mut again = Vec::new();
+    put_varint(&mut again, value);
+    assert_eq!(data.get(..length), Some(again.as_slice()));
+    assert_eq!(varint_len(value), length);
+    for cut in 0..length {
+        assert_eq!(peek_varint(&data[..cut], u64::MAX), Ok(None), "cut at {cut}");
+    }
+    if let Some(lower) = value.checked_sub(1) {
+        assert_eq!(peek_varint(data, lower), Err(Malformed::TooLarge));
+    }
+}
+
+/// Fields lie in the message, their number fits, and written again they give the same bytes.
+pub(crate) fn protobuf(data: &[u8]) {
+    let mut fields = Fields::new(data);
+    let mut again = Vec::new();
+    let mut count = 0_usize;
+    while let Ok(Some((number, value))) = fields.next() {
+        count += 1;
+        assert!(number > 0 && count <= data.len());
+        match value {
+            Value::Varint(varint) => put_varint_field(&mut again, number, varint),
+            Value::Bytes(bytes) => put_bytes_field(&mut again, number, bytes),
+            Value::Fixed64(fixed) => {
+                put_varint(&mut again, u64::from(number) << 3 | 1);
+                again.extend_from_slice(&fixed.to_le_bytes());
+            }
+            Value::Fixed32(fixed) => {
+                put_varint(&mut again, u64::from(number) << 3 | 5);
+                again.extend_from_slice(&fixed.to_le_bytes());
+            }
+        }
+    }
+    assert!(data.starts_with(&again));
+}
+
+/// Frames are the same however the stream is cut, and no more is held than has come. The first byte is the
+/// limit, the second the seed of the cuts.
+pub(crate) fn framer(data: &[u8]) {
+    let [limit, cuts, stream @ ..] = data else {
+        return;
+    };
+    let max = usize::from(*limit);
+    let whole = frames(max, stream, |left| left);
+    let mut state = u64::from(*cuts);
+    let pieces = frames(max, stream, |left| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let piece = usize::try_from(state >> 60).unwrap_or(1);
+        piece.clamp(1, left)
+    });
+    assert_eq!(whole, pieces);
+}
+
+/// All frames up to the first error, and that error.
+fn frames(max: usize, stream: &[u8], mut cut: impl FnMut(usize) -> usize) -> (Vec<Bytes>, Option<Malformed>) {
+    let mut framer = Framer::new(max);
+    let mut rest = Bytes::copy_from_slice(stream);
+    let mut found = Vec::new();
+    while !rest.is_empty() {
+        let mut piece = rest.split_to(cut(rest.len()));
+        loop {
+            match framer.next(&mut piece) {
+                Ok(Some(frame)) => {
+                    assert!(frame.len() <= max);
+                    found.push(frame);
+                }
+                Ok(None) => break,
+                Err(error) => return (found, Some(error)),
+            }
+        }
+        assert!(piece.is_empty(), "what is not framed is held");
+        assert!(framer.held() <= max + VARINT_MAX);
+    }
+    (found, None)
+}
+
+/// An id of a peer in binary has one form, and its text leads back to it.
+pub(crate) fn peer_id(data: &[u8]) {
+    let Ok(id) = PeerId::from_bytes(data) else {
+        return;
+    };
+    assert_eq!(id.as_bytes(), data);
+    assert_eq!(id.to_string().parse(), Ok(id));
+    if let Some(key) = id.public_key() {
+        assert_eq!(PublicKey::from_protobuf(&key.to_protobuf()), Ok(key));
+    }
+}
+
+/// Two texts may name one peer (base58 and CID), never one text two.
+pub(crate) fn peer_id_text(data: &[u8]) {
+    let Some(id) = std::str::from_utf8(data).ok().and_then(|text| text.parse::<PeerId>().ok()) else {
+        return;
+    };
+    assert_eq!(PeerId::from_bytes(id.as_bytes()), Ok(id));
+    assert_eq!(id.to_string().parse(), Ok(id));
+}
+
+/// A key that is taken comes back from its own encoding, with its id.
+pub(crate) fn public_key(data: &[u8]) {
+    let Ok(key) = PublicKey::from_protobuf(data) else {
+        return;
+    };
+    assert_eq!(PublicKey::from_protobuf(&key.to_protobuf()).as_ref(), Ok(&key));
+    assert!(key.peer_id().is_of(&key));
+    assert!(key.verify(b"not signed", data).is_err());
+}
+
+/// A stored key pair comes back from its own encoding; what it signs, its public key verifies.
+pub(crate) fn keypair(data: &[u8]) {
+    let Ok(pair) = Keypair::from_protobuf(data) else {
+        return;
+    };
+    let again = Keypair::from_protobuf(&pair.to_protobuf());
+    assert_eq!(again.map(|again| again.public()).as_ref(), Ok(&pair.public()));
+    let signature = pair.sign(data);
+    assert_eq!(pair.public().verify(data, &signature), Ok(()));
+}
