@@ -67,7 +67,8 @@ pub fn peek_varint(input: &[u8], max: u64) -> Result<Option<(u64, usize)>, Malfo
             }
             return if value > max { Err(Malformed::TooLarge) } else { Ok(Some((value, index + 1))) };
         }
-        if value > max {
+        // one that goes on past the length of `max` is above it or not minimal: do not wait for more of it
+        if value > max || index + 1 >= varint_len(max) && index + 1 < VARINT_MAX {
             return Err(Malformed::TooLarge);
         }
     }

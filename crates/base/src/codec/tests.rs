@@ -10,6 +10,9 @@ fn varints_that_are_not_minimal_or_too_long_are_refused() {
     assert_eq!(peek_varint(&[0x81, 0x01], 128), Err(Malformed::TooLarge));
     assert_eq!(peek_varint(&[0xff, 0x80], 126), Err(Malformed::TooLarge));
     assert_eq!(peek_varint(&[], 0), Ok(None));
+    // a length that goes on for ever: known to be wrong at its first byte, so that a reader never waits for its end
+    assert_eq!(peek_varint(&[0x80], 127), Err(Malformed::TooLarge));
+    assert_eq!(peek_varint(&[0x80], 128), Ok(None));
     assert_eq!(Reader::new(&[5, 1, 2]).prefixed(4), Err(Malformed::TooLarge));
     assert_eq!(Reader::new(&[5, 1, 2]).prefixed(5), Err(Malformed::Truncated));
 }
