@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use weir_base::codec::proto::{Fields, Value, put_bytes_field, put_varint_field};
-use weir_base::codec::{Framer, Malformed, VARINT_MAX, peek_varint, put_varint, varint_len};
+use weir_base::codec::{Framer, Malformed, peek_varint, put_varint, varint_len};
 use weir_base::identity::{Keypair, PeerId, PublicKey};
+use weir_base::multiaddr::{MAX_BYTES, MAX_COMPONENTS, Multiaddr};
 
 /// A varint has one encoding, and is known as soon as it is whole.
 pub(crate) fn varint(data: &[u8]) {
@@ -53,23 +54,43 @@ pub(crate) fn framer(data: &[u8]) {
         return;
     };
     let max = usize::from(*limit);
-    let whole = frames(max, stream, |left| left);
-    let mut state = u64::from(*cuts);
-    let pieces = frames(max, stream, |left| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let piece = usize::try_from(state >> 60).unwrap_or(1);
-        piece.clamp(1, left)
-    });
-    assert_eq!(whole, pieces);
+    let whole = frames(max, stream, Cuts::none());
+    assert_eq!(whole, frames(max, stream, Cuts::seeded(*cuts)));
+}
+
+/// Where a stream is cut into pieces.
+pub(crate) struct Cuts {
+    state: Option<u64>,
+}
+
+impl Cuts {
+    /// Nowhere.
+    pub(crate) fn none() -> Self {
+        Self { state: None }
+    }
+
+    /// Every few bytes, by a seed.
+    pub(crate) fn seeded(seed: u8) -> Self {
+        Self { state: Some(seed.into()) }
+    }
+
+    /// The length of the next piece of what is `left`: 1 to `left`.
+    pub(crate) fn next(&mut self, left: usize) -> usize {
+        let Some(state) = &mut self.state else {
+            return left;
+        };
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1); // Knuth's MMIX generator
+        usize::try_from(*state >> 60).unwrap_or(1).clamp(1, left)
+    }
 }
 
 /// All frames up to the first error, and that error.
-fn frames(max: usize, stream: &[u8], mut cut: impl FnMut(usize) -> usize) -> (Vec<Bytes>, Option<Malformed>) {
+fn frames(max: usize, stream: &[u8], mut cuts: Cuts) -> (Vec<Bytes>, Option<Malformed>) {
     let mut framer = Framer::new(max);
     let mut rest = Bytes::copy_from_slice(stream);
     let mut found = Vec::new();
     while !rest.is_empty() {
-        let mut piece = rest.split_to(cut(rest.len()));
+        let mut piece = rest.split_to(cuts.next(rest.len()));
         loop {
             match framer.next(&mut piece) {
                 Ok(Some(frame)) => {
@@ -81,7 +102,7 @@ fn frames(max: usize, stream: &[u8], mut cut: impl FnMut(usize) -> usize) -> (Ve
             }
         }
         assert!(piece.is_empty(), "what is not framed is held");
-        assert!(framer.held() <= max + VARINT_MAX);
+        assert!(framer.held() <= max + varint_len(max as u64));
     }
     (found, None)
 }
@@ -126,4 +147,24 @@ pub(crate) fn keypair(data: &[u8]) {
     assert_eq!(again.map(|again| again.public()).as_ref(), Ok(&pair.public()));
     let signature = pair.sign(data);
     assert_eq!(pair.public().verify(data, &signature), Ok(()));
+}
+
+/// An address in binary has one form, and its text leads back to it.
+pub(crate) fn multiaddr(data: &[u8]) {
+    let Ok(address) = Multiaddr::from_bytes(data) else {
+        return;
+    };
+    assert!(data.len() <= MAX_BYTES && address.components().len() <= MAX_COMPONENTS);
+    assert_eq!(address.to_bytes(), data);
+    assert_eq!(address.encoded_len(), data.len());
+    assert_eq!(address.to_string().parse(), Ok(address));
+}
+
+/// Text may have several spellings; what it is read as has one.
+pub(crate) fn multiaddr_text(data: &[u8]) {
+    let Some(address) = std::str::from_utf8(data).ok().and_then(|text| text.parse::<Multiaddr>().ok()) else {
+        return;
+    };
+    assert_eq!(address.to_string().parse(), Ok(address.clone()));
+    assert_eq!(Multiaddr::from_bytes(&address.to_bytes()), Ok(address));
 }

@@ -6,7 +6,11 @@
 #![forbid(unsafe_code)]
 
 mod base;
+mod chain;
+mod libp2p;
+mod link;
 pub mod mutate;
+mod pull;
 pub mod seeds;
 
 /// A target: must return for any bytes.
@@ -14,12 +18,24 @@ pub type Target = fn(&[u8]);
 
 /// All targets by name. Each has a folder `corpus/<name>/` and a program `fuzz_targets/<name>.rs`.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("chain_block", chain::block),
+    ("chain_genesis", chain::genesis),
+    ("chain_header", chain::header),
+    ("chain_transfer", chain::transfer),
+    ("envelope", libp2p::envelope),
     ("framer", base::framer),
     ("keypair", base::keypair),
+    ("link_frame", link::frame),
+    ("multiaddr", base::multiaddr),
+    ("multiaddr_text", base::multiaddr_text),
     ("peer_id", base::peer_id),
     ("peer_id_text", base::peer_id_text),
+    ("peer_record", libp2p::peer_record),
+    ("peer_record_payload", libp2p::peer_record_payload),
     ("protobuf", base::protobuf),
     ("public_key", base::public_key),
+    ("pull_message", pull::message),
+    ("tls_certificate", libp2p::tls_certificate),
     ("varint", base::varint),
 ];
 

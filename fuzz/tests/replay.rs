@@ -9,8 +9,10 @@ use weir_fuzz::mutate::{mutate, noise};
 use weir_fuzz::seeds::{Seed, corpus, here, vectors};
 use weir_fuzz::{TARGETS, Target};
 
-/// Mutations of each seed and target.
-const MUTATIONS: usize = 2_000;
+/// Mutations of each file of a target's own corpus.
+const OWN_MUTATIONS: usize = 2_000;
+/// Mutations of each byte string of the vectors, for each target.
+const VECTOR_MUTATIONS: usize = 200;
 /// Inputs of pure noise for each target.
 const NOISE: usize = 20_000;
 
@@ -48,14 +50,15 @@ fn every_target_survives_corpus_vectors_and_their_mutations() {
         let seeds: Vec<&Seed> = own.iter().chain(&vectors).collect();
         let mut rng = Rng::from_number(0).child(name);
         let mut inputs = 0;
-        for seed in &seeds {
+        for (index, seed) in seeds.iter().enumerate() {
             run(entry, &seed.from, &seed.bytes);
-            for _ in 0..MUTATIONS {
+            let mutations = if index < own.len() { OWN_MUTATIONS } else { VECTOR_MUTATIONS };
+            for _ in 0..mutations {
                 let other = seeds[rng.index(seeds.len())];
                 let input = mutate(&mut rng, &seed.bytes, &other.bytes);
                 run(entry, &seed.from, &input);
             }
-            inputs += 1 + MUTATIONS;
+            inputs += 1 + mutations;
         }
         for _ in 0..NOISE {
             run(entry, Path::new("noise"), &noise(&mut rng, 300));

@@ -111,9 +111,12 @@ fn fmt(repo: &Repo) -> Result<Outcome, Error> {
             continue;
         }
         let mut command = run::cargo(repo);
-        command.args(["fmt", "--all", "--check", "--manifest-path"]);
-        if !run::succeeds(command.arg(manifest))? {
-            findings.push(format!("{folder}: not formatted; run `cargo fmt --all` there"));
+        command.args(["fmt", "--check", "--manifest-path"]).arg(manifest);
+        if folder == "." {
+            command.arg("--all"); // elsewhere it would add the crates of this workspace once more
+        }
+        if !run::succeeds(&mut command)? {
+            findings.push(format!("{folder}: not formatted; run `cargo fmt` there"));
         }
     }
     Ok(Outcome::of(findings))

@@ -14,6 +14,8 @@ const FILE_LINES: usize = 600;
 const FUNCTION_LINES: usize = 100;
 /// Lines of `crates/base/src` without tests: a vocabulary that grows further is a dump.
 const BASE_LINES: usize = 2_500;
+/// The harness for tests of other crates; it has to be compiled with the crate, but counts as a test.
+const BASE_HARNESS: &str = "crates/base/src/pair/";
 /// The types that hold machines and route between them, with the crate that has them.
 const HUBS: &[(&str, &str)] = &[("crates/stack/src", "Stack"), ("crates/link/src", "Links")];
 const HUB_FIELDS: usize = 12;
@@ -25,7 +27,8 @@ pub(crate) fn gate(repo: &Repo) -> Result<Vec<String>, Error> {
     for file in repo.rust_files("")? {
         findings.extend(too_long(&file));
     }
-    let base = repo.rust_files("crates/base/src")?;
+    let mut base = repo.rust_files("crates/base/src")?;
+    base.retain(|file| !file.path.starts_with(BASE_HARNESS));
     let lines = lines_without_tests(&base);
     if lines > BASE_LINES {
         findings.push(format!("crates/base: {lines} lines without tests, at most {BASE_LINES}"));

@@ -1,0 +1,55 @@
+//! Decoders of `weir-libp2p`.
+
+use weir_base::{Keypair, UnixTime};
+use weir_libp2p::record::{ADDRESSES_MAX, ENVELOPE_MAX, PeerRecord, open, seal};
+use weir_libp2p::tls::verify_certificate;
+
+/// Domain and payload type of peer records (multicodec `libp2p-peer-record`).
+const RECORD: (&str, &[u8]) = ("libp2p-peer-record", &[0x03, 0x01]);
+/// 2026-01-01: the specification's certificates are valid then.
+const DAY: UnixTime = UnixTime::from_secs(1_767_225_600);
+
+/// What an envelope opens to lies in it, and is signed under this domain only.
+pub(crate) fn envelope(data: &[u8]) {
+    let (domain, kind) = RECORD;
+    let Ok(opened) = open(data, domain, kind) else {
+        return;
+    };
+    assert!(opened.payload.len() <= data.len() && data.len() <= ENVELOPE_MAX);
+    assert!(open(data, "another domain", kind).is_err());
+}
+
+/// A signed record names its signer and stays within its limits.
+pub(crate) fn peer_record(data: &[u8]) {
+    if let Ok(record) = PeerRecord::open(data) {
+        check(&record);
+    }
+}
+
+/// The same for what a signer may put inside: the input is the payload, signed here.
+pub(crate) fn peer_record_payload(data: &[u8]) {
+    let keypair = Keypair::ed25519_from_seed([1; 32]);
+    let Ok(sealed) = seal(&keypair, RECORD.0, RECORD.1, data) else {
+        return;
+    };
+    if let Ok(record) = PeerRecord::open(&sealed) {
+        assert_eq!(record.peer, keypair.peer_id());
+        check(&record);
+        let again = PeerRecord::seal(&keypair, record.seq, &record.addresses);
+        assert_eq!(again.map(|again| PeerRecord::open(&again)), Ok(Ok(record)));
+    }
+}
+
+fn check(record: &PeerRecord) {
+    assert!(record.addresses.len() <= ADDRESSES_MAX);
+    for address in &record.addresses {
+        assert!(address.peer_id().is_none_or(|named| named == record.peer));
+    }
+}
+
+/// A certificate that verifies names the key that its peer's id is made from.
+pub(crate) fn tls_certificate(data: &[u8]) {
+    if let Ok(peer) = verify_certificate(data, DAY) {
+        assert!(peer.peer.is_of(&peer.key));
+    }
+}
