@@ -1,0 +1,189 @@
+//! One pool channel of one link, as its client is served: what it granted and what came.
+
+use std::collections::BTreeMap;
+
+use weir_base::codec::{Malformed, Reader};
+
+use super::cut::Part;
+use super::{Credit, PoolTraffic, Sums, signed};
+
+/// Types of lane 0: `Want` of the client; `Offer` and `First` of the server.
+const WANT: u64 = 0;
+const OFFER: u64 = 0;
+const FIRST: u64 = 2;
+/// Types of lane 1: `Get` of the client, `Gone` of the server.
+const GET: u64 = 0;
+const GONE: u64 = 2;
+
+/// The fewest bytes an entry takes: head, short id, size.
+const ENTRY: u64 = 10;
+
+/// An item on its way whose size was never offered, or is not known any more: taken as it comes.
+const UNKNOWN: u64 = u64::MAX;
+
+#[derive(Debug)]
+pub(super) struct PoolWatch {
+    bytes: Credit,
+    entries: Credit, // its sums but the excess are left out: bytes cover them
+    sizes: BTreeMap<u64, u32>, // offered and not decided, by index
+    gets: BTreeMap<u64, u64>,  // asked and not answered: the size offered
+    coming: Option<Coming>,
+    items_over: u64,
+}
+
+/// The item under way.
+#[derive(Debug)]
+struct Coming {
+    size: u64,
+    granted: u64,
+    come: u64,
+}
+
+impl Default for PoolWatch {
+    fn default() -> Self {
+        Self {
+            bytes: Credit::new(0),
+            entries: Credit::new(0),
+            sizes: BTreeMap::new(),
+            gets: BTreeMap::new(),
+            coming: None,
+            items_over: 0,
+        }
+    }
+}
+
+impl PoolWatch {
+    /// The client writes on lane 0.
+    pub(super) fn want(&mut self, kind: u64, body: &[u8], sums: &mut Sums) -> Result<(), Malformed> {
+        if kind != WANT {
+            return Ok(());
+        }
+        let mut reader = Reader::new(body);
+        let mut number = || reader.varint(u64::MAX);
+        let (entries, bytes, through) = (number()?, number()?, number()?);
+        self.entries.granted = self.entries.granted.max(entries);
+        self.bytes.grant(bytes, sums);
+        self.sizes = self.sizes.split_off(&through);
+        Ok(())
+    }
+
+    /// The server writes on lane 0: a message of `len` bytes in all.
+    pub(super) fn offer(
+        &mut self, kind: u64, body: &[u8], len: u64, sums: &mut Sums, traffic: &mut PoolTraffic,
+    ) -> Result<(), Malformed> {
+        if kind != OFFER && kind != FIRST {
+            return Ok(());
+        }
+        let mut reader = Reader::new(body);
+        if kind == FIRST {
+            reader.varint(u64::MAX)?;
+            reader.take(8)?;
+        }
+        reader.varint(u64::MAX)?;
+        let (mut index, _span) = (reader.varint(u64::MAX)?, reader.varint(u64::MAX)?);
+        let mut count = 0;
+        while !reader.is_empty() {
+            let head = reader.varint(u64::MAX)?;
+            reader.take(8)?;
+            let size = reader.varint(u32::MAX.into())?;
+            reader.take(usize::try_from(head % 16).unwrap_or(0))?;
+            index += head / 16;
+            self.sizes.insert(index, u32::try_from(size).unwrap_or(u32::MAX));
+            (index, count) = (index + 1, count + 1);
+        }
+        traffic.entries += count;
+        self.bytes.come(len, 1, sums);
+        let mut alone = Sums { over: self.entries.over, ..Sums::default() };
+        sums.over -= self.entries.over;
+        self.entries.come(count.max(1), ENTRY, &mut alone);
+        sums.over += self.entries.over;
+        Ok(())
+    }
+
+    /// The client writes on lane 1. A cancelled get keeps its reservation until it is answered.
+    pub(super) fn get(&mut self, kind: u64, body: &[u8], sums: &mut Sums) -> Result<(), Malformed> {
+        if kind != GET {
+            return Ok(());
+        }
+        for index in indices(body) {
+            let index = index?;
+            let size = self.sizes.get(&index).map_or(UNKNOWN, |size| u64::from(*size));
+            if self.gets.insert(index, size).is_none() && size != UNKNOWN {
+                sums.granted += signed(size);
+            }
+        }
+        Ok(())
+    }
+
+    /// The server writes on lane 1.
+    pub(super) fn item(
+        &mut self, part: Part<'_>, sums: &mut Sums, traffic: &mut PoolTraffic,
+    ) -> Result<(), Malformed> {
+        match part {
+            Part::Begins { index, size } => {
+                let granted = match self.gets.remove(&index) {
+                    Some(UNKNOWN) => {
+                        sums.granted += signed(size);
+                        size
+                    }
+                    Some(granted) => granted,
+                    None => 0,
+                };
+                self.coming = Some(Coming { size, granted, come: 0 });
+            }
+            Part::Bytes(more) => {
+                let Some(item) = &mut self.coming else { return Ok(()) };
+                item.come += more;
+                sums.held += signed(more);
+                sums.over -= self.items_over;
+                self.items_over = item.come.saturating_sub(item.granted);
+                sums.over += self.items_over;
+            }
+            Part::Ends => {
+                let Some(item) = self.coming.take() else { return Ok(()) };
+                traffic.bodies += 1;
+                traffic.body_bytes += item.size;
+                sums.held -= signed(item.come);
+                sums.granted -= signed(item.granted);
+                sums.over -= std::mem::take(&mut self.items_over);
+            }
+            Part::Other { kind: GONE, body } => {
+                for index in indices(body) {
+                    if let Some(size) = self.gets.remove(&index?).filter(|size| *size != UNKNOWN) {
+                        sums.granted -= signed(size);
+                    }
+                }
+            }
+            Part::Other { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// The link is gone: so is what this held and granted.
+    pub(super) fn leave(&self, sums: &mut Sums) {
+        self.bytes.leave(sums);
+        sums.over -= self.entries.over + self.items_over;
+        let asked: u64 = self.gets.values().filter(|size| **size != UNKNOWN).sum();
+        sums.granted -= signed(asked);
+        if let Some(item) = &self.coming {
+            sums.held -= signed(item.come);
+            sums.granted -= signed(item.granted);
+        }
+    }
+}
+
+/// Ascending indices: the first, then differences less one.
+fn indices(body: &[u8]) -> impl Iterator<Item = Result<u64, Malformed>> + '_ {
+    let mut reader = Reader::new(body);
+    let mut next = 0_u64;
+    std::iter::from_fn(move || {
+        if reader.is_empty() {
+            return None;
+        }
+        let index = reader.varint(u64::MAX).map(|gap| next.saturating_add(gap));
+        if let Ok(index) = index {
+            next = index.saturating_add(1);
+        }
+        Some(index)
+    })
+}
