@@ -1,10 +1,22 @@
 //! The simulated host: real stacks in virtual time, on a modelled network, watched at every step.
+//!
+//! - [`Host`] runs nodes of any kind that has a [`Stack`](weir_stack::Stack) ([`Node`]), and carries their frames and
+//!   datagrams as [`Model`] says; [`Tamper`] stands between a misbehaving node and the network;
+//! - [`Actor`] is the node of whole-network tests: a bare stack and the simplest application;
+//! - [`check::Checker`] watches that nothing is sent that was not granted;
+//! - every run has a trace hash: same seed, same hash.
 
+mod actor;
 pub mod check;
 pub mod host;
+pub mod load;
 pub mod model;
 mod queue;
+pub mod report;
 mod trace;
 
+pub use actor::{Actor, Checking, Note, keypair};
 pub use host::{Birth, Captured, Host, Node, NodeId, NodeTraffic, Outcome, Step, Tamper, Udp, WALL};
 pub use model::{Line, Model, Place, Region};
+pub use report::{Percentiles, Report};
+pub use weir_base::Rng;

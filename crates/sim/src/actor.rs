@@ -1,0 +1,231 @@
+//! A node of a simulated network: a bare stack and the simplest application that can use it.
+//!
+//! The application accepts what its [`Checking`] says, adopts the highest tip, and notes everything else for the driver.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use weir_base::identity::{Keypair, PeerId};
+use weir_base::{ChannelId, Instant, Rng};
+use weir_stack::{Command, Config, ConfigError, Event, Stack, Ticket, pool, tip};
+
+use crate::host::{Birth, Node, NodeId};
+
+/// How long an application takes to decide on a candidate, and what it decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checking {
+    /// Accepts at once.
+    AtOnce,
+    /// Accepts after this time.
+    After(Duration),
+    /// Accepts one in `of` after `slow`, the others at once.
+    SomeSlow {
+        /// One in so many.
+        of: u64,
+        /// How long these take.
+        slow: Duration,
+    },
+    /// Half is accepted at once; the other half deferred for this time, again and again.
+    Deferring(Duration),
+    /// Takes candidates and never decides.
+    Never,
+}
+
+/// What happened at a node.
+#[derive(Clone, Debug)]
+pub enum Note {
+    /// It accepted an item.
+    Accepted {
+        /// SHA-256 of its bytes.
+        id: [u8; 32],
+        /// Its bytes.
+        bytes: Bytes,
+    },
+    /// An item left its pool.
+    Evicted {
+        /// SHA-256 of its bytes.
+        id: [u8; 32],
+    },
+    /// It adopted a tip, or was given the one it has already.
+    Tip {
+        /// The value.
+        value: Bytes,
+        /// Whether it is new here.
+        adopted: bool,
+    },
+    /// Anything else its stack told.
+    Told(Event),
+}
+
+/// A stack and its application.
+pub struct Actor {
+    stack: Stack,
+    id: NodeId,
+    rng: Rng,
+    checking: Checking,
+    decisions: BTreeMap<(Instant, u64), Decision>,
+    serial: u64,
+    best: Bytes,
+    notes: Vec<Note>,
+}
+
+struct Decision {
+    channel: ChannelId,
+    ticket: Ticket,
+    id: [u8; 32],
+    bytes: Bytes,
+    verdict: pool::Verdict,
+}
+
+impl Actor {
+    /// A node as `config` says, with the key that belongs to its number.
+    ///
+    /// # Errors
+    /// Those of `Stack::new`.
+    pub fn new(birth: &Birth, config: Arc<Config>, checking: Checking) -> Result<(Self, PeerId), ConfigError> {
+        let keypair = keypair(birth.id);
+        let peer = keypair.peer_id();
+        let mut rng = Rng::new(birth.seed);
+        let seed = rng.bytes();
+        let actor = Self {
+            stack: Stack::new(config, keypair, seed, birth.start)?,
+            id: birth.id,
+            rng: rng.child("application"),
+            checking,
+            decisions: BTreeMap::new(),
+            serial: 0,
+            best: Bytes::new(),
+            notes: Vec::new(),
+        };
+        Ok((actor, peer))
+    }
+
+    /// Its number.
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// What its application decides from now on.
+    pub fn set_checking(&mut self, checking: Checking) {
+        self.checking = checking;
+    }
+
+    /// The tip it holds for the best.
+    pub fn best(&self) -> &Bytes {
+        &self.best
+    }
+
+    /// What happened since the last call, in order.
+    pub fn take_notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// Publishes a tip of its own.
+    ///
+    /// # Errors
+    /// Those of the stack.
+    pub fn publish(&mut self, now: Instant, channel: ChannelId, value: Bytes) -> Result<Ticket, weir_stack::Refused> {
+        self.best = value.clone();
+        let command = tip::Command::Publish { grounds: grounds(&value), value };
+        self.stack.command(now, Command::Pull(weir_pull::Command::Tip(channel, command)))
+    }
+
+    fn pool(&mut self, now: Instant, channel: ChannelId, command: pool::Command) {
+        // a ticket may have ended meanwhile: its item was removed, or decided by time
+        drop(self.stack.command(now, Command::Pull(weir_pull::Command::Pool(channel, command))));
+    }
+
+    fn candidate(&mut self, now: Instant, channel: ChannelId, ticket: Ticket, id: [u8; 32], bytes: Bytes) {
+        let (after, verdict) = match self.checking {
+            Checking::AtOnce => (Duration::ZERO, pool::Verdict::Accept),
+            Checking::After(pause) => (pause, pool::Verdict::Accept),
+            Checking::SomeSlow { of, slow } => {
+                (if self.rng.chance(1, of) { slow } else { Duration::ZERO }, pool::Verdict::Accept)
+            }
+            Checking::Deferring(pause) => {
+                let verdict =
+                    if self.rng.chance(1, 2) { pool::Verdict::Accept } else { pool::Verdict::Defer(pause) };
+                (Duration::ZERO, verdict)
+            }
+            Checking::Never => return,
+        };
+        self.pool(now, channel, pool::Command::Taken { ticket });
+        let decision = Decision { channel, ticket, id, bytes, verdict };
+        if after.is_zero() {
+            return self.decide(now, decision);
+        }
+        self.serial += 1;
+        self.decisions.insert((now + after, self.serial), decision);
+    }
+
+    fn decide(&mut self, now: Instant, decision: Decision) {
+        let Decision { channel, ticket, id, bytes, verdict } = decision;
+        self.pool(now, channel, pool::Command::Verdict { ticket, verdict });
+        if verdict == pool::Verdict::Accept {
+            self.notes.push(Note::Accepted { id, bytes });
+        }
+    }
+
+    fn tip(&mut self, now: Instant, channel: ChannelId, ticket: Ticket, value: Bytes) {
+        let adopted = value > self.best;
+        let verdict = if adopted {
+            self.best = value.clone();
+            tip::Verdict::Adopt(grounds(&value))
+        } else {
+            tip::Verdict::Ignore
+        };
+        let command = tip::Command::Verdict { ticket, verdict };
+        drop(self.stack.command(now, Command::Pull(weir_pull::Command::Tip(channel, command))));
+        self.notes.push(Note::Tip { value, adopted });
+    }
+}
+
+impl Node for Actor {
+    fn stack(&mut self) -> &mut Stack {
+        &mut self.stack
+    }
+
+    fn turned(&mut self, now: Instant) -> bool {
+        let mut acted = false;
+        while let Some(entry) = self.decisions.first_entry().filter(|entry| entry.key().0 <= now) {
+            let decision = entry.remove();
+            self.decide(now, decision);
+            acted = true;
+        }
+        while let Some(event) = self.stack.poll_event() {
+            match event {
+                Event::Pool(channel, pool::Event::Candidate { ticket, id, bytes, .. }) => {
+                    self.candidate(now, channel, ticket, id, bytes);
+                    acted = true;
+                }
+                Event::Pool(_, pool::Event::Evicted { id }) => self.notes.push(Note::Evicted { id }),
+                Event::Tip(channel, tip::Event::Received { ticket, value, .. }) => {
+                    self.tip(now, channel, ticket, value);
+                    acted = true;
+                }
+                Event::Rtt { .. } => {}
+                other => self.notes.push(Note::Told(other)),
+            }
+        }
+        acted
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.decisions.first_key_value().map(|((due, _), _)| *due)
+    }
+}
+
+/// The key of node `id`: the same in every run, so that a seed changes what happens and not who is who.
+pub fn keypair(id: NodeId) -> Keypair {
+    let mut rng = Rng::from_number(u64::from(id.0));
+    Keypair::ed25519_from_seed(rng.child("identity").bytes())
+}
+
+/// A tip that competes with nothing: its slot is the hash of its bytes, as far as 32 bytes go.
+fn grounds(value: &Bytes) -> tip::Grounds {
+    let mut slot = [0; 32];
+    value.iter().zip(&mut slot).for_each(|(byte, place)| *place = *byte);
+    tip::Grounds { slot: tip::SlotKey(slot), unvalidated: 0, begins: None }
+}

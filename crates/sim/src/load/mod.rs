@@ -1,0 +1,7 @@
+//! What whole networks are made of: who is linked to whom, and how large things are.
+
+mod graph;
+mod sizes;
+
+pub use graph::rings;
+pub use sizes::{SIZES, item_size};

@@ -1,0 +1,111 @@
+//! What a run reports; each figure as the project defines it (`docs/simulator.md`).
+
+use serde::{Deserialize, Serialize};
+
+/// Three percentiles, nearest rank, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Percentiles {
+    /// The median.
+    pub p50: f64,
+    /// The 95th.
+    pub p95: f64,
+    /// The 99th.
+    pub p99: f64,
+}
+
+impl Percentiles {
+    /// Of these microseconds, which it sorts. `None` of none.
+    pub fn of(micros: &mut [u32]) -> Option<Self> {
+        micros.sort_unstable();
+        let at = |percent: usize| nearest_rank(micros, percent).map(|micros| f64::from(micros) / 1000.0);
+        Some(Self { p50: at(50)?, p95: at(95)?, p99: at(99)? })
+    }
+}
+
+/// The smallest of the sorted values that at least `percent` in a hundred do not exceed.
+pub fn nearest_rank(sorted: &[u32], percent: usize) -> Option<u32> {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied()
+}
+
+/// What came of a run. A *pair* is a transaction (or tip) and a node other than its origin.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The scenario.
+    pub name: String,
+    /// Nodes started.
+    pub nodes: u32,
+    /// Links a node has, at most.
+    pub links: u32,
+    /// The seed.
+    pub seed: u64,
+    /// `frames` or `quic`.
+    pub transport: String,
+    /// Transactions or tips submitted.
+    pub submitted: u64,
+    /// SHA-256 over all delivered events.
+    pub trace_hash: String,
+    /// Delivered events.
+    pub events: u64,
+    /// Complete bodies received, repeats included, per pair that received one.
+    pub bodies_per_node: Option<f64>,
+    /// Stream bytes received on the channel less bodies, per transaction and node, from first submission to convergence.
+    pub control_bytes_per_tx_per_node: Option<f64>,
+    /// All bytes received, per transaction and node, from first submission to convergence.
+    pub wire_bytes_per_tx_per_node: f64,
+    /// Bytes received per node, whole run.
+    pub wire_bytes_per_node: u64,
+    /// Virtual seconds from the last submission until all agree; null past the deadline.
+    pub converged_s: Option<f64>,
+    /// Submission accepted to verdict *accept*, over all pairs.
+    pub tx_latency_ms: Option<Percentiles>,
+    /// Pairs that never came to be, at the end.
+    pub pairs_missing: u64,
+    /// Largest excess of bytes held over bytes granted.
+    pub peak_bytes_over_grants: u64,
+    /// Comparisons made for it.
+    pub checks: u64,
+    /// Most bytes one node held.
+    pub peak_bytes_held: u64,
+    /// Most bytes one node had granted.
+    pub peak_bytes_granted: u64,
+    /// Fault events but *incompatible*, all nodes.
+    pub faults: u64,
+    /// Of the process, per node; null where the system does not tell.
+    pub memory_bytes_per_node: Option<u64>,
+    /// Real seconds.
+    pub wall_s: f64,
+    /// Virtual seconds.
+    pub virtual_s: f64,
+}
+
+impl Report {
+    /// Whether all agreed in time: the exit code of the command.
+    pub fn converged(&self) -> bool {
+        self.converged_s.is_some()
+    }
+}
+
+/// Resident bytes of this process now and at most so far, where the system tells (`/proc/self/status`).
+pub(crate) fn resident() -> Option<(u64, u64)> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+    };
+    Some((field("VmRSS:")?, field("VmHWM:")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_nearest_rank() {
+        let mut micros: Vec<u32> = (1..=100).rev().map(|millis| millis * 1000).collect();
+        let of = Percentiles::of(&mut micros).unwrap();
+        assert_eq!(of, Percentiles { p50: 50.0, p95: 95.0, p99: 99.0 });
+        assert_eq!(nearest_rank(&[7], 99), Some(7));
+        assert_eq!(Percentiles::of(&mut []), None);
+    }
+}
