@@ -84,7 +84,11 @@ impl Actor {
     ///
     /// # Errors
     /// Those of `Stack::new`.
-    pub fn new(birth: &Birth, config: Arc<Config>, checking: Checking) -> Result<(Self, PeerId), ConfigError> {
+    pub fn new(
+        birth: &Birth,
+        config: Arc<Config>,
+        checking: Checking,
+    ) -> Result<(Self, PeerId), ConfigError> {
         let keypair = keypair(birth.id);
         let peer = keypair.peer_id();
         let mut rng = Rng::new(birth.seed);
@@ -126,7 +130,12 @@ impl Actor {
     ///
     /// # Errors
     /// Those of the stack.
-    pub fn publish(&mut self, now: Instant, channel: ChannelId, value: Bytes) -> Result<Ticket, weir_stack::Refused> {
+    pub fn publish(
+        &mut self,
+        now: Instant,
+        channel: ChannelId,
+        value: Bytes,
+    ) -> Result<Ticket, weir_stack::Refused> {
         self.best = value.clone();
         let command = tip::Command::Publish { grounds: grounds(&value), value };
         self.stack.command(now, Command::Pull(weir_pull::Command::Tip(channel, command)))

@@ -38,7 +38,9 @@ enum Head<'a> {
 impl Cutter {
     /// Calls `on` with type, fields and encoded length of each whole message.
     pub(super) fn messages(
-        &mut self, bytes: &[u8], mut on: impl FnMut(u64, &[u8], u64) -> Result<(), Malformed>,
+        &mut self,
+        bytes: &[u8],
+        mut on: impl FnMut(u64, &[u8], u64) -> Result<(), Malformed>,
     ) -> Result<(), Malformed> {
         self.feed(bytes, |_, mut input| {
             while let Some((kind, body, whole)) = message(input)? {
@@ -51,12 +53,15 @@ impl Cutter {
 
     /// Calls `on` with each part of a lane of items.
     pub(super) fn items(
-        &mut self, bytes: &[u8], mut on: impl FnMut(Part<'_>) -> Result<(), Malformed>,
+        &mut self,
+        bytes: &[u8],
+        mut on: impl FnMut(Part<'_>) -> Result<(), Malformed>,
     ) -> Result<(), Malformed> {
         self.feed(bytes, |body_left, mut input| {
             loop {
                 if *body_left > 0 {
-                    let (taken, rest) = input.split_at(input.len().min(usize::try_from(*body_left).unwrap_or(usize::MAX)));
+                    let (taken, rest) =
+                        input.split_at(input.len().min(usize::try_from(*body_left).unwrap_or(usize::MAX)));
                     *body_left -= taken.len() as u64;
                     input = rest;
                     on(Part::Bytes(taken.len() as u64))?;
@@ -83,7 +88,9 @@ impl Cutter {
 
     /// Hands `walk` what was held and what came; it returns what it leaves.
     fn feed(
-        &mut self, bytes: &[u8], mut walk: impl for<'a> FnMut(&mut u64, &'a [u8]) -> Result<&'a [u8], Malformed>,
+        &mut self,
+        bytes: &[u8],
+        mut walk: impl for<'a> FnMut(&mut u64, &'a [u8]) -> Result<&'a [u8], Malformed>,
     ) -> Result<(), Malformed> {
         if self.broken {
             return Ok(());

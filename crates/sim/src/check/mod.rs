@@ -246,7 +246,9 @@ impl Checker {
                         let pool = way.pools.entry(channel).or_default();
                         let (sums, traffic) = (&mut node.permits, &mut node.traffic);
                         found.checks += 1;
-                        stream.cutter.messages(bytes, |kind, body, len| pool.offer(kind, body, len, sums, traffic))
+                        stream
+                            .cutter
+                            .messages(bytes, |kind, body, len| pool.offer(kind, body, len, sums, traffic))
                     }
                     Speaks::Items(channel) => {
                         let pool = way.pools.entry(channel).or_default();
@@ -314,7 +316,13 @@ fn watched(wires: &mut Vec<Option<Box<[WayWatch; 2]>>>, passing: Passing) -> Opt
 }
 
 /// `client` opens a stream: both directions are watched, and read where they are a pool's.
-fn open(ways: &mut [WayWatch; 2], pools: &BTreeSet<ChannelId>, client: usize, stream: u64, protocol: ProtocolId) {
+fn open(
+    ways: &mut [WayWatch; 2],
+    pools: &BTreeSet<ChannelId>,
+    client: usize,
+    stream: u64,
+    protocol: ProtocolId,
+) {
     let channel = protocol.channel().filter(|channel| pools.contains(channel));
     let (asks, answers) = match (channel, protocol.lane()) {
         (Some(channel), 0) => (Speaks::Wants(channel), Speaks::Offers(channel)),

@@ -24,7 +24,7 @@ const UNKNOWN: u64 = u64::MAX;
 #[derive(Debug)]
 pub(super) struct PoolWatch {
     bytes: Credit,
-    entries: Credit, // its sums but the excess are left out: bytes cover them
+    entries: Credit,           // its sums but the excess are left out: bytes cover them
     sizes: BTreeMap<u64, u32>, // offered and not decided, by index
     gets: BTreeMap<u64, u64>,  // asked and not answered: the size offered
     coming: Option<Coming>,
@@ -69,7 +69,12 @@ impl PoolWatch {
 
     /// The server writes on lane 0: a message of `len` bytes in all.
     pub(super) fn offer(
-        &mut self, kind: u64, body: &[u8], len: u64, sums: &mut Sums, traffic: &mut PoolTraffic,
+        &mut self,
+        kind: u64,
+        body: &[u8],
+        len: u64,
+        sums: &mut Sums,
+        traffic: &mut PoolTraffic,
     ) -> Result<(), Malformed> {
         if kind != OFFER && kind != FIRST {
             return Ok(());
@@ -117,7 +122,10 @@ impl PoolWatch {
 
     /// The server writes on lane 1.
     pub(super) fn item(
-        &mut self, part: Part<'_>, sums: &mut Sums, traffic: &mut PoolTraffic,
+        &mut self,
+        part: Part<'_>,
+        sums: &mut Sums,
+        traffic: &mut PoolTraffic,
     ) -> Result<(), Malformed> {
         match part {
             Part::Begins { index, size } => {

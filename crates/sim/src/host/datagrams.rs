@@ -57,7 +57,8 @@ impl<N: Node> Host<N> {
         let to = self.addresses.get(&remote).copied();
         let Some(seat) = self.seats.get_mut(index(from)) else { return };
         let full = seat.uplink_free > now + model.queue;
-        let left = seat.uplink_free.max(now) + Duration::from_nanos(line_time(bytes.len() as u64, seat.place.line.up));
+        let left = seat.uplink_free.max(now)
+            + Duration::from_nanos(line_time(bytes.len() as u64, seat.place.line.up));
         if full {
             return seat.traffic.dropped();
         }

@@ -20,7 +20,10 @@ impl<N: Node> Host<N> {
     /// # Errors
     /// Those of `make`.
     pub fn add<E>(
-        &mut self, place: Place, udp: Udp, make: impl FnOnce(Birth) -> Result<(N, PeerId), E>,
+        &mut self,
+        place: Place,
+        udp: Udp,
+        make: impl FnOnce(Birth) -> Result<(N, PeerId), E>,
     ) -> Result<NodeId, E> {
         let id = NodeId(u32::try_from(self.seats.len()).unwrap_or(u32::MAX));
         let (node, peer) = make(self.birth(id, 0))?;
@@ -60,7 +63,11 @@ impl<N: Node> Host<N> {
     ///
     /// # Errors
     /// Those of `make`.
-    pub fn restart<E>(&mut self, id: NodeId, make: impl FnOnce(Birth) -> Result<(N, PeerId), E>) -> Result<(), E> {
+    pub fn restart<E>(
+        &mut self,
+        id: NodeId,
+        make: impl FnOnce(Birth) -> Result<(N, PeerId), E>,
+    ) -> Result<(), E> {
         let Some(seat) = self.seat(id).filter(|seat| seat.node.is_none()) else { return Ok(()) };
         seat.lives += 1;
         let lives = seat.lives;

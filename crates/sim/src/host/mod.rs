@@ -148,15 +148,32 @@ struct Seat<N> {
 #[derive(Clone, Copy, Debug)]
 enum Due {
     /// The first frames of a direction arrive.
-    Frames { wire: u64, way: u8 },
+    Frames {
+        wire: u64,
+        way: u8,
+    },
     /// A direction that its window held back may send again.
-    Release { wire: u64, way: u8 },
+    Release {
+        wire: u64,
+        way: u8,
+    },
     /// A wire is heard of at the listener (`way` 0) or the dialler (1).
-    Connect { wire: u64, way: u8 },
-    Refused { wire: u64 },
-    Datagram { slot: u32 },
-    Timeout { node: NodeId },
-    Timer { number: u64 },
+    Connect {
+        wire: u64,
+        way: u8,
+    },
+    Refused {
+        wire: u64,
+    },
+    Datagram {
+        slot: u32,
+    },
+    Timeout {
+        node: NodeId,
+    },
+    Timer {
+        number: u64,
+    },
 }
 
 impl<N: Node> Host<N> {
@@ -335,7 +352,9 @@ impl<N: Node> Host<N> {
     fn timeout_due(&mut self, id: NodeId, at: Instant) -> Step {
         let now = self.now;
         let Some(seat) = self.seats.get_mut(index(id)) else { return Step::Network };
-        let Some(node) = seat.node.as_deref_mut().filter(|_| seat.scheduled == at) else { return Step::Network };
+        let Some(node) = seat.node.as_deref_mut().filter(|_| seat.scheduled == at) else {
+            return Step::Network;
+        };
         seat.scheduled = Instant::FAR;
         match earliest(node.stack().poll_timeout().map(|(due, _)| due), node.poll_timeout()) {
             Some(due) if due <= now => {

@@ -316,7 +316,9 @@ impl<N: Node> Host<N> {
         }
         let Some(seat) = self.seat(to) else { return };
         seat.traffic.received(frame.wire_len());
-        let Some(tamper) = &mut seat.tamper else { return self.hand(to, Input::Frame(WireId(number), frame)) };
+        let Some(tamper) = &mut seat.tamper else {
+            return self.hand(to, Input::Frame(WireId(number), frame));
+        };
         let mut out = Outcome::default();
         tamper.by.incoming(now, WireId(number), frame, &mut out);
         out.send.into_iter().for_each(|frame| self.send(to, WireId(number), frame));
