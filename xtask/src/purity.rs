@@ -14,7 +14,7 @@ use crate::paths::{How, NamedPath, named_paths};
 use crate::repo::{Repo, TextFile};
 use crate::run::Error;
 use crate::spans::{TestModule, attributes, starts_with, test_modules};
-use rules::{EXCEPTIONS, MODULES, PATHS, Rule, UNBOUNDED, UNSAFE_FILES, WORDS};
+use rules::{DECODING, EXCEPTIONS, MODULES, PATHS, Rule, UNBOUNDED, UNSAFE_FILES, WORDS};
 
 /// All Rust files of `crates/`, `xtask/`, `fuzz/` and `bench/`, and the pure crates' settings.
 pub(crate) fn gate(repo: &Repo) -> Result<Vec<String>, Error> {
@@ -44,7 +44,10 @@ fn judge(file: &TextFile) -> Vec<String> {
     if owner.is_some_and(|owner| layers::pure().any(|pure| pure == owner)) {
         found.extend(impure(&file.path, &all));
         if file.path.ends_with("/src/lib.rs") && file.path.matches('/').count() == 3 {
-            found.extend(unforbidden(&all));
+            found.extend(lacking(&all, "forbid", &["unsafe_code"]));
+            if owner.is_some_and(|owner| DECODING.contains(&owner)) {
+                found.extend(lacking(&all, "warn", &["clippy", "::", "indexing_slicing"]));
+            }
         }
     } else if owner == Some("sim") {
         found.extend(unordered(&file.path, &all));
@@ -168,10 +171,12 @@ fn unsafe_code(path: &str, all: &[Token<'_>]) -> Vec<Finding> {
         .collect()
 }
 
-fn unforbidden(all: &[Token<'_>]) -> Option<Finding> {
-    let wanted = ["forbid", "(", "unsafe_code"];
-    let present = attributes(all).iter().any(|inside| starts_with(inside, 0, &wanted));
-    (!present).then(|| (1, "a pure crate begins with `#![forbid(unsafe_code)]`".into()))
+/// A crate attribute `#![level(lint)]` that is not there.
+fn lacking(all: &[Token<'_>], level: &str, lint: &[&str]) -> Option<Finding> {
+    let present = attributes(all).iter().any(|inside| {
+        starts_with(inside, 0, &[level, "("]) && (2..inside.len()).any(|at| starts_with(inside, at, lint))
+    });
+    (!present).then(|| (1, format!("this crate begins with `#![{level}({})]`", lint.concat())))
 }
 
 /// What a pure crate's `clippy.toml` must name, so that clippy sees it under any alias.

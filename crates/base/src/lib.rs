@@ -4,6 +4,7 @@
 //! The one interface between protocols and transports is [`stream::StreamUser`]; who implements it never sees a link,
 //! who carries streams never sees a protocol.
 #![forbid(unsafe_code)]
+#![warn(clippy::indexing_slicing)]
 
 pub mod chunk;
 pub mod codec;

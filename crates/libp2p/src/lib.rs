@@ -3,6 +3,7 @@
 //! Nothing here knows a socket or a clock: bytes go in, bytes and events come out. What needs native cryptography (TLS) is
 //! absent on wasm, where the browser has its own.
 #![forbid(unsafe_code)]
+#![warn(clippy::indexing_slicing)]
 
 pub mod record;
 #[cfg(not(target_family = "wasm"))]

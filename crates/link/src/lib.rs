@@ -11,6 +11,7 @@
 //! may send is bounded by windows that grow from one node-wide budget, and only by what this node has asked for
 //! (`docs/spec/links.md`). A peer's bad input becomes [`Event::Blame`] and the end of its link, never an error here.
 #![forbid(unsafe_code)]
+#![warn(clippy::indexing_slicing)]
 
 mod admission;
 mod budget;

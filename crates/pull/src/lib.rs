@@ -11,6 +11,7 @@
 //! both hellos have matched it; until then what the peer sends on it stays unread.
 //! The bytes are defined in `docs/spec/` (`control.md`, `tip.md`, `pool.md`, `call.md`).
 #![forbid(unsafe_code)]
+#![warn(clippy::indexing_slicing)]
 
 mod bucket;
 pub mod call;

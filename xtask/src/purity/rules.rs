@@ -107,6 +107,9 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
 /// Files that may hold `unsafe`: at most one, in `crates/weir`.
 pub(super) const UNSAFE_FILES: &[&str] = &[];
 
+/// Pure crates that decode what strangers send: an index out of range must not panic there.
+pub(super) const DECODING: &[&str] = &["base", "libp2p", "pull", "link"];
+
 /// Constructors and types of queues without a limit.
 pub(super) const UNBOUNDED: &[&str] =
     &["unbounded", "unbounded_channel", "UnboundedSender", "UnboundedReceiver", "SegQueue"];

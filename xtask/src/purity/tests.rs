@@ -127,9 +127,16 @@ fn at_most_one_file_of_the_public_crate_is_unsafe() {
 
 #[test]
 fn pure_crates_forbid_unsafe_code() {
-    found("crates/base/src/lib.rs", "//! Doc.\n", "forbid(unsafe_code)");
-    clean("crates/base/src/lib.rs", "//! Doc.\n#![forbid(unsafe_code)]\n");
+    found("crates/stack/src/lib.rs", "//! Doc.\n", "forbid(unsafe_code)");
+    clean("crates/stack/src/lib.rs", "//! Doc.\n#![forbid(unsafe_code)]\n");
     clean("crates/cli/src/lib.rs", "//! Doc.\n");
+}
+
+#[test]
+fn crates_that_decode_warn_of_indexing() {
+    found("crates/base/src/lib.rs", "#![forbid(unsafe_code)]\n", "warn(clippy::indexing_slicing)");
+    clean("crates/base/src/lib.rs", "#![forbid(unsafe_code)]\n#![warn(clippy::indexing_slicing)]\n");
+    clean("crates/base/src/rng/lib.rs", "");
 }
 
 #[test]

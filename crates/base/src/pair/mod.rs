@@ -211,7 +211,8 @@ impl<A: StreamUser, B: StreamUser> Pair<A, B> {
 
     fn open(&mut self, end: End, protocol: ProtocolId, tag: u64) {
         let now = self.now;
-        let opened = &mut self.opened[usize::from(end == End::B)];
+        let [by_a, by_b] = &mut self.opened;
+        let opened = if end == End::B { by_b } else { by_a };
         if *opened >= self.pipe.streams {
             return self.user(end).handle_refused(now, tag, OpenError::Limit);
         }
