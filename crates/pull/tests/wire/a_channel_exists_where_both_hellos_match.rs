@@ -107,9 +107,10 @@ fn a_peer_hears_why_it_is_refused() {
     use weir_base::stream::Goodbye;
     for (reason, change) in [(Goodbye::WrongNetwork, 0), (Goodbye::WrongVersion, 1)] {
         let mut theirs = hello();
-        match change {
-            0 => theirs.preamble.network = NetworkId([9; 32]),
-            _ => (theirs.preamble.oldest, theirs.preamble.newest) = (2, 5),
+        if change == 0 {
+            theirs.preamble.network = NetworkId([9; 32]);
+        } else {
+            (theirs.preamble.oldest, theirs.preamble.newest) = (2, 5);
         }
         let mut bytes = hello_bytes(&theirs).to_vec();
         if change == 1 {
