@@ -190,13 +190,7 @@ impl Builder {
     pub(crate) fn plan(self) -> Result<Plan, StartError> {
         let Self { keypair, network, mut config, agent, services, listen, peers, channels } = self;
         config.check()?;
-        let profile = &mut config.node.profile;
-        profile.network = network;
-        profile.services = services;
-        if let Some(agent) = agent {
-            profile.agent = agent;
-        }
-        let mut mailed = BTreeMap::new();
+        let (mut mailed, mut spoken) = (BTreeMap::new(), Vec::new());
         for Declaration { declared, types, shape, served } in channels {
             let id = ChannelId(declared.id);
             let mail = mail(&shape, served, &config);
@@ -204,10 +198,18 @@ impl Builder {
                 return Err(StartError::Declared { id: declared.id, name: declared.name });
             }
             let (name, version) = (declared.name.to_owned(), declared.version);
-            profile.channels.push(weir_pull::Channel { id, name, version, shape });
+            spoken.push(weir_pull::Channel { id, name, version, shape });
+        }
+        let profile = &mut config.node.profile;
+        profile.network = network;
+        profile.services = services;
+        profile.channels = spoken;
+        if let Some(agent) = agent {
+            profile.agent = agent;
         }
         config.node.validate()?;
-        let address = |address: Result<Multiaddr, String>| address.map_err(|address| StartError::Address { address });
+        let address =
+            |address: Result<Multiaddr, String>| address.map_err(|address| StartError::Address { address });
         let listen = listen.into_iter().map(address).collect::<Result<_, _>>()?;
         let peers = peers.into_iter().map(|given| {
             let address = address(given)?;

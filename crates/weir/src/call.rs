@@ -312,7 +312,12 @@ impl<Req: Message, Resp: Message> Requests<Req, Resp> {
             Some(Mail::Call { max_response, .. }) => *max_response,
             _ => 0,
         };
-        let answer = Owed { shared: Arc::clone(shared), channel: self.channel, max_response, reply: Mutex::new(Some(reply)) };
+        let answer = Owed {
+            shared: Arc::clone(shared),
+            channel: self.channel,
+            max_response,
+            reply: Mutex::new(Some(reply)),
+        };
         if lock(&cancelled.0).0 {
             return None;
         }
@@ -407,7 +412,11 @@ impl<Resp: Message> Owed<Resp> {
                 let bytes = response.encode();
                 let fits = bytes.len() as u64 <= u64::from(self.max_response);
                 if !fits {
-                    tracing::warn!(channel = self.channel.0, size = bytes.len(), "the response is larger than the method allows");
+                    tracing::warn!(
+                        channel = self.channel.0,
+                        size = bytes.len(),
+                        "the response is larger than the method allows"
+                    );
                 }
                 let result = if fits { Ok(bytes) } else { Err(Refusal { retry_after: RETRY_DROPPED }) };
                 self.shared.inbox.post(Op::Answer(self.channel, ticket, result));

@@ -4,19 +4,26 @@
 //! Ids are 1 to 16,383 and unique within a network; names are for people and for the match.
 //!
 //! ```
-//! use weir::{Bytes, Method, Raw, Tip, Pool};
-//! # use weir::{Malformed, Message, PoolItem, SlotKey, Summary, TipValue};
-//! # struct Tx; struct Head;
-//! # impl Message for Tx { fn encode(&self) -> Bytes { Bytes::new() } fn decode(_: Bytes) -> Result<Self, Malformed> { Ok(Tx) } }
-//! # impl PoolItem for Tx { fn summary(&self) -> Summary { Summary::new() } }
-//! # impl Message for Head { fn encode(&self) -> Bytes { Bytes::new() } fn decode(_: Bytes) -> Result<Self, Malformed> { Ok(Head) } }
-//! # impl TipValue for Head { fn slot(&self) -> SlotKey { SlotKey([0; 32]) } }
+//! use weir::{Bytes, Method, Pool, Raw, Tip};
+//! # use weir::{Malformed, Message, PoolItem, SlotKey, TipValue};
+//! # struct Tx;
+//! # impl Message for Tx {
+//! #     fn encode(&self) -> Bytes { Bytes::new() }
+//! #     fn decode(_: Bytes) -> Result<Self, Malformed> { Ok(Self) }
+//! # }
+//! # impl PoolItem for Tx {}
+//! # struct Head;
+//! # impl Message for Head {
+//! #     fn encode(&self) -> Bytes { Bytes::new() }
+//! #     fn decode(_: Bytes) -> Result<Self, Malformed> { Ok(Self) }
+//! # }
+//! # impl TipValue for Head {
+//! #     fn slot(&self) -> SlotKey { SlotKey([0; 32]) }
+//! # }
 //! const HEAD: Tip<Head> = Tip::new(2, "head");
 //! const TXS: Pool<Tx> = Pool::new(4, "tx").max_item(16 * 1024);
-//! const BLOCK: Method<u64, Bytes> = Method::new(5, "block").max_response(4 << 20);
+//! const BLOCK: Method<String, Bytes> = Method::new(5, "block").max_response(4 << 20);
 //! const SNAPSHOT: Raw = Raw::new(9, "snapshot");
-//! # impl Message for Height { fn encode(&self) -> Bytes { Bytes::new() } fn decode(_: Bytes) -> Result<Self, Malformed> { Ok(Height) } }
-//! # struct Height;
 //! ```
 
 use std::marker::PhantomData;

@@ -104,7 +104,11 @@ impl Config {
             (mail.streams > 0, "mailboxes.streams", "must be at least 1; 64 is usual"),
             (mail.events > 0, "mailboxes.events", "must be at least 1; 1024 is usual"),
             (mail.stream_send as usize >= 4 * KIB, "mailboxes.stream_send", "must be at least 4096 bytes"),
-            (mail.stream_receive as usize >= 4 * KIB, "mailboxes.stream_receive", "must be at least 4096 bytes"),
+            (
+                mail.stream_receive as usize >= 4 * KIB,
+                "mailboxes.stream_receive",
+                "must be at least 4096 bytes",
+            ),
             (mail.publish_deadline_ms > 0, "mailboxes.publish_deadline_ms", "must be above 0"),
             (mail.open_deadline_ms > 0, "mailboxes.open_deadline_ms", "must be above 0"),
         ];

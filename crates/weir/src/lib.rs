@@ -40,7 +40,8 @@ pub use call::{Answer, Request, Requests, Target, Targets};
 pub use channel::{Method, Pool, Raw, Tip};
 pub use config::{Config, Mailboxes, Sockets};
 pub use error::{
-    CallError, ChannelError, ConnectError, Elapsed, OpenError, PublishError, Retry, StartError, Stopped, StreamError,
+    CallError, ChannelError, ConnectError, Elapsed, OpenError, PublishError, Retry, StartError, Stopped,
+    StreamError,
 };
 pub use events::{Event, Events};
 pub use mailbox::block_on;

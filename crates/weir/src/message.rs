@@ -46,8 +46,10 @@ pub struct Malformed(
 /// once per offer: keep them short, verify signatures later.
 pub trait PoolItem: Message {
     /// What to tell peers with the id: the few bytes by which they decide whether they want the item at all, say a fee and a
-    /// nonce. A function of the item alone. May be empty.
-    fn summary(&self) -> Summary;
+    /// nonce. A function of the item alone. Empty by default.
+    fn summary(&self) -> Summary {
+        Summary::EMPTY
+    }
 
     /// How much an item with this summary is wanted: higher is fetched first and evicted last; `None`: not at all. A refusal
     /// is remembered for the peer that offered it, never for the item. By default every item is wanted alike.

@@ -24,8 +24,8 @@ use crate::pool::PoolHandle;
 use crate::shared::{Lease, Shared};
 use crate::stats::Stats;
 use crate::stream::RawStream;
-use crate::tip::TipHandle;
 use crate::time;
+use crate::tip::TipHandle;
 
 /// A running node, to be used from any thread or task. Cheap to clone. The node stops when its last handle is dropped, of
 /// whatever kind, or by [`Node::shutdown`](crate::Node::shutdown).

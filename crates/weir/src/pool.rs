@@ -19,7 +19,7 @@ use weir_pull::Ticket;
 
 use crate::channel::Pool;
 use crate::core::{Op, PoolOp, RawCandidate};
-use crate::error::{ChannelError, PublishError, Stopped};
+use crate::error::{ChannelError, PublishError};
 use crate::mailbox::{Busy, Outbox};
 use crate::message::{ItemId, PoolItem, Verdict};
 use crate::network::Network;

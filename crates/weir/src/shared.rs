@@ -114,7 +114,10 @@ impl Shared {
         let Some(channel) = self.channels.get(&ChannelId(id)) else {
             return Err(ChannelError::NotDeclared { id, name });
         };
-        if channel.types != types || channel.declared.name != name || channel.declared.version != declared.version {
+        if channel.types != types
+            || channel.declared.name != name
+            || channel.declared.version != declared.version
+        {
             return Err(ChannelError::Mismatch { id, name, declared: channel.declared.name });
         }
         Ok(channel)

@@ -142,7 +142,8 @@ impl<T: TipValue> TipHandle<T> {
 
     fn open(&self, raw: RawReceived) -> Option<Received<T>> {
         let shared = &self.lease.shared;
-        let owed = Owed { shared: Arc::clone(shared), channel: self.channel, ticket: raw.ticket, decided: false };
+        let owed =
+            Owed { shared: Arc::clone(shared), channel: self.channel, ticket: raw.ticket, decided: false };
         match decode::<T>(raw.value) {
             Ok(value) => Some(Received { value, peer: raw.peer, owed }),
             Err(error) => {

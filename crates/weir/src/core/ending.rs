@@ -13,6 +13,7 @@ pub(crate) struct Ending {
     due: Option<Instant>,
     said: bool,
     stopped: bool,
+    aborted: bool,
     reports: Vec<Promise<ShutdownReport>>, // one per call of shutdown; the last lease adds none
 }
 
@@ -23,10 +24,22 @@ impl Ending {
         self.reports.extend(report);
     }
 
-    /// It ends now. Whoever waits for a report gets none.
-    pub(crate) fn stop(&mut self) {
+    /// It ends now, without goodbye.
+    pub(crate) fn abort(&mut self) {
+        self.aborted = !self.stopped;
+        self.stopped = true;
+    }
+
+    /// It has ended. Whoever still waits for a report gets none.
+    pub(crate) fn close(&mut self) {
         self.stopped = true;
         self.reports.clear();
+    }
+
+    /// Whether it ended by [`abort`](Self::abort).
+    #[cfg(feature = "testing")]
+    pub(crate) fn aborted(&self) -> bool {
+        self.aborted
     }
 
     pub(crate) fn is_asked(&self) -> bool {

@@ -7,8 +7,8 @@ use weir_pull::call::Refusal;
 use weir_pull::{call, pool, tip};
 use weir_stack::{Action, Command, Event as StackEvent};
 
-use super::op::{RawCandidate, RawReceived, RawRequest, RawWithdrawn, RequestBody};
 use super::Core;
+use super::op::{RawCandidate, RawReceived, RawRequest, RawWithdrawn, RequestBody};
 use crate::call::{Cancelled, RETRY_DROPPED};
 use crate::error::ConnectError;
 use crate::events::Event;
@@ -143,16 +143,11 @@ impl Core {
         }
     }
 
-    /// What the stack wants done besides sending; the host gets what is for it.
-    pub(crate) fn poll_action(&mut self) -> Option<Action> {
-        loop {
-            match self.stack.poll_action()? {
-                Action::Persist { peer, record } => {
-                    self.announce(&Event::Standing { peer, record });
-                    self.wake();
-                }
-                action => return Some(action),
-            }
+    /// What the stack wants kept goes to the listeners; the rest of its actions is for the host.
+    pub(crate) fn note(&mut self, action: Action) {
+        if let Action::Persist { peer, record } = action {
+            self.announce(&Event::Standing { peer, record });
+            self.wake();
         }
     }
 }

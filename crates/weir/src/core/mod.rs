@@ -1,8 +1,8 @@
 //! A node without a host: the stack, and what joins it to the handles.
 //!
 //! A host, native or simulated, calls in this order, as often as it likes:
-//! [`commands`](Core::commands) → [`handle_timeout`](Core::handle_timeout) where due → [`settle`](Core::settle), which hands
-//! events over and wakes the tasks → actions, datagrams and frames of [`stack`](Core::stack) → [`poll_timeout`](Core::poll_timeout).
+//! [`commands`](Core::commands) → timeouts where due → [`settle`](Core::settle), which hands
+//! events over and wakes the tasks → actions, datagrams and frames of [`machine`](Core::machine) → `poll_timeout`.
 
 mod calls;
 mod ending;
@@ -18,7 +18,9 @@ use std::time::Duration;
 use weir_base::identity::PeerId;
 use weir_base::{ChannelId, Deadlines, Instant, LinkId};
 use weir_pull::{Ticket, call, pool};
-use weir_stack::{Command, DialError, Input, Refused, Stack};
+#[cfg(feature = "native")]
+use weir_stack::Input;
+use weir_stack::{Command, DialError, Refused, Stack};
 
 use crate::call::Cancelled;
 use crate::error::ConnectError;
@@ -37,6 +39,7 @@ use streams::Streams;
 
 /// While candidates are without a verdict, the host looks into the inbox at least so often: that a candidate was taken is
 /// told without ringing.
+#[cfg(feature = "native")]
 const QUIET: Duration = Duration::from_secs(1);
 
 /// See the module.
@@ -84,7 +87,7 @@ impl Core {
     }
 
     /// The machine, for its input and output.
-    pub(crate) fn stack(&mut self) -> &mut Stack {
+    pub(crate) fn machine(&mut self) -> &mut Stack {
         &mut self.stack
     }
 
@@ -94,11 +97,13 @@ impl Core {
     }
 
     /// The host's counters.
+    #[cfg(feature = "native")]
     pub(crate) fn host(&mut self) -> &mut HostStats {
         &mut self.host
     }
 
     /// Something happened at the host.
+    #[cfg(feature = "native")]
     pub(crate) fn handle(&mut self, now: Instant, input: Input) {
         self.stack.handle(now, input);
     }
@@ -106,6 +111,18 @@ impl Core {
     /// Whether the node has ended: nothing more will come of it.
     pub(crate) fn stopped(&self) -> bool {
         self.ending.stopped()
+    }
+
+    /// Whether it has ended without goodbye.
+    #[cfg(feature = "testing")]
+    pub(crate) fn aborted(&self) -> bool {
+        self.ending.aborted()
+    }
+
+    /// The bell was heard: the next ring counts again.
+    #[cfg(feature = "testing")]
+    pub(crate) fn answer_bell(&mut self) {
+        self.shared.inbox.bell().doze();
     }
 
     /// Carries out at most `most` commands, and moves what raw streams have to write. True where commands are left.
@@ -125,10 +142,16 @@ impl Core {
     }
 
     /// Advances what is due.
+    #[cfg(feature = "native")]
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         if self.stack.poll_timeout().is_some_and(|(due, _)| due <= now) {
             self.stack.handle_timeout(now);
         }
+        self.wake_sleepers(now);
+    }
+
+    /// Ends the sleeps that are over.
+    pub(crate) fn wake_sleepers(&mut self, now: Instant) {
         while let Some(id) = self.sleepers.due.pop_due(now) {
             if let Some(promise) = self.sleepers.promises.remove(&id) {
                 promise.fill((), &mut self.wakers);
@@ -153,21 +176,24 @@ impl Core {
     }
 
     /// When the host should come back at the latest.
+    #[cfg(feature = "native")]
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let due = [
-            self.stack.poll_timeout().map(|(due, _)| due),
-            self.sleepers.due.next().map(|(due, _)| due),
-            self.ending.due(),
-            (self.undecided > 0).then(|| now + QUIET),
-        ];
-        due.into_iter().flatten().min()
+        let stack = self.stack.poll_timeout().map(|(due, _)| due);
+        let quiet = (self.undecided > 0).then(|| now + QUIET);
+        [stack, quiet, self.own_timeout()].into_iter().flatten().min()
+    }
+
+    /// The same without the stack.
+    pub(crate) fn own_timeout(&self) -> Option<Instant> {
+        let sleeper = self.sleepers.due.next().map(|(due, _)| due);
+        [sleeper, self.ending.due()].into_iter().flatten().min()
     }
 
     /// The node is gone: every handle ends.
     pub(crate) fn close(&mut self) {
         self.streams.lose_all(&mut self.wakers);
         self.requests.values().for_each(|request| request.cancel(&mut self.wakers));
-        self.ending.stop();
+        self.ending.close();
         self.shared.close();
         self.wake();
     }
@@ -205,7 +231,7 @@ impl Core {
                 self.sleepers.promises.remove(&id);
             }
             Op::Shutdown { deadline, report } => self.ending.ask(now + deadline, report),
-            Op::Abort => self.ending.stop(),
+            Op::Abort => self.ending.abort(),
         }
     }
 

@@ -107,7 +107,13 @@ impl Streams {
     }
 
     /// A pipe was listed by its user: there may be something to write, room to read, or an end.
-    pub(crate) fn service(&mut self, now: Instant, stack: &mut Stack, pipe: &Arc<Pipe>, wakers: &mut Vec<Waker>) {
+    pub(crate) fn service(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        pipe: &Arc<Pipe>,
+        wakers: &mut Vec<Waker>,
+    ) {
         pipe.unlist();
         if let Some(key) = self.by_pipe.get(&pipe.id).copied() {
             self.write(now, stack, key, wakers);
@@ -117,7 +123,9 @@ impl Streams {
 
     /// Whether everything that was written is with the stack.
     pub(crate) fn drained(&self) -> bool {
-        self.by_key.values().all(|stream| !stream.writing || stream.pipe.is_drained() && stream.rope.is_empty())
+        self.by_key
+            .values()
+            .all(|stream| !stream.writing || stream.pipe.is_drained() && stream.rope.is_empty())
     }
 
     /// The node is gone.

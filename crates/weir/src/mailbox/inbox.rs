@@ -36,7 +36,7 @@ enum Rope {
     #[cfg(feature = "native")]
     Poll(Arc<mio::Waker>),
     #[cfg(feature = "testing")]
-    Cluster(Arc<AtomicBool>),
+    Cluster(u32, Arc<Mutex<VecDeque<u32>>>),
     #[cfg(test)]
     Nothing,
 }
@@ -48,10 +48,10 @@ impl Bell {
         Self { asleep: AtomicBool::new(false), rings: AtomicU64::new(0), rope: Rope::Poll(waker) }
     }
 
-    /// Marks a node of a cluster as having work.
+    /// Notes down that this node of a cluster has work.
     #[cfg(feature = "testing")]
-    pub(crate) fn cluster(flag: Arc<AtomicBool>) -> Self {
-        Self { asleep: AtomicBool::new(true), rings: AtomicU64::new(0), rope: Rope::Cluster(flag) }
+    pub(crate) fn cluster(node: u32, dings: Arc<Mutex<VecDeque<u32>>>) -> Self {
+        Self { asleep: AtomicBool::new(true), rings: AtomicU64::new(0), rope: Rope::Cluster(node, dings) }
     }
 
     /// Only counts.
@@ -75,6 +75,18 @@ impl Bell {
         self.rings.load(Ordering::Relaxed)
     }
 
+    /// Whether ringing costs no system call.
+    fn is_cheap(&self) -> bool {
+        match &self.rope {
+            #[cfg(feature = "native")]
+            Rope::Poll(_) => false,
+            #[cfg(feature = "testing")]
+            Rope::Cluster(..) => true,
+            #[cfg(test)]
+            Rope::Nothing => true,
+        }
+    }
+
     fn ring(&self) {
         if !self.asleep.load(Ordering::SeqCst) || !self.asleep.swap(false, Ordering::SeqCst) {
             return;
@@ -88,10 +100,7 @@ impl Bell {
                 }
             }
             #[cfg(feature = "testing")]
-            Rope::Cluster(flag) => {
-                flag.store(true, Ordering::SeqCst);
-                self.asleep.store(true, Ordering::SeqCst);
-            }
+            Rope::Cluster(node, dings) => lock(dings).push_back(*node),
             #[cfg(test)]
             Rope::Nothing => {}
         }
@@ -149,13 +158,19 @@ impl Inbox {
 
     /// Appends what always has a place (see the module). Dropped where the node has stopped.
     pub(crate) fn post(&self, op: Op) {
-        if self.post_quietly(op) {
+        if self.append(op) {
             self.bell.ring();
         }
     }
 
     /// As [`post`](Self::post), for what can wait until the network thread is up for another reason.
-    pub(crate) fn post_quietly(&self, op: Op) -> bool {
+    pub(crate) fn post_quietly(&self, op: Op) {
+        if self.append(op) && self.bell.is_cheap() {
+            self.bell.ring();
+        }
+    }
+
+    fn append(&self, op: Op) -> bool {
         debug_assert!(!op.is_bounded(), "{op:?} must be offered");
         let mut state = lock(&self.state);
         if !state.closed {

@@ -15,7 +15,7 @@ mod waiters;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) use inbox::{Bell, Busy, Inbox, Taken};
-pub(crate) use outbox::{Outbox};
+pub(crate) use outbox::Outbox;
 pub use park::block_on;
 pub(crate) use promise::{Pending, Promise, promise};
 pub(crate) use waiters::{Place, Waiters};

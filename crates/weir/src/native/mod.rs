@@ -47,7 +47,8 @@ pub(crate) fn start(mut plan: Plan) -> Result<(Network, Node), StartError> {
     let waker = Arc::new(mio::Waker::new(poll.registry(), WAKE).map_err(system("no waker"))?);
     let sockets = Sockets::bind(&plan.listen, &plan.config, poll.registry())?;
     let me = plan.keypair.peer_id();
-    let addresses = sockets.addresses().map(Multiaddr::from_quic).filter_map(|address| address.with_p2p(me).ok());
+    let addresses =
+        sockets.addresses().map(Multiaddr::from_quic).filter_map(|address| address.with_p2p(me).ok());
     let addresses = addresses.collect();
 
     let anchor = std::time::Instant::now();
@@ -62,9 +63,9 @@ pub(crate) fn start(mut plan: Plan) -> Result<(Network, Node), StartError> {
         stack.handle(Instant::ZERO, Input::Host(bound));
     }
     for known in plan.peers {
-        stack.command(Instant::ZERO, Command::AddPeer(known)).map_err(|refused| StartError::Address {
-            address: refused.to_string(),
-        })?;
+        stack
+            .command(Instant::ZERO, Command::AddPeer(known))
+            .map_err(|refused| StartError::Address { address: refused.to_string() })?;
     }
     let resolver = Resolver::new(plan.config.sockets.max_queries as usize, waker);
     let core = Core::new(stack, Arc::clone(&shared));
@@ -181,7 +182,7 @@ impl Host {
     }
 
     fn act(&mut self, now: Instant) {
-        while let Some(action) = self.core.poll_action() {
+        while let Some(action) = self.core.machine().poll_action() {
             match action {
                 Action::Resolve { query, name, family } => {
                     if !self.resolver.ask(query, name, family) {
@@ -192,7 +193,7 @@ impl Host {
                 Action::DialWire { dial, .. } => {
                     self.core.handle(now, Input::Wire(WireId(0), WireChange::Refused(dial)));
                 }
-                Action::CloseWire(_) | Action::Persist { .. } => {}
+                other => self.core.note(other),
             }
         }
     }

@@ -45,7 +45,11 @@ pub(crate) struct Sockets {
 
 impl Sockets {
     /// Binds all addresses, or none. Without any, a port for dialling in each family that the system has.
-    pub(crate) fn bind(listen: &[Multiaddr], config: &Config, registry: &Registry) -> Result<Self, StartError> {
+    pub(crate) fn bind(
+        listen: &[Multiaddr],
+        config: &Config,
+        registry: &Registry,
+    ) -> Result<Self, StartError> {
         let mut list = Vec::new();
         for address in listen {
             let Some((Transport::Quic, socket)) = address.socket_addr() else {
@@ -55,7 +59,8 @@ impl Sockets {
         }
         if listen.is_empty() {
             let any = [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)];
-            let bound = any.map(|ip| Socket::bind(usize::from(ip.is_ipv6()), SocketAddr::new(ip, 0), config, registry));
+            let bound = any
+                .map(|ip| Socket::bind(usize::from(ip.is_ipv6()), SocketAddr::new(ip, 0), config, registry));
             let [first, second] = bound;
             match (first, second) {
                 (Err(error), Err(_)) => return Err(error),
@@ -106,9 +111,10 @@ impl Sockets {
     pub(crate) fn receive(&mut self, now: Instant, batches: usize, core: &mut Core) -> bool {
         for _ in 0..batches {
             let count = self.list.len();
-            let Some(index) = (0..count).map(|step| (self.next + step) % count).find(|index| {
-                self.list.get(*index).is_some_and(|socket| socket.readable)
-            }) else {
+            let Some(index) = (0..count)
+                .map(|step| (self.next + step) % count)
+                .find(|index| self.list.get(*index).is_some_and(|socket| socket.readable))
+            else {
                 return false;
             };
             self.next = (index + 1) % count;
@@ -127,13 +133,15 @@ impl Sockets {
                 Some(transmit) => transmit,
                 None => {
                     self.out.clear();
-                    match core.stack().poll_datagrams(now, self.segments, &mut self.out) {
+                    match core.machine().poll_datagrams(now, self.segments, &mut self.out) {
                         Some(transmit) => transmit,
                         None => break,
                     }
                 }
             };
-            let Some(socket) = self.list.iter_mut().find(|socket| socket.id == transmit.socket) else { continue };
+            let Some(socket) = self.list.iter_mut().find(|socket| socket.id == transmit.socket) else {
+                continue;
+            };
             if socket.blocked || !socket.send(&transmit, &self.out, core) {
                 self.unsent = Some(transmit);
                 return any;
@@ -148,13 +156,19 @@ impl Sockets {
 }
 
 impl Socket {
-    fn bind(index: usize, address: SocketAddr, config: &Config, registry: &Registry) -> Result<Self, StartError> {
+    fn bind(
+        index: usize,
+        address: SocketAddr,
+        config: &Config,
+        registry: &Registry,
+    ) -> Result<Self, StartError> {
         let failed = |source: io::Error| match source.kind() {
             io::ErrorKind::AddrInUse => StartError::InUse { address },
             _ => StartError::Listen { address, source },
         };
         let domain = socket2::Domain::for_address(address);
-        let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP)).map_err(failed)?;
+        let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))
+            .map_err(failed)?;
         if address.is_ipv6() {
             // Both families may have the same port; IPv4 peers never appear as mapped IPv6 addresses.
             socket.set_only_v6(true).map_err(failed)?;

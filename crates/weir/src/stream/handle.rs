@@ -10,8 +10,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use weir_base::identity::PeerId;
 
-use super::pipe::{Ending, Pipe, Source, copy_out};
 use super::BlockingStream;
+use super::pipe::{Ending, Pipe, Source, copy_out};
 use crate::error::StreamError;
 use crate::shared::{Lease, Shared};
 
@@ -208,11 +208,7 @@ impl Drop for RawWriter {
 }
 
 impl futures_io::AsyncRead for RawReader {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         self.get_mut().poll_read_inner(cx, buf).map_err(io::Error::from)
     }
 }
@@ -231,11 +227,7 @@ impl futures_io::AsyncWrite for RawWriter {
 }
 
 impl futures_io::AsyncRead for RawStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().reader).poll_read(cx, buf)
     }
 }

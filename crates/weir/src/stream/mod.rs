@@ -7,6 +7,6 @@ mod pipe;
 mod tests;
 
 pub use blocking::BlockingStream;
-pub use handle::{RawReader, RawStream, RawWriter};
 pub(crate) use handle::Fresh;
+pub use handle::{RawReader, RawStream, RawWriter};
 pub(crate) use pipe::{Drained, Ending, Pipe};
