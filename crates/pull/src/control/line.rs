@@ -52,7 +52,9 @@ pub(super) enum Stage {
     Open { peer_key: u32 },
     /// Goodbye is to be written, or is being (`encoded`).
     Leaving { reason: Goodbye, until: Instant, encoded: bool },
-    /// Goodbye is said or heard; the link is closing.
+    /// Goodbye was heard. The peer closes the link once all that it wrote is delivered; this side does at `until`.
+    Heard { reason: Goodbye, until: Instant },
+    /// Goodbye is said; the link is closing.
     Closed,
 }
 
@@ -126,7 +128,7 @@ impl Line {
                 let idle = (self.heard + config.idle_timeout, Timer::Idle);
                 [Some(idle), message, ping, services].into_iter().flatten().min_by_key(|(due, _)| *due)
             }
-            Stage::Leaving { until, .. } => Some((*until, Timer::Goodbye)),
+            Stage::Leaving { until, .. } | Stage::Heard { until, .. } => Some((*until, Timer::Goodbye)),
             Stage::Closed => None,
         }
     }
@@ -164,7 +166,7 @@ impl Line {
                 let first = !std::mem::replace(encoded, true);
                 return first.then_some((codec::Control::Goodbye(*reason), false));
             }
-            Stage::Closed => return None,
+            Stage::Heard { .. } | Stage::Closed => return None,
             Stage::Hello | Stage::Open { .. } => {}
         }
         if let Some(nonce) = self.pongs.pop_front() {

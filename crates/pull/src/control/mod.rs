@@ -41,7 +41,7 @@ pub const MESSAGE_RATE: u64 = 64;
 pub const BYTE_RATE: u64 = 16_000;
 /// Pongs that wait to be written; of more the oldest are dropped.
 const MAX_PONGS: usize = 4;
-/// How long a goodbye may take to be written before the link is closed without it.
+/// How long a goodbye may take to be written, or its sender to close the link, before this side closes it.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two updates of services to one peer: far below what the peer's rate limit allows.
 const SERVICES_PAUSE: Duration = Duration::from_secs(1);
@@ -276,9 +276,8 @@ impl Control {
                 self.notices.push_back(Notice::PeerKey { link, key });
             }
             codec::Control::Goodbye(reason) => {
-                line.stage = Stage::Closed;
+                line.stage = Stage::Heard { reason, until: now + GOODBYE_TIMEOUT };
                 self.notices.push_back(Notice::Closing { link, heard: Some(reason) });
-                self.asks.push_back(Ask::Close(link, reason));
             }
             codec::Control::Skipped => {}
             codec::Control::Unknown => return Err(UNKNOWN_TYPE.into()),
@@ -358,7 +357,7 @@ impl Control {
                 self.asks.extend(line.stream.map(Ask::Write));
             }
             Some(line::Timer::Goodbye) => {
-                if let Stage::Leaving { reason, .. } = line.stage {
+                if let Stage::Leaving { reason, .. } | Stage::Heard { reason, .. } = line.stage {
                     line.stage = Stage::Closed;
                     self.asks.push_back(Ask::Close(link, reason));
                 }

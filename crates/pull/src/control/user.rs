@@ -58,14 +58,14 @@ impl Machine for Control {
         let line = self.lines.get(&key.link).filter(|line| line.stream == Some(key));
         line.map_or(0, |line| match line.stage {
             Stage::Hello | Stage::Open { .. } => line.inbox.room(),
-            Stage::Leaving { .. } | Stage::Closed => DISCARD,
+            Stage::Leaving { .. } | Stage::Heard { .. } | Stage::Closed => DISCARD,
         })
     }
 
     fn handle_incoming(&mut self, now: Instant, key: StreamKey, input: Incoming) {
         let link = key.link;
         let Some(line) = self.lines.get_mut(&link).filter(|line| line.stream == Some(key)) else { return };
-        let over = matches!(line.stage, Stage::Leaving { .. } | Stage::Closed);
+        let over = matches!(line.stage, Stage::Leaving { .. } | Stage::Heard { .. } | Stage::Closed);
         match input {
             Incoming::Data(chunk) if !over => {
                 line.inbox.push(chunk);
@@ -146,7 +146,7 @@ impl Control {
     fn read(&mut self, now: Instant, link: LinkId) {
         loop {
             let Some(line) = self.lines.get_mut(&link) else { return };
-            if matches!(line.stage, Stage::Leaving { .. } | Stage::Closed) {
+            if matches!(line.stage, Stage::Leaving { .. } | Stage::Heard { .. } | Stage::Closed) {
                 return;
             }
             match line.inbox.next(now) {
