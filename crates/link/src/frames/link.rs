@@ -181,7 +181,8 @@ impl FrameLink {
             ReceiveEnd::Stopped | ReceiveEnd::Over => return Read::Closed,
             ReceiveEnd::Open | ReceiveEnd::Ended => {}
         }
-        if max == 0 {
+        // A reader without room still hears of the end, once nothing is left before it.
+        if max == 0 && (!receive.queue.is_empty() || receive.end == ReceiveEnd::Open) {
             return Read::Blocked;
         }
         let Some(chunk) = receive.take(max) else {
