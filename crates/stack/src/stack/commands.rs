@@ -134,16 +134,16 @@ impl Stack {
         }
     }
 
-    /// Advances the end of the node, if it has begun.
-    pub(super) fn end(&mut self) {
-        let Some(ending) = &mut self.ending else { return };
-        let links = self.peers.links().count();
+    /// Advances the end of the node, if it has begun; whether something was done.
+    pub(super) fn end(&mut self) -> bool {
+        let Some(ending) = &mut self.ending else { return false };
         if ending.should_say(self.now, self.pump.wanting()) {
             let all: Vec<LinkId> = self.peers.links().map(|(link, _)| link).collect();
             all.into_iter().for_each(|link| self.goodbye(link, Goodbye::Shutdown));
-            self.work = true;
-        } else if let Some(report) = ending.finish(self.now, links) {
-            self.events.push_back(Event::Closed(report));
+            return true;
         }
+        let Some(report) = ending.finish(self.now, self.peers.links().count()) else { return false };
+        self.events.push_back(Event::Closed(report));
+        true
     }
 }

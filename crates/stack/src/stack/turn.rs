@@ -40,12 +40,11 @@ impl Stack {
                 self.pulled(event);
             } else if let Some(event) = self.pump.raw.poll_event() {
                 self.events.push_back(Event::Raw(event));
-            } else if !self.dial_next() {
+            } else if !self.dial_next() && !self.end() {
                 break;
             }
         }
         self.work = steps == 0;
-        self.end();
     }
 
     /// Begins to dial the next peer of the book; whether there was one.

@@ -1,0 +1,11 @@
+//! Whole nodes in virtual time, joined by frames and by QUIC datagrams. One scenario a file.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // the harness is as much a test as its callers
+
+mod net;
+
+mod channels_work_between_nodes;
+mod determinism;
+mod nodes_end_well;
+mod peers_are_dialled_and_judged;
+mod raw_streams_carry_bytes;
+mod targets_are_called;

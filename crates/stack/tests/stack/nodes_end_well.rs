@@ -1,0 +1,93 @@
+//! A node that ends says goodbye, delivers what was written, and says how it went.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use weir_base::stream::Goodbye;
+use weir_base::{MIB, Rope};
+use weir_stack::{Command, DownReason, Event, Refused, Report, call, raw};
+
+use crate::net::{CALL, Carrier, Net};
+
+fn closed(net: &mut Net, node: usize) -> Report {
+    net.wait(node, |event| match event {
+        Event::Closed(report) => Some(*report),
+        _ => None,
+    })
+}
+
+#[test]
+fn everything_written_is_delivered_before_the_end() {
+    for carrier in Carrier::ALL {
+        let mut net = Net::line(carrier, 1, 3);
+        let link = net.nodes[1].stack.peers().ready_link(&net.nodes[2].peer).unwrap();
+        let call = call::Command::Call { link, request: Bytes::from_static(b"large"), deadline: None };
+        net.nodes[2].events.clear();
+        net.pull(1, weir_pull::Command::Call(CALL, call));
+        // Node 2 answers with as much as a link does not take at once, and ends right away.
+        let ticket = net.wait(2, |event| match event {
+            Event::Call(CALL, call::Event::Request { ticket, .. }) => Some(*ticket),
+            _ => None,
+        });
+        let response = Bytes::from(vec![5; MIB]);
+        let answer = call::Command::Answer { ticket, response: Ok(response.clone()) };
+        net.pull(2, weir_pull::Command::Call(CALL, answer));
+        net.command(2, Command::Shutdown { deadline: Duration::from_secs(20) });
+        let result = net.wait(1, |event| match event {
+            Event::Call(CALL, call::Event::Response { result, .. }) => Some(result.clone()),
+            _ => None,
+        });
+        assert_eq!(result, Ok(response));
+        assert_eq!(closed(&mut net, 2), Report { closed: 1, unfinished: 0 });
+        let why = net.wait(1, |event| match event {
+            Event::PeerDown { why, .. } => Some(*why),
+            _ => None,
+        });
+        assert!(
+            matches!(why, DownReason::ByPeer(Goodbye::Shutdown) | DownReason::Closed(Goodbye::Shutdown)),
+            "{why:?}"
+        );
+        assert_eq!(net.nodes[2].stack.stats().link.links, 0);
+    }
+}
+
+#[test]
+fn raw_bytes_in_the_link_are_delivered_too() {
+    for carrier in Carrier::ALL {
+        let mut net = Net::line(carrier, 2, 2);
+        let (ours, theirs) = net.raw_stream(0, 1);
+        let mut rope = Rope::new();
+        rope.push(Bytes::from(vec![3; MIB]));
+        let written = net.nodes[0].stack.raw_write(net.now, ours, &mut rope).unwrap();
+        assert!(written > 0);
+        net.drain(0);
+        net.command(0, Command::Raw(raw::Command::Finish(ours)));
+        net.command(0, Command::Shutdown { deadline: Duration::from_secs(10) });
+        let mut read = 0;
+        let until = net.now + Duration::from_secs(10);
+        net.run_until(until, |net| {
+            read += net.read(1, theirs).0.len();
+            read >= written
+        });
+        assert_eq!(read, written);
+        closed(&mut net, 0);
+    }
+}
+
+#[test]
+fn a_node_that_ends_begins_nothing_and_ends_in_time() {
+    for carrier in Carrier::ALL {
+        let mut net = Net::line(carrier, 3, 2);
+        net.cut.insert(1); // nothing reaches anybody any more
+        net.command(0, Command::Shutdown { deadline: Duration::from_secs(3) });
+        let refused = net.try_command(0, Command::Disconnect(net.nodes[1].peer));
+        assert_eq!(refused, Err(Refused::Closing));
+        let before = net.now;
+        closed(&mut net, 0);
+        assert!(net.now.since(before) <= Duration::from_secs(3));
+        let count = net.nodes[0].events.iter().filter(|event| matches!(event, Event::Closed(_))).count();
+        net.run_for(Duration::from_secs(60));
+        assert_eq!(count, 0, "told once");
+        assert!(!net.nodes[0].events.iter().any(|event| matches!(event, Event::Closed(_))));
+    }
+}

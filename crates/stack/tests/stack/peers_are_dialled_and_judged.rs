@@ -1,0 +1,239 @@
+//! Who is dialled, who is refused, who is banned, and for how long.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use weir_base::identity::PeerId;
+use weir_base::stream::{Goodbye, Side};
+use weir_base::{Instant, NetworkId};
+use weir_stack::{
+    Action, Command, Config, DialProblem, DownReason, Event, Known, Profile, Reaction, Refused, Role, peers,
+    tip,
+};
+
+use crate::net::{Carrier, Net, TIP, config, profile};
+
+fn wrong_network(why: DownReason) -> bool {
+    matches!(why, DownReason::Closed(Goodbye::WrongNetwork) | DownReason::ByPeer(Goodbye::WrongNetwork))
+}
+
+#[test]
+fn another_network_is_refused_with_its_reason_and_without_blame() {
+    for carrier in Carrier::ALL {
+        let mut net = Net::new(carrier, 1);
+        net.add(config());
+        let other = Profile { network: NetworkId([8; 32]), ..profile() };
+        net.add(Config { profile: other, ..config() });
+        let (peer, addresses) = (Some(net.nodes[1].peer), vec![net.address(1)]);
+        let dial = net.command(0, Command::Dial { peer, addresses });
+        let why = net.wait(0, |event| match event {
+            Event::DialFailed { ticket, why: DialProblem::Hello(why) } if *ticket == dial => Some(*why),
+            _ => None,
+        });
+        assert!(wrong_network(why), "{why:?}");
+        let why = net.wait(1, |event| match event {
+            Event::Refused { why, .. } => Some(*why),
+            _ => None,
+        });
+        assert!(wrong_network(why), "{why:?}");
+        for node in [0, 1] {
+            assert_eq!(net.nodes[node].stack.peers().records(net.now).count(), 0, "nobody's fault");
+            assert!(!net.nodes[node].events.iter().any(|event| matches!(event, Event::PeerUp { .. })));
+        }
+    }
+}
+
+/// Node 1 publishes tips that node 0 rejects.
+fn offend(net: &mut Net, tips: u8) {
+    for number in 0..tips {
+        let value = Bytes::from(vec![number; 100]);
+        let grounds = tip::Grounds { slot: tip::SlotKey([number; 32]), unvalidated: 0, begins: None };
+        net.pull(1, weir_pull::Command::Tip(TIP, tip::Command::Publish { value, grounds }));
+        net.run_for(Duration::from_secs(1));
+        while let Some(ticket) = net.take(0, |event| match event {
+            Event::Tip(TIP, tip::Event::Received { ticket, .. }) => Some(*ticket),
+            _ => None,
+        }) {
+            let verdict = tip::Command::Verdict { ticket, verdict: tip::Verdict::Reject };
+            net.pull(0, weir_pull::Command::Tip(TIP, verdict));
+        }
+        net.run_for(Duration::from_secs(1));
+    }
+}
+
+fn reactions(net: &mut Net) -> Vec<Reaction> {
+    let mut all = Vec::new();
+    while let Some(reaction) = net.take(0, |event| match event {
+        Event::Fault { reaction, .. } => Some(*reaction),
+        _ => None,
+    }) {
+        all.push(reaction);
+    }
+    all
+}
+
+#[test]
+fn faults_disconnect_then_ban_and_a_ban_ends() {
+    let mut net = Net::line(Carrier::Frames, 2, 2);
+    let peer = net.nodes[1].peer;
+    offend(&mut net, 30);
+    let reactions = reactions(&mut net);
+    assert!(reactions.contains(&Reaction::Disconnect), "{reactions:?}");
+    assert!(matches!(reactions.last(), Some(Reaction::Ban { .. })), "{reactions:?}");
+    assert!(!net.are_peers(0, 1));
+    let until = net.nodes[0].stack.peers().standing().banned(net.now, &peer).expect("banned");
+    assert!(until.since(net.now) <= Duration::from_secs(600));
+    // A persistent peer is not exempt: it is neither dialled nor let in while the ban lasts.
+    net.know(1, 0, Role::Persistent);
+    net.run_for(Duration::from_secs(60));
+    assert!(!net.are_peers(0, 1));
+    let address = vec![net.address(1)];
+    let dial = Command::Dial { peer: Some(peer), addresses: address };
+    assert_eq!(net.try_command(0, dial), Err(Refused::Banned));
+    let kept = net.nodes[0].kept.iter().rev().find_map(|action| match action {
+        Action::Persist { peer: whose, record } if *whose == peer => record.clone(),
+        _ => None,
+    });
+    assert!(kept.is_some_and(|record| record.banned_until.is_some()), "the host was asked to keep it");
+    let until = net.now + Duration::from_secs(1200);
+    assert!(net.run_until(until, |net| net.are_peers(0, 1)), "both dial again once it is over");
+    assert!(net.take(0, |event| matches!(event, Event::Released(_)).then_some(())).is_some());
+}
+
+#[test]
+fn an_operator_bans_and_forgives() {
+    for carrier in Carrier::ALL {
+        let mut net = Net::line(carrier, 3, 2);
+        let peer = net.nodes[1].peer;
+        net.command(0, Command::Ban { peer, duration: Duration::from_secs(3600) });
+        net.run_for(Duration::from_secs(10));
+        assert!(!net.are_peers(0, 1));
+        let why = net.wait(1, |event| match event {
+            Event::PeerDown { why, .. } => Some(*why),
+            _ => None,
+        });
+        assert!(
+            matches!(why, DownReason::ByPeer(Goodbye::Banned) | DownReason::Closed(Goodbye::Banned)),
+            "{why:?}"
+        );
+        let record = net.nodes[0].stack.peers().records(net.now).next().unwrap();
+        net.command(0, Command::Unban(peer));
+        let until = net.now + Duration::from_secs(30);
+        assert!(net.run_until(until, |net| net.are_peers(0, 1)));
+        // The same record handed to a node that starts anew bans there too.
+        let fresh = net.add(config());
+        net.command(fresh, Command::Restore(record));
+        assert!(net.nodes[fresh].stack.peers().standing().banned(net.now, &peer).is_some());
+        net.command(fresh, Command::Forgive(peer));
+        assert!(net.nodes[fresh].stack.peers().standing().banned(net.now, &peer).is_none());
+        assert_eq!(net.nodes[fresh].stack.peers().records(net.now).count(), 0);
+    }
+}
+
+#[test]
+fn a_persistent_peer_is_never_given_up_and_the_pause_stays_capped() {
+    let mut net = Net::new(Carrier::Frames, 4);
+    net.add(config());
+    let lost = net.add(config());
+    net.crash(lost);
+    net.know(0, lost, Role::Persistent);
+    let mut tries: Vec<Instant> = Vec::new();
+    let until = net.now + Duration::from_secs(4 * 3600);
+    net.run_until(until, |net| {
+        while net.take(0, |event| matches!(event, Event::Unreachable { .. }).then_some(())).is_some() {
+            tries.push(net.now);
+        }
+        false
+    });
+    let pauses: Vec<Duration> = tries.windows(2).map(|pair| pair[1].since(pair[0])).collect();
+    let cap = Duration::from_secs(121);
+    assert!(pauses.iter().all(|pause| *pause <= cap), "{pauses:?}");
+    assert!(pauses[20..].iter().all(|pause| *pause >= Duration::from_secs(59)), "{pauses:?}");
+    assert!(tries.len() > 100 && until.since(*tries.last().unwrap()) <= cap);
+}
+
+#[test]
+fn a_candidate_is_given_up_and_candidates_fill_up_to_the_target() {
+    let mut net = Net::new(Carrier::Frames, 5);
+    let mut config = config();
+    config.peers = peers::Config { target: 3, candidate_tries: 2, ..peers::Config::default() };
+    net.add(config);
+    for _ in 0..6 {
+        net.add(crate::net::config());
+    }
+    net.crash(1);
+    (1..7).for_each(|peer| net.know(0, peer, Role::Candidate));
+    net.run_for(Duration::from_secs(300));
+    assert_eq!(net.nodes[0].stack.peers().links().count(), 3);
+    let before = net.nodes[0].events.len();
+    net.run_for(Duration::from_secs(3600));
+    let tried = net.nodes[0].events.iter().skip(before);
+    assert_eq!(tried.filter(|event| matches!(event, Event::Unreachable { .. })).count(), 0);
+}
+
+#[test]
+fn enough_links_are_the_nodes_own_even_where_inbound_ones_suffice() {
+    let mut net = Net::new(Carrier::Frames, 6);
+    let mut config = config();
+    config.peers.target = 4;
+    net.add(config);
+    for _ in 0..8 {
+        net.add(crate::net::config());
+    }
+    (1..6).for_each(|peer| net.know(peer, 0, Role::Persistent));
+    net.run_for(Duration::from_secs(5));
+    assert_eq!(net.nodes[0].stack.peers().links().count(), 5);
+    (6..9).for_each(|peer| net.know(0, peer, Role::Candidate));
+    net.run_for(Duration::from_secs(5));
+    let own = net.nodes[0].stack.peers().links().filter(|(_, linked)| linked.info.dialler).count();
+    assert_eq!(own, 2, "min(8, target / 2)");
+}
+
+#[test]
+fn a_pinned_peer_counts_as_chosen_whoever_dialled() {
+    for carrier in Carrier::ALL {
+        let mut net = Net::new(carrier, 7);
+        net.add(config());
+        net.add(config());
+        let (peer, addresses) = (Some(net.nodes[1].peer), vec![net.address(1)]);
+        net.crash(1); // so that its dial comes first
+        net.command(0, Command::AddPeer(Known { peer, addresses, role: Role::Pinned }));
+        net.run_for(Duration::from_secs(60));
+        net.nodes[1].alive = true;
+        net.know(1, 0, Role::Persistent);
+        net.run_for(Duration::from_secs(2));
+        assert!(net.are_peers(0, 1));
+        let side = |net: &Net, node: usize| {
+            net.nodes[node].stack.peers().links().next().map(|(_, linked)| linked.info.side)
+        };
+        assert_eq!(side(&net, 0), Some(Side::Pinned));
+        assert_eq!(side(&net, 1), Some(Side::Dialled));
+    }
+}
+
+#[test]
+fn a_peer_that_comes_back_is_linked_again() {
+    for carrier in Carrier::ALL {
+        let mut net = Net::line(carrier, 8, 2);
+        net.command(1, Command::Disconnect(net.nodes[0].peer));
+        net.run_for(Duration::from_millis(200));
+        assert!(!net.are_peers(0, 1));
+        let until = net.now + Duration::from_secs(30);
+        assert!(net.run_until(until, |net| net.are_peers(0, 1)), "node 0 dials it again");
+    }
+}
+
+#[test]
+fn addresses_without_a_name_are_dialled_and_get_one() {
+    for carrier in Carrier::ALL {
+        let mut net = Net::new(carrier, 9);
+        net.add(config());
+        net.add(config());
+        let addresses = vec![net.address(1)];
+        net.command(0, Command::AddPeer(Known { peer: None, addresses, role: Role::Persistent }));
+        net.run_for(Duration::from_secs(2));
+        let named: Vec<PeerId> =
+            net.nodes[0].stack.peers().links().map(|(_, linked)| linked.info.peer).collect();
+        assert_eq!(named, [net.nodes[1].peer]);
+    }
+}
