@@ -9,6 +9,7 @@
 pub mod chunk;
 pub mod codec;
 pub mod deadlines;
+pub mod dealer;
 pub mod fault;
 pub mod identity;
 pub mod ids;
@@ -23,6 +24,7 @@ pub mod time;
 
 pub use chunk::{Chunk, Rope};
 pub use deadlines::Deadlines;
+pub use dealer::Dealer;
 pub use fault::{Blame, Fault};
 pub use identity::{KeyKind, Keypair, PeerId, PublicKey};
 pub use ids::{ChannelId, LinkId, NetworkId, ProtocolId, StreamKey};

@@ -1,0 +1,251 @@
+//! Deficit round robin on three levels: who is served next (`docs/spec/fairness.md`, protocol §7).
+//!
+//! Half to links this node dialled or the operator pinned, half to inbound ones; these by address group; then by link.
+//! - a member has work → [`set_waiting`](Dealer::set_waiting); it has none left → the same;
+//! - something is free → [`next`](Dealer::next) names who gets it;
+//! - its true cost is known → [`charge`](Dealer::charge), which may be much later.
+//!
+//! The bound is on members: whoever talks more is not served more. Every call costs the logarithm of their number.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::stream::{Group, Side};
+
+/// Deals one resource among members of type `K`. The unit of cost (bytes, nanoseconds) is the owner's.
+#[derive(Clone, Debug)]
+pub struct Dealer<K> {
+    limits: Limits,
+    members: BTreeMap<K, Place>,
+    sides: Level<Half>,
+    own: Level<K>,
+    groups: Level<Group>,
+    inbound: BTreeMap<Group, Level<K>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    quantum: i64,
+    debt: i64,
+}
+
+/// The two sides of the first level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Half {
+    Own,
+    Inbound,
+}
+
+/// Where a member stands.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Own,
+    Inbound(Group),
+}
+
+impl<K: Copy + Ord> Dealer<K> {
+    /// A turn is worth `quantum`, at least 1; nobody's deficit falls below -`debt`. Both in the unit of cost.
+    pub fn new(quantum: u64, debt: u64) -> Self {
+        let mut sides = Level::default();
+        sides.add(Half::Own);
+        sides.add(Half::Inbound);
+        Self {
+            limits: Limits { quantum: signed(quantum).max(1), debt: signed(debt) },
+            members: BTreeMap::new(),
+            sides,
+            own: Level::default(),
+            groups: Level::default(),
+            inbound: BTreeMap::new(),
+        }
+    }
+
+    /// A member joins, with nothing waiting. One that is in already begins anew.
+    pub fn add(&mut self, member: K, side: Side, group: Group) {
+        self.remove(member);
+        if let Side::Inbound = side {
+            self.members.insert(member, Place::Inbound(group));
+            self.groups.add(group);
+            self.inbound.entry(group).or_default().add(member);
+        } else {
+            self.members.insert(member, Place::Own);
+            self.own.add(member);
+        }
+    }
+
+    /// A member leaves.
+    pub fn remove(&mut self, member: K) {
+        self.set_waiting(member, false);
+        match self.members.remove(&member) {
+            Some(Place::Own) => self.own.remove(member),
+            Some(Place::Inbound(group)) => {
+                if let Some(level) = self.inbound.get_mut(&group) {
+                    level.remove(member);
+                    if level.queues.is_empty() {
+                        self.inbound.remove(&group);
+                        self.groups.remove(group);
+                    }
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Whether something waits for `member`.
+    pub fn set_waiting(&mut self, member: K, waiting: bool) {
+        match self.members.get(&member) {
+            Some(Place::Own) => {
+                if self.own.set_waiting(member, waiting) {
+                    self.sides.set_waiting(Half::Own, self.own.has_work());
+                }
+            }
+            Some(Place::Inbound(group)) => {
+                let Some(level) = self.inbound.get_mut(group) else { return };
+                if level.set_waiting(member, waiting) && self.groups.set_waiting(*group, level.has_work()) {
+                    self.sides.set_waiting(Half::Inbound, self.groups.has_work());
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Whose turn it is; `None` where nothing waits. The same member until something is charged or changes.
+    pub fn next(&mut self) -> Option<K> {
+        let quantum = self.limits.quantum;
+        match self.sides.next(quantum)? {
+            Half::Own => self.own.next(quantum),
+            Half::Inbound => {
+                let group = self.groups.next(quantum)?;
+                self.inbound.get_mut(&group)?.next(quantum)
+            }
+        }
+    }
+
+    /// `member` was served at this cost. Where it has left, nobody is charged.
+    pub fn charge(&mut self, member: K, cost: u64) {
+        let (cost, debt) = (signed(cost), self.limits.debt);
+        match self.members.get(&member) {
+            Some(Place::Own) => {
+                self.own.charge(member, cost, debt);
+                self.sides.charge(Half::Own, cost, debt);
+            }
+            Some(Place::Inbound(group)) => {
+                if let Some(level) = self.inbound.get_mut(group) {
+                    level.charge(member, cost, debt);
+                }
+                self.groups.charge(*group, cost, debt);
+                self.sides.charge(Half::Inbound, cost, debt);
+            }
+            None => {}
+        }
+    }
+
+    /// The part of `total` that is `member`'s where it is cut in advance: half to each side that has members, equal parts to
+    /// its groups, equal parts to a group's links. 0 for who is no member.
+    pub fn part(&self, member: K, total: u64) -> u64 {
+        let (own, inbound) = (self.own.queues.len() as u64, self.groups.queues.len() as u64);
+        let half = if own > 0 && inbound > 0 { total / 2 } else { total };
+        match self.members.get(&member) {
+            Some(Place::Own) => half / own.max(1),
+            Some(Place::Inbound(group)) => {
+                let links = self.inbound.get(group).map_or(1, |level| level.queues.len() as u64);
+                half / inbound.max(1) / links.max(1)
+            }
+            None => 0,
+        }
+    }
+
+    /// How many members there are.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+}
+
+/// The members of one level. Deficits are stored less what all have risen by, so that all rise at once at no cost.
+#[derive(Clone, Debug)]
+struct Level<C> {
+    risen: i64,
+    served: u64,
+    queues: BTreeMap<C, Queue>,
+    waiting: BTreeSet<(Reverse<i64>, u64, C)>, // highest deficit first, then least recently served
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Queue {
+    deficit: i64, // plus `risen`
+    turn: u64,
+    waiting: bool,
+}
+
+impl<C> Default for Level<C> {
+    fn default() -> Self {
+        Self { risen: 0, served: 0, queues: BTreeMap::new(), waiting: BTreeSet::new() }
+    }
+}
+
+impl<C: Copy + Ord> Level<C> {
+    fn add(&mut self, member: C) {
+        let fresh = Queue { deficit: -self.risen, turn: self.served, waiting: false };
+        self.queues.entry(member).or_insert(fresh);
+    }
+
+    fn remove(&mut self, member: C) {
+        self.set_waiting(member, false);
+        self.queues.remove(&member);
+    }
+
+    fn has_work(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Returns whether that changed anything.
+    fn set_waiting(&mut self, member: C, waiting: bool) -> bool {
+        let Some(queue) = self.queues.get_mut(&member).filter(|queue| queue.waiting != waiting) else {
+            return false;
+        };
+        if waiting {
+            queue.deficit = queue.deficit.min(-self.risen); // idle ones rose with the others, but not above 0
+            self.waiting.insert((Reverse(queue.deficit), queue.turn, member));
+        } else {
+            self.waiting.remove(&(Reverse(queue.deficit), queue.turn, member));
+            queue.deficit = queue.deficit.min(-self.risen);
+        }
+        queue.waiting = waiting;
+        true
+    }
+
+    fn next(&mut self, quantum: i64) -> Option<C> {
+        let (Reverse(highest), _, member) = *self.waiting.first()?;
+        if highest.saturating_add(self.risen) <= 0 {
+            self.risen = quantum.saturating_sub(highest);
+        }
+        Some(member)
+    }
+
+    fn charge(&mut self, member: C, cost: i64, debt: i64) {
+        let Some(queue) = self.queues.get_mut(&member) else { return };
+        if queue.waiting {
+            self.waiting.remove(&(Reverse(queue.deficit), queue.turn, member));
+        } else {
+            queue.deficit = queue.deficit.min(-self.risen);
+        }
+        self.served += 1;
+        queue.turn = self.served;
+        let lowest = (-self.risen).saturating_sub(debt);
+        queue.deficit = queue.deficit.saturating_sub(cost).max(lowest);
+        if queue.waiting {
+            self.waiting.insert((Reverse(queue.deficit), queue.turn, member));
+        }
+    }
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

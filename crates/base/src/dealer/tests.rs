@@ -1,0 +1,141 @@
+use super::*;
+
+const NET: [Group; 3] = [Group::V4([10, 1]), Group::V4([10, 2]), Group::V4([10, 3])];
+
+/// Serves `turns` times at each member's own cost, all having work all the time; what each was given.
+fn serve(dealer: &mut Dealer<u32>, turns: usize, cost: impl Fn(u32) -> u64) -> BTreeMap<u32, u64> {
+    let mut given = BTreeMap::new();
+    for _ in 0..turns {
+        let member = dealer.next().unwrap();
+        dealer.charge(member, cost(member));
+        *given.entry(member).or_insert(0) += cost(member);
+    }
+    given
+}
+
+fn busy(members: &[(u32, Side, Group)]) -> Dealer<u32> {
+    let mut dealer = Dealer::new(10, 10_000);
+    for &(member, side, group) in members {
+        dealer.add(member, side, group);
+        dealer.set_waiting(member, true);
+    }
+    dealer
+}
+
+#[test]
+fn one_own_link_keeps_half_against_450_inbound_ones() {
+    let mut members = vec![(0, Side::Dialled, NET[0])];
+    members.extend((1..=450).map(|n| (n, Side::Inbound, Group::Local(n))));
+    let given = serve(&mut busy(&members), 20_000, |_| 7);
+    let (own, all) = (given[&0], given.values().sum::<u64>());
+    assert!(own * 100 >= all * 49 && own * 100 <= all * 51, "{own} of {all}");
+}
+
+#[test]
+fn a_pinned_link_counts_as_own() {
+    let given = serve(
+        &mut busy(&[(0, Side::Pinned, NET[0]), (1, Side::Inbound, NET[0]), (2, Side::Inbound, NET[1])]),
+        1_000,
+        |_| 10,
+    );
+    assert_eq!(given[&0], 5_000);
+}
+
+#[test]
+fn inbound_groups_share_equally_whatever_their_size() {
+    let mut members = vec![(0, Side::Inbound, NET[0])];
+    members.extend((1..=99).map(|n| (n, Side::Inbound, NET[1])));
+    let given = serve(&mut busy(&members), 20_000, |_| 10);
+    let all = given.values().sum::<u64>();
+    assert!(given[&0] * 100 >= all * 49 && given[&0] * 100 <= all * 51);
+}
+
+#[test]
+fn links_of_a_group_share_by_cost_not_by_turns() {
+    let given =
+        serve(&mut busy(&[(0, Side::Inbound, NET[0]), (1, Side::Inbound, NET[0])]), 20_000, |member| {
+            if member == 0 { 1 } else { 50 }
+        });
+    assert!(given[&0].abs_diff(given[&1]) < 100, "{given:?}");
+}
+
+#[test]
+fn a_side_without_work_leaves_its_half() {
+    let mut dealer = busy(&[(0, Side::Dialled, NET[0]), (1, Side::Inbound, NET[1])]);
+    dealer.set_waiting(0, false);
+    assert_eq!(serve(&mut dealer, 100, |_| 10), [(1, 1_000)].into());
+    dealer.set_waiting(1, false);
+    assert_eq!(dealer.next(), None);
+}
+
+#[test]
+fn an_emptied_queue_keeps_its_debt_and_loses_its_credit() {
+    let mut dealer = busy(&[(0, Side::Inbound, NET[0]), (1, Side::Inbound, NET[0])]);
+    // 0 takes 1,000 at once and goes idle: when it returns, 1 is served about as much before it.
+    while dealer.next() != Some(0) {
+        dealer.charge(1, 10);
+    }
+    dealer.charge(0, 1_000);
+    dealer.set_waiting(0, false);
+    dealer.set_waiting(0, true);
+    let mut before = 0;
+    while dealer.next() == Some(1) {
+        dealer.charge(1, 10);
+        before += 10;
+    }
+    assert!((900..=1_100).contains(&before), "{before}");
+    // Idle while 1 works: no credit is saved up.
+    dealer.set_waiting(0, false);
+    for _ in 0..1_000 {
+        assert_eq!(dealer.next(), Some(1));
+        dealer.charge(1, 10);
+    }
+    dealer.set_waiting(0, true);
+    let given = serve(&mut dealer, 100, |_| 10);
+    assert!(given[&0].abs_diff(given[&1]) <= 20, "{given:?}");
+}
+
+#[test]
+fn a_debt_is_bounded() {
+    let mut dealer = busy(&[(0, Side::Inbound, NET[0]), (1, Side::Inbound, NET[0])]);
+    dealer.charge(0, u64::MAX);
+    let mut before = 0;
+    while dealer.next() == Some(1) {
+        dealer.charge(1, 100);
+        before += 100;
+    }
+    assert!((9_000..=11_000).contains(&before), "{before}");
+}
+
+#[test]
+fn where_all_are_in_debt_one_is_served_at_once() {
+    let mut dealer = busy(&[(0, Side::Inbound, NET[0]), (1, Side::Inbound, NET[0])]);
+    dealer.charge(0, 9_000);
+    dealer.charge(1, 8_000);
+    assert_eq!(dealer.next(), Some(1));
+    dealer.charge(1, 1_500);
+    assert_eq!(dealer.next(), Some(0));
+}
+
+#[test]
+fn parts_follow_the_same_levels() {
+    let mut dealer =
+        busy(&[(1, Side::Inbound, NET[0]), (2, Side::Inbound, NET[0]), (3, Side::Inbound, NET[1])]);
+    assert_eq!([1, 2, 3, 9].map(|member| dealer.part(member, 1_000)), [250, 250, 500, 0]);
+    dealer.add(0, Side::Pinned, NET[2]);
+    assert_eq!([0, 1, 2, 3].map(|member| dealer.part(member, 1_000)), [500, 125, 125, 250]);
+    dealer.remove(3);
+    assert_eq!(dealer.part(1, 1_000), 250);
+    assert_eq!(dealer.len(), 3);
+}
+
+#[test]
+fn who_left_is_neither_served_nor_charged() {
+    let mut dealer = busy(&[(0, Side::Dialled, NET[0]), (1, Side::Inbound, NET[1])]);
+    dealer.remove(0);
+    dealer.charge(0, 100);
+    dealer.set_waiting(0, true);
+    assert_eq!(dealer.next(), Some(1));
+    dealer.remove(1);
+    assert!(dealer.next().is_none() && dealer.is_empty());
+}
