@@ -2,7 +2,7 @@
 //!
 //! Half to links this node dialled or the operator pinned, half to inbound ones; these by address group; then by link.
 //! - a member has work → [`set_waiting`](Dealer::set_waiting); it has none left → the same;
-//! - something is free → [`next`](Dealer::next) names who gets it;
+//! - something is free → [`whose_turn`](Dealer::whose_turn) names who gets it;
 //! - its true cost is known → [`charge`](Dealer::charge), which may be much later.
 //!
 //! The bound is on members: whoever talks more is not served more. Every call costs the logarithm of their number.
@@ -94,9 +94,8 @@ impl<K: Copy + Ord> Dealer<K> {
     pub fn set_waiting(&mut self, member: K, waiting: bool) {
         match self.members.get(&member) {
             Some(Place::Own) => {
-                if self.own.set_waiting(member, waiting) {
-                    self.sides.set_waiting(Half::Own, self.own.has_work());
-                }
+                self.own.set_waiting(member, waiting);
+                self.sides.set_waiting(Half::Own, self.own.has_work());
             }
             Some(Place::Inbound(group)) => {
                 let Some(level) = self.inbound.get_mut(group) else { return };
@@ -109,7 +108,7 @@ impl<K: Copy + Ord> Dealer<K> {
     }
 
     /// Whose turn it is; `None` where nothing waits. The same member until something is charged or changes.
-    pub fn next(&mut self) -> Option<K> {
+    pub fn whose_turn(&mut self) -> Option<K> {
         let quantum = self.limits.quantum;
         match self.sides.next(quantum)? {
             Half::Own => self.own.next(quantum),

@@ -6,7 +6,7 @@ const NET: [Group; 3] = [Group::V4([10, 1]), Group::V4([10, 2]), Group::V4([10, 
 fn serve(dealer: &mut Dealer<u32>, turns: usize, cost: impl Fn(u32) -> u64) -> BTreeMap<u32, u64> {
     let mut given = BTreeMap::new();
     for _ in 0..turns {
-        let member = dealer.next().unwrap();
+        let member = dealer.whose_turn().unwrap();
         dealer.charge(member, cost(member));
         *given.entry(member).or_insert(0) += cost(member);
     }
@@ -65,21 +65,21 @@ fn a_side_without_work_leaves_its_half() {
     dealer.set_waiting(0, false);
     assert_eq!(serve(&mut dealer, 100, |_| 10), [(1, 1_000)].into());
     dealer.set_waiting(1, false);
-    assert_eq!(dealer.next(), None);
+    assert_eq!(dealer.whose_turn(), None);
 }
 
 #[test]
 fn an_emptied_queue_keeps_its_debt_and_loses_its_credit() {
     let mut dealer = busy(&[(0, Side::Inbound, NET[0]), (1, Side::Inbound, NET[0])]);
     // 0 takes 1,000 at once and goes idle: when it returns, 1 is served about as much before it.
-    while dealer.next() != Some(0) {
+    while dealer.whose_turn() != Some(0) {
         dealer.charge(1, 10);
     }
     dealer.charge(0, 1_000);
     dealer.set_waiting(0, false);
     dealer.set_waiting(0, true);
     let mut before = 0;
-    while dealer.next() == Some(1) {
+    while dealer.whose_turn() == Some(1) {
         dealer.charge(1, 10);
         before += 10;
     }
@@ -87,7 +87,7 @@ fn an_emptied_queue_keeps_its_debt_and_loses_its_credit() {
     // Idle while 1 works: no credit is saved up.
     dealer.set_waiting(0, false);
     for _ in 0..1_000 {
-        assert_eq!(dealer.next(), Some(1));
+        assert_eq!(dealer.whose_turn(), Some(1));
         dealer.charge(1, 10);
     }
     dealer.set_waiting(0, true);
@@ -100,7 +100,7 @@ fn a_debt_is_bounded() {
     let mut dealer = busy(&[(0, Side::Inbound, NET[0]), (1, Side::Inbound, NET[0])]);
     dealer.charge(0, u64::MAX);
     let mut before = 0;
-    while dealer.next() == Some(1) {
+    while dealer.whose_turn() == Some(1) {
         dealer.charge(1, 100);
         before += 100;
     }
@@ -112,9 +112,9 @@ fn where_all_are_in_debt_one_is_served_at_once() {
     let mut dealer = busy(&[(0, Side::Inbound, NET[0]), (1, Side::Inbound, NET[0])]);
     dealer.charge(0, 9_000);
     dealer.charge(1, 8_000);
-    assert_eq!(dealer.next(), Some(1));
+    assert_eq!(dealer.whose_turn(), Some(1));
     dealer.charge(1, 1_500);
-    assert_eq!(dealer.next(), Some(0));
+    assert_eq!(dealer.whose_turn(), Some(0));
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn who_left_is_neither_served_nor_charged() {
     dealer.remove(0);
     dealer.charge(0, 100);
     dealer.set_waiting(0, true);
-    assert_eq!(dealer.next(), Some(1));
+    assert_eq!(dealer.whose_turn(), Some(1));
     dealer.remove(1);
-    assert!(dealer.next().is_none() && dealer.is_empty());
+    assert!(dealer.whose_turn().is_none() && dealer.is_empty());
 }
