@@ -181,7 +181,8 @@ impl Entries<'_> {
         }
         self.next = index + 1;
         let short = ShortId(u64::from_le_bytes(self.reader.array()?));
-        let size = u32::try_from(self.reader.varint(u64::from(u32::MAX))?).map_err(|_| Malformed::TooLarge)?;
+        let size =
+            u32::try_from(self.reader.varint(u64::from(u32::MAX))?).map_err(|_| Malformed::TooLarge)?;
         if size == 0 {
             return Err(Malformed::Value);
         }

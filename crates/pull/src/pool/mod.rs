@@ -1,55 +1,295 @@
 //! Pool — a set that all nodes should come to share (`docs/spec/pool.md`, protocol §3).
+//!
+//! Message flow, one side as client and the other as server:
+//! - client opens lane 0 and sends a permit ([`codec::Want`]): how many entries, from where on, above which priority;
+//! - server offers what its log has from there on ([`codec::Entry`]: index, short id, size, summary);
+//! - client asks for what it lacks on lane 1, from one announcer at a time, and gets an item or *gone* for each index;
+//! - what it got is checked against what was offered, handed to the application, and enters the log on *accept*;
+//! - each decision gives credit back; the next permit goes out when half the window can be given.
+//!
+//! Files, one per concern: `log` and `places` (what this node has), `known` (who else has it), `intake` and `permits`
+//! (offers in), `outlet` (offers out), `candidates`, `fetch`, `gets` and `record` (who is asked for what), `serving`
+//! (what others ask), `checking` and `pen` (verdicts), `links` and `resume` (who is there). All are driven from here.
+//!
+//! Threats and answers: too many offers → the permit; false summaries, sizes, bodies → checked against the deliverer's own
+//! offer, before shared memory is touched; withholding → another source after a quarter second, and records; items nobody
+//! asked for → a fault; slow verdicts → credit counts undecided candidates only; many links of one owner → the dealer.
 
+mod candidates;
+mod checking;
+pub mod codec;
+mod fetch;
+mod gets;
+mod intake;
+mod known;
+mod link;
+mod links;
+mod log;
+mod outlet;
+mod pen;
+mod permits;
+mod places;
+mod record;
+mod resume;
+mod serving;
+mod store;
+mod time;
 mod types;
 
 pub use types::{Command, Config, Event, MAX_SUMMARY, Rules, Stats, Summary, Verdict};
 
-use weir_base::Instant;
-use weir_base::stream::{Ask, Class, Incoming, LinkInfo, OpenError};
-use weir_base::{LinkId, Rope, StreamKey};
+use std::collections::VecDeque;
 
-use crate::machine::{Counters, Machine, Negotiated, Opened, Refused, Seat, Ticket};
+use bytes::BytesMut;
+use weir_base::identity::PeerId;
+use weir_base::stream::{Ask, Class, Incoming, LinkInfo, OpenError};
+use weir_base::{ChannelId, Deadlines, Fault, Instant, LinkId, Rng, Rope, StreamKey};
+
+use self::candidates::Candidates;
+use self::checking::Checking;
+use self::fetch::Fetch;
+use self::known::Known;
+use self::link::{Links, Role, Slot};
+use self::log::Log;
+use self::outlet::Clock;
+use self::pen::Pen;
+use self::places::Places;
+use self::resume::Resume;
+use self::serving::Uploads;
+use self::time::Timer;
+use crate::control::{Keys, NumberedKey};
+use crate::framing::code;
+use crate::machine::{Counters, Machine, Negotiated, Opened, Refused, Seat, Ticket, Tickets};
+
+/// More was offered than was granted.
+pub const BEYOND_PERMIT: Fault = Fault::misbehaved("an offer beyond its permit");
+/// Offers do not follow one another, or a first one does not begin where it was asked to.
+pub const OUT_OF_PLACE: Fault = Fault::misbehaved("an offer that does not begin where it should");
+/// An item larger than both sides' limits was offered.
+pub const OVERSIZED: Fault = Fault::misbehaved("an offer of an item beyond the size limit");
+/// An answer came that was not asked for.
+pub const UNASKED: Fault = Fault::misbehaved("an item or gone that was not asked for");
+/// An index was asked for while its answer was outstanding, or too many were.
+pub const GREEDY: Fault = Fault::misbehaved("a get of what is on its way, or too many gets");
+/// The cursor was moved too often.
+pub const RESTLESS: Fault = Fault::misbehaved("the cursor was moved too often");
+/// An item is not what its deliverer had offered.
+pub const FALSE_ITEM: Fault = Fault::invalid("an item that is not what was offered");
+/// The application rejected an item.
+pub const REJECTED: Fault = Fault::invalid("an item that the application rejected");
+/// An item was announced and not delivered.
+pub const WITHHELD: Fault = Fault::unreliable("an item announced and neither delivered nor gone in time");
+/// Most items announced were gone, and others had them.
+pub const MOSTLY_GONE: Fault = Fault::unreliable("most items announced were gone, though others had them");
 
 /// The pool of one channel, on all links.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    seat: Seat,
+    config: Config,
+    channel: ChannelId,
+    tickets: Tickets,
+    rng: Rng,
+    links: Links,
+    resume: Resume,
+    log: Log,
+    places: Places,
+    known: Known,
+    candidates: Candidates,
+    fetch: Fetch,
+    checking: Checking,
+    pen: Pen,
+    uploads: Uploads,
+    clock: Clock,
+    want: Appetite,
+    timers: Deadlines<Timer>,
+    asks: VecDeque<Ask>, // a few per input; streams ask once until they are served
+    events: VecDeque<Event>,
+    scratch: BytesMut,
+    stats: Stats,
+    counters: Counters,
+}
+
+/// What this node wants at all.
+#[derive(Debug, Default)]
+struct Appetite {
+    /// Grants nothing while true.
+    paused: bool,
+    /// The application's floor.
+    floor: u64,
+    /// The lowest priority that finds a place, while the pool is full.
+    full: u64,
+    /// Entries granted to all links that have not returned.
+    outstanding: u64,
 }
 
 impl Pool {
-    pub(crate) fn new(_config: Config, seat: Seat) -> Self {
-        Self { seat }
+    pub(crate) fn new(config: Config, mut seat: Seat) -> Self {
+        let rng = &mut seat.rng;
+        Self {
+            channel: seat.channel,
+            tickets: seat.tickets,
+            links: Links::default(),
+            resume: Resume::new(rng.bytes()),
+            log: Log::default(),
+            places: Places::new(&seat.keys, config.remembered, rng.child("places")),
+            known: Known::new(),
+            candidates: Candidates::new(rng),
+            fetch: Fetch::new(),
+            checking: Checking::new(),
+            pen: Pen::new(config.pen_items, config.pen_bytes),
+            uploads: Uploads::new(),
+            clock: Clock::default(),
+            want: Appetite::default(),
+            timers: Deadlines::default(),
+            asks: VecDeque::new(),
+            events: VecDeque::new(),
+            scratch: BytesMut::new(),
+            stats: Stats::default(),
+            counters: Counters::default(),
+            config,
+            rng: seat.rng,
+        }
     }
-    pub(crate) fn command(&mut self, _now: Instant, _command: Command) -> Result<Ticket, Refused> {
-        Ok(self.seat.tickets.next())
+
+    /// Carries out what the application wants. The ticket returned is never named again.
+    pub(crate) fn command(&mut self, now: Instant, command: Command) -> Result<Ticket, Refused> {
+        match command {
+            Command::Insert { bytes } => self.insert(now, bytes)?,
+            Command::Verdict { ticket, verdict } => self.verdict(now, ticket, verdict)?,
+            Command::Taken { ticket } => self.taken(now, ticket)?,
+            Command::Remove { id } => self.remove(now, &id),
+            Command::Pause(paused) => self.pause(now, paused),
+            Command::Reconsider => self.reconsider(now),
+            Command::Floor(floor) => self.set_floor(now, floor),
+            Command::Resync => self.resync(now),
+        }
+        self.settle(now);
+        Ok(self.tickets.next())
     }
+
+    /// The next thing to tell the application.
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
-        None
+        self.events.pop_front()
+    }
+
+    /// The counters, with what is so now.
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = self.stats;
+        for (_, link) in self.links.iter() {
+            let (granted, held, bytes_granted, bytes_held) = link.intake.grant.totals();
+            stats.entries_granted += granted;
+            stats.entries_held += held;
+            stats.bytes_granted += bytes_granted;
+            stats.bytes_held += bytes_held;
+        }
+        stats.in_flight = self.fetch.in_flight();
+        stats.items = self.log.len();
+        stats.item_bytes = self.log.bytes();
+        stats
+    }
+
+    /// What every input may have made possible: fetches, hand-overs, uploads.
+    fn settle(&mut self, now: Instant) {
+        self.start_fetches(now);
+        self.hand_over(now);
+        self.give_turns(now);
+        self.forget_stale();
+    }
+
+    /// The peer is to blame; what it did stays without effect here.
+    fn blame(&mut self, slot: Slot, fault: Fault) {
+        if let Some(link) = self.links.get(slot) {
+            self.stats.faults += 1;
+            self.asks.push_back(Ask::Blame(link.id, fault));
+        }
+    }
+
+    /// The peer is to blame for what came on a stream, which can not be read any further.
+    fn break_off(&mut self, slot: Slot, role: Role, fault: Fault) {
+        self.blame(slot, fault);
+        self.close_lane(slot, role, code::FAULT);
     }
 }
 
 impl Machine for Pool {
-    fn link_up(&mut self, _: Instant, _: LinkId, _: &LinkInfo) {}
-    fn link_ready(&mut self, _: Instant, _: LinkId, _: &Negotiated) {}
-    fn link_down(&mut self, _: Instant, _: LinkId) {}
-    fn handle_opened(&mut self, _: Instant, _: StreamKey, _: Opened) {}
-    fn handle_refused(&mut self, _: Instant, _: u64, _: OpenError) {}
-    fn class(&self, _: u8) -> Class {
-        Class::Pool
+    fn link_up(&mut self, now: Instant, link: LinkId, info: &LinkInfo) {
+        self.add_link(now, link, info);
     }
-    fn room(&self, _: StreamKey) -> usize {
-        0
+
+    fn link_ready(&mut self, now: Instant, link: LinkId, negotiated: &Negotiated) {
+        self.ready_link(link, negotiated);
+        self.settle(now);
     }
-    fn handle_incoming(&mut self, _: Instant, _: StreamKey, _: Incoming) {}
-    fn poll_write(&mut self, _: Instant, _: StreamKey, _: usize, _: &mut Rope) {}
+
+    fn link_down(&mut self, now: Instant, link: LinkId) {
+        self.drop_link(now, link);
+        self.settle(now);
+    }
+
+    fn link_rtt(&mut self, _now: Instant, link: LinkId, rtt: std::time::Duration) {
+        if let Some(link) = self.links.slot(link).and_then(|slot| self.links.get_mut(slot)) {
+            link.set_rtt(rtt);
+        }
+    }
+
+    fn link_key(&mut self, _now: Instant, link: LinkId, key: NumberedKey) {
+        let link = self.links.slot(link).and_then(|slot| self.links.get_mut(slot));
+        if let Some(ready) = link.and_then(|link| link.ready.as_mut()) {
+            ready.key = key;
+        }
+    }
+
+    fn own_keys(&mut self, _now: Instant, keys: &Keys) {
+        self.rotate(keys);
+    }
+
+    fn handle_opened(&mut self, now: Instant, key: StreamKey, opened: Opened) {
+        self.opened(now, key, opened);
+    }
+
+    fn handle_refused(&mut self, now: Instant, tag: u64, why: OpenError) {
+        self.refused(now, tag, why);
+    }
+
+    fn class(&self, _lane: u8) -> Class {
+        self.config.class
+    }
+
+    fn room(&self, key: StreamKey) -> usize {
+        self.room_of(key)
+    }
+
+    fn handle_incoming(&mut self, now: Instant, key: StreamKey, input: Incoming) {
+        self.incoming(now, key, input);
+        self.settle(now);
+    }
+
+    fn poll_write(&mut self, now: Instant, key: StreamKey, room: usize, out: &mut Rope) {
+        self.write(now, key, room, out);
+    }
+
     fn poll_ask(&mut self) -> Option<Ask> {
-        None
+        self.asks.pop_front()
     }
-    fn handle_timeout(&mut self, _: Instant) {}
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.advance(now);
+        self.settle(now);
+    }
+
     fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        None
+        self.next_timeout()
     }
+
     fn counters(&self) -> Counters {
-        Counters::default()
+        self.counters
     }
 }
+
+/// A link's authenticated owner, where it is still up.
+fn peer_of(links: &Links, slot: Slot) -> Option<PeerId> {
+    links.get(slot).map(link::Link::peer)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,245 @@
+//! Items that were offered and are not decided: who announced them, who is charged, who was asked.
+
+use bytes::Bytes;
+use weir_base::stream::Side;
+use weir_base::{Instant, LinkId, Rng, ShortId, Table, identity::PeerId};
+
+use super::Summary;
+use super::known::LinkSet;
+use super::link::Slot;
+use crate::machine::Ticket;
+
+/// Names a candidate; never names another one later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct CandId {
+    at: u32,
+    serial: u32,
+}
+
+/// What announcers must agree on to be merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Claim {
+    /// The number of the key of the short id.
+    pub(super) key: u32,
+    pub(super) short: ShortId,
+    pub(super) size: u32,
+    pub(super) summary: Summary,
+}
+
+/// A link that can deliver, and under which index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Announcer {
+    pub(super) slot: Slot,
+    pub(super) index: u64,
+}
+
+/// The charged announcer and up to 8 more.
+pub(super) const MAX_ANNOUNCERS: usize = 9;
+/// Sources asked at once.
+pub(super) const MAX_SOURCES: usize = 2;
+
+/// Where a candidate stands.
+#[derive(Clone, Debug)]
+pub(super) enum State {
+    /// Nobody was asked yet, or nobody is left to ask while some are under way.
+    Wanted,
+    /// Its body has come, and waits to be handed over.
+    Held(Body),
+    /// The application has it.
+    Checking {
+        /// Its body.
+        body: Body,
+        /// Its name there.
+        ticket: Ticket,
+        /// Since when.
+        since: Instant,
+    },
+}
+
+/// A body that matched what was offered.
+#[derive(Clone, Debug)]
+pub(super) struct Body {
+    pub(super) id: [u8; 32],
+    pub(super) bytes: Bytes,
+    pub(super) from: Deliverer,
+}
+
+/// Who delivered a body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deliverer {
+    pub(super) slot: Slot,
+    pub(super) link: LinkId,
+    pub(super) peer: PeerId,
+    pub(super) side: Side,
+}
+
+/// An item that was offered and is not decided.
+#[derive(Clone, Debug)]
+pub(super) struct Candidate {
+    pub(super) claim: Claim,
+    pub(super) priority: u64,
+    /// Who pays for it with its permit.
+    pub(super) charged: Option<Slot>,
+    /// Links that offered it.
+    pub(super) heard: LinkSet,
+    /// Links that called it gone.
+    pub(super) gone: LinkSet,
+    /// Links of which it is asked now; the first was asked first.
+    pub(super) sources: [Option<Announcer>; MAX_SOURCES],
+    pub(super) state: State,
+    /// Whether a source is over its time: the next announcer is asked at once.
+    pub(super) overdue: bool,
+    /// Whether it waits in the queue of the link that pays.
+    pub(super) queued: bool,
+    announcers: [Announcer; MAX_ANNOUNCERS],
+    count: u8, // of `announcers`
+}
+
+impl Candidate {
+    pub(super) fn new(claim: Claim, priority: u64, charged: Option<Announcer>) -> Self {
+        let mut candidate = Self {
+            claim,
+            priority,
+            charged: charged.map(|announcer| announcer.slot),
+            heard: LinkSet::default(),
+            gone: LinkSet::default(),
+            sources: [None; MAX_SOURCES],
+            state: State::Wanted,
+            overdue: false,
+            queued: false,
+            announcers: [Announcer { slot: Slot(0), index: 0 }; MAX_ANNOUNCERS],
+            count: 0,
+        };
+        if let Some(announcer) = charged {
+            candidate.heard.insert(announcer.slot);
+            candidate.add(announcer);
+        }
+        candidate
+    }
+
+    /// Who can deliver it.
+    pub(super) fn announcers(&self) -> &[Announcer] {
+        self.announcers.get(..usize::from(self.count)).unwrap_or_default()
+    }
+
+    /// Adds an announcer; `false` where all places are taken.
+    pub(super) fn add(&mut self, announcer: Announcer) -> bool {
+        if let Some(same) =
+            self.announcers.iter_mut().take(usize::from(self.count)).find(|a| a.slot == announcer.slot)
+        {
+            same.index = announcer.index;
+            return true;
+        }
+        let Some(place) = self.announcers.get_mut(usize::from(self.count)) else { return false };
+        *place = announcer;
+        self.count += 1;
+        true
+    }
+
+    /// `slot` can not deliver it any more. Whether it could before.
+    pub(super) fn drop_announcer(&mut self, slot: Slot) -> bool {
+        let Some(at) = self.announcers().iter().position(|announcer| announcer.slot == slot) else {
+            return false;
+        };
+        let last = usize::from(self.count) - 1;
+        self.announcers.swap(at, last);
+        self.count -= 1;
+        true
+    }
+
+    /// Whether it is asked of `slot`.
+    pub(super) fn asks(&self, slot: Slot) -> bool {
+        self.sources.iter().flatten().any(|source| source.slot == slot)
+    }
+
+    /// Whether it is asked of anybody.
+    pub(super) fn is_asked(&self) -> bool {
+        self.sources.iter().any(Option::is_some)
+    }
+
+    /// `slot` is not asked any more.
+    pub(super) fn drop_source(&mut self, slot: Slot) {
+        for source in &mut self.sources {
+            source.take_if(|source| source.slot == slot);
+        }
+        if self.sources.first().is_some_and(Option::is_none) {
+            self.sources.rotate_left(1);
+        }
+    }
+
+    /// The body, where it has come.
+    pub(super) const fn body(&self) -> Option<&Body> {
+        match &self.state {
+            State::Wanted => None,
+            State::Held(body) | State::Checking { body, .. } => Some(body),
+        }
+    }
+}
+
+/// All candidates of a pool. As many as are granted; further announcements of one find it by its claim.
+pub(super) struct Candidates {
+    slab: Vec<(u32, Option<Candidate>)>,
+    free: Vec<u32>,
+    serial: u32,
+    claims: Table<Claim, CandId>,
+}
+
+impl std::fmt::Debug for Candidates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Candidates({})", self.len())
+    }
+}
+
+impl Candidates {
+    pub(super) fn new(rng: &mut Rng) -> Self {
+        Self { slab: Vec::new(), free: Vec::new(), serial: 0, claims: Table::new(rng) }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slab.len() - self.free.len()
+    }
+
+    pub(super) fn find(&self, claim: &Claim) -> Option<CandId> {
+        self.claims.get(claim).copied()
+    }
+
+    pub(super) fn insert(&mut self, candidate: Candidate) -> CandId {
+        self.serial = self.serial.wrapping_add(1);
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.slab.push((0, None));
+            u32::try_from(self.slab.len() - 1).unwrap_or(u32::MAX)
+        });
+        let id = CandId { at, serial: self.serial };
+        self.claims.insert(candidate.claim, id);
+        if let Some(place) = self.slab.get_mut(at as usize) {
+            *place = (self.serial, Some(candidate));
+        }
+        id
+    }
+
+    pub(super) fn get(&self, id: CandId) -> Option<&Candidate> {
+        let (serial, candidate) = self.slab.get(id.at as usize)?;
+        candidate.as_ref().filter(|_| *serial == id.serial)
+    }
+
+    pub(super) fn get_mut(&mut self, id: CandId) -> Option<&mut Candidate> {
+        let (serial, candidate) = self.slab.get_mut(id.at as usize)?;
+        candidate.as_mut().filter(|_| *serial == id.serial)
+    }
+
+    pub(super) fn remove(&mut self, id: CandId) -> Option<Candidate> {
+        let (serial, candidate) = self.slab.get_mut(id.at as usize)?;
+        if *serial != id.serial {
+            return None;
+        }
+        let candidate = candidate.take()?;
+        self.free.push(id.at);
+        if self.claims.get(&candidate.claim) == Some(&id) {
+            self.claims.remove(&candidate.claim);
+        }
+        if self.free.len() == self.slab.len() && self.slab.len() > 64 {
+            (self.slab, self.free) = (Vec::new(), Vec::new()); // names go on counting, so old ones find nothing
+        }
+        Some(candidate)
+    }
+}

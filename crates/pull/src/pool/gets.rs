@@ -1,0 +1,287 @@
+//! What this node asks of one link: gets and cancels out, items and *gone* in.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::{Bytes, BytesMut};
+use weir_base::codec::{put_varint, varint_len};
+use weir_base::{Chunk, Fault, Instant, Rope};
+
+use super::candidates::CandId;
+use super::codec::{self, AnswerHead, MAX_INDICES, MAX_ITEM_HEAD, MAX_LIST};
+use super::link::{Lane, Role, Slot};
+use super::outlet::put_len;
+use super::record::Record;
+use super::{FALSE_ITEM, Pool, UNASKED};
+use crate::framing::{MALFORMED, Message, UNKNOWN_TYPE};
+
+/// Answers that may be outstanding on one link.
+pub(super) const MAX_GETS: usize = 4_096;
+
+/// The client's side of lane 1 on one link.
+#[derive(Debug)]
+pub(super) struct Gets {
+    pub(super) lane: Lane,
+    /// Not written yet; also in `flight`.
+    pub(super) out: BTreeSet<u64>,
+    pub(super) cancels: BTreeSet<u64>,
+    /// Asked for and not answered, cancelled ones too.
+    pub(super) flight: BTreeMap<u64, Get>, // <= MAX_GETS
+    /// Bytes of bodies in `flight`.
+    pub(super) bytes: u64,
+    /// Candidates charged to this link that wait to be asked for.
+    pub(super) waiting: VecDeque<CandId>,
+    /// Whether nobody may be asked for the first of them now.
+    pub(super) stalled: bool,
+    pub(super) record: Record,
+    /// When a piece of a body last came.
+    pub(super) progress: Instant,
+    reader: Reader,
+}
+
+/// One index asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Get {
+    /// Who waits for it; none once it was cancelled.
+    pub(super) candidate: Option<CandId>,
+    pub(super) size: u32,
+    pub(super) since: Instant,
+    /// Names its timer.
+    pub(super) serial: u32,
+    pub(super) patience: Patience,
+    /// Whether it counts among those asked of links without a record.
+    pub(super) newcomer: bool,
+}
+
+/// How long this node still waits for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Until another is asked; so many times was it prolonged, because the link made progress.
+    Fresh(u8),
+    /// Until it is a fault.
+    Overdue,
+    /// It was one.
+    Blamed,
+}
+
+/// What is being read.
+#[derive(Debug)]
+enum Reader {
+    /// The head of an answer, of which so many bytes have come.
+    Head([u8; HEAD], usize),
+    Body {
+        index: u64,
+        size: usize,
+        body: BytesMut,
+    },
+    Other {
+        kind: u64,
+        rest: usize,
+        body: BytesMut,
+    },
+    Skip {
+        rest: usize,
+    },
+}
+
+/// Bytes of the longest head: length, type and index.
+const HEAD: usize = 5 + 10 + 10;
+
+/// An answer, whole.
+#[derive(Debug)]
+enum Answer {
+    Item(u64, Bytes),
+    Other(u64, Bytes),
+}
+
+impl Gets {
+    pub(super) fn new() -> Self {
+        Self {
+            lane: Lane::default(),
+            out: BTreeSet::new(),
+            cancels: BTreeSet::new(),
+            flight: BTreeMap::new(),
+            bytes: 0,
+            waiting: VecDeque::new(),
+            stalled: false,
+            record: Record::new(),
+            progress: Instant::ZERO,
+            reader: Reader::Head([0; HEAD], 0),
+        }
+    }
+
+    /// Bytes that answers may still take, with a byte more, so that one too many is found out.
+    pub(super) fn room(&self) -> usize {
+        let bodies = usize::try_from(self.bytes).unwrap_or(usize::MAX);
+        let come = match &self.reader {
+            Reader::Head(_, len) => *len,
+            Reader::Body { body, .. } | Reader::Other { body, .. } => body.len(),
+            Reader::Skip { .. } => 0,
+        };
+        bodies.saturating_add((self.flight.len() + 1) * MAX_ITEM_HEAD + 1).saturating_sub(come).max(1)
+    }
+
+    /// Takes what it can of `chunk`: the next answer, or `None` when the chunk is used up.
+    fn read(&mut self, chunk: &mut Chunk, max: usize) -> Result<Option<Answer>, Fault> {
+        while !chunk.is_empty() {
+            match &mut self.reader {
+                Reader::Head(held, len) => {
+                    let taken = (HEAD - *len).min(chunk.len());
+                    let fresh = chunk.get(..taken).unwrap_or_default();
+                    if let Some(place) = held.get_mut(*len..*len + taken) {
+                        place.copy_from_slice(fresh);
+                    }
+                    let known = held.get(..*len + taken).unwrap_or_default();
+                    let Some((head, used)) = codec::peek_answer(known, max).map_err(|_| MALFORMED)? else {
+                        *len += taken;
+                        let _ = chunk.split_to(taken);
+                        continue;
+                    };
+                    let _ = chunk.split_to(used.saturating_sub(*len));
+                    if let Some(whole) = self.begin(head, chunk)? {
+                        return Ok(Some(whole));
+                    }
+                }
+                Reader::Body { size, body, .. } => {
+                    let part = chunk.split_to(*size - body.len());
+                    body.extend_from_slice(&part);
+                    if body.len() == *size {
+                        return Ok(self.end());
+                    }
+                }
+                Reader::Other { rest, body, .. } => {
+                    let part = chunk.split_to(*rest - body.len());
+                    body.extend_from_slice(&part);
+                    if body.len() == *rest {
+                        return Ok(self.end());
+                    }
+                }
+                Reader::Skip { rest } => {
+                    *rest -= chunk.split_to(*rest).len();
+                    if *rest == 0 {
+                        self.reader = Reader::Head([0; HEAD], 0);
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// A head was read. An answer whose rest lies whole in `chunk` is taken from it at once.
+    fn begin(&mut self, head: AnswerHead, chunk: &mut Chunk) -> Result<Option<Answer>, Fault> {
+        self.reader = Reader::Head([0; HEAD], 0);
+        match head {
+            AnswerHead::Item { index, size } => {
+                let get = self.flight.get(&index).filter(|_| !self.out.contains(&index)).ok_or(UNASKED)?;
+                if size as u64 != u64::from(get.size) {
+                    return Err(FALSE_ITEM);
+                }
+                if chunk.len() >= size {
+                    return Ok(Some(Answer::Item(index, chunk.split_to(size).keep())));
+                }
+                self.reader = Reader::Body { index, size, body: BytesMut::with_capacity(size) };
+            }
+            AnswerHead::Other { kind: codec::GONE, rest } if rest <= MAX_LIST => {
+                if chunk.len() >= rest {
+                    return Ok(Some(Answer::Other(codec::GONE, chunk.split_to(rest).into_bytes())));
+                }
+                self.reader = Reader::Other { kind: codec::GONE, rest, body: BytesMut::new() };
+            }
+            AnswerHead::Other { kind: codec::GONE, .. } => return Err(MALFORMED),
+            AnswerHead::Other { kind, rest } if Message::skippable(kind) => {
+                if rest > 0 {
+                    self.reader = Reader::Skip { rest };
+                }
+            }
+            AnswerHead::Other { .. } => return Err(UNKNOWN_TYPE),
+        }
+        Ok(None)
+    }
+
+    fn end(&mut self) -> Option<Answer> {
+        match std::mem::replace(&mut self.reader, Reader::Head([0; HEAD], 0)) {
+            Reader::Body { index, body, .. } => Some(Answer::Item(index, body.freeze())),
+            Reader::Other { kind, body, .. } => Some(Answer::Other(kind, body.freeze())),
+            Reader::Head(..) | Reader::Skip { .. } => None,
+        }
+    }
+
+    /// Whether a piece of the body of `index` has come.
+    pub(super) fn reads(&self, wanted: u64) -> bool {
+        matches!(&self.reader, Reader::Body { index, .. } if *index == wanted)
+    }
+}
+
+impl Pool {
+    /// Bytes came on the stream that carries items.
+    pub(super) fn read_items(&mut self, now: Instant, slot: Slot, mut chunk: Chunk) {
+        self.stats.control_bytes += chunk.len() as u64;
+        loop {
+            let Some(link) = self.links.get_mut(slot) else { return };
+            let max = link.max_item() as usize + MAX_ITEM_HEAD;
+            link.gets.progress = now;
+            let done = match link.gets.read(&mut chunk, max.max(MAX_LIST)) {
+                Ok(Some(Answer::Item(index, bytes))) => {
+                    self.item(now, slot, index, bytes);
+                    Ok(())
+                }
+                Ok(Some(Answer::Other(_, body))) => self.gone_message(now, slot, &body),
+                Ok(None) => return,
+                Err(fault) => Err(fault),
+            };
+            if let Err(fault) = done {
+                if fault == FALSE_ITEM {
+                    self.recorded(slot, Record::false_item);
+                }
+                self.break_off(slot, Role::Gets, fault);
+                return self.lose_gets(now, slot);
+            }
+        }
+    }
+
+    fn gone_message(&mut self, now: Instant, slot: Slot, body: &[u8]) -> Result<(), Fault> {
+        self.counters.messages_in += 1;
+        for index in codec::decode_indices(body) {
+            let index = index.map_err(|_| MALFORMED)?;
+            let link = self.links.get(slot);
+            if !link
+                .is_some_and(|link| link.gets.flight.contains_key(&index) && !link.gets.out.contains(&index))
+            {
+                return Err(UNASKED);
+            }
+            self.gone(now, slot, index);
+        }
+        Ok(())
+    }
+
+    /// Writes gets and cancels, in the order of the peer's log.
+    pub(super) fn write_gets(&mut self, slot: Slot, out: &mut Rope) {
+        let Some(link) = self.links.get_mut(slot) else { return };
+        let gets = &mut link.gets;
+        for (kind, indices) in [(codec::GET, &mut gets.out), (codec::CANCEL, &mut gets.cancels)] {
+            if indices.is_empty() {
+                continue;
+            }
+            self.scratch.clear();
+            put_varint(&mut self.scratch, kind);
+            let beyond = indices.iter().nth(MAX_INDICES).copied();
+            let later = beyond.map(|index| indices.split_off(&index));
+            codec::encode_indices(indices.iter().copied(), &mut self.scratch);
+            let count = indices.len() as u64;
+            *indices = later.unwrap_or_default();
+            put_len(self.scratch.len(), out);
+            out.put(&self.scratch);
+            self.counters.messages_out += 1;
+            match kind {
+                codec::GET => self.stats.gets_sent += count,
+                _ => self.stats.cancels_sent += count,
+            }
+            return;
+        }
+    }
+}
+
+/// Bytes that the head of an item's message takes.
+pub(super) const fn head_len(index: u64, size: usize) -> usize {
+    let fields = varint_len(codec::ITEM) + varint_len(index);
+    varint_len((fields + size) as u64) + fields
+}

@@ -1,0 +1,178 @@
+//! The receiver's side of a permit: what a peer may offer, and when to tell it more.
+
+use std::time::Duration;
+
+use weir_base::Instant;
+
+use super::codec::{MAX_ENTRY, MAX_OFFER_HEAD};
+
+/// Bytes of offers granted per entry of the window.
+const BYTES_PER_ENTRY: u64 = 32;
+
+/// One link's permit, as its grantor keeps it. Totals are absolute since the stream opened; `used` is at most granted.
+#[derive(Clone, Debug)]
+pub(super) struct Grant {
+    entries: u64,
+    bytes: u64,
+    used: u64,
+    used_bytes: u64,
+    charged: u64, // undecided candidates charged to this peer
+    window: u64,
+    renewed: (Instant, u64), // when, and `used` then
+    rate: u64,               // entries per second
+}
+
+/// Whether a new permit should go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Renew {
+    /// Nothing worth telling.
+    No,
+    /// Within a round trip: the sender has nothing left.
+    Soon,
+    /// At once.
+    Now,
+}
+
+impl Grant {
+    /// Nothing granted; the window is what the configuration begins with.
+    pub(super) fn new(window: u32) -> Self {
+        Self {
+            entries: 0,
+            bytes: 0,
+            used: 0,
+            used_bytes: 0,
+            charged: 0,
+            window: u64::from(window),
+            renewed: (Instant::ZERO, 0),
+            rate: 0,
+        }
+    }
+
+    /// Entries granted and not received.
+    pub(super) const fn open(&self) -> u64 {
+        self.entries - self.used
+    }
+
+    /// Entries granted that have not returned: open, or charged.
+    pub(super) const fn outstanding(&self) -> u64 {
+        self.open() + self.charged
+    }
+
+    /// Bytes of offers that may still come.
+    pub(super) const fn open_bytes(&self) -> u64 {
+        self.bytes - self.used_bytes
+    }
+
+    /// Granted and received, entries and bytes.
+    pub(super) const fn totals(&self) -> (u64, u64, u64, u64) {
+        (self.entries, self.used, self.bytes, self.used_bytes)
+    }
+
+    /// An offer came. `false` where that is more than was granted: the sender's fault.
+    pub(super) const fn take(&mut self, entries: u64, bytes: u64) -> bool {
+        if entries > self.open() || bytes > self.open_bytes() {
+            return false;
+        }
+        self.used += entries;
+        self.used_bytes += bytes;
+        true
+    }
+
+    /// A candidate is charged to this peer.
+    pub(super) const fn charge(&mut self) {
+        self.charged += 1;
+    }
+
+    /// A candidate charged to it is decided.
+    pub(super) const fn give_back(&mut self) {
+        self.charged = self.charged.saturating_sub(1);
+    }
+
+    /// Entries that could be granted now, with `extra` entries counted as if they were charged.
+    fn can_give(&self, extra: u64) -> u64 {
+        (self.used + self.window.saturating_sub(self.charged + extra)).saturating_sub(self.entries)
+    }
+
+    fn can_give_bytes(&self) -> u64 {
+        (self.used_bytes + self.window * BYTES_PER_ENTRY).saturating_sub(self.bytes)
+    }
+
+    /// Whether a new permit should go out.
+    pub(super) fn renew(&self, extra: u64) -> Renew {
+        let (entries, bytes) = (self.can_give(extra), self.can_give_bytes());
+        let few_bytes = self.open_bytes() < (MAX_ENTRY + MAX_OFFER_HEAD) as u64;
+        if entries * 2 >= self.window
+            || (bytes * 2 >= self.window * BYTES_PER_ENTRY && self.open() + entries > 0)
+        {
+            return Renew::Now;
+        }
+        if (self.open() == 0 && entries > 0) || (few_bytes && bytes > 0 && self.open() + entries > 0) {
+            return Renew::Soon;
+        }
+        Renew::No
+    }
+
+    /// Sets the window: what the rate of offers needs for `cycle` (two round trips and a verdict), between `least` and `most`.
+    pub(super) fn adapt(&mut self, now: Instant, cycle: Duration, least: u64, most: u64) {
+        let (since, used) = self.renewed;
+        let elapsed = now.since(since).as_nanos().max(1_000_000);
+        let rate = u128::from(self.used - used) * 1_000_000_000 / elapsed;
+        self.rate = u64::try_from(rate).unwrap_or(u64::MAX).max(self.rate / 8 * 7);
+        let needed = u128::from(self.rate) * cycle.as_nanos() / 1_000_000_000;
+        self.window = u64::try_from(needed).unwrap_or(u64::MAX).clamp(least.min(most).max(1), most.max(1));
+        self.renewed = (now, self.used);
+    }
+
+    /// Grants what the window allows, at most `spare` entries; returns the new totals.
+    pub(super) fn give(&mut self, extra: u64, spare: u64) -> (u64, u64) {
+        self.entries += self.can_give(extra).min(spare);
+        self.bytes += self.can_give_bytes();
+        (self.entries, self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credit_returns_with_decisions_and_is_told_when_half_can_be_given() {
+        let mut grant = Grant::new(8);
+        assert_eq!(grant.renew(0), Renew::Now);
+        assert_eq!(grant.give(0, u64::MAX), (8, 256));
+        assert_eq!(grant.renew(0), Renew::No);
+        assert!(grant.take(8, 100));
+        assert!(!grant.take(1, 1));
+        (0..8).for_each(|_| grant.charge());
+        assert_eq!(grant.renew(0), Renew::No);
+        grant.give_back();
+        assert_eq!(grant.renew(0), Renew::Soon);
+        (0..3).for_each(|_| grant.give_back());
+        assert_eq!(grant.renew(0), Renew::Now);
+        assert_eq!(grant.renew(4), Renew::No);
+        assert_eq!(grant.give(0, 3), (11, 356));
+        assert_eq!(grant.outstanding(), 7);
+    }
+
+    #[test]
+    fn bytes_return_as_they_are_read() {
+        let mut grant = Grant::new(8);
+        grant.give(0, u64::MAX);
+        assert!(!grant.take(1, 257));
+        assert!(grant.take(1, 130));
+        assert_eq!(grant.renew(0), Renew::Now);
+    }
+
+    #[test]
+    fn the_window_grows_with_the_rate_and_keeps_its_bounds() {
+        let mut grant = Grant::new(256);
+        grant.give(0, u64::MAX);
+        assert!(grant.take(200, 2_000));
+        grant.adapt(Instant::from_millis(100), Duration::from_millis(400), 256, 4_096);
+        assert_eq!(grant.window, 800);
+        grant.adapt(Instant::from_millis(200), Duration::from_secs(100), 256, 4_096);
+        assert_eq!(grant.window, 4_096);
+        grant.adapt(Instant::from_millis(300), Duration::from_millis(1), 256, 100);
+        assert_eq!(grant.window, 100);
+    }
+}

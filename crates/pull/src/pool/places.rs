@@ -1,0 +1,238 @@
+//! Where an item is, by its short id: one table for all peers, under this node's key, and for a while under the one before.
+//!
+//! The table stores neither ids nor bodies: who finds a place checks there that it is the item it means.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use weir_base::{Rng, ShortId, ShortKey, Table};
+
+use crate::control::{Keys, NumberedKey};
+
+/// Where an item with a known full id is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the log, at this index.
+    Live(u64),
+    /// In the pen, at this place.
+    Penned(u32),
+    /// Decided and not kept: this number among the ids remembered.
+    Seen(u64),
+}
+
+impl Place {
+    const fn pack(self) -> u64 {
+        match self {
+            Self::Live(index) => index << 2,
+            Self::Penned(at) => (at as u64) << 2 | 1,
+            Self::Seen(number) => number << 2 | 2,
+        }
+    }
+
+    const fn unpack(word: u64) -> Self {
+        match word & 3 {
+            0 => Self::Live(word >> 2),
+            1 => Self::Penned((word >> 2) as u32),
+            _ => Self::Seen(word >> 2),
+        }
+    }
+}
+
+/// Items whose short ids collide that are still found by their full id; beyond it, the later is not.
+const MAX_CROWDED: usize = 1_024;
+
+/// The places of all items, and the ids of items decided and not kept, the latest of them.
+#[derive(Debug)]
+pub(super) struct Places {
+    current: Keyed,
+    previous: Option<Keyed>,
+    retired: Option<NumberedKey>, // the last key that expired: what was asked for under it is still checked
+    crowded: BTreeMap<[u8; 32], Place>,
+    seen: VecDeque<[u8; 32]>,
+    forgotten: u64, // ids dropped from the front of `seen`
+    remembered: usize,
+    rng: Rng,
+}
+
+struct Keyed {
+    key: NumberedKey,
+    table: Table<ShortId, u64>,
+}
+
+impl std::fmt::Debug for Keyed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Keyed({}, {} items)", self.key.number, self.table.len())
+    }
+}
+
+impl Places {
+    pub(super) fn new(keys: &Keys, remembered: u32, mut rng: Rng) -> Self {
+        let current = Keyed { key: keys.current, table: Table::new(&mut rng) };
+        let previous = keys.previous.map(|key| Keyed { key, table: Table::new(&mut rng) });
+        Self {
+            current,
+            previous,
+            retired: None,
+            crowded: BTreeMap::new(),
+            seen: VecDeque::new(),
+            forgotten: 0,
+            remembered: remembered as usize,
+            rng,
+        }
+    }
+
+    /// The number of the key that peers should use.
+    pub(super) const fn number(&self) -> u32 {
+        self.current.key.number
+    }
+
+    /// The short id under the current key.
+    pub(super) fn short(&self, id: &[u8; 32]) -> ShortId {
+        self.current.key.key.short(id)
+    }
+
+    /// Whether offers under this key are taken.
+    pub(super) fn takes(&self, number: u32) -> bool {
+        number == self.current.key.number
+            || self.previous.as_ref().is_some_and(|keyed| keyed.key.number == number)
+    }
+
+    /// The key of this number, also the one that expired last.
+    pub(super) fn key(&self, number: u32) -> Option<ShortKey> {
+        let previous = self.previous.as_ref().map(|keyed| keyed.key);
+        [Some(self.current.key), previous, self.retired]
+            .into_iter()
+            .flatten()
+            .find_map(|key| (key.number == number).then_some(key.key))
+    }
+
+    /// What an offer under this key names.
+    pub(super) fn find(&self, number: u32, short: ShortId) -> Option<Place> {
+        let keyed = [Some(&self.current), self.previous.as_ref()]
+            .into_iter()
+            .flatten()
+            .find(|keyed| keyed.key.number == number)?;
+        keyed.table.get(&short).map(|word| Place::unpack(*word))
+    }
+
+    /// Where the item with this id is. `is_it` says whether the item at a place has the id.
+    pub(super) fn find_id(&self, id: &[u8; 32], is_it: impl Fn(Place) -> bool) -> Option<Place> {
+        let found = self.current.table.get(&self.short(id)).map(|word| Place::unpack(*word));
+        found.filter(|place| is_it(*place)).or_else(|| self.crowded.get(id).copied())
+    }
+
+    /// Puts an item that is nowhere yet at a place.
+    pub(super) fn insert(&mut self, id: &[u8; 32], place: Place) {
+        if !put(&mut self.current, id, place) && self.crowded.len() < MAX_CROWDED {
+            self.crowded.insert(*id, place);
+        }
+        if let Some(previous) = &mut self.previous {
+            put(previous, id, place);
+        }
+    }
+
+    /// Takes an item from its place.
+    pub(super) fn remove(&mut self, id: &[u8; 32], place: Place) {
+        if self.crowded.get(id) == Some(&place) {
+            self.crowded.remove(id);
+        }
+        for keyed in [Some(&mut self.current), self.previous.as_mut()].into_iter().flatten() {
+            let short = keyed.key.key.short(id);
+            if keyed.table.get(&short) == Some(&place.pack()) {
+                keyed.table.remove(&short);
+            }
+        }
+    }
+
+    /// Remembers the id of an item that is nowhere any more; the oldest is forgotten for it.
+    pub(super) fn remember(&mut self, id: &[u8; 32]) {
+        if self.remembered == 0 {
+            return;
+        }
+        if self.seen.len() >= self.remembered
+            && let Some(oldest) = self.seen.pop_front()
+        {
+            self.remove(&oldest, Place::Seen(self.forgotten));
+            self.forgotten += 1;
+        }
+        self.insert(id, Place::Seen(self.forgotten + self.seen.len() as u64));
+        self.seen.push_back(*id);
+    }
+
+    /// The id remembered under this number.
+    pub(super) fn seen(&self, number: u64) -> Option<&[u8; 32]> {
+        self.seen.get(usize::try_from(number.checked_sub(self.forgotten)?).ok()?)
+    }
+
+    /// This node's keys changed: `items` are all that are in the log and the pen. Hashes them all, once per rotation.
+    pub(super) fn rotate<'a>(&mut self, keys: &Keys, items: impl Iterator<Item = (&'a [u8; 32], Place)>) {
+        if keys.current.number != self.current.key.number {
+            let mut next = Keyed { key: keys.current, table: Table::new(&mut self.rng) };
+            self.crowded.clear();
+            for (id, place) in items {
+                if !put(&mut next, id, place) && self.crowded.len() < MAX_CROWDED {
+                    self.crowded.insert(*id, place);
+                }
+            }
+            for (id, number) in self.seen.iter().zip(self.forgotten..) {
+                put(&mut next, id, Place::Seen(number)); // an item that came back stands where it is now
+            }
+            let before = std::mem::replace(&mut self.current, next);
+            self.retired = self.previous.replace(before).map(|keyed| keyed.key).or(self.retired);
+        }
+        let still = |keyed: &Keyed| keys.previous.is_some_and(|key| key.number == keyed.key.number);
+        if let Some(expired) = self.previous.take_if(|keyed| !still(keyed)) {
+            self.retired = Some(expired.key);
+        }
+    }
+}
+
+/// Whether the place was free.
+fn put(keyed: &mut Keyed, id: &[u8; 32], place: Place) -> bool {
+    let short = keyed.key.key.short(id);
+    if keyed.table.contains(&short) {
+        return false;
+    }
+    keyed.table.insert(short, place.pack());
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(current: u32, previous: Option<u32>) -> Keys {
+        let numbered =
+            |number: u32| NumberedKey { number, key: ShortKey([u8::try_from(number).unwrap(); 16]) };
+        Keys { current: numbered(current), previous: previous.map(numbered) }
+    }
+
+    #[test]
+    fn an_item_is_found_under_both_keys_until_the_old_one_expires() {
+        let mut places = Places::new(&keys(1, None), 2, Rng::from_number(1));
+        let (a, b) = ([1; 32], [2; 32]);
+        places.insert(&a, Place::Live(7));
+        places.remember(&b);
+        let old = places.short(&a);
+        places.rotate(&keys(2, Some(1)), std::iter::once((&a, Place::Live(7))));
+        let new = places.short(&a);
+        assert_eq!((places.find(1, old), places.find(2, new)), (Some(Place::Live(7)), Some(Place::Live(7))));
+        assert_eq!(places.find_id(&b, |_| true), Some(Place::Seen(0)));
+        assert!(places.takes(1) && places.takes(2) && !places.takes(3));
+        places.rotate(&keys(2, None), std::iter::empty());
+        assert!(!places.takes(1) && places.key(1).is_some() && places.find(1, old).is_none());
+        assert_eq!(places.find(2, new), Some(Place::Live(7)));
+        places.remove(&a, Place::Live(7));
+        assert_eq!(places.find(2, new), None);
+    }
+
+    #[test]
+    fn only_the_latest_ids_are_remembered() {
+        let mut places = Places::new(&keys(1, None), 2, Rng::from_number(1));
+        for n in 0..3_u8 {
+            places.remember(&[n; 32]);
+        }
+        let found = |n: u8| places.find_id(&[n; 32], |_| true);
+        assert_eq!([found(0), found(1), found(2)], [None, Some(Place::Seen(1)), Some(Place::Seen(2))]);
+        assert_eq!((places.seen(0), places.seen(2)), (None, Some(&[2; 32])));
+    }
+}

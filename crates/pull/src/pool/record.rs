@@ -1,0 +1,175 @@
+//! How well a link delivers: what an item from it would cost in time, and how often it kept its word.
+
+use std::time::Duration;
+
+use weir_base::Instant;
+
+/// Bytes per second that a link is taken to deliver before it was measured: 1 Mbit/s.
+const FIRST_RATE: u64 = 125_000;
+/// Items after which a link has a record.
+const RECORD: u32 = 16;
+/// A score of this much is perfect.
+const PERFECT: u32 = 1_000;
+/// Least time without progress after which another source is asked.
+pub(super) const PATIENCE: Duration = Duration::from_millis(250);
+/// Answers that are counted before `Gone` is blamed.
+const ANSWERS: u32 = 32;
+
+/// The delivery record of one link.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    delivered: u32,
+    score: u32, // 0 to PERFECT
+    rate: u64,  // bytes per second, >= 1
+    measured: Option<Instant>,
+    burst: u64,    // bytes since `measured`
+    answers: u32,  // of late: halved at twice ANSWERS
+    bad_gone: u32, // of these, gone for what others then delivered
+}
+
+impl Record {
+    pub(super) const fn new() -> Self {
+        Self {
+            delivered: 0,
+            score: PERFECT / 2,
+            rate: FIRST_RATE,
+            measured: None,
+            burst: 0,
+            answers: 0,
+            bad_gone: 0,
+        }
+    }
+
+    /// Whether it has delivered often, and of late more often than not.
+    pub(super) const fn proven(&self) -> bool {
+        self.delivered >= RECORD && self.score >= PERFECT / 2
+    }
+
+    /// 0 to 1,000, higher is better.
+    pub(super) const fn score(&self) -> u32 {
+        self.score
+    }
+
+    /// An item of `size` bytes has come; `more` where others were asked for before it and still are to come.
+    pub(super) fn item(&mut self, now: Instant, size: u64, more: More) {
+        self.delivered = self.delivered.saturating_add(1);
+        self.score += (PERFECT - self.score) / 16;
+        self.answer();
+        self.burst += size;
+        if let Some(since) = self.measured.filter(|since| *since < now) {
+            let nanos = u64::try_from(now.since(since).as_nanos()).unwrap_or(u64::MAX).max(1);
+            let sample = u128::from(self.burst) * 1_000_000_000 / u128::from(nanos);
+            let sample = u64::try_from(sample).unwrap_or(u64::MAX).min(u64::MAX / 16);
+            self.rate = ((self.rate * 7 + sample) / 8).max(1);
+            self.burst = 0;
+            self.measured = Some(now);
+        } else if self.measured.is_none() {
+            self.burst = 0;
+            self.measured = Some(now);
+        }
+        if let More::Idle = more {
+            self.measured = None; // what comes next was not under way: its time says nothing about the rate
+        }
+    }
+
+    /// It did not deliver in time.
+    pub(super) fn late(&mut self) {
+        self.score -= self.score / 4;
+    }
+
+    /// It delivered something else than it had offered.
+    pub(super) fn false_item(&mut self) {
+        self.score /= 4;
+    }
+
+    /// An item it had called gone was accepted from another. Whether that is now most of its answers; counting begins
+    /// again then.
+    pub(super) fn bad_gone(&mut self) -> bool {
+        self.bad_gone += 1;
+        self.answer();
+        let most = self.answers >= ANSWERS && self.bad_gone * 2 > self.answers;
+        if most {
+            (self.answers, self.bad_gone) = (0, 0);
+        }
+        most
+    }
+
+    fn answer(&mut self) {
+        self.answers += 1;
+        if self.answers >= 2 * ANSWERS {
+            self.answers /= 2;
+            self.bad_gone /= 2;
+        }
+    }
+
+    /// How long an item of `size` bytes would take, behind `queued` bytes.
+    fn transfer(&self, size: u64, queued: u64) -> Duration {
+        let nanos = u128::from(queued.saturating_add(size)) * 1_000_000_000 / u128::from(self.rate);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// When to ask another, counted from the get.
+    pub(super) fn patience(&self, rtt: Duration, size: u64, queued: u64) -> Duration {
+        PATIENCE.max(rtt.saturating_mul(2).saturating_add(self.transfer(size, queued)))
+    }
+
+    /// The expected time of a delivery: what it takes if it comes, and more the less often it came.
+    pub(super) fn expected(&self, rtt: Duration, size: u64, queued: u64) -> Duration {
+        let comes = rtt.saturating_add(self.transfer(size, queued));
+        let fails = self.patience(rtt, size, queued).saturating_mul(PERFECT - self.score) / self.score.max(1);
+        comes.saturating_add(fails)
+    }
+}
+
+/// Whether more is to come on a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum More {
+    /// Other gets are under way.
+    Expected,
+    /// None is.
+    Idle,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_that_of_items_one_behind_another() {
+        let mut record = Record::new();
+        for n in 1..200 {
+            record.item(Instant::from_millis(n * 10), 10_000, More::Expected);
+        }
+        assert!(record.rate > 900_000 && record.rate < 1_100_000, "{}", record.rate);
+        assert!(record.proven());
+        let rtt = Duration::from_millis(100);
+        assert!(record.expected(rtt, 1_000, 0) < Duration::from_millis(110));
+        assert_eq!(record.patience(rtt, 1_000, 0), PATIENCE);
+        assert!(record.patience(rtt, 1_000_000, 0) > Duration::from_millis(1_100));
+    }
+
+    #[test]
+    fn failing_makes_expected_delivery_worse_until_it_counts_as_new() {
+        let (mut good, mut bad) = (Record::new(), Record::new());
+        for n in 0..100 {
+            for record in [&mut good, &mut bad] {
+                record.item(Instant::from_millis(n), 100, More::Idle);
+            }
+        }
+        (0..4).for_each(|_| bad.late());
+        assert!(good.proven() && !bad.proven());
+        let rtt = Duration::from_millis(50);
+        assert!(good.expected(rtt, 100, 50_000) < bad.expected(rtt, 100, 0));
+    }
+
+    #[test]
+    fn gone_is_blamed_only_where_it_is_most_answers() {
+        let mut record = Record::new();
+        for n in 0..200 {
+            record.item(Instant::from_millis(n), 100, More::Idle);
+            assert!(n % 3 != 0 || !record.bad_gone());
+        }
+        let blamed = (0..100).filter(|_| record.bad_gone()).count();
+        assert!((1..=3).contains(&blamed), "{blamed}");
+    }
+}

@@ -1,0 +1,222 @@
+//! What peers ask for: every get is answered once. Upload is dealt in turns, by bytes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use weir_base::codec::put_varint;
+use weir_base::stream::{Group, Side};
+use weir_base::{Chunk, Dealer, Fault, Instant, Rope};
+
+use super::codec::{self, MAX_ITEM_HEAD, MAX_LIST};
+use super::gets::{MAX_GETS, head_len};
+use super::link::{Lane, Role, Slot};
+use super::outlet::put_len;
+use super::{GREEDY, Pool};
+use crate::framing::{Inbox, MALFORMED, Message, UNKNOWN_TYPE};
+
+/// Bytes of one turn.
+const QUANTUM: u64 = 64 * 1024;
+/// What a link may be behind.
+const DEBT: u64 = 32 * 1024 * 1024;
+/// Turns at once.
+const TURNS: usize = 8;
+/// A turn that the transport does not use for so long is not waited for.
+const TURN_TIME: Duration = Duration::from_millis(20);
+
+/// The server's side of lane 1 on one link.
+#[derive(Debug)]
+pub(super) struct Serving {
+    pub(super) lane: Lane,
+    pub(super) inbox: Inbox,
+    /// Asked for and not answered, lowest first.
+    pending: BTreeSet<u64>, // with `cancelled` at most MAX_GETS
+    cancelled: BTreeSet<u64>,
+    turn: Option<Turn>,
+}
+
+impl Default for Serving {
+    fn default() -> Self {
+        let (pending, cancelled) = (BTreeSet::new(), BTreeSet::new());
+        Self { lane: Lane::default(), inbox: Inbox::new(MAX_LIST), pending, cancelled, turn: None }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    since: Instant,
+    used: u64,
+}
+
+/// Who may answer now, over all links.
+#[derive(Debug)]
+pub(super) struct Uploads {
+    dealer: Dealer<Slot>,
+    turns: BTreeSet<(Instant, Slot)>, // those still waited for
+}
+
+impl Uploads {
+    pub(super) fn new() -> Self {
+        Self { dealer: Dealer::new(QUANTUM, DEBT), turns: BTreeSet::new() }
+    }
+
+    pub(super) fn add(&mut self, slot: Slot, side: Side, group: Group) {
+        self.dealer.add(slot, side, group);
+    }
+
+    pub(super) fn remove(&mut self, slot: Slot) {
+        self.dealer.remove(slot);
+        self.turns.retain(|(_, other)| *other != slot);
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<(Instant, &'static str)> {
+        let others_wait = self.turns.len() >= TURNS;
+        let (since, _) = self.turns.first().filter(|_| others_wait)?;
+        Some((*since + TURN_TIME, "a turn of upload is not used"))
+    }
+}
+
+impl Pool {
+    /// Bytes came on the stream that carries the peer's gets.
+    pub(super) fn read_gets(&mut self, now: Instant, slot: Slot, chunk: Chunk) {
+        self.stats.control_bytes += chunk.len() as u64;
+        let Some(link) = self.links.get_mut(slot) else { return };
+        link.serving.inbox.push(chunk);
+        loop {
+            let Some(link) = self.links.get_mut(slot) else { return };
+            let done = match link.serving.inbox.next(now) {
+                Ok(Some(message)) => {
+                    self.counters.messages_in += 1;
+                    link.serving.message(&message)
+                }
+                Ok(None) => break,
+                Err(_) => Err(MALFORMED),
+            };
+            if let Err(fault) = done {
+                return self.break_off(slot, Role::Serving, fault);
+            }
+        }
+        self.watch(slot, Role::Serving);
+        let Some(link) = self.links.get(slot) else { return };
+        if link.serving.has_work() && link.serving.turn.is_none() {
+            self.uploads.dealer.set_waiting(slot, true);
+        }
+    }
+
+    /// Lets links answer, by the dealer.
+    pub(super) fn give_turns(&mut self, now: Instant) {
+        while self.uploads.turns.len() < TURNS {
+            let Some(slot) = self.uploads.dealer.whose_turn() else { return };
+            self.uploads.dealer.set_waiting(slot, false);
+            let Some(link) = self.links.get_mut(slot).filter(|link| link.serving.has_work()) else {
+                continue;
+            };
+            link.serving.turn = Some(Turn { since: now, used: 0 });
+            link.serving.lane.ask_write(link.id, &mut self.asks);
+            self.uploads.turns.insert((now, slot));
+        }
+    }
+
+    /// Turns that nobody uses: the link is blocked, and may use its turn later.
+    pub(super) fn turns_due(&mut self, now: Instant) {
+        while self.uploads.turns.first().is_some_and(|(since, _)| *since + TURN_TIME <= now) {
+            self.uploads.turns.pop_first();
+        }
+    }
+
+    /// Writes answers of at most `left` bytes, as far as the link's turn goes.
+    pub(super) fn write_answers(&mut self, now: Instant, slot: Slot, left: usize, out: &mut Rope) {
+        let Some(link) = self.links.get_mut(slot) else { return };
+        let serving = &mut link.serving;
+        let Some(mut turn) = serving.turn else { return };
+        let start = out.len();
+        let whole = left == usize::MAX; // one message, whatever its size
+        while serving.has_work() && turn.used < QUANTUM {
+            let left = left.saturating_sub(out.len() - start);
+            if left < MAX_LIST + 2 || (whole && out.len() > start) {
+                break;
+            }
+            if serving.answer_gone(&mut self.scratch, out) {
+                self.counters.messages_out += 1;
+                continue;
+            }
+            let Some(&index) = serving.pending.first() else { break };
+            let Some(item) = self.log.get(index) else {
+                serving.pending.remove(&index);
+                serving.cancelled.insert(index);
+                continue;
+            };
+            let size = item.bytes.len();
+            if left < MAX_ITEM_HEAD + size {
+                break;
+            }
+            serving.pending.remove(&index);
+            let mut head = [0; MAX_ITEM_HEAD];
+            codec::encode_item_head(index, size, &mut &mut head[..]);
+            out.put(head.get(..head_len(index, size)).unwrap_or_default());
+            out.push(item.bytes.clone());
+            turn.used += size as u64;
+            self.stats.items_sent += 1;
+            self.stats.body_bytes_sent += size as u64;
+            self.counters.messages_out += 1;
+        }
+        serving.turn = Some(turn);
+        let over = turn.used >= QUANTUM || !serving.has_work() || whole;
+        if over {
+            serving.turn = None;
+            let waits = serving.has_work();
+            self.uploads.turns.remove(&(turn.since, slot));
+            self.uploads.dealer.charge(slot, turn.used + 1);
+            self.uploads.dealer.set_waiting(slot, waits);
+            self.give_turns(now);
+        }
+    }
+}
+
+impl Serving {
+    fn has_work(&self) -> bool {
+        !self.pending.is_empty() || !self.cancelled.is_empty()
+    }
+
+    fn message(&mut self, message: &Message) -> Result<(), Fault> {
+        match message.kind {
+            codec::GET => {
+                for index in codec::decode_indices(&message.body) {
+                    let index = index.map_err(|_| MALFORMED)?;
+                    let many = self.pending.len() + self.cancelled.len() >= MAX_GETS;
+                    if many || self.cancelled.contains(&index) || !self.pending.insert(index) {
+                        return Err(GREEDY);
+                    }
+                }
+                Ok(())
+            }
+            codec::CANCEL => {
+                for index in codec::decode_indices(&message.body) {
+                    let index = index.map_err(|_| MALFORMED)?;
+                    if self.pending.remove(&index) {
+                        self.cancelled.insert(index);
+                    }
+                }
+                Ok(())
+            }
+            kind if Message::skippable(kind) => Ok(()),
+            _ => Err(UNKNOWN_TYPE),
+        }
+    }
+
+    /// Answers all that is gone or was cancelled. Whether there was any.
+    fn answer_gone(&mut self, scratch: &mut BytesMut, out: &mut Rope) -> bool {
+        if self.cancelled.is_empty() {
+            return false;
+        }
+        let beyond = self.cancelled.iter().nth(codec::MAX_INDICES).copied();
+        let later = beyond.map(|index| self.cancelled.split_off(&index)).unwrap_or_default();
+        let now = std::mem::replace(&mut self.cancelled, later);
+        scratch.clear();
+        put_varint(scratch, codec::GONE);
+        codec::encode_indices(now.into_iter(), scratch);
+        put_len(scratch.len(), out);
+        out.put(scratch);
+        true
+    }
+}

@@ -1,0 +1,166 @@
+//! What enters and leaves this node's own log, and what it wants at all.
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use weir_base::Instant;
+
+use super::candidates::Claim;
+use super::known::LinkSet;
+use super::link::Role;
+use super::log::Item;
+use super::places::Place;
+use super::{Event, Pool};
+use crate::control::Keys;
+use crate::machine::Refused;
+
+impl Pool {
+    /// An item of this node's own.
+    pub(super) fn insert(&mut self, now: Instant, bytes: Bytes) -> Result<(), Refused> {
+        let size = u32::try_from(bytes.len()).map_err(|_| Refused::TooLarge)?;
+        if size > self.config.max_item {
+            return Err(Refused::TooLarge);
+        }
+        if size == 0 {
+            return Err(Refused::Invalid);
+        }
+        let summary = (self.config.rules.summarize)(&bytes).map_err(|_| Refused::Invalid)?;
+        let priority = (self.config.rules.judge)(&summary).ok_or(Refused::Invalid)?;
+        let id: [u8; 32] = Sha256::digest(&bytes).into();
+        let claim = Claim { key: self.places.number(), short: self.places.short(&id), size, summary };
+        let heard = match (self.place_of(&id), self.candidates.find(&claim)) {
+            (Some(Place::Live(_)), _) => return Ok(()),
+            (Some(Place::Penned(at)), _) => self.pen.get(at).map(|item| item.heard.clone()),
+            (_, Some(candidate)) => self.candidates.get(candidate).map(|candidate| candidate.heard.clone()),
+            _ => None,
+        };
+        if !self.append(now, Item { id, bytes, priority, summary }, &heard.unwrap_or_default()) {
+            return Err(Refused::Busy);
+        }
+        if let Some(candidate) = self.candidates.find(&claim) {
+            self.close(now, candidate);
+        }
+        Ok(())
+    }
+
+    /// Puts an item into the log and offers it on; lower ones leave for it. `false` where it finds no place.
+    pub(super) fn append(&mut self, now: Instant, item: Item, heard: &LinkSet) -> bool {
+        let size = item.bytes.len() as u64;
+        let id = item.id;
+        if let Some(Place::Live(_)) = self.place_of(&id) {
+            return true;
+        }
+        while self.log.len() >= u64::from(self.config.max_items)
+            || self.log.bytes() + size > self.config.max_bytes
+        {
+            let Some((lowest, index)) = self.log.lowest() else { return false };
+            self.want.full = lowest.saturating_add(1);
+            if lowest >= item.priority {
+                return false;
+            }
+            self.evict(index);
+        }
+        self.forget_place(&id);
+        let index = self.log.append(item);
+        self.places.insert(&id, Place::Live(index));
+        self.known.append(index, heard);
+        if self.known.len() % 64 == 0 {
+            self.known.trim(self.lowest_cursor());
+        }
+        self.stats.accepted += 1;
+        self.offer_new(now);
+        true
+    }
+
+    fn evict(&mut self, index: u64) {
+        if let Some(item) = self.log.remove(index) {
+            self.places.remove(&item.id, Place::Live(index));
+            self.events.push_back(Event::Evicted { id: item.id });
+        }
+    }
+
+    /// Where the item with this id is.
+    pub(super) fn place_of(&self, id: &[u8; 32]) -> Option<Place> {
+        self.places.find_id(id, |place| {
+            let found = match place {
+                Place::Live(index) => self.log.get(index).map(|item| &item.id),
+                Place::Penned(at) => self.pen.get(at).map(|item| &item.id),
+                Place::Seen(number) => self.places.seen(number),
+            };
+            found == Some(id)
+        })
+    }
+
+    /// Takes an item from where it is, pool or pen or memory.
+    fn forget_place(&mut self, id: &[u8; 32]) -> Option<Place> {
+        let place = self.place_of(id)?;
+        match place {
+            Place::Live(index) => drop(self.log.remove(index)),
+            Place::Penned(at) => drop(self.pen.remove(at)),
+            Place::Seen(_) => {}
+        }
+        self.places.remove(id, place);
+        Some(place)
+    }
+
+    /// An item was decided and is not kept: it is not fetched again for a while.
+    pub(super) fn remember(&mut self, id: &[u8; 32]) {
+        if self.place_of(id).is_none() {
+            self.places.remember(id);
+        }
+    }
+
+    /// The application is done with an item.
+    pub(super) fn remove(&mut self, now: Instant, id: &[u8; 32]) {
+        if !matches!(self.place_of(id), Some(Place::Seen(_))) {
+            self.forget_place(id);
+            self.places.remember(id);
+        }
+        let roomy = self.log.len() < u64::from(self.config.max_items) / 4 * 3
+            && self.log.bytes() < self.config.max_bytes / 4 * 3;
+        if self.want.full > 0 && roomy {
+            self.want.full = 0;
+            self.resync(now); // what was below the floor is wanted now
+        }
+    }
+
+    /// Grants nothing from now on, or again.
+    pub(super) fn pause(&mut self, now: Instant, paused: bool) {
+        self.want.paused = paused;
+        if paused {
+            return;
+        }
+        for slot in self.links.slots() {
+            self.open_lane(slot, Role::Intake);
+            self.credit(now, slot);
+        }
+    }
+
+    pub(super) fn set_floor(&mut self, now: Instant, floor: u64) {
+        let before = std::mem::replace(&mut self.want.floor, floor);
+        if floor < before {
+            return self.resync(now);
+        }
+        if floor > before {
+            self.links.slots().into_iter().for_each(|slot| self.renew(slot));
+        }
+    }
+
+    /// All servers begin at 0 again.
+    pub(super) fn resync(&mut self, now: Instant) {
+        self.resume.forget();
+        for slot in self.links.slots() {
+            self.move_to(now, slot, 0);
+        }
+    }
+
+    /// This node's keys for short ids changed.
+    pub(super) fn rotate(&mut self, keys: &Keys) {
+        let mut live = Vec::new();
+        let mut next = 0;
+        while let Some((index, item)) = self.log.next_from(next) {
+            live.push((&item.id, Place::Live(index)));
+            next = index + 1;
+        }
+        self.places.rotate(keys, live.into_iter().chain(self.pen.iter()));
+    }
+}

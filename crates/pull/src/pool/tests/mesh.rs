@@ -1,0 +1,520 @@
+//! Pools of several nodes over links in virtual time, and strangers whose bytes a test writes by hand.
+//!
+//! Streams are reliable and ordered, data is cut into random pieces; each direction has a window. The same seed gives
+//! the same run. After every step the harness checks what must always hold (see `Mesh::check`).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use weir_base::codec::Malformed;
+use weir_base::identity::{Keypair, PeerId};
+use weir_base::stream::{Ask, Group, Incoming, LinkInfo, Side};
+use weir_base::{ChannelId, Chunk, Fault, Instant, LinkId, Ready, Rng, Rope, ShortKey, StreamKey};
+
+use super::super::*;
+use crate::control::{Keys, NumberedKey};
+use crate::machine::{Machine, Negotiated, Opened, Seat, Ticket, Tickets};
+
+pub(super) const CHANNEL: ChannelId = ChannelId(3);
+
+/// The first byte of an item is its priority and its summary; no other rule.
+pub(super) const RULES: Rules = Rules {
+    summarize: |bytes: &Bytes| Summary::new(bytes.get(..1).ok_or(Malformed::Truncated)?),
+    judge: |summary| summary.as_slice().first().map(|first| u64::from(*first)),
+};
+
+/// An item of `size` bytes (at least 9) with this priority, different for each `number`.
+pub(super) fn item(priority: u8, number: u64, size: usize) -> Bytes {
+    let mut bytes = vec![priority];
+    bytes.extend_from_slice(&number.to_le_bytes());
+    bytes.resize(size.max(9), 7);
+    Bytes::from(bytes)
+}
+
+pub(super) fn id(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+pub(super) fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+pub(super) fn peer(node: usize) -> PeerId {
+    Keypair::ed25519_from_seed([u8::try_from(node).unwrap() + 1; 32]).peer_id()
+}
+
+pub(super) fn key(node: usize, number: u32) -> NumberedKey {
+    let key = ShortKey([u8::try_from(node * 16).unwrap() + u8::try_from(number).unwrap(); 16]);
+    NumberedKey { number, key }
+}
+
+pub(super) fn pool(node: usize, config: Config, seed: u64) -> Pool {
+    let keys = Keys { current: key(node, 1), previous: None };
+    let rng = Rng::from_number(seed * 1_000 + node as u64);
+    Pool::new(config, Seat { me: peer(node), channel: CHANNEL, tickets: Tickets::new(1), keys, rng })
+}
+
+/// What the application of a node does with a candidate, and after how long.
+pub(super) type App = Box<dyn FnMut(usize, &[u8]) -> (Duration, Option<Verdict>)>;
+
+pub(super) struct Node {
+    pub(super) pool: Option<Pool>, // a stranger has none
+    /// What a stranger has received, by stream.
+    pub(super) heard: BTreeMap<StreamKey, Vec<u8>>,
+    /// Streams a stranger's peer has opened, and their lane.
+    pub(super) opened: Vec<(StreamKey, u8)>,
+    pub(super) key: NumberedKey,
+    pub(super) candidates: Vec<[u8; 32]>,
+    pub(super) evicted: Vec<[u8; 32]>,
+    info: (Side, Group),
+}
+
+struct Wire {
+    ends: [usize; 2],
+    delay: Duration,
+    opened: u64,
+}
+
+#[derive(Default)]
+struct Flow {
+    written: usize,
+    last_due: Instant,
+    arrived: VecDeque<Piece>,
+    closed: bool, // by the writer
+    ended: bool,  // for the reader
+}
+
+enum Piece {
+    Open(u8),
+    Data(Chunk),
+    Reset(u32),
+    Stopped(u32),
+    Verdict(Ticket, Verdict),
+}
+
+/// One direction of a stream: link, stream, writing node.
+type Direction = (LinkId, u64, usize);
+
+pub(super) struct Mesh {
+    pub(super) now: Instant,
+    pub(super) nodes: Vec<Node>,
+    pub(super) faults: Vec<(usize, LinkId, Fault)>,
+    pub(super) app: App,
+    pub(super) window: usize,
+    pub(super) piece: usize,
+    wires: BTreeMap<LinkId, Wire>,
+    flows: BTreeMap<Direction, Flow>,
+    flying: BTreeMap<(Instant, u64), (Direction, Piece)>,
+    writing: Ready<Direction>,
+    rng: Rng,
+    serial: u64,
+    links: u64,
+}
+
+impl Mesh {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            now: Instant::from_millis(1),
+            nodes: Vec::new(),
+            faults: Vec::new(),
+            app: Box::new(|_, _| (Duration::ZERO, Some(Verdict::Accept))),
+            window: 65_536,
+            piece: 1_200,
+            wires: BTreeMap::new(),
+            flows: BTreeMap::new(),
+            flying: BTreeMap::new(),
+            writing: Ready::default(),
+            rng: Rng::from_number(seed),
+            serial: 0,
+            links: 0,
+        }
+    }
+
+    /// `count` nodes with this configuration, each linked to each, 50 ms apart.
+    pub(super) fn full(seed: u64, count: usize, config: &Config) -> Self {
+        let mut mesh = Self::new(seed);
+        for node in 0..count {
+            mesh.add(Some(pool(node, config.clone(), seed)));
+            for other in 0..node {
+                mesh.link(node, other, 50);
+            }
+        }
+        mesh
+    }
+
+    pub(super) fn add(&mut self, pool: Option<Pool>) -> usize {
+        let node = self.nodes.len();
+        self.nodes.push(Node {
+            pool,
+            heard: BTreeMap::new(),
+            opened: Vec::new(),
+            key: key(node, 1),
+            candidates: Vec::new(),
+            evicted: Vec::new(),
+            info: (Side::Inbound, Group::Local(u32::try_from(node).unwrap())),
+        });
+        node
+    }
+
+    /// How the others see this node's side and group, where it dials.
+    pub(super) fn set_group(&mut self, node: usize, side: Side, group: Group) {
+        self.nodes[node].info = (side, group);
+    }
+
+    /// `a` dials `b`. Both hellos are done at once.
+    pub(super) fn link(&mut self, a: usize, b: usize, delay: u64) -> LinkId {
+        self.links += 1;
+        let link = LinkId(self.links);
+        self.wires.insert(link, Wire { ends: [a, b], delay: ms(delay), opened: 0 });
+        for (node, other, dialler) in [(a, b, true), (b, a, false)] {
+            let (side, group) =
+                if dialler { (Side::Dialled, Group::Local(0)) } else { self.nodes[other].info };
+            let (now, peer_key) = (self.now, self.nodes[other].key);
+            let info = LinkInfo { peer: peer(other), side, dialler, group };
+            if let Some(pool) = &mut self.nodes[node].pool {
+                pool.link_up(now, link, &info);
+                pool.link_rtt(now, link, ms(2 * delay));
+                pool.link_ready(
+                    now,
+                    link,
+                    &Negotiated { max_request: 0, max_answer: u32::MAX, at_once: 0, peer_key },
+                );
+            }
+        }
+        self.settle();
+        link
+    }
+
+    pub(super) fn unlink(&mut self, link: LinkId) {
+        let Some(wire) = self.wires.remove(&link) else { return };
+        self.flying
+            .retain(|_, (direction, piece)| direction.0 != link || matches!(piece, Piece::Verdict(..)));
+        self.flows.retain(|direction, _| direction.0 != link);
+        for node in wire.ends {
+            let now = self.now;
+            if let Some(pool) = &mut self.nodes[node].pool {
+                pool.link_down(now, link);
+            }
+        }
+        self.settle();
+    }
+
+    pub(super) fn link_between(&self, a: usize, b: usize) -> Option<LinkId> {
+        let ends = |wire: &Wire| wire.ends == [a, b] || wire.ends == [b, a];
+        self.wires.iter().find(|(_, wire)| ends(wire)).map(|(link, _)| *link)
+    }
+
+    pub(super) fn command(&mut self, node: usize, command: Command) {
+        let now = self.now;
+        self.pool(node).command(now, command).unwrap();
+        self.settle();
+    }
+
+    pub(super) fn insert(&mut self, node: usize, bytes: &Bytes) {
+        self.command(node, Command::Insert { bytes: bytes.clone() });
+    }
+
+    pub(super) fn pool(&mut self, node: usize) -> &mut Pool {
+        self.nodes[node].pool.as_mut().unwrap()
+    }
+
+    pub(super) fn stats(&self, node: usize) -> Stats {
+        self.nodes[node].pool.as_ref().unwrap().stats()
+    }
+
+    /// The ids a node's pool holds.
+    pub(super) fn ids(&self, node: usize) -> Vec<[u8; 32]> {
+        let log = &self.nodes[node].pool.as_ref().unwrap().log;
+        let mut ids = Vec::new();
+        let mut next = 0;
+        while let Some((index, item)) = log.next_from(next) {
+            ids.push(item.id);
+            next = index + 1;
+        }
+        ids.sort_unstable();
+        ids
+    }
+
+    /// New short-id keys for `node`, told to all its peers at once.
+    pub(super) fn rotate(&mut self, node: usize, number: u32, expire: bool) {
+        let before = self.nodes[node].key;
+        self.nodes[node].key = key(node, number);
+        let keys = Keys { current: key(node, number), previous: (!expire).then_some(before) };
+        let now = self.now;
+        self.pool(node).own_keys(now, &keys);
+        let links: Vec<(LinkId, usize)> = self.links_of(node);
+        for (link, other) in links {
+            if let Some(pool) = &mut self.nodes[other].pool {
+                pool.link_key(now, link, keys.current);
+            }
+        }
+        self.settle();
+    }
+
+    pub(super) fn links_of(&self, node: usize) -> Vec<(LinkId, usize)> {
+        let other = |wire: &Wire| match wire.ends {
+            [a, b] if a == node => Some(b),
+            [a, b] if b == node => Some(a),
+            _ => None,
+        };
+        self.wires.iter().filter_map(|(link, wire)| Some((*link, other(wire)?))).collect()
+    }
+
+    pub(super) fn run_for(&mut self, pause: Duration) {
+        let until = self.now + pause;
+        loop {
+            self.settle();
+            let timeouts =
+                self.nodes.iter().filter_map(|node| node.pool.as_ref()?.poll_timeout()).map(|(due, _)| due);
+            let next = timeouts.chain(self.flying.keys().next().map(|key| key.0)).min();
+            let Some(next) = next.filter(|due| *due <= until) else {
+                self.now = until;
+                return;
+            };
+            self.now = self.now.max(next);
+            for node in 0..self.nodes.len() {
+                let now = self.now;
+                if let Some(pool) =
+                    self.nodes[node].pool.as_mut().filter(|p| p.poll_timeout().is_some_and(|t| t.0 <= now))
+                {
+                    pool.handle_timeout(now);
+                }
+            }
+            while let Some(entry) = self.flying.first_entry().filter(|entry| entry.key().0 <= self.now) {
+                let (direction, piece) = entry.remove();
+                self.arrive(direction, piece);
+                self.settle();
+            }
+            self.check();
+        }
+    }
+
+    /// What must hold at every step, on both ledgers.
+    fn check(&self) {
+        for pool in self.nodes.iter().filter_map(|node| node.pool.as_ref()) {
+            let stats = pool.stats();
+            assert!(stats.entries_held <= stats.entries_granted && stats.bytes_held <= stats.bytes_granted);
+            assert!(
+                pool.want.outstanding <= u64::from(pool.config.max_grants) + 64,
+                "{}",
+                pool.want.outstanding
+            );
+            let sum: u64 = pool.links.iter().map(|(_, link)| link.intake.grant.outstanding()).sum();
+            assert_eq!(sum, pool.want.outstanding);
+        }
+    }
+
+    pub(super) fn settle(&mut self) {
+        loop {
+            let mut idle = true;
+            for node in 0..self.nodes.len() {
+                while let Some(ask) = self.nodes[node].pool.as_mut().and_then(Pool::poll_ask) {
+                    self.ask(node, ask);
+                    idle = false;
+                }
+                while let Some(event) = self.nodes[node].pool.as_mut().and_then(Pool::poll_event) {
+                    self.event(node, event);
+                    idle = false;
+                }
+            }
+            if let Some(direction) = self.writing.pop() {
+                self.write(direction);
+                idle = false;
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    fn event(&mut self, node: usize, event: Event) {
+        match event {
+            Event::Candidate { ticket, id, bytes, .. } => {
+                self.nodes[node].candidates.push(id);
+                let (pause, verdict) = (self.app)(node, &bytes);
+                let Some(verdict) = verdict else { return };
+                let now = self.now;
+                if pause.is_zero() {
+                    self.pool(node).command(now, Command::Verdict { ticket, verdict }).unwrap();
+                } else {
+                    self.serial += 1;
+                    let direction = (LinkId(0), 0, node);
+                    self.flying
+                        .insert((now + pause, self.serial), (direction, Piece::Verdict(ticket, verdict)));
+                }
+            }
+            Event::Evicted { id } => self.nodes[node].evicted.push(id),
+        }
+    }
+
+    fn other(&self, link: LinkId, node: usize) -> Option<usize> {
+        let ends = self.wires.get(&link)?.ends;
+        ends.into_iter().find(|end| *end != node)
+    }
+
+    fn ask(&mut self, node: usize, ask: Ask) {
+        match ask {
+            Ask::Open { link, protocol, tag, .. } => {
+                let stream = self.open(node, link, protocol.lane());
+                let (now, Some(key)) = (self.now, stream) else { return };
+                self.pool(node).handle_opened(now, key, Opened::Us { tag });
+            }
+            Ask::Read(key) => {
+                if let Some(other) = self.other(key.link, node) {
+                    self.deliver((key.link, key.stream, other));
+                }
+            }
+            Ask::Write(key) | Ask::Finish(key) => self.writing.mark((key.link, key.stream, node)),
+            Ask::Reset(key, code) => self.close((key.link, key.stream, node), Piece::Reset(code)),
+            Ask::Stop(key, code) => {
+                let Some(other) = self.other(key.link, node) else { return };
+                let direction = (key.link, key.stream, other);
+                if let Some(flow) = self.flows.get_mut(&direction).filter(|flow| !flow.ended) {
+                    flow.ended = true;
+                    flow.arrived.clear();
+                    self.fly((key.link, key.stream, node), Piece::Stopped(code));
+                }
+            }
+            Ask::Blame(link, fault) => self.faults.push((node, link, fault)),
+            Ask::Close(link, _) => self.unlink(link),
+        }
+    }
+
+    /// Opens a stream of a node, also of a stranger.
+    pub(super) fn open(&mut self, node: usize, link: LinkId, lane: u8) -> Option<StreamKey> {
+        let other = self.other(link, node)?;
+        let wire = self.wires.get_mut(&link)?;
+        wire.opened += 1;
+        let stream = wire.opened;
+        for end in [node, other] {
+            self.flows.insert((link, stream, end), Flow::default());
+        }
+        self.fly((link, stream, node), Piece::Open(lane));
+        Some(StreamKey { link, stream })
+    }
+
+    /// Sends a stranger's bytes.
+    pub(super) fn send(&mut self, node: usize, key: StreamKey, bytes: &[u8]) {
+        let direction = (key.link, key.stream, node);
+        if let Some(flow) = self.flows.get_mut(&direction).filter(|flow| !flow.closed) {
+            flow.written += bytes.len();
+            self.fly(direction, Piece::Data(Chunk::whole(Bytes::copy_from_slice(bytes))));
+        }
+    }
+
+    fn write(&mut self, direction: Direction) {
+        let (link, stream, node) = direction;
+        let now = self.now;
+        let key = StreamKey { link, stream };
+        loop {
+            let Some(flow) = self.flows.get(&direction).filter(|flow| !flow.closed) else { return };
+            let room = self.window.saturating_sub(flow.written);
+            if room == 0 {
+                return;
+            }
+            let mut out = Rope::new();
+            self.pool(node).poll_write(now, key, room, &mut out);
+            assert!(out.len() <= room, "wrote {} into {room}", out.len());
+            if out.is_empty() {
+                return;
+            }
+            if let Some(flow) = self.flows.get_mut(&direction) {
+                flow.written += out.len();
+            }
+            while !out.is_empty() {
+                let most = 1 + self.rng.index(self.piece);
+                if let Some(bytes) = out.pop(most) {
+                    self.fly(direction, Piece::Data(Chunk::whole(bytes)));
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, direction: Direction, piece: Piece) {
+        if let Some(flow) = self.flows.get_mut(&direction).filter(|flow| !flow.closed) {
+            flow.closed = true;
+            self.fly(direction, piece);
+        }
+    }
+
+    fn fly(&mut self, direction: Direction, piece: Piece) {
+        let Some(wire) = self.wires.get(&direction.0) else { return };
+        let mut due = self.now + wire.delay;
+        if let Some(flow) = self.flows.get_mut(&direction) {
+            due = due.max(flow.last_due);
+            flow.last_due = due;
+        }
+        self.serial += 1;
+        self.flying.insert((due, self.serial), (direction, piece));
+    }
+
+    fn arrive(&mut self, direction: Direction, piece: Piece) {
+        let (link, stream, writer) = direction;
+        let (now, key) = (self.now, StreamKey { link, stream });
+        if let Piece::Verdict(ticket, verdict) = piece {
+            // A candidate may have been decided in the meantime, by an insert of the same item.
+            if let Some(pool) = &mut self.nodes[writer].pool {
+                let _ = pool.command(now, Command::Verdict { ticket, verdict });
+            }
+            return;
+        }
+        let Some(reader) = self.other(link, writer) else { return };
+        match piece {
+            Piece::Open(lane) => match &mut self.nodes[reader].pool {
+                Some(pool) => pool.handle_opened(now, key, Opened::Peer { lane }),
+                None => self.nodes[reader].opened.push((key, lane)),
+            },
+            Piece::Stopped(code) => {
+                if let Some(flow) = self.flows.get_mut(&(link, stream, reader)).filter(|flow| !flow.closed) {
+                    flow.closed = true;
+                    if let Some(pool) = &mut self.nodes[reader].pool {
+                        pool.handle_incoming(now, key, Incoming::Stopped(code));
+                    }
+                }
+            }
+            piece => {
+                if let Some(flow) = self.flows.get_mut(&direction).filter(|flow| !flow.ended) {
+                    flow.arrived.push_back(piece);
+                }
+                self.deliver(direction);
+            }
+        }
+    }
+
+    fn deliver(&mut self, direction: Direction) {
+        let (link, stream, writer) = direction;
+        let (now, key) = (self.now, StreamKey { link, stream });
+        let Some(reader) = self.other(link, writer) else { return };
+        while let Some(flow) = self.flows.get_mut(&direction).filter(|flow| !flow.ended) {
+            let Some(mut piece) = flow.arrived.pop_front() else { return };
+            let Some(pool) = &mut self.nodes[reader].pool else {
+                if let Piece::Data(chunk) = piece {
+                    flow.written = flow.written.saturating_sub(chunk.len());
+                    self.nodes[reader].heard.entry(key).or_default().extend_from_slice(&chunk);
+                    self.writing.mark(direction);
+                }
+                continue;
+            };
+            if let Piece::Data(chunk) = &mut piece {
+                let room = pool.room(key);
+                if room == 0 {
+                    return flow.arrived.push_front(piece);
+                }
+                let taken = chunk.split_to(room);
+                flow.written = flow.written.saturating_sub(taken.len());
+                if !chunk.is_empty() {
+                    flow.arrived.push_front(piece);
+                }
+                pool.handle_incoming(now, key, Incoming::Data(taken));
+                if self.nodes[writer].pool.is_some() {
+                    self.writing.mark(direction);
+                }
+            } else if let Piece::Reset(code) = piece {
+                flow.ended = true;
+                pool.handle_incoming(now, key, Incoming::Reset(code));
+            }
+        }
+    }
+}
