@@ -276,6 +276,14 @@ impl Pull {
         })
     }
 
+    /// The counters of a pool; `None` where the channel is none.
+    pub fn pool_stats(&self, channel: ChannelId) -> Option<pool::Stats> {
+        match &self.child(*self.by_channel.get(&channel)?)?.machine {
+            Shaped::Pool(pool) => Some(pool.stats()),
+            _ => None,
+        }
+    }
+
     /// Whether what this side opens for `protocol` may be sent before the peer is confirmed (0-RTT): control, permits, and
     /// calls that are declared replay-safe.
     pub fn replay_safe(&self, protocol: ProtocolId) -> bool {

@@ -1,7 +1,6 @@
 //! Items that were offered and are not decided: who announced them, who is charged, who was asked.
 
 use bytes::Bytes;
-use weir_base::stream::Side;
 use weir_base::{Instant, LinkId, Rng, ShortId, Table, identity::PeerId};
 
 use super::Summary;
@@ -70,7 +69,6 @@ pub(super) struct Deliverer {
     pub(super) slot: Slot,
     pub(super) link: LinkId,
     pub(super) peer: PeerId,
-    pub(super) side: Side,
 }
 
 /// An item that was offered and is not decided.

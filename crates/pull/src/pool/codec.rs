@@ -165,7 +165,7 @@ pub fn decode_offer(kind: u64, body: &[u8]) -> Result<(OfferHead, Entries<'_>), 
 }
 
 /// The entries of an offer, read one by one; ends after the first error.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Entries<'a> {
     reader: Reader<'a>,
     next: u64,
@@ -221,7 +221,7 @@ pub fn decode_indices(body: &[u8]) -> Indices<'_> {
 }
 
 /// Ascending indices, read one by one; ends after the first error. Empty lists and long ones are errors.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Indices<'a> {
     reader: Reader<'a>,
     next: u64,

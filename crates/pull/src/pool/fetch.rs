@@ -313,7 +313,7 @@ impl Pool {
         }
         self.recorded(slot, |record| record.item(now, size, more));
         let Some(link) = self.links.get(slot) else { return };
-        let from = Deliverer { slot, link: link.id, peer: link.peer(), side: link.info.side };
+        let from = Deliverer { slot, link: link.id, peer: link.peer() };
         self.cancel_sources(id);
         self.fetch.hold(size);
         let known = self.place_of(&full);

@@ -73,8 +73,7 @@ enum Reader {
         size: usize,
         body: BytesMut,
     },
-    Other {
-        kind: u64,
+    Gone {
         rest: usize,
         body: BytesMut,
     },
@@ -90,7 +89,7 @@ const HEAD: usize = 5 + 10 + 10;
 #[derive(Debug)]
 enum Answer {
     Item(u64, Bytes),
-    Other(u64, Bytes),
+    Gone(Bytes),
 }
 
 impl Gets {
@@ -114,7 +113,7 @@ impl Gets {
         let bodies = usize::try_from(self.bytes).unwrap_or(usize::MAX);
         let come = match &self.reader {
             Reader::Head(_, len) => *len,
-            Reader::Body { body, .. } | Reader::Other { body, .. } => body.len(),
+            Reader::Body { body, .. } | Reader::Gone { body, .. } => body.len(),
             Reader::Skip { .. } => 0,
         };
         bodies.saturating_add((self.flight.len() + 1) * MAX_ITEM_HEAD + 1).saturating_sub(come).max(1)
@@ -148,7 +147,7 @@ impl Gets {
                         return Ok(self.end());
                     }
                 }
-                Reader::Other { rest, body, .. } => {
+                Reader::Gone { rest, body, .. } => {
                     let part = chunk.split_to(*rest - body.len());
                     body.extend_from_slice(&part);
                     if body.len() == *rest {
@@ -182,9 +181,9 @@ impl Gets {
             }
             AnswerHead::Other { kind: codec::GONE, rest } if rest <= MAX_LIST => {
                 if chunk.len() >= rest {
-                    return Ok(Some(Answer::Other(codec::GONE, chunk.split_to(rest).into_bytes())));
+                    return Ok(Some(Answer::Gone(chunk.split_to(rest).into_bytes())));
                 }
-                self.reader = Reader::Other { kind: codec::GONE, rest, body: BytesMut::new() };
+                self.reader = Reader::Gone { rest, body: BytesMut::new() };
             }
             AnswerHead::Other { kind: codec::GONE, .. } => return Err(MALFORMED),
             AnswerHead::Other { kind, rest } if Message::skippable(kind) => {
@@ -200,7 +199,7 @@ impl Gets {
     fn end(&mut self) -> Option<Answer> {
         match std::mem::replace(&mut self.reader, Reader::Head([0; HEAD], 0)) {
             Reader::Body { index, body, .. } => Some(Answer::Item(index, body.freeze())),
-            Reader::Other { kind, body, .. } => Some(Answer::Other(kind, body.freeze())),
+            Reader::Gone { body, .. } => Some(Answer::Gone(body.freeze())),
             Reader::Head(..) | Reader::Skip { .. } => None,
         }
     }
@@ -224,7 +223,7 @@ impl Pool {
                     self.item(now, slot, index, bytes);
                     Ok(())
                 }
-                Ok(Some(Answer::Other(_, body))) => self.gone_message(now, slot, &body),
+                Ok(Some(Answer::Gone(body))) => self.gone_message(now, slot, &body),
                 Ok(None) => return,
                 Err(fault) => Err(fault),
             };

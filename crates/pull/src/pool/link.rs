@@ -211,8 +211,4 @@ impl Links {
     pub(super) fn slots(&self) -> Vec<Slot> {
         self.by_id.values().copied().collect()
     }
-
-    pub(super) fn len(&self) -> usize {
-        self.by_id.len()
-    }
 }

@@ -41,7 +41,6 @@ pub use types::{Command, Config, Event, MAX_SUMMARY, Rules, Stats, Summary, Verd
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
-use weir_base::identity::PeerId;
 use weir_base::stream::{Ask, Class, Incoming, LinkInfo, OpenError};
 use weir_base::{ChannelId, Deadlines, Fault, Instant, LinkId, Rng, Rope, StreamKey};
 
@@ -284,11 +283,6 @@ impl Machine for Pool {
     fn counters(&self) -> Counters {
         self.counters
     }
-}
-
-/// A link's authenticated owner, where it is still up.
-fn peer_of(links: &Links, slot: Slot) -> Option<PeerId> {
-    links.get(slot).map(link::Link::peer)
 }
 
 #[cfg(test)]

@@ -28,10 +28,10 @@ impl Place {
         }
     }
 
-    const fn unpack(word: u64) -> Self {
+    fn unpack(word: u64) -> Self {
         match word & 3 {
             0 => Self::Live(word >> 2),
-            1 => Self::Penned((word >> 2) as u32),
+            1 => Self::Penned(u32::try_from(word >> 2).unwrap_or(u32::MAX)),
             _ => Self::Seen(word >> 2),
         }
     }

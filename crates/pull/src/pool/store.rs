@@ -63,7 +63,7 @@ impl Pool {
         let index = self.log.append(item);
         self.places.insert(&id, Place::Live(index));
         self.known.append(index, heard);
-        if self.known.len() % 64 == 0 {
+        if self.known.len().is_multiple_of(64) {
             self.known.trim(self.lowest_cursor());
         }
         self.stats.accepted += 1;
