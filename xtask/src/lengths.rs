@@ -1,5 +1,7 @@
 //! How long files and functions may be, how large `base` may grow, how wide its hubs.
 
+use std::collections::BTreeSet;
+
 use crate::lexer::{Kind, Token, tokens};
 use crate::repo::{Repo, TextFile};
 use crate::run::Error;
@@ -12,10 +14,9 @@ mod tests;
 const FILE_LINES: usize = 600;
 /// Lines of one function, from `fn` to its last brace.
 const FUNCTION_LINES: usize = 100;
-/// Lines of `crates/base/src` without tests: a vocabulary that grows further is a dump.
+/// Lines of `crates/base/src` with code on them, without tests: a vocabulary that grows further is a dump. Comments and
+/// blank lines are free, so that nobody saves on documentation.
 const BASE_LINES: usize = 2_500;
-/// The harness for tests of other crates; it has to be compiled with the crate, but counts as a test.
-const BASE_HARNESS: &str = "crates/base/src/pair/";
 /// The types that hold machines and route between them, with the crate that has them.
 const HUBS: &[(&str, &str)] = &[("crates/stack/src", "Stack"), ("crates/link/src", "Links")];
 const HUB_FIELDS: usize = 12;
@@ -27,11 +28,9 @@ pub(crate) fn gate(repo: &Repo) -> Result<Vec<String>, Error> {
     for file in repo.rust_files("")? {
         findings.extend(too_long(&file));
     }
-    let mut base = repo.rust_files("crates/base/src")?;
-    base.retain(|file| !file.path.starts_with(BASE_HARNESS));
-    let lines = lines_without_tests(&base);
+    let lines = code_lines(&repo.rust_files("crates/base/src")?);
     if lines > BASE_LINES {
-        findings.push(format!("crates/base: {lines} lines without tests, at most {BASE_LINES}"));
+        findings.push(format!("crates/base: {lines} lines of code without tests, at most {BASE_LINES}"));
     }
     for (folder, hub) in HUBS {
         findings.extend(too_wide(&repo.rust_files(folder)?, hub));
@@ -59,32 +58,29 @@ fn too_long(file: &TextFile) -> Vec<String> {
     findings
 }
 
-/// Lines of a crate less its test files and its `#[cfg(test)] mod` blocks.
-fn lines_without_tests(files: &[TextFile]) -> usize {
+/// Lines of a crate that have code on them, less its test files and its `#[cfg(test)] mod` blocks.
+fn code_lines(files: &[TextFile]) -> usize {
     let mut test_files = Vec::new();
-    let mut lines = 0;
+    let mut counted = Vec::new();
     for file in files {
-        let mut own = file.text.lines().count();
-        for module in test_modules(&tokens(&file.text)) {
+        let all = tokens(&file.text);
+        let mut lines: BTreeSet<usize> = all.iter().map(|token| token.line).collect();
+        for module in test_modules(&all) {
             match module {
-                TestModule::Inline { first, last } => own -= last - first + 1,
+                TestModule::Inline { first, last } => lines.retain(|line| !(first..=last).contains(line)),
                 TestModule::File { name } => test_files.push(module_prefix(&file.path, name)),
             }
         }
-        if !is_test_file(&file.path) {
-            lines += own;
-        }
+        counted.push((&file.path, lines.len()));
     }
-    for file in files {
-        let declared = test_files.iter().any(|prefix| {
-            let below = file.path.strip_prefix(prefix);
-            below.is_some_and(|rest| rest.starts_with('/') || rest.starts_with('.'))
-        });
-        if declared && !is_test_file(&file.path) {
-            lines = lines.saturating_sub(file.text.lines().count());
-        }
-    }
-    lines
+    let is_test = |path: &str| {
+        is_test_file(path)
+            || test_files.iter().any(|prefix| {
+                let below = path.strip_prefix(prefix);
+                below.is_some_and(|rest| rest.starts_with('/') || rest.starts_with('.'))
+            })
+    };
+    counted.iter().filter(|(path, _)| !is_test(path)).map(|(_, lines)| lines).sum()
 }
 
 /// `tests.rs`, and whatever lies in a folder `tests`.

@@ -18,17 +18,18 @@ fn a_function_of_101_lines_is_found_and_one_of_100_is_not() {
 }
 
 #[test]
-fn test_code_is_not_counted_towards_base() {
+fn tests_and_comments_are_not_counted_towards_base() {
+    let code = |lines: usize| "a;\n".repeat(lines);
     let files = [
-        file("base/src/lib.rs", "mod a;\n#[cfg(test)]\nmod support;\n".into()),
-        file("base/src/a.rs", "fn a() {}\n#[cfg(test)]\nmod tests {\n\n}\n".into()),
-        file("base/src/b/tests.rs", "\n".repeat(50)),
-        file("base/src/tests/c.rs", "\n".repeat(50)),
-        file("base/src/support.rs", "\n".repeat(50)),
-        file("base/src/support/more.rs", "\n".repeat(50)),
-        file("base/src/supporting.rs", "\n".repeat(5)),
+        file("base/src/lib.rs", "//! Doc.\n\nmod a;\n#[cfg(test)]\nmod support;\n".into()),
+        file("base/src/a.rs", "/* c */ fn a() {}\n#[cfg(test)]\nmod tests {\nb\n}\n".into()),
+        file("base/src/b/tests.rs", code(50)),
+        file("base/src/tests/c.rs", code(50)),
+        file("base/src/support.rs", code(50)),
+        file("base/src/support/more.rs", code(50)),
+        file("base/src/supporting.rs", code(5)),
     ];
-    assert_eq!(lines_without_tests(&files), 3 + 1 + 5);
+    assert_eq!(code_lines(&files), 3 + 1 + 5);
 }
 
 #[test]
