@@ -7,9 +7,9 @@ use weir_base::identity::{Keypair, PeerId, PublicKey};
 use weir_base::multiaddr::{MAX_BYTES, MAX_COMPONENTS, Multiaddr};
 
 /// A varint has one encoding, and is known as soon as it is whole.
-pub(crate) fn varint(data: &[u8]) {
+pub(crate) fn varint(data: &[u8]) -> bool {
     let Ok(Some((value, length))) = peek_varint(data, u64::MAX) else {
-        return;
+        return false;
     };
     let mut again = Vec::new();
     put_varint(&mut again, value);
@@ -21,10 +21,11 @@ pub(crate) fn varint(data: &[u8]) {
     if let Some(lower) = value.checked_sub(1) {
         assert_eq!(peek_varint(data, lower), Err(Malformed::TooLarge));
     }
+    true
 }
 
 /// Fields lie in the message, their number fits, and written again they give the same bytes.
-pub(crate) fn protobuf(data: &[u8]) {
+pub(crate) fn protobuf(data: &[u8]) -> bool {
     let mut fields = Fields::new(data);
     let mut again = Vec::new();
     let mut count = 0_usize;
@@ -45,17 +46,19 @@ pub(crate) fn protobuf(data: &[u8]) {
         }
     }
     assert!(data.starts_with(&again));
+    count > 0
 }
 
 /// Frames are the same however the stream is cut, and no more is held than has come. The first byte is the
 /// limit, the second the seed of the cuts.
-pub(crate) fn framer(data: &[u8]) {
+pub(crate) fn framer(data: &[u8]) -> bool {
     let [limit, cuts, stream @ ..] = data else {
-        return;
+        return false;
     };
     let max = usize::from(*limit);
     let whole = frames(max, stream, Cuts::none());
     assert_eq!(whole, frames(max, stream, Cuts::seeded(*cuts)));
+    !whole.0.is_empty()
 }
 
 /// Where a stream is cut into pieces.
@@ -108,63 +111,69 @@ fn frames(max: usize, stream: &[u8], mut cuts: Cuts) -> (Vec<Bytes>, Option<Malf
 }
 
 /// An id of a peer in binary has one form, and its text leads back to it.
-pub(crate) fn peer_id(data: &[u8]) {
+pub(crate) fn peer_id(data: &[u8]) -> bool {
     let Ok(id) = PeerId::from_bytes(data) else {
-        return;
+        return false;
     };
     assert_eq!(id.as_bytes(), data);
     assert_eq!(id.to_string().parse(), Ok(id));
     if let Some(key) = id.public_key() {
         assert_eq!(PublicKey::from_protobuf(&key.to_protobuf()), Ok(key));
     }
+    true
 }
 
 /// Two texts may name one peer (base58 and CID), never one text two.
-pub(crate) fn peer_id_text(data: &[u8]) {
+pub(crate) fn peer_id_text(data: &[u8]) -> bool {
     let Some(id) = std::str::from_utf8(data).ok().and_then(|text| text.parse::<PeerId>().ok()) else {
-        return;
+        return false;
     };
     assert_eq!(PeerId::from_bytes(id.as_bytes()), Ok(id));
     assert_eq!(id.to_string().parse(), Ok(id));
+    true
 }
 
 /// A key that is taken comes back from its own encoding, with its id.
-pub(crate) fn public_key(data: &[u8]) {
+pub(crate) fn public_key(data: &[u8]) -> bool {
     let Ok(key) = PublicKey::from_protobuf(data) else {
-        return;
+        return false;
     };
     assert_eq!(PublicKey::from_protobuf(&key.to_protobuf()).as_ref(), Ok(&key));
     assert!(key.peer_id().is_of(&key));
     assert!(key.verify(b"not signed", data).is_err());
+    true
 }
 
 /// A stored key pair comes back from its own encoding; what it signs, its public key verifies.
-pub(crate) fn keypair(data: &[u8]) {
+pub(crate) fn keypair(data: &[u8]) -> bool {
     let Ok(pair) = Keypair::from_protobuf(data) else {
-        return;
+        return false;
     };
     let again = Keypair::from_protobuf(&pair.to_protobuf());
     assert_eq!(again.map(|again| again.public()).as_ref(), Ok(&pair.public()));
     let signature = pair.sign(data);
     assert_eq!(pair.public().verify(data, &signature), Ok(()));
+    true
 }
 
 /// An address in binary has one form, and its text leads back to it.
-pub(crate) fn multiaddr(data: &[u8]) {
+pub(crate) fn multiaddr(data: &[u8]) -> bool {
     let Ok(address) = Multiaddr::from_bytes(data) else {
-        return;
+        return false;
     };
     assert!(data.len() <= MAX_BYTES && address.components().len() <= MAX_COMPONENTS);
     assert_eq!(address.to_bytes(), data);
     assert_eq!(address.encoded_len(), data.len());
     assert_eq!(address.to_string().parse(), Ok(address));
+    true
 }
 
 /// Text may have several spellings; what it is read as has one.
-pub(crate) fn multiaddr_text(data: &[u8]) {
+pub(crate) fn multiaddr_text(data: &[u8]) -> bool {
     let Some(address) = std::str::from_utf8(data).ok().and_then(|text| text.parse::<Multiaddr>().ok()) else {
-        return;
+        return false;
     };
     assert_eq!(address.to_string().parse(), Ok(address.clone()));
     assert_eq!(Multiaddr::from_bytes(&address.to_bytes()), Ok(address));
+    true
 }

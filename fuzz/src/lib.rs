@@ -13,8 +13,8 @@ pub mod mutate;
 mod pull;
 pub mod seeds;
 
-/// A target: must return for any bytes.
-pub type Target = fn(&[u8]);
+/// A target: must return for any bytes, and says whether the decoder took them.
+pub type Target = fn(&[u8]) -> bool;
 
 /// All targets by name. Each has a folder `corpus/<name>/` and a program `fuzz_targets/<name>.rs`.
 pub const TARGETS: &[(&str, Target)] = &[
@@ -34,16 +34,16 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("peer_record_payload", libp2p::peer_record_payload),
     ("protobuf", base::protobuf),
     ("public_key", base::public_key),
+    ("pull_call", pull::call),
+    ("pull_control", pull::control),
+    ("pull_hello", pull::hello),
     ("pull_message", pull::message),
+    ("pull_tip", pull::tip),
     ("tls_certificate", libp2p::tls_certificate),
     ("varint", base::varint),
 ];
 
-/// Runs the target of this name; `false` where there is none.
-pub fn run(name: &str, data: &[u8]) -> bool {
-    let target = TARGETS.iter().find(|(known, _)| *known == name);
-    if let Some((_, target)) = target {
-        target(data);
-    }
-    target.is_some()
+/// Runs the target of this name: whether its decoder took the bytes; `None` where there is no such target.
+pub fn run(name: &str, data: &[u8]) -> Option<bool> {
+    TARGETS.iter().find(|(known, _)| *known == name).map(|(_, target)| target(data))
 }

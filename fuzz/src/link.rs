@@ -5,9 +5,9 @@ use weir_base::codec::Reader;
 use weir_link::{DATA_MAX, FRAME_MAX, Frame};
 
 /// A frame that is taken has one encoding.
-pub(crate) fn frame(data: &[u8]) {
+pub(crate) fn frame(data: &[u8]) -> bool {
     let Ok(Some(frame)) = Frame::decode(&Bytes::copy_from_slice(data)) else {
-        return;
+        return false;
     };
     if let Frame::Data { bytes, .. } = &frame {
         assert!(bytes.len() <= DATA_MAX);
@@ -18,4 +18,5 @@ pub(crate) fn frame(data: &[u8]) {
     let mut reader = Reader::new(&out);
     assert_eq!(reader.prefixed(FRAME_MAX), Ok(data));
     assert_eq!(reader.finish(), Ok(()));
+    true
 }
