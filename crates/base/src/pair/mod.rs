@@ -174,9 +174,13 @@ impl<A: StreamUser, B: StreamUser> Pair<A, B> {
 
     fn ask(&mut self, end: End, ask: Ask) {
         if self.closed.is_some() {
-            if let Ask::Open { tag, .. } = ask {
-                let now = self.now;
-                self.user(end).handle_refused(now, tag, OpenError::Closed);
+            match ask {
+                Ask::Open { tag, .. } => {
+                    let now = self.now;
+                    self.user(end).handle_refused(now, tag, OpenError::Closed);
+                }
+                Ask::Blame(_, fault) => self.faults.push((end, fault)),
+                _ => {}
             }
             return;
         }
@@ -202,7 +206,14 @@ impl<A: StreamUser, B: StreamUser> Pair<A, B> {
             Ask::Blame(_, fault) => self.faults.push((end, fault)),
             Ask::Close(_, why) => {
                 self.closed = Some((end, why));
-                self.fly((end, u64::MAX), Piece::Down);
+                let sent = self
+                    .flows
+                    .iter()
+                    .filter(|((writer, _), _)| *writer == end)
+                    .map(|(_, flow)| flow.last_due);
+                let due = sent.max().unwrap_or_default().max(self.now + self.pipe.delay);
+                self.serial += 1;
+                self.flying.insert((due, self.serial), ((end, u64::MAX), Piece::Down)); // after all that was written
                 let now = self.now;
                 self.user(end).handle_link(now, LINK, &LinkChange::Down);
             }
@@ -284,7 +295,7 @@ impl<A: StreamUser, B: StreamUser> Pair<A, B> {
             let key = StreamKey { link: LINK, stream: direction.1 };
             match piece {
                 Piece::Down => self.user(reader).handle_link(now, LINK, &LinkChange::Down),
-                _ if self.closed.is_some() => {}
+                _ if self.closed.is_some_and(|(closer, _)| closer == reader) => {}
                 Piece::Open(protocol) => self.user(reader).handle_opened(now, key, Origin::Peer(protocol)),
                 Piece::Stopped(code) => {
                     if let Some(flow) =

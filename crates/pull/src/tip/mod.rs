@@ -251,7 +251,7 @@ impl Tip {
     fn spread(&mut self, now: Instant) {
         self.relay.release(now);
         for peer in self.links.values_mut() {
-            if peer.server.permit && peer.server.next(&self.relay, peer.crossed.as_ref()).is_some() {
+            if peer.server.permit && peer.server.next(&self.relay, &peer.crossed).is_some() {
                 self.asks.extend(peer.server.stream.map(Ask::Write));
             }
         }

@@ -15,8 +15,30 @@ pub(super) struct Peer {
     pub(super) id: PeerId,
     pub(super) client: Client,
     pub(super) server: Server,
-    /// The last tip that went over the link, in either direction.
-    pub(super) crossed: Option<Bytes>,
+    pub(super) crossed: Crossed,
+}
+
+/// The last tip that went over the link in either direction, and the one before where the peer sent the last.
+#[derive(Debug, Default)]
+pub(super) struct Crossed {
+    last: Option<Bytes>,
+    before: Option<Bytes>,
+}
+
+impl Crossed {
+    /// The peer told its tip.
+    pub(super) fn heard(&mut self, value: Bytes) {
+        self.before = self.last.replace(value);
+    }
+
+    /// We told ours: from now on the peer takes that for our tip, whatever it told us before.
+    pub(super) fn told(&mut self, value: Bytes) {
+        *self = Self { last: Some(value), before: None };
+    }
+
+    fn has(&self, value: &Bytes) -> bool {
+        self.last.as_ref() == Some(value) || self.before.as_ref() == Some(value)
+    }
 }
 
 /// This side wants the peer's tips.
@@ -81,7 +103,12 @@ impl Peer {
             bucket: Bucket::new(),
             reopen: None,
         };
-        Self { id: peer, client, server: Server::new(config.max_value as usize, relay), crossed: None }
+        Self {
+            id: peer,
+            client,
+            server: Server::new(config.max_value as usize, relay),
+            crossed: Crossed::default(),
+        }
     }
 
     /// What is due first, and when.
@@ -145,21 +172,20 @@ impl Server {
         }
     }
 
-    /// What the peer is not known to have, given the last tip that crossed the link.
-    pub(super) fn next(&self, relay: &Relay, crossed: Option<&Bytes>) -> Option<Next> {
-        let mut from = self.evidence_from;
-        while let Some((number, value)) = relay.evidence_from(from) {
-            let known = crossed == Some(value) || self.sent_evidence.as_ref() == Some(value);
+    /// What the peer is not known to have, given what crossed the link. Evidence that it has is passed over for good.
+    pub(super) fn next(&mut self, relay: &Relay, crossed: &Crossed) -> Option<Next> {
+        while let Some((number, value)) = relay.evidence_from(self.evidence_from) {
+            let known = crossed.has(value) || self.sent_evidence.as_ref() == Some(value);
             if !known && value.len() <= self.max_value {
                 return Some(Next::Evidence(number, value.clone()));
             }
-            from = number + 1;
+            self.evidence_from = number + 1;
         }
         let Some(current) = relay.current() else {
             let taken_back = self.sent_tip.is_some() && self.sent_tip.as_ref() == relay.withdrawn();
             return taken_back.then_some(Next::Withdrawn);
         };
-        let known = crossed == Some(current) || self.sent_tip.as_ref() == Some(current);
+        let known = crossed.has(current) || self.sent_tip.as_ref() == Some(current);
         (!known && current.len() <= self.max_value).then(|| Next::Tip(current.clone()))
     }
 }

@@ -7,7 +7,7 @@ use weir_base::stream::{Ask, Class, Incoming, LinkInfo, OpenError};
 use weir_base::{Chunk, Fault, Instant, LinkId, Rope, StreamKey, UnixTime};
 
 use super::codec::{self, EVIDENCE, FromClient, FromServer, TIP, WANT, WITHDRAWN};
-use super::peer::{Next, Peer, Server, Timer, Wanting};
+use super::peer::{Crossed, Next, Peer, Server, Timer, Wanting};
 use super::{Event, MAX_ORPHANS, Tip, Undecided};
 use crate::framing::{self, MALFORMED, Message, STALLED, UNKNOWN_TYPE, code};
 use crate::machine::{Counters, Machine, Negotiated, Opened};
@@ -284,7 +284,7 @@ impl Tip {
                     let value = client.last_tip.take().ok_or(NOTHING_WITHDRAWN)?;
                     client.processed += 1;
                     client.wanting = Wanting::Due;
-                    peer.crossed = None;
+                    peer.crossed = Crossed::default();
                     self.asks.extend(client.stream.map(Ask::Write));
                     self.events.push_back(Event::Withdrawn { link, peer: peer.id, value });
                     continue;
@@ -298,7 +298,7 @@ impl Tip {
             }
             *last = Some(value.clone());
             if is_tip {
-                peer.crossed = Some(value.clone());
+                peer.crossed.heard(value.clone());
             }
             let ticket = self.tickets.next();
             client.processed += 1;
@@ -332,7 +332,7 @@ impl Tip {
                 FromClient::Unknown => return Err(UNKNOWN_TYPE),
             }
         }
-        if server.permit && server.next(&self.relay, peer.crossed.as_ref()).is_some() {
+        if server.permit && server.next(&self.relay, &peer.crossed).is_some() {
             self.asks.extend(server.stream.map(Ask::Write));
         }
         Ok(())
@@ -342,7 +342,7 @@ impl Tip {
     fn write_next(&mut self, now: Instant, link: LinkId, room: usize, out: &mut Rope) {
         let Some(peer) = self.links.get_mut(&link) else { return };
         let server = &mut peer.server;
-        let Some(next) = server.next(&self.relay, peer.crossed.as_ref()) else { return };
+        let Some(next) = server.next(&self.relay, &peer.crossed) else { return };
         let (rate, burst) = (u64::from(self.config.rate), u64::from(self.config.burst));
         if let Err(wait) = server.bucket.take(now, 1, rate, burst) {
             server.paused = Some(now + wait);
@@ -356,12 +356,12 @@ impl Tip {
             }
             Next::Tip(value) => {
                 server.sent_tip = Some(value.clone());
-                peer.crossed = Some(value.clone());
+                peer.crossed.told(value.clone());
                 (TIP, value)
             }
             Next::Withdrawn => {
                 server.sent_tip = None;
-                peer.crossed = None;
+                peer.crossed = Crossed::default();
                 (WITHDRAWN, Bytes::new())
             }
         };

@@ -2,6 +2,7 @@
 #![allow(unreachable_pub)] // one helper for all scenarios
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -29,7 +30,9 @@ pub fn secs(secs: u64) -> Duration {
 }
 
 pub fn id(seed: u8) -> PeerId {
-    Keypair::ed25519_from_seed([seed; 32]).public().peer_id()
+    static IDS: OnceLock<Vec<PeerId>> = OnceLock::new();
+    let make = |seed| Keypair::ed25519_from_seed([seed; 32]).public().peer_id();
+    IDS.get_or_init(|| (0..8).map(make).collect())[usize::from(seed)]
 }
 
 pub fn config() -> Config {

@@ -1,4 +1,14 @@
 //! Control, tips and calls through [`weir_pull::Pull`], over a pipe in virtual time. One scenario a file.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test may
 
+mod a_call_does_not_bear_abuse;
 mod a_call_is_one_request_and_one_response;
+mod a_channel_exists_where_both_hellos_match;
+mod a_tip_goes_to_whoever_wants_it;
+mod a_tip_stream_does_not_bear_abuse;
 mod common;
+mod control_does_not_bear_abuse;
+mod control_keeps_a_link_alive;
+mod first_frames_in_any_order;
+mod golden_vectors;
+mod streams_wait_unread_for_hello;

@@ -53,7 +53,7 @@ pub trait Node {
 }
 
 /// What comes between a stack and the network: how misbehaving peers are made of honest ones.
-pub trait Tamper {
+pub trait Tamper: Send {
     /// A frame of the stack; puts what the network is to carry instead into `out`.
     fn outgoing(&mut self, now: Instant, wire: WireId, frame: Frame, out: &mut Outcome);
     /// A frame of the peer; puts what the stack is to see instead into `out`.

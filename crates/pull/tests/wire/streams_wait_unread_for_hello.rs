@@ -1,0 +1,89 @@
+use weir_base::pair::Pipe;
+use weir_base::stream::Goodbye;
+use weir_base::{Blame, ProtocolId};
+use weir_pull::call;
+
+use crate::common::*;
+
+fn call_message(request: &[u8]) -> bytes::Bytes {
+    let mut fields = varint(9_000);
+    fields.extend_from_slice(request);
+    message(0, &fields)
+}
+
+#[test]
+fn at_most_32_of_them_without_a_fault_and_are_served_after_it() {
+    let mut script = Script::default();
+    for _ in 0..40 {
+        script.open(ProtocolId::new(CALL, 0), call_message(b"early"));
+    }
+    let mut pair = against(script, config());
+    pair.run_until(at(4_000));
+    assert!(calls(&mut pair.b).is_empty(), "read before hello");
+    assert_eq!(pair.a.stopped.len(), 8);
+    assert!(pair.a.stopped.values().all(|code| *code == 4));
+    pair.a.open(ProtocolId(0), hello_bytes(&hello()));
+    pair.run_until(at(5_000));
+    let served =
+        calls(&mut pair.b).into_iter().filter(|event| matches!(event, call::Event::Request { .. })).count();
+    assert_eq!((served, pair.faults.len()), (32, 0));
+    assert!(pair.closed.is_none());
+}
+
+#[test]
+fn a_stream_that_ends_before_hello_frees_its_place() {
+    let mut script = Script::default();
+    let tags: Vec<u64> =
+        (0..32).map(|_| script.open(ProtocolId::new(CALL, 0), call_message(b"early"))).collect();
+    let mut pair = against(script, config());
+    pair.run_until(at(100));
+    for tag in tags {
+        let key = pair.a.keys[&tag];
+        pair.a.ask(weir_base::stream::Ask::Stop(key, 0));
+        pair.a.ask(weir_base::stream::Ask::Reset(key, 0));
+    }
+    pair.run_until(at(300));
+    pair.a.open(ProtocolId::new(CALL, 0), call_message(b"late"));
+    pair.a.open(ProtocolId(0), hello_bytes(&hello()));
+    pair.run_until(at(1_000));
+    assert_eq!(calls(&mut pair.b).len(), 1);
+    assert_eq!(pair.faults, []);
+}
+
+#[test]
+fn a_hello_that_does_not_come_in_5_s_ends_the_link() {
+    let mut pair = against(Script::default(), config());
+    pair.run_until(at(4_999));
+    assert!(pair.closed.is_none());
+    pair.run_until(at(5_001));
+    assert_eq!(pair.closed.map(|closed| closed.1), Some(Goodbye::Idle));
+    assert_eq!(pair.faults.iter().map(|(_, fault)| fault.blame).collect::<Vec<_>>(), [Blame::Unreliable]);
+}
+
+#[test]
+fn this_side_opens_no_more_than_32_itself_and_the_rest_after_hello() {
+    let mut pair = two(config(), config(), Pipe::default(), 1);
+    for _ in 0..50 {
+        request(&mut pair.a, at(0), "early").unwrap();
+    }
+    pair.run_until(at(60));
+    let early = calls(&mut pair.b).len();
+    assert_eq!(early, 30, "32 less control and tip");
+    pair.run_until(at(300));
+    assert_eq!(calls(&mut pair.b).len(), 20);
+    assert_eq!(pair.faults, []);
+}
+
+#[test]
+fn a_stream_of_an_unknown_channel_is_broken_off_without_a_fault() {
+    let mut script = Script::polite();
+    let unknown = script.open(ProtocolId::new(weir_base::ChannelId(77), 0), &b"?"[..]);
+    let beyond = script.open(ProtocolId(u32::MAX), &b"?"[..]);
+    let lane = script.open(ProtocolId::new(CALL, 3), &b"?"[..]);
+    let mut pair = against(script, config());
+    pair.run_until(at(1_000));
+    for tag in [unknown, beyond, lane] {
+        assert_eq!(pair.a.stopped.get(&pair.a.keys[&tag].stream), Some(&1));
+    }
+    assert_eq!(pair.faults, []);
+}

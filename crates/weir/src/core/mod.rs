@@ -1,0 +1,340 @@
+//! A node without a host: the stack, and what joins it to the handles.
+//!
+//! A host, native or simulated, calls in this order, as often as it likes:
+//! [`commands`](Core::commands) → timeouts where due → [`settle`](Core::settle), which hands
+//! events over and wakes the tasks → actions, datagrams and frames of [`machine`](Core::machine) → `poll_timeout`.
+
+mod calls;
+mod ending;
+mod events;
+mod op;
+mod streams;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use weir_base::identity::PeerId;
+use weir_base::{ChannelId, Deadlines, Instant, LinkId};
+use weir_pull::{Ticket, call, pool};
+#[cfg(feature = "native")]
+use weir_stack::Input;
+use weir_stack::{Command, DialError, Refused, Stack};
+
+use crate::call::Cancelled;
+use crate::error::ConnectError;
+use crate::events::Event;
+use crate::mailbox::{Promise, Taken, lock};
+use crate::message::Verdict;
+use crate::peers::Peer;
+use crate::shared::Shared;
+use crate::stats::{HostStats, Stats};
+use calls::Calls;
+use ending::Ending;
+pub(crate) use op::{
+    CallOp, Op, PoolOp, RawCandidate, RawReceived, RawRequest, RawWithdrawn, Replies, RequestBody,
+};
+use streams::Streams;
+
+/// While candidates are without a verdict, the host looks into the inbox at least so often: that a candidate was taken is
+/// told without ringing.
+#[cfg(feature = "native")]
+const QUIET: Duration = Duration::from_secs(1);
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Core {
+    stack: Stack,
+    shared: Arc<Shared>,
+    taken: Taken,
+    calls: Calls,
+    requests: BTreeMap<Ticket, Arc<Cancelled>>, // <= what the stack handed out
+    streams: Streams,
+    dials: BTreeMap<Ticket, Promise<Result<PeerId, ConnectError>>>, // <= the stack's limit of dials
+    sleepers: Sleepers,
+    rtts: BTreeMap<LinkId, Duration>,
+    undecided: u64,
+    ending: Ending,
+    wakers: Vec<Waker>,
+    host: HostStats,
+}
+
+/// Futures that wait for a time. Bounded by the user's own futures.
+#[derive(Debug, Default)]
+struct Sleepers {
+    due: Deadlines<u64>,
+    promises: BTreeMap<u64, Promise<()>>,
+}
+
+impl Core {
+    pub(crate) fn new(stack: Stack, shared: Arc<Shared>) -> Self {
+        Self {
+            stack,
+            shared,
+            taken: Taken::default(),
+            calls: Calls::default(),
+            requests: BTreeMap::new(),
+            streams: Streams::default(),
+            dials: BTreeMap::new(),
+            sleepers: Sleepers::default(),
+            rtts: BTreeMap::new(),
+            undecided: 0,
+            ending: Ending::default(),
+            wakers: Vec::new(),
+            host: HostStats::default(),
+        }
+    }
+
+    /// The machine, for its input and output.
+    pub(crate) fn machine(&mut self) -> &mut Stack {
+        &mut self.stack
+    }
+
+    /// What the handles share.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The host's counters.
+    #[cfg(feature = "native")]
+    pub(crate) fn host(&mut self) -> &mut HostStats {
+        &mut self.host
+    }
+
+    /// Something happened at the host.
+    #[cfg(feature = "native")]
+    pub(crate) fn handle(&mut self, now: Instant, input: Input) {
+        self.stack.handle(now, input);
+    }
+
+    /// Whether the node has ended: nothing more will come of it.
+    pub(crate) fn stopped(&self) -> bool {
+        self.ending.stopped()
+    }
+
+    /// Whether it has ended without goodbye.
+    #[cfg(feature = "testing")]
+    pub(crate) fn aborted(&self) -> bool {
+        self.ending.aborted()
+    }
+
+    /// The bell was heard: the next ring counts again.
+    #[cfg(feature = "testing")]
+    pub(crate) fn answer_bell(&mut self) {
+        self.shared.inbox.bell().doze();
+    }
+
+    /// Carries out at most `most` commands, and moves what raw streams have to write. True where commands are left.
+    pub(crate) fn commands(&mut self, now: Instant, most: usize) -> bool {
+        let mut taken = std::mem::take(&mut self.taken);
+        self.shared.inbox.take(most, &mut taken, &mut self.wakers);
+        let full = taken.ops.len() >= most;
+        self.host.commands += taken.ops.len() as u64;
+        for op in taken.ops.drain(..) {
+            self.carry_out(now, op);
+        }
+        for pipe in taken.streams.drain(..) {
+            self.streams.service(now, &mut self.stack, &pipe, &mut self.wakers);
+        }
+        self.taken = taken;
+        full
+    }
+
+    /// Advances what is due.
+    #[cfg(feature = "native")]
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.stack.poll_timeout().is_some_and(|(due, _)| due <= now) {
+            self.stack.handle_timeout(now);
+        }
+        self.wake_sleepers(now);
+    }
+
+    /// Ends the sleeps that are over.
+    pub(crate) fn wake_sleepers(&mut self, now: Instant) {
+        while let Some(id) = self.sleepers.due.pop_due(now) {
+            if let Some(promise) = self.sleepers.promises.remove(&id) {
+                promise.fill((), &mut self.wakers);
+            }
+        }
+    }
+
+    /// Hands events over, goes on with a shutdown, and wakes whoever got something. True where there was an event.
+    pub(crate) fn settle(&mut self, now: Instant) -> bool {
+        let mut any = self.hand_over(now);
+        if self.ending.is_asked() {
+            self.say_goodbye(now);
+            any |= self.hand_over(now);
+        }
+        self.wake();
+        any
+    }
+
+    /// Wakes whoever got something.
+    pub(crate) fn wake(&mut self) {
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+
+    /// When the host should come back at the latest.
+    #[cfg(feature = "native")]
+    pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let stack = self.stack.poll_timeout().map(|(due, _)| due);
+        let quiet = (self.undecided > 0).then(|| now + QUIET);
+        [stack, quiet, self.own_timeout()].into_iter().flatten().min()
+    }
+
+    /// The same without the stack.
+    pub(crate) fn own_timeout(&self) -> Option<Instant> {
+        let sleeper = self.sleepers.due.next().map(|(due, _)| due);
+        [sleeper, self.ending.due()].into_iter().flatten().min()
+    }
+
+    /// The node is gone: every handle ends.
+    pub(crate) fn close(&mut self) {
+        self.streams.lose_all(&mut self.wakers);
+        self.requests.values().for_each(|request| request.cancel(&mut self.wakers));
+        self.ending.close();
+        self.shared.close();
+        self.wake();
+    }
+
+    fn carry_out(&mut self, now: Instant, op: Op) {
+        match op {
+            Op::Pool(channel, op) => self.pool(now, channel, op),
+            Op::Tip(channel, command) => {
+                let told = self.stack.command(now, Command::Pull(weir_pull::Command::Tip(channel, command)));
+                note_refusal("tip", channel, told);
+            }
+            Op::Call(op) => self.calls.begin(now, &mut self.stack, *op, &mut self.wakers),
+            Op::CancelCall(id) => self.calls.cancel(now, &mut self.stack, id),
+            Op::Answer(channel, ticket, response) => {
+                self.requests.remove(&ticket);
+                self.answer(now, channel, ticket, response);
+            }
+            Op::Open(channel, peer, reply) => {
+                let class = self.shared.channels.get(&channel).map(|channel| channel.declared.class);
+                self.streams.open(now, &mut self.stack, (channel, class, peer), reply, &mut self.wakers);
+            }
+            Op::Connect(peer, addresses, reply) => self.dial(now, peer, addresses, reply),
+            Op::Stack(command, reply) => {
+                let told = self.stack.command(now, *command).map(|_| ());
+                reply.fill(told, &mut self.wakers);
+            }
+            Op::Peers(reply) => reply.fill(self.peers(), &mut self.wakers),
+            Op::Stats(reply) => reply.fill(self.stats(), &mut self.wakers),
+            Op::Sleep(id, due, promise) => {
+                self.sleepers.due.set(id, Some(due));
+                self.sleepers.promises.insert(id, promise);
+            }
+            Op::CancelSleep(id) => {
+                self.sleepers.due.set(id, None);
+                self.sleepers.promises.remove(&id);
+            }
+            Op::Shutdown { deadline, report } => self.ending.ask(now + deadline, report),
+            Op::Abort => self.ending.abort(),
+        }
+    }
+
+    fn pool(&mut self, now: Instant, channel: ChannelId, op: PoolOp) {
+        let command = match op {
+            PoolOp::Insert(bytes) => pool::Command::Insert { bytes },
+            PoolOp::Verdict(ticket, verdict) => {
+                self.undecided = self.undecided.saturating_sub(1);
+                let verdict = match verdict {
+                    Verdict::Accept => pool::Verdict::Accept,
+                    Verdict::Reject => pool::Verdict::Reject,
+                    Verdict::Ignore => pool::Verdict::Ignore,
+                    Verdict::Defer(pause) => pool::Verdict::Defer(pause),
+                };
+                pool::Command::Verdict { ticket, verdict }
+            }
+            PoolOp::Taken(ticket) => pool::Command::Taken { ticket },
+            PoolOp::Remove(id) => pool::Command::Remove { id: id.0 },
+            PoolOp::Pause(paused) => pool::Command::Pause(paused),
+            PoolOp::Reconsider => pool::Command::Reconsider,
+            PoolOp::Resync => pool::Command::Resync,
+            PoolOp::Floor(priority) => pool::Command::Floor(priority),
+        };
+        let told = self.stack.command(now, Command::Pull(weir_pull::Command::Pool(channel, command)));
+        note_refusal("pool", channel, told);
+    }
+
+    fn answer(
+        &mut self,
+        now: Instant,
+        channel: ChannelId,
+        ticket: Ticket,
+        response: Result<bytes::Bytes, call::Refusal>,
+    ) {
+        let command = call::Command::Answer { ticket, response };
+        let told = self.stack.command(now, Command::Pull(weir_pull::Command::Call(channel, command)));
+        note_refusal("call", channel, told);
+    }
+
+    fn dial(
+        &mut self,
+        now: Instant,
+        peer: Option<PeerId>,
+        addresses: Vec<weir_base::multiaddr::Multiaddr>,
+        reply: Promise<Result<PeerId, ConnectError>>,
+    ) {
+        // Linked already, by whoever dialled: there is nothing to do.
+        if let Some(peer) = peer.filter(|peer| self.stack.peers().ready_link(peer).is_some()) {
+            return reply.fill(Ok(peer), &mut self.wakers);
+        }
+        match self.stack.command(now, Command::Dial { peer, addresses }) {
+            Ok(ticket) => {
+                self.dials.insert(ticket, reply);
+            }
+            Err(refused) => reply.fill(Err(connect_error(&refused)), &mut self.wakers),
+        }
+    }
+
+    fn peers(&self) -> Vec<Peer> {
+        let peers = self.stack.peers();
+        let ready = peers.links().filter(|(link, linked)| peers.ready_link(&linked.info.peer) == Some(*link));
+        let mut list: Vec<Peer> = ready
+            .map(|(link, linked)| Peer {
+                peer: linked.info.peer,
+                side: linked.info.side,
+                address: linked.address.clone(),
+                since: linked.since,
+                rtt: self.rtts.get(&link).copied(),
+                agent: linked.hello.as_ref().map(|hello| hello.agent.clone()).unwrap_or_default(),
+                services: linked.services.clone(),
+            })
+            .collect();
+        list.sort_by_key(|peer| peer.peer);
+        list
+    }
+
+    fn stats(&self) -> Stats {
+        let mut host = self.host;
+        host.rings = self.shared.inbox.bell().rings();
+        Stats { stack: self.stack.stats(), pools: Vec::new(), host }
+    }
+
+    /// Tells every listener.
+    fn announce(&mut self, event: &Event) {
+        for listener in lock(&self.shared.listeners).iter() {
+            listener.push_newest(event.clone(), &mut self.wakers);
+        }
+    }
+}
+
+/// Commands whose handle does not wait for an answer: a refusal is a mistake in the program or a race with the end.
+fn note_refusal(shape: &'static str, channel: ChannelId, told: Result<Ticket, Refused>) {
+    if let Err(refused) = told {
+        tracing::debug!(shape, channel = channel.0, %refused, "a command was refused");
+    }
+}
+
+fn connect_error(refused: &Refused) -> ConnectError {
+    match refused {
+        Refused::Closing => ConnectError::Stopped,
+        Refused::Banned => ConnectError::Banned,
+        Refused::Dial(DialError::Myself) => ConnectError::Myself,
+        Refused::Dial(DialError::TooManyDials | DialError::Full) | Refused::Limit => ConnectError::Busy,
+        other => ConnectError::Address(other.to_string()),
+    }
+}

@@ -1,0 +1,145 @@
+//! What happens at a node, for logs and operators.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_base::identity::PeerId;
+use weir_base::multiaddr::Multiaddr;
+use weir_base::stream::Side;
+use weir_base::{ChannelId, Fault};
+use weir_pull::Service;
+use weir_stack::{DialProblem, DownReason, Reaction, Record};
+
+use crate::mailbox::{Outbox, lock};
+use crate::message::ItemId;
+use crate::shared::Lease;
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A peer is there: hello said and heard, matched channels work.
+    PeerUp {
+        /// Who.
+        peer: PeerId,
+        /// Who set the link up.
+        side: Side,
+        /// The address, where there is one.
+        address: Option<Multiaddr>,
+        /// Name and version of its program, as it says.
+        agent: String,
+        /// What it can do for others, as it says.
+        services: Vec<Service>,
+    },
+    /// A peer is gone, or its link was replaced by a newer one.
+    PeerDown {
+        /// Who.
+        peer: PeerId,
+        /// Why.
+        why: DownReason,
+    },
+    /// A link ended before both sides had said hello: another network or version, no slot, a ban.
+    Refused {
+        /// Who it was.
+        peer: PeerId,
+        /// Why, whichever side said so.
+        why: DownReason,
+    },
+    /// A peer of the address book could not be reached; it is tried again later.
+    Unreachable {
+        /// Who, where the book names one.
+        peer: Option<PeerId>,
+        /// Why.
+        why: DialProblem,
+    },
+    /// A peer did something wrong.
+    Fault {
+        /// Who.
+        peer: PeerId,
+        /// What.
+        fault: Fault,
+        /// What followed.
+        reaction: Reaction,
+    },
+    /// A ban is over.
+    Unbanned {
+        /// Whose.
+        peer: PeerId,
+    },
+    /// A peer's services changed.
+    Services {
+        /// Who.
+        peer: PeerId,
+        /// All of them now.
+        services: Vec<Service>,
+    },
+    /// A round trip to a peer was measured.
+    Rtt {
+        /// Who.
+        peer: PeerId,
+        /// Writing and answering included.
+        rtt: Duration,
+    },
+    /// A peer's standing changed: to be kept, and given to [`Network::restore`](crate::Network::restore) in the next run.
+    Standing {
+        /// Whose.
+        peer: PeerId,
+        /// What to keep; `None`: nothing is held against it any more.
+        record: Option<Record>,
+    },
+    /// An item left a pool because others are wanted more.
+    Evicted {
+        /// The pool's channel.
+        channel: ChannelId,
+        /// The item.
+        id: ItemId,
+    },
+}
+
+/// A queue of events of its own. See [`Network::events`](crate::Network::events).
+#[derive(Debug)]
+pub struct Events {
+    lease: Arc<Lease>,
+    queue: Arc<Outbox<Event>>,
+}
+
+impl Events {
+    pub(crate) fn new(lease: &Arc<Lease>) -> Self {
+        let shared = &lease.shared;
+        let queue = Arc::new(Outbox::new(shared.limits.events as usize));
+        let mut listeners = lock(&shared.listeners);
+        if shared.inbox.is_closed() {
+            queue.close(&mut Vec::new());
+        } else {
+            listeners.push(Arc::clone(&queue));
+        }
+        drop(listeners);
+        Self { lease: Arc::clone(lease), queue }
+    }
+
+    /// Waits for the next event; `None` once the node has stopped.
+    pub async fn next(&self) -> Option<Event> {
+        self.queue.next().await
+    }
+
+    /// As [`next`](Self::next), on this thread. In a simulated cluster this drives the simulation.
+    pub fn next_blocking(&self) -> Option<Event> {
+        self.lease.shared.block_on(self.next())
+    }
+
+    /// The next event, if one waits.
+    pub fn try_next(&self) -> Option<Event> {
+        self.queue.take()
+    }
+
+    /// How many events were dropped since this was last asked, because the queue was full.
+    pub fn missed(&self) -> u64 {
+        self.queue.dropped()
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        lock(&self.lease.shared.listeners).retain(|listener| !Arc::ptr_eq(listener, &self.queue));
+    }
+}

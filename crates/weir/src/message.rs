@@ -1,0 +1,145 @@
+//! What a type of the application implements to travel.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use weir_base::UnixTime;
+use weir_pull::pool::Summary;
+use weir_pull::tip::SlotKey;
+
+/// A type that travels. Bounds are the channel's: `decode` never sees more than the channel's largest message.
+///
+/// ```
+/// use weir::{Bytes, Malformed, Message};
+///
+/// struct Height(u64);
+///
+/// impl Message for Height {
+///     fn encode(&self) -> Bytes {
+///         Bytes::copy_from_slice(&self.0.to_be_bytes())
+///     }
+///     fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+///         let bytes = bytes.as_ref().try_into().map_err(|_| Malformed("a height has 8 bytes"))?;
+///         Ok(Self(u64::from_be_bytes(bytes)))
+///     }
+/// }
+/// ```
+pub trait Message: Sized + Send + 'static {
+    /// The bytes on the wire. Equal values should give equal bytes: ids are hashes of them.
+    fn encode(&self) -> Bytes;
+    /// The value in `bytes`, all of them. Runs on the thread that takes the message, never on the network thread.
+    /// A slice kept of `bytes` shares their memory.
+    fn decode(bytes: Bytes) -> Result<Self, Malformed>;
+}
+
+/// Bytes that are no such value. For items and tips this is the deliverer's fault (*invalid*).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed: {0}")]
+pub struct Malformed(
+    /// What is wrong.
+    pub &'static str,
+);
+
+/// A type that travels in a [`Pool`](crate::Pool). Its id is the SHA-256 of all its encoded bytes ([`ItemId`]).
+///
+/// [`summary_of`](Self::summary_of) and [`priority`](Self::priority) run on the network thread, once per item received and
+/// once per offer: keep them short, verify signatures later.
+pub trait PoolItem: Message {
+    /// What to tell peers with the id: the few bytes by which they decide whether they want the item at all, say a fee and a
+    /// nonce. A function of the item alone. Empty by default.
+    fn summary(&self) -> Summary {
+        Summary::EMPTY
+    }
+
+    /// How much an item with this summary is wanted: higher is fetched first and evicted last; `None`: not at all. A refusal
+    /// is remembered for the peer that offered it, never for the item. By default every item is wanted alike.
+    fn priority(summary: &Summary) -> Option<u64> {
+        let _ = summary;
+        Some(0)
+    }
+
+    /// The summary of encoded bytes. Override it where it can be read without decoding the whole item.
+    fn summary_of(bytes: &Bytes) -> Result<Summary, Malformed> {
+        Self::decode(bytes.clone()).map(|item| item.summary())
+    }
+}
+
+/// A type that is a node's one current value in a [`Tip`](crate::Tip).
+pub trait TipValue: Message {
+    /// What only one value should exist for: signer and height, say. At most two values per key are relayed, the second as
+    /// evidence of double signing.
+    fn slot(&self) -> SlotKey;
+
+    /// When its slot begins by wall clock, where slots have a time: it is not relayed earlier (± 500 ms).
+    fn begins(&self) -> Option<UnixTime> {
+        None
+    }
+}
+
+/// The id of a pool's item: the SHA-256 of all its encoded bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ItemId(
+    /// The hash.
+    pub [u8; 32],
+);
+
+impl std::fmt::Display for ItemId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl std::fmt::Debug for ItemId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// What the application decided about something received (protocol §3, "Verdicts").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Valid: it is kept and offered on.
+    Accept,
+    /// Invalid whatever the state: the deliverer's fault.
+    Reject,
+    /// Not wanted, nobody's fault; not asked for again.
+    Ignore,
+    /// Not now, nobody's fault; may come again after this time, or on `reconsider`.
+    Defer(Duration),
+}
+
+impl Message for Bytes {
+    fn encode(&self) -> Bytes {
+        self.clone()
+    }
+    fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+        Ok(bytes)
+    }
+}
+
+impl Message for Vec<u8> {
+    fn encode(&self) -> Bytes {
+        Bytes::copy_from_slice(self)
+    }
+    fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+        Ok(bytes.into())
+    }
+}
+
+impl Message for String {
+    fn encode(&self) -> Bytes {
+        Bytes::copy_from_slice(self.as_bytes())
+    }
+    fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+        Self::from_utf8(bytes.into()).map_err(|_| Malformed("not UTF-8"))
+    }
+}
+
+impl Message for () {
+    fn encode(&self) -> Bytes {
+        Bytes::new()
+    }
+    fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+        if bytes.is_empty() { Ok(()) } else { Err(Malformed("nothing was expected")) }
+    }
+}

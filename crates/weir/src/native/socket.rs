@@ -1,0 +1,277 @@
+//! UDP sockets: several datagrams per system call both ways, with the marks of ECN.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use bytes::BytesMut;
+use mio::net::UdpSocket;
+use mio::{Interest, Registry, Token};
+use quinn_udp::{EcnCodepoint, RecvMeta, UdpSockRef, UdpSocketState};
+use weir_base::multiaddr::{Multiaddr, Transport};
+use weir_base::{Instant, KIB};
+use weir_stack::{Datagrams, Ecn, HostChange, Input, SocketId, Transmit};
+
+use crate::Config;
+use crate::core::Core;
+use crate::error::StartError;
+
+/// Buffers per receiving system call. Each takes up to 64 datagrams that the kernel joined.
+const BUFFERS: usize = 8;
+/// Bytes of each: the largest UDP payload, joined or not.
+const BUFFER: usize = 64 * KIB;
+/// Bytes of one segmented send: the kernel builds one UDP datagram of them first.
+const SEND_MAX: usize = 65_507;
+/// The longest accepted batch to send, in segments.
+const SEGMENTS_MAX: usize = 64;
+
+struct Socket {
+    id: SocketId,
+    io: UdpSocket,
+    state: UdpSocketState,
+    local: SocketAddr,
+    readable: bool, // until it would block
+    blocked: bool,  // the last send would have blocked
+}
+
+/// All sockets of a node.
+pub(crate) struct Sockets {
+    list: Vec<Socket>,
+    next: usize, // whose turn it is to be read
+    segments: usize,
+    memory: Vec<u8>, // BUFFERS * BUFFER
+    unsent: Option<Transmit>,
+    out: Vec<u8>, // what `unsent` says, or scratch
+}
+
+impl Sockets {
+    /// Binds all addresses, or none. Without any, a port for dialling in each family that the system has.
+    pub(crate) fn bind(
+        listen: &[Multiaddr],
+        config: &Config,
+        registry: &Registry,
+    ) -> Result<Self, StartError> {
+        let mut list = Vec::new();
+        for address in listen {
+            let Some((Transport::Quic, socket)) = address.socket_addr() else {
+                return Err(StartError::Address { address: address.to_string() });
+            };
+            list.push(Socket::bind(list.len(), socket, config, registry)?);
+        }
+        if listen.is_empty() {
+            let any = [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)];
+            let bound = any
+                .map(|ip| Socket::bind(usize::from(ip.is_ipv6()), SocketAddr::new(ip, 0), config, registry));
+            let [first, second] = bound;
+            match (first, second) {
+                (Err(error), Err(_)) => return Err(error),
+                (first, second) => list.extend(first.into_iter().chain(second)),
+            }
+        }
+        let fits = SEND_MAX / usize::from(config.node.quic.max_mtu).max(1);
+        let offload = list.iter().map(|socket| socket.state.max_gso_segments()).min().unwrap_or(1);
+        Ok(Self {
+            list,
+            next: 0,
+            segments: offload.min(fits).clamp(1, SEGMENTS_MAX),
+            memory: vec![0; BUFFERS * BUFFER],
+            unsent: None,
+            out: Vec::new(),
+        })
+    }
+
+    /// Where they are bound.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.list.iter().map(|socket| socket.local)
+    }
+
+    /// What the stack should know of them.
+    pub(crate) fn bound(&self) -> Vec<HostChange> {
+        let bound = |socket: &Socket| HostChange::Bound {
+            socket: socket.id,
+            local: socket.local,
+            may_fragment: socket.state.may_fragment(),
+        };
+        self.list.iter().map(bound).collect()
+    }
+
+    /// The system says that something has changed.
+    pub(crate) fn ready(&mut self, event: &mio::event::Event) {
+        if let Some(socket) = self.list.get_mut(event.token().0) {
+            socket.readable |= event.is_readable();
+            socket.blocked &= !event.is_writable();
+        }
+    }
+
+    /// Whether something could not be sent.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.unsent.is_some()
+    }
+
+    /// Receives at most `batches` times, sockets in turn. True where one may have more.
+    pub(crate) fn receive(&mut self, now: Instant, batches: usize, core: &mut Core) -> bool {
+        for _ in 0..batches {
+            let count = self.list.len();
+            let Some(index) = (0..count)
+                .map(|step| (self.next + step) % count)
+                .find(|index| self.list.get(*index).is_some_and(|socket| socket.readable))
+            else {
+                return false;
+            };
+            self.next = (index + 1) % count;
+            if let Some(socket) = self.list.get_mut(index) {
+                socket.receive(now, &mut self.memory, core);
+            }
+        }
+        self.list.iter().any(|socket| socket.readable)
+    }
+
+    /// Sends what the stack has until it has nothing, or a socket blocks. True where something went out.
+    pub(crate) fn send(&mut self, now: Instant, core: &mut Core) -> bool {
+        let mut any = false;
+        loop {
+            let transmit = match self.unsent.take() {
+                Some(transmit) => transmit,
+                None => {
+                    self.out.clear();
+                    match core.machine().poll_datagrams(now, self.segments, &mut self.out) {
+                        Some(transmit) => transmit,
+                        None => break,
+                    }
+                }
+            };
+            let Some(socket) = self.list.iter_mut().find(|socket| socket.id == transmit.socket) else {
+                continue;
+            };
+            if socket.blocked || !socket.send(&transmit, &self.out, core) {
+                self.unsent = Some(transmit);
+                return any;
+            }
+            any = true;
+        }
+        if self.out.capacity() > 2 * SEND_MAX {
+            self.out = Vec::new();
+        }
+        any
+    }
+}
+
+impl Socket {
+    fn bind(
+        index: usize,
+        address: SocketAddr,
+        config: &Config,
+        registry: &Registry,
+    ) -> Result<Self, StartError> {
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => StartError::InUse { address },
+            _ => StartError::Listen { address, source },
+        };
+        let domain = socket2::Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))
+            .map_err(failed)?;
+        if address.is_ipv6() {
+            // Both families may have the same port; IPv4 peers never appear as mapped IPv6 addresses.
+            socket.set_only_v6(true).map_err(failed)?;
+        }
+        socket.bind(&address.into()).map_err(failed)?;
+        let state = UdpSocketState::new(UdpSockRef::from(&socket)).map_err(failed)?;
+        // The system may give less, which costs speed and nothing else.
+        for result in [
+            state.set_send_buffer_size(UdpSockRef::from(&socket), config.sockets.send_buffer as usize),
+            state.set_recv_buffer_size(UdpSockRef::from(&socket), config.sockets.receive_buffer as usize),
+        ] {
+            if let Err(error) = result {
+                tracing::debug!(%error, "the socket keeps its buffer size");
+            }
+        }
+        let mut io = UdpSocket::from_std(socket.into());
+        let local = io.local_addr().map_err(failed)?;
+        registry.register(&mut io, Token(index), Interest::READABLE | Interest::WRITABLE).map_err(failed)?;
+        let id = SocketId(u32::try_from(index).unwrap_or(u32::MAX));
+        Ok(Self { id, io, state, local, readable: true, blocked: false })
+    }
+
+    /// One receiving system call.
+    fn receive(&mut self, now: Instant, memory: &mut [u8], core: &mut Core) {
+        let mut metas = [RecvMeta::default(); BUFFERS];
+        let mut slices = memory.chunks_exact_mut(BUFFER).map(IoSliceMut::new);
+        let mut slices: [IoSliceMut<'_>; BUFFERS] =
+            std::array::from_fn(|_| slices.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
+        let received = self.state.recv(UdpSockRef::from(&self.io), &mut slices, &mut metas);
+        core.host().receives += 1;
+        let count = match received {
+            Ok(count) => count,
+            Err(error) => {
+                match error.kind() {
+                    io::ErrorKind::WouldBlock => self.readable = false,
+                    io::ErrorKind::Interrupted => {}
+                    // An earlier send was refused by its receiver; the next call gives data again.
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused => {}
+                    _ => {
+                        tracing::debug!(%error, "receiving failed");
+                        self.readable = false;
+                    }
+                }
+                return;
+            }
+        };
+        for (meta, slice) in metas.iter().zip(&slices).take(count) {
+            let Some(data) = slice.get(..meta.len).filter(|data| !data.is_empty()) else { continue };
+            let stride = if meta.stride == 0 { meta.len } else { meta.stride };
+            core.host().datagrams_in += meta.len.div_ceil(stride) as u64;
+            let datagrams = Datagrams {
+                socket: self.id,
+                remote: meta.addr,
+                local_ip: meta.dst_ip,
+                ecn: meta.ecn.map(from_codepoint),
+                stride,
+                data: BytesMut::from(data),
+            };
+            core.handle(now, Input::Datagrams(datagrams));
+        }
+    }
+
+    /// One sending system call. False where it would block; other failures count as loss.
+    fn send(&mut self, transmit: &Transmit, bytes: &[u8], core: &mut Core) -> bool {
+        let Some(contents) = bytes.get(..transmit.len) else { return true };
+        let packet = quinn_udp::Transmit {
+            destination: transmit.remote,
+            ecn: transmit.ecn.map(to_codepoint),
+            contents,
+            segment_size: transmit.segment,
+            src_ip: transmit.local_ip,
+        };
+        let sent = self.state.try_send(UdpSockRef::from(&self.io), &packet);
+        let datagrams = transmit.segment.map_or(1, |segment| transmit.len.div_ceil(segment.max(1))) as u64;
+        let host = core.host();
+        host.sends += 1;
+        match sent {
+            Ok(()) => host.datagrams_out += datagrams,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.blocked = true;
+                return false;
+            }
+            Err(error) => {
+                host.unsent += datagrams;
+                tracing::trace!(%error, "a datagram was not sent");
+            }
+        }
+        true
+    }
+}
+
+fn from_codepoint(ecn: EcnCodepoint) -> Ecn {
+    match ecn {
+        EcnCodepoint::Ect0 => Ecn::Ect0,
+        EcnCodepoint::Ect1 => Ecn::Ect1,
+        EcnCodepoint::Ce => Ecn::Ce,
+    }
+}
+
+fn to_codepoint(ecn: Ecn) -> EcnCodepoint {
+    match ecn {
+        Ecn::Ect0 => EcnCodepoint::Ect0,
+        Ecn::Ect1 => EcnCodepoint::Ect1,
+        Ecn::Ce => EcnCodepoint::Ce,
+    }
+}

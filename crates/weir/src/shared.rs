@@ -1,0 +1,180 @@
+//! What all handles of one node share, and the lease that stops the node when the last of them is dropped.
+
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use weir_base::identity::PeerId;
+use weir_base::multiaddr::Multiaddr;
+use weir_base::{ChannelId, Instant};
+
+use crate::channel::Declared;
+use crate::config::Mailboxes;
+use crate::core::{Op, RawCandidate, RawReceived, RawRequest, RawWithdrawn};
+use crate::error::ChannelError;
+use crate::events::Event;
+use crate::mailbox::{Inbox, Outbox, lock};
+use crate::stream::Fresh;
+
+/// What a node does by itself when its last handle is dropped: goodbye, and a flush of at most this long.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) me: PeerId,
+    pub(crate) inbox: Inbox,
+    pub(crate) clock: Clock,
+    pub(crate) limits: Mailboxes,
+    pub(crate) channels: BTreeMap<ChannelId, Channel>,
+    pub(crate) addresses: Vec<Multiaddr>,
+    pub(crate) driver: Driver,
+    pub(crate) listeners: Mutex<Vec<Arc<Outbox<Event>>>>,
+    pub(crate) numbers: AtomicU64,
+}
+
+/// A declared channel and its mailboxes.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub(crate) declared: Declared,
+    pub(crate) types: TypeId,
+    pub(crate) mail: Mail,
+}
+
+/// The mailboxes of a channel, by shape, and the limits its handles check.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    /// Items to decide on.
+    Pool { candidates: Outbox<RawCandidate>, max_item: u32 },
+    /// Values to decide on, and values taken back.
+    Tip { received: Outbox<RawReceived>, withdrawn: Outbox<RawWithdrawn>, max_value: u32 },
+    /// Requests to answer, where this node serves the method.
+    Call { requests: Option<Outbox<RawRequest>>, max_request: u32, max_response: u32, deadline: Duration },
+    /// Streams that peers opened.
+    Raw(Outbox<Fresh>),
+}
+
+/// The host's clock.
+#[derive(Debug)]
+pub(crate) enum Clock {
+    /// Time since the node started.
+    #[cfg(feature = "native")]
+    Native(std::time::Instant),
+    /// A cluster's, in nanoseconds.
+    #[cfg(feature = "testing")]
+    Virtual(Arc<AtomicU64>),
+}
+
+impl Clock {
+    /// The time since the host's origin.
+    pub(crate) fn now(&self) -> Instant {
+        match self {
+            #[cfg(feature = "native")]
+            Self::Native(anchor) => Instant::ZERO + anchor.elapsed(),
+            #[cfg(feature = "testing")]
+            Self::Virtual(nanos) => Instant::from_nanos(nanos.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+/// Who lets a thread wait.
+#[derive(Debug)]
+pub(crate) enum Driver {
+    /// The thread sleeps.
+    #[cfg(feature = "native")]
+    Thread,
+    /// The thread drives the simulation.
+    #[cfg(feature = "testing")]
+    Cluster(crate::testing::Handle),
+}
+
+impl Shared {
+    /// Waits for `future` on this thread, the host's way.
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
+        match &self.driver {
+            #[cfg(feature = "native")]
+            Driver::Thread => crate::mailbox::block_on(future),
+            #[cfg(feature = "testing")]
+            Driver::Cluster(cluster) => cluster.block_on(future),
+        }
+    }
+
+    /// A number no other call of this node returns.
+    pub(crate) fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The declared channel that `declared` and `types` name.
+    pub(crate) fn channel(&self, declared: &Declared, types: TypeId) -> Result<&Channel, ChannelError> {
+        let Declared { id, name, .. } = *declared;
+        let Some(channel) = self.channels.get(&ChannelId(id)) else {
+            return Err(ChannelError::NotDeclared { id, name });
+        };
+        if channel.types != types
+            || channel.declared.name != name
+            || channel.declared.version != declared.version
+        {
+            return Err(ChannelError::Mismatch { id, name, declared: channel.declared.name });
+        }
+        Ok(channel)
+    }
+
+    /// The mailboxes of a channel; only for ids that [`channel`](Self::channel) has found before.
+    pub(crate) fn mail(&self, id: ChannelId) -> Option<&Mail> {
+        self.channels.get(&id).map(|channel| &channel.mail)
+    }
+
+    /// All mailboxes end after what is in them; no command is taken any more.
+    pub(crate) fn close(&self) {
+        self.inbox.close();
+        let mut wakers = Vec::new();
+        for channel in self.channels.values() {
+            match &channel.mail {
+                Mail::Pool { candidates, .. } => candidates.close(&mut wakers),
+                Mail::Tip { received, withdrawn, .. } => {
+                    received.close(&mut wakers);
+                    withdrawn.close(&mut wakers);
+                }
+                Mail::Call { requests, .. } => {
+                    if let Some(requests) = requests {
+                        requests.close(&mut wakers);
+                    }
+                }
+                Mail::Raw(streams) => {
+                    streams.close(&mut wakers);
+                    streams.clear(); // they hold what this is part of
+                }
+            }
+        }
+        lock(&self.listeners).drain(..).for_each(|listener| listener.close(&mut wakers));
+        wakers.into_iter().for_each(std::task::Waker::wake);
+    }
+}
+
+/// Held by every handle. When the last is dropped, the node says goodbye and stops.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Lease {
+    /// Waits for the network thread to end; not from that thread itself.
+    pub(crate) fn join(&self) {
+        let Some(thread) = lock(&self.thread).take() else { return };
+        if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
+            tracing::error!("the network thread has panicked");
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.shared.inbox.post(Op::Shutdown { deadline: LAST_WORDS, report: None });
+        self.join();
+    }
+}

@@ -1,0 +1,38 @@
+//! Counters of a node.
+
+use weir_base::ChannelId;
+use weir_pull::pool;
+
+/// What a node counts. Plain numbers, since the start; they only grow, but for those that are called *now*.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Of links and channels: traffic, windows, permits, faults.
+    pub stack: weir_stack::Stats,
+    /// Of each pool.
+    pub pools: Vec<(ChannelId, pool::Stats)>,
+    /// Of the host: system calls and wake-ups. All zero in a cluster.
+    pub host: HostStats,
+}
+
+/// What the native host counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostStats {
+    /// Times the network thread looked for work.
+    pub rounds: u64,
+    /// Times it slept.
+    pub sleeps: u64,
+    /// Times another thread had to wake it.
+    pub rings: u64,
+    /// Receiving system calls.
+    pub receives: u64,
+    /// Sending system calls.
+    pub sends: u64,
+    /// Datagrams received.
+    pub datagrams_in: u64,
+    /// Datagrams sent.
+    pub datagrams_out: u64,
+    /// Datagrams that the system refused to send: no route, for example. The protocol treats them as lost.
+    pub unsent: u64,
+    /// Commands of handles.
+    pub commands: u64,
+}
