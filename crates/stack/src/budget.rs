@@ -7,7 +7,7 @@
 use weir_base::ChannelId;
 use weir_base::codec::varint_len;
 use weir_link::BudgetStats;
-use weir_pull::{Channel, ChannelStats, Shape};
+use weir_pull::{Channel, ChannelStats, Shape, pool};
 
 /// A length, a type and an index before a body, each a varint of at most 10 bytes.
 const HEAD: u64 = 30;
@@ -30,6 +30,8 @@ pub struct Stats {
     pub link: weir_link::Stats,
     /// Of channels, control (0) first.
     pub channels: Vec<(ChannelId, ChannelStats)>,
+    /// Of each pool, with its ledger of permits.
+    pub pools: Vec<(ChannelId, pool::Stats)>,
     /// Peers whose hello has come.
     pub peers: u64,
     /// Raw streams that are open.
@@ -55,5 +57,12 @@ impl Stats {
     pub fn windows_hold(&self) -> bool {
         let holds = |ledger: &BudgetStats| ledger.reserved.saturating_add(ledger.lent) <= ledger.total;
         holds(&self.link.receive) && holds(&self.link.send)
+    }
+
+    /// The invariant of the permits' ledgers: no peer sent more than it was granted.
+    pub fn permits_hold(&self) -> bool {
+        self.pools.iter().all(|(_, pool)| {
+            pool.entries_held <= pool.entries_granted && pool.bytes_held <= pool.bytes_granted
+        })
     }
 }

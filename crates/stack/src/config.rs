@@ -403,3 +403,69 @@ fn duration(millis: u64) -> Duration {
 fn saturated(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use weir_base::ChannelId;
+    use weir_pull::{Shape, call};
+
+    use super::*;
+
+    fn error(config: &Config) -> String {
+        config.validate().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_defaults_hold_and_survive_a_file() {
+        let config = Config::default();
+        assert_eq!(config.validate(), Ok(()));
+        let text = toml::to_string(&config).unwrap();
+        let back: Config = toml::from_str(&text).unwrap();
+        assert_eq!(toml::to_string(&back).unwrap(), text);
+    }
+
+    #[test]
+    fn a_file_names_what_it_changes_and_nothing_unknown() {
+        let config: Config = toml::from_str("[peers]\ntarget = 5\n[dial]\ntimeout_ms = 700\n").unwrap();
+        assert_eq!((config.peers.target, config.dial.timeout_ms, config.dial.stagger_ms), (5, 700, 250));
+        for unknown in ["tarket = 5", "[peers]\ntarket = 5", "[quic]\nmtu = 1", "[profile]\nagent = 'x'"] {
+            let error = toml::from_str::<Config>(unknown).unwrap_err().to_string();
+            assert!(error.contains("unknown field"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_hold_is_named_with_a_remedy() {
+        let mut config = Config::default();
+        config.admission.max_links = 100_000;
+        assert!(error(&config).contains("budget.receive_total"), "{}", error(&config));
+        let mut config = Config::default();
+        config.admission.exempt.push("10.0.0.0/33".into());
+        assert!(error(&config).contains("admission.exempt"), "{}", error(&config));
+        let mut config = Config::default();
+        config.peers.backoff_ms = 0;
+        assert!(error(&config).contains("peers.backoff_ms"), "{}", error(&config));
+        let mut config = Config::default();
+        config.peers.persistent.push("/ip4/192.0.2.1/udp/1/quic-v1".into());
+        assert!(error(&config).contains("/p2p/"), "{}", error(&config));
+        let mut config = Config::default();
+        config.standing.ban = 1;
+        assert!(error(&config).contains("standing.lower"), "{}", error(&config));
+    }
+
+    #[test]
+    fn a_message_larger_than_what_windows_leave_is_refused_at_start() {
+        let mut config = Config::default();
+        let call = call::Config { max_response: 60 << 20, ..call::Config::default() };
+        config.profile.channels.push(Channel {
+            id: ChannelId(1),
+            name: "large".into(),
+            version: 1,
+            shape: Shape::Call(call),
+        });
+        let text = error(&config);
+        assert!(text.contains("budget.receive_total") && text.contains("largest"), "{text}");
+        config.budget.receive_total = 128 << 20;
+        assert_eq!(config.validate(), Ok(()));
+    }
+}

@@ -285,9 +285,12 @@ impl Stack {
     /// Counters.
     pub fn stats(&self) -> Stats {
         let counters = &self.pump.counters;
+        let pull = &self.pump.pull;
+        let pools = self.config.profile.channels.iter().map(|channel| channel.id);
         Stats {
             link: *self.links.stats(),
-            channels: self.pump.pull.stats().collect(),
+            channels: pull.stats().collect(),
+            pools: pools.filter_map(|id| Some((id, pull.pool_stats(id)?))).collect(),
             raw_streams: self.pump.raw.len() as u64,
             streams: self.pump.streams() as u64,
             bytes_read: counters.bytes_read,

@@ -67,16 +67,16 @@ impl Config {
     /// Checks every field; names the field and the remedy.
     pub(crate) fn validate(&self) -> Result<(), (&'static str, &'static str)> {
         if self.half_life_ms == 0 {
-            return Err(("half_life_ms", "must be at least 1"));
+            return Err(("standing.half_life_ms", "must be at least 1"));
         }
         if self.lower == 0 || self.lower > self.disconnect || self.disconnect > self.ban {
-            return Err(("lower", "must be at least 1, with lower <= disconnect <= ban"));
+            return Err(("standing.lower", "must be at least 1, with lower <= disconnect <= ban"));
         }
         if self.ban_ms == 0 || self.ban_ms > self.ban_max_ms {
-            return Err(("ban_ms", "must be at least 1 and at most ban_max_ms"));
+            return Err(("standing.ban_ms", "must be at least 1 and at most ban_max_ms"));
         }
         if self.max_peers == 0 {
-            return Err(("max_peers", "must be at least 1"));
+            return Err(("standing.max_peers", "must be at least 1"));
         }
         Ok(())
     }

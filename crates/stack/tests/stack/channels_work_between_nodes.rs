@@ -1,17 +1,37 @@
-//! What one node puts into a channel reaches the others: a tip, a request.
+//! What one node puts into a channel reaches the others: an item, a tip, a request.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use weir_base::identity::PeerId;
-use weir_stack::{Command, Event, call, tip};
+use weir_stack::{Command, Event, call, pool, tip};
 
-use crate::net::{CALL, Carrier, Net, TIP};
+use crate::net::{CALL, Carrier, Net, POOL, TIP};
 
 fn each(test: fn(Carrier)) {
     for carrier in Carrier::ALL {
         test(carrier);
     }
+}
+
+#[test]
+fn an_item_spreads_over_a_line_of_three() {
+    each(|carrier| {
+        let mut net = Net::line(carrier, 1, 3);
+        let item = Bytes::from(vec![7; 3000]);
+        net.pull(0, weir_pull::Command::Pool(POOL, pool::Command::Insert { bytes: item.clone() }));
+        for node in [1, 2] {
+            let (ticket, bytes) = net.wait(node, |event| match event {
+                Event::Pool(POOL, pool::Event::Candidate { ticket, bytes, .. }) => {
+                    Some((*ticket, bytes.clone()))
+                }
+                _ => None,
+            });
+            assert_eq!(bytes, item);
+            let verdict = pool::Command::Verdict { ticket, verdict: pool::Verdict::Accept };
+            net.pull(node, weir_pull::Command::Pool(POOL, verdict));
+        }
+    });
 }
 
 #[test]
