@@ -193,6 +193,9 @@ impl Core {
     pub(crate) fn close(&mut self) {
         self.streams.lose_all(&mut self.wakers);
         self.requests.values().for_each(|request| request.cancel(&mut self.wakers));
+        // Dropped promises end whoever waits for them: a stopped node may be kept for long.
+        (self.sleepers, self.calls) = (Sleepers::default(), Calls::default());
+        self.dials.clear();
         self.ending.close();
         self.shared.close();
         self.wake();
