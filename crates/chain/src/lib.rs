@@ -7,16 +7,20 @@
 
 pub mod block;
 pub mod chain;
+pub mod channels;
 pub mod genesis;
 pub mod ledger;
 pub mod mempool;
+pub mod node;
 pub mod store;
 pub mod transfer;
 
 pub mod codec;
 
 pub use block::{Block, Header};
+pub use ed25519_dalek::SigningKey;
 pub use genesis::Genesis;
+pub use node::{ChainNode, Options};
 pub use transfer::{AccountId, Transfer};
 
 /// SHA-256 of something, also its name.

@@ -1,0 +1,84 @@
+//! A chain of several nodes in virtual time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use weir::testing::Cluster;
+use weir::{Keypair, Network, NetworkId};
+use weir_chain::chain::Chain;
+use weir_chain::node::declare;
+use weir_chain::store::{Audit, Store};
+use weir_chain::{AccountId, ChainNode, Genesis, Options, SigningKey, Transfer};
+
+/// Unix milliseconds at the zero of virtual time.
+const WALL: u64 = 1_790_000_000_000;
+
+pub struct Rig {
+    pub cluster: Cluster,
+    pub genesis: Genesis,
+    producer: SigningKey,
+    pub user: SigningKey,
+    folder: tempfile::TempDir,
+    dials: Vec<(u8, String)>,
+}
+
+impl Rig {
+    pub fn new(seed: u64) -> Self {
+        let (producer, user) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
+        let balances = BTreeMap::from([(AccountId::of(&user), 1_000_000)]);
+        let genesis = Genesis::new("rig", AccountId::of(&producer), 1000, &balances).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        Self { cluster: Cluster::new(seed), genesis, producer, user, folder, dials: Vec::new() }
+    }
+
+    /// Starts node `index` (node 0 produces), or starts it again; it keeps links to all that were started before it.
+    pub fn start(&mut self, index: u8) -> ChainNode {
+        let key = Keypair::ed25519_from_seed([index + 10; 32]);
+        let mut builder = declare(Network::builder(key, NetworkId(self.genesis.id())));
+        for (_, address) in self.dials.iter().filter(|(other, _)| *other != index) {
+            builder = builder.peer(address.as_str());
+        }
+        let chain = Chain::open(self.genesis.clone(), self.store(index)).unwrap();
+        let (net, node) = self.cluster.add(builder).unwrap();
+        self.dials.push((index, net.addresses()[0].to_string()));
+        let options = Options {
+            producer: (index == 0).then(|| self.producer.clone()),
+            wall_origin_ms: WALL,
+            observer: None,
+        };
+        let node = ChainNode::new((net, node), chain, options).unwrap();
+        let runner = node.clone();
+        self.cluster.spawn(async move { runner.run().await });
+        node
+    }
+
+    pub fn transfer(&self, nonce: u64, fee: u64) -> Transfer {
+        Transfer::sign(&self.user, &self.genesis.id(), nonce, (AccountId([7; 32]), 10), fee, b"hello")
+            .unwrap()
+    }
+
+    pub fn run(&self, millis: u64) {
+        self.cluster.run_for(Duration::from_millis(millis));
+    }
+
+    pub fn submit(&self, node: &ChainNode, transfer: &Transfer) {
+        self.cluster.run_until(node.submit(transfer)).unwrap();
+    }
+
+    /// Stops the producer's blocks, lets the rest catch up, stops all nodes and reads their stores back.
+    pub fn finish(self, nodes: Vec<ChainNode>) -> Vec<Audit> {
+        nodes.iter().for_each(ChainNode::stop_producing);
+        self.run(3_000);
+        for node in &nodes {
+            self.cluster.run_until(node.shutdown(Duration::from_secs(1)));
+        }
+        self.run(1_000);
+        let count = nodes.len();
+        drop(nodes);
+        (0..count).map(|index| self.store(u8::try_from(index).unwrap()).audit().unwrap()).collect()
+    }
+
+    fn store(&self, index: u8) -> Store {
+        Store::open(&self.folder.path().join(index.to_string()), &self.genesis).unwrap()
+    }
+}
