@@ -1,4 +1,5 @@
 //! A chain of several nodes in virtual time.
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc)] // a harness for tests
 
 use std::collections::BTreeMap;
 use std::time::Duration;
