@@ -120,10 +120,6 @@ impl Admission {
     pub(crate) fn half_open(&self) -> u32 {
         self.half_open.all
     }
-
-    pub(crate) fn inbound(&self) -> u32 {
-        self.inbound.all
-    }
 }
 
 fn is_exempt(config: &AdmissionConfig, ip: IpAddr) -> bool {

@@ -39,6 +39,13 @@ impl Budget {
         lent
     }
 
+    /// Lends what is there of `want`, to one who does not wait for the rest.
+    pub(crate) fn take(&mut self, want: u64) -> u64 {
+        let lent = want.min(self.available());
+        self.lent += lent;
+        lent
+    }
+
     /// Takes spent credit back.
     pub(crate) fn give_back(&mut self, credit: u64) {
         debug_assert!(credit <= self.lent, "more credit came back than was lent");

@@ -175,7 +175,8 @@ impl Default for BudgetConfig {
 /// Limits of streams.
 #[derive(Clone, Debug)]
 pub struct StreamsConfig {
-    /// Streams that a peer may have open at once after its hello; before, 32. Default: 256.
+    /// Streams that a peer may have open at once after its hello; before, 32. Default: 96, what QUIC keeps tables of 2 KiB
+    /// for.
     pub max_inbound: u32,
     /// Opens that wait for the peer's limit, per link. Default: 64.
     pub max_waiting: usize,
@@ -187,7 +188,7 @@ pub struct StreamsConfig {
 
 impl Default for StreamsConfig {
     fn default() -> Self {
-        Self { max_inbound: 256, max_waiting: 64, window: 2 * MIB as u64, early: Vec::new() }
+        Self { max_inbound: 96, max_waiting: 64, window: 2 * MIB as u64, early: Vec::new() }
     }
 }
 

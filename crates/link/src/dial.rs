@@ -81,15 +81,16 @@ impl Dialler {
         &mut self,
         now: Instant,
         me: PeerId,
-        dial: &Dial,
+        dial: Dial,
         config: &DialConfig,
     ) -> Result<DialId, DialError> {
-        let peer = self.check(me, dial, config)?;
+        let peer = self.check(me, &dial, config)?;
+        let Dial { addresses, pinned, .. } = dial;
         self.last_dial += 1;
         let id = DialId(self.last_dial);
         let mut pending = Pending {
             peer,
-            pinned: dial.pinned,
+            pinned,
             deadline: now + config.timeout,
             next: now,
             candidates: VecDeque::new(),
@@ -97,7 +98,7 @@ impl Dialler {
             error: DialFailure::NoRoute,
         };
         let mut quic = Vec::new();
-        for address in &dial.addresses {
+        for address in &addresses {
             if let Some(endpoint) = address.memory() {
                 pending.candidates.push_back(Route::Wire(endpoint));
             }
@@ -206,9 +207,9 @@ impl Dialler {
         }
     }
 
-    /// Who must be at the other end; the outer `None`: there is no such dial.
-    pub(crate) fn expected(&self, dial: DialId) -> Option<Option<PeerId>> {
-        self.dials.get(&dial).map(|pending| pending.peer)
+    /// Whether `peer` may be at the other end; `None`: there is no such dial.
+    pub(crate) fn accepts(&self, dial: DialId, peer: PeerId) -> Option<bool> {
+        self.dials.get(&dial).map(|pending| pending.peer.is_none_or(|expected| expected == peer))
     }
 
     /// A dial became a link. `None` where it was given up before.

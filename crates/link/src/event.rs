@@ -193,6 +193,8 @@ pub enum DownReason {
     Lost,
     /// The peer restarted and knows the connection no more.
     Reset,
+    /// The peer's transport ended it with an error of its own, or the handshake failed.
+    Rejected,
     /// The peer broke the transport's rules; an [`Event::Blame`] was sent before.
     Fault(Fault),
 }
@@ -211,6 +213,16 @@ pub enum Family {
 /// What the stack should know or do.
 #[derive(Clone, Debug)]
 pub enum Event {
+    /// A handshake with a known peer began, and data can go along with it (0-RTT): streams of `streams.early` can be opened
+    /// and written on the link. It is no link yet: [`Event::Up`] follows, or nothing. Who does not care waits for that.
+    Early {
+        /// The id that the link will have.
+        link: LinkId,
+        /// Who is expected.
+        peer: PeerId,
+        /// The dial it is an attempt of.
+        dial: DialId,
+    },
     /// A link is authenticated and confirmed; streams can be opened.
     Up {
         /// Its id.

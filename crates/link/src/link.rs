@@ -9,7 +9,7 @@ use weir_base::{Chunk, Fault, Instant, LinkId, ProtocolId, Rope};
 
 use crate::event::{DialId, DownReason};
 use crate::frames::FrameLink;
-#[cfg(all(not(target_family = "wasm"), any()))]
+#[cfg(not(target_family = "wasm"))]
 use crate::quic::QuicLink;
 use crate::window::Window;
 
@@ -63,7 +63,7 @@ pub struct Link {
 #[derive(Debug)]
 pub(crate) enum Transport {
     Frames(Box<FrameLink>),
-    #[cfg(all(not(target_family = "wasm"), any()))]
+    #[cfg(not(target_family = "wasm"))]
     Quic(Box<QuicLink>),
 }
 
@@ -96,7 +96,7 @@ macro_rules! transport {
     ($link:expr, $carrier:ident => $call:expr) => {
         match &mut $link.transport {
             Transport::Frames($carrier) => $call,
-            #[cfg(all(not(target_family = "wasm"), any()))]
+            #[cfg(not(target_family = "wasm"))]
             Transport::Quic($carrier) => $call,
         }
     };
@@ -128,7 +128,7 @@ impl Link {
     /// # Errors
     /// [`OpenError`] where the link is closing or too many opens wait.
     pub fn open(&mut self, _now: Instant, protocol: ProtocolId, class: Class) -> Result<u64, OpenError> {
-        if !matches!(self.life, Life::Up(_)) {
+        if !self.is_up() && !self.is_early() {
             return Err(OpenError::Closed);
         }
         transport!(self, carrier => carrier.open(protocol, class))
@@ -197,7 +197,7 @@ impl Link {
     pub fn rtt(&self) -> Duration {
         match &self.transport {
             Transport::Frames(carrier) => carrier.rtt(),
-            #[cfg(all(not(target_family = "wasm"), any()))]
+            #[cfg(not(target_family = "wasm"))]
             Transport::Quic(carrier) => carrier.rtt(),
         }
     }
@@ -206,7 +206,7 @@ impl Link {
     pub fn stats(&self) -> LinkStats {
         let stats = match &self.transport {
             Transport::Frames(carrier) => carrier.stats(),
-            #[cfg(all(not(target_family = "wasm"), any()))]
+            #[cfg(not(target_family = "wasm"))]
             Transport::Quic(carrier) => carrier.stats(),
         };
         LinkStats { window: self.window.granted(), ..stats }
@@ -230,6 +230,15 @@ impl Link {
     /// Whether it was reported as up and not yet as down.
     pub(crate) fn was_up(&self) -> bool {
         matches!(self.life, Life::Up(_) | Life::Ending { was_up: true, .. })
+    }
+
+    /// Whether data may go along with its handshake.
+    pub(crate) fn is_early(&self) -> bool {
+        match &self.transport {
+            Transport::Frames(_) => false,
+            #[cfg(not(target_family = "wasm"))]
+            Transport::Quic(carrier) => matches!(self.life, Life::HalfOpen(_)) && carrier.is_early(),
+        }
     }
 
     /// Marks the end. The first reason stays.

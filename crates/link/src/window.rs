@@ -73,13 +73,25 @@ impl Window {
         self.granted += lent;
     }
 
-    /// `len` bytes were read. Returns how many of them the peer must not be told of: they pay lent credit back.
-    pub(crate) fn read(&mut self, now: Instant, len: u64) -> u64 {
+    /// `len` bytes were read, and the room they left is told of only as far as the window is not above its target: the rest
+    /// pays lent credit back.
+    pub(crate) fn read(&mut self, now: Instant, len: u64) {
+        let spent = self.shrink(now, len);
+        self.free(spent);
+    }
+
+    /// As [`read`](Self::read), where the transport has told of the room already: it must not tell of so many of the bytes
+    /// read next, and then [`free`](Self::free)s them.
+    pub(crate) fn shrink(&mut self, now: Instant, len: u64) -> u64 {
         self.heard = now;
         let spent = self.left_over().min(len);
         self.granted -= spent;
-        self.freed += spent;
         spent
+    }
+
+    /// So many lent bytes are spent.
+    pub(crate) fn free(&mut self, spent: u64) {
+        self.freed += spent;
     }
 
     /// Credit to give back to the budget.

@@ -336,9 +336,6 @@ impl FrameLink {
         }
     }
 
-    /// The window grew; the credit goes out with the next frame.
-    pub(crate) fn window_changed(&mut self, _window: &Window) {}
-
     /// Breaks a stalled raw stream off, both ways; its user hears of it.
     pub(crate) fn shed(
         &mut self,
@@ -484,5 +481,5 @@ fn number(index: u64, dialler: bool) -> u64 {
 
 /// Whether this side opened the stream.
 pub(super) fn is_ours(stream: u64, dialler: bool) -> bool {
-    (stream % 2 == 0) == dialler
+    stream.is_multiple_of(2) == dialler
 }

@@ -4,7 +4,7 @@ use weir_base::{Instant, LinkId};
 
 use super::Links;
 use crate::dial::Step;
-use crate::event::{DialFailure, DialId, DownReason};
+use crate::event::DownReason;
 use crate::{Event, Link};
 
 impl Links {
@@ -54,14 +54,15 @@ impl Links {
     }
 }
 
-#[cfg(all())]
+#[cfg(target_family = "wasm")]
 mod without_sockets {
     use std::net::SocketAddr;
 
     use weir_base::Instant;
     use weir_base::identity::PeerId;
 
-    use super::{DialFailure, DialId, LinkId, Links};
+    use super::{LinkId, Links};
+    use crate::event::{DialFailure, DialId};
     use crate::{Datagrams, HostChange, Transmit};
 
     /// A host without sockets has frames only.

@@ -99,9 +99,12 @@ impl Links {
             self.dial_failed(now, dial, id, DialFailure::OtherPeer);
             return Err(Goodbye::Asked);
         }
+        if dialler && dial.is_none() {
+            return Err(Goodbye::Asked); // the dial was given up meanwhile
+        }
         if let Some(dial) = dial {
-            let Some(expected) = self.dialler.expected(dial) else { return Err(Goodbye::Asked) };
-            if expected.is_some_and(|expected| expected != peer) {
+            let Some(accepted) = self.dialler.accepts(dial, peer) else { return Err(Goodbye::Asked) };
+            if !accepted {
                 self.dial_failed(now, Some(dial), id, DialFailure::OtherPeer);
                 return Err(Goodbye::Asked);
             }
@@ -149,7 +152,7 @@ impl Links {
         }
     }
 
-    fn refuse(&mut self, now: Instant, id: LinkId, why: Goodbye) {
+    pub(super) fn refuse(&mut self, now: Instant, id: LinkId, why: Goodbye) {
         tracing::debug!(link = id.0, ?why, "link refused");
         if let Some(link) = self.links.get_mut(&id) {
             link.origin.dial = None; // the dial knows already
@@ -168,16 +171,24 @@ impl Links {
             Life::Ending { why, .. } => why,
             Life::HalfOpen(_) | Life::Up(_) => DownReason::Lost,
         };
-        match &mut link.transport {
+        self.half_open_over(&mut link);
+        let mut other_peer = false;
+        match link.transport {
             Transport::Frames(carrier) => {
                 self.wires.links.remove(&carrier.wire());
                 self.wires.ready.remove(id);
                 self.work.events.push_back(Event::CloseWire(carrier.wire()));
             }
-            #[cfg(all(not(target_family = "wasm"), any()))]
+            #[cfg(not(target_family = "wasm"))]
             Transport::Quic(carrier) => {
+                self.credit.receive.give_back(carrier.debt());
+                other_peer = carrier.met_other_peer();
                 self.credit.send.give_back(carrier.send_lent());
-                self.quic.remove(now, id, carrier);
+                let goodbye = match why {
+                    DownReason::Closed(goodbye) => goodbye,
+                    _ => Goodbye::Shutdown,
+                };
+                self.quic.remove(now, id, carrier, goodbye);
             }
         }
         if let Some(info) = link.info {
@@ -192,11 +203,11 @@ impl Links {
             tracing::debug!(link = id.0, ?why, "link down");
             self.work.events.push_back(Event::Down { link: id, why });
         } else {
-            self.half_open_over(&mut link);
             let error = match why {
+                _ if other_peer => DialFailure::OtherPeer,
                 DownReason::ByPeer(why) => DialFailure::Refused(why),
                 DownReason::Lost | DownReason::Closed(_) => DialFailure::Unreachable,
-                DownReason::Reset | DownReason::Fault(_) => DialFailure::Handshake,
+                DownReason::Reset | DownReason::Rejected | DownReason::Fault(_) => DialFailure::Handshake,
             };
             self.dial_failed(now, link.origin.dial, id, error);
         }

@@ -1,6 +1,8 @@
 //! All links of a node: the host's and the stack's side. How links live is in `life`, how credit is dealt in `settle`, how
 //! dials are driven in `dialling`.
 
+#[cfg(not(target_family = "wasm"))]
+mod datagrams;
 mod dialling;
 mod life;
 mod settle;
@@ -17,7 +19,7 @@ use crate::admission::Admission;
 use crate::budget::Budget;
 use crate::dial::Dialler;
 use crate::link::{Life, Transport};
-#[cfg(all(not(target_family = "wasm"), any()))]
+#[cfg(not(target_family = "wasm"))]
 use crate::quic::Quic;
 use crate::{
     Config, ConfigError, Datagrams, Dial, DialError, DialId, Event, Frame, HostChange, Link, Start, Stats,
@@ -26,13 +28,14 @@ use crate::{
 
 /// All links of a node, and what routes between them, the host and the stack. See the crate's documentation for how it is
 /// driven.
+#[allow(clippy::struct_field_names)] // the links are what it is named for
 pub struct Links {
     config: Arc<Config>,
     me: PeerId,
     links: BTreeMap<LinkId, Link>,
     peers: BTreeMap<PeerId, LinkId>, // the one link of each peer that is up
     wires: Wires,
-    #[cfg(all(not(target_family = "wasm"), any()))]
+    #[cfg(not(target_family = "wasm"))]
     quic: Quic,
     dialler: Dialler,
     admission: Admission,
@@ -91,6 +94,7 @@ impl Links {
     ///
     /// # Errors
     /// [`ConfigError`], where limits do not fit together.
+    #[allow(clippy::needless_pass_by_value)] // shared with whoever signs for a transport later
     pub fn new(
         config: Config,
         keypair: Arc<Keypair>,
@@ -106,7 +110,7 @@ impl Links {
         let stats = Stats { receive: credit.receive.stats(), send: credit.send.stats(), ..Stats::default() };
         Ok(Self {
             me: keypair.peer_id(),
-            #[cfg(all(not(target_family = "wasm"), any()))]
+            #[cfg(not(target_family = "wasm"))]
             quic: Quic::new(&config, &keypair, seed, start)?,
             config,
             links: BTreeMap::new(),
@@ -157,9 +161,9 @@ impl Links {
         let now = self.work.at(now);
         let Some(id) = self.wires.links.get(&wire).copied() else { return };
         let Some(link) = self.links.get_mut(&id) else { return };
-        #[cfg(all())]
+        #[cfg(target_family = "wasm")]
         let Transport::Frames(carrier) = &mut link.transport;
-        #[cfg(all(not(target_family = "wasm"), any()))]
+        #[cfg(not(target_family = "wasm"))]
         let Transport::Frames(carrier) = &mut link.transport else { return };
         self.stats.bytes_in += frame.wire_len() as u64;
         let outcome = carrier.handle(now, id, &mut link.window, frame, &mut self.work.events);
@@ -216,7 +220,7 @@ impl Links {
         if self.stats.links >= u64::from(self.config.admission.max_links) && !replaces {
             return Err(DialError::Full);
         }
-        let id = self.dialler.dial(now, self.me, &dial, &self.config.dial)?;
+        let id = self.dialler.dial(now, self.me, dial, &self.config.dial)?;
         self.drive_dials(now);
         Ok(id)
     }
@@ -230,7 +234,7 @@ impl Links {
 
     /// A link that is up, or ends and can still be read. Marks it ready for output.
     pub fn link(&mut self, link: LinkId) -> Option<&mut Link> {
-        let found = self.links.get_mut(&link).filter(|found| found.was_up())?;
+        let found = self.links.get_mut(&link).filter(|found| found.was_up() || found.is_early())?;
         self.work.touched.mark(link);
         Some(found)
     }

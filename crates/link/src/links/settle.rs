@@ -29,20 +29,20 @@ impl Links {
     }
 
     fn settle_link(&mut self, now: Instant, id: LinkId) {
-        #[cfg(all(not(target_family = "wasm"), any()))]
+        #[cfg(not(target_family = "wasm"))]
         self.quic_events(now, id);
         let Some(link) = self.links.get(&id) else { return };
         let ended = matches!(link.life, Life::Ending { deadline, .. } if deadline <= now);
         let over = match &link.transport {
             Transport::Frames(carrier) => carrier.is_over(),
-            #[cfg(all(not(target_family = "wasm"), any()))]
+            #[cfg(not(target_family = "wasm"))]
             Transport::Quic(carrier) => carrier.is_over(),
         };
         if over || ended {
             return self.remove(now, id);
         }
         self.lend(now, id, false);
-        self.mark_output(now, id);
+        self.mark_output(id);
     }
 
     /// Settles a link's account with the receive ledger.
@@ -57,8 +57,11 @@ impl Links {
         let lent = ledger.lend(id, short, turn);
         if lent > 0 {
             link.window.grow(now, lent);
-            transport!(link, carrier => carrier.window_changed(&link.window));
-            self.wires.ready.mark(id);
+            match &mut link.transport {
+                Transport::Frames(_) => self.wires.ready.mark(id), // the credit goes out with the next frame
+                #[cfg(not(target_family = "wasm"))]
+                Transport::Quic(carrier) => carrier.window_changed(&link.window),
+            }
         }
         if lent < short && self.work.timers.get(Timer::Credit).is_none() {
             self.work.timers.set(Timer::Credit, Some(now + self.config.budget.patience));
@@ -74,7 +77,7 @@ impl Links {
         while over(&link.window) {
             let stream = match &link.transport {
                 Transport::Frames(carrier) => carrier.stalled_raw(),
-                #[cfg(all(not(target_family = "wasm"), any()))]
+                #[cfg(not(target_family = "wasm"))]
                 Transport::Quic(carrier) => carrier.stalled_raw(),
             };
             let Some(stream) = stream else { return };
@@ -117,30 +120,24 @@ impl Links {
     }
 
     /// A link may have something to send, and its deadline may have moved.
-    fn mark_output(&mut self, now: Instant, id: LinkId) {
-        let Some(link) = self.links.get_mut(&id) else { return };
+    fn mark_output(&mut self, id: LinkId) {
+        let Some(link) = self.links.get(&id) else { return };
         let life = Self::life_deadline(link.life);
-        match &mut link.transport {
+        match &link.transport {
             Transport::Frames(_) => {
                 self.wires.ready.mark(id);
                 self.work.timers.set(Timer::Link(id), life);
             }
-            #[cfg(all(not(target_family = "wasm"), any()))]
-            Transport::Quic(carrier) => {
-                self.quic.mark(id);
-                let own = carrier.poll_timeout();
-                let due = [life, own].into_iter().flatten().min();
-                self.work.timers.set(Timer::Link(id), due.map(|due| due.max(now)));
-            }
+            #[cfg(not(target_family = "wasm"))]
+            // Its deadline moves with what it sends, and is set when it has nothing more to send.
+            Transport::Quic(_) => self.quic.mark(id),
         }
     }
 
     pub(super) fn link_timeout(&mut self, now: Instant, id: LinkId) {
+        #[cfg(not(target_family = "wasm"))]
+        self.quic_timeout(now, id);
         let Some(link) = self.links.get_mut(&id) else { return };
-        #[cfg(all(not(target_family = "wasm"), any()))]
-        if let Transport::Quic(carrier) = &mut link.transport {
-            carrier.handle_timeout(now);
-        }
         if matches!(link.life, Life::HalfOpen(deadline) if deadline <= now) {
             let why = weir_base::stream::Goodbye::Idle;
             link.cut(now, why, DownReason::Lost);
@@ -155,9 +152,9 @@ impl Links {
         }
         while let Some(id) = self.wires.ready.pop() {
             let Some(link) = self.links.get_mut(&id) else { continue };
-            #[cfg(all(not(target_family = "wasm"), any()))]
+            #[cfg(not(target_family = "wasm"))]
             let Transport::Frames(carrier) = &mut link.transport else { continue };
-            #[cfg(all())]
+            #[cfg(target_family = "wasm")]
             let Transport::Frames(carrier) = &mut link.transport;
             let Some(frame) = carrier.poll(now, id, &link.window, &mut self.work.events) else { continue };
             if carrier.is_over() {

@@ -145,7 +145,6 @@ fn a_stalled_raw_stream_leaves_the_base_window_to_the_others() {
     let raw = net.open(0, link, 400, Class::Bulk);
     let pool = net.open(0, link, 8, Class::Pool);
     net.run(SECOND);
-    let now = net.now;
     net.nodes[1].links.link(other).unwrap().raw(raw.stream);
     for _ in 0..20 {
         net.write(0, raw, &pattern(64 * KIB));
@@ -165,7 +164,6 @@ fn raw_streams_past_the_cap_lose_the_latest() {
     let (link, other) = net.join_wire(0, 1);
     let keys: Vec<StreamKey> = (0..3).map(|_| net.open(0, link, 400, Class::Bulk)).collect();
     net.run(SECOND);
-    let now = net.now;
     for key in &keys {
         net.nodes[1].links.link(other).unwrap().raw(key.stream);
     }

@@ -28,6 +28,7 @@ pub(crate) struct Node {
     pub(crate) stopped: Vec<(StreamKey, u32)>,
     pub(crate) blamed: Vec<(LinkId, Fault)>,
     pub(crate) resolves: Vec<(u64, String)>,
+    pub(crate) early: Vec<(LinkId, PeerId)>,
     pub(crate) address: SocketAddr,
     wires: BTreeMap<WireId, (usize, WireId)>, // the other end
 }
@@ -50,13 +51,12 @@ pub(crate) struct Net {
     /// Every datagram carried: sender, receiver, bytes.
     pub(crate) sniffed: Vec<(usize, usize, Bytes)>,
     pub(crate) sniff: bool,
+    configs: Vec<Config>,
     flying: BTreeMap<(Instant, u64), (usize, Flying)>,
     serial: u64,
     wires: u64,
     rng: Rng,
 }
-
-pub(crate) const CONTROL: ProtocolId = ProtocolId(0);
 
 pub(crate) fn keypair(index: usize) -> Keypair {
     Keypair::ed25519_from_seed([u8::try_from(index).unwrap() + 1; 32])
@@ -72,6 +72,7 @@ impl Net {
             mtu: 1500,
             sniffed: Vec::new(),
             sniff: false,
+            configs: Vec::new(),
             flying: BTreeMap::new(),
             serial: 0,
             wires: 0,
@@ -88,9 +89,11 @@ impl Net {
 
     pub(crate) fn add(&mut self, config: Config) {
         let index = self.nodes.len();
+        self.configs.push(config.clone());
         let address = SocketAddr::from(([10, 0, u8::try_from(index).unwrap(), 1], 4001));
         self.nodes.push(Node {
-            links: Links::new(config, Arc::new(keypair(index)), [9; 32], start()).unwrap(),
+            links: Links::new(config, Arc::new(keypair(index)), [u8::try_from(index).unwrap(); 32], start())
+                .unwrap(),
             up: Vec::new(),
             down: Vec::new(),
             failed: Vec::new(),
@@ -100,6 +103,7 @@ impl Net {
             stopped: Vec::new(),
             blamed: Vec::new(),
             resolves: Vec::new(),
+            early: Vec::new(),
             address,
             wires: BTreeMap::new(),
         });
@@ -107,6 +111,17 @@ impl Net {
         self.nodes[index].links.handle_host(self.now, bound);
     }
 
+    /// A node crashes and comes back with its key alone.
+    pub(crate) fn restart(&mut self, node: usize) {
+        let address = self.nodes[node].address;
+        let links =
+            Links::new(self.configs[node].clone(), Arc::new(keypair(node)), [200; 32], start()).unwrap();
+        self.nodes[node].links = links;
+        let bound = HostChange::Bound { socket: SocketId(0), local: address, may_fragment: false };
+        self.nodes[node].links.handle_host(self.now, bound);
+    }
+
+    #[allow(clippy::unused_self)] // reads better at the net
     pub(crate) fn peer(&self, node: usize) -> PeerId {
         keypair(node).peer_id()
     }
@@ -142,7 +157,13 @@ impl Net {
     /// Dials by QUIC and waits until both ends are up.
     pub(crate) fn join_quic(&mut self, from: usize, to: usize) -> (LinkId, LinkId) {
         self.dial_quic(from, to);
-        self.run(Duration::from_millis(400));
+        let before = (self.nodes[from].up.len(), self.nodes[to].up.len());
+        for _ in 0..100 {
+            self.run(Duration::from_millis(100));
+            if self.nodes[from].up.len() > before.0 && self.nodes[to].up.len() > before.1 {
+                break;
+            }
+        }
         (self.nodes[from].up.last().unwrap().0, self.nodes[to].up.last().unwrap().0)
     }
 
@@ -230,7 +251,7 @@ impl Net {
                     assert_eq!(transmit.len, out.len());
                     let segment = transmit.segment.unwrap_or(transmit.len);
                     let pieces: Vec<Bytes> = out.chunks(segment).map(Bytes::copy_from_slice).collect();
-                    pieces.into_iter().for_each(|piece| self.datagram(index, transmit.remote, piece));
+                    pieces.into_iter().for_each(|piece| self.datagram(index, transmit.remote, &piece));
                     out.clear();
                 }
                 if quiet {
@@ -247,6 +268,7 @@ impl Net {
     fn event(&mut self, index: usize, event: Event) {
         let node = &mut self.nodes[index];
         match event {
+            Event::Early { link, peer, .. } => node.early.push((link, peer)),
             Event::Up { link, info, .. } => node.up.push((link, info)),
             Event::Down { link, why } => node.down.push((link, why)),
             Event::DialFailed { dial, error } => node.failed.push((dial, error)),
@@ -257,7 +279,7 @@ impl Net {
             Event::Blame { link, fault } => node.blamed.push((link, fault)),
             Event::Resolve { query, name, .. } => node.resolves.push((query, name)),
             Event::DialWire { dial, endpoint } => {
-                self.connect(index, usize::try_from(endpoint).unwrap(), dial)
+                self.connect(index, usize::try_from(endpoint).unwrap(), dial);
             }
             Event::CloseWire(wire) => {
                 if let Some((to, other)) = node.wires.remove(&wire) {
@@ -287,7 +309,7 @@ impl Net {
         self.flying.insert((self.now + self.delay, self.serial), (to, what));
     }
 
-    fn datagram(&mut self, from: usize, remote: SocketAddr, bytes: Bytes) {
+    fn datagram(&mut self, from: usize, remote: SocketAddr, bytes: &Bytes) {
         let Some(to) = self.nodes.iter().position(|node| node.address == remote) else { return };
         if self.sniff {
             self.sniffed.push((from, to, bytes.clone()));
@@ -333,7 +355,7 @@ pub(crate) fn config() -> Config {
 }
 
 /// The host's origin of time. Tests jump, so what the standard clock says matters not.
-#[allow(clippy::disallowed_methods)] // a host reads its clock once; this is one
+#[allow(clippy::disallowed_methods, clippy::disallowed_types)] // a host reads its clock once; this is one
 pub(crate) fn start() -> Start {
     Start { anchor: std::time::Instant::now(), wall: UnixTime::from_secs(1_800_000_000) }
 }

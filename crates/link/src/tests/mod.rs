@@ -4,3 +4,6 @@ mod dials_and_slots;
 mod frames_flow;
 mod frames_hostile;
 mod harness;
+mod quic_flow;
+mod quic_setup;
+mod quic_windows;

@@ -1,0 +1,160 @@
+//! What QUIC is told: every limit on purpose, every random choice from the node's seed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn_proto::{
+    ClientConfig, ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, MtuDiscoveryConfig,
+    NoneTokenLog, NoneTokenStore, ServerConfig, TransportConfig, ValidationTokenConfig, VarInt,
+};
+use ring::{hkdf, hmac};
+use weir_base::Rng;
+use weir_base::identity::Keypair;
+use weir_libp2p::tls::{
+    CertificateKind, ClientOptions, EarlyData, ServerOptions, TlsIdentity, WallClock, client_config,
+    server_config,
+};
+
+use super::time::WallTime;
+use crate::frames::STREAMS_INITIAL;
+use crate::{Config, ConfigError};
+
+/// The protocol that both sides must name in the handshake.
+pub(crate) const ALPN: &[u8] = b"weir/1";
+
+/// Handshake bytes that arrived out of order, per space: three certificates of the largest kind.
+const CRYPTO_BUFFER: usize = 16 * 1024;
+
+/// Bytes kept for a handshake between its first packet and the decision on it, which is made at once.
+const INCOMING_BUFFER: u64 = 4 * 1024;
+
+/// A round trip before one was measured (RFC 9002 §6.2.2).
+const RTT_UNKNOWN: Duration = Duration::from_millis(333);
+
+/// How long a retry token is good for. It comes back after one round trip.
+const RETRY_LIFETIME: Duration = Duration::from_secs(15);
+
+/// Bytes of a connection id: enough that none can be guessed or met twice.
+const CID_LEN: usize = 8;
+
+/// What is signed for the key of stateless resets, so that a node that restarts ends its old links at once. Nobody sees the
+/// signature, and no other use signs these bytes.
+const RESET_CONTEXT: &[u8] = b"weir/1 key of stateless resets";
+
+/// QUIC's configurations, shared by all sockets.
+pub(crate) struct Configs {
+    pub(crate) server: Arc<ServerConfig>,
+    pub(crate) client: ClientConfig,
+    reset_key: Arc<hmac::Key>,
+    max_mtu: u16,
+}
+
+impl Configs {
+    pub(crate) fn new(
+        config: &Config,
+        keypair: &Keypair,
+        rng: &mut Rng,
+        wall: &WallClock,
+    ) -> Result<Self, ConfigError> {
+        let kind = if config.quic.deterministic { CertificateKind::Ed25519 } else { CertificateKind::P256 };
+        let identity = TlsIdentity::new(keypair, kind, rng.bytes()).map_err(|error| unusable(&error))?;
+        let alpn = vec![ALPN.to_vec()];
+        let sessions = config.quic.sessions;
+        let early_data = if sessions > 0 { EarlyData::On } else { EarlyData::Off };
+        let server = ServerOptions { alpn: alpn.clone(), sessions, early_data };
+        let client = ClientOptions { alpn, session_peers: sessions, early_data };
+        let server = server_config(&identity, wall, &server).map_err(|error| unusable(&error))?;
+        let client = client_config(&identity, wall, &client).map_err(|error| unusable(&error))?;
+        let server = QuicServerConfig::try_from(server).map_err(|error| unusable(&error))?;
+        let client = QuicClientConfig::try_from(client).map_err(|error| unusable(&error))?;
+
+        let transport = Arc::new(transport(config));
+        let token_key = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(&rng.bytes::<32>());
+        let mut server = ServerConfig::new(Arc::new(server), Arc::new(token_key));
+        let mut validation = ValidationTokenConfig::default();
+        validation.sent(0).log(Arc::new(NoneTokenLog));
+        server
+            .transport_config(transport.clone())
+            .retry_token_lifetime(RETRY_LIFETIME)
+            .migration(true) // addresses change behind NATs; the peer is who it is by its key
+            .max_incoming(usize::try_from(config.admission.max_half_open).unwrap_or(usize::MAX))
+            .incoming_buffer_size(INCOMING_BUFFER)
+            .incoming_buffer_size_total(INCOMING_BUFFER.saturating_mul(config.admission.max_half_open.into()))
+            .validation_token_config(validation)
+            .time_source(Arc::new(WallTime(wall.clone())));
+        let mut client = ClientConfig::new(Arc::new(client));
+        client.transport_config(transport).token_store(Arc::new(NoneTokenStore));
+        Ok(Self {
+            server: Arc::new(server),
+            client,
+            reset_key: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &keypair.sign(RESET_CONTEXT))),
+            max_mtu: config.quic.max_mtu,
+        })
+    }
+
+    /// The configuration of one socket.
+    pub(crate) fn endpoint(&self, rng: &mut Rng) -> EndpointConfig {
+        let mut endpoint = EndpointConfig::new(self.reset_key.clone());
+        let seed = rng.bytes();
+        endpoint.cid_generator(move || Box::new(Cids { rng: Rng::new(seed) })).supported_versions(vec![1]);
+        // Within its range: the configuration was checked.
+        let _ = endpoint.max_udp_payload_size(self.max_mtu.max(1472));
+        endpoint
+    }
+
+    /// The configuration of one dial.
+    pub(crate) fn dial(&self, rng: &mut Rng) -> ClientConfig {
+        let first: [u8; 16] = rng.bytes();
+        let mut client = self.client.clone();
+        client.initial_dst_cid_provider(Arc::new(move || ConnectionId::new(&first)));
+        client
+    }
+}
+
+fn unusable(error: &dyn std::fmt::Display) -> ConfigError {
+    ConfigError { field: "quic", value: 0, remedy: format!("no TLS with this key and these limits: {error}") }
+}
+
+fn transport(config: &Config) -> TransportConfig {
+    let clamp = |value: u64| VarInt::from_u64(value).unwrap_or(VarInt::MAX);
+    let mut discovery = MtuDiscoveryConfig::default();
+    discovery.upper_bound(config.quic.max_mtu);
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(clamp(STREAMS_INITIAL))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .max_idle_timeout(IdleTimeout::try_from(config.quic.idle_timeout).ok())
+        .keep_alive_interval(Some(config.quic.keep_alive))
+        .stream_receive_window(clamp(config.streams.window))
+        .receive_window(clamp(config.budget.base_window))
+        .send_window(config.budget.base_send)
+        .send_fairness(true)
+        .initial_rtt(RTT_UNKNOWN)
+        .mtu_discovery_config(Some(discovery))
+        .crypto_buffer_size(CRYPTO_BUFFER)
+        .datagram_receive_buffer_size(None)
+        .datagram_send_buffer_size(0)
+        .allow_spin(false)
+        .enable_segmentation_offload(true);
+    transport
+}
+
+/// Connection ids from the node's seed.
+struct Cids {
+    rng: Rng,
+}
+
+impl ConnectionIdGenerator for Cids {
+    fn generate_cid(&mut self) -> ConnectionId {
+        ConnectionId::new(&self.rng.bytes::<CID_LEN>())
+    }
+
+    fn cid_len(&self) -> usize {
+        CID_LEN
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}

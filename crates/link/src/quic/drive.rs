@@ -1,0 +1,113 @@
+//! A link over QUIC: what its parent drives it by.
+
+use quinn_proto::{ConnectionEvent, ConnectionHandle, VarInt};
+use weir_base::Instant;
+use weir_base::stream::Goodbye;
+
+use super::link::{Phase, QuicLink, id};
+use super::stream::ReceiveEnd;
+use super::to_send;
+use crate::budget::Budget;
+use crate::event::{SocketId, Transmit};
+use crate::window::Window;
+
+/// Lent send memory goes back after so long without a write.
+const SEND_IDLE: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// What raw streams want is rounded up to this, in bytes, so that the window moves in steps.
+const STEP: u64 = 64 * 1024;
+
+impl QuicLink {
+    pub(crate) fn socket(&self) -> SocketId {
+        self.socket
+    }
+
+    pub(crate) fn handle(&self) -> ConnectionHandle {
+        self.handle
+    }
+
+    /// Whether QUIC has forgotten the connection.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.conn.is_drained()
+    }
+
+    pub(crate) fn remote(&self) -> std::net::SocketAddr {
+        self.conn.remote_address()
+    }
+
+    /// A datagram of `len` bytes in a buffer of `pinned`.
+    pub(crate) fn handle_datagram(&mut self, event: ConnectionEvent, len: usize, pinned: usize) {
+        self.receiving.bytes += len as u64;
+        self.receiving.pinned = self.receiving.pinned.max(pinned);
+        self.conn.handle_event(event);
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.conn.handle_timeout(self.clock.to_quic(now));
+    }
+
+    pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
+        self.conn.poll_timeout().map(|due| self.clock.to_ours(due))
+    }
+
+    /// The next datagrams, appended to `out`.
+    pub(crate) fn poll_transmit(
+        &mut self,
+        now: Instant,
+        segments: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        let transmit = self.conn.poll_transmit(self.clock.to_quic(now), segments.max(1), out)?;
+        Some(to_send(self.socket, &transmit))
+    }
+
+    /// What raw streams need of the window now.
+    pub(crate) fn count_raw(&mut self, window: &mut Window) {
+        let most = self.config.streams.window;
+        for stream in &self.receiving.raws {
+            let Some(entry) = self.streams.get_mut(stream) else { continue };
+            let waits = entry.receive.told && entry.receive.end == ReceiveEnd::Open;
+            let Some(raw) = &mut entry.receive.raw else { continue };
+            // Unread bytes are at most what came since the reader saw the end of what was there.
+            let came = if waits { self.receiving.bytes.saturating_sub(raw.drained_at) } else { 0 };
+            let backlog = came.next_multiple_of(STEP).min(most);
+            let growth = raw.use_.growth(most).next_multiple_of(STEP).min(most);
+            raw.use_.count(window, backlog, growth);
+        }
+    }
+
+    /// Send memory: about two congestion windows while a writer waits, back to the base when nobody writes.
+    pub(crate) fn settle_send(&mut self, now: Instant, ledger: &mut Budget) {
+        let base = self.config.budget.base_send;
+        if self.sending.rest > 0 {
+            self.sending.wrote = now;
+            let want =
+                self.conn.congestion_state().window().saturating_mul(2).min(self.config.budget.max_send);
+            // In steps of an eighth: a larger window is worth a change, a few bytes are not.
+            if want > self.sending.window + self.sending.window / 8 {
+                self.sending.window += ledger.take(want - self.sending.window);
+                self.conn.set_send_window(self.sending.window);
+                let waiting: Vec<u64> = self.streams.keys().copied().collect();
+                for stream in waiting {
+                    self.flush(stream);
+                }
+            }
+        } else if self.sending.window > base && now.since(self.sending.wrote) >= SEND_IDLE {
+            ledger.give_back(self.sending.window - base);
+            self.sending.window = base;
+            self.conn.set_send_window(base);
+        }
+    }
+
+    /// The link is down: nothing is kept but what the connection's end needs.
+    pub(crate) fn abandon(&mut self, now: Instant, why: Goodbye) {
+        if !matches!(self.phase, Phase::Closed { .. }) {
+            self.shut(now, why);
+        }
+        for (stream, entry) in std::mem::take(&mut self.streams) {
+            if entry.receive.end == ReceiveEnd::Open {
+                let _ = self.conn.recv_stream(id(stream)).stop(VarInt::from_u32(0));
+            }
+        }
+    }
+}

@@ -1,0 +1,548 @@
+//! A link over QUIC: the user's side. What QUIC reports is in `events`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use quinn_proto::{Connection, ConnectionHandle, Dir, ReadError, Side, StreamId, VarInt, WriteError};
+use weir_base::codec::put_varint;
+use weir_base::stream::{Class, Goodbye, OpenError};
+use weir_base::{Chunk, Instant, LinkId, ProtocolId, Rope, StreamKey};
+
+use super::stream::{After, Raw, ReceiveEnd, SendEnd, Stream, priority};
+use super::time::Clock;
+use crate::link::{LinkStats, Read};
+use crate::window::Window;
+use crate::{Config, Event, SocketId};
+
+/// What one write may bring. Larger ones would only wait.
+const ROOM: usize = 64 * 1024;
+
+/// What all streams of a link together may leave over from their writes; control may always write.
+const REST_MAX: usize = 256 * 1024;
+
+/// What may be written before the handshake is confirmed: a first flight with some permits.
+const EARLY_MAX: usize = 8 * 1024;
+
+/// Bytes taken from QUIC at a time.
+const SESSION: usize = 32 * 1024;
+
+/// The shortest time that counts as a round trip for a raw reader: below it, what it took is the host's rhythm.
+const TRIP_MIN: Duration = Duration::from_millis(10);
+
+/// Parts of a write that are shorter than this are copied together, up to [`GATHER_MAX`]: QUIC walks a list of parts for every
+/// packet.
+const GATHER_PART: usize = 4 * 1024;
+
+/// The largest buffer of parts copied together.
+const GATHER_MAX: usize = 16 * 1024;
+
+/// Streams of one QUIC connection.
+pub(crate) struct QuicLink {
+    pub(super) conn: Connection,
+    pub(super) handle: ConnectionHandle,
+    pub(super) socket: SocketId,
+    pub(super) clock: Clock,
+    pub(super) config: Arc<Config>,
+    pub(super) phase: Phase,
+    pub(super) other_peer: bool, // the handshake failed because of who answered
+    pub(super) streams: BTreeMap<u64, Box<Stream>>,
+    pub(super) numbers: Numbers,
+    pub(super) receiving: Receiving,
+    pub(super) sending: Sending,
+}
+
+/// How far the connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The handshake runs. The flag says whether data may go along with it.
+    Handshake { early: bool },
+    /// It is confirmed.
+    Up,
+    /// This side said goodbye: the connection is closed when all that was written is acknowledged.
+    Flushing(Goodbye),
+    /// This side ends it without waiting.
+    Cutting(Goodbye),
+    /// It is closed; what the peer sent before can still be read if the peer closed it.
+    Closed { by_peer: bool },
+}
+
+/// How many streams this side opened.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    pub(super) opened: u64,                          // those that wait included
+    pub(super) waiting: VecDeque<(u64, ProtocolId)>, // <= max_waiting
+}
+
+/// Credit towards this side.
+#[derive(Debug, Default)]
+pub(super) struct Receiving {
+    pub(super) debt: u64,      // lent credit that the next bytes read pay back
+    pub(super) bytes: u64,     // of datagrams
+    pub(super) pinned: usize,  // the largest receive buffer
+    pub(super) raws: Vec<u64>, // raw streams
+}
+
+/// Credit towards the peer.
+#[derive(Debug)]
+pub(super) struct Sending {
+    pub(super) window: u64,  // >= base_send; the rest is lent
+    pub(super) rest: usize,  // bytes that QUIC did not take yet
+    pub(super) early: usize, // bytes kept until the handshake is confirmed
+    pub(super) wrote: Instant,
+}
+
+impl std::fmt::Debug for QuicLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QuicLink")
+            .field("handle", &self.handle)
+            .field("phase", &self.phase)
+            .finish_non_exhaustive()
+    }
+}
+
+impl QuicLink {
+    pub(crate) fn new(
+        conn: Connection,
+        handle: ConnectionHandle,
+        socket: SocketId,
+        clock: Clock,
+        config: Arc<Config>,
+    ) -> Self {
+        let early = conn.side() == Side::Client && conn.has_0rtt() && !config.streams.early.is_empty();
+        let sending = Sending { window: config.budget.base_send, rest: 0, early: 0, wrote: Instant::ZERO };
+        Self {
+            conn,
+            handle,
+            socket,
+            clock,
+            config,
+            phase: Phase::Handshake { early },
+            other_peer: false,
+            streams: BTreeMap::new(),
+            numbers: Numbers::default(),
+            receiving: Receiving::default(),
+            sending,
+        }
+    }
+
+    /// Whether data may go along with the handshake.
+    pub(crate) fn is_early(&self) -> bool {
+        self.phase == Phase::Handshake { early: true }
+    }
+
+    pub(crate) fn open(&mut self, protocol: ProtocolId, class: Class) -> Result<u64, OpenError> {
+        let early = self.is_early() && self.config.streams.early.contains(&protocol);
+        if self.phase != Phase::Up && !early {
+            return Err(OpenError::Closed);
+        }
+        let id = if self.numbers.waiting.is_empty() { self.conn.streams().open(Dir::Bi) } else { None };
+        if id.is_none() && self.numbers.waiting.len() >= self.config.streams.max_waiting {
+            return Err(OpenError::Limit);
+        }
+        let stream = u64::from(StreamId::new(self.conn.side(), Dir::Bi, self.numbers.opened));
+        self.numbers.opened += 1;
+        self.streams.insert(stream, Box::new(Stream::ours(class, id.is_none())));
+        if id.is_some() {
+            self.begin(stream, protocol);
+        } else {
+            self.numbers.waiting.push_back((stream, protocol));
+        }
+        Ok(stream)
+    }
+
+    /// QUIC has opened the stream: its priority and its head.
+    pub(super) fn begin(&mut self, stream: u64, protocol: ProtocolId) {
+        let mut head = BytesMut::with_capacity(5);
+        put_varint(&mut head, protocol.0.into());
+        let mut rope = Rope::new();
+        rope.put(&head);
+        if let Some(entry) = self.streams.get(&stream) {
+            let class = entry.send.class;
+            let _ = self.conn.send_stream(id(stream)).set_priority(priority(class));
+        }
+        self.take(stream, &mut rope);
+    }
+
+    pub(crate) fn set_class(&mut self, stream: u64, class: Class) {
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        if entry.send.class != class && !matches!(entry.send.end, SendEnd::Over) {
+            entry.send.class = class;
+            if !matches!(entry.send.end, SendEnd::Waiting(_)) {
+                let _ = self.conn.send_stream(id(stream)).set_priority(priority(class));
+            }
+        }
+    }
+
+    pub(crate) fn read(&mut self, now: Instant, window: &mut Window, stream: u64, max: usize) -> Read {
+        let Some(entry) = self.streams.get_mut(&stream) else { return Read::Closed };
+        if entry.receive.head.is_some() || max == 0 {
+            return Read::Blocked;
+        }
+        if let Some(chunk) = entry.receive.take_ahead(max) {
+            return Read::Data(chunk);
+        }
+        if entry.receive.end == ReceiveEnd::Open && !matches!(entry.send.end, SendEnd::Waiting(_)) {
+            self.fetch(now, window, stream, max.min(SESSION));
+        }
+        let Some(entry) = self.streams.get_mut(&stream) else { return Read::Closed };
+        if let Some(chunk) = entry.receive.take_ahead(max) {
+            return Read::Data(chunk);
+        }
+        let read = match entry.receive.end {
+            ReceiveEnd::Open => {
+                entry.receive.told = false;
+                if let Some(raw) = &mut entry.receive.raw {
+                    raw.drained_at = self.receiving.bytes;
+                }
+                return Read::Blocked;
+            }
+            ReceiveEnd::Ended => Read::End,
+            ReceiveEnd::Reset(code) => Read::Reset(code),
+            ReceiveEnd::Over => return Read::Closed,
+        };
+        self.end_receive(window, stream);
+        read
+    }
+
+    /// Takes bytes from QUIC, in one go.
+    fn fetch(&mut self, now: Instant, window: &mut Window, stream: u64, most: usize) {
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        let receive = &mut entry.receive;
+        let mut quic = self.conn.recv_stream(id(stream));
+        let Ok(mut chunks) = quic.read(true) else {
+            receive.end = ReceiveEnd::Over;
+            return;
+        };
+        let mut total = 0;
+        while total < most {
+            match chunks.next(most - total) {
+                Ok(Some(chunk)) => {
+                    total += chunk.bytes.len();
+                    receive.ahead.push_back(Chunk::new(chunk.bytes, self.receiving.pinned));
+                }
+                Ok(None) => {
+                    receive.end = ReceiveEnd::Ended;
+                    break;
+                }
+                Err(ReadError::Reset(code)) => {
+                    receive.end = ReceiveEnd::Reset(code32(code));
+                    break;
+                }
+                Err(ReadError::Blocked) => break,
+            }
+        }
+        let _ = chunks.finalize(); // what is to be sent is asked for when the link is settled
+        let len = total as u64;
+        receive.owed.read(window, len);
+        if let Some(raw) = &mut receive.raw {
+            let trip = self.conn.rtt().max(TRIP_MIN);
+            raw.use_.read(now, trip, len);
+        }
+        self.returned(now, window, len);
+    }
+
+    /// `len` bytes were taken from QUIC, which tells the peer of the room they left, as far as no lent credit is owed back.
+    pub(super) fn returned(&mut self, now: Instant, window: &mut Window, len: u64) {
+        let paid = self.receiving.debt.min(len);
+        self.receiving.debt -= paid;
+        window.free(paid);
+        let spent = window.shrink(now, len);
+        if spent > 0 {
+            self.receiving.debt += spent;
+            self.window_changed(window);
+        }
+    }
+
+    /// Bytes that can be written; 0 makes the stream wait for `Writable`.
+    pub(crate) fn room(&mut self, stream: u64) -> usize {
+        let early = match self.phase {
+            Phase::Up | Phase::Flushing(_) => None,
+            Phase::Handshake { early: true } => Some(EARLY_MAX.saturating_sub(self.sending.early)),
+            _ => return 0,
+        };
+        let Some(entry) = self.streams.get_mut(&stream) else { return 0 };
+        let open = match entry.send.end {
+            SendEnd::Open => entry.send.rest.is_empty(),
+            SendEnd::Waiting(_) => false,
+            SendEnd::Finishing | SendEnd::Over => return 0,
+        };
+        let full = self.sending.rest >= REST_MAX && entry.send.class != Class::Control;
+        let room = if open && !full { early.unwrap_or(ROOM) } else { 0 };
+        entry.send.blocked = room == 0;
+        room
+    }
+
+    pub(crate) fn write(&mut self, stream: u64, rope: &mut Rope) {
+        let room = self.room(stream);
+        let mut part = Rope::new();
+        if rope.len() <= room {
+            std::mem::swap(&mut part, rope);
+        } else {
+            let mut left = room;
+            while let Some(bytes) = rope.pop(left) {
+                left -= bytes.len();
+                part.push(bytes);
+            }
+        }
+        if !part.is_empty() {
+            self.take(stream, &mut part);
+        }
+    }
+
+    /// Gives bytes to QUIC; what it does not take waits.
+    fn take(&mut self, stream: u64, rope: &mut Rope) {
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        let mut gathered = BytesMut::new();
+        while let Some(part) = rope.pop(usize::MAX) {
+            if part.len() < GATHER_PART && (!rope.is_empty() || !gathered.is_empty()) {
+                if gathered.is_empty() {
+                    gathered.reserve(GATHER_MAX.min(part.len() + rope.len()));
+                }
+                gathered.extend_from_slice(&part);
+                if gathered.len() + GATHER_PART < GATHER_MAX && !rope.is_empty() {
+                    continue;
+                }
+                entry.send.rest.push(gathered.split().freeze());
+            } else {
+                if !gathered.is_empty() {
+                    entry.send.rest.push(gathered.split().freeze());
+                }
+                entry.send.rest.push(part);
+            }
+        }
+        self.sending.rest += entry.send.rest.len();
+        if matches!(self.phase, Phase::Handshake { .. }) {
+            let kept = entry.send.rest.clone().into_bytes();
+            self.sending.early += kept.len();
+            entry.send.early.push(kept);
+        }
+        self.flush(stream);
+    }
+
+    /// Gives QUIC what waits of a stream, as much as it takes. Returns whether nothing is left.
+    pub(super) fn flush(&mut self, stream: u64) -> bool {
+        let Some(entry) = self.streams.get_mut(&stream) else { return true };
+        let before = entry.send.rest.len();
+        let mut quic = self.conn.send_stream(id(stream));
+        while let Some(part) = entry.send.rest.pop(usize::MAX) {
+            let mut parts = [part];
+            let outcome = quic.write_chunks(&mut parts);
+            let [part] = parts;
+            match outcome {
+                Ok(_) => entry.send.rest.unpop(part),
+                Err(WriteError::Blocked) => {
+                    entry.send.rest.unpop(part);
+                    break;
+                }
+                Err(WriteError::Stopped(_) | WriteError::ClosedStream) => entry.send.rest = Rope::new(),
+            }
+        }
+        let left = entry.send.rest.len();
+        self.sending.rest = self.sending.rest.saturating_sub(before - left);
+        if left == 0 && entry.send.end == SendEnd::Finishing {
+            let _ = quic.finish(); // fails only where the peer stopped it
+            entry.send.end = SendEnd::Over;
+            self.remove_if_over(stream);
+        }
+        left == 0
+    }
+
+    pub(crate) fn finish(&mut self, stream: u64) {
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        match entry.send.end {
+            SendEnd::Open => {
+                entry.send.end = SendEnd::Finishing;
+                self.flush(stream);
+            }
+            SendEnd::Waiting(After::Write) => entry.send.end = SendEnd::Waiting(After::Finish),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn reset(&mut self, stream: u64, code: u32) {
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        match entry.send.end {
+            SendEnd::Waiting(_) => entry.send.end = SendEnd::Waiting(After::Reset(code)),
+            SendEnd::Open | SendEnd::Finishing => {
+                self.sending.rest = self.sending.rest.saturating_sub(entry.send.rest.len());
+                entry.send.rest = Rope::new();
+                entry.send.end = SendEnd::Over;
+                let _ = self.conn.send_stream(id(stream)).reset(VarInt::from_u32(code));
+                self.remove_if_over(stream);
+            }
+            SendEnd::Over => {}
+        }
+    }
+
+    pub(crate) fn stop(&mut self, _now: Instant, window: &mut Window, stream: u64, code: u32) {
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        let over = std::mem::replace(&mut entry.receive.end, ReceiveEnd::Over);
+        if over == ReceiveEnd::Open && !matches!(entry.send.end, SendEnd::Waiting(_)) {
+            let _ = self.conn.recv_stream(id(stream)).stop(VarInt::from_u32(code));
+        }
+        self.end_receive(window, stream);
+    }
+
+    pub(crate) fn expect(&mut self, window: &mut Window, stream: u64, bytes: u64) {
+        if let Some(entry) = self.streams.get_mut(&stream)
+            && entry.receive.end == ReceiveEnd::Open
+            && entry.receive.raw.is_none()
+        {
+            let waiting = entry.receive.told;
+            entry.receive.owed.set(window, bytes, waiting);
+        }
+    }
+
+    pub(crate) fn raw(&mut self, stream: u64) {
+        if let Some(entry) = self.streams.get_mut(&stream)
+            && entry.receive.raw.is_none()
+        {
+            let drained_at = self.receiving.bytes;
+            entry.receive.raw = Some(Box::new(Raw { drained_at, ..Raw::default() }));
+            self.receiving.raws.push(stream);
+        }
+    }
+
+    pub(crate) fn greet(&mut self) {
+        let count = VarInt::from_u32(self.config.streams.max_inbound);
+        self.conn.set_max_concurrent_streams(Dir::Bi, count);
+    }
+
+    pub(crate) fn close(&mut self, why: Goodbye) {
+        if self.phase != Phase::Up {
+            return;
+        }
+        self.phase = Phase::Flushing(why);
+        let streams: Vec<u64> = self.streams.keys().copied().collect();
+        streams.into_iter().for_each(|stream| self.finish(stream));
+    }
+
+    /// Ends at once: what waits does not go out, but the reason does.
+    pub(crate) fn cut(&mut self, why: Goodbye) {
+        if !matches!(self.phase, Phase::Closed { .. }) {
+            self.phase = Phase::Cutting(why);
+        }
+    }
+
+    /// Whether nothing more will go out or be read.
+    pub(crate) fn is_over(&self) -> bool {
+        let unread = |entry: &Stream| entry.receive.told && entry.receive.end != ReceiveEnd::Over;
+        match self.phase {
+            Phase::Closed { by_peer } => !by_peer || !self.streams.values().any(|entry| unread(entry)),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn rtt(&self) -> Duration {
+        self.conn.rtt()
+    }
+
+    pub(crate) fn stats(&self) -> LinkStats {
+        let stats = self.conn.stats();
+        LinkStats {
+            bytes_in: stats.udp_rx.bytes,
+            bytes_out: stats.udp_tx.bytes,
+            datagrams_in: stats.udp_rx.datagrams,
+            datagrams_out: stats.udp_tx.datagrams,
+            lost: stats.path.lost_packets,
+            mtu: self.conn.current_mtu(),
+            window: 0, // the link knows
+        }
+    }
+
+    /// The window grew, or shrank by what was read.
+    pub(crate) fn window_changed(&mut self, window: &Window) {
+        self.conn.set_receive_window(VarInt::from_u64(window.granted()).unwrap_or(VarInt::MAX));
+    }
+
+    /// The latest raw stream whose reader leaves bytes unread.
+    pub(crate) fn stalled_raw(&self) -> Option<u64> {
+        let stalled = |stream: &&u64| self.streams.get(stream).is_some_and(|entry| entry.receive.told);
+        self.receiving.raws.iter().rev().find(stalled).copied()
+    }
+
+    /// Breaks a stalled raw stream off, both ways; its user hears of it.
+    pub(crate) fn shed(
+        &mut self,
+        _now: Instant,
+        link: LinkId,
+        window: &mut Window,
+        stream: u64,
+        code: u32,
+        events: &mut VecDeque<Event>,
+    ) {
+        let key = StreamKey { link, stream };
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        let writing = entry.send.end == SendEnd::Open;
+        if entry.receive.end == ReceiveEnd::Open {
+            let _ = self.conn.recv_stream(id(stream)).stop(VarInt::from_u32(code));
+        }
+        entry.receive.end = ReceiveEnd::Reset(code);
+        entry.receive.ahead = VecDeque::new();
+        self.forget_raw(window, stream);
+        events.push_back(Event::Readable(key));
+        if writing {
+            self.reset(stream, code);
+            events.push_back(Event::Stopped(key, code));
+        }
+    }
+
+    /// Whether the handshake failed because another peer than expected answered.
+    pub(crate) fn met_other_peer(&self) -> bool {
+        self.other_peer
+    }
+
+    /// Lent credit beside the window: what the next bytes read pay back.
+    pub(crate) fn debt(&self) -> u64 {
+        self.receiving.debt
+    }
+
+    /// Lent send memory.
+    pub(crate) fn send_lent(&self) -> u64 {
+        self.sending.window.saturating_sub(self.config.budget.base_send)
+    }
+
+    /// Bytes kept of early streams are needed no more.
+    pub(super) fn drop_early(&mut self) {
+        self.sending.early = 0;
+        self.streams.values_mut().for_each(|entry| entry.send.early = Vec::new());
+    }
+
+    pub(super) fn end_receive(&mut self, window: &mut Window, stream: u64) {
+        if let Some(entry) = self.streams.get_mut(&stream) {
+            entry.receive.end = ReceiveEnd::Over;
+            entry.receive.ahead = VecDeque::new();
+            entry.receive.owed.set(window, 0, false);
+            self.forget_raw(window, stream);
+            self.remove_if_over(stream);
+        }
+    }
+
+    fn forget_raw(&mut self, window: &mut Window, stream: u64) {
+        if let Some(entry) = self.streams.get_mut(&stream)
+            && let Some(mut raw) = entry.receive.raw.take()
+        {
+            raw.use_.count(window, 0, 0);
+            self.receiving.raws.retain(|other| *other != stream);
+        }
+    }
+
+    pub(super) fn remove_if_over(&mut self, stream: u64) {
+        if self.streams.get(&stream).is_some_and(|entry| entry.is_over()) {
+            self.streams.remove(&stream);
+        }
+    }
+}
+
+/// QUIC's name of a stream.
+pub(super) fn id(stream: u64) -> StreamId {
+    // Stream numbers come from QUIC or count up from 0: none reaches 62 bits.
+    StreamId::from(VarInt::from_u64(stream).unwrap_or(VarInt::MAX))
+}
+
+/// A code on the wire as the contract has it; larger ones are cut to the largest.
+pub(super) fn code32(code: VarInt) -> u32 {
+    u32::try_from(code.into_inner()).unwrap_or(u32::MAX)
+}

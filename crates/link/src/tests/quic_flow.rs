@@ -1,0 +1,215 @@
+//! Streams over QUIC: bytes, ends, credit, limits, as over frames.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use weir_base::stream::{Class, Goodbye, OpenError};
+use weir_base::{KIB, LinkId, MIB, ProtocolId, StreamKey};
+
+use super::harness::{Net, config};
+use crate::{DownReason, Read};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn pattern(len: usize) -> Bytes {
+    (0..len).map(|index| u8::try_from(index % 251).unwrap()).collect::<Vec<_>>().into()
+}
+
+/// Writes all of `bytes` from node 0 while node 1 reads; returns what arrived and how long it took.
+fn transfer(
+    net: &mut Net,
+    key: StreamKey,
+    other: LinkId,
+    bytes: &Bytes,
+    expect: bool,
+) -> (Vec<u8>, Duration) {
+    let (begun, mut sent, mut read) = (net.now, 0, Vec::new());
+    let there = StreamKey { link: other, stream: key.stream };
+    for _ in 0..5_000 {
+        while sent < bytes.len() {
+            let wrote = net.write(0, key, &bytes.slice(sent..));
+            sent += wrote;
+            if sent == bytes.len() {
+                let now = net.now;
+                net.nodes[0].links.link(key.link).unwrap().finish(now, key.stream);
+            }
+            if wrote == 0 {
+                break;
+            }
+        }
+        if expect && let Some(link) = net.nodes[1].links.link(other) {
+            link.expect(there.stream, (bytes.len() - read.len()) as u64);
+        }
+        net.run(Duration::from_millis(2));
+        let (more, ended) = net.read(1, there);
+        read.extend(more);
+        if ended && read.len() == bytes.len() {
+            break;
+        }
+    }
+    (read, net.now - begun)
+}
+
+#[test]
+fn two_nodes_know_each_other_after_the_handshake() {
+    let mut net = Net::pair();
+    net.join_quic(0, 1);
+    let (here, there) = (net.nodes[0].up[0].1, net.nodes[1].up[0].1);
+    assert_eq!((here.peer, there.peer), (net.peer(1), net.peer(0)));
+    assert!(here.dialler && !there.dialler);
+    assert_eq!(net.nodes[1].links.stats().half_open, 0);
+}
+
+#[test]
+fn bytes_arrive_in_order_through_loss_and_what_is_expected_arrives_sooner() {
+    let body = pattern(2 * MIB);
+    let mut times = Vec::new();
+    for (expect, loss) in [(false, 0), (true, 0), (true, 20)] {
+        let mut net = Net::pair();
+        net.loss = loss;
+        let (link, other) = net.join_quic(0, 1);
+        let key = net.open(0, link, 8, Class::Pool);
+        let (read, time) = transfer(&mut net, key, other, &body, expect);
+        assert!(read == body, "every byte in order, loss {loss}");
+        times.push(time);
+    }
+    assert!(times[0] > Duration::from_millis(32 * 30), "64 KiB per round trip: {times:?}");
+    assert!(times[1] < times[0] * 7 / 10, "lent what was reserved: {times:?}");
+}
+
+#[test]
+fn lent_credit_comes_back() {
+    let mut net = Net::pair();
+    let (link, other) = net.join_quic(0, 1);
+    let key = net.open(0, link, 8, Class::Pool);
+    transfer(&mut net, key, other, &pattern(MIB), true);
+    net.run(SECOND);
+    assert_eq!(net.nodes[1].links.stats().receive.lent, 0);
+}
+
+#[test]
+fn a_stream_ends_each_way_by_itself_and_codes_are_carried() {
+    let mut net = Net::pair();
+    let (link, other) = net.join_quic(0, 1);
+    let key = net.open(0, link, 8, Class::Pool);
+    let there = StreamKey { link: other, stream: key.stream };
+    net.write(0, key, &Bytes::from_static(b"question"));
+    let now = net.now;
+    net.nodes[0].links.link(link).unwrap().finish(now, key.stream);
+    net.run(SECOND);
+    assert_eq!(net.nodes[1].opened, vec![(there, ProtocolId(8))]);
+    assert_eq!(net.read(1, there), (b"question".to_vec(), true));
+    net.write(1, there, &Bytes::from_static(b"answer"));
+    let now = net.now;
+    net.nodes[1].links.link(other).unwrap().finish(now, key.stream);
+    net.run(SECOND);
+    assert_eq!(net.read(0, key), (b"answer".to_vec(), true));
+
+    let key = net.open(0, link, 300, Class::Pool);
+    let there = StreamKey { link: other, stream: key.stream };
+    net.write(0, key, &Bytes::from_static(b"lost"));
+    net.run(SECOND);
+    let now = net.now;
+    net.nodes[0].links.link(link).unwrap().reset(now, key.stream, 71);
+    net.nodes[0].links.link(link).unwrap().stop(now, key.stream, 72);
+    net.run(SECOND);
+    let far = net.nodes[1].links.link(other).unwrap();
+    assert!(matches!(far.read(now, key.stream, 9), Read::Reset(71)));
+    assert_eq!(net.nodes[1].stopped, vec![(there, 72)]);
+}
+
+#[test]
+fn opens_beyond_the_peers_limit_wait() {
+    let mut net = Net::pair();
+    let (link, other) = net.join_quic(0, 1);
+    let keys: Vec<StreamKey> = (0..40).map(|_| net.open(0, link, 8, Class::Pool)).collect();
+    assert_eq!(net.write(0, keys[39], &Bytes::from_static(b"x")), 0, "it waits");
+    let now = net.now;
+    net.nodes[0].links.link(link).unwrap().reset(now, keys[38].stream, 5);
+    net.run(SECOND);
+    assert_eq!(net.nodes[1].opened.len(), 32);
+    net.nodes[1].links.link(other).unwrap().greet(now);
+    net.run(SECOND);
+    assert_eq!(
+        net.nodes[1].opened.len() + net.nodes[1].blamed.len(),
+        39,
+        "all but the one that was reset unsaid"
+    );
+    assert_eq!(net.nodes[0].writable, vec![keys[39]]);
+    let now = net.now;
+    for _ in 0..200 {
+        let _ = net.nodes[0].links.link(link).unwrap().open(now, ProtocolId(8), Class::Pool);
+    }
+    let more = net.nodes[0].links.link(link).unwrap().open(now, ProtocolId(8), Class::Pool);
+    assert_eq!(more, Err(OpenError::Limit));
+}
+
+#[test]
+fn a_goodbye_delivers_what_was_written_and_tells_why() {
+    let mut net = Net::pair();
+    let (link, other) = net.join_quic(0, 1);
+    let key = net.open(0, link, 8, Class::Pool);
+    assert_eq!(net.write(0, key, &pattern(40 * KIB)), 40 * KIB);
+    let now = net.now;
+    net.nodes[0].links.link(link).unwrap().close(now, Goodbye::Shutdown);
+    let refused = net.nodes[0].links.link(link).unwrap().open(now, ProtocolId(8), Class::Pool);
+    assert_eq!(refused, Err(OpenError::Closed));
+    net.run(SECOND);
+    assert_eq!(net.nodes[0].down, vec![(link, DownReason::Closed(Goodbye::Shutdown))]);
+    assert!(net.nodes[1].down.is_empty(), "bytes wait to be read");
+    let (read, _) = net.read(1, StreamKey { link: other, stream: key.stream });
+    assert_eq!(read.len(), 40 * KIB);
+    net.run(SECOND);
+    assert_eq!(net.nodes[1].down, vec![(other, DownReason::ByPeer(Goodbye::Shutdown))]);
+}
+
+#[test]
+fn a_peer_that_falls_silent_is_lost_after_the_idle_timeout() {
+    let mut net = Net::pair();
+    let (link, _) = net.join_quic(0, 1);
+    net.run(SECOND * 100);
+    assert!(net.nodes[0].down.is_empty(), "signs of life keep it");
+    net.loss = 1000;
+    net.run(SECOND * 40);
+    assert_eq!(net.nodes[0].down, vec![(link, DownReason::Lost)]);
+}
+
+#[test]
+fn path_mtu_discovery_finds_what_the_path_carries() {
+    let mut large = config();
+    large.quic.max_mtu = 1452;
+    let mut net = Net::new(vec![large.clone(), large]);
+    net.mtu = 1400 + 28;
+    let (link, other) = net.join_quic(0, 1);
+    let key = net.open(0, link, 8, Class::Pool);
+    let (read, _) = transfer(&mut net, key, other, &pattern(MIB), true);
+    assert_eq!(read.len(), MIB);
+    let mtu = net.nodes[0].links.link(link).unwrap().stats().mtu;
+    assert!((1370..=1400).contains(&mtu), "{mtu}");
+}
+
+#[test]
+fn a_restart_ends_the_old_link_at_once() {
+    let mut net = Net::pair();
+    let (link, other) = net.join_quic(0, 1);
+    net.restart(1);
+    let key = net.open(0, link, 8, Class::Pool);
+    net.write(0, key, &pattern(100));
+    net.run(SECOND);
+    assert_eq!(net.nodes[0].down, vec![(link, DownReason::Reset)]);
+    let _ = other;
+}
+
+#[test]
+fn the_same_seed_gives_the_same_sizes() {
+    let run = || {
+        let mut net = Net::pair();
+        net.sniff = true;
+        net.loss = 10;
+        let (link, other) = net.join_quic(0, 1);
+        let key = net.open(0, link, 8, Class::Pool);
+        transfer(&mut net, key, other, &pattern(200 * KIB), true);
+        net.sniffed.iter().map(|(from, to, bytes)| (*from, *to, bytes.len())).collect::<Vec<_>>()
+    };
+    assert_eq!(run(), run());
+}

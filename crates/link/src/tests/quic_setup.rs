@@ -1,0 +1,225 @@
+//! Handshakes: retry under load, 0-RTT and its replay, refusals, who answers.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use weir_base::multiaddr::Multiaddr;
+use weir_base::stream::{Class, Goodbye};
+use weir_base::{ProtocolId, StreamKey};
+
+use super::harness::{Net, config};
+use crate::{Config, Dial, DialFailure, DownReason};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn under_load_an_address_is_proven_before_anything_is_kept() {
+    let mut loaded = config();
+    loaded.admission.retry_after = 0;
+    let mut net = Net::new(vec![config(), loaded]);
+    net.join_quic(0, 1);
+    assert_eq!(net.nodes[1].links.stats().retries, 1);
+    assert_eq!(net.nodes[1].links.stats().links, 1);
+}
+
+#[test]
+fn handshakes_from_one_place_are_limited_and_the_rest_is_ignored() {
+    let mut strict = config();
+    strict.admission.half_open_per_ip = 2;
+    let mut net = Net::new(vec![config(), strict]);
+    net.sniff = true;
+    net.dial_quic(0, 1);
+    net.drain();
+    let first = net.sniffed[0].2.clone();
+    for port in 0..10_u16 {
+        let mut other = first.to_vec();
+        other[6..14].copy_from_slice(&[u8::try_from(port).unwrap(); 8]); // another connection id: it does not decrypt
+        net.spoof(1, SocketAddr::from(([203, 0, 113, 9], 1000 + port)), &other);
+        net.spoof(1, SocketAddr::from(([203, 0, 113, 9], 1000 + port)), &first);
+    }
+    net.run(SECOND);
+    assert!(net.nodes[1].links.stats().half_open <= 2);
+    assert_eq!(net.nodes[1].blamed, vec![]);
+    net.run(SECOND * 15);
+    assert_eq!(net.nodes[1].links.stats().half_open, 0);
+}
+
+fn early() -> Config {
+    let mut early = config();
+    early.streams.early = vec![ProtocolId(0), ProtocolId(8)];
+    early
+}
+
+/// Node 0 knows node 1 and is gone again; both remember a session.
+fn acquainted() -> Net {
+    let mut net = Net::new(vec![early(), early()]);
+    let (link, _) = net.join_quic(0, 1);
+    let now = net.now;
+    net.nodes[0].links.link(link).unwrap().close(now, Goodbye::Asked);
+    net.run(SECOND * 3);
+    assert_eq!(net.nodes[1].links.stats().links, 0);
+    net
+}
+
+#[test]
+fn a_known_peer_is_greeted_with_the_first_packet() {
+    let mut net = acquainted();
+    net.dial_quic(0, 1);
+    net.drain();
+    let (link, peer) = net.nodes[0].early[0];
+    assert_eq!(peer, net.peer(1));
+    assert_eq!(net.nodes[0].up.len(), 1, "it is no link yet");
+    let key = net.open(0, link, 8, Class::Pool);
+    assert!(net.write(0, key, &Bytes::from_static(b"permit")) > 0);
+    let now = net.now;
+    let refused = net.nodes[0].links.link(link).unwrap().open(now, ProtocolId(12), Class::Pool);
+    assert!(refused.is_err(), "only what may be replayed");
+    let begun = net.now;
+    while net.nodes[1].opened.is_empty() && net.now - begun < SECOND {
+        net.run(Duration::from_millis(1));
+    }
+    let there = net.nodes[1].opened[0].0;
+    assert_eq!(net.read(1, there).0, b"permit");
+    assert!(net.now - begun <= net.delay * 3 + Duration::from_millis(2), "with the handshake's end");
+    assert_eq!(net.nodes[1].links.stats().early_accepted, 1);
+    net.run(SECOND);
+    assert_eq!(net.nodes[0].links.stats().early_accepted, 1);
+    assert_eq!(net.nodes[0].up.len(), 2);
+    net.write(0, key, &Bytes::from_static(b" and more"));
+    net.run(SECOND);
+    assert_eq!(net.read(1, there).0, b" and more");
+}
+
+#[test]
+fn early_data_that_is_refused_is_sent_again() {
+    let mut net = acquainted();
+    net.restart(1); // it forgot its sessions
+    net.dial_quic(0, 1);
+    net.drain();
+    let (link, _) = net.nodes[0].early[0];
+    let first = net.open(0, link, 8, Class::Pool);
+    let second = net.open(0, link, 0, Class::Control);
+    net.write(0, first, &Bytes::from_static(b"permit"));
+    net.write(0, second, &Bytes::from_static(b"hello"));
+    net.run(SECOND);
+    let opened = net.nodes[1].opened.clone();
+    assert_eq!(opened.len(), 2);
+    let there = |key: StreamKey| StreamKey { link: opened[0].0.link, stream: key.stream };
+    assert_eq!(net.read(1, there(first)).0, b"permit");
+    assert_eq!(net.read(1, there(second)).0, b"hello");
+    assert_eq!(net.nodes[0].links.stats().early_accepted, 0);
+}
+
+#[test]
+fn a_replayed_first_flight_brings_no_link_no_fault_and_at_most_three_times_its_bytes() {
+    let mut net = acquainted();
+    net.sniff = true;
+    net.sniffed.clear();
+    net.dial_quic(0, 1);
+    net.drain();
+    let (link, _) = net.nodes[0].early[0];
+    let key = net.open(0, link, 8, Class::Pool);
+    net.write(0, key, &Bytes::from_static(b"permit"));
+    net.drain();
+    let flight: Vec<Bytes> = net.sniffed.iter().map(|(_, _, bytes)| bytes.clone()).collect();
+    net.run(SECOND);
+    let (up, opened) = (net.nodes[1].up.len(), net.nodes[1].opened.len());
+    assert_eq!(opened, 1);
+    let before = net.nodes[1].links.stats().bytes_out;
+    let mut sent = 0;
+    for _ in 0..1_000 {
+        for bytes in &flight {
+            sent += bytes.len() as u64;
+            net.spoof(1, SocketAddr::from(([198, 51, 100, 7], 999)), bytes);
+        }
+        net.run(Duration::from_millis(20));
+    }
+    net.run(SECOND * 15);
+    let node = &net.nodes[1];
+    assert_eq!((node.up.len(), node.opened.len(), node.down.len()), (up, opened, 1));
+    assert!(node.blamed.is_empty());
+    let back = node.links.stats().bytes_out - before;
+    assert!(back <= 3 * sent, "{back} bytes for {sent}");
+    assert_eq!(node.links.stats().links, 1, "the honest link stays");
+}
+
+#[test]
+fn a_full_node_says_so() {
+    let mut small = config();
+    small.admission.max_inbound = 1;
+    let mut net = Net::new(vec![small, config(), config()]);
+    net.join_quic(1, 0);
+    net.dial_quic(2, 0);
+    net.run(SECOND * 7);
+    let refused = net.nodes[2].failed.iter().any(|(_, why)| *why == DialFailure::Refused(Goodbye::Full))
+        || net.nodes[2].down.iter().any(|(_, why)| *why == DownReason::ByPeer(Goodbye::Full));
+    assert!(refused, "{:?} {:?}", net.nodes[2].failed, net.nodes[2].down);
+    assert_eq!(net.nodes[0].links.stats().refused, 1);
+}
+
+#[test]
+fn another_peer_than_expected_is_not_linked() {
+    let mut net = Net::pair();
+    let address = Multiaddr::from_quic(net.nodes[1].address);
+    let dial = Dial { peer: Some(net.peer(7)), addresses: vec![address], pinned: false };
+    let now = net.now;
+    let dial = net.nodes[0].links.dial(now, dial).unwrap();
+    net.run(SECOND);
+    assert_eq!(net.nodes[0].failed, vec![(dial, DialFailure::OtherPeer)]);
+    assert!(net.nodes[1].up.is_empty());
+    assert!(net.nodes[1].blamed.is_empty());
+}
+
+#[test]
+fn the_next_address_is_tried_after_a_moment_and_the_first_that_answers_wins() {
+    let mut net = Net::pair();
+    let nowhere = Multiaddr::from_quic(SocketAddr::from(([192, 0, 2, 1], 1)));
+    let six = Multiaddr::from_quic("[2001:db8::1]:4001".parse().unwrap());
+    let address = Multiaddr::from_quic(net.nodes[1].address);
+    let dial = Dial { peer: Some(net.peer(1)), addresses: vec![nowhere, six, address], pinned: false };
+    let (now, begun) = (net.now, net.now);
+    net.nodes[0].links.dial(now, dial).unwrap();
+    while net.nodes[0].up.is_empty() && net.now - begun < SECOND * 5 {
+        net.run(Duration::from_millis(10));
+    }
+    let time = net.now - begun;
+    assert!((Duration::from_millis(250)..Duration::from_millis(450)).contains(&time), "{time:?}");
+    net.run(SECOND * 5);
+    assert_eq!(net.nodes[0].links.stats().dials, 0);
+    assert!(net.nodes[0].down.is_empty() && net.nodes[0].failed.is_empty());
+}
+
+#[test]
+fn nobody_there_is_told_at_the_deadline() {
+    let mut net = Net::pair();
+    let nowhere = Multiaddr::from_quic(SocketAddr::from(([192, 0, 2, 1], 1)));
+    let dial = Dial { peer: None, addresses: vec![nowhere], pinned: false };
+    let now = net.now;
+    let dial = net.nodes[0].links.dial(now, dial).unwrap();
+    net.run(SECOND * 9);
+    assert!(net.nodes[0].failed.is_empty());
+    net.run(SECOND * 2);
+    assert_eq!(net.nodes[0].failed, vec![(dial, DialFailure::Timeout)]);
+}
+
+#[test]
+fn simultaneous_dials_over_quic_keep_one_link() {
+    let mut net = Net::pair();
+    net.dial_quic(0, 1);
+    net.dial_quic(1, 0);
+    net.run(SECOND * 10);
+    for node in 0..2 {
+        assert_eq!(net.nodes[node].links.stats().links, 1);
+        assert!(net.nodes[node].up.len() - net.nodes[node].down.len() == 1);
+    }
+    let kept = |node: usize| {
+        let up = net.nodes[node].up.iter();
+        up.filter(|(link, _)| net.nodes[node].down.iter().all(|(down, _)| down != link))
+            .map(|(_, info)| info.dialler)
+            .next()
+            .unwrap()
+    };
+    assert_eq!(kept(0), net.peer(0) > net.peer(1));
+    assert_ne!(kept(0), kept(1));
+}

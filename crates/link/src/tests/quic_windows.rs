@@ -1,0 +1,155 @@
+//! The first spike, kept: with a connection window of 64 KiB, a control stream, a pool stream, a stopped raw stream and an
+//! item of 4 MiB, control advances and no credit is given that is not there, at every step.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use weir_base::stream::{Class, Goodbye};
+use weir_base::{MIB, StreamKey};
+
+use super::harness::{Net, config};
+use crate::{DownReason, Read};
+
+const STEP: Duration = Duration::from_millis(5);
+
+struct Streams {
+    control: StreamKey,
+    offers: StreamKey,
+    raw: StreamKey,
+    items: StreamKey,
+}
+
+/// Node 0 serves, node 1 reads: four streams opened by node 0.
+fn open_all(net: &mut Net, quic: bool) -> (Streams, Streams) {
+    let (link, other) = if quic { net.join_quic(0, 1) } else { net.join_wire(0, 1) };
+    let here = Streams {
+        control: net.open(0, link, 0, Class::Control),
+        offers: net.open(0, link, 8, Class::Pool),
+        raw: net.open(0, link, 400, Class::Bulk),
+        items: net.open(0, link, 9, Class::Pool),
+    };
+    let there = |key: StreamKey| StreamKey { link: other, stream: key.stream };
+    let there = Streams {
+        control: there(here.control),
+        offers: there(here.offers),
+        raw: there(here.raw),
+        items: there(here.items),
+    };
+    net.write(0, here.raw, &Bytes::from_static(b"r"));
+    net.run(Duration::from_millis(100));
+    net.nodes[1].links.link(other).unwrap().raw(there.raw.stream);
+    (here, there)
+}
+
+#[test]
+fn control_advances_beside_a_stopped_raw_stream_and_a_large_item() {
+    for quic in [false, true] {
+        let mut net = Net::pair();
+        let (here, there) = open_all(&mut net, quic);
+        let item = Bytes::from(vec![5; 4 * MIB]);
+        let flood = Bytes::from(vec![6; MIB]);
+        let (mut sent, mut got, mut beats, mut heard, mut offers) = (0, 0, 0, 0, 0);
+        let mut worst = Duration::ZERO;
+        let mut last = net.now;
+        for turn in 0..2_000_u32 {
+            net.write(0, here.raw, &flood); // nobody reads it
+            sent += net.write(0, here.items, &item.slice(sent..));
+            if turn % 10 == 0 {
+                beats += net.write(0, here.control, &Bytes::from_static(b"beat"));
+                net.write(0, here.offers, &Bytes::from_static(b"offer"));
+            }
+            let link = net.nodes[1].links.link(there.items.link).unwrap();
+            link.expect(there.items.stream, (item.len() - got) as u64);
+            net.run(STEP); // the harness checks the ledgers after every input
+            let beat = net.read(1, there.control).0.len();
+            if beat > 0 {
+                worst = worst.max(net.now - last);
+                last = net.now;
+            }
+            heard += beat;
+            offers += net.read(1, there.offers).0.len();
+            got += net.read(1, there.items).0.len();
+            if got == item.len() && turn > 400 {
+                break;
+            }
+        }
+        assert_eq!(got, item.len(), "the item completes (quic: {quic})");
+        net.run(Duration::from_millis(300));
+        heard += net.read(1, there.control).0.len();
+        assert_eq!(heard, beats, "every beat of control arrives (quic: {quic})");
+        assert!(offers > 0);
+        assert!(worst < Duration::from_millis(400), "control waits at most {worst:?} (quic: {quic})");
+        assert_eq!(net.nodes[1].links.stats().raw_resets, 0);
+        let unread = net.nodes[1].links.stats().receive.lent;
+        assert!(unread > 0, "the raw stream's bytes are lent");
+    }
+}
+
+#[test]
+fn raw_streams_past_the_cap_lose_the_latest() {
+    let mut small = config();
+    small.streams.window = 64 * 1024;
+    small.budget.max_raw = 64 * 1024;
+    let mut net = Net::new(vec![config(), small]);
+    let (here, there) = open_all(&mut net, true);
+    let second = net.open(0, here.raw.link, 400, Class::Bulk);
+    net.write(0, second, &Bytes::from_static(b"s"));
+    net.run(Duration::from_millis(100));
+    net.nodes[1].links.link(there.raw.link).unwrap().raw(second.stream);
+    for _ in 0..40 {
+        net.write(0, here.raw, &Bytes::from(vec![6; 30_000]));
+        net.write(0, second, &Bytes::from(vec![6; 30_000]));
+        net.run(Duration::from_millis(50));
+    }
+    assert_eq!(net.nodes[1].links.stats().raw_resets, 1);
+    let now = net.now;
+    let link = net.nodes[1].links.link(there.raw.link).unwrap();
+    assert!(matches!(link.read(now, second.stream, 9), Read::Reset(1)));
+    assert!(matches!(link.read(now, there.raw.stream, 9), Read::Data(_)));
+    assert_eq!(net.nodes[0].stopped, vec![(second, 1)]);
+}
+
+#[test]
+fn hoarders_of_credit_are_closed_while_an_honest_link_waits() {
+    let mut tight = config();
+    tight.admission.max_links = 16;
+    tight.admission.max_inbound = 12;
+    tight.admission.dial_target = 4;
+    tight.admission.max_half_open = 8;
+    tight.dial.max_dials = 8;
+    tight.budget.receive_total = (16 + 8 + 8) * 64 * 1024 + 4 * MIB as u64;
+    tight.budget.max_lent = 2 * MIB as u64;
+    tight.budget.max_raw = 2 * MIB as u64;
+    let mut net = Net::new(vec![config(), tight, config(), config(), config()]);
+    for hoarder in [0, 2, 3] {
+        net.join_quic(hoarder, 1);
+        let link = net.nodes[hoarder].up[0].0;
+        let key = net.open(hoarder, link, 9, Class::Pool);
+        net.write(hoarder, key, &Bytes::from_static(b"the first bytes, and no more"));
+        net.run(Duration::from_millis(100));
+        let (key, _) = *net.nodes[1].opened.last().unwrap();
+        net.nodes[1].links.link(key.link).unwrap().expect(key.stream, 2 * MIB as u64);
+        net.read(1, key);
+        net.run(Duration::from_millis(100));
+    }
+    assert_eq!(net.nodes[1].links.stats().receive.lent, 4 * MIB as u64, "all is lent");
+    net.join_quic(4, 1);
+    let link = net.nodes[4].up[0].0;
+    let key = net.open(4, link, 9, Class::Pool);
+    let (begun, item) = (net.now, Bytes::from(vec![5; 32 * MIB]));
+    let (mut sent, mut got) = (0, 0);
+    while got < item.len() && net.now - begun < Duration::from_secs(40) {
+        sent += net.write(4, key, &item.slice(sent..));
+        net.run(STEP);
+        let Some((there, _)) = net.nodes[1].opened.get(3).copied() else { continue };
+        got += net.read(1, there).0.len();
+        let link = net.nodes[1].links.link(there.link).unwrap();
+        link.expect(there.stream, (item.len() - got) as u64);
+    }
+    assert_eq!(got, item.len());
+    let closed = net.nodes[1].down.iter().filter(|(_, why)| *why == DownReason::Closed(Goodbye::Credit));
+    assert!(closed.count() >= 1, "{:?}", net.nodes[1].down);
+    assert!(net.nodes[1].blamed.is_empty(), "without a fault");
+    // 10 s at the base window, then with what was lent in vain before.
+    assert!(net.now - begun < Duration::from_secs(18), "{:?}", net.now - begun);
+}
