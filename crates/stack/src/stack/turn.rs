@@ -99,6 +99,8 @@ impl Stack {
                 }
                 weir_link::Event::CloseWire(wire) => self.actions.push_back(Action::CloseWire(wire)),
                 weir_link::Event::Blame { link, fault } => self.fault(link, fault),
+                // Nothing is written before the handshake is confirmed.
+                weir_link::Event::Early { .. } => {}
                 // The pump keeps these for itself.
                 weir_link::Event::Opened { .. }
                 | weir_link::Event::Readable(_)
