@@ -8,15 +8,20 @@
 
 mod actor;
 pub mod check;
+pub mod flood;
 pub mod host;
 pub mod load;
 pub mod model;
+mod network;
 mod queue;
 pub mod report;
+mod scenarios;
 mod trace;
 
 pub use actor::{Actor, Checking, Note, keypair};
 pub use host::{Birth, Captured, Host, Node, NodeId, NodeTraffic, Outcome, Step, Tamper, Udp, WALL};
 pub use model::{Line, Model, Place, Region};
+pub use network::{Network, Seen, Setup, Transport};
 pub use report::{Percentiles, Report};
+pub use scenarios::{Options, RunError, SCENARIOS, Scenario, run};
 pub use weir_base::Rng;

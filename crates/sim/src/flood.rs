@@ -1,0 +1,330 @@
+//! A network under a load of transactions, and what is measured of it.
+//!
+//! The load goes to random honest nodes at an even rate; every honest node is to have every transaction in the end.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use weir_base::codec::Malformed;
+use weir_base::{ChannelId, Instant, Rng};
+use weir_stack::pool::{self, Rules, Summary};
+use weir_stack::{Channel, Command, Config, ConfigError, Shape};
+
+use crate::actor::Note;
+use crate::check::PoolTraffic;
+use crate::host::{Node as _, NodeId, Step};
+use crate::load::item_size;
+use crate::network::{Network, Setup};
+use crate::report::{Percentiles, nearest_rank};
+
+/// The pool channel of floods.
+pub const TXS: ChannelId = ChannelId(1);
+
+/// Between the last link and the first transaction.
+const SETTLING: Duration = Duration::from_secs(1);
+
+/// Bytes before the random rest of a transaction: its number and its priority.
+const HEAD: usize = 9;
+
+/// How much load, and how long to wait for all to have it.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Transactions per virtual second, over the whole network. Default: 100.
+    pub rate: u32,
+    /// Virtual seconds. Default: 10.
+    pub seconds: u32,
+    /// Virtual time after the last submission within which all honest pools should agree. Default: 60 s.
+    pub deadline: Duration,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self { rate: 100, seconds: 10, deadline: Duration::from_secs(60) }
+    }
+}
+
+/// One transaction on its way.
+#[derive(Clone, Copy, Debug)]
+struct Tx {
+    origin: NodeId,
+    submitted: Option<Instant>,
+}
+
+/// Counters at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    at: Instant,
+    pool: PoolTraffic,
+    wire_in: u64,
+}
+
+/// A flood: a network, its load, and what came of it.
+pub struct Flood {
+    /// The network.
+    pub net: Network,
+    /// Nodes that are not honest: they get no load, and nobody waits for them.
+    pub hostile: BTreeSet<NodeId>,
+    load: Load,
+    txs: Vec<Tx>,
+    has: Vec<Vec<u64>>, // a bit per node and transaction
+    micros: Vec<u32>,   // of each pair
+    pairs: Vec<(NodeId, u32)>,
+    first: Mark,
+    last_submitted: Instant,
+    converged: Option<Mark>,
+}
+
+/// What a flood came to.
+#[derive(Clone, Debug)]
+pub struct Spread {
+    /// Transactions submitted.
+    pub submitted: u64,
+    /// Bodies received per pair.
+    pub bodies_per_node: Option<f64>,
+    /// Control bytes per transaction and node.
+    pub control_bytes: Option<f64>,
+    /// All bytes per transaction and node.
+    pub wire_bytes: f64,
+    /// From the last submission until all had all.
+    pub converged: Option<Duration>,
+    /// Over all pairs.
+    pub latency: Option<Percentiles>,
+    /// Pairs that are not.
+    pub missing: u64,
+}
+
+/// The pool channel of floods: transactions as [`transaction`] makes them, the default limits of pools.
+pub fn pool_channel() -> Channel {
+    Channel { id: TXS, name: "tx".into(), version: 1, shape: Shape::Pool(pool_config()) }
+}
+
+/// The limits of the pool of floods.
+pub fn pool_config() -> pool::Config {
+    pool::Config::new(Rules { summarize, judge })
+}
+
+fn summarize(bytes: &Bytes) -> Result<Summary, Malformed> {
+    let priority = bytes.get(HEAD - 1..HEAD).ok_or(Malformed::Truncated)?;
+    Summary::new(priority)
+}
+
+#[allow(clippy::unnecessary_wraps)] // the shape of a rule
+fn judge(summary: &Summary) -> Option<u64> {
+    summary.as_slice().first().map(|priority| u64::from(*priority))
+}
+
+/// Transaction `number`: its number, a random priority of one byte (its summary), and random bytes up to a random size.
+pub fn transaction(number: u32, rng: &mut Rng) -> Bytes {
+    let size = item_size(rng).max(HEAD);
+    let mut bytes = BytesMut::with_capacity(size);
+    bytes.put_u64_le(u64::from(number));
+    bytes.resize(size, 0);
+    if let Some(rest) = bytes.get_mut(HEAD - 1..) {
+        rng.fill(rest);
+    }
+    bytes.freeze()
+}
+
+/// The number of a transaction; `None` where it is none.
+pub fn number_of(bytes: &[u8]) -> Option<u32> {
+    let (number, _) = bytes.split_first_chunk::<8>()?;
+    u32::try_from(u64::from_le_bytes(*number)).ok()
+}
+
+impl Flood {
+    /// A network of honest nodes, not yet linked.
+    ///
+    /// # Errors
+    /// [`ConfigError`] of the stack's configuration.
+    pub fn new(setup: Setup, load: Load) -> Result<Self, ConfigError> {
+        let nodes = setup.nodes as usize;
+        let net = Network::new(setup)?;
+        Ok(Self {
+            net,
+            hostile: BTreeSet::new(),
+            load,
+            txs: Vec::new(),
+            has: vec![Vec::new(); nodes],
+            micros: Vec::new(),
+            pairs: Vec::new(),
+            first: Mark::default(),
+            last_submitted: Instant::ZERO,
+            converged: None,
+        })
+    }
+
+    /// Links all nodes, runs the load, and waits until all agree or the deadline has passed.
+    pub fn run(&mut self) {
+        self.run_with(|_, _, _| {});
+    }
+
+    /// As [`run`](Self::run); `on` sees every step's notes, after they were counted.
+    pub fn run_with(&mut self, mut on: impl FnMut(&mut Self, NodeId, &Note)) {
+        self.net.link_up();
+        self.start();
+        let limit = self.last_submitted + self.load.deadline;
+        while self.converged.is_none() {
+            let Some(step) = self.net.host.step(limit) else { break };
+            self.advance(step, &mut on);
+        }
+    }
+
+    /// Plans the load from now on.
+    pub fn start(&mut self) {
+        let honest: Vec<NodeId> = self.net.host.ids().filter(|id| !self.hostile.contains(id)).collect();
+        let begin = self.net.host.now() + SETTLING;
+        let count = self.load.rate * self.load.seconds;
+        let pause = Duration::from_secs(1) / self.load.rate.max(1);
+        for number in 0..count {
+            let origin = honest[self.net.rng.index(honest.len())];
+            self.txs.push(Tx { origin, submitted: None });
+            self.net.host.timer(begin + pause * number, u64::from(number));
+        }
+        self.last_submitted = begin + pause * count.saturating_sub(1);
+        let words = (count as usize).div_ceil(64);
+        self.has = vec![vec![0; words]; self.net.host.len()];
+        self.first = self.mark();
+    }
+
+    /// Counts what a step brought.
+    pub fn advance(&mut self, step: Step, on: &mut impl FnMut(&mut Self, NodeId, &Note)) {
+        if let Step::Timer(number) = step {
+            let Some(id) = u32::try_from(number).ok().and_then(|number| self.submit(number)) else { return };
+            return self.told(id, on);
+        }
+        if let Step::Turned(id) = step {
+            self.told(id, on);
+        }
+    }
+
+    fn told(&mut self, id: NodeId, on: &mut impl FnMut(&mut Self, NodeId, &Note)) {
+        for (id, note) in self.net.notes_of(id) {
+            if let Note::Accepted { bytes, .. } = &note
+                && let Some(number) = number_of(bytes)
+            {
+                self.accepted(id, number);
+            }
+            on(self, id, &note);
+        }
+    }
+
+    fn submit(&mut self, number: u32) -> Option<NodeId> {
+        let now = self.net.host.now();
+        if number == 0 {
+            self.first = self.mark();
+        }
+        let bytes = transaction(number, &mut self.net.rng);
+        let tx = self.txs.get_mut(number as usize)?;
+        (tx.submitted, tx.origin) = (Some(now), tx.origin);
+        let origin = tx.origin;
+        self.net.host.trace_driver(origin, &bytes);
+        self.net.host.with(origin, |actor, now| {
+            let command = weir_stack::pool::Command::Insert { bytes };
+            // refused only where the pool is full of better ones: then the pair stays missing
+            drop(actor.stack().command(now, Command::Pull(weir_pull::Command::Pool(TXS, command))));
+        })?;
+        self.set(origin, number);
+        Some(origin)
+    }
+
+    fn set(&mut self, id: NodeId, number: u32) -> bool {
+        let word = self.has.get_mut(id.0 as usize).and_then(|has| has.get_mut(number as usize / 64));
+        let Some(word) = word else { return false };
+        let bit = 1 << (number % 64);
+        let new = *word & bit == 0;
+        *word |= bit;
+        new
+    }
+
+    fn accepted(&mut self, id: NodeId, number: u32) {
+        let now = self.net.host.now();
+        let Some(Tx { submitted: Some(submitted), .. }) = self.txs.get(number as usize).copied() else { return };
+        if !self.set(id, number) || self.hostile.contains(&id) {
+            return;
+        }
+        let micros = now.since(submitted).as_micros();
+        self.micros.push(u32::try_from(micros).unwrap_or(u32::MAX));
+        self.pairs.push((id, number));
+        if self.micros.len() as u64 == self.expected() {
+            self.converged = Some(self.mark());
+        }
+    }
+
+    /// Pairs there are to be.
+    fn expected(&self) -> u64 {
+        let honest = self.net.host.len() - self.hostile.len();
+        (honest as u64 - 1) * self.txs.len() as u64
+    }
+
+    fn mark(&self) -> Mark {
+        let host = &self.net.host;
+        Mark {
+            at: host.now(),
+            pool: host.checker().map(crate::check::Checker::total).unwrap_or_default(),
+            wire_in: host.ids().map(|id| host.traffic(id).bytes_in).sum(),
+        }
+    }
+
+    /// Latencies of all pairs for whose transaction and node `which` holds, sorted, in microseconds.
+    pub fn latencies(&self, mut which: impl FnMut(NodeId, u32) -> bool) -> Vec<u32> {
+        let pairs = self.pairs.iter().zip(&self.micros);
+        let mut micros: Vec<u32> =
+            pairs.filter(|((id, number), _)| which(*id, *number)).map(|(_, micros)| *micros).collect();
+        micros.sort_unstable();
+        micros
+    }
+
+    /// A percentile of the latency of all pairs, in milliseconds; nearest rank.
+    pub fn latency(&self, percent: usize) -> Option<f64> {
+        nearest_rank(&self.latencies(|_, _| true), percent).map(|micros| f64::from(micros) / 1000.0)
+    }
+
+    /// What came of it.
+    pub fn spread(&self) -> Spread {
+        let end = self.converged.unwrap_or_else(|| self.mark());
+        let (bodies, stream) = (
+            end.pool.bodies - self.first.pool.bodies,
+            end.pool.stream_bytes - self.first.pool.stream_bytes,
+        );
+        let body_bytes = end.pool.body_bytes - self.first.pool.body_bytes;
+        let per = |bytes: u64| {
+            let count = self.txs.len() as u64 * self.net.host.len() as u64;
+            bytes as f64 / count.max(1) as f64
+        };
+        let seen = self.micros.len() as u64;
+        let readable = stream > 0;
+        Spread {
+            submitted: self.txs.iter().filter(|tx| tx.submitted.is_some()).count() as u64,
+            bodies_per_node: (readable && seen > 0).then(|| bodies as f64 / seen as f64),
+            control_bytes: readable.then(|| per(stream - body_bytes)),
+            wire_bytes: per(end.wire_in - self.first.wire_in),
+            converged: self.converged.map(|mark| mark.at.since(self.last_submitted)),
+            latency: Percentiles::of(&mut self.micros.clone()),
+            missing: self.expected() - seen,
+        }
+    }
+
+    /// The pairs that are still missing, at most `most` of them.
+    pub fn missing(&self, most: usize) -> Vec<(NodeId, u32)> {
+        let lacks = |id: NodeId, number: u32| {
+            let word = self.has.get(id.0 as usize).and_then(|has| has.get(number as usize / 64));
+            word.is_some_and(|word| word & (1 << (number % 64)) == 0)
+        };
+        let numbers = 0..u32::try_from(self.txs.len()).unwrap_or(u32::MAX);
+        let honest = self.net.host.ids().filter(|id| !self.hostile.contains(id));
+        honest
+            .flat_map(|id| numbers.clone().map(move |number| (id, number)))
+            .filter(|(id, number)| lacks(*id, *number))
+            .take(most)
+            .collect()
+    }
+}
+
+/// The configuration of a flood's nodes, to change before [`Flood::new`].
+pub fn pool_of(config: &mut Config) -> Option<&mut pool::Config> {
+    config.profile.channels.iter_mut().find_map(|channel| match &mut channel.shape {
+        Shape::Pool(pool) => Some(pool),
+        _ => None,
+    })
+}

@@ -1,0 +1,231 @@
+//! A whole network of actors: built, linked, and told what happens at its nodes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use weir_base::identity::PeerId;
+use weir_base::multiaddr::Multiaddr;
+use weir_base::{Blame, Fault, Instant, NetworkId, Rng};
+use weir_stack::{Channel, Command, Config, ConfigError, Event, Profile, Shape};
+
+use crate::actor::{Actor, Checking, Note};
+use crate::check::Checker;
+use crate::host::{Host, NodeId, Step, Udp};
+use crate::load::rings;
+use crate::model::{Model, Place};
+
+/// How long all links may take to come up.
+const LINKING: Duration = Duration::from_secs(30);
+
+/// What carries links.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// Wires of frames: never lost, readable by the checker.
+    #[default]
+    Frames,
+    /// QUIC over datagrams.
+    Quic,
+}
+
+impl Transport {
+    /// Its name on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Frames => "frames",
+            Self::Quic => "quic",
+        }
+    }
+}
+
+/// What a network is made of.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Nodes.
+    pub nodes: u32,
+    /// Links of each.
+    pub links: u32,
+    /// Decides everything random.
+    pub seed: u64,
+    /// What carries links.
+    pub transport: Transport,
+    /// What paths do.
+    pub model: Model,
+    /// What every application decides, unless told otherwise.
+    pub checking: Checking,
+    /// What every stack may use and speaks.
+    pub config: Config,
+}
+
+impl Setup {
+    /// `nodes` nodes with `links` links each, over frames, on the default model, which speak these channels.
+    pub fn new(nodes: u32, links: u32, seed: u64, channels: Vec<Channel>) -> Self {
+        let mut config = Config {
+            profile: Profile {
+                network: NetworkId([7; 32]),
+                agent: "weir-sim".into(),
+                services: Vec::new(),
+                channels,
+            },
+            ..Config::default()
+        };
+        config.quic.deterministic = true;
+        let (transport, checking) = (Transport::Frames, Checking::AtOnce);
+        Self { nodes, links, seed, transport, model: Model::default(), checking, config }
+    }
+}
+
+/// A fault that one node saw in another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// When.
+    pub at: Instant,
+    /// Who blames.
+    pub by: NodeId,
+    /// Who is blamed.
+    pub whom: NodeId,
+    /// What for.
+    pub fault: Fault,
+}
+
+/// Nodes that are linked as a random graph, and what they told so far.
+pub struct Network {
+    /// The nodes and what is between them.
+    pub host: Host<Actor>,
+    /// Who dialled whom.
+    pub edges: Vec<(NodeId, NodeId)>,
+    /// Faults so far, but *incompatible* ones.
+    pub faults: Vec<Seen>,
+    /// Links that are up, counted at both ends.
+    pub up: u64,
+    /// Random choices of the driver.
+    pub rng: Rng,
+    setup: Setup,
+    config: Arc<Config>,
+    by_peer: BTreeMap<PeerId, NodeId>,
+}
+
+impl Network {
+    /// Puts all nodes in; none is linked yet.
+    ///
+    /// # Errors
+    /// [`ConfigError`] of the stack's configuration.
+    pub fn new(setup: Setup) -> Result<Self, ConfigError> {
+        let mut rng = Rng::from_number(setup.seed);
+        let mut places = rng.child("places");
+        let mut host = Host::new(setup.seed, setup.model);
+        let pools = setup.config.profile.channels.iter().filter(|channel| matches!(channel.shape, Shape::Pool(_)));
+        host.check(Checker::new(pools.map(|channel| channel.id)));
+        let edges = rings(setup.nodes, setup.links, &mut rng.child("graph"));
+        let edges = edges.into_iter().map(|(one, other)| (NodeId(one), NodeId(other))).collect();
+        let config = Arc::new(setup.config.clone());
+        let rng = rng.child("driver");
+        let mut network =
+            Self { host, edges, faults: Vec::new(), up: 0, rng, setup, config, by_peer: BTreeMap::new() };
+        for _ in 0..network.setup.nodes {
+            network.add(Place::random(&mut places))?;
+        }
+        Ok(network)
+    }
+
+    /// Puts one more node in, at this place.
+    ///
+    /// # Errors
+    /// [`ConfigError`] of the stack's configuration.
+    pub fn add(&mut self, place: Place) -> Result<NodeId, ConfigError> {
+        let udp = if self.setup.transport == Transport::Quic { Udp::Bound } else { Udp::None };
+        let (config, checking) = (self.config.clone(), self.setup.checking);
+        let id = self.host.add(place, udp, |birth| Actor::new(&birth, config, checking))?;
+        if let Some(peer) = self.host.peer(id) {
+            self.by_peer.insert(peer, id);
+        }
+        Ok(id)
+    }
+
+    /// Starts a crashed node again, with nothing but its key.
+    ///
+    /// # Errors
+    /// [`ConfigError`] of the stack's configuration.
+    pub fn restart(&mut self, id: NodeId) -> Result<(), ConfigError> {
+        let (config, checking) = (self.config.clone(), self.setup.checking);
+        self.host.restart(id, |birth| Actor::new(&birth, config, checking))
+    }
+
+    /// What it was made of.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// The node with this identity.
+    pub fn of_peer(&self, peer: &PeerId) -> Option<NodeId> {
+        self.by_peer.get(peer).copied()
+    }
+
+    /// Lets one node dial another.
+    pub fn dial(&mut self, one: NodeId, other: NodeId) {
+        let address = match self.setup.transport {
+            Transport::Frames => Multiaddr::from_memory(u64::from(other.0)),
+            Transport::Quic => Multiaddr::from_quic(self.host.udp_of(other)),
+        };
+        let peer = self.host.peer(other);
+        self.host.with(one, |actor, now| {
+            use crate::host::Node as _;
+            // refused where they are linked already
+            drop(actor.stack().command(now, Command::Dial { peer, addresses: vec![address] }))
+        });
+    }
+
+    /// Dials all edges and waits until both ends of each are up; `false` where some are not after 30 s.
+    pub fn link_up(&mut self) -> bool {
+        for (one, other) in self.edges.clone() {
+            self.dial(one, other);
+        }
+        let wanted = self.edges.len() as u64 * 2;
+        let limit = self.host.now() + LINKING;
+        while self.up < wanted {
+            let Some(step) = self.host.step(limit) else { return false };
+            self.notes(step);
+        }
+        true
+    }
+
+    /// What a step's node has to tell; links and faults are counted here.
+    pub fn notes(&mut self, step: Step) -> Vec<(NodeId, Note)> {
+        let Step::Turned(id) = step else { return Vec::new() };
+        self.notes_of(id)
+    }
+
+    /// What a node has to tell.
+    pub fn notes_of(&mut self, id: NodeId) -> Vec<(NodeId, Note)> {
+        let notes = self.host.node(id).map(Actor::take_notes).unwrap_or_default();
+        for note in &notes {
+            match note {
+                Note::Told(Event::PeerUp { .. }) => self.up += 1,
+                Note::Told(Event::PeerDown { .. }) => self.up -= 1,
+                Note::Told(Event::Fault { peer, fault, .. }) if fault.blame != Blame::Incompatible => {
+                    let whom = self.of_peer(peer).unwrap_or(id);
+                    self.faults.push(Seen { at: self.host.now(), by: id, whom, fault: *fault });
+                }
+                _ => {}
+            }
+        }
+        notes.into_iter().map(|note| (id, note)).collect()
+    }
+
+    /// Lets `pause` pass; hands every note to `on`.
+    pub fn run(&mut self, pause: Duration, mut on: impl FnMut(&mut Self, NodeId, Note)) {
+        let limit = self.host.now() + pause;
+        while let Some(step) = self.host.step(limit) {
+            for (id, note) in self.notes(step) {
+                on(self, id, note);
+            }
+        }
+    }
+
+    /// Faults that a node outside `hostile` saw in another outside it.
+    pub fn faults_between_honest<'a>(&'a self, hostile: &'a BTreeSet<NodeId>) -> impl Iterator<Item = &'a Seen> {
+        self.faults.iter().filter(move |seen| !hostile.contains(&seen.by) && !hostile.contains(&seen.whom))
+    }
+}

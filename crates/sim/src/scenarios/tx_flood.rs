@@ -1,0 +1,28 @@
+//! Random transactions at random nodes until every pool holds all of them.
+
+use super::{Measured, Options, RunError};
+use crate::flood::{Flood, Load, pool_channel};
+use crate::network::Setup;
+
+pub(super) fn run(options: &Options) -> Result<Measured, RunError> {
+    let mut setup = Setup::new(options.nodes, options.links, options.seed, vec![pool_channel()]);
+    setup.transport = options.transport;
+    let load = Load {
+        rate: options.rate.unwrap_or(Load::default().rate),
+        seconds: options.seconds,
+        deadline: options.deadline(),
+    };
+    let mut flood = Flood::new(setup, load)?;
+    flood.run();
+    let spread = flood.spread();
+    Ok(Measured {
+        network: flood.net,
+        submitted: spread.submitted,
+        bodies_per_node: spread.bodies_per_node,
+        control_bytes: spread.control_bytes,
+        wire_bytes: spread.wire_bytes,
+        converged: spread.converged,
+        latency: spread.latency,
+        missing: spread.missing,
+    })
+}
