@@ -239,7 +239,9 @@ impl Flood {
 
     fn accepted(&mut self, id: NodeId, number: u32) {
         let now = self.net.host.now();
-        let Some(Tx { submitted: Some(submitted), .. }) = self.txs.get(number as usize).copied() else { return };
+        let Some(Tx { submitted: Some(submitted), .. }) = self.txs.get(number as usize).copied() else {
+            return;
+        };
         if !self.set(id, number) || self.hostile.contains(&id) {
             return;
         }
@@ -283,10 +285,8 @@ impl Flood {
     /// What came of it.
     pub fn spread(&self) -> Spread {
         let end = self.converged.unwrap_or_else(|| self.mark());
-        let (bodies, stream) = (
-            end.pool.bodies - self.first.pool.bodies,
-            end.pool.stream_bytes - self.first.pool.stream_bytes,
-        );
+        let (bodies, stream) =
+            (end.pool.bodies - self.first.pool.bodies, end.pool.stream_bytes - self.first.pool.stream_bytes);
         let body_bytes = end.pool.body_bytes - self.first.pool.body_bytes;
         let per = |bytes: u64| {
             let count = self.txs.len() as u64 * self.net.host.len() as u64;

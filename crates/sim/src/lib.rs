@@ -11,6 +11,7 @@ pub mod check;
 pub mod flood;
 pub mod host;
 pub mod load;
+pub mod misbehave;
 pub mod model;
 mod network;
 mod queue;

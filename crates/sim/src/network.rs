@@ -116,7 +116,8 @@ impl Network {
         let mut rng = Rng::from_number(setup.seed);
         let mut places = rng.child("places");
         let mut host = Host::new(setup.seed, setup.model);
-        let pools = setup.config.profile.channels.iter().filter(|channel| matches!(channel.shape, Shape::Pool(_)));
+        let pools =
+            setup.config.profile.channels.iter().filter(|channel| matches!(channel.shape, Shape::Pool(_)));
         host.check(Checker::new(pools.map(|channel| channel.id)));
         let edges = rings(setup.nodes, setup.links, &mut rng.child("graph"));
         let edges = edges.into_iter().map(|(one, other)| (NodeId(one), NodeId(other))).collect();
@@ -225,7 +226,10 @@ impl Network {
     }
 
     /// Faults that a node outside `hostile` saw in another outside it.
-    pub fn faults_between_honest<'a>(&'a self, hostile: &'a BTreeSet<NodeId>) -> impl Iterator<Item = &'a Seen> {
+    pub fn faults_between_honest<'a>(
+        &'a self,
+        hostile: &'a BTreeSet<NodeId>,
+    ) -> impl Iterator<Item = &'a Seen> {
         self.faults.iter().filter(move |seen| !hostile.contains(&seen.by) && !hostile.contains(&seen.whom))
     }
 }

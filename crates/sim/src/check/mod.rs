@@ -75,6 +75,7 @@ struct Sums {
     held: i64,
     granted: i64,
     over: u64,
+    item_over: u64, // the largest of one item, also where the item has ended since
 }
 
 #[derive(Debug, Default)]
@@ -194,8 +195,8 @@ impl Checker {
     pub fn sent(&mut self, _now: Instant, passing: Passing, frame: &Frame) {
         let back = 1 - passing.way;
         let Self { channels, nodes, found, .. } = self;
+        let Some(ways) = watched(&mut self.wires, nodes, passing) else { return };
         let node = at(nodes, passing.from);
-        let Some(ways) = watched(&mut self.wires, passing) else { return };
         match frame {
             Frame::LinkCredit { total } => ways[back].link.grant(*total, &mut node.windows),
             Frame::StreamCredit { stream, total } => {
@@ -225,8 +226,8 @@ impl Checker {
     /// A frame arrives: what it carries is held from now on.
     pub fn delivered(&mut self, _now: Instant, passing: Passing, frame: &Frame) {
         let Self { nodes, found, .. } = self;
+        let Some(ways) = watched(&mut self.wires, nodes, passing) else { return };
         let node = at(nodes, passing.to);
-        let Some(ways) = watched(&mut self.wires, passing) else { return };
         let way = &mut ways[passing.way];
         match frame {
             Frame::Data { stream, bytes } => {
@@ -286,7 +287,7 @@ impl Checker {
 /// After a change: the peaks.
 fn note(found: &mut Found, node: &NodeWatch) {
     let positive = |sum: i64| u64::try_from(sum).unwrap_or(0);
-    found.peak_over = found.peak_over.max(node.windows.over).max(node.permits.over);
+    found.peak_over = found.peak_over.max(node.windows.over).max(node.permits.over).max(node.permits.item_over);
     found.peak_held = found.peak_held.max(positive(node.windows.held + node.permits.held));
     found.peak_granted = found.peak_granted.max(positive(node.windows.granted + node.permits.granted));
 }
@@ -299,17 +300,20 @@ fn at(nodes: &mut Vec<NodeWatch>, id: NodeId) -> &mut NodeWatch {
     &mut nodes[index]
 }
 
-/// What is known of a wire; new where it was never seen.
-fn watched(wires: &mut Vec<Option<Box<[WayWatch; 2]>>>, passing: Passing) -> Option<&mut Box<[WayWatch; 2]>> {
+/// What is known of a wire. Where it was never seen, it is new, with the credit that every link starts with.
+fn watched<'a>(
+    wires: &'a mut Vec<Option<Box<[WayWatch; 2]>>>,
+    nodes: &mut Vec<NodeWatch>,
+    passing: Passing,
+) -> Option<&'a mut Box<[WayWatch; 2]>> {
     let index = usize::try_from(passing.wire).ok()?;
     if wires.len() <= index {
         wires.resize_with(index + 1, || None);
     }
-    let way = |receiver| WayWatch {
-        receiver,
-        link: Credit::new(INITIAL),
-        streams: BTreeMap::new(),
-        pools: BTreeMap::new(),
+    let mut way = |receiver| {
+        let link = Credit::new(INITIAL);
+        link.enter(&mut at(nodes, receiver).windows);
+        WayWatch { receiver, link, streams: BTreeMap::new(), pools: BTreeMap::new() }
     };
     let ends = if passing.way == 0 { (passing.from, passing.to) } else { (passing.to, passing.from) };
     Some(wires.get_mut(index)?.get_or_insert_with(|| Box::new([way(ends.1), way(ends.0)])))

@@ -146,6 +146,7 @@ impl PoolWatch {
                 sums.over -= self.items_over;
                 self.items_over = item.come.saturating_sub(item.granted);
                 sums.over += self.items_over;
+                sums.item_over = sums.item_over.max(self.items_over);
             }
             Part::Ends => {
                 let Some(item) = self.coming.take() else { return Ok(()) };

@@ -32,10 +32,12 @@ struct Run {
 }
 
 pub(super) fn run(options: &Options) -> Result<Measured, RunError> {
-    let channel = Channel { id: TIPS, name: "tip".into(), version: 1, shape: Shape::Tip(tip::Config::default()) };
+    let channel =
+        Channel { id: TIPS, name: "tip".into(), version: 1, shape: Shape::Tip(tip::Config::default()) };
     let mut setup = Setup::new(options.nodes, options.links, options.seed, vec![channel]);
     setup.transport = options.transport;
-    let mut run = Run { network: Network::new(setup)?, published: Vec::new(), micros: Vec::new(), last_at: 0 };
+    let mut run =
+        Run { network: Network::new(setup)?, published: Vec::new(), micros: Vec::new(), last_at: 0 };
     run.network.link_up();
     let rate = options.rate.unwrap_or(RATE);
     let count = rate * options.seconds;
@@ -43,9 +45,8 @@ pub(super) fn run(options: &Options) -> Result<Measured, RunError> {
     let pause = Duration::from_secs(1) / rate;
     (0..count).for_each(|number| run.network.host.timer(begin + pause * number, number.into()));
     let last = begin + pause * (count - 1);
-    let wire_in = |network: &Network| -> u64 {
-        network.host.ids().map(|id| network.host.traffic(id).bytes_in).sum()
-    };
+    let wire_in =
+        |network: &Network| -> u64 { network.host.ids().map(|id| network.host.traffic(id).bytes_in).sum() };
     let before = wire_in(&run.network);
     let mut converged = None;
     while converged.is_none() {
@@ -60,7 +61,8 @@ pub(super) fn run(options: &Options) -> Result<Measured, RunError> {
         submitted: run.published.len() as u64,
         bodies_per_node: None,
         control_bytes: None,
-        wire_bytes: (wire_in(&run.network) - before) as f64 / (u64::from(count) * u64::from(options.nodes)) as f64,
+        wire_bytes: (wire_in(&run.network) - before) as f64
+            / (u64::from(count) * u64::from(options.nodes)) as f64,
         converged,
         missing: pairs - run.micros.len() as u64,
         latency: Percentiles::of(&mut run.micros),

@@ -1,0 +1,184 @@
+//! Misbehaving peers, by name. Each is an honest stack whose frames are changed on their way ([`Tamper`]), or an honest stack
+//! under an application that is not (`Checking::Never`, `Checking::SomeSlow`; a raw reader that stops is the driver's matter).
+//!
+//! What they do is what a peer can do: lie about what it has, not deliver, deliver something else, send more than granted.
+//! All of them keep to the wire's rules but for what their name says, so that nothing else gives them away.
+//!
+//! A replayer is not a node: see [`Host::capture`](crate::Host::capture) and [`Host::inject`](crate::Host::inject).
+
+mod lanes;
+
+use bytes::Bytes;
+use weir_base::codec::put_varint;
+use weir_base::{ChannelId, Instant};
+use weir_stack::{Frame, WireId};
+
+use crate::host::{Outcome, Tamper};
+use lanes::{Lane, Lanes};
+
+/// Offers everything and delivers nothing: what peers ask for never reaches its stack.
+#[derive(Debug)]
+pub struct Withholder(Lanes);
+
+impl Withholder {
+    /// On this pool channel.
+    pub fn new(pool: ChannelId) -> Self {
+        Self(Lanes::new(pool))
+    }
+}
+
+impl Tamper for Withholder {
+    fn outgoing(&mut self, _now: Instant, wire: WireId, frame: Frame, out: &mut Outcome) {
+        self.0.sent(wire, &frame);
+        out.send.push(frame);
+    }
+
+    fn incoming(&mut self, _now: Instant, wire: WireId, frame: Frame, out: &mut Outcome) {
+        match (self.0.received(wire, &frame), &frame) {
+            (Some(Lane::Items), Frame::Data { .. }) => {}
+            _ => out.receive.push(frame),
+        }
+    }
+}
+
+/// Answers every get with *gone*, as fast as it can.
+#[derive(Debug)]
+pub struct GoneStormer(Lanes);
+
+impl GoneStormer {
+    /// On this pool channel.
+    pub fn new(pool: ChannelId) -> Self {
+        Self(Lanes::new(pool))
+    }
+}
+
+impl Tamper for GoneStormer {
+    fn outgoing(&mut self, _now: Instant, wire: WireId, frame: Frame, out: &mut Outcome) {
+        self.0.sent(wire, &frame);
+        out.send.push(frame);
+    }
+
+    fn incoming(&mut self, _now: Instant, wire: WireId, frame: Frame, out: &mut Outcome) {
+        let (Some(Lane::Items), Frame::Data { stream, bytes }) = (self.0.received(wire, &frame), &frame)
+        else {
+            return out.receive.push(frame);
+        };
+        let mut answers = Vec::new();
+        for mut message in self.0.messages(wire, *stream, bytes) {
+            // a `Get` and a `Gone` have the same fields; a `Cancel` has had its answer
+            if let Some(kind) = message.kind().filter(|kind| **kind == 0) {
+                *kind = 2;
+                answers.extend_from_slice(&message.0);
+            }
+        }
+        if !answers.is_empty() {
+            out.send.push(Frame::Data { stream: *stream, bytes: answers.into() });
+        }
+    }
+}
+
+/// What a [`Liar`] lies about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// The summary of each item it offers: its last bit is turned.
+    Summary,
+    /// The size of each item it offers: one more or less.
+    Size,
+    /// The bytes of each item it delivers: the last bit of the last byte is turned.
+    Body,
+}
+
+/// Offers or delivers something else than it has.
+#[derive(Debug)]
+pub struct Liar {
+    lanes: Lanes,
+    lie: Lie,
+}
+
+impl Liar {
+    /// On this pool channel.
+    pub fn new(pool: ChannelId, lie: Lie) -> Self {
+        Self { lanes: Lanes::new(pool), lie }
+    }
+}
+
+impl Tamper for Liar {
+    fn outgoing(&mut self, _now: Instant, wire: WireId, frame: Frame, out: &mut Outcome) {
+        let wanted = if self.lie == Lie::Body { Lane::Items } else { Lane::Offers };
+        let (lane, Frame::Data { stream, bytes }) = (self.lanes.sent(wire, &frame), &frame) else {
+            return out.send.push(frame);
+        };
+        if lane != Some(wanted) {
+            return out.send.push(frame);
+        }
+        let mut changed = Vec::new();
+        for mut message in self.lanes.messages(wire, *stream, bytes) {
+            match self.lie {
+                Lie::Summary => message.entries(|_, summary| turn(summary)),
+                Lie::Size => message.entries(|size, _| *size ^= 1),
+                Lie::Body => message.body(turn),
+            }
+            changed.extend_from_slice(&message.0);
+        }
+        let mut changed = Bytes::from(changed);
+        while !changed.is_empty() {
+            let part = changed.split_to(changed.len().min(lanes::DATA_MAX));
+            out.send.push(Frame::Data { stream: *stream, bytes: part });
+        }
+    }
+
+    fn incoming(&mut self, _now: Instant, wire: WireId, frame: Frame, out: &mut Outcome) {
+        self.lanes.received(wire, &frame);
+        out.receive.push(frame);
+    }
+}
+
+/// Turns the last bit.
+fn turn(bytes: &mut [u8]) {
+    if let Some(last) = bytes.last_mut() {
+        *last ^= 1;
+    }
+}
+
+/// Sends one byte more than the credit of the stream it offers on, once, and then is honest.
+#[derive(Debug)]
+pub struct Overdrawn {
+    lanes: Lanes,
+    done: bool,
+}
+
+impl Overdrawn {
+    /// On this pool channel.
+    pub fn new(pool: ChannelId) -> Self {
+        Self { lanes: Lanes::new(pool), done: false }
+    }
+}
+
+impl Tamper for Overdrawn {
+    fn outgoing(&mut self, _now: Instant, wire: WireId, frame: Frame, out: &mut Outcome) {
+        let lane = self.lanes.sent(wire, &frame);
+        let stream = match (lane, &frame) {
+            (Some(Lane::Offers), Frame::Data { stream, .. }) if !self.done => Some(*stream),
+            _ => None,
+        };
+        out.send.push(frame);
+        let Some(stream) = stream else { return };
+        self.done = true;
+        let left = self.lanes.left(wire, stream) + 1;
+        // one message of an unknown odd type: whoever reads it skips it, were it granted
+        let mut message = Vec::new();
+        put_varint(&mut message, left - 3);
+        message.push(1);
+        message.resize(usize::try_from(left).unwrap_or(0), 0);
+        let mut bytes = Bytes::from(message);
+        while !bytes.is_empty() {
+            let part = bytes.split_to(bytes.len().min(lanes::DATA_MAX));
+            out.send.push(Frame::Data { stream, bytes: part });
+        }
+    }
+
+    fn incoming(&mut self, _now: Instant, wire: WireId, frame: Frame, out: &mut Outcome) {
+        self.lanes.received(wire, &frame);
+        out.receive.push(frame);
+    }
+}
