@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use weir_base::{KIB, MIB};
+use weir_base::KIB;
 
 use crate::error::StartError;
+
+/// In the unit of these fields.
+const MIB: u32 = 1024 * 1024;
 
 /// Everything about a node but its key, its channels and its addresses. Durations are whole milliseconds (`…_ms`), sizes
 /// bytes.
@@ -58,8 +61,8 @@ impl Default for Mailboxes {
             requests: 1024,
             streams: 64,
             events: 1024,
-            stream_send: MIB as u32,
-            stream_receive: MIB as u32,
+            stream_send: MIB,
+            stream_receive: MIB,
             publish_deadline_ms: 10_000,
             open_deadline_ms: 10_000,
         }
@@ -90,7 +93,7 @@ pub struct Sockets {
 
 impl Default for Sockets {
     fn default() -> Self {
-        Self { send_buffer: 2 * MIB as u32, receive_buffer: 4 * MIB as u32, max_queries: 256 }
+        Self { send_buffer: 2 * MIB, receive_buffer: 4 * MIB, max_queries: 256 }
     }
 }
 

@@ -3,7 +3,7 @@
 //! The system's resolver blocks and cannot be interrupted, so the thread is never waited for: it ends with its queue.
 
 use std::net::{IpAddr, ToSocketAddrs as _};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
 use weir_stack::Family;
@@ -39,22 +39,23 @@ impl Resolver {
 
     /// Asks. False where too many questions wait, or there is no thread.
     pub(crate) fn ask(&mut self, query: u64, name: String, family: Family) -> bool {
-        let questions = match &self.questions {
-            Some(questions) => questions,
-            None => {
-                let (sender, receiver) = sync_channel(self.capacity);
-                let (answers, waker) = (Arc::clone(&self.answers), Arc::clone(&self.waker));
-                let thread = std::thread::Builder::new().name("weir-dns".into());
-                if let Err(error) = thread.spawn(move || serve(&receiver, &answers, &waker)) {
-                    tracing::warn!(%error, "no thread to resolve names");
-                    return false;
-                }
-                self.questions.insert(sender)
+        if self.questions.is_none() {
+            self.questions = self.start();
+        }
+        let question = Question { query, name, family };
+        self.questions.as_ref().is_some_and(|questions| questions.try_send(question).is_ok())
+    }
+
+    fn start(&self) -> Option<SyncSender<Question>> {
+        let (sender, receiver) = sync_channel(self.capacity);
+        let (answers, waker) = (Arc::clone(&self.answers), Arc::clone(&self.waker));
+        let thread = std::thread::Builder::new().name("weir-dns".into());
+        match thread.spawn(move || serve(&receiver, &answers, &waker)) {
+            Ok(_) => Some(sender),
+            Err(error) => {
+                tracing::warn!(%error, "no thread to resolve names");
+                None
             }
-        };
-        match questions.try_send(Question { query, name, family }) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
         }
     }
 

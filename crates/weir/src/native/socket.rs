@@ -129,16 +129,7 @@ impl Sockets {
     pub(crate) fn send(&mut self, now: Instant, core: &mut Core) -> bool {
         let mut any = false;
         loop {
-            let transmit = match self.unsent.take() {
-                Some(transmit) => transmit,
-                None => {
-                    self.out.clear();
-                    match core.machine().poll_datagrams(now, self.segments, &mut self.out) {
-                        Some(transmit) => transmit,
-                        None => break,
-                    }
-                }
-            };
+            let Some(transmit) = self.next_transmit(now, core) else { break };
             let Some(socket) = self.list.iter_mut().find(|socket| socket.id == transmit.socket) else {
                 continue;
             };
@@ -148,10 +139,15 @@ impl Sockets {
             }
             any = true;
         }
-        if self.out.capacity() > 2 * SEND_MAX {
-            self.out = Vec::new();
-        }
         any
+    }
+
+    /// What could not be sent before, or else what the stack has; its bytes are in `out`.
+    fn next_transmit(&mut self, now: Instant, core: &mut Core) -> Option<Transmit> {
+        self.unsent.take().or_else(|| {
+            self.out.clear();
+            core.machine().poll_datagrams(now, self.segments, &mut self.out)
+        })
     }
 }
 
@@ -204,9 +200,10 @@ impl Socket {
             Err(error) => {
                 match error.kind() {
                     io::ErrorKind::WouldBlock => self.readable = false,
-                    io::ErrorKind::Interrupted => {}
-                    // An earlier send was refused by its receiver; the next call gives data again.
-                    io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused => {}
+                    // Interrupted, or an earlier send was refused by its receiver: the next call gives data again.
+                    io::ErrorKind::Interrupted
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionRefused => {}
                     _ => {
                         tracing::debug!(%error, "receiving failed");
                         self.readable = false;
