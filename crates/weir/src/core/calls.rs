@@ -7,7 +7,7 @@ use bytes::Bytes;
 use weir_base::Instant;
 use weir_base::identity::PeerId;
 use weir_pull::{Ticket, call};
-use weir_stack::{Command, Refused, Stack};
+use weir_stack::{Command, Refused, Stack, Target};
 
 use super::op::{CallOp, Replies};
 use crate::error::CallError;
@@ -35,7 +35,13 @@ impl Calls {
             Err(CallError::Deadline)
         } else {
             let command = Command::CallTarget { channel, target, request, deadline: Some(left) };
-            stack.command(now, command).map_err(|refused| call_error(&refused))
+            stack.command(now, command).map_err(|refused| match (call_error(&refused), target) {
+                // There is a link, so it is the channel that is missing.
+                (CallError::NotConnected, Target::Peer(peer)) if stack.peers().ready_link(&peer).is_some() => {
+                    CallError::Unsupported
+                }
+                (error, _) => error,
+            })
         };
         match begun {
             Ok(ticket) => {
