@@ -39,6 +39,7 @@ struct Way {
     waiting: VecDeque<Frame>, // for the window, or for a partition to heal
     flying: VecDeque<Piece>,
     last_due: Instant,
+    closing: bool,   // its sender has closed the wire; the other end hears of it after `waiting`
     armed: bool,     // a `Due::Frames` stands for the first of `flying`
     releasing: bool, // a `Due::Release` stands for the first of `waiting`
 }
@@ -66,6 +67,14 @@ impl Wire {
     fn one_way(&self) -> Duration {
         Duration::from_nanos(self.rtt / 2)
     }
+
+    /// The other end hears that `end` has closed, after all that flies already.
+    fn fly_closed(&mut self, queue: &mut crate::queue::Queue<Due>, now: Instant, wire: u64, end: usize) {
+        let due = now + self.one_way();
+        let way = &mut self.ways[end];
+        let piece = Piece { left: now, due: due.max(way.last_due), queued: false, what: What::Closed };
+        way.fly(queue, wire, end as u8, piece);
+    }
 }
 
 impl Way {
@@ -75,6 +84,7 @@ impl Way {
             waiting: VecDeque::new(),
             flying: VecDeque::new(),
             last_due: Instant::ZERO,
+            closing: false,
             armed: false,
             releasing: false,
         }
@@ -239,6 +249,12 @@ impl<N: Node> Host<N> {
             let way = &mut wire.ways[end];
             way.releasing = false;
             if blocked || way.waiting.is_empty() {
+                if std::mem::take(&mut way.closing) {
+                    let Net { wires, queue, .. } = &mut self.net;
+                    if let Some(Some(wire)) = wires.get_mut(number as usize) {
+                        wire.fly_closed(queue, now, number, end);
+                    }
+                }
                 return Step::Network;
             }
             let opens = way.pace.opens(rtt);
@@ -328,14 +344,16 @@ impl<N: Node> Host<N> {
     /// This end closes a wire; the other hears of it after what was sent.
     pub(super) fn close_wire(&mut self, id: NodeId, WireId(number): WireId) {
         let now = self.now;
-        let Net { wires, queue, .. } = &mut self.net;
+        let Net { wires, queue, blocked, .. } = &mut self.net;
         let Some(Some(wire)) = wires.get_mut(number as usize) else { return };
         let end = wire.end_of(id);
         if !wire.ended[end] {
-            let due = now + wire.one_way();
-            let way = &mut wire.ways[end];
-            let due = due.max(way.last_due);
-            way.fly(queue, number, end as u8, Piece { left: now, due, queued: false, what: What::Closed });
+            let held = blocked.contains(&(wire.ends[end], wire.ends[1 - end]));
+            if wire.ways[end].waiting.is_empty() || held {
+                wire.fly_closed(queue, now, number, end);
+            } else {
+                wire.ways[end].closing = true;
+            }
         }
         self.close_end(number, id);
     }
