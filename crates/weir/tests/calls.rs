@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use weir::testing::Cluster;
 use weir::{
-    Builder, Bytes, CallError, ChannelError, Event, Keypair, Malformed, Message, Method, Network, NetworkId, Node,
-    PeerId, Retry, Service, Target, Targets,
+    Builder, Bytes, CallError, ChannelError, Event, Keypair, Malformed, Message, Method, Network, NetworkId,
+    Node, PeerId, Retry, Service, Target, Targets,
 };
 
 const WORK: Method<Order, String> = Method::new(3, "work").max_request(1000).max_response(1000);
@@ -249,7 +249,11 @@ fn many_tasks_share_a_queue_of_requests() {
     for call in calls {
         cluster.run_until(call).unwrap();
     }
-    assert!(client.now() - before < Duration::from_millis(1200), "four at a time: {:?}", client.now() - before);
+    assert!(
+        client.now() - before < Duration::from_millis(1200),
+        "four at a time: {:?}",
+        client.now() - before
+    );
     cluster.run_until(node.shutdown(Duration::from_secs(1)));
     let served: Vec<i32> = workers.into_iter().map(|worker| cluster.run_until(worker)).collect();
     assert_eq!(served.iter().sum::<i32>(), 20);

@@ -139,7 +139,8 @@ fn a_lost_link_ends_its_streams() {
 #[test]
 fn opening_says_why_not() {
     let cluster = Cluster::new(7);
-    let (server, _node) = cluster.add(Network::builder(Keypair::ed25519_from_seed([1; 32]), NetworkId([1; 32]))).unwrap();
+    let (server, _node) =
+        cluster.add(Network::builder(Keypair::ed25519_from_seed([1; 32]), NetworkId([1; 32]))).unwrap();
     let (client, _client_node) = cluster.add(builder(2)).unwrap();
     let nobody = Keypair::ed25519_from_seed([9; 32]).peer_id();
     assert_eq!(cluster.run_until(client.open(&BYTES, nobody)).unwrap_err(), OpenError::NotConnected);

@@ -37,7 +37,9 @@ impl Calls {
             let command = Command::CallTarget { channel, target, request, deadline: Some(left) };
             stack.command(now, command).map_err(|refused| match (call_error(&refused), target) {
                 // There is a link, so it is the channel that is missing.
-                (CallError::NotConnected, Target::Peer(peer)) if stack.peers().ready_link(&peer).is_some() => {
+                (CallError::NotConnected, Target::Peer(peer))
+                    if stack.peers().ready_link(&peer).is_some() =>
+                {
                     CallError::Unsupported
                 }
                 (error, _) => error,

@@ -1,0 +1,216 @@
+//! Real sockets on loopback: QUIC, threads, executors, errors at start.
+
+use std::io::{Read as _, Write as _};
+use std::time::Duration;
+
+use weir::{
+    Builder, Bytes, CallError, ChannelError, Config, Event, Keypair, Method, Network, NetworkId, Node,
+    PeerId, Raw, StartError, Stopped,
+};
+
+const ECHO: Method<Bytes, Bytes> = Method::new(1, "echo");
+const BYTES: Raw = Raw::new(2, "bytes");
+const LOCAL: &str = "127.0.0.1:0";
+
+fn builder() -> Builder {
+    // Fresh keys: tests run side by side, and a second node with the same key would replace the first one's links.
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).unwrap();
+    Network::builder(Keypair::ed25519_from_seed(seed), NetworkId([1; 32]))
+        .serve(&ECHO)
+        .raw(&BYTES)
+        .listen(LOCAL)
+}
+
+async fn serve(node: Node) -> Result<(), ChannelError> {
+    while let Some(request) = node.requests(&ECHO)?.next().await {
+        request.answer(request.query().clone());
+    }
+    Ok(())
+}
+
+async fn ask(client: Network, peer: PeerId) {
+    for size in [0, 1, 1000, 60_000] {
+        let answer = client.call(&ECHO, peer, Bytes::from(vec![3; size])).await.unwrap();
+        assert_eq!(answer.len(), size);
+    }
+}
+
+#[test]
+fn a_call_on_threads() {
+    let (server, node) = builder().start().unwrap();
+    let (client, _client_node) = builder().start().unwrap();
+    let requests = node.requests(&ECHO).unwrap();
+    let answering = std::thread::spawn(move || {
+        while let Some(request) = requests.next_blocking() {
+            request.answer(request.query().clone());
+        }
+    });
+    let peer = weir::block_on(client.connect(&server.addresses()[0])).unwrap();
+    assert_eq!(peer, server.peer_id());
+    weir::block_on(ask(client.clone(), peer));
+    let report = weir::block_on(node.shutdown(Duration::from_secs(5)));
+    assert_eq!((report.closed, report.unfinished), (1, 0));
+    answering.join().unwrap();
+    assert_eq!(weir::block_on(server.peers()).unwrap_err(), Stopped);
+}
+
+#[test]
+fn a_call_on_tokio() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let (server, node) = builder().start().unwrap();
+        let (client, _client_node) = builder().start().unwrap();
+        let serving = tokio::spawn(serve(node));
+        let peer = client.connect(&server.addresses()[0]).await.unwrap();
+        tokio::join!(ask(client.clone(), peer), ask(client.clone(), peer));
+        serving.abort();
+    });
+}
+
+#[test]
+fn a_call_on_smol() {
+    smol::block_on(async {
+        let (server, node) = builder().start().unwrap();
+        let (client, _client_node) = builder().start().unwrap();
+        let serving = smol::spawn(serve(node));
+        let peer = client.connect(&server.addresses()[0]).await.unwrap();
+        ask(client, peer).await;
+        serving.cancel().await;
+    });
+}
+
+#[test]
+fn raw_streams_carry_megabytes_with_large_and_small_writes() {
+    const TOTAL: usize = 16 << 20;
+    let (server, node) = builder().start().unwrap();
+    let (client, _client_node) = builder().start().unwrap();
+    let peer = weir::block_on(client.connect(&server.addresses()[0])).unwrap();
+    for write in [64 * 1024, 1024, 77] {
+        let total = if write < 1024 { TOTAL / 16 } else { TOTAL };
+        let mut ours = weir::block_on(client.open(&BYTES, peer)).unwrap().blocking();
+        let writer = std::thread::spawn(move || {
+            let block: Vec<u8> = (0..write).map(|place| (place % 251) as u8).collect();
+            for _ in 0..total / write {
+                ours.write_all(&block).unwrap();
+            }
+            ours.finish();
+            let mut receipt = Vec::new();
+            ours.read_to_end(&mut receipt).unwrap();
+            receipt
+        });
+        let mut theirs = node.streams(&BYTES).unwrap().next_blocking().unwrap().blocking();
+        let (mut read, mut buf) = (0, vec![0; 50_000]);
+        loop {
+            let len = theirs.read(&mut buf).unwrap();
+            if len == 0 {
+                break;
+            }
+            for (place, byte) in buf[..len].iter().enumerate().step_by(97) {
+                assert_eq!(*byte, ((read + place) % write % 251) as u8);
+            }
+            read += len;
+        }
+        assert_eq!(read, total / write * write);
+        theirs.write_all(b"thanks").unwrap();
+        theirs.finish();
+        assert_eq!(writer.join().unwrap(), b"thanks");
+    }
+}
+
+#[test]
+fn an_idle_node_sleeps() {
+    let (server, _node) = builder().start().unwrap();
+    let (client, _client_node) = builder().start().unwrap();
+    weir::block_on(client.connect(&server.addresses()[0])).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let before = weir::block_on(client.stats()).unwrap().host;
+    std::thread::sleep(Duration::from_secs(2));
+    let after = weir::block_on(client.stats()).unwrap().host;
+    assert!(after.rounds - before.rounds < 100, "{} rounds in 2 s", after.rounds - before.rounds);
+}
+
+#[test]
+fn sleeps_and_deadlines_keep_time() {
+    let (net, _node) = builder().start().unwrap();
+    let before = std::time::Instant::now();
+    weir::block_on(net.sleep(Duration::from_millis(50))).unwrap();
+    assert!(before.elapsed() >= Duration::from_millis(50));
+    let limit = Duration::from_millis(30);
+    assert!(weir::block_on(net.within(limit, std::future::pending::<()>())).is_err());
+    let nobody = Keypair::ed25519_from_seed([9; 32]).peer_id();
+    assert_eq!(weir::block_on(net.call(&ECHO, nobody, Bytes::new())).unwrap_err(), CallError::NotConnected);
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let taken = std::net::UdpSocket::bind(LOCAL).unwrap();
+    let address = taken.local_addr().unwrap();
+    let error = builder().listen(address).start().unwrap_err();
+    assert!(matches!(error, StartError::InUse { address: named } if named == address), "{error}");
+    assert!(error.to_string().contains("in use"));
+    let error = builder().listen("/ip4/127.0.0.1/tcp/1").start().unwrap_err();
+    assert!(error.to_string().contains("/tcp/1"), "{error}");
+    let error = builder().listen("nonsense").start().unwrap_err();
+    assert!(error.to_string().contains("nonsense"), "{error}");
+    let error = builder().serve(&ECHO).start().unwrap_err();
+    assert!(matches!(error, StartError::Declared { id: 1, .. }), "{error}");
+    let mut config = Config::default();
+    config.mailboxes.commands = 0;
+    let error = builder().config(config).start().unwrap_err();
+    assert!(error.to_string().contains("mailboxes.commands"), "{error}");
+}
+
+#[test]
+fn a_port_is_free_once_the_node_was_dropped_or_aborted() {
+    let (net, node) = builder().start().unwrap();
+    let address = net.addresses()[0].socket_addr().unwrap().1;
+    drop(net);
+    node.abort();
+    let (net, node) = builder().listen(address).start().unwrap();
+    drop((net, node));
+    assert!(std::net::UdpSocket::bind(address).is_ok());
+}
+
+#[test]
+fn a_kept_peer_is_dialled_again_by_name_and_events_tell() {
+    let (server, node) = builder().start().unwrap();
+    let port = server.addresses()[0].socket_addr().unwrap().1.port();
+    let name = format!("/dns4/localhost/udp/{port}/quic-v1/p2p/{}", server.peer_id());
+    let (client, _client_node) = builder().peer(name.as_str()).start().unwrap();
+    let events = client.events();
+    let next_up = || {
+        weir::block_on(client.within(Duration::from_secs(20), async {
+            loop {
+                match events.next().await {
+                    Some(Event::PeerUp { peer, .. }) => return peer,
+                    Some(_) => {}
+                    None => panic!("the node has stopped"),
+                }
+            }
+        }))
+        .unwrap()
+    };
+    let peers = weir::block_on(client.peers()).unwrap();
+    if peers.is_empty() {
+        assert_eq!(next_up(), server.peer_id());
+    }
+    weir::block_on(client.disconnect(server.peer_id())).unwrap();
+    assert_eq!(next_up(), server.peer_id());
+    drop(node);
+}
+
+#[test]
+fn a_banned_peer_stays_away_until_unbanned() {
+    let (server, _node) = builder().start().unwrap();
+    let (client, _client_node) = builder().start().unwrap();
+    let address = server.addresses()[0].clone();
+    weir::block_on(client.connect(&address)).unwrap();
+    weir::block_on(server.ban(client.peer_id(), Duration::from_secs(600))).unwrap();
+    while !weir::block_on(client.peers()).unwrap().is_empty() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(weir::block_on(client.connect(&address)).is_err());
+    weir::block_on(server.unban(client.peer_id())).unwrap();
+    weir::block_on(client.connect(&address)).unwrap();
+}
