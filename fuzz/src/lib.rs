@@ -10,6 +10,7 @@ mod chain;
 mod libp2p;
 mod link;
 pub mod mutate;
+mod pool;
 mod pull;
 pub mod seeds;
 
@@ -32,6 +33,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("peer_id_text", base::peer_id_text),
     ("peer_record", libp2p::peer_record),
     ("peer_record_payload", libp2p::peer_record_payload),
+    ("pool_answer", pool::answer),
+    ("pool_indices", pool::indices),
+    ("pool_offer", pool::offer),
+    ("pool_want", pool::want),
     ("protobuf", base::protobuf),
     ("public_key", base::public_key),
     ("pull_call", pull::call),
