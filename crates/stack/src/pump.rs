@@ -227,13 +227,20 @@ impl Pump {
             return None;
         }
         let (link, before) = (links.link(key.link)?, rope.len());
-        link.write(now, key.stream, rope);
+        while !rope.is_empty() {
+            // Bounded by what the link may hold; a room of 0 also asks it to tell when there is some.
+            if link.room(key.stream) == 0 {
+                self.raw.note_short(key);
+                break;
+            }
+            let left = rope.len();
+            link.write(now, key.stream, rope);
+            if rope.len() == left {
+                break;
+            }
+        }
         let written = before - rope.len();
         self.counters.raw_written += written as u64;
-        if !rope.is_empty() {
-            link.room(key.stream); // asks to be told
-            self.raw.note_short(key);
-        }
         Some(written)
     }
 

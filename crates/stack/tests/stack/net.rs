@@ -37,7 +37,7 @@ pub(crate) enum Carrier {
 
 impl Carrier {
     /// All there are.
-    pub(crate) const ALL: [Self; 1] = [Self::Frames];
+    pub(crate) const ALL: [Self; 2] = [Self::Frames, Self::Quic];
 }
 
 /// One node and what its application sees.
