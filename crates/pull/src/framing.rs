@@ -214,3 +214,6 @@ pub enum Credit {
     /// There is none.
     None,
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,8 @@
 pub mod codec;
 mod hello;
 mod line;
+#[cfg(test)]
+mod tests;
 mod user;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -1,0 +1,68 @@
+use weir_base::{NetworkId, Rng};
+
+use super::*;
+use crate::machine::Machine as _;
+
+fn control() -> Control {
+    let config = crate::Config {
+        network: NetworkId([7; 32]),
+        agent: String::new(),
+        services: Vec::new(),
+        channels: Vec::new(),
+        control: Config::default(),
+    };
+    Control::new(&config, Rng::from_number(1))
+}
+
+fn own_keys(control: &mut Control) -> Option<Keys> {
+    let mut found = None;
+    while let Some(notice) = control.poll_notice() {
+        if let Notice::OwnKeys(keys) = notice {
+            found = Some(keys);
+        }
+    }
+    found
+}
+
+#[test]
+fn the_key_before_stays_valid_for_a_minute() {
+    let mut control = control();
+    let first = control.keys().current;
+    control.next_key = Some(Instant::ZERO + Duration::from_secs(3_600));
+    control.handle_timeout(Instant::ZERO + Duration::from_secs(3_599));
+    assert_eq!(own_keys(&mut control), None);
+    control.handle_timeout(Instant::ZERO + Duration::from_secs(3_600));
+    let rotated = own_keys(&mut control).unwrap();
+    assert_eq!((rotated.previous, rotated.current.number), (Some(first), 2));
+    assert_ne!(rotated.current.key, first.key);
+    assert_eq!(control.poll_timeout().map(|(due, _)| due), Some(Instant::ZERO + Duration::from_secs(3_660)));
+    control.handle_timeout(Instant::ZERO + Duration::from_secs(3_659));
+    assert_eq!(own_keys(&mut control), None);
+    control.handle_timeout(Instant::ZERO + Duration::from_secs(3_660));
+    assert_eq!(own_keys(&mut control), Some(Keys { previous: None, ..rotated }));
+    assert_eq!(control.poll_timeout().map(|(due, _)| due), Some(Instant::ZERO + Duration::from_secs(7_200)));
+}
+
+#[test]
+fn the_largest_hello_fits_a_message() {
+    let service =
+        |id| Service { id: u32::MAX - id, version: u16::MAX, payload: vec![0; MAX_SERVICE_PAYLOAD].into() };
+    let channel = |index: usize| codec::ChannelOffer {
+        id: ChannelId(ChannelId::MAX.0 - u16::try_from(MAX_CHANNELS - index).unwrap()),
+        name: "n".repeat(MAX_NAME),
+        version: u16::MAX,
+        shape: 3,
+        max_request: u32::MAX,
+        max_answer: u32::MAX,
+        at_once: u32::MAX,
+    };
+    let mut hello = control().mine;
+    hello.features = u64::MAX;
+    hello.agent = "a".repeat(MAX_AGENT);
+    hello.services = (0..16).rev().map(service).collect();
+    hello.channels = (0..MAX_CHANNELS).map(channel).collect();
+    let mut fields = bytes::BytesMut::new();
+    hello.encode(&mut fields);
+    assert!(fields.len() + codec::MAX_EXTENSION < codec::MAX_MESSAGE, "{}", fields.len());
+    assert_eq!(Hello::decode(&fields), Ok(hello));
+}
