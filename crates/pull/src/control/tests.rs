@@ -66,3 +66,19 @@ fn the_largest_hello_fits_a_message() {
     assert!(fields.len() + codec::MAX_EXTENSION < codec::MAX_MESSAGE, "{}", fields.len());
     assert_eq!(Hello::decode(&fields), Ok(hello));
 }
+
+#[test]
+fn the_dialler_takes_no_control_stream_of_the_peer_even_before_its_own_is_open() {
+    use weir_base::stream::{Group, LinkInfo, Side};
+    use weir_base::{StreamKey, identity::Keypair};
+
+    use crate::machine::Opened;
+
+    let (mut control, link) = (control(), LinkId(1));
+    let peer = Keypair::ed25519_from_seed([1; 32]).peer_id();
+    let info = LinkInfo { peer, side: Side::Dialled, dialler: true, group: Group::Local(0) };
+    control.link_up(Instant::ZERO, link, &info);
+    control.handle_opened(Instant::ZERO, StreamKey { link, stream: 1 }, Opened::Peer { lane: 0 });
+    let asks: Vec<Ask> = std::iter::from_fn(|| control.poll_ask()).collect();
+    assert!(asks.contains(&Ask::Blame(link, SECOND_STREAM)), "{asks:?}");
+}
