@@ -13,7 +13,6 @@
 
 use std::time::Duration;
 
-use weir_base::identity::PeerId;
 use weir_base::stream::{Ask, Class, Incoming, LinkInfo, OpenError};
 use weir_base::{ChannelId, Instant, LinkId, Rng, Rope, StreamKey, UnixTime};
 
@@ -98,8 +97,6 @@ impl Tickets {
 /// What a channel's machine is born with.
 #[derive(Debug)]
 pub(crate) struct Seat {
-    /// This node.
-    pub(crate) me: PeerId,
     /// The channel the machine serves; its streams are `ProtocolId::new(channel, lane)`.
     pub(crate) channel: ChannelId,
     /// Its tickets.

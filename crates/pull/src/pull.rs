@@ -114,6 +114,7 @@ pub struct Pull {
     asking: Ready<u16>,
     telling: Ready<u16>,
     deadlines: Deadlines<u16>,
+    now: Instant, // of the last call, for what is answered while asks are polled
 }
 
 #[derive(Debug)]
@@ -181,8 +182,8 @@ enum Phase {
 const CONTROL: u16 = 0;
 
 impl Pull {
-    /// A machine for the node `me`. `rng` must be unpredictable to peers.
-    pub fn new(config: Config, me: PeerId, mut rng: Rng) -> Result<Self, ConfigError> {
+    /// The machine of a node. `rng` must be unpredictable to peers.
+    pub fn new(config: Config, mut rng: Rng) -> Result<Self, ConfigError> {
         config.validate()?;
         let control = Control::new(&config, rng.child("control"));
         let keys = control.keys();
@@ -196,11 +197,12 @@ impl Pull {
             asking: Ready::default(),
             telling: Ready::default(),
             deadlines: Deadlines::default(),
+            now: Instant::ZERO,
         };
         pull.add(ChannelId::CONTROL, |_| Shaped::Control(Box::new(control)));
         for channel in config.channels {
             let (id, rng) = (channel.id, rng.child(&channel.name));
-            let seat = |tickets| Seat { me, channel: id, tickets, keys, rng };
+            let seat = |tickets| Seat { channel: id, tickets, keys, rng };
             match channel.shape {
                 Shape::Tip(config) => pull.add(id, |t| Shaped::Tip(Box::new(Tip::new(config, seat(t))))),
                 Shape::Pool(config) => pull.add(id, |t| Shaped::Pool(Box::new(Pool::new(config, seat(t))))),

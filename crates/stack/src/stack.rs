@@ -59,7 +59,7 @@ impl Stack {
         let me = PeerId::from_public_key(&keypair.public());
         let wall = start.wall;
         let channels = &config.profile.channels;
-        let mut pull = Pull::new(config.pull(), me, rng.child("pull"))?;
+        let mut pull = Pull::new(config.pull(), rng.child("pull"))?;
         pull.handle_wall(Instant::ZERO, wall);
         let raw = channels.iter().filter(|channel| matches!(channel.shape, Shape::Raw));
         let raw = Raw::new(config.raw.clone(), raw.map(|channel| channel.id).collect());

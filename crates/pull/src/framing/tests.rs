@@ -26,7 +26,7 @@ fn the_clock_of_a_message_runs_only_with_credit() {
     let mut inbox = Inbox::new(100_000);
     assert_eq!((inbox.room(), inbox.deadline()), (100_003, None));
     let mut wire = Rope::new();
-    put(&mut wire, 0, |fields| fields.extend_from_slice(&[0; 31_998]));
+    put(&mut wire, 0, |fields| fields.extend_from_slice(&vec![0; 31_998]));
     let wire = wire.into_bytes();
     inbox.push(Chunk::whole(wire.slice(..1)));
     assert_eq!(inbox.next(at(0)), Ok(None));

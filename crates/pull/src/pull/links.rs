@@ -32,8 +32,9 @@ impl Pull {
         }
     }
 
-    /// Passes on what control has learnt.
+    /// Passes on what control has learnt. Ends every call that has a time.
     pub(super) fn notices(&mut self, now: Instant) {
+        self.now = now;
         loop {
             let Some(Shaped::Control(control)) = self.children.first_mut().map(|child| &mut child.machine)
             else {

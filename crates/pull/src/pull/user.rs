@@ -195,7 +195,7 @@ impl Pull {
     }
 
     fn pass_open(&mut self, index: u16, ask: Ask) -> Option<Ask> {
-        let Ask::Open { link, .. } = ask else { return None };
+        let Ask::Open { link, tag, .. } = ask else { return None };
         match &mut self.links.get_mut(&link)?.phase {
             Phase::Early { opened, held, .. } => {
                 if *opened >= EARLY_STREAMS {
@@ -206,7 +206,11 @@ impl Pull {
             }
             Phase::Ready { matched } if index == CONTROL || matched.contains(&index) => {}
             Phase::Ready { .. } => return None,
-            Phase::Closing { .. } => {} // the link refuses it
+            Phase::Closing { .. } => {
+                let now = self.now;
+                self.with(index, |machine| machine.handle_refused(now, split(tag).1, OpenError::Closed));
+                return None;
+            }
         }
         Some(ask)
     }

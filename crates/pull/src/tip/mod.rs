@@ -10,6 +10,8 @@
 pub mod codec;
 mod peer;
 mod relay;
+#[cfg(test)]
+mod tests;
 mod user;
 
 use std::collections::{BTreeMap, VecDeque};

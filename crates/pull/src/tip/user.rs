@@ -230,7 +230,7 @@ impl Tip {
     }
 
     /// A value may still be decided on though its stream is gone.
-    fn orphaned(&mut self, ticket: crate::Ticket) {
+    pub(super) fn orphaned(&mut self, ticket: crate::Ticket) {
         self.orphans.push_back(ticket);
         if self.orphans.len() > MAX_ORPHANS
             && let Some(oldest) = self.orphans.pop_front()

@@ -1,11 +1,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use weir_base::pair::{End, Pair, Pipe};
+use weir_base::pair::{End, LINK, Pair, Pipe};
 use weir_base::stream::Ask;
 use weir_base::{Blame, ProtocolId};
-use weir_pull::Pull;
 use weir_pull::call::{CallError, Event};
+use weir_pull::{Command, Pull, call};
 
 use crate::common::*;
 
@@ -61,7 +61,7 @@ fn a_request_in_a_wrong_form_is_a_fault() {
         message(0, b""),
         Bytes::from_static(&[0]),
         Bytes::from([asking(b"ping"), Bytes::from_static(b"!")].concat()),
-        Bytes::from(vec![message(7, b""); 5].concat()),
+        Bytes::from([vec![message(7, b""); 5].concat(), asking(b"ping").to_vec()].concat()),
         asking(b"ping").slice(..5),
         Bytes::new(),
     ] {
@@ -114,7 +114,7 @@ fn an_answer_in_a_wrong_form_is_a_fault_and_ends_the_call() {
         message(2, b""),
         message(2, &[1, 1]),
         Bytes::from([message(0, b"pong"), Bytes::from_static(b"!")].concat()),
-        Bytes::from(vec![message(9, b""); 5].concat()),
+        Bytes::from([vec![message(9, b""); 5].concat(), message(0, b"pong").to_vec()].concat()),
     ] {
         let (pair, events) = reply(bad.clone());
         assert_eq!(blames(&pair), [Blame::Misbehaved], "{bad:?}");
@@ -180,4 +180,25 @@ fn streams_far_beyond_the_limit_are_reset() {
     );
     assert_eq!(pair.a.stopped.len(), 18);
     assert_eq!(blames(&pair), []);
+}
+
+#[test]
+fn a_server_that_never_answers_is_left_at_the_callers_deadline() {
+    let mut limits = config();
+    call_config(&mut limits).deadline = secs(4);
+    let mut pair = against(Script::polite(), limits);
+    pair.run_until(at(1_000));
+    let call = |deadline| call::Command::Call { link: LINK, request: "ping".into(), deadline };
+    let short = pair.b.command(pair.now, Command::Call(CALL, call(Some(secs(2))))).unwrap();
+    let long = pair.b.command(pair.now, Command::Call(CALL, call(Some(secs(900))))).unwrap();
+    let timeout = |ticket| Event::Response { ticket, result: Err(CallError::Timeout) };
+    pair.run_until(at(2_999));
+    assert_eq!(calls(&mut pair.b), []);
+    pair.run_until(at(3_001));
+    assert_eq!(calls(&mut pair.b), [timeout(short)]);
+    pair.run_until(at(4_999));
+    assert_eq!(calls(&mut pair.b), []);
+    pair.run_until(at(5_100));
+    assert_eq!(calls(&mut pair.b), [timeout(long)]);
+    assert_eq!((pair.a.stopped.values().collect::<Vec<_>>(), blames(&pair)), (vec![&3, &3], vec![]));
 }

@@ -246,5 +246,6 @@ fn the_last_verdict_counts_even_where_the_link_is_gone() {
     pair.b.command(pair.now, Command::Control(goodbye)).unwrap();
     pair.run_for(secs(1));
     decide(&mut pair.b, pair.now, ticket, Verdict::Reject).unwrap();
+    pair.settle();
     assert_eq!(pair.faults, [], "there is nobody left to blame");
 }

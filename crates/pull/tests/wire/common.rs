@@ -66,7 +66,7 @@ pub fn tip_config(config: &mut Config) -> &mut tip::Config {
 }
 
 pub fn node(seed: u8, config: Config) -> Pull {
-    Pull::new(config, id(seed), Rng::from_number(u64::from(seed))).unwrap()
+    Pull::new(config, Rng::from_number(u64::from(seed))).unwrap()
 }
 
 pub fn two(a: Config, b: Config, pipe: Pipe, seed: u64) -> Pair<Pull, Pull> {

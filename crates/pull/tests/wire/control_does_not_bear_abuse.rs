@@ -93,7 +93,9 @@ fn an_end_without_goodbye_is_a_fault_and_one_after_it_is_none() {
     assert_eq!(blames(&pair), [Blame::Misbehaved]);
     let mut pair = after_hello(message(10, &[0]));
     pair.a.finish(0);
-    pair.run_until(at(3_000));
+    pair.run_until(at(7_000));
+    assert!(pair.closed.is_none(), "who said goodbye closes");
+    pair.run_until(at(7_100));
     assert_eq!((blames(&pair), pair.closed.map(|c| c.1)), (vec![], Some(Goodbye::Shutdown)));
 }
 

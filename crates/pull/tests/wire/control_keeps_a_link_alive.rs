@@ -175,3 +175,18 @@ fn messages_that_no_version_defines_are_sent_now_and_then_and_skipped() {
     let odd = pair.a.control().iter().filter(|(kind, _)| kind % 2 == 1).count();
     assert!(answered > 150 && odd > answered / 32 && odd < answered / 2, "{odd} of {answered}");
 }
+
+#[test]
+fn who_has_heard_goodbye_opens_no_stream_while_the_link_lasts() {
+    let mut pair = against(Script::polite(), config());
+    pair.run_until(at(1_000));
+    pair.a.write(0, message(10, &[0]));
+    pair.run_until(at(2_000));
+    assert!(pair.closed.is_none(), "the other side closes");
+    let (opened, _) = (pair.a.theirs.len(), events(&mut pair.b));
+    let ticket = request(&mut pair.b, pair.now, "late").unwrap();
+    pair.run_until(at(3_000));
+    let result = Err(weir_pull::call::CallError::LinkDown);
+    assert_eq!(calls(&mut pair.b), [weir_pull::call::Event::Response { ticket, result }]);
+    assert_eq!((pair.a.theirs.len(), pair.faults.len()), (opened, 0));
+}

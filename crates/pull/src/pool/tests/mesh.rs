@@ -53,7 +53,7 @@ pub(super) fn key(node: usize, number: u32) -> NumberedKey {
 pub(super) fn pool(node: usize, config: Config, seed: u64) -> Pool {
     let keys = Keys { current: key(node, 1), previous: None };
     let rng = Rng::from_number(seed * 1_000 + node as u64);
-    Pool::new(config, Seat { me: peer(node), channel: CHANNEL, tickets: Tickets::new(1), keys, rng })
+    Pool::new(config, Seat { channel: CHANNEL, tickets: Tickets::new(1), keys, rng })
 }
 
 /// What the application of a node does with a candidate, and after how long.
