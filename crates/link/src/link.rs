@@ -139,7 +139,8 @@ impl Link {
         transport!(self, carrier => carrier.set_class(stream, class));
     }
 
-    /// Takes at most `max` bytes off a stream.
+    /// Takes at most `max` bytes off a stream. With a `max` of 0 only an end is reported; where bytes wait before it, the
+    /// reader must come back by itself when it has room.
     pub fn read(&mut self, now: Instant, stream: u64, max: usize) -> Read {
         transport!(self, carrier => carrier.read(now, &mut self.window, stream, max))
     }

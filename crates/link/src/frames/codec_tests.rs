@@ -79,3 +79,21 @@ fn numbers_and_data_over_their_limits_are_refused() {
     assert_eq!(Frame::decode(&long.into()), too_large);
     assert_eq!(Frame::decode(&Bytes::from_static(&[4, 1, 1])), Err(Malformed::Trailing.into()));
 }
+
+#[test]
+fn the_vectors_of_the_specification() {
+    let vectors: [(Frame, &[u8]); 6] = [
+        (Frame::Open { stream: 4, protocol: ProtocolId(9) }, &[3, 0, 4, 9]),
+        (Frame::Data { stream: 300, bytes: Bytes::from_static(b"hi") }, &[5, 2, 0xac, 2, 0x68, 0x69]),
+        (Frame::End { stream: 0 }, &[2, 4, 0]),
+        (Frame::Reset { stream: 1, code: 128 }, &[4, 6, 1, 0x80, 1]),
+        (Frame::LinkCredit { total: 65_536 }, &[4, 12, 0x80, 0x80, 4]),
+        (Frame::Close { goodbye: Goodbye::Shutdown }, &[2, 20, 0]),
+    ];
+    for (frame, bytes) in vectors {
+        let mut out = Vec::new();
+        frame.encode(&mut out);
+        assert_eq!(out, bytes);
+        assert_eq!(Frame::decode(&Bytes::copy_from_slice(&bytes[1..])), Ok(Some(frame)));
+    }
+}

@@ -181,8 +181,8 @@ impl FrameLink {
             ReceiveEnd::Stopped | ReceiveEnd::Over => return Read::Closed,
             ReceiveEnd::Open | ReceiveEnd::Ended => {}
         }
-        // A reader without room still hears of the end, once nothing is left before it.
-        if max == 0 && (!receive.queue.is_empty() || receive.end == ReceiveEnd::Open) {
+        // A reader without room still hears of the end, once nothing is left before it; for bytes it comes back by itself.
+        if max == 0 && !receive.queue.is_empty() {
             return Read::Blocked;
         }
         let Some(chunk) = receive.take(max) else {
@@ -286,7 +286,7 @@ impl FrameLink {
     pub(crate) fn expect(&mut self, window: &mut Window, stream: u64, bytes: u64) {
         let Some(entry) = self.streams.get_mut(&stream) else { return };
         let receive = &mut entry.receive;
-        if matches!(receive.end, ReceiveEnd::Open | ReceiveEnd::Ended) {
+        if matches!(receive.end, ReceiveEnd::Open | ReceiveEnd::Ended) && receive.raw.is_none() {
             receive.owed.set(window, bytes, receive.unread > 0);
             receive.credit_due |= receive.credit(self.limits.window).is_some();
             if receive.credit_due {

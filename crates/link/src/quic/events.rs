@@ -10,7 +10,7 @@ use weir_base::stream::Goodbye;
 use weir_base::{Fault, Instant, LinkId, ProtocolId, Rope, StreamKey};
 use weir_libp2p::tls::peer_id_of;
 
-use super::link::{Phase, QuicLink, code32, id};
+use super::link::{Phase, QuicLink, REST_MAX, code32, id};
 use super::stream::{After, ReceiveEnd, SendEnd, Stream};
 use crate::Event;
 use crate::event::DownReason;
@@ -68,6 +68,11 @@ impl QuicLink {
             if let Err(fault) = outcome {
                 return Some(Turn::Fault(fault));
             }
+        }
+        if self.sending.full && self.sending.rest < REST_MAX {
+            self.sending.full = false;
+            let all: Vec<u64> = self.streams.keys().copied().collect();
+            all.into_iter().for_each(|stream| self.writable(link, stream, events));
         }
         self.end(now);
         None
@@ -200,8 +205,17 @@ impl QuicLink {
             events.push_back(Event::Opened { key, protocol });
         }
         let Some(entry) = self.streams.get_mut(&stream) else { return Ok(()) };
-        if entry.receive.end != ReceiveEnd::Over && !std::mem::replace(&mut entry.receive.told, true) {
+        if entry.receive.end == ReceiveEnd::Over {
+            return Ok(());
+        }
+        if !std::mem::replace(&mut entry.receive.told, true) {
             entry.receive.owed.arrived(window);
+            events.push_back(Event::Readable(key));
+        } else if entry.receive.end == ReceiveEnd::Open
+            && let Ok(Some(code)) = self.conn.recv_stream(id(stream)).received_reset()
+        {
+            // A reader without room has bytes waiting and would not look again, but the reset took them away.
+            entry.receive.end = ReceiveEnd::Reset(code32(code));
             events.push_back(Event::Readable(key));
         }
         Ok(())

@@ -20,7 +20,7 @@ use crate::{Config, Event, SocketId};
 const ROOM: usize = 64 * 1024;
 
 /// What all streams of a link together may leave over from their writes; control may always write.
-const REST_MAX: usize = 256 * 1024;
+pub(super) const REST_MAX: usize = 256 * 1024;
 
 /// What may be written before the handshake is confirmed: a first flight with some permits.
 const EARLY_MAX: usize = 8 * 1024;
@@ -89,6 +89,7 @@ pub(super) struct Receiving {
 pub(super) struct Sending {
     pub(super) window: u64,  // >= base_send; the rest is lent
     pub(super) rest: usize,  // bytes that QUIC did not take yet
+    pub(super) full: bool,   // a writer was refused because of the rest of all
     pub(super) early: usize, // bytes kept until the handshake is confirmed
     pub(super) wrote: Instant,
 }
@@ -111,7 +112,8 @@ impl QuicLink {
         config: Arc<Config>,
     ) -> Self {
         let early = conn.side() == Side::Client && conn.has_0rtt() && !config.streams.early.is_empty();
-        let sending = Sending { window: config.budget.base_send, rest: 0, early: 0, wrote: Instant::ZERO };
+        let sending =
+            Sending { window: config.budget.base_send, rest: 0, full: false, early: 0, wrote: Instant::ZERO };
         Self {
             conn,
             handle,
@@ -177,18 +179,16 @@ impl QuicLink {
 
     pub(crate) fn read(&mut self, now: Instant, window: &mut Window, stream: u64, max: usize) -> Read {
         let Some(entry) = self.streams.get_mut(&stream) else { return Read::Closed };
-        if entry.receive.head.is_some() || max == 0 {
+        if entry.receive.head.is_some() {
             return Read::Blocked;
         }
-        if let Some(chunk) = entry.receive.take_ahead(max) {
-            return Read::Data(chunk);
-        }
-        if entry.receive.end == ReceiveEnd::Open && !matches!(entry.send.end, SendEnd::Waiting(_)) {
-            self.fetch(now, window, stream, max.min(SESSION));
+        let mut waits = !entry.receive.ahead.is_empty();
+        if !waits && entry.receive.end == ReceiveEnd::Open && !matches!(entry.send.end, SendEnd::Waiting(_)) {
+            waits = self.fetch(now, window, stream, max.min(SESSION));
         }
         let Some(entry) = self.streams.get_mut(&stream) else { return Read::Closed };
-        if let Some(chunk) = entry.receive.take_ahead(max) {
-            return Read::Data(chunk);
+        if waits {
+            return entry.receive.take_ahead(max).map_or(Read::Blocked, Read::Data);
         }
         let read = match entry.receive.end {
             ReceiveEnd::Open => {
@@ -206,21 +206,27 @@ impl QuicLink {
         read
     }
 
-    /// Takes bytes from QUIC, in one go.
-    fn fetch(&mut self, now: Instant, window: &mut Window, stream: u64, most: usize) {
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
+    /// Takes at most `most` bytes from QUIC, in one go. Returns whether there were any, taken or not.
+    fn fetch(&mut self, now: Instant, window: &mut Window, stream: u64, most: usize) -> bool {
+        let Some(entry) = self.streams.get_mut(&stream) else { return false };
         let receive = &mut entry.receive;
         let mut quic = self.conn.recv_stream(id(stream));
         let Ok(mut chunks) = quic.read(true) else {
             receive.end = ReceiveEnd::Over;
-            return;
+            return false;
         };
-        let mut total = 0;
-        while total < most {
+        let (mut total, mut waits) = (0, false);
+        loop {
             match chunks.next(most - total) {
                 Ok(Some(chunk)) => {
+                    waits = true;
                     total += chunk.bytes.len();
-                    receive.ahead.push_back(Chunk::new(chunk.bytes, self.receiving.pinned));
+                    if !chunk.bytes.is_empty() {
+                        receive.ahead.push_back(Chunk::new(chunk.bytes, self.receiving.pinned));
+                    }
+                    if total >= most {
+                        break;
+                    }
                 }
                 Ok(None) => {
                     receive.end = ReceiveEnd::Ended;
@@ -241,6 +247,7 @@ impl QuicLink {
             raw.use_.read(now, trip, len);
         }
         self.returned(now, window, len);
+        waits
     }
 
     /// `len` bytes were taken from QUIC, which tells the peer of the room they left, as far as no lent credit is owed back.
@@ -271,6 +278,7 @@ impl QuicLink {
         let full = self.sending.rest >= REST_MAX && entry.send.class != Class::Control;
         let room = if open && !full { early.unwrap_or(ROOM) } else { 0 };
         entry.send.blocked = room == 0;
+        self.sending.full |= full;
         room
     }
 

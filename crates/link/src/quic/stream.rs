@@ -128,7 +128,7 @@ impl Receive {
 
     /// Takes at most `max` bytes of what was taken from QUIC already.
     pub(super) fn take_ahead(&mut self, max: usize) -> Option<Chunk> {
-        let front = self.ahead.front_mut()?;
+        let front = self.ahead.front_mut().filter(|_| max > 0)?;
         let chunk = if front.len() > max { front.split_to(max) } else { self.ahead.pop_front()? };
         if self.ahead.is_empty() && self.ahead.capacity() > 4 {
             self.ahead = VecDeque::new(); // an idle stream keeps no buffer

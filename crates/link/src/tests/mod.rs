@@ -1,6 +1,7 @@
 //! Two or more [`Links`](crate::Links) joined in virtual time: scenarios, one a file.
 
 mod dials_and_slots;
+mod ends_without_room;
 mod frames_flow;
 mod frames_hostile;
 mod harness;
