@@ -71,6 +71,7 @@ fn the_time_file_may_name_the_type_but_never_read_the_clock() {
     let path = "crates/link/src/quic/time.rs";
     clean(path, "use std::time::Instant;");
     found(path, "use std::time::Instant; let a = Instant::now();", "Instant::now");
+    found(path, "use std::time::SystemTime; let a = SystemTime::now();", "SystemTime::now");
     found("crates/link/src/quic/mod.rs", "use std::time::Instant;", "Instant");
 }
 
