@@ -14,17 +14,17 @@ use weir_chain::{AccountId, ChainNode, Genesis, Options, SigningKey, Transfer};
 /// Unix milliseconds at the zero of virtual time.
 const WALL: u64 = 1_790_000_000_000;
 
-pub struct Rig {
-    pub cluster: Cluster,
-    pub genesis: Genesis,
+pub(crate) struct Rig {
+    pub(crate) cluster: Cluster,
+    pub(crate) genesis: Genesis,
     producer: SigningKey,
-    pub user: SigningKey,
+    pub(crate) user: SigningKey,
     folder: tempfile::TempDir,
     dials: Vec<(u8, String)>,
 }
 
 impl Rig {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let (producer, user) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
         let balances = BTreeMap::from([(AccountId::of(&user), 1_000_000)]);
         let genesis = Genesis::new("rig", AccountId::of(&producer), 1000, &balances).unwrap();
@@ -33,7 +33,7 @@ impl Rig {
     }
 
     /// Starts node `index` (node 0 produces), or starts it again; it keeps links to all that were started before it.
-    pub fn start(&mut self, index: u8) -> ChainNode {
+    pub(crate) fn start(&mut self, index: u8) -> ChainNode {
         let key = Keypair::ed25519_from_seed([index + 10; 32]);
         let mut builder = declare(Network::builder(key, NetworkId(self.genesis.id())));
         for (_, address) in self.dials.iter().filter(|(other, _)| *other != index) {
@@ -53,21 +53,21 @@ impl Rig {
         node
     }
 
-    pub fn transfer(&self, nonce: u64, fee: u64) -> Transfer {
+    pub(crate) fn transfer(&self, nonce: u64, fee: u64) -> Transfer {
         Transfer::sign(&self.user, &self.genesis.id(), nonce, (AccountId([7; 32]), 10), fee, b"hello")
             .unwrap()
     }
 
-    pub fn run(&self, millis: u64) {
+    pub(crate) fn run(&self, millis: u64) {
         self.cluster.run_for(Duration::from_millis(millis));
     }
 
-    pub fn submit(&self, node: &ChainNode, transfer: &Transfer) {
+    pub(crate) fn submit(&self, node: &ChainNode, transfer: &Transfer) {
         self.cluster.run_until(node.submit(transfer)).unwrap();
     }
 
     /// Stops the producer's blocks, lets the rest catch up, stops all nodes and reads their stores back.
-    pub fn finish(self, nodes: Vec<ChainNode>) -> Vec<Audit> {
+    pub(crate) fn finish(self, nodes: Vec<ChainNode>) -> Vec<Audit> {
         nodes.iter().for_each(ChainNode::stop_producing);
         self.run(3_000);
         for node in &nodes {
