@@ -1,0 +1,145 @@
+//! `weir devnet`: a small network of complete nodes on real sockets, in one process.
+//!
+//! Each node has its own UDP socket, network thread, application thread and store. Transactions spread through the pool,
+//! blocks by tip and call; at the end every node's store is read back and compared.
+
+mod fleet;
+mod graph;
+mod load;
+mod report;
+mod run;
+mod view;
+mod watch;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::error::Failure;
+
+/// Start a small network of complete nodes, spread transactions and blocks, and check that all nodes agree.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  weir devnet                            7 nodes, 20 blocks, 200 transactions a second, live
+  weir devnet --nodes 16 --rate 1000     a larger network under more load
+  weir devnet --txs payloads.txt         one transaction for each line of a file
+  weir devnet --kill-one --json          crash a node, let it catch up; one JSON object at the end
+
+Exit codes: 0 all nodes agree and all transactions are committed; 1 they do not, or the run made no progress for 30 s;
+2 an option, file or port cannot be used.")]
+pub(crate) struct Options {
+    /// Nodes, 2 to 64.
+    #[arg(long, default_value_t = 7, value_name = "N")]
+    pub(crate) nodes: usize,
+    /// Height to reach, at least 3. The load stops two blocks before; blocks go on until all pools are empty.
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub(crate) blocks: u64,
+    /// Transactions a second, over all nodes; 0 for none.
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    pub(crate) rate: u32,
+    /// Links per node in the random graph.
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    pub(crate) degree: usize,
+    /// Milliseconds between blocks.
+    #[arg(long, default_value_t = 1000, value_name = "MS")]
+    pub(crate) block_ms: u64,
+    /// Decides graph, keys, payloads and who is killed.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) seed: u64,
+    /// Take payloads from a file, one per line, instead of making them up.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) txs: Option<PathBuf>,
+    /// Stop a node that is not the producer without goodbye or flush; it comes back after 3 s and catches up.
+    #[arg(long)]
+    pub(crate) kill_one: bool,
+    /// First UDP port of 127.0.0.1; nodes take one each from there on. By default the system chooses.
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
+    /// Keep the stores. (They are kept on failure, too.)
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Print one JSON object at the end and nothing else.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Options {
+    fn check(&self) -> Result<(), Failure> {
+        let range = |name: &str, value: u64, low: u64, high: u64| {
+            if (low..=high).contains(&value) {
+                Ok(())
+            } else {
+                Err(Failure::input(format!("--{name}: {value} is not between {low} and {high}")))
+            }
+        };
+        range("nodes", self.nodes as u64, 2, watch::NODES_MAX as u64)?;
+        range("blocks", self.blocks, 3, 1_000_000)?;
+        range("rate", u64::from(self.rate), 0, 100_000)?;
+        range("degree", self.degree as u64, 1, 63)?;
+        range("block-ms", self.block_ms, 50, 3_600_000)?;
+        if let Some(port) = self.port {
+            range("port", u64::from(port), 1, 65_536 - self.nodes as u64)?;
+        }
+        if self.txs.is_some() && self.rate == 0 {
+            return Err(Failure::input(
+                "--rate: 0 would never submit the lines of --txs; give a rate of 1 or more",
+            ));
+        }
+        if self.kill_one && self.blocks < 8 {
+            return Err(Failure::input(
+                "--kill-one: needs --blocks 8 or more, so that the node can come back",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Runs the command.
+pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
+    options.check()?;
+    let report = run::run(options)?;
+    if options.json {
+        crate::print_json(&report)?;
+    } else {
+        crate::print(&report.text());
+    }
+    match report.problem() {
+        None => Ok(ExitCode::SUCCESS),
+        Some(problem) => Err(Failure::run(problem)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_named() {
+        let check = |words: &[&str]| {
+            let line = Line::parse_from([&["devnet"], words].concat());
+            line.options.check().map_err(|failure| failure.to_string())
+        };
+        assert_eq!(check(&[]), Ok(()));
+        for (words, name) in [
+            (&["--nodes", "1"][..], "--nodes"),
+            (&["--nodes", "65"], "--nodes"),
+            (&["--blocks", "2"], "--blocks"),
+            (&["--degree", "0"], "--degree"),
+            (&["--port", "65530"], "--port"),
+            (&["--rate", "0", "--txs", "x"], "--rate"),
+            (&["--kill-one", "--blocks", "7"], "--kill-one"),
+        ] {
+            assert!(check(words).unwrap_err().contains(name), "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! `weir sim`: a scenario in virtual time, the same for the same seed.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use weir_sim::scenarios::{self, SCENARIOS};
+
+use crate::error::Failure;
+
+/// Run a scenario of many nodes in virtual time, reproducibly.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  weir sim --list
+  weir sim tx-flood --nodes 200 --seed 7
+  weir sim tips --nodes 1000 --json
+
+Exit codes: 0 the scenario came out; 1 it did not (not converged by its deadline, or held more than granted);
+2 an option cannot be used.")]
+pub(crate) struct Options {
+    /// The scenario; see --list.
+    #[arg(value_name = "NAME", required_unless_present = "list")]
+    pub(crate) name: Option<String>,
+    /// List the scenarios.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Nodes, 2 to 20,000.
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    pub(crate) nodes: u32,
+    /// Links per node, 1 to 100.
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub(crate) links: u32,
+    /// Transactions, or tips, per virtual second over the whole network; the default is the scenario's.
+    #[arg(long, value_name = "N")]
+    pub(crate) rate: Option<u32>,
+    /// Virtual seconds of load.
+    #[arg(long, default_value_t = 10, value_name = "S")]
+    pub(crate) seconds: u32,
+    /// Virtual seconds after the last submission within which all nodes must agree.
+    #[arg(long, default_value_t = 60, value_name = "S")]
+    pub(crate) deadline: u32,
+    /// Carry QUIC datagrams instead of frames.
+    #[arg(long)]
+    pub(crate) quic: bool,
+    /// Decides everything that is random.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) seed: u64,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Runs the command.
+pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
+    let Some(name) = options.name.as_ref().filter(|_| !options.list) else {
+        for scenario in SCENARIOS {
+            crate::print(&format!("{:<12} {}\n", scenario.name, scenario.about));
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    let transport = if options.quic { weir_sim::Transport::Quic } else { weir_sim::Transport::Frames };
+    let chosen = scenarios::Options {
+        nodes: options.nodes,
+        links: options.links,
+        seed: options.seed,
+        rate: options.rate,
+        seconds: options.seconds,
+        deadline_s: options.deadline,
+        transport,
+    };
+    let report = scenarios::run(name, &chosen).map_err(Failure::input)?;
+    if options.json {
+        crate::print_json(&report)?;
+    } else {
+        crate::print(&text(&report));
+    }
+    if !report.converged() {
+        return Err(Failure::run("the nodes did not agree by the deadline"));
+    }
+    if report.peak_bytes_over_grants > 0 {
+        let over = report.peak_bytes_over_grants;
+        return Err(Failure::run(format!("a node held {over} bytes more than it had granted")));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(report: &weir_sim::Report) -> String {
+    let number = |value: Option<f64>| value.map_or_else(|| "-".into(), |value| format!("{value:.3}"));
+    let latency = report.tx_latency_ms.as_ref();
+    let latency = latency.map_or_else(|| "-".into(), |found| format!("{found:?}"));
+    format!(
+        "{} on {} nodes with {} links, seed {}, over {}: {} submitted\n\
+         converged after     {} s\nlatency             {latency}\nbodies per node     {}\ncontrol bytes       {} per \
+         transaction and node\nwire bytes          {:.0} per transaction and node\nover grants         {} bytes in {} \
+         checks\nmemory              {} bytes per node\ntrace               {}\n{:.1} virtual s in {:.1} s\n",
+        report.name,
+        report.nodes,
+        report.links,
+        report.seed,
+        report.transport,
+        report.submitted,
+        number(report.converged_s),
+        number(report.bodies_per_node),
+        number(report.control_bytes_per_tx_per_node),
+        report.wire_bytes_per_tx_per_node,
+        report.peak_bytes_over_grants,
+        report.checks,
+        report.memory_bytes_per_node.map_or_else(|| "-".into(), |bytes| bytes.to_string()),
+        report.trace_hash,
+        report.virtual_s,
+        report.wall_s,
+    )
+}
