@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use weir_sim::scenarios::{self, SCENARIOS};
+use weir_sim::SCENARIOS;
 
 use crate::error::Failure;
 
@@ -59,7 +59,7 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     };
     let transport = if options.quic { weir_sim::Transport::Quic } else { weir_sim::Transport::Frames };
-    let chosen = scenarios::Options {
+    let chosen = weir_sim::Options {
         nodes: options.nodes,
         links: options.links,
         seed: options.seed,
@@ -68,7 +68,7 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
         deadline_s: options.deadline,
         transport,
     };
-    let report = scenarios::run(name, &chosen).map_err(Failure::input)?;
+    let report = weir_sim::run(name, &chosen).map_err(Failure::input)?;
     if options.json {
         crate::print_json(&report)?;
     } else {

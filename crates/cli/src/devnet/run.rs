@@ -120,7 +120,7 @@ impl<'a> Devnet<'a> {
         };
         let load = Load::new(source, genesis.id(), keys, rng.child("load"));
         let view = View::new(options);
-        let mut devnet = Self {
+        let devnet = Self {
             options,
             genesis,
             begun,
