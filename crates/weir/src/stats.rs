@@ -1,15 +1,10 @@
 //! Counters of a node.
 
-use weir_base::ChannelId;
-use weir_pull::pool;
-
 /// What a node counts. Plain numbers, since the start; they only grow, but for those that are called *now*.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Of links and channels: traffic, windows, permits, faults.
+    /// Of links, channels and pools: traffic, windows, permits, faults.
     pub stack: weir_stack::Stats,
-    /// Of each pool.
-    pub pools: Vec<(ChannelId, pool::Stats)>,
     /// Of the host: system calls and wake-ups. All zero in a cluster.
     pub host: HostStats,
 }

@@ -377,7 +377,7 @@ impl<'a> Devnet<'a> {
     fn count(&mut self, running: &Running) {
         let net = running.node.network();
         let Ok(stats) = net.block_on(net.stats()) else { return };
-        for (_, pool) in &stats.pools {
+        for (_, pool) in &stats.stack.pools {
             self.traffic.bodies += pool.bodies;
             self.traffic.duplicates += pool.duplicates;
             self.traffic.control += pool.control_bytes;

@@ -314,7 +314,7 @@ impl Core {
     fn stats(&self) -> Stats {
         let mut host = self.host;
         host.rings = self.shared.inbox.bell().rings();
-        Stats { stack: self.stack.stats(), pools: Vec::new(), host }
+        Stats { stack: self.stack.stats(), host }
     }
 
     /// Tells every listener.

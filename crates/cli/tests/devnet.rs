@@ -1,0 +1,112 @@
+//! The devnet as a user runs it: small, on real sockets, with its errors.
+#![allow(clippy::unwrap_used)] // tests
+
+use std::net::UdpSocket;
+use std::process::{Command, Output};
+
+fn weir(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_weir")).args(words).output().unwrap()
+}
+
+fn json(output: &Output) -> serde_json::Value {
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(
+        text.lines().count(),
+        1,
+        "one object only: {text} {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Exit code 2, nothing on standard output, and these words in the error.
+fn refused(words: &[&str], named: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_weir")).args(words).env("TMPDIR", folder.path()).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(output.stdout.is_empty());
+    for word in named {
+        assert!(error.contains(word), "`{word}` is not in: {error}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "something was left behind");
+}
+
+#[test]
+fn all_nodes_agree_and_all_transactions_are_committed() {
+    let output =
+        weir(&["devnet", "--nodes", "4", "--blocks", "5", "--rate", "50", "--block-ms", "400", "--json"]);
+    let report = json(&output);
+    assert_eq!(output.status.code(), Some(0), "{report}");
+    assert_eq!((&report["tips_agree"], &report["state_agree"]), (&true.into(), &true.into()));
+    assert_eq!((report["nodes"].as_u64(), report["faults"].as_u64()), (Some(4), Some(0)));
+    assert!(report["blocks"].as_u64().unwrap() >= 5);
+    assert!(report["txs_submitted"].as_u64().unwrap() > 10, "{report}");
+    assert_eq!(report["txs_submitted"], report["txs_committed"]);
+    assert!(report["tx_bodies_per_node"].as_f64().unwrap() >= 1.0, "{report}");
+    assert!(report["control_bytes_per_tx_per_node"].as_f64().unwrap() > 0.0, "{report}");
+}
+
+#[test]
+fn a_node_that_is_killed_comes_back_and_catches_up() {
+    let words = [
+        "devnet",
+        "--nodes",
+        "4",
+        "--blocks",
+        "12",
+        "--rate",
+        "40",
+        "--block-ms",
+        "500",
+        "--kill-one",
+        "--json",
+    ];
+    let output = weir(&words);
+    let report = json(&output);
+    assert_eq!(output.status.code(), Some(0), "{report}");
+    assert!(report["killed"].as_u64().unwrap() > 0);
+    assert_eq!(report["txs_submitted"], report["txs_committed"]);
+    assert!(report["pairs_excluded"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn each_line_of_a_file_is_a_transaction() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lines");
+    let lines: Vec<String> = (0..150).map(|line| format!("payload {line}")).collect();
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    let file = path.to_str().unwrap();
+    let words = [
+        "devnet",
+        "--nodes",
+        "3",
+        "--blocks",
+        "3",
+        "--rate",
+        "100",
+        "--block-ms",
+        "400",
+        "--txs",
+        file,
+        "--json",
+    ];
+    let report = json(&weir(&words));
+    assert_eq!(report["txs_committed"].as_u64(), Some(150), "{report}");
+}
+
+#[test]
+fn what_cannot_be_used_is_named() {
+    refused(&["devnet", "--txs", "no-such-file"], &["--txs", "no-such-file"]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lines");
+    std::fs::write(&path, format!("short\n{}\n", "x".repeat(20_000))).unwrap();
+    refused(&["devnet", "--txs", path.to_str().unwrap()], &["line 2", "20000", "16384"]);
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    refused(&["devnet", "--nodes", "2", "--port", &port], &["--port", &port]);
+    refused(&["devnet", "--nodes", "1"], &["--nodes"]);
+    refused(&["sim", "no-such-scenario"], &["no-such-scenario", "--list"]);
+    refused(&["perf", "run", "--to", "nowhere"], &["--to", "nowhere"]);
+}

@@ -1,0 +1,39 @@
+//! Throughput between two processes, as a user measures it.
+#![allow(clippy::unwrap_used)] // tests
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+struct Stopped(Child);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_run_uploads_and_downloads_what_was_asked() {
+    let mut server = Command::new(env!("CARGO_BIN_EXE_weir"));
+    server.args(["perf", "serve", "--listen", "127.0.0.1:0", "--json"]).stdout(Stdio::piped());
+    let mut server = Stopped(server.spawn().unwrap());
+    let mut first = String::new();
+    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    let address: serde_json::Value = serde_json::from_str(&first).unwrap();
+    let to = address["address"].as_str().unwrap();
+    let run = |upload: &str, download: &str, write: &str| {
+        let words =
+            ["--upload-bytes", upload, "--download-bytes", download, "--write-bytes", write, "--json"];
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_weir")).args(["perf", "run", "--to", to]).args(words).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let both = run("20000000", "10000000", "1000");
+    assert!(both["upload_gbit_s"].as_f64().unwrap() > 0.0 && both["download_gbit_s"].as_f64().unwrap() > 0.0);
+    assert!(both["connect_ms"].as_f64().unwrap() <= both["first_response_ms"].as_f64().unwrap());
+    let none = run("0", "1", "65536");
+    assert!(none["upload_gbit_s"].is_null());
+}
