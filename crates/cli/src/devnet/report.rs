@@ -1,5 +1,7 @@
 //! The result of a run: one object for programs, a few lines for people.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 
 use super::watch::Latencies;
@@ -88,13 +90,15 @@ impl Report {
         out += &line("transaction commit", &latencies.tx_commit_ms);
         out += &line("header", &latencies.header_latency_ms);
         out += &line("block executed", &latencies.body_latency_ms);
-        out += &format!(
-            "  per transaction and node: {:.3} bodies, {:.0} bytes of control, {:.0} bytes on the wire\n",
+        let _ = writeln!(
+            out,
+            "  per transaction and node: {:.3} bodies, {:.0} bytes of control, {:.0} bytes on the wire",
             self.tx_bodies_per_node, self.control_bytes_per_tx_per_node, self.wire_bytes_per_tx_per_node
         );
         if let Some(killed) = self.killed {
-            out += &format!(
-                "  node {killed} was killed and came back; {} transactions only it held were resubmitted\n",
+            let _ = writeln!(
+                out,
+                "  node {killed} was killed and came back; {} transactions only it held were resubmitted",
                 self.txs_resubmitted
             );
         }
