@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use crate::config::AdmissionConfig;
 
 /// What to do with the first packet of an inbound handshake.
+#[cfg(not(target_family = "wasm"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Go on with it.
@@ -82,6 +83,7 @@ impl Counts {
 
 impl Admission {
     /// What to do with a first packet from `ip`; `proven`: it carries a token that only its owner can have.
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn first_packet(&self, config: &AdmissionConfig, ip: IpAddr, proven: bool) -> Verdict {
         let limits = [config.half_open_per_ip, config.half_open_per_prefix, u32::MAX];
         let within = is_exempt(config, ip) || self.half_open.has_place(ip, limits);
@@ -101,6 +103,7 @@ impl Admission {
         links < config.max_links && self.inbound.all < config.max_inbound && ip.is_none_or(place)
     }
 
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn begin(&mut self, ip: IpAddr) {
         self.half_open.add(Some(ip));
     }

@@ -86,6 +86,7 @@ pub(super) struct Echo {
     pub(super) due: bool,
     pub(super) answer: Option<u64>,
     pub(super) nonce: u64,
+    pub(super) at: Instant, // of the last ping
 }
 
 /// How far the link's end is.
@@ -131,7 +132,7 @@ impl FrameLink {
             },
             receiving: Receiving { received: 0, unread: 0, advertised: LINK_INITIAL },
             control: VecDeque::new(),
-            echo: Echo { rtt: None, sent: None, due: true, answer: None, nonce: 0 },
+            echo: Echo { rtt: None, sent: None, due: true, answer: None, nonce: 0, at: Instant::ZERO },
             ending: Ending::Open,
             stats: LinkStats::default(),
         }

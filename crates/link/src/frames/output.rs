@@ -10,6 +10,9 @@ use super::{DATA_MAX, Frame};
 use crate::Event;
 use crate::window::Window;
 
+/// The round trip is measured again after so long, while data goes out.
+const PING_EVERY: std::time::Duration = std::time::Duration::from_secs(15);
+
 impl FrameLink {
     /// The next frame for the peer; `None` when there is none now.
     pub(crate) fn poll(
@@ -22,6 +25,7 @@ impl FrameLink {
         let frame = self.next(now, window)?;
         self.stats.bytes_out += frame.wire_len() as u64;
         if matches!(frame, Frame::Data { .. }) {
+            self.echo.due |= now.since(self.echo.at) >= PING_EVERY;
             self.unblock(link, events);
         }
         Some(frame)
@@ -37,6 +41,7 @@ impl FrameLink {
         if std::mem::take(&mut self.echo.due) {
             self.echo.nonce += 1;
             self.echo.sent = Some((self.echo.nonce, now));
+            self.echo.at = now;
             return Some(Frame::Ping { nonce: self.echo.nonce });
         }
         if let Some(frame) = self.link_credit(window) {

@@ -43,8 +43,10 @@ impl Links {
 
     pub(super) fn wire_closed(&mut self, now: Instant, wire: WireId) {
         let Some(link) = self.wires.links.get(&wire).and_then(|id| self.links.get_mut(id)) else { return };
-        if let Transport::Frames(carrier) = &mut link.transport {
-            carrier.wire_closed();
+        match &mut link.transport {
+            Transport::Frames(carrier) => carrier.wire_closed(),
+            #[cfg(not(target_family = "wasm"))]
+            Transport::Quic(_) => return, // no wire is one
         }
         link.end(now, DownReason::Lost);
         self.work.touched.mark(link.id());
@@ -172,25 +174,26 @@ impl Links {
             Life::HalfOpen(_) | Life::Up(_) => DownReason::Lost,
         };
         self.half_open_over(&mut link);
-        let mut other_peer = false;
-        match link.transport {
+        let other_peer = match link.transport {
             Transport::Frames(carrier) => {
                 self.wires.links.remove(&carrier.wire());
                 self.wires.ready.remove(id);
                 self.work.events.push_back(Event::CloseWire(carrier.wire()));
+                false
             }
             #[cfg(not(target_family = "wasm"))]
             Transport::Quic(carrier) => {
                 self.credit.receive.give_back(carrier.debt());
-                other_peer = carrier.met_other_peer();
                 self.credit.send.give_back(carrier.send_lent());
                 let goodbye = match why {
                     DownReason::Closed(goodbye) => goodbye,
                     _ => Goodbye::Shutdown,
                 };
+                let other_peer = carrier.met_other_peer();
                 self.quic.remove(now, id, carrier, goodbye);
+                other_peer
             }
-        }
+        };
         if let Some(info) = link.info {
             if self.peers.get(&info.peer) == Some(&id) {
                 self.peers.remove(&info.peer);

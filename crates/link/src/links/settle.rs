@@ -6,7 +6,7 @@ use super::{Links, Timer};
 use crate::event::{DownReason, WireId};
 use crate::link::{Life, Transport, transport};
 use crate::window::Window;
-use crate::{Event, Frame};
+use crate::Frame;
 
 /// How long a shortage of credit lasts before links are looked through again, after one was closed for it.
 const RECLAIM_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
@@ -146,10 +146,6 @@ impl Links {
     }
 
     pub(super) fn frame_out(&mut self, now: Instant) -> Option<(WireId, Frame)> {
-        if let Some((wire, goodbye)) = self.wires.refused.pop_front() {
-            self.work.events.push_back(Event::CloseWire(wire));
-            return Some((wire, Frame::Close { goodbye }));
-        }
         while let Some(id) = self.wires.ready.pop() {
             let Some(link) = self.links.get_mut(&id) else { continue };
             #[cfg(not(target_family = "wasm"))]

@@ -99,6 +99,14 @@ impl QuicLink {
         }
     }
 
+    /// Opens a stream that begins with these bytes instead of a head.
+    #[cfg(test)]
+    pub(crate) fn open_bare(&mut self, bytes: &[u8]) {
+        let stream = self.conn.streams().open(quinn_proto::Dir::Bi).unwrap();
+        self.conn.send_stream(stream).write(bytes).unwrap();
+        let _ = self.conn.send_stream(stream).finish();
+    }
+
     /// The link is down: nothing is kept but what the connection's end needs.
     pub(crate) fn abandon(&mut self, now: Instant, why: Goodbye) {
         if !matches!(self.phase, Phase::Closed { .. }) {

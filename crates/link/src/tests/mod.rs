@@ -6,5 +6,6 @@ mod frames_flow;
 mod frames_hostile;
 mod harness;
 mod quic_flow;
+mod quic_hostile;
 mod quic_setup;
 mod quic_windows;

@@ -1,0 +1,59 @@
+//! What breaks the rules of streams over QUIC is a typed fault with blame, and ends the link.
+
+use std::time::Duration;
+
+use weir_base::Blame;
+use weir_base::stream::Goodbye;
+
+use super::harness::Net;
+use crate::DownReason;
+use crate::link::Transport;
+
+/// Node 0 opens a stream that begins with these bytes.
+fn after(head: &[u8]) -> Net {
+    let mut net = Net::pair();
+    let (link, _) = net.join_quic(0, 1);
+    let link = net.nodes[0].links.link(link).unwrap();
+    let Transport::Quic(carrier) = &mut link.transport else { panic!() };
+    carrier.open_bare(head);
+    net.run(Duration::from_millis(300));
+    net
+}
+
+#[test]
+fn a_stream_that_names_no_protocol_is_blamed_and_ends_the_link() {
+    for head in [&[0xff; 5][..], &[0x80, 0][..], &[0xff, 0xff, 0xff, 0xff, 0x7f][..]] {
+        let net = after(head);
+        let [(link, fault)] = net.nodes[1].blamed[..] else { panic!("{:?}", net.nodes[1].blamed) };
+        assert_eq!((fault.blame, fault.what), (Blame::Misbehaved, "stream begins with no protocol number"));
+        assert_eq!(net.nodes[1].down, vec![(link, DownReason::Fault(fault))]);
+        assert_eq!(net.nodes[0].down[0].1, DownReason::ByPeer(Goodbye::Fault));
+        assert_eq!(net.nodes[1].links.stats().faults, 1);
+    }
+}
+
+#[test]
+fn a_stream_that_ends_before_its_head_is_forgotten_without_fault() {
+    for head in [&[][..], &[0x80][..]] {
+        let net = after(head);
+        assert!(net.nodes[1].blamed.is_empty() && net.nodes[1].down.is_empty());
+        assert!(net.nodes[1].opened.is_empty());
+    }
+}
+
+#[test]
+fn bytes_that_are_no_packets_change_nothing() {
+    let mut net = Net::pair();
+    let (link, _) = net.join_quic(0, 1);
+    let peer = net.nodes[0].address;
+    for len in [1, 20, 21, 50, 1200, 1500] {
+        for first in [0x00, 0x40, 0x80, 0xc0, 0xff] {
+            let mut bytes = vec![0x5a; len];
+            bytes[0] = first;
+            net.spoof(1, peer, &bytes);
+        }
+    }
+    net.run(Duration::from_secs(1));
+    assert!(net.nodes[1].blamed.is_empty() && net.nodes[1].down.is_empty());
+    assert!(net.nodes[0].links.link(link).is_some());
+}
