@@ -75,6 +75,8 @@ pub(super) struct Deliverer {
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
     pub(super) claim: Claim,
+    /// The same under another key, where the id is known.
+    alias: Option<Claim>,
     pub(super) priority: u64,
     /// Who pays for it with its permit.
     pub(super) charged: Option<Slot>,
@@ -97,6 +99,7 @@ impl Candidate {
     pub(super) fn new(claim: Claim, priority: u64, charged: Option<Announcer>) -> Self {
         let mut candidate = Self {
             claim,
+            alias: None,
             priority,
             charged: charged.map(|announcer| announcer.slot),
             heard: LinkSet::default(),
@@ -215,6 +218,30 @@ impl Candidates {
         id
     }
 
+    /// A candidate whose body has come is from now on also found under this key.
+    pub(super) fn alias(&mut self, id: CandId, key: u32, short: ShortId) {
+        let Some(candidate) = self.get_mut(id) else { return };
+        let alias = Claim { key, short, ..candidate.claim };
+        if let Some(before) = candidate.alias.replace(alias) {
+            self.unclaim(&before, id);
+        }
+        self.claims.insert(alias, id);
+    }
+
+    fn unclaim(&mut self, claim: &Claim, id: CandId) {
+        if self.claims.get(claim) == Some(&id) {
+            self.claims.remove(claim);
+        }
+    }
+
+    /// All candidates whose bodies have come, with their ids.
+    pub(super) fn delivered(&self) -> Vec<(CandId, [u8; 32])> {
+        let found = |(at, (serial, candidate)): (u32, &(u32, Option<Candidate>))| {
+            Some((CandId { at, serial: *serial }, candidate.as_ref()?.body()?.id))
+        };
+        (0..).zip(&self.slab).filter_map(found).collect()
+    }
+
     pub(super) fn get(&self, id: CandId) -> Option<&Candidate> {
         let (serial, candidate) = self.slab.get(id.at as usize)?;
         candidate.as_ref().filter(|_| *serial == id.serial)
@@ -232,8 +259,9 @@ impl Candidates {
         }
         let candidate = candidate.take()?;
         self.free.push(id.at);
-        if self.claims.get(&candidate.claim) == Some(&id) {
-            self.claims.remove(&candidate.claim);
+        self.unclaim(&candidate.claim, id);
+        if let Some(alias) = &candidate.alias {
+            self.unclaim(alias, id);
         }
         if self.free.len() == self.slab.len() && self.slab.len() > 64 {
             (self.slab, self.free) = (Vec::new(), Vec::new()); // names go on counting, so old ones find nothing

@@ -10,6 +10,7 @@ use weir_base::{Dealer, Instant};
 use super::candidates::{Body, CandId, Candidate, Deliverer, State};
 use super::link::Slot;
 use super::log::Item;
+use super::places::Place;
 use super::{Event, Pool, REJECTED, Verdict};
 use crate::machine::{Refused, Ticket};
 
@@ -158,6 +159,9 @@ impl Pool {
     fn accept(&mut self, now: Instant, candidate: &Candidate, body: Body) {
         self.judge_gone(candidate);
         let Body { id, bytes, .. } = body;
+        if let Some(Place::Seen(_)) = self.place_of(&id) {
+            return; // removed while it was being checked
+        }
         let item = Item { id, bytes, priority: candidate.priority, summary: candidate.claim.summary };
         if !self.append(now, item, &candidate.heard) {
             self.events.push_back(Event::Evicted { id });

@@ -25,7 +25,7 @@ const NEWCOMER_GETS: usize = 4;
 /// All such links together: this many, or an eighth of all gets.
 const NEWCOMERS: u32 = 8;
 /// How often the patience with a link that makes progress on other items is prolonged.
-const MAX_PROLONGED: u8 = 8;
+const MAX_PROLONGED: u8 = 4;
 
 /// What is being fetched, over all links.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(super) struct Fetch {
     newcomers: u32,
     proven: u32, // links with a record
     late: BinaryHeap<Reverse<(Instant, Slot, u64, u32)>>,
-    retries: VecDeque<(Instant, CandId)>, // ascending
+    retries: VecDeque<Instant>, // ascending; one for each stalled link
     stalled: VecDeque<Slot>,
     serial: u32,
 }
@@ -102,7 +102,7 @@ impl Fetch {
     /// When the next get is late, or a candidate nobody could be asked for is tried again.
     pub(super) fn next_timeout(&self) -> Option<(Instant, &'static str)> {
         let late = self.late.peek().map(|Reverse((due, ..))| (*due, "a get is late"));
-        let retry = self.retries.front().map(|(due, _)| (*due, "a candidate waits for a source"));
+        let retry = self.retries.front().map(|due| (*due, "a candidate waits for a source"));
         [late, retry].into_iter().flatten().min()
     }
 }
@@ -141,7 +141,7 @@ impl Pool {
                 if !self.fetch.has_room(size, self.config.in_flight) {
                     return; // an answer or a verdict makes room
                 }
-                self.stall(now, slot, id);
+                self.stall(now, slot);
                 continue;
             }
             if let Some(link) = self.links.get_mut(slot) {
@@ -153,13 +153,13 @@ impl Pool {
         }
     }
 
-    /// Nobody who announced `id` may be asked now: the link waits for an answer, another announcer, or a moment.
-    fn stall(&mut self, now: Instant, slot: Slot, id: CandId) {
+    /// Nobody who announced its first candidate may be asked now: the link waits for an answer, another announcer, or a moment.
+    fn stall(&mut self, now: Instant, slot: Slot) {
         self.fetch.dealer.set_waiting(slot, false);
         let Some(link) = self.links.get_mut(slot) else { return };
         if !std::mem::replace(&mut link.gets.stalled, true) {
             self.fetch.stalled.push_back(slot);
-            self.fetch.retries.push_back((now + PATIENCE, id));
+            self.fetch.retries.push_back(now + PATIENCE);
         }
     }
 
@@ -173,8 +173,12 @@ impl Pool {
 
     /// Links that stalled a moment ago try again.
     pub(super) fn retry_fetches(&mut self, now: Instant) {
-        while self.fetch.retries.front().is_some_and(|(due, _)| *due <= now) {
+        let before = self.fetch.retries.len();
+        while self.fetch.retries.front().is_some_and(|due| *due <= now) {
             self.fetch.retries.pop_front();
+        }
+        if self.fetch.retries.len() == before {
+            return;
         }
         for slot in std::mem::take(&mut self.fetch.stalled) {
             self.unstall(slot);
@@ -319,6 +323,9 @@ impl Pool {
         let known = self.place_of(&full);
         if let Some(candidate) = self.candidates.get_mut(id) {
             candidate.state = State::Held(Body { id: full, bytes, from });
+        }
+        if claim.key != self.places.number() {
+            self.candidates.alias(id, self.places.number(), self.places.short(&full));
         }
         if let Some(place) = known {
             self.stats.duplicates += 1;

@@ -30,7 +30,8 @@ impl Role {
         match self {
             Self::Intake => MAX_WANT + 2,
             Self::Outlet => MAX_OFFER + MAX_OFFER_HEAD,
-            Self::Gets | Self::Serving => MAX_LIST + 2,
+            Self::Gets => MAX_LIST + 2,
+            Self::Serving => 1, // looks itself at what fits
         }
     }
 }
@@ -76,8 +77,8 @@ impl Pool {
         if let Some((epoch, through)) = receipt {
             self.resume.keep(peer, epoch, through);
         }
-        for candidate in waiting {
-            if let Some(candidate) = self.candidates.get_mut(candidate) {
+        for candidate in &waiting {
+            if let Some(candidate) = self.candidates.get_mut(*candidate) {
                 candidate.queued = false;
             }
         }
@@ -88,6 +89,9 @@ impl Pool {
                 candidate.gone.remove(slot);
                 self.unable(now, id, slot);
             }
+        }
+        for id in waiting {
+            self.wanted(now, id); // those that another link pays for by now
         }
         self.checking.orphan(held);
         self.recorded(slot, |record| *record = super::record::Record::new());

@@ -181,6 +181,7 @@ impl Pool {
             stats.bytes_granted += bytes_granted;
             stats.bytes_held += bytes_held;
         }
+        stats.control_bytes -= stats.body_bytes;
         stats.in_flight = self.fetch.in_flight();
         stats.items = self.log.len();
         stats.item_bytes = self.log.bytes();

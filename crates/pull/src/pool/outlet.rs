@@ -337,3 +337,11 @@ pub(super) fn epoch_for(secret: &[u8; 32], peer: &PeerId) -> Epoch {
     epoch.iter_mut().zip(hash.iter()).for_each(|(to, from)| *to = *from);
     Epoch(epoch)
 }
+
+#[cfg(test)]
+impl Outlet {
+    /// Entries that the client has granted in all.
+    pub(super) const fn granted(&self) -> u64 {
+        self.permit.entries
+    }
+}

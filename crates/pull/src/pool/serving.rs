@@ -133,7 +133,7 @@ impl Pool {
         let whole = left == usize::MAX; // one message, whatever its size
         while serving.has_work() && turn.used < QUANTUM {
             let left = left.saturating_sub(out.len() - start);
-            if left < MAX_LIST + 2 || (whole && out.len() > start) {
+            if (whole && out.len() > start) || (!serving.cancelled.is_empty() && left < MAX_LIST + 2) {
                 break;
             }
             if serving.answer_gone(&mut self.scratch, out) {
@@ -161,7 +161,7 @@ impl Pool {
             self.counters.messages_out += 1;
         }
         serving.turn = Some(turn);
-        let over = turn.used >= QUANTUM || !serving.has_work() || whole;
+        let over = turn.used >= QUANTUM || !serving.has_work();
         if over {
             serving.turn = None;
             let waits = serving.has_work();

@@ -53,7 +53,7 @@ impl Pool {
             || self.log.bytes() + size > self.config.max_bytes
         {
             let Some((lowest, index)) = self.log.lowest() else { return false };
-            self.want.full = lowest.saturating_add(1);
+            self.want.full = self.want.full.max(lowest.saturating_add(1));
             if lowest >= item.priority {
                 return false;
             }
@@ -162,5 +162,8 @@ impl Pool {
             next = index + 1;
         }
         self.places.rotate(keys, live.into_iter().chain(self.pen.iter()));
+        for (id, full) in self.candidates.delivered() {
+            self.candidates.alias(id, self.places.number(), self.places.short(&full));
+        }
     }
 }

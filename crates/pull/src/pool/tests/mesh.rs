@@ -46,8 +46,9 @@ pub(super) fn peer(node: usize) -> PeerId {
 }
 
 pub(super) fn key(node: usize, number: u32) -> NumberedKey {
-    let key = ShortKey([u8::try_from(node * 16).unwrap() + u8::try_from(number).unwrap(); 16]);
-    NumberedKey { number, key }
+    let mut key = [u8::try_from(node).unwrap(); 16];
+    key[0] = u8::try_from(number).unwrap();
+    NumberedKey { number, key: ShortKey(key) }
 }
 
 pub(super) fn pool(node: usize, config: Config, seed: u64) -> Pool {

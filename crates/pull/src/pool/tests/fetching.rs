@@ -1,0 +1,189 @@
+//! One test for each rule of protocol §3 "Fetch": it fails where the rule is removed.
+
+use std::time::Duration;
+
+use weir_base::stream::{Group, Side};
+
+use super::super::*;
+use super::mesh::{Mesh, RULES, id, item, ms, pool};
+use super::stranger::Stranger;
+
+fn config() -> Config {
+    Config { offer_delay: Duration::ZERO, ..Config::new(RULES) }
+}
+
+/// A node, and this many strangers that have dialled it.
+fn with_strangers(config: &Config, count: usize) -> (Mesh, Vec<Stranger>) {
+    let mut mesh = Mesh::new(1);
+    mesh.add(Some(pool(0, config.clone(), 1)));
+    let strangers = (1..=count)
+        .map(|node| {
+            assert_eq!(mesh.add(None), node);
+            mesh.set_group(node, Side::Inbound, Group::Local(u32::try_from(node).unwrap()));
+            Stranger::dial(&mut mesh, node, 0)
+        })
+        .collect();
+    mesh.run_for(ms(200));
+    (mesh, strangers)
+}
+
+/// Makes a stranger's record: it offers and delivers this many items.
+fn prove(mesh: &mut Mesh, stranger: &mut Stranger, items: u64) {
+    for number in 0..items {
+        stranger.offer(mesh, &item(1, 1_000_000 + number + stranger.node as u64 * 1_000, 100));
+    }
+    mesh.run_for(ms(150));
+    stranger.serve(mesh);
+    mesh.run_for(ms(150));
+}
+
+#[test]
+fn one_source_is_asked_at_a_time() {
+    let (mut mesh, mut strangers) = with_strangers(&config(), 3);
+    let bytes = item(5, 1, 200);
+    for stranger in &mut strangers {
+        stranger.offer(&mut mesh, &bytes);
+    }
+    mesh.run_for(ms(240));
+    let asked: usize = strangers.iter_mut().map(|stranger| stranger.asked(&mesh).len()).sum();
+    assert_eq!(asked, 1);
+}
+
+#[test]
+fn the_announcer_with_the_best_expected_delivery_is_asked_not_the_earliest() {
+    // Nothing can be asked for while the application holds one item; meanwhile both announce the next.
+    let config = Config { in_flight: 100, checking: 1, ..config() };
+    let (mut mesh, mut strangers) = with_strangers(&config, 2);
+    let [slow, good] = &mut strangers[..] else { panic!() };
+    prove(&mut mesh, good, 20);
+    prove(&mut mesh, slow, 4);
+    mesh.app = Box::new(|_, _| (ms(500), Some(Verdict::Accept)));
+    good.offer(&mut mesh, &item(5, 1, 100));
+    mesh.run_for(ms(120));
+    good.serve(&mut mesh);
+    mesh.run_for(ms(60));
+    let wanted = item(5, 2, 100);
+    slow.offer(&mut mesh, &wanted);
+    mesh.run_for(ms(60));
+    good.offer(&mut mesh, &wanted);
+    mesh.run_for(ms(600));
+    assert_eq!((slow.asked(&mesh).len(), good.asked(&mesh).len()), (0, 1));
+}
+
+#[test]
+fn without_progress_another_is_asked_the_one_with_the_best_record() {
+    let (mut mesh, mut strangers) = with_strangers(&config(), 3);
+    let [first, plain, proven] = &mut strangers[..] else { panic!() };
+    prove(&mut mesh, proven, 12);
+    let bytes = item(5, 1, 200);
+    for stranger in [&mut *first, &mut *plain, &mut *proven] {
+        stranger.offer(&mut mesh, &bytes);
+        mesh.run_for(ms(20));
+    }
+    mesh.run_for(ms(200));
+    assert_eq!((first.asked(&mesh).len(), plain.asked(&mesh).len(), proven.asked(&mesh).len()), (1, 0, 0));
+    mesh.run_for(ms(250));
+    assert_eq!((plain.asked(&mesh).len(), proven.asked(&mesh).len()), (0, 1));
+    proven.serve(&mut mesh);
+    mesh.run_for(ms(150));
+    assert_eq!(mesh.ids(0).len(), 13);
+    assert_eq!(first.cancelled(&mesh).len(), 1, "the loser is told");
+    assert!(mesh.faults.is_empty());
+}
+
+#[test]
+fn two_are_asked_at_most_and_the_earliest_is_taken_back() {
+    let (mut mesh, mut strangers) = with_strangers(&config(), 4);
+    let bytes = item(5, 1, 200);
+    for stranger in &mut strangers {
+        stranger.offer(&mut mesh, &bytes);
+        mesh.run_for(ms(5));
+    }
+    mesh.run_for(ms(420));
+    let open = |mesh: &Mesh, strangers: &mut [Stranger]| -> usize {
+        strangers.iter_mut().map(|s| s.asked(mesh).len() - s.cancelled(mesh).len()).sum()
+    };
+    assert_eq!(open(&mesh, &mut strangers), 2);
+    mesh.run_for(ms(300));
+    assert_eq!(open(&mesh, &mut strangers), 2);
+    let asked: usize = strangers.iter_mut().map(|s| s.asked(&mesh).len()).sum();
+    assert_eq!(asked, 3);
+}
+
+#[test]
+fn newcomers_hold_a_capped_share_where_links_have_a_record() {
+    let (mut mesh, mut strangers) = with_strangers(&config(), 6);
+    let (proven, newcomers) = strangers.split_first_mut().unwrap();
+    prove(&mut mesh, proven, 20);
+    for (number, stranger) in newcomers.iter_mut().enumerate() {
+        for more in 0..20 {
+            stranger.offer(&mut mesh, &item(5, 100 * number as u64 + more, 100));
+        }
+    }
+    mesh.run_for(ms(200));
+    let asked: Vec<usize> = newcomers.iter_mut().map(|s| s.asked(&mesh).len()).collect();
+    assert!(asked.iter().sum::<usize>() <= 8 && asked.iter().all(|asked| *asked <= 4), "{asked:?}");
+    for number in 0..20 {
+        proven.offer(&mut mesh, &item(6, 5_000 + number, 100));
+    }
+    mesh.run_for(ms(120));
+    assert_eq!(proven.asked(&mesh).len(), 20, "who has a record is not held up");
+}
+
+#[test]
+fn bytes_asked_of_one_peer_are_limited_and_gets_go_in_log_order() {
+    let config = Config { link_in_flight: 1_000, ..config() };
+    let (mut mesh, mut strangers) = with_strangers(&config, 1);
+    let stranger = &mut strangers[0];
+    let items: Vec<_> = (0..10).map(|number| item(5, number, 400)).collect();
+    for bytes in &items {
+        stranger.offer(&mut mesh, bytes);
+    }
+    mesh.run_for(ms(200));
+    assert_eq!(stranger.asked(&mesh), [0, 1]);
+    stranger.serve(&mut mesh);
+    mesh.run_for(ms(120));
+    assert_eq!(stranger.asked(&mesh), [2, 3]);
+}
+
+#[test]
+fn where_the_charged_peer_cannot_deliver_another_is_charged_even_past_its_window() {
+    let config = Config { entries: 4, max_entries: 4, ..config() };
+    let (mut mesh, mut strangers) = with_strangers(&config, 2);
+    mesh.app = Box::new(|_, _| (Duration::ZERO, None));
+    let [first, second] = &mut strangers[..] else { panic!() };
+    let shared = item(5, 1, 200);
+    first.offer(&mut mesh, &shared);
+    mesh.run_for(ms(60));
+    second.offer(&mut mesh, &shared);
+    (10..14).for_each(|number| second.offer(&mut mesh, &item(5, number, 200)));
+    mesh.run_for(ms(150));
+    second.serve(&mut mesh);
+    mesh.run_for(ms(60));
+    let charged = |mesh: &mut Mesh, slot: u16| {
+        mesh.pool(0).links.get(link::Slot(slot)).unwrap().intake.grant.outstanding()
+    };
+    let before = charged(&mut mesh, 1);
+    first.gone(&mut mesh);
+    mesh.run_for(ms(120));
+    assert_eq!(second.asked(&mesh).len(), 1);
+    assert_eq!(charged(&mut mesh, 1), before + 1);
+    assert!(charged(&mut mesh, 0) <= 4);
+    second.serve(&mut mesh);
+    mesh.run_for(ms(60));
+    assert!(mesh.nodes[0].candidates.contains(&id(&shared)));
+    assert!(mesh.faults.is_empty(), "{:?}", mesh.faults);
+}
+
+#[test]
+fn a_withheld_item_is_unreliable_after_its_time_if_the_peer_was_heard() {
+    let (mut mesh, mut strangers) = with_strangers(&config(), 2);
+    let [quiet, talking] = &mut strangers[..] else { panic!() };
+    quiet.offer(&mut mesh, &item(5, 1, 200));
+    talking.offer(&mut mesh, &item(5, 2, 200));
+    mesh.run_for(ms(5_000));
+    talking.offer(&mut mesh, &item(5, 3, 200));
+    mesh.run_for(ms(6_000));
+    let blamed: Vec<_> = mesh.faults.iter().map(|(_, link, fault)| (*link, *fault)).collect();
+    assert_eq!(blamed, [(talking.link, WITHHELD)]);
+}
