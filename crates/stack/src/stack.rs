@@ -26,6 +26,17 @@ const STEPS: usize = 4096;
 /// Tickets of the stack stand above those of channels.
 const TICKETS: u64 = 0xffff << 48;
 
+/// What happened since the last turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    /// Nothing.
+    None,
+    /// Output was taken, which may have made room. Looked at once no more of it is there, so that it costs nothing per frame.
+    Polled,
+    /// Something was handed in, or a turn ran out of steps.
+    Handed,
+}
+
 /// A whole node without a host. See the crate for how it is driven.
 pub struct Stack {
     me: PeerId,
@@ -38,7 +49,7 @@ pub struct Stack {
     events: VecDeque<Event>, // what one turn told; the host drains it before the next input batch
     actions: VecDeque<Action>,
     now: Instant,
-    work: bool, // something may have changed since the last turn ended
+    work: Work,
     tickets: u64,
 }
 
@@ -91,7 +102,7 @@ impl Stack {
             events: VecDeque::new(),
             actions: VecDeque::new(),
             now: Instant::ZERO,
-            work: true,
+            work: Work::Handed,
             tickets: TICKETS,
         })
     }
@@ -188,9 +199,9 @@ impl Stack {
     ) -> Option<Transmit> {
         self.now = now;
         loop {
-            self.turn();
+            self.turn_if(Work::Handed);
             if let Some(transmit) = self.links.poll_datagrams(now, max_segments, out) {
-                self.work = true; // what was sent may have made room
+                self.work = Work::Polled;
                 return Some(transmit);
             }
             if !self.moved() {
@@ -203,9 +214,9 @@ impl Stack {
     pub fn poll_frame(&mut self, now: Instant) -> Option<(WireId, Frame)> {
         self.now = now;
         loop {
-            self.turn();
+            self.turn_if(Work::Handed);
             if let Some(frame) = self.links.poll_frame(now) {
-                self.work = true;
+                self.work = Work::Polled;
                 return Some(frame);
             }
             if !self.moved() {
@@ -216,13 +227,13 @@ impl Stack {
 
     /// The next thing for the host to do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.turn();
+        self.turn_if(Work::Polled);
         self.actions.pop_front()
     }
 
     /// The next thing for the user to know.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.turn();
+        self.turn_if(Work::Polled);
         self.events.pop_front()
     }
 
@@ -243,7 +254,7 @@ impl Stack {
 
     /// The next time [`handle_timeout`](Self::handle_timeout) has work, and why. Drain first.
     pub fn poll_timeout(&self) -> Option<Timeout> {
-        if self.work {
+        if self.work != Work::None {
             return Some((self.now, "work is left"));
         }
         let due = [

@@ -2,35 +2,40 @@
 
 use super::{
     Action, Arc, DialProblem, DownReason, Event, Fault, Goodbye, Instant, LinkId, Notice, Reaction, STEPS,
-    Stack, call, control,
+    Stack, Work, call, control,
 };
 
 impl Stack {
     /// Notes that something was handed in.
     pub(super) fn touch(&mut self, now: Instant) {
         self.now = now;
-        self.work = true;
+        self.work = Work::Handed;
     }
 
-    /// Whether a turn that just ended, or the polling after it, left something to move.
+    /// No output is left: whether taking it has moved something, which is then carried out.
     pub(super) fn moved(&mut self) -> bool {
-        match self.links.poll_event() {
-            Some(event) => {
-                if let Some(notice) = self.pump.event(self.now, &mut self.links, event) {
-                    self.notice(notice);
-                }
-                self.work = true;
-                true
+        let Some(event) = self.links.poll_event() else {
+            if self.work == Work::Polled {
+                self.work = Work::None;
             }
-            None => false,
+            return false;
+        };
+        if let Some(notice) = self.pump.event(self.now, &mut self.links, event) {
+            self.notice(notice);
+        }
+        self.work = Work::Handed;
+        true
+    }
+
+    /// Takes a turn, if at least that much happened since the last.
+    pub(super) fn turn_if(&mut self, happened: Work) {
+        if self.work == Work::Handed || self.work == happened {
+            self.turn();
         }
     }
 
     /// Moves everything that can be moved, at most [`STEPS`] steps.
-    pub(super) fn turn(&mut self) {
-        if !self.work {
-            return;
-        }
+    fn turn(&mut self) {
         let now = self.now;
         let mut steps = STEPS;
         loop {
@@ -44,7 +49,7 @@ impl Stack {
                 break;
             }
         }
-        self.work = steps == 0;
+        self.work = if steps == 0 { Work::Handed } else { Work::None };
     }
 
     /// Begins to dial the next peer of the book; whether there was one.
