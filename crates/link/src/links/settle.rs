@@ -3,10 +3,10 @@
 use weir_base::{Instant, LinkId};
 
 use super::{Links, Timer};
+use crate::Frame;
 use crate::event::{DownReason, WireId};
 use crate::link::{Life, Transport, transport};
 use crate::window::Window;
-use crate::Frame;
 
 /// How long a shortage of credit lasts before links are looked through again, after one was closed for it.
 const RECLAIM_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);

@@ -285,11 +285,11 @@ impl QuicLink {
                 SendEnd::Waiting(after) => after,
                 _ => After::Write,
             };
-            let unwanted = entry.receive.end == ReceiveEnd::Over;
+            let unwanted = entry.receive.stop.take();
             entry.send.end = SendEnd::Open;
             self.begin(stream, protocol);
-            if unwanted {
-                let _ = self.conn.recv_stream(id(stream)).stop(VarInt::from_u32(CLOSING));
+            if let Some(code) = unwanted {
+                let _ = self.conn.recv_stream(id(stream)).stop(VarInt::from_u32(code));
             }
             match after {
                 After::Write => self.writable(link, stream, events),

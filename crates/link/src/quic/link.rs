@@ -387,7 +387,9 @@ impl QuicLink {
     pub(crate) fn stop(&mut self, _now: Instant, window: &mut Window, stream: u64, code: u32) {
         let Some(entry) = self.streams.get_mut(&stream) else { return };
         let over = std::mem::replace(&mut entry.receive.end, ReceiveEnd::Over);
-        if over == ReceiveEnd::Open && !matches!(entry.send.end, SendEnd::Waiting(_)) {
+        if matches!(entry.send.end, SendEnd::Waiting(_)) {
+            entry.receive.stop.get_or_insert(code);
+        } else if over == ReceiveEnd::Open {
             let _ = self.conn.recv_stream(id(stream)).stop(VarInt::from_u32(code));
         }
         self.end_receive(window, stream);

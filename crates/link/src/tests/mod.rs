@@ -9,3 +9,4 @@ mod quic_flow;
 mod quic_hostile;
 mod quic_setup;
 mod quic_windows;
+mod random_use;
