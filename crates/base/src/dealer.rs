@@ -138,11 +138,11 @@ impl<K: Copy + Ord> Dealer<K> {
         }
     }
 
-    /// The part of `total` that is `member`'s where it is cut in advance: half to each side that has members, equal parts to
+    /// The part of `total` that is `member`'s where it is cut in advance: half to each side, equal parts to
     /// its groups, equal parts to a group's links. 0 for who is no member.
     pub fn part(&self, member: K, total: u64) -> u64 {
         let (own, inbound) = (self.own.queues.len() as u64, self.groups.queues.len() as u64);
-        let half = if own > 0 && inbound > 0 { total / 2 } else { total };
+        let half = total / 2;
         match self.members.get(&member) {
             Some(Place::Own) => half / own.max(1),
             Some(Place::Inbound(group)) => {

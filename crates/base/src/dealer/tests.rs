@@ -121,7 +121,7 @@ fn where_all_are_in_debt_one_is_served_at_once() {
 fn parts_follow_the_same_levels() {
     let mut dealer =
         busy(&[(1, Side::Inbound, NET[0]), (2, Side::Inbound, NET[0]), (3, Side::Inbound, NET[1])]);
-    assert_eq!([1, 2, 3, 9].map(|member| dealer.part(member, 1_000)), [250, 250, 500, 0]);
+    assert_eq!([1, 2, 3, 9].map(|member| dealer.part(member, 1_000)), [125, 125, 250, 0]);
     dealer.add(0, Side::Pinned, NET[2]);
     assert_eq!([0, 1, 2, 3].map(|member| dealer.part(member, 1_000)), [500, 125, 125, 250]);
     dealer.remove(3);

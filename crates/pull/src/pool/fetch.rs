@@ -386,7 +386,7 @@ impl Pool {
                 && let Some(link) = self.links.get_mut(payer)
             {
                 link.intake.grant.charge();
-                self.want.outstanding += 1;
+                self.want.lent.add(link.info.side, 1);
             }
             self.give_back(now, slot);
         }

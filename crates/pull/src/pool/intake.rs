@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use weir_base::codec::{put_varint, varint_len};
+use weir_base::stream::Side;
 use weir_base::{Chunk, Fault, Instant, Rope};
 
 use super::candidates::{Announcer, CandId, Candidate, Claim, MAX_ANNOUNCERS, State};
@@ -133,7 +134,7 @@ impl Pool {
         if !link.intake.grant.take(entries, bytes) {
             return Err(BEYOND_PERMIT);
         }
-        self.want.outstanding -= entries.min(self.want.outstanding);
+        self.want.lent.take(link.info.side, entries);
         Ok(())
     }
 
@@ -186,7 +187,7 @@ impl Pool {
         let id = self.candidates.insert(Candidate::new(claim, priority, Some(announcer)));
         link.intake.undecided.push_back((index, id));
         link.intake.grant.charge();
-        self.want.outstanding += 1;
+        self.want.lent.add(link.info.side, 1);
         self.wanted(now, id);
         Ok(())
     }
@@ -286,8 +287,8 @@ impl Pool {
 
     /// A candidate charged to this link is decided.
     pub(super) fn give_back(&mut self, now: Instant, slot: Slot) {
-        self.want.outstanding = self.want.outstanding.saturating_sub(1);
         if let Some(link) = self.links.get_mut(slot) {
+            self.want.lent.take(link.info.side, 1);
             link.intake.grant.give_back();
             self.credit(now, slot);
         }
@@ -296,7 +297,8 @@ impl Pool {
     /// The peer should go on offering from `index`, as soon as that may be asked again.
     pub(super) fn move_to(&mut self, now: Instant, slot: Slot, index: u64) {
         let Some(link) = self.links.get_mut(slot) else { return };
-        let (Some(epoch), true) = (link.intake.epoch, link.intake.next.is_some()) else { return };
+        // Before a first offer has shown its epoch only the start can be asked for, which any foreign epoch means.
+        let (epoch, index) = link.intake.epoch.map_or((Epoch([0; 8]), 0), |epoch| (epoch, index));
         let moves = &mut link.intake.moves;
         if let Some(allowed) = moves.last.map(|last| last + MOVE_PAUSE).filter(|allowed| *allowed > now) {
             moves.wished = Some(moves.wished.map_or(index, |wished| wished.min(index)));
@@ -319,10 +321,10 @@ impl Pool {
     /// Writes a permit, where one is due.
     pub(super) fn write_wants(&mut self, now: Instant, slot: Slot, out: &mut Rope) {
         let through = self.through(slot);
-        let outstanding = self.want.outstanding;
-        let total = u64::from(self.config.max_grants);
+        let side = self.links.get(slot).map_or(Side::Inbound, |link| link.info.side);
+        let (lent, total) = (self.want.lent.of(side), u64::from(self.config.max_grants));
         let (least, most) = (u64::from(self.config.entries), u64::from(self.config.max_entries));
-        let most = if outstanding >= total / 4 * 3 { least } else { most };
+        let most = if lent >= total / 8 * 3 { least } else { most };
         let most = most.min(self.fetch.part(slot, total));
         let verdict = self.checking.verdict_time();
         let Some(link) = self.links.get_mut(slot) else { return };
@@ -334,9 +336,9 @@ impl Pool {
             (&mut link.intake.grant, link.intake.undecided.len().saturating_sub(MAX_UNDECIDED));
         let before = grant.open();
         grant.adapt(now, cycle, least, most);
-        let spare = if self.want.paused { 0 } else { total.saturating_sub(outstanding) };
+        let spare = if self.want.paused { 0 } else { (total / 2).saturating_sub(lent) };
         let (entries, bytes) = grant.give(extra as u64, spare);
-        self.want.outstanding += grant.open() - before;
+        self.want.lent.add(side, grant.open() - before);
         let from = link.intake.moves.unsent.take();
         let floor = self.want.floor.max(self.want.full);
         let mut body = BytesMut::with_capacity(codec::MAX_WANT);

@@ -102,7 +102,7 @@ impl Pool {
         self.known.forget(slot);
         self.pen.forget(slot);
         if let Some(link) = self.links.remove(slot) {
-            self.want.outstanding = self.want.outstanding.saturating_sub(link.intake.grant.outstanding());
+            self.want.lent.take(link.info.side, link.intake.grant.outstanding());
         }
     }
 

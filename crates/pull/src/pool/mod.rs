@@ -41,7 +41,7 @@ pub use types::{Command, Config, Event, MAX_SUMMARY, Rules, Stats, Summary, Verd
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
-use weir_base::stream::{Ask, Class, Incoming, LinkInfo, OpenError};
+use weir_base::stream::{Ask, Class, Incoming, LinkInfo, OpenError, Side};
 use weir_base::{ChannelId, Deadlines, Fault, Instant, LinkId, Rng, Rope, StreamKey};
 
 use self::candidates::Candidates;
@@ -117,8 +117,40 @@ struct Appetite {
     floor: u64,
     /// The lowest priority that finds a place, while the pool is full.
     full: u64,
-    /// Entries granted to all links that have not returned.
-    outstanding: u64,
+    lent: Lent,
+}
+
+/// Entries granted that have not returned, to links of this node's own choice and to inbound ones. Each side has half of
+/// what may be granted at all, also while the other has no links: grants can not be taken back.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lent {
+    own: u64,
+    inbound: u64,
+}
+
+impl Lent {
+    const fn of(&self, side: Side) -> u64 {
+        match side {
+            Side::Inbound => self.inbound,
+            Side::Dialled | Side::Pinned => self.own,
+        }
+    }
+
+    const fn place(&mut self, side: Side) -> &mut u64 {
+        match side {
+            Side::Inbound => &mut self.inbound,
+            Side::Dialled | Side::Pinned => &mut self.own,
+        }
+    }
+
+    const fn add(&mut self, side: Side, entries: u64) {
+        *self.place(side) += entries;
+    }
+
+    const fn take(&mut self, side: Side, entries: u64) {
+        let place = self.place(side);
+        *place = place.saturating_sub(entries);
+    }
 }
 
 impl Pool {

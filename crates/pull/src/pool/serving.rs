@@ -220,3 +220,11 @@ impl Serving {
         true
     }
 }
+
+#[cfg(test)]
+impl Uploads {
+    /// Turns that are waited for.
+    pub(super) fn open_turns(&self) -> usize {
+        self.turns.len()
+    }
+}

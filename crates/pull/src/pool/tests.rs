@@ -1,8 +1,10 @@
 mod basic;
 mod bytes;
+mod fairness;
 mod fetching;
 mod hostile;
 mod measure;
 mod mesh;
 mod model;
 mod stranger;
+mod verdicts;

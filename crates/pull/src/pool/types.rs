@@ -128,7 +128,7 @@ impl Config {
             (self.entries > 0, "entries", "must be at least 1"),
             (self.entries <= self.max_entries, "max_entries", "must be at least `entries`"),
             (self.max_entries <= 65_536, "max_entries", "must be at most 65536"),
-            (self.max_grants >= self.entries, "max_grants", "must be at least `entries`"),
+            (self.max_grants / 2 >= self.entries, "max_grants", "must be at least twice `entries`"),
             (self.offer_delay <= Duration::from_secs(60), "offer_delay", "must be at most 60 s"),
             (
                 self.pen_bytes >= u64::from(self.max_item),

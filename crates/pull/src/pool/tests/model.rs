@@ -187,7 +187,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn two_pools_agree_at_rest(seed in 0..1_000_u64, steps in proptest::collection::vec(step(2), 1..80)) {
