@@ -46,6 +46,8 @@ pub use error::{
 pub use events::{Event, Events};
 pub use mailbox::block_on;
 pub use message::{ItemId, Malformed, Message, PoolItem, TipValue, Verdict};
+#[cfg(feature = "native")]
+pub use native::random_keypair;
 pub use network::{Network, ToAddress};
 pub use node::{Node, ShutdownReport, Streams};
 pub use peers::{Peer, PeerError};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use weir_base::UnixTime;
+use weir_base::{UnixTime, codec};
 use weir_pull::pool::Summary;
 use weir_pull::tip::SlotKey;
 
@@ -141,5 +141,32 @@ impl Message for () {
     }
     fn decode(bytes: Bytes) -> Result<Self, Malformed> {
         if bytes.is_empty() { Ok(()) } else { Err(Malformed("nothing was expected")) }
+    }
+}
+
+impl Message for u64 {
+    /// Eight bytes, the most significant first.
+    fn encode(&self) -> Bytes {
+        Bytes::copy_from_slice(&self.to_be_bytes())
+    }
+    fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+        let bytes = bytes.as_ref().try_into().map_err(|_| Malformed("a number has 8 bytes"))?;
+        Ok(Self::from_be_bytes(bytes))
+    }
+}
+
+impl PoolItem for Bytes {}
+impl PoolItem for Vec<u8> {}
+impl PoolItem for String {}
+
+impl From<codec::Malformed> for Malformed {
+    fn from(error: codec::Malformed) -> Self {
+        Self(match error {
+            codec::Malformed::Truncated => "ends too early",
+            codec::Malformed::Varint => "a varint is not minimal or too long",
+            codec::Malformed::TooLarge => "a length or number is above its limit",
+            codec::Malformed::Value => "a value is not allowed",
+            codec::Malformed::Trailing => "bytes are left over",
+        })
     }
 }

@@ -3,7 +3,7 @@
 /// What a node counts. Plain numbers, since the start; they only grow, but for those that are called *now*.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Of links, channels and pools: traffic, windows, permits, faults.
+    /// Of links, channels and pools: traffic, windows, permits, bodies, faults.
     pub stack: weir_stack::Stats,
     /// Of the host: system calls and wake-ups. All zero in a cluster.
     pub host: HostStats,

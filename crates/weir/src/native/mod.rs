@@ -11,6 +11,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use weir_base::identity::Keypair;
 use weir_base::multiaddr::Multiaddr;
 use weir_base::{Instant, UnixTime};
 use weir_stack::{Action, Command, HostChange, Input, Stack, Start, WireChange, WireId};
@@ -40,6 +41,22 @@ const WALL_STEP: u64 = 100; // milliseconds
 /// The token of the waker; sockets have their numbers.
 const WAKE: mio::Token = mio::Token(usize::MAX);
 
+/// A new identity, Ed25519, from the system's randomness. Keep [`Keypair::to_protobuf`] secret and safe: peers know the node
+/// by it.
+///
+/// # Errors
+/// [`StartError::System`] where the system has no randomness.
+pub fn random_keypair() -> Result<Keypair, StartError> {
+    random_seed().map(Keypair::ed25519_from_seed)
+}
+
+fn random_seed() -> Result<[u8; 32], StartError> {
+    let mut seed = [0; 32];
+    let failed = |error| StartError::System { what: "no randomness", source: io::Error::other(error) };
+    getrandom::fill(&mut seed).map_err(failed)?;
+    Ok(seed)
+}
+
 /// Binds, and starts the thread.
 pub(crate) fn start(mut plan: Plan) -> Result<(Network, Node), StartError> {
     let system = |what| move |source| StartError::System { what, source };
@@ -53,9 +70,7 @@ pub(crate) fn start(mut plan: Plan) -> Result<(Network, Node), StartError> {
 
     let anchor = std::time::Instant::now();
     let wall = wall_time();
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed)
-        .map_err(|error| StartError::System { what: "no randomness", source: io::Error::other(error) })?;
+    let seed = random_seed()?;
     let bell = Bell::native(Arc::clone(&waker));
     let shared = plan.share(bell, Clock::Native(anchor), Driver::Thread, addresses);
     let mut stack = Stack::new(plan.stack, plan.keypair, seed, Start { anchor, wall })?;

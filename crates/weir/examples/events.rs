@@ -1,0 +1,40 @@
+//! What happens at a node: peers, events, counters.
+//!
+//! `cargo run -p weir --example events`
+#![allow(clippy::print_stdout)]
+
+use std::error::Error;
+use std::time::Duration;
+
+use weir::{Bytes, Event, Network, NetworkId, Service};
+
+/// This network's number for "keeps everything since genesis".
+const ARCHIVE: u32 = 1;
+
+/// Runs the example.
+pub fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+    let builder = || Ok::<_, weir::StartError>(Network::builder(weir::random_keypair()?, NetworkId([1; 32])));
+    let archive = Service { id: ARCHIVE, version: 1, payload: Bytes::from_static(b"from genesis") };
+    let (alice, alice_node) = builder()?.agent("alice/1.0").service(archive).listen("127.0.0.1:0").start()?;
+    let (bob, _bob_node) = builder()?.listen("127.0.0.1:0").start()?;
+
+    let events = bob.events();
+    weir::block_on(bob.connect(&alice.addresses()[0]))?;
+    for peer in weir::block_on(bob.peers())? {
+        println!("{} runs {}, offers {:?}", peer.peer, peer.agent, peer.services);
+    }
+    weir::block_on(alice_node.shutdown(Duration::from_secs(1)));
+
+    weir::block_on(bob.within(Duration::from_secs(10), async {
+        while let Some(event) = events.next().await {
+            println!("{event:?}");
+            if matches!(event, Event::PeerDown { .. }) {
+                break;
+            }
+        }
+    }))?;
+    let stats = weir::block_on(bob.stats())?;
+    println!("{} datagrams in, {} out", stats.host.datagrams_in, stats.host.datagrams_out);
+    println!("windows hold: {}", stats.stack.windows_hold());
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! The examples run.
+
+#[path = "../examples/call.rs"]
+mod call;
+#[path = "../examples/cluster.rs"]
+mod cluster;
+#[path = "../examples/events.rs"]
+mod events;
+#[path = "../examples/pool.rs"]
+mod pool;
+#[path = "../examples/raw.rs"]
+mod raw;
+#[path = "../examples/tip.rs"]
+mod tip;
+
+#[test]
+fn call_runs() {
+    call::main().unwrap();
+}
+
+#[test]
+fn cluster_runs() {
+    cluster::main().unwrap();
+}
+
+#[test]
+fn events_runs() {
+    events::main().unwrap();
+}
+
+#[test]
+fn pool_runs() {
+    pool::main().unwrap();
+}
+
+#[test]
+fn raw_runs() {
+    raw::main().unwrap();
+}
+
+#[test]
+fn tip_runs() {
+    tip::main().unwrap();
+}
