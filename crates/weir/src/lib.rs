@@ -1,4 +1,71 @@
-//! A pull-based peer-to-peer network stack for blockchain nodes.
+//! A pull-based peer-to-peer network stack for blockchain nodes: **nothing is sent that was not asked for**.
+//!
+//! # Quick start
+//!
+//! A node is described, started, and used through handles. Everything that arrives lies in bounded queues which the
+//! application empties at its own pace, from any thread or async executor; there are no callbacks and there is no runtime.
+//!
+//! ```
+//! use weir::{Method, Network, NetworkId, Pool};
+//!
+//! const TXS: Pool<String> = Pool::new(4, "tx");
+//! const BLOCK: Method<u64, String> = Method::new(5, "block");
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//! let (net, node) = Network::builder(weir::random_keypair()?, NetworkId([1; 32]))
+//!     .listen("127.0.0.1:0")
+//!     .pool(&TXS)
+//!     .serve(&BLOCK)
+//!     .start()?;
+//! println!("others reach this node at {}", net.addresses()[0]);
+//!
+//! net.pool(&TXS)?.publish(&"alice pays bob".to_owned())?;
+//! std::thread::spawn(move || -> Result<(), weir::ChannelError> {
+//!     while let Some(request) = node.requests(&BLOCK)?.next_blocking() {
+//!         request.answer(format!("block {}", request.query()));
+//!     }
+//!     Ok(())
+//! });
+//! let block = weir::block_on(net.call(&BLOCK, weir::Target::Local, 7))?;
+//! assert_eq!(block, "block 7");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Pages
+//!
+//! | to | see | example |
+//! |---|---|---|
+//! | declare what two nodes agree on | [`channel`] | |
+//! | share a set of items with everybody | [`pool`] | `examples/pool.rs` |
+//! | tell one current value, the newest wins | [`tip`] | `examples/tip.rs` |
+//! | ask and answer | [`call`] | `examples/call.rs` |
+//! | send bytes of one's own | [`stream`] | `examples/raw.rs` |
+//! | connect, keep, ban; hear what happens; count | [`Network`], [`Event`], [`Stats`] | `examples/events.rs` |
+//! | limit what a node may use | [`Config`] | |
+//! | handle errors | [`error`] | |
+//! | test a whole network in virtual time | `testing`, with the feature of this name | `examples/cluster.rs` |
+//!
+//! A type travels by implementing [`Message`]; in a pool also [`PoolItem`], in a tip [`TipValue`]. Decoding runs on the thread
+//! that takes the message.
+//!
+//! # Rules that hold everywhere
+//!
+//! - *Bounded.* Every queue has a limit by name and a policy when full: `publish` is [`Busy`](PublishError::Busy), requests are
+//!   refused with a time to retry, events drop the oldest and count, raw streams stop their peer. Pools and tips need none: peers
+//!   may send only what was granted, and a verdict grants the next.
+//! - *Every wait ends.* Calls, opens and dials have deadlines; [`Network::within`] gives one to any future, on the host's clock.
+//!   When a node stops, its queues give what is in them and then `None`, and everything else says that it has stopped.
+//! - *Handles are cheap to clone and may be shared* between tasks and threads; each item goes to one taker. A future that is
+//!   dropped takes its wish back: a dropped call cancels the server's work.
+//! - *Dropped is decided*: a [`Candidate`] is deferred, a [`Request`] refused with a retry, a [`Received`] ignored. The last handle
+//!   that is dropped stops the node, with goodbye, within a second.
+//! - *Native or simulated*: the same [`Builder`] and the same handles; [`Network::now`], [`sleep`](Network::sleep) and
+//!   [`block_on`](Network::block_on) are the host's.
+//!
+//! # Features
+//!
+//! `native` (default): UDP sockets and a network thread per node. `testing`: clusters in virtual time.
 #![forbid(unsafe_code)]
 
 mod builder;
@@ -55,3 +122,8 @@ pub use pool::{Candidate, PoolHandle, Undecided};
 pub use stats::{HostStats, Stats};
 pub use stream::{BlockingStream, RawReader, RawStream, RawWriter};
 pub use tip::{Received, TipHandle};
+
+/// The README's example, compiled and run.
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

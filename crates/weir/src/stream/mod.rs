@@ -1,4 +1,12 @@
-//! Raw streams: the handle of the application, and the shared buffers below it.
+//! Raw streams: bytes of the application's own, with backpressure from end to end.
+//!
+//! [`Network::open`](crate::Network::open) opens one, [`Node::streams`](crate::Node::streams) accepts; both give a
+//! [`RawStream`]. It implements futures-io's `AsyncRead` and `AsyncWrite`; [`RawStream::blocking`] gives `std::io::Read` and
+//! `Write`; [`RawReader::read_chunk`] and [`RawWriter::write_bytes`] move bytes without a copy.
+//!
+//! Small writes are cheap: they gather in segments, and the network thread is rung once per batch, not per write. What a
+//! reader leaves unread stops the writer at the other end, on this stream alone. Bounds: `mailboxes.stream_send` and
+//! `mailboxes.stream_receive` in [`Config`](crate::Config), and the link's windows between them.
 
 mod blocking;
 mod handle;

@@ -1,0 +1,269 @@
+//! Pools and tips on a cluster: verdicts, priorities, pauses, removal, sharing, withdrawal.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use weir::testing::Cluster;
+use weir::{
+    Blame, Builder, Bytes, Event, Keypair, Malformed, Message, Network, NetworkId, Pool, PoolItem,
+    PublishError, SlotKey, Summary, Tip, TipValue,
+};
+
+const NOTES: Pool<Note> = Pool::new(4, "notes").max_item(1000).offer_delay(Duration::ZERO);
+const LINES: Pool<String> = Pool::new(4, "notes").max_item(1000).offer_delay(Duration::ZERO);
+const HEAD: Tip<Head> = Tip::new(2, "head");
+
+/// A priority and a text; decoding refuses an empty text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Note(u8, String);
+
+fn note(priority: u8, text: &str) -> Note {
+    Note(priority, text.into())
+}
+
+impl Message for Note {
+    fn encode(&self) -> Bytes {
+        Bytes::from([&[self.0], self.1.as_bytes()].concat())
+    }
+    fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+        match bytes.split_first() {
+            Some((priority, text)) if !text.is_empty() => {
+                Ok(Self(*priority, str::from_utf8(text).map_err(|_| Malformed("not UTF-8"))?.into()))
+            }
+            _ => Err(Malformed("empty")),
+        }
+    }
+}
+
+impl PoolItem for Note {
+    fn summary(&self) -> Summary {
+        Summary::new(&[self.0]).unwrap_or_default()
+    }
+    fn priority(summary: &Summary) -> Option<u64> {
+        summary.as_slice().first().map(|priority| u64::from(*priority))
+    }
+    fn summary_of(bytes: &Bytes) -> Result<Summary, Malformed> {
+        let first = bytes.get(..1).ok_or(Malformed("empty"))?;
+        Summary::new(first).map_err(Malformed::from)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Head(u64);
+
+impl Message for Head {
+    fn encode(&self) -> Bytes {
+        self.0.encode()
+    }
+    fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+        u64::decode(bytes).map(Self)
+    }
+}
+
+impl TipValue for Head {
+    fn slot(&self) -> SlotKey {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&self.0.to_be_bytes());
+        SlotKey(key)
+    }
+}
+
+fn builder(number: u8) -> Builder {
+    Network::builder(Keypair::ed25519_from_seed([number; 32]), NetworkId([1; 32]))
+}
+
+fn pair(seed: u64) -> (Cluster, (Network, weir::Node), (Network, weir::Node)) {
+    let cluster = Cluster::new(seed);
+    let alice = cluster.add(builder(1).pool(&NOTES).tip(&HEAD)).unwrap();
+    let bob = cluster.add(builder(2).pool(&NOTES).tip(&HEAD).peers(alice.0.addresses())).unwrap();
+    cluster.run_for(Duration::from_secs(2));
+    (cluster, alice, bob)
+}
+
+#[test]
+fn an_item_is_relayed_once_it_was_accepted() {
+    let (cluster, alice, bob) = pair(1);
+    let carol = cluster.add(builder(3).pool(&NOTES).peers(bob.0.addresses())).unwrap();
+    let id = alice.0.pool(&NOTES).unwrap().publish(&note(1, "hello")).unwrap();
+    let candidate = bob.0.pool(&NOTES).unwrap().next_blocking().unwrap();
+    assert_eq!(
+        (candidate.item(), candidate.id(), candidate.peer()),
+        (&note(1, "hello"), id, alice.0.peer_id())
+    );
+    assert_eq!(candidate.size(), 6);
+    let at_carol = carol.0.pool(&NOTES).unwrap();
+    cluster.run_for(Duration::from_secs(5));
+    assert!(at_carol.try_next().is_none(), "not before the verdict");
+    candidate.accept();
+    let candidate = at_carol.next_blocking().unwrap();
+    assert_eq!((candidate.id(), candidate.peer()), (id, bob.0.peer_id()));
+    let (item, verdict) = candidate.into_parts();
+    verdict.accept();
+    assert_eq!(item, note(1, "hello"));
+    assert_eq!(
+        at_carol.publish(&note(1, &"x".repeat(1000))),
+        Err(PublishError::TooLarge { size: 1001, max: 1000 })
+    );
+}
+
+#[test]
+fn deferred_items_come_again_after_their_time_or_when_reconsidered() {
+    let (cluster, alice, bob) = pair(2);
+    let (from, to) = (alice.0.pool(&NOTES).unwrap(), bob.0.pool(&NOTES).unwrap());
+    from.publish(&note(1, "later")).unwrap();
+    to.next_blocking().unwrap().defer(Duration::from_secs(30));
+    let before = cluster.now();
+    let again = to.next_blocking().unwrap();
+    assert!(cluster.now() - before >= Duration::from_secs(30));
+    again.defer(Duration::from_secs(600));
+    let before = cluster.now();
+    cluster.run_for(Duration::from_secs(1));
+    to.reconsider().unwrap();
+    let again = to.next_blocking().unwrap();
+    assert!(cluster.now() - before < Duration::from_secs(10));
+    drop(again); // as good as deferred for 10 s
+    let again = to.next_blocking().unwrap();
+    assert!(cluster.now() - before >= Duration::from_secs(10));
+    again.ignore();
+    cluster.run_for(Duration::from_secs(60));
+    assert!(to.try_next().is_none());
+}
+
+#[test]
+fn a_rejected_item_is_its_deliverers_fault_and_so_is_one_that_cannot_be_decoded() {
+    let (cluster, alice, bob) = pair(3);
+    let events = bob.0.events();
+    let from = alice.0.pool(&NOTES).unwrap();
+    let fault = || {
+        cluster.run_until(bob.0.within(Duration::from_secs(30), async {
+            loop {
+                if let Event::Fault { peer, fault, .. } = events.next().await.unwrap() {
+                    return (peer, fault.blame);
+                }
+            }
+        }))
+    };
+    let blamed = Ok((alice.0.peer_id(), Blame::Invalid));
+    from.publish(&note(1, "")).unwrap(); // its summary can be read, its text cannot
+    assert!(bob.0.pool(&NOTES).unwrap().try_next().is_none());
+    let to = bob.0.pool(&NOTES).unwrap();
+    let taking = cluster.spawn(async move { to.next().await.map(|candidate| candidate.reject()) });
+    assert_eq!(fault(), blamed);
+    from.publish(&note(1, "forged")).unwrap();
+    assert_eq!(fault(), blamed);
+    cluster.run_until(taking);
+}
+
+#[test]
+fn items_below_the_floor_and_during_a_pause_are_not_asked_for() {
+    let (cluster, alice, bob) = pair(4);
+    let (from, to) = (alice.0.pool(&NOTES).unwrap(), bob.0.pool(&NOTES).unwrap());
+    to.set_floor(10).unwrap();
+    cluster.run_for(Duration::from_secs(2));
+    from.publish(&note(5, "cheap")).unwrap();
+    from.publish(&note(50, "dear")).unwrap();
+    let candidate = to.next_blocking().unwrap();
+    assert_eq!(candidate.item().1, "dear");
+    candidate.accept();
+    cluster.run_for(Duration::from_secs(10));
+    assert!(to.try_next().is_none());
+
+    to.pause().unwrap();
+    // What was granted before may still come.
+    for number in 0..600 {
+        from.publish(&note(20, &number.to_string())).unwrap();
+        cluster.run_for(Duration::from_millis(5));
+    }
+    cluster.run_for(Duration::from_secs(5));
+    let mut paused = 0;
+    while let Some(candidate) = to.try_next() {
+        candidate.accept();
+        paused += 1;
+        cluster.run_for(Duration::from_millis(5));
+    }
+    assert!(paused < 600, "{paused} of 600 came during the pause");
+    to.resume().unwrap();
+    let mut resumed = paused;
+    while resumed < 600 {
+        to.next_blocking().unwrap().accept();
+        resumed += 1;
+    }
+}
+
+#[test]
+fn several_tasks_share_a_pool_and_every_item_comes_once() {
+    let (cluster, alice, bob) = pair(5);
+    let workers: Vec<_> = (0..3)
+        .map(|_| {
+            let (pool, net) = (bob.0.pool(&NOTES).unwrap(), bob.0.clone());
+            cluster.spawn(async move {
+                let mut seen = Vec::new();
+                while let Some(candidate) = pool.next().await {
+                    net.sleep(Duration::from_millis(20)).await.unwrap();
+                    seen.push(candidate.item().1.clone());
+                    candidate.accept();
+                }
+                seen
+            })
+        })
+        .collect();
+    let pool = alice.0.pool(&NOTES).unwrap();
+    for number in 0..100 {
+        cluster.run_until(pool.publish_wait(&note(1, &number.to_string()))).unwrap();
+    }
+    cluster.run_for(Duration::from_secs(20));
+    cluster.run_until(bob.1.shutdown(Duration::from_secs(1)));
+    let seen: Vec<_> = workers.into_iter().map(|worker| cluster.run_until(worker)).collect();
+    let mut counts = BTreeMap::new();
+    seen.iter().flatten().for_each(|text| *counts.entry(text).or_insert(0) += 1);
+    assert_eq!(counts.len(), 100);
+    assert!(counts.values().all(|count| *count == 1));
+    assert!(seen.iter().all(|seen| seen.len() > 10), "all of them worked");
+}
+
+#[test]
+fn a_full_mailbox_is_busy_and_recovers() {
+    let cluster = Cluster::new(6);
+    let mut config = weir::Config::default();
+    config.mailboxes.commands = 3;
+    let (net, _node) = cluster.add(builder(1).pool(&NOTES).config(config)).unwrap();
+    let pool = net.pool(&NOTES).unwrap();
+    let published: Vec<_> =
+        (0..5).map(|number| pool.publish(&note(1, &number.to_string())).is_ok()).collect();
+    assert_eq!(published, [true, true, true, false, false]);
+    assert_eq!(pool.publish(&note(1, "x")), Err(PublishError::Busy));
+    cluster.run_until(pool.publish_wait(&note(1, "x"))).unwrap();
+    assert!(pool.publish(&note(1, "y")).is_ok());
+}
+
+#[test]
+fn tips_skip_to_the_newest_and_can_be_withdrawn() {
+    let (cluster, alice, bob) = pair(7);
+    let (from, to) = (alice.0.tip(&HEAD).unwrap(), bob.0.tip(&HEAD).unwrap());
+    from.publish(&Head(1)).unwrap();
+    let received = to.next_blocking().unwrap();
+    assert_eq!((received.value(), received.peer()), (&Head(1), alice.0.peer_id()));
+    for height in 2..50 {
+        from.publish(&Head(height)).unwrap();
+    }
+    cluster.run_for(Duration::from_secs(5));
+    assert!(to.try_next().is_none(), "the peer waits for the verdict");
+    received.accept();
+    let received = to.next_blocking().unwrap();
+    assert_eq!(received.value(), &Head(49), "the ones between were never sent");
+    received.accept();
+    from.withdraw().unwrap();
+    let withdrawn = cluster.run_until(to.next_withdrawn());
+    assert_eq!(withdrawn, Some((alice.0.peer_id(), Head(49))));
+}
+
+#[test]
+fn a_handle_of_another_type_or_of_an_undeclared_channel_is_refused() {
+    let (_cluster, alice, _bob) = pair(8);
+    assert!(alice.0.pool(&LINES).is_err(), "another type");
+    const OTHER: Pool<Note> = Pool::new(5, "other");
+    let error = alice.0.pool(&OTHER).unwrap_err();
+    assert!(error.to_string().contains("`other`"), "{error}");
+    const VERSION: Pool<Note> = Pool::new(4, "notes").version(2);
+    assert!(alice.0.pool(&VERSION).is_err(), "another version");
+}
