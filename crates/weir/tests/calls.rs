@@ -1,4 +1,5 @@
 //! Calls: every end a call can have, targets, cancellation, local delivery.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)] // a test that fails says where
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! The examples run.
+#![allow(unreachable_pub)] // their `main` is called from here
 
 #[path = "../examples/call.rs"]
 mod call;

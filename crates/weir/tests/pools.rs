@@ -1,4 +1,5 @@
 //! Pools and tips on a cluster: verdicts, priorities, pauses, removal, sharing, withdrawal.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)] // a test that fails says where
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -147,7 +148,7 @@ fn a_rejected_item_is_its_deliverers_fault_and_so_is_one_that_cannot_be_decoded(
     from.publish(&note(1, "")).unwrap(); // its summary can be read, its text cannot
     assert!(bob.0.pool(&NOTES).unwrap().try_next().is_none());
     let to = bob.0.pool(&NOTES).unwrap();
-    let taking = cluster.spawn(async move { to.next().await.map(|candidate| candidate.reject()) });
+    let taking = cluster.spawn(async move { to.next().await.map(weir::Candidate::reject) });
     assert_eq!(fault(), blamed);
     from.publish(&note(1, "forged")).unwrap();
     assert_eq!(fault(), blamed);
@@ -259,11 +260,11 @@ fn tips_skip_to_the_newest_and_can_be_withdrawn() {
 
 #[test]
 fn a_handle_of_another_type_or_of_an_undeclared_channel_is_refused() {
+    const OTHER: Pool<Note> = Pool::new(5, "other");
+    const VERSION: Pool<Note> = Pool::new(4, "notes").version(2);
     let (_cluster, alice, _bob) = pair(8);
     assert!(alice.0.pool(&LINES).is_err(), "another type");
-    const OTHER: Pool<Note> = Pool::new(5, "other");
     let error = alice.0.pool(&OTHER).unwrap_err();
     assert!(error.to_string().contains("`other`"), "{error}");
-    const VERSION: Pool<Note> = Pool::new(4, "notes").version(2);
     assert!(alice.0.pool(&VERSION).is_err(), "another version");
 }

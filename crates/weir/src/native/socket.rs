@@ -128,8 +128,7 @@ impl Sockets {
     /// Sends what the stack has until it has nothing, or a socket blocks. True where something went out.
     pub(crate) fn send(&mut self, now: Instant, core: &mut Core) -> bool {
         let mut any = false;
-        loop {
-            let Some(transmit) = self.next_transmit(now, core) else { break };
+        while let Some(transmit) = self.next_transmit(now, core) {
             let Some(socket) = self.list.iter_mut().find(|socket| socket.id == transmit.socket) else {
                 continue;
             };
