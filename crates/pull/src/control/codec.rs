@@ -16,7 +16,7 @@ pub const MAX_EXTENSION: usize = 1024;
 /// The smallest limit on streams that a hello may state: what may be opened before it.
 pub const MIN_STREAMS: u32 = 32;
 
-/// Type of [`Control::Hello`].
+/// Type of a [`Hello`].
 pub const HELLO: u64 = 0;
 /// Type of [`Control::Ping`].
 pub const PING: u64 = 2;
