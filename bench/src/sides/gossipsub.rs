@@ -79,6 +79,7 @@ pub async fn run(items: usize) -> Spread {
             panic!("gossipsub lost an item");
         }
     }
+    let measured = progress.pause();
     let bodies = (IDS.load(Ordering::Relaxed) - ids).saturating_sub(items as u64);
-    progress.finish(bodies)
+    measured.finish(bodies)
 }

@@ -6,6 +6,8 @@ mod gossipsub;
 mod raw_quinn;
 #[cfg(feature = "libp2p")]
 mod rust_libp2p;
+mod weir;
+mod weir_pool;
 
 use std::process::ExitCode;
 
@@ -14,7 +16,7 @@ use crate::process::print_figure;
 
 /// Whether this program was built with `side`.
 pub fn built(side: Side) -> bool {
-    side != Side::Weir && (side != Side::Libp2p || cfg!(feature = "libp2p"))
+    side != Side::Libp2p || cfg!(feature = "libp2p")
 }
 
 /// Runs the job that `order` describes.
@@ -25,11 +27,13 @@ pub fn run(order: &str) -> ExitCode {
     };
     crate::machine::raise_open_files();
     match side {
+        Side::Weir => on_tokio(weir(job)),
         Side::Bare => bare(&job),
         Side::Quinn => on_tokio(quinn(job)),
         #[cfg(feature = "libp2p")]
         Side::Libp2p => on_tokio(libp2p(job)),
-        _ => unsupported(side, &job),
+        #[cfg(not(feature = "libp2p"))]
+        Side::Libp2p => unsupported(side, &job),
     }
     ExitCode::SUCCESS
 }
@@ -48,6 +52,18 @@ fn bare(job: &Job) {
         Job::UploadServe => bare::serve(),
         Job::Upload { to, bytes, write } => print_figure(&bare::run(to, *bytes, *write)),
         job => unsupported(Side::Bare, job),
+    }
+}
+
+async fn weir(job: Job) {
+    match job {
+        Job::UploadServe => weir::serve_upload().await,
+        Job::Upload { to, bytes, write } => print_figure(&weir::run_upload(&to, bytes, write).await),
+        Job::CallServe => weir::serve_call().await,
+        Job::Call { to, calls, at_once } => print_figure(&weir::run_call(&to, calls, at_once).await),
+        Job::Pool { items } => print_figure(&weir_pool::run(items).await),
+        Job::IdleServe => weir::serve_idle().await,
+        Job::Idle { to, links } => weir::run_idle(&to, links).await,
     }
 }
 

@@ -94,18 +94,34 @@ impl Progress {
         self.next == self.items && self.under_way.is_empty()
     }
 
+    /// Stops the clocks.
+    pub fn pause(self) -> Measured {
+        let (seconds, cpu) = (self.begun.elapsed().as_secs_f64(), cpu_seconds() - self.cpu);
+        Measured { items: self.items, nanos: self.nanos, seconds, cpu }
+    }
+}
+
+/// A run that is over.
+#[derive(Debug)]
+pub struct Measured {
+    items: usize,
+    nanos: Vec<u64>,
+    seconds: f64,
+    cpu: f64,
+}
+
+impl Measured {
     /// The run's figures; `bodies` is the number of complete bodies received by all nodes.
     pub fn finish(mut self, bodies: u64) -> Spread {
         self.nanos.sort_unstable();
-        let cpu = cpu_seconds() - self.cpu;
         let deliveries = self.nanos.len().max(1);
         let millis = |percent| percentile(&self.nanos, percent) as f64 / 1e6;
         Spread {
-            cpu_per_1000: cpu * 1000.0 / deliveries as f64,
+            cpu_per_1000: self.cpu * 1000.0 / deliveries as f64,
             copies: bodies as f64 / deliveries as f64,
             p50_ms: millis(50),
             p99_ms: millis(99),
-            per_second: self.items as f64 / self.begun.elapsed().as_secs_f64(),
+            per_second: self.items as f64 / self.seconds,
         }
     }
 }

@@ -1,0 +1,140 @@
+//! Weir through its public handles, on multi-thread tokio, as its users write it.
+
+use std::time::Duration;
+
+use futures::{AsyncReadExt as _, AsyncWriteExt as _};
+use weir::{Builder, Bytes, Config, Keypair, Method, Network, NetworkId, Node, Raw};
+
+use crate::job::{Latencies, Transfer};
+use crate::machine::cpu_seconds;
+use crate::process::serve_until_stdin_closes;
+use crate::settings;
+use crate::workload::calls::{CALL_BYTES, drive};
+
+const UPLOAD: Raw = Raw::new(1, "upload");
+const ECHO: Method<Bytes, Bytes> = Method::new(2, "echo").concurrency(1024);
+
+/// The limits of the other sides, where they are not the defaults: windows and socket buffers.
+pub fn config() -> Config {
+    let mut config = Config::default();
+    config.node.streams.window = settings::WINDOW.into();
+    config.node.budget.max_raw = settings::WINDOW.into();
+    config.node.budget.max_send = settings::WINDOW.into();
+    config.node.streams.max_inbound = 1024;
+    config.node.quic.keep_alive_ms = u64::try_from(settings::KEEP_ALIVE.as_millis()).expect("seconds");
+    config.sockets.send_buffer = u32::try_from(settings::SOCKET_BUFFER).expect("megabytes");
+    config.sockets.receive_buffer = config.sockets.send_buffer;
+    config
+}
+
+/// A node with a new key on loopback; declare its channels, then start it.
+pub fn builder(config: Config) -> Builder {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).expect("randomness");
+    Network::builder(Keypair::ed25519_from_seed(&secret), NetworkId([7; 32]))
+        .config(config)
+        .listen("127.0.0.1:0")
+}
+
+fn start(builder: Builder) -> (Network, Node) {
+    builder.start().expect("a node")
+}
+
+/// Where `net` listens.
+pub fn address(net: &Network) -> String {
+    net.addresses().first().expect("a listener").to_string()
+}
+
+/// Receives uploads, a one-byte receipt each.
+pub async fn serve_upload() {
+    let (net, node) = start(builder(config()).raw(&UPLOAD));
+    let streams = node.streams(&UPLOAD).expect("declared");
+    tokio::spawn(async move {
+        while let Some(mut stream) = streams.next().await {
+            tokio::spawn(async move {
+                while let Ok(Some(_)) = stream.read_chunk().await {}
+                let _ = stream.write_all(&[1]).await;
+                stream.finish();
+                let _ = stream.read_chunk().await;
+            });
+        }
+    });
+    tokio::task::block_in_place(|| serve_until_stdin_closes(&address(&net)));
+    drop(node);
+}
+
+/// Uploads `bytes` in writes of `write`.
+pub async fn run_upload(to: &str, bytes: u64, write: usize) -> Transfer {
+    let (net, _node) = start(builder(config()).raw(&UPLOAD));
+    let peer = net.connect(to).await.expect("connected");
+    let mut stream = net.open(&UPLOAD, peer).await.expect("a stream");
+    let buffer = vec![7_u8; write];
+    let (begun, cpu) = (std::time::Instant::now(), cpu_seconds());
+    let mut left = bytes;
+    while left > 0 {
+        let len = usize::try_from(left).unwrap_or(write).min(write);
+        stream.write_all(&buffer[..len]).await.expect("written");
+        left -= len as u64;
+    }
+    stream.finish();
+    let mut receipt = [0];
+    stream.read_exact(&mut receipt).await.expect("a receipt");
+    Transfer { seconds: begun.elapsed().as_secs_f64(), cpu: cpu_seconds() - cpu }
+}
+
+/// Answers in a task of its own.
+pub async fn serve_call() {
+    let (net, node) = start(builder(config()).serve(&ECHO));
+    let requests = node.requests(&ECHO).expect("served");
+    tokio::spawn(async move {
+        while let Some(request) = requests.next().await {
+            request.answer(request.query().clone());
+        }
+    });
+    tokio::task::block_in_place(|| serve_until_stdin_closes(&address(&net)));
+    drop(node);
+}
+
+/// Calls `calls` times with `at_once` in flight.
+pub async fn run_call(to: &str, calls: u64, at_once: u64) -> Latencies {
+    let (net, _node) = start(builder(config()).call(&ECHO));
+    let peer = net.connect(to).await.expect("connected");
+    drive(calls, at_once, move || {
+        let net = net.clone();
+        async move {
+            let request = Bytes::from_static(&[7; CALL_BYTES]);
+            let answer = net.call(&ECHO, peer, request).await.expect("an answer");
+            assert_eq!(answer.len(), CALL_BYTES);
+        }
+    })
+    .await
+}
+
+/// Default limits but for the number of links.
+fn crowded(links: u32) -> Config {
+    let mut config = Config::default();
+    config.node.admission.max_links = links + 64;
+    config.node.admission.max_inbound = links;
+    config.node.quic.keep_alive_ms = u64::try_from(settings::KEEP_ALIVE.as_millis()).expect("seconds");
+    config
+}
+
+/// Accepts links and keeps them idle.
+pub async fn serve_idle() {
+    let (net, node) = start(builder(crowded(512)).call(&ECHO));
+    tokio::task::block_in_place(|| serve_until_stdin_closes(&address(&net)));
+    drop(node);
+}
+
+/// Holds `links` idle links, each from a node of its own, until standard input closes.
+pub async fn run_idle(to: &str, links: usize) {
+    let mut held = Vec::new();
+    for _ in 0..links {
+        let (net, node) = start(builder(Config::default()).call(&ECHO));
+        net.connect(to).await.expect("connected");
+        held.push((net, node));
+    }
+    tokio::task::block_in_place(|| serve_until_stdin_closes("connected"));
+    let goodbyes = held.into_iter().map(|(_, node)| node.shutdown(Duration::from_secs(1)));
+    futures::future::join_all(goodbyes).await;
+}
