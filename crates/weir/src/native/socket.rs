@@ -211,6 +211,8 @@ impl Socket {
                 return;
             }
         };
+        // Where one call can bring several and brought fewer, no more were there; the next ones raise readiness again.
+        self.readable = count >= BUFFERS.min(quinn_udp::BATCH_SIZE);
         for (meta, slice) in metas.iter().zip(&slices).take(count) {
             let Some(data) = slice.get(..meta.len).filter(|data| !data.is_empty()) else { continue };
             let stride = if meta.stride == 0 { meta.len } else { meta.stride };
