@@ -20,6 +20,10 @@ use crate::process::serve_until_stdin_closes;
 use crate::settings;
 
 const RECEIVE: usize = 64 << 10;
+/// Receiving system calls before what came is acknowledged: with more, the sender waits for acknowledgements.
+const RECEIVES: usize = 4;
+/// Datagrams of one sending system call: as many of 1,452 bytes as the kernel takes.
+const SEGMENTS: usize = 45;
 
 /// Socket, endpoint and at most one connection.
 struct Loop {
@@ -32,7 +36,6 @@ struct Loop {
     buffers: Vec<u8>,
     out: Vec<u8>,
     blocked: Option<quinn_proto::Transmit>,
-    segments: usize,
 }
 
 impl Loop {
@@ -51,7 +54,6 @@ impl Loop {
             events: Events::with_capacity(16),
             socket,
             buffers: vec![0; RECEIVE * BATCH_SIZE],
-            segments: std::env::var("SEG").ok().and_then(|s| s.parse().ok()).unwrap_or(10),
             state,
             endpoint,
             connection: None,
@@ -90,7 +92,7 @@ impl Loop {
     fn receive(&mut self) -> bool {
         let mut any = false;
         let mut metas = [RecvMeta::default(); BATCH_SIZE];
-        for _ in 0..32 {
+        for _ in 0..RECEIVES {
             let mut slices: Vec<IoSliceMut<'_>> =
                 self.buffers.chunks_mut(RECEIVE).map(IoSliceMut::new).collect();
             let Ok(count) = self.state.recv((&self.socket).into(), &mut slices, &mut metas) else { break };
@@ -129,7 +131,8 @@ impl Loop {
             if self.blocked.is_none() {
                 let Some((_, connection)) = &mut self.connection else { break };
                 self.out.clear();
-                self.blocked = connection.poll_transmit(now, self.segments, &mut self.out);
+                self.blocked =
+                    connection.poll_transmit(now, SEGMENTS.min(self.state.max_gso_segments()), &mut self.out);
             }
             let Some(transmit) = &self.blocked else { break };
             let sent = self.state.try_send(

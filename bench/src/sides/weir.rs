@@ -31,7 +31,7 @@ pub fn config() -> Config {
 pub fn builder(config: Config) -> Builder {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).expect("randomness");
-    Network::builder(Keypair::ed25519_from_seed(&secret), NetworkId([7; 32]))
+    Network::builder(Keypair::ed25519_from_seed(secret), NetworkId([7; 32]))
         .config(config)
         .listen("127.0.0.1:0")
 }

@@ -77,7 +77,7 @@ async fn bodies(nodes: &[(Network, Node)]) -> u64 {
     let mut sum = 0;
     for (net, _) in nodes {
         let stats = net.stats().await.expect("running");
-        sum += stats.pools.iter().map(|(_, pool)| pool.bodies).sum::<u64>();
+        sum += stats.stack.pools.iter().map(|(_, pool)| pool.bodies).sum::<u64>();
     }
     sum
 }
