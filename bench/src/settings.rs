@@ -9,7 +9,7 @@ pub const WINDOW: u32 = 8 << 20;
 /// UDP socket buffers of all sides that let them be set, in bytes. The system may grant less.
 pub const SOCKET_BUFFER: usize = 4 << 20;
 /// A link that is silent for so long asks for a sign of life.
-pub const KEEP_ALIVE: Duration = Duration::from_secs(12);
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// A UDP socket on loopback with [`SOCKET_BUFFER`].
 pub fn socket() -> std::net::UdpSocket {

@@ -21,7 +21,6 @@ pub fn config() -> Config {
     config.node.budget.max_raw = settings::WINDOW.into();
     config.node.budget.max_send = settings::WINDOW.into();
     config.node.streams.max_inbound = 1024;
-    config.node.quic.keep_alive_ms = u64::try_from(settings::KEEP_ALIVE.as_millis()).expect("seconds");
     config.sockets.send_buffer = u32::try_from(settings::SOCKET_BUFFER).expect("megabytes");
     config.sockets.receive_buffer = config.sockets.send_buffer;
     config
@@ -115,7 +114,6 @@ fn crowded(links: u32) -> Config {
     let mut config = Config::default();
     config.node.admission.max_links = links + 64;
     config.node.admission.max_inbound = links;
-    config.node.quic.keep_alive_ms = u64::try_from(settings::KEEP_ALIVE.as_millis()).expect("seconds");
     config
 }
 

@@ -16,8 +16,9 @@ pub const SUITE: Suite = Suite {
     columns: &["RSS growth per link, KiB", "% of a core"],
     sides: &[Side::Weir, Side::Quinn],
     settings: &[
-        "Keep-alive after 12 s of silence. raw quinn: the server configuration of `quic`, nobody authenticates itself; weir: \
-         default limits but for 500 links, both sides authenticated.",
+        "A sign of life every 15 s: raw quinn's keep-alive from both sides; weir's ping and pong on control, from both sides. \
+         raw quinn: the server configuration of `quic`, one side authenticated; weir: default limits but for the number of \
+         links, both sides authenticated.",
     ],
     packages: &["quinn-proto", "quinn", "tokio", "rustls", "ring"],
     targets: &[

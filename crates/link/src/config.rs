@@ -197,7 +197,8 @@ impl Default for StreamsConfig {
 pub struct QuicConfig {
     /// A link is lost when nothing was heard for so long. Default: 30 s.
     pub idle_timeout: Duration,
-    /// A link that is silent for so long asks for a sign of life. Default: 12 s.
+    /// A link that is silent for so long asks for a sign of life. Default: 20 s, above the 15 s between pings on control:
+    /// those are enough.
     pub keep_alive: Duration,
     /// The largest datagram that path MTU discovery tries, in bytes of UDP payload. Default: 1,452.
     pub max_mtu: u16,
@@ -211,7 +212,7 @@ impl Default for QuicConfig {
     fn default() -> Self {
         Self {
             idle_timeout: Duration::from_secs(30),
-            keep_alive: Duration::from_secs(12),
+            keep_alive: Duration::from_secs(20),
             max_mtu: 1452,
             sessions: 1024,
             deterministic: false,

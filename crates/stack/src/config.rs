@@ -207,7 +207,7 @@ impl Default for Streams {
 pub struct Quic {
     /// A link is lost when nothing was heard for so long, in milliseconds. Default: 30 s.
     pub idle_timeout_ms: u64,
-    /// A link that is silent for so long asks for a sign of life, in milliseconds. Default: 12 s.
+    /// A link that is silent for so long asks for a sign of life, in milliseconds. Default: 20 s.
     pub keep_alive_ms: u64,
     /// The largest datagram that path MTU discovery tries, in bytes of UDP payload. Default: 1,452.
     pub max_mtu: u16,
