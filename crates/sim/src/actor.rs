@@ -11,6 +11,7 @@ use weir_base::identity::{Keypair, PeerId};
 use weir_base::{ChannelId, Instant, Rng};
 use weir_stack::{Command, Config, ConfigError, Event, Stack, Ticket, pool, tip};
 
+use crate::flood::number_of;
 use crate::host::{Birth, Node, NodeId};
 
 /// How long an application takes to decide on a candidate, and what it decides.
@@ -20,10 +21,10 @@ pub enum Checking {
     AtOnce,
     /// Accepts after this time.
     After(Duration),
-    /// Accepts one in `of` after `slow`, the others at once.
+    /// Accepts transactions whose number `of` divides after `slow`, the others at once.
     SomeSlow {
         /// One in so many.
-        of: u64,
+        of: u32,
         /// How long these take.
         slow: Duration,
     },
@@ -151,7 +152,8 @@ impl Actor {
             Checking::AtOnce => (Duration::ZERO, pool::Verdict::Accept),
             Checking::After(pause) => (pause, pool::Verdict::Accept),
             Checking::SomeSlow { of, slow } => {
-                (if self.rng.chance(1, of) { slow } else { Duration::ZERO }, pool::Verdict::Accept)
+                let chosen = number_of(&bytes).is_some_and(|number| number % of.max(1) == 0);
+                (if chosen { slow } else { Duration::ZERO }, pool::Verdict::Accept)
             }
             Checking::Deferring(pause) => {
                 let verdict =

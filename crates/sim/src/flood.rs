@@ -114,9 +114,10 @@ fn judge(summary: &Summary) -> Option<u64> {
     summary.as_slice().first().map(|priority| u64::from(*priority))
 }
 
-/// Transaction `number`: its number, a random priority of one byte (its summary), and random bytes up to a random size.
-pub fn transaction(number: u32, rng: &mut Rng) -> Bytes {
-    let size = item_size(rng).max(HEAD);
+/// Transaction `number` of the run with this seed: its number, a random priority of one byte (its summary), and random bytes up to a random size.
+pub fn transaction(number: u32, seed: u64) -> Bytes {
+    let mut rng = Rng::from_number(seed.rotate_left(32) ^ u64::from(number));
+    let size = item_size(&mut rng).max(HEAD);
     let mut bytes = BytesMut::with_capacity(size);
     bytes.put_u64_le(u64::from(number));
     bytes.resize(size, 0);
@@ -198,6 +199,21 @@ impl Flood {
         }
     }
 
+    /// When all had all, once they have.
+    pub fn spread_done(&self) -> Option<Instant> {
+        self.converged.map(|mark| mark.at)
+    }
+
+    /// Whether transactions are still to come.
+    pub fn loading(&self) -> bool {
+        self.net.host.now() < self.last_submitted
+    }
+
+    /// The transaction that is submitted when this number's timer is advanced: always the same bytes.
+    pub fn transaction(&self, number: u32) -> Bytes {
+        transaction(number, self.net.setup().seed)
+    }
+
     fn told(&mut self, id: NodeId, on: &mut impl FnMut(&mut Self, NodeId, &Note)) {
         for (id, note) in self.net.notes_of(id) {
             if let Note::Accepted { bytes, .. } = &note
@@ -214,7 +230,7 @@ impl Flood {
         if number == 0 {
             self.first = self.mark();
         }
-        let bytes = transaction(number, &mut self.net.rng);
+        let bytes = self.transaction(number);
         let tx = self.txs.get_mut(number as usize)?;
         (tx.submitted, tx.origin) = (Some(now), tx.origin);
         let origin = tx.origin;
@@ -259,13 +275,10 @@ impl Flood {
         (honest as u64 - 1) * self.txs.len() as u64
     }
 
-    fn mark(&self) -> Mark {
+    fn mark(&mut self) -> Mark {
+        let pool = self.net.pool_traffic();
         let host = &self.net.host;
-        Mark {
-            at: host.now(),
-            pool: host.checker().map(crate::check::Checker::total).unwrap_or_default(),
-            wire_in: host.ids().map(|id| host.traffic(id).bytes_in).sum(),
-        }
+        Mark { at: host.now(), pool, wire_in: host.ids().map(|id| host.traffic(id).bytes_in).sum() }
     }
 
     /// Latencies of all pairs for whose transaction and node `which` holds, sorted, in microseconds.
@@ -283,8 +296,11 @@ impl Flood {
     }
 
     /// What came of it.
-    pub fn spread(&self) -> Spread {
-        let end = self.converged.unwrap_or_else(|| self.mark());
+    pub fn spread(&mut self) -> Spread {
+        let end = match self.converged {
+            Some(mark) => mark,
+            None => self.mark(),
+        };
         let (bodies, stream) =
             (end.pool.bodies - self.first.pool.bodies, end.pool.stream_bytes - self.first.pool.stream_bytes);
         let body_bytes = end.pool.body_bytes - self.first.pool.body_bytes;

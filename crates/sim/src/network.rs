@@ -11,7 +11,7 @@ use weir_base::{Blame, Fault, Instant, NetworkId, Rng};
 use weir_stack::{Channel, Command, Config, ConfigError, Event, Profile, Shape};
 
 use crate::actor::{Actor, Checking, Note};
-use crate::check::Checker;
+use crate::check::{Checker, Found, PoolTraffic};
 use crate::host::{Host, NodeId, Step, Udp};
 use crate::load::rings;
 use crate::model::{Model, Place};
@@ -98,6 +98,8 @@ pub struct Network {
     pub edges: Vec<(NodeId, NodeId)>,
     /// Faults so far, but *incompatible* ones.
     pub faults: Vec<Seen>,
+    /// Over QUIC, which the checker cannot read: what the stacks' exported counters say, compared after every turn.
+    pub exported: Found,
     /// Links that are up, counted at both ends.
     pub up: u64,
     /// Random choices of the driver.
@@ -123,8 +125,17 @@ impl Network {
         let edges = edges.into_iter().map(|(one, other)| (NodeId(one), NodeId(other))).collect();
         let config = Arc::new(setup.config.clone());
         let rng = rng.child("driver");
-        let mut network =
-            Self { host, edges, faults: Vec::new(), up: 0, rng, setup, config, by_peer: BTreeMap::new() };
+        let mut network = Self {
+            host,
+            edges,
+            faults: Vec::new(),
+            exported: Found::default(),
+            up: 0,
+            rng,
+            setup,
+            config,
+            by_peer: BTreeMap::new(),
+        };
         for _ in 0..network.setup.nodes {
             network.add(Place::random(&mut places))?;
         }
@@ -198,8 +209,61 @@ impl Network {
         self.notes_of(id)
     }
 
+    /// Compares a stack's exported counters: windows advertised or lent and reserved with their total, offers held with
+    /// those granted.
+    fn compare(&mut self, id: NodeId) {
+        use crate::host::Node as _;
+        let Some(stats) = self.host.node(id).map(|actor| actor.stack().stats()) else { return };
+        let (mut held, mut granted, mut over) = (0, 0, 0);
+        for ledger in [&stats.link.receive, &stats.link.send] {
+            let used = ledger.reserved + ledger.lent;
+            (held, granted) = (held + ledger.lent, granted + ledger.total - ledger.reserved);
+            over = over.max(used.saturating_sub(ledger.total));
+        }
+        for (_, pool) in &stats.pools {
+            (held, granted) = (held + pool.bytes_held, granted + pool.bytes_granted);
+            over = over.max(pool.bytes_held.saturating_sub(pool.bytes_granted));
+            over = over.max(pool.entries_held.saturating_sub(pool.entries_granted));
+        }
+        let found = &mut self.exported;
+        found.checks += 2 + 2 * stats.pools.len() as u64;
+        found.peak_over = found.peak_over.max(over);
+        found.peak_held = found.peak_held.max(held);
+        found.peak_granted = found.peak_granted.max(granted);
+    }
+
+    /// What the checker found; over QUIC, what the stacks exported.
+    pub fn found(&self) -> Found {
+        match self.setup.transport {
+            Transport::Frames => self.host.checker().map(Checker::found).unwrap_or_default(),
+            Transport::Quic => self.exported,
+        }
+    }
+
+    /// What all nodes received on their pool channels: as the checker counted it; over QUIC, as the stacks did.
+    pub fn pool_traffic(&mut self) -> PoolTraffic {
+        use crate::host::Node as _;
+        if self.setup.transport == Transport::Frames {
+            return self.host.checker().map(Checker::total).unwrap_or_default();
+        }
+        let mut sum = PoolTraffic::default();
+        for id in self.host.ids() {
+            let Some(actor) = self.host.node(id) else { continue };
+            for (_, pool) in actor.stack().stats().pools {
+                sum.bodies += pool.bodies;
+                sum.body_bytes += pool.body_bytes;
+                sum.stream_bytes += pool.body_bytes + pool.control_bytes;
+                sum.entries += pool.entries;
+            }
+        }
+        sum
+    }
+
     /// What a node has to tell.
     pub fn notes_of(&mut self, id: NodeId) -> Vec<(NodeId, Note)> {
+        if self.setup.transport == Transport::Quic {
+            self.compare(id);
+        }
         let notes = self.host.node(id).map(Actor::take_notes).unwrap_or_default();
         for note in &notes {
             match note {

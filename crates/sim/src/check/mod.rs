@@ -6,10 +6,11 @@
 //! - **permits**: offers against the totals of the receiver's wants, in bytes and in entries (an entry too many counts as the
 //!   ten bytes it takes at least), and items against the sizes offered for the indices it asked for (`docs/spec/pool.md`).
 //!
-//! What was granted is known when the receiver's frame leaves it; what is held, when the sender's frame arrives. Totals on
-//! the wire are absolute, so *granted* and *held* are counted from the receiver's last grant on each link: granted is
-//! what the peer might send after it, held what has come of that. Their difference is exact, the excess is summed over a
-//! node's links (slack on one never hides an excess on another), and the largest over all steps is reported.
+//! The strictest reading of both: what was granted counts once the receiver's frame has reached the sender, what is held as
+//! soon as it leaves the sender, in transit or not. Totals on the wire are absolute, so *granted* and *held* are counted from
+//! the receiver's last grant on each link: granted is what the peer might send after it, held what it has sent of that.
+//! Their difference is exact, the excess is summed over a node's links (slack on one never hides an excess on another), and
+//! the largest over all steps is reported.
 
 mod cut;
 mod pool;
@@ -18,12 +19,13 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use weir_base::codec::Malformed;
 use weir_base::{ChannelId, Instant, ProtocolId};
 use weir_stack::Frame;
 
 use crate::host::NodeId;
 use cut::Cutter;
-use pool::PoolWatch;
+use pool::{Offered, PoolWatch};
 
 /// Credit of a link or stream before any credit frame, in bytes (`docs/spec/frames.md`).
 const INITIAL: u64 = 64 * 1024;
@@ -56,7 +58,7 @@ pub struct Found {
     pub unread: u64,
 }
 
-/// What a node received on the pool channels, counted on the wire.
+/// What a node received on the pool channels, counted on the wire, when it left its sender.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolTraffic {
     /// Complete bodies, repeats included.
@@ -81,6 +83,7 @@ struct Sums {
 #[derive(Debug, Default)]
 struct NodeWatch {
     windows: Sums,
+    streams_over: u64, // of streams' own credit; the same bytes may be over the link's
     permits: Sums,
     traffic: PoolTraffic,
 }
@@ -163,12 +166,34 @@ pub struct Checker {
     wires: Vec<Option<Box<[WayWatch; 2]>>>,
     nodes: Vec<NodeWatch>,
     found: Found,
+    offered: Option<BTreeMap<(NodeId, NodeId, u64), u32>>,
 }
 
 impl Checker {
     /// Watches windows, and permits of these pool channels.
     pub fn new(pools: impl IntoIterator<Item = ChannelId>) -> Self {
         Self { channels: pools.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Counts from now on how often each index of a node's log is offered to each peer.
+    pub fn count_offers(&mut self) {
+        self.offered.get_or_insert_default();
+    }
+
+    /// How often each index of each node's log (first) was offered to each peer (second), since it was last asked.
+    pub fn take_offers(&mut self) -> BTreeMap<(NodeId, NodeId, u64), u32> {
+        self.offered.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// For each open wire, and for each of its ways: who receives, the entries it was offered, and whether its permit was
+    /// ever used up.
+    pub fn served(&self) -> impl Iterator<Item = [(NodeId, u64, bool); 2]> + '_ {
+        let way = |way: &WayWatch| {
+            let served = way.pools.values().map(PoolWatch::served);
+            let (entries, dry) = served.fold((0, false), |sum, one| (sum.0 + one.0, sum.1 | one.1));
+            (way.receiver, entries, dry)
+        };
+        self.wires.iter().flatten().map(move |ways| [way(&ways[0]), way(&ways[1])])
     }
 
     /// What it found so far.
@@ -191,10 +216,54 @@ impl Checker {
         })
     }
 
-    /// A frame leaves its sender: what it grants is granted from now on.
+    /// A frame leaves its sender: what it carries is held by the receiver from now on.
     pub fn sent(&mut self, _now: Instant, passing: Passing, frame: &Frame) {
+        let Self { channels, nodes, found, offered, .. } = self;
+        let Some(ways) = watched(&mut self.wires, nodes, passing) else { return };
+        let (stream, bytes) = match frame {
+            Frame::Open { stream, protocol } => return open(ways, channels, passing.way, *stream, *protocol),
+            Frame::Data { stream, bytes } => (stream, bytes),
+            _ => return,
+        };
+        let node = at(nodes, passing.to);
+        let way = &mut ways[passing.way];
+        way.link.come(bytes.len() as u64, 1, &mut node.windows);
+        found.checks += 2;
+        let Some(stream) = way.streams.get_mut(stream) else { return note(found, node) };
+        let mut sums = Sums { over: stream.credit.over, ..Sums::default() };
+        node.streams_over -= stream.credit.over;
+        stream.credit.come(bytes.len() as u64, 1, &mut sums);
+        node.streams_over += stream.credit.over;
+        if !matches!(stream.what, Speaks::Other) {
+            node.traffic.stream_bytes += bytes.len() as u64;
+        }
+        let NodeWatch { permits, traffic, .. } = node;
+        let read = match stream.what {
+            Speaks::Offers(channel) => {
+                let pool = way.pools.entry(channel).or_default();
+                found.checks += 1;
+                let seen = |index| {
+                    if let Some(offered) = offered {
+                        *offered.entry((passing.from, passing.to, index)).or_default() += 1;
+                    }
+                };
+                stream.cutter.messages(bytes, read_offers(pool, permits, traffic, seen))
+            }
+            Speaks::Items(channel) => {
+                let pool = way.pools.entry(channel).or_default();
+                found.checks += 1;
+                stream.cutter.items(bytes, |part| pool.item(part, permits, traffic))
+            }
+            Speaks::Other | Speaks::Wants(_) | Speaks::Gets(_) => Ok(()),
+        };
+        found.unread += u64::from(read.is_err());
+        note(found, node);
+    }
+
+    /// A frame arrives: what it grants is granted from now on.
+    pub fn delivered(&mut self, _now: Instant, passing: Passing, frame: &Frame) {
         let back = 1 - passing.way;
-        let Self { channels, nodes, found, .. } = self;
+        let Self { nodes, found, .. } = self;
         let Some(ways) = watched(&mut self.wires, nodes, passing) else { return };
         let node = at(nodes, passing.from);
         match frame {
@@ -204,7 +273,6 @@ impl Checker {
                     stream.credit.granted = stream.credit.granted.max(*total);
                 }
             }
-            Frame::Open { stream, protocol } => open(ways, channels, passing.way, *stream, *protocol),
             Frame::Data { stream, bytes } => {
                 let [one, other] = ways.as_mut();
                 let (with, against) = if passing.way == 0 { (one, other) } else { (other, one) };
@@ -219,52 +287,10 @@ impl Checker {
                 found.unread += u64::from(read.is_err());
                 note(found, node);
             }
-            _ => {}
-        }
-    }
-
-    /// A frame arrives: what it carries is held from now on.
-    pub fn delivered(&mut self, _now: Instant, passing: Passing, frame: &Frame) {
-        let Self { nodes, found, .. } = self;
-        let Some(ways) = watched(&mut self.wires, nodes, passing) else { return };
-        let node = at(nodes, passing.to);
-        let way = &mut ways[passing.way];
-        match frame {
-            Frame::Data { stream, bytes } => {
-                way.link.come(bytes.len() as u64, 1, &mut node.windows);
-                found.checks += 1;
-                let Some(stream) = way.streams.get_mut(stream) else { return note(found, node) };
-                let mut sums = Sums { over: stream.credit.over, ..Sums::default() };
-                node.windows.over -= stream.credit.over;
-                stream.credit.come(bytes.len() as u64, 1, &mut sums);
-                node.windows.over += stream.credit.over;
-                found.checks += 1;
-                if !matches!(stream.what, Speaks::Other) {
-                    node.traffic.stream_bytes += bytes.len() as u64;
-                }
-                let read = match stream.what {
-                    Speaks::Offers(channel) => {
-                        let pool = way.pools.entry(channel).or_default();
-                        let (sums, traffic) = (&mut node.permits, &mut node.traffic);
-                        found.checks += 1;
-                        stream
-                            .cutter
-                            .messages(bytes, |kind, body, len| pool.offer(kind, body, len, sums, traffic))
-                    }
-                    Speaks::Items(channel) => {
-                        let pool = way.pools.entry(channel).or_default();
-                        let (sums, traffic) = (&mut node.permits, &mut node.traffic);
-                        found.checks += 1;
-                        stream.cutter.items(bytes, |part| pool.item(part, sums, traffic))
-                    }
-                    Speaks::Other | Speaks::Wants(_) | Speaks::Gets(_) => Ok(()),
-                };
-                found.unread += u64::from(read.is_err());
-                note(found, node);
-            }
             Frame::End { stream } | Frame::Reset { stream, .. } => {
-                if let Some(stream) = way.streams.remove(stream) {
-                    node.windows.over -= stream.credit.over;
+                if let Some(stream) = ways[passing.way].streams.remove(stream) {
+                    let receiver = ways[passing.way].receiver;
+                    at(nodes, receiver).streams_over -= stream.credit.over;
                 }
             }
             _ => {}
@@ -278,16 +304,31 @@ impl Checker {
         for way in *ways {
             let node = at(&mut self.nodes, way.receiver);
             way.link.leave(&mut node.windows);
-            node.windows.over -= way.streams.values().map(|stream| stream.credit.over).sum::<u64>();
+            node.streams_over -= way.streams.values().map(|stream| stream.credit.over).sum::<u64>();
             way.pools.values().for_each(|pool| pool.leave(&mut node.permits));
         }
     }
 }
 
+/// Hands whole messages of lane 0 to the pool's watch; `seen` hears of each index.
+fn read_offers<'a>(
+    pool: &'a mut PoolWatch,
+    sums: &'a mut Sums,
+    traffic: &'a mut PoolTraffic,
+    mut seen: impl FnMut(u64) + 'a,
+) -> impl FnMut(u64, &[u8], u64) -> Result<(), Malformed> + 'a {
+    move |kind, body, len| pool.offer(Offered { kind, body, len }, sums, traffic, &mut seen)
+}
+
 /// After a change: the peaks.
 fn note(found: &mut Found, node: &NodeWatch) {
     let positive = |sum: i64| u64::try_from(sum).unwrap_or(0);
-    found.peak_over = found.peak_over.max(node.windows.over).max(node.permits.over).max(node.permits.item_over);
+    found.peak_over = found
+        .peak_over
+        .max(node.streams_over)
+        .max(node.windows.over)
+        .max(node.permits.over)
+        .max(node.permits.item_over);
     found.peak_held = found.peak_held.max(positive(node.windows.held + node.permits.held));
     found.peak_granted = found.peak_granted.max(positive(node.windows.granted + node.permits.granted));
 }

@@ -29,6 +29,7 @@ pub(super) struct PoolWatch {
     gets: BTreeMap<u64, u64>,  // asked and not answered: the size offered
     coming: Option<Coming>,
     items_over: u64,
+    dry: bool, // its last entry was used before more were granted
 }
 
 /// The item under way.
@@ -37,6 +38,14 @@ struct Coming {
     size: u64,
     granted: u64,
     come: u64,
+}
+
+/// A message of lane 0: type, fields, and its length in all.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offered<'a> {
+    pub(super) kind: u64,
+    pub(super) body: &'a [u8],
+    pub(super) len: u64,
 }
 
 impl Default for PoolWatch {
@@ -48,6 +57,7 @@ impl Default for PoolWatch {
             gets: BTreeMap::new(),
             coming: None,
             items_over: 0,
+            dry: false,
         }
     }
 }
@@ -67,15 +77,15 @@ impl PoolWatch {
         Ok(())
     }
 
-    /// The server writes on lane 0: a message of `len` bytes in all.
+    /// The server writes on lane 0.
     pub(super) fn offer(
         &mut self,
-        kind: u64,
-        body: &[u8],
-        len: u64,
+        offered: Offered<'_>,
         sums: &mut Sums,
         traffic: &mut PoolTraffic,
+        seen: &mut impl FnMut(u64),
     ) -> Result<(), Malformed> {
+        let Offered { kind, body, len } = offered;
         if kind != OFFER && kind != FIRST {
             return Ok(());
         }
@@ -93,6 +103,7 @@ impl PoolWatch {
             let size = reader.varint(u32::MAX.into())?;
             reader.take(usize::try_from(head % 16).unwrap_or(0))?;
             index += head / 16;
+            seen(index);
             self.sizes.insert(index, u32::try_from(size).unwrap_or(u32::MAX));
             (index, count) = (index + 1, count + 1);
         }
@@ -102,7 +113,13 @@ impl PoolWatch {
         sums.over -= self.entries.over;
         self.entries.come(count.max(1), ENTRY, &mut alone);
         sums.over += self.entries.over;
+        self.dry |= self.entries.come >= self.entries.granted;
         Ok(())
+    }
+
+    /// Entries that came, and whether the permit was ever used up.
+    pub(super) const fn served(&self) -> (u64, bool) {
+        (self.entries.come, self.dry)
     }
 
     /// The client writes on lane 1. A cancelled get keeps its reservation until it is answered.

@@ -158,6 +158,7 @@ fn data_of_one_byte_over_the_credit_of_link_or_stream_is_red() {
 
 fn client_credit(checker: &mut Checker, frame: Frame) {
     checker.sent(Instant::ZERO, CLIENT, &frame);
+    checker.delivered(Instant::ZERO, CLIENT, &frame);
 }
 
 #[test]

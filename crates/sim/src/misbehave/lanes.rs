@@ -34,6 +34,7 @@ struct Served {
 pub(super) struct Lanes {
     pool: ChannelId,
     served: BTreeMap<(WireId, u64), Served>,
+    links: BTreeMap<WireId, (u64, u64)>, // bytes sent, and credit
 }
 
 /// One whole message, its length in front.
@@ -42,12 +43,13 @@ pub(super) struct Message(pub(super) Vec<u8>);
 
 impl Lanes {
     pub(super) fn new(pool: ChannelId) -> Self {
-        Self { pool, served: BTreeMap::new() }
+        Self { pool, served: BTreeMap::new(), links: BTreeMap::new() }
     }
 
     /// A frame of the stack. The lane it is on, where this node serves it.
     pub(super) fn sent(&mut self, wire: WireId, frame: &Frame) -> Option<Lane> {
         let Frame::Data { stream, bytes } = frame else { return None };
+        self.links.entry(wire).or_insert((0, INITIAL)).0 += bytes.len() as u64;
         let served = self.served.get_mut(&(wire, *stream))?;
         served.sent += bytes.len() as u64;
         Some(served.lane)
@@ -67,14 +69,22 @@ impl Lanes {
                 served.credit = served.credit.max(*total);
                 None
             }
+            Frame::LinkCredit { total } => {
+                let link = self.links.entry(wire).or_insert((0, INITIAL));
+                link.1 = link.1.max(*total);
+                None
+            }
             Frame::Data { stream, .. } => Some(self.served.get(&(wire, *stream))?.lane),
             _ => None,
         }
     }
 
-    /// Bytes that may still be sent on a stream.
+    /// Bytes that may still be sent on a stream: its own credit and the link's.
     pub(super) fn left(&self, wire: WireId, stream: u64) -> u64 {
-        self.served.get(&(wire, stream)).map_or(0, |served| served.credit.saturating_sub(served.sent))
+        let stream =
+            self.served.get(&(wire, stream)).map_or(0, |served| served.credit.saturating_sub(served.sent));
+        let link = self.links.get(&wire).map_or(INITIAL, |(sent, credit)| credit.saturating_sub(*sent));
+        stream.min(link)
     }
 
     /// The messages that are whole now; what is left is held. One direction of a stream only.

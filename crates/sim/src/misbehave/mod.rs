@@ -140,7 +140,7 @@ fn turn(bytes: &mut [u8]) {
     }
 }
 
-/// Sends one byte more than the credit of the stream it offers on, once, and then is honest.
+/// Sends one byte more than its credit of stream or link allows, where it offers, once, and then is honest.
 #[derive(Debug)]
 pub struct Overdrawn {
     lanes: Lanes,

@@ -116,7 +116,7 @@ pub fn run(name: &str, options: &Options) -> Result<Report, RunError> {
     let after = resident();
     let network = &measured.network;
     let host = &network.host;
-    let found = host.checker().map(crate::check::Checker::found).unwrap_or_default();
+    let found = network.found();
     let nodes = u64::from(options.nodes);
     let memory = before.zip(after).map(|((before, _), (_, peak))| peak.saturating_sub(before) / nodes);
     Ok(Report {

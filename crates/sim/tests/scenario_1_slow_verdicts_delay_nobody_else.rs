@@ -1,0 +1,38 @@
+//! Protocol §10, 1: one item in 100 takes 2 s to judge, 1,000 tx/s, 20 peers: p99 of the others is at most 50 ms above the
+//! baseline, and no link falls under 90 % of its offer rate.
+
+mod common;
+
+use std::time::Duration;
+
+use weir_sim::Checking;
+use weir_sim::flood::Flood;
+use weir_sim::report::nearest_rank;
+
+/// One item in so many is slow.
+const SLOW: u32 = 100;
+
+/// p99 of items that are not slow, in milliseconds, and entries offered on each link, both ways together.
+fn run(checking: Checking) -> (f64, Vec<u64>) {
+    let nodes = if common::full() { 50 } else { 21 };
+    let mut setup = common::setup(nodes, 20, 11);
+    setup.checking = checking;
+    let mut flood = Flood::new(setup, common::load(1000, 3, 60)).unwrap();
+    flood.run();
+    common::assert_well(&mut flood);
+    let others = flood.latencies(|_, number| number % SLOW != 0);
+    let p99 = f64::from(nearest_rank(&others, 99).unwrap()) / 1000.0;
+    let checker = flood.net.host.checker().unwrap();
+    (p99, checker.served().map(|ways| ways.iter().map(|way| way.1).sum()).collect())
+}
+
+#[test]
+fn slow_verdicts_on_some_items_do_not_delay_the_others() {
+    let (baseline, usual) = run(Checking::AtOnce);
+    let (p99, offered) = run(Checking::SomeSlow { of: SLOW, slow: Duration::from_secs(2) });
+    println!("p99 of the others {p99:.1} ms, baseline {baseline:.1} ms");
+    assert!(p99 <= baseline + 50.0, "p99 {p99:.1} ms, baseline {baseline:.1} ms");
+    let worst = usual.iter().zip(&offered).map(|(usual, offered)| offered * 100 / usual.max(&1)).min();
+    println!("the slowest link has {worst:?} % of its baseline's offers");
+    assert!(worst.is_some_and(|worst| worst >= 90), "{worst:?} %");
+}
