@@ -140,30 +140,34 @@ fn turn(bytes: &mut [u8]) {
     }
 }
 
-/// Sends one byte more than its credit of stream or link allows, where it offers, once, and then is honest.
+/// Sends one byte more than its credit of stream or link allows, on the first link on which it offers; then that link is
+/// silent.
 #[derive(Debug)]
 pub struct Overdrawn {
     lanes: Lanes,
-    done: bool,
+    done: Option<WireId>,
 }
 
 impl Overdrawn {
     /// On this pool channel.
     pub fn new(pool: ChannelId) -> Self {
-        Self { lanes: Lanes::new(pool), done: false }
+        Self { lanes: Lanes::new(pool), done: None }
     }
 }
 
 impl Tamper for Overdrawn {
     fn outgoing(&mut self, _now: Instant, wire: WireId, frame: Frame, out: &mut Outcome) {
+        if self.done == Some(wire) {
+            return;
+        }
         let lane = self.lanes.sent(wire, &frame);
         let stream = match (lane, &frame) {
-            (Some(Lane::Offers), Frame::Data { stream, .. }) if !self.done => Some(*stream),
+            (Some(Lane::Offers), Frame::Data { stream, .. }) if self.done.is_none() => Some(*stream),
             _ => None,
         };
         out.send.push(frame);
         let Some(stream) = stream else { return };
-        self.done = true;
+        self.done = Some(wire);
         let left = self.lanes.left(wire, stream) + 1;
         // one message of an unknown odd type: whoever reads it skips it, were it granted
         let mut message = Vec::new();
