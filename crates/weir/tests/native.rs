@@ -124,9 +124,9 @@ fn an_idle_node_sleeps() {
     let (server, _node) = builder().start().unwrap();
     let (client, _client_node) = builder().start().unwrap();
     weir::block_on(client.connect(&server.addresses()[0])).unwrap();
-    std::thread::sleep(Duration::from_millis(500));
+    weir::block_on(client.sleep(Duration::from_millis(500))).unwrap();
     let before = weir::block_on(client.stats()).unwrap().host;
-    std::thread::sleep(Duration::from_secs(2));
+    weir::block_on(client.sleep(Duration::from_secs(2))).unwrap();
     let after = weir::block_on(client.stats()).unwrap().host;
     assert!(after.rounds - before.rounds < 100, "{} rounds in 2 s", after.rounds - before.rounds);
 }
@@ -207,10 +207,9 @@ fn a_banned_peer_stays_away_until_unbanned() {
     let (client, _client_node) = builder().start().unwrap();
     let address = server.addresses()[0].clone();
     weir::block_on(client.connect(&address)).unwrap();
+    let events = client.events();
     weir::block_on(server.ban(client.peer_id(), Duration::from_secs(600))).unwrap();
-    while !weir::block_on(client.peers()).unwrap().is_empty() {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    while !matches!(events.next_blocking(), Some(weir::Event::PeerDown { .. })) {}
     assert!(weir::block_on(client.connect(&address)).is_err());
     weir::block_on(server.unban(client.peer_id())).unwrap();
     weir::block_on(client.connect(&address)).unwrap();

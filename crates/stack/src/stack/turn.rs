@@ -104,10 +104,9 @@ impl Stack {
                 }
                 weir_link::Event::CloseWire(wire) => self.actions.push_back(Action::CloseWire(wire)),
                 weir_link::Event::Blame { link, fault } => self.fault(link, fault),
-                // Nothing is written before the handshake is confirmed.
-                weir_link::Event::Early { .. } => {}
-                // The pump keeps these for itself.
-                weir_link::Event::Opened { .. }
+                // Nothing is written before the handshake is confirmed; the pump keeps the rest for itself.
+                weir_link::Event::Early { .. }
+                | weir_link::Event::Opened { .. }
                 | weir_link::Event::Readable(_)
                 | weir_link::Event::Writable(_)
                 | weir_link::Event::Stopped(..) => {}
