@@ -19,6 +19,8 @@ use crate::framing::{Inbox, MALFORMED, Message, UNKNOWN_TYPE};
 
 /// Undecided entries of one link that cost no credit; from then on they count as charged.
 const MAX_UNDECIDED: usize = 4_096;
+/// How long a link waits for a permit when all that may be granted to its side is.
+const LENT_PAUSE: Duration = Duration::from_secs(1);
 /// Least time between two moves of one server's cursor.
 const MOVE_PAUSE: Duration = Duration::from_secs(10);
 
@@ -268,7 +270,13 @@ impl Pool {
             self.through(slot);
         }
         let Some(link) = self.links.get_mut(slot) else { return };
+        let lent_out = self.want.lent.of(link.info.side) >= u64::from(self.config.max_grants) / 2;
         match link.intake.grant.renew(link.intake.extra()) {
+            Renew::Now | Renew::Soon if lent_out => {
+                if self.timers.get(Timer::Permit(slot)).is_none() {
+                    self.timers.set(Timer::Permit(slot), Some(now + LENT_PAUSE));
+                }
+            }
             Renew::Now => self.renew(slot),
             Renew::Soon if self.timers.get(Timer::Permit(slot)).is_none() => {
                 self.timers.set(Timer::Permit(slot), Some(now + link.rtt()));
@@ -339,6 +347,9 @@ impl Pool {
         let spare = if self.want.paused { 0 } else { (total / 2).saturating_sub(lent) };
         let (entries, bytes) = grant.give(extra as u64, spare);
         self.want.lent.add(side, grant.open() - before);
+        if spare == 0 && !self.want.paused {
+            self.timers.set(Timer::Permit(slot), Some(now + LENT_PAUSE)); // until others have given back
+        }
         let from = link.intake.moves.unsent.take();
         let floor = self.want.floor.max(self.want.full);
         let mut body = BytesMut::with_capacity(codec::MAX_WANT);

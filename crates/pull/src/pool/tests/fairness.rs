@@ -116,3 +116,21 @@ fn windows_are_parts_of_all_grants_by_side_and_group() {
     assert!(open[..9].iter().sum::<u64>() <= 256, "{open:?}");
     assert_eq!(open.last(), Some(&64), "the link this node dialled gets its window: {open:?}");
 }
+
+#[test]
+fn who_found_nothing_left_to_be_granted_gets_a_permit_when_others_have_given_back() {
+    let config = Config { max_grants: 16, entries: 8, max_entries: 8, ..config() };
+    let (mut mesh, mut strangers) = crowd(&config, 2);
+    mesh.app = Box::new(|_, _| (ms(100), Some(Verdict::Accept)));
+    let granted = |mesh: &mut Mesh, slot: u16| {
+        mesh.pool(0).links.get(link::Slot(slot)).unwrap().intake.grant.totals().0
+    };
+    assert_eq!((granted(&mut mesh, 0), granted(&mut mesh, 1)), (8, 0));
+    for number in 0..8 {
+        strangers[0].offer(&mut mesh, &item(5, number, 100));
+    }
+    mesh.run_for(ms(120));
+    strangers[0].serve(&mut mesh);
+    mesh.run_for(ms(3_000));
+    assert!(granted(&mut mesh, 1) > 0);
+}
