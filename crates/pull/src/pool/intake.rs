@@ -271,12 +271,14 @@ impl Pool {
         }
         let Some(link) = self.links.get_mut(slot) else { return };
         let lent_out = self.want.lent.of(link.info.side) >= u64::from(self.config.max_grants) / 2;
-        match link.intake.grant.renew(link.intake.extra()) {
-            Renew::Now | Renew::Soon if lent_out => {
-                if self.timers.get(Timer::Permit(slot)).is_none() {
-                    self.timers.set(Timer::Permit(slot), Some(now + LENT_PAUSE));
-                }
+        let renew = link.intake.grant.renew(link.intake.extra());
+        if lent_out {
+            if renew != Renew::No && self.timers.get(Timer::Permit(slot)).is_none() {
+                self.timers.set(Timer::Permit(slot), Some(now + LENT_PAUSE));
             }
+            return;
+        }
+        match renew {
             Renew::Now => self.renew(slot),
             Renew::Soon if self.timers.get(Timer::Permit(slot)).is_none() => {
                 self.timers.set(Timer::Permit(slot), Some(now + link.rtt()));
