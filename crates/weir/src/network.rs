@@ -113,7 +113,8 @@ impl Network {
             .channel(&raw.declared, std::any::TypeId::of::<Raw>())
             .map_err(|_| OpenError::NotDeclared)?;
         let channel = ChannelId(raw.declared.id);
-        let opened = self.ask(|reply| Op::Open(channel, peer, reply));
+        let span = tracing::debug_span!("open", channel = raw.name(), %peer);
+        let opened = self.ask(|reply| Op::Open(channel, peer, reply)).instrument(span);
         match self.within(self.shared().limits.open_deadline(), opened).await {
             Ok(Ok(opened)) => Ok(opened?.into_stream(&self.lease)),
             Ok(Err(Stopped)) => Err(OpenError::Stopped),

@@ -57,6 +57,11 @@ fn the_same_seed_gives_the_same_run() {
 }
 
 #[test]
+fn quic_carries_the_same_calls() {
+    assert_eq!(run(3, Carrier::Quic).1, 100);
+}
+
+#[test]
 fn time_passes_only_when_driven() {
     let cluster = Cluster::new(1);
     let (net, _node) = cluster.add(builder(1)).unwrap();
