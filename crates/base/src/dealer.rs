@@ -17,6 +17,7 @@ use crate::stream::{Group, Side};
 pub struct Dealer<K> {
     limits: Limits,
     members: BTreeMap<K, Place>,
+    lowered: BTreeMap<K, u64>, // quarters of its share, 1 to 3; who is not here has all four
     sides: Level<Half>,
     own: Level<K>,
     groups: Level<Group>,
@@ -52,6 +53,7 @@ impl<K: Copy + Ord> Dealer<K> {
         Self {
             limits: Limits { quantum: signed(quantum).max(1), debt: signed(debt) },
             members: BTreeMap::new(),
+            lowered: BTreeMap::new(),
             sides,
             own: Level::default(),
             groups: Level::default(),
@@ -72,8 +74,23 @@ impl<K: Copy + Ord> Dealer<K> {
         }
     }
 
+    /// From now on `member` gets so many quarters of what it would get among its equals: 1 to 4, and 4 is the share it
+    /// joins with.
+    pub fn set_share(&mut self, member: K, quarters: u8) {
+        if quarters < 4 && self.members.contains_key(&member) {
+            self.lowered.insert(member, u64::from(quarters.max(1)));
+        } else {
+            self.lowered.remove(&member);
+        }
+    }
+
+    fn quarters(&self, member: K) -> u64 {
+        self.lowered.get(&member).copied().unwrap_or(4)
+    }
+
     /// A member leaves.
     pub fn remove(&mut self, member: K) {
+        self.lowered.remove(&member);
         self.set_waiting(member, false);
         match self.members.remove(&member) {
             Some(Place::Own) => self.own.remove(member),
@@ -121,15 +138,16 @@ impl<K: Copy + Ord> Dealer<K> {
 
     /// `member` was served at this cost. Where it has left, nobody is charged.
     pub fn charge(&mut self, member: K, cost: u64) {
+        let own = signed(cost.saturating_mul(4) / self.quarters(member)); // who has a smaller share pays more among its equals
         let (cost, debt) = (signed(cost), self.limits.debt);
         match self.members.get(&member) {
             Some(Place::Own) => {
-                self.own.charge(member, cost, debt);
+                self.own.charge(member, own, debt);
                 self.sides.charge(Half::Own, cost, debt);
             }
             Some(Place::Inbound(group)) => {
                 if let Some(level) = self.inbound.get_mut(group) {
-                    level.charge(member, cost, debt);
+                    level.charge(member, own, debt);
                 }
                 self.groups.charge(*group, cost, debt);
                 self.sides.charge(Half::Inbound, cost, debt);
@@ -143,14 +161,15 @@ impl<K: Copy + Ord> Dealer<K> {
     pub fn part(&self, member: K, total: u64) -> u64 {
         let (own, inbound) = (self.own.queues.len() as u64, self.groups.queues.len() as u64);
         let half = total / 2;
-        match self.members.get(&member) {
+        let whole = match self.members.get(&member) {
             Some(Place::Own) => half / own.max(1),
             Some(Place::Inbound(group)) => {
                 let links = self.inbound.get(group).map_or(1, |level| level.queues.len() as u64);
                 half / inbound.max(1) / links.max(1)
             }
             None => 0,
-        }
+        };
+        whole / 4 * self.quarters(member) + whole % 4 * self.quarters(member) / 4
     }
 
     /// How many members there are.

@@ -143,6 +143,8 @@ pub(crate) trait Machine {
     fn link_down(&mut self, now: Instant, link: LinkId);
     /// A round trip was measured (control's keep-alive); about every 15 s.
     fn link_rtt(&mut self, _now: Instant, _link: LinkId, _rtt: Duration) {}
+    /// The peer's standing gives it so many quarters of its share, 1 to 4.
+    fn link_share(&mut self, _link: LinkId, _quarters: u8) {}
     /// The peer wants short ids under a new key from now on.
     fn link_key(&mut self, _now: Instant, _link: LinkId, _key: NumberedKey) {}
     /// This node's keys were rotated, or the previous one has expired.

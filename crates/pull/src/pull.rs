@@ -242,6 +242,11 @@ impl Pull {
         done
     }
 
+    /// The standing of a link's peer gives it so many quarters of what is dealt among its equals: 1 to 4; 4 from the start.
+    pub fn set_share(&mut self, link: LinkId, quarters: u8) {
+        self.each(|machine| machine.link_share(link, quarters));
+    }
+
     /// The wall clock reads `wall` at `now`. Needed once before tips with a slot time are relayed, and after each step.
     pub fn handle_wall(&mut self, now: Instant, wall: UnixTime) {
         self.each(|machine| machine.wall(now, wall));

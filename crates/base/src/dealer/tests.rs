@@ -139,3 +139,26 @@ fn who_left_is_neither_served_nor_charged() {
     dealer.remove(1);
     assert!(dealer.whose_turn().is_none() && dealer.is_empty());
 }
+
+#[test]
+fn a_lowered_share_is_that_part_of_what_its_equals_get() {
+    let mut dealer = Dealer::new(100, 10_000);
+    for member in 0..3_u8 {
+        dealer.add(member, Side::Dialled, Group::Local(0));
+        dealer.set_waiting(member, true);
+    }
+    dealer.set_share(1, 2);
+    dealer.set_share(2, 1);
+    assert_eq!((dealer.part(0, 1200), dealer.part(1, 1200), dealer.part(2, 1200)), (200, 100, 50));
+    let mut served = [0_u32; 3];
+    for _ in 0..7_000 {
+        let member = dealer.whose_turn().unwrap();
+        served[usize::from(member)] += 1;
+        dealer.charge(member, 100);
+    }
+    assert!(served[0].abs_diff(4_000) < 50, "{served:?}");
+    assert!(served[1].abs_diff(2_000) < 50, "{served:?}");
+    assert!(served[2].abs_diff(1_000) < 50, "{served:?}");
+    dealer.set_share(2, 4);
+    assert_eq!(dealer.part(2, 1200), 200);
+}

@@ -44,6 +44,10 @@ impl Checking {
         self.dealer.add(slot, side, group);
     }
 
+    pub(super) fn set_share(&mut self, slot: Slot, quarters: u8) {
+        self.dealer.set_share(slot, quarters);
+    }
+
     pub(super) fn remove(&mut self, slot: Slot) {
         self.dealer.remove(slot);
     }

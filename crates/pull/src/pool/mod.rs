@@ -264,6 +264,14 @@ impl Machine for Pool {
         }
     }
 
+    fn link_share(&mut self, link: LinkId, quarters: u8) {
+        if let Some(slot) = self.links.slot(link) {
+            self.fetch.set_share(slot, quarters);
+            self.checking.set_share(slot, quarters);
+            self.uploads.set_share(slot, quarters);
+        }
+    }
+
     fn link_key(&mut self, _now: Instant, link: LinkId, key: NumberedKey) {
         let link = self.links.slot(link).and_then(|slot| self.links.get_mut(slot));
         if let Some(ready) = link.and_then(|link| link.ready.as_mut()) {

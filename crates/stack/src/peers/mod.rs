@@ -46,6 +46,8 @@ pub struct Linked {
     pub hello: Option<Arc<PeerHello>>,
     /// What it can do for others, as last told.
     pub services: Vec<Service>,
+    /// What standing leaves of its share.
+    pub share: Share,
     pub(crate) ticket: Option<Ticket>,
 }
 
@@ -217,7 +219,8 @@ impl Peers {
         if self.book.role(&info.peer) == Some(Role::Pinned) {
             info.side = Side::Pinned;
         }
-        let linked = Linked { info, address, since: now, hello: None, services: Vec::new(), ticket };
+        let (hello, services, share) = (None, Vec::new(), Share::Full);
+        let linked = Linked { info, address, since: now, hello, services, share, ticket };
         self.links.insert(link, linked);
         self.by_peer.insert(info.peer, link);
         self.standing.banned(now, &info.peer).is_none().then_some(info)
@@ -255,6 +258,14 @@ impl Peers {
         self.bans += u64::from(matches!(reaction, Reaction::Ban { .. }));
         self.touched(now);
         reaction
+    }
+
+    /// What standing leaves of a link's share, where that is not what it was when last asked.
+    pub(crate) fn changed_share(&mut self, now: Instant, link: LinkId) -> Option<Share> {
+        let linked = self.links.get_mut(&link)?;
+        let share = self.standing.share(now, &linked.info.peer);
+        let changed = std::mem::replace(&mut linked.share, share) != share;
+        changed.then_some(share)
     }
 
     pub(crate) fn ban(&mut self, now: Instant, peer: PeerId, until: Instant) {

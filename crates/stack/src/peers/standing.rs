@@ -103,6 +103,17 @@ pub enum Share {
     Full,
 }
 
+impl Share {
+    /// Quarters of a whole share.
+    pub const fn quarters(self) -> u8 {
+        match self {
+            Self::Quarter => 1,
+            Self::Half => 2,
+            Self::Full => 4,
+        }
+    }
+}
+
 /// What follows from a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reaction {

@@ -101,6 +101,16 @@ fn faults_disconnect_then_ban_and_a_ban_ends() {
 }
 
 #[test]
+fn faults_make_a_share_smaller_until_they_are_forgotten() {
+    let mut net = Net::line(Carrier::Frames, 10, 2);
+    offend(&mut net, 2);
+    let share = |net: &Net| net.nodes[0].stack.peers().links().next().unwrap().1.share;
+    assert!(share(&net) < peers::Share::Full);
+    net.run_for(Duration::from_secs(1200));
+    assert_eq!(share(&net), peers::Share::Full);
+}
+
+#[test]
 fn an_operator_bans_and_forgives() {
     for carrier in Carrier::ALL {
         let mut net = Net::line(carrier, 3, 2);
