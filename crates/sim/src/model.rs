@@ -119,7 +119,7 @@ impl Model {
         let draw = rng.u64();
         let most = one_way / 100 * u64::from(self.jitter_percent);
         let jitter = ((u128::from(most) * u128::from(draw >> 32)) >> 32) as u64;
-        let chance = u128::from(draw & 0xffff_ffff) * 1_000_000 >> 32;
+        let chance = (u128::from(draw & 0xffff_ffff) * 1_000_000) >> 32;
         (jitter, chance < u128::from(self.loss_per_million) * u128::from(packets))
     }
 }

@@ -185,7 +185,7 @@ impl Network {
         self.host.with(one, |actor, now| {
             use crate::host::Node as _;
             // refused where they are linked already
-            drop(actor.stack().command(now, Command::Dial { peer, addresses: vec![address] }))
+            drop(actor.stack().command(now, Command::Dial { peer, addresses: vec![address] }));
         });
     }
 

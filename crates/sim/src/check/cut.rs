@@ -103,7 +103,7 @@ impl Cutter {
             &joined
         };
         match walk(&mut self.body_left, input) {
-            Ok(rest) if rest.is_empty() => Ok(()),
+            Ok([]) => Ok(()),
             Ok(rest) => {
                 self.held = rest.to_vec();
                 Ok(())
@@ -116,8 +116,11 @@ impl Cutter {
     }
 }
 
-/// The first message: type, fields, encoded length; `None` while it is not whole.
-fn message(input: &[u8]) -> Result<Option<(u64, &[u8], usize)>, Malformed> {
+/// A message's type, fields and encoded length.
+type Message<'a> = (u64, &'a [u8], usize);
+
+/// The first message; `None` while it is not whole.
+fn message(input: &[u8]) -> Result<Option<Message<'_>>, Malformed> {
     let Some((len, head)) = peek_varint(input, LONGEST)? else { return Ok(None) };
     let whole = head + usize::try_from(len).map_err(|_| Malformed::TooLarge)?;
     let Some(message) = input.get(head..whole) else { return Ok(None) };

@@ -142,23 +142,23 @@ fn data_of_one_byte_over_the_credit_of_link_or_stream_is_red() {
     let over = found(|checker| {
         raw(checker, 8);
         server(checker, 8, &full, 10_000);
-        client_credit(checker, Frame::LinkCredit { total: 200_000 });
+        client_credit(checker, &Frame::LinkCredit { total: 200_000 });
         server(checker, 8, &[1], 1);
     });
     assert_eq!(over.peak_over, 1, "the stream's own credit was used up");
     let granted = found(|checker| {
         raw(checker, 8);
         server(checker, 8, &full, 10_000);
-        client_credit(checker, Frame::LinkCredit { total: 65_537 });
-        client_credit(checker, Frame::StreamCredit { stream: 8, total: 65_537 });
+        client_credit(checker, &Frame::LinkCredit { total: 65_537 });
+        client_credit(checker, &Frame::StreamCredit { stream: 8, total: 65_537 });
         server(checker, 8, &[1], 1);
     });
     assert_eq!(granted.peak_over, 0);
 }
 
-fn client_credit(checker: &mut Checker, frame: Frame) {
-    checker.sent(Instant::ZERO, CLIENT, &frame);
-    checker.delivered(Instant::ZERO, CLIENT, &frame);
+fn client_credit(checker: &mut Checker, frame: &Frame) {
+    checker.sent(Instant::ZERO, CLIENT, frame);
+    checker.delivered(Instant::ZERO, CLIENT, frame);
 }
 
 #[test]

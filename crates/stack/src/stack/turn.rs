@@ -104,7 +104,7 @@ impl Stack {
                 }
                 weir_link::Event::CloseWire(wire) => self.actions.push_back(Action::CloseWire(wire)),
                 weir_link::Event::Blame { link, fault } => self.fault(link, fault),
-                // Nothing is written before the handshake is confirmed; the pump keeps the rest for itself.
+                // Nothing is written before the handshake is confirmed; the other events the pump keeps for itself.
                 weir_link::Event::Early { .. }
                 | weir_link::Event::Opened { .. }
                 | weir_link::Event::Readable(_)
@@ -136,10 +136,18 @@ impl Stack {
         let reaction = self.peers.blame(self.now, peer, fault.blame);
         tracing::debug!(?link, ?peer, %fault, ?reaction, "a peer did something wrong");
         self.events.push_back(Event::Fault { link, peer, fault, reaction });
+        self.share(link);
         match reaction {
             Reaction::None => {}
             Reaction::Disconnect => self.goodbye(link, Goodbye::Fault),
             Reaction::Ban { .. } => self.goodbye(link, Goodbye::Banned),
+        }
+    }
+
+    /// Tells channels what standing leaves of a link's share, if that has changed.
+    fn share(&mut self, link: LinkId) {
+        if let Some(share) = self.peers.changed_share(self.now, link) {
+            self.pump.pull.set_share(link, share.quarters());
         }
     }
 
@@ -162,10 +170,14 @@ impl Stack {
                 self.pump.raw.handle_ready(link, &hello);
                 let Some(linked) = self.peers.handle_ready(link, &hello) else { return };
                 let (ticket, info, address) = (linked.ticket.take(), linked.info, linked.address.clone());
+                self.share(link);
                 Event::PeerUp { ticket, link, info, address, hello: Arc::clone(&hello) }
             }
             weir_pull::Event::Gone { .. } => return, // told when the link went down
-            weir_pull::Event::Rtt { link, rtt } => Event::Rtt { link, rtt },
+            weir_pull::Event::Rtt { link, rtt } => {
+                self.share(link); // points decay; looked at about every 15 s
+                Event::Rtt { link, rtt }
+            }
             weir_pull::Event::Services { link, services } => {
                 self.peers.set_services(link, &services);
                 Event::Services { link, services }
