@@ -88,6 +88,8 @@ pub struct Model {
     pub loss_per_million: u32,
     /// The most that a packet is later than its path's latency, in percent of it, evenly spread. Default: 5.
     pub jitter_percent: u32,
+    /// Datagrams, of a million, that may be overtaken by those behind them. Default: 5,000.
+    pub reordered_per_million: u32,
     /// Bytes of a packet. Default: 1,400.
     pub packet: u64,
     /// Packets that a new path carries in its first round trip. Default: 10 (RFC 6928).
@@ -101,6 +103,7 @@ impl Default for Model {
         Self {
             loss_per_million: 500,
             jitter_percent: 5,
+            reordered_per_million: 5_000,
             packet: 1_400,
             initial_window: 10,
             queue: Duration::from_millis(250),
@@ -109,9 +112,9 @@ impl Default for Model {
 }
 
 impl Model {
-    /// No loss and no jitter.
+    /// No loss, no jitter, nothing out of order.
     pub fn calm() -> Self {
-        Self { loss_per_million: 0, jitter_percent: 0, ..Self::default() }
+        Self { loss_per_million: 0, jitter_percent: 0, reordered_per_million: 0, ..Self::default() }
     }
 
     /// What happens to one packet, or to the `packets` of one frame: how much later it comes, and whether one is lost.

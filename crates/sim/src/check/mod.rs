@@ -166,7 +166,16 @@ pub struct Checker {
     wires: Vec<Option<Box<[WayWatch; 2]>>>,
     nodes: Vec<NodeWatch>,
     found: Found,
-    offered: Option<BTreeMap<(NodeId, NodeId, u64), u32>>,
+    offered: Option<Offers>,
+}
+
+/// How often entries were offered, and how often they were asked for again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Offers {
+    /// For each index of a node's log (first) and each peer (second): how often it was offered.
+    pub entries: BTreeMap<(NodeId, NodeId, u64), u32>,
+    /// For each node (first) and peer (second): how often the peer moved the node's cursor.
+    pub moves: BTreeMap<(NodeId, NodeId), u64>,
 }
 
 impl Checker {
@@ -180,8 +189,8 @@ impl Checker {
         self.offered.get_or_insert_default();
     }
 
-    /// How often each index of each node's log (first) was offered to each peer (second), since it was last asked.
-    pub fn take_offers(&mut self) -> BTreeMap<(NodeId, NodeId, u64), u32> {
+    /// What was offered since it was last asked, where that is counted.
+    pub fn take_offers(&mut self) -> Offers {
         self.offered.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
@@ -244,7 +253,7 @@ impl Checker {
                 found.checks += 1;
                 let seen = |index| {
                     if let Some(offered) = offered {
-                        *offered.entry((passing.from, passing.to, index)).or_default() += 1;
+                        *offered.entries.entry((passing.from, passing.to, index)).or_default() += 1;
                     }
                 };
                 stream.cutter.messages(bytes, read_offers(pool, permits, traffic, seen))
@@ -263,7 +272,7 @@ impl Checker {
     /// A frame arrives: what it grants is granted from now on.
     pub fn delivered(&mut self, _now: Instant, passing: Passing, frame: &Frame) {
         let back = 1 - passing.way;
-        let Self { nodes, found, .. } = self;
+        let Self { nodes, found, offered, .. } = self;
         let Some(ways) = watched(&mut self.wires, nodes, passing) else { return };
         let node = at(nodes, passing.from);
         match frame {
@@ -280,10 +289,15 @@ impl Checker {
                 let (Speaks::Wants(channel) | Speaks::Gets(channel)) = stream.what else { return };
                 let gets = matches!(stream.what, Speaks::Gets(_));
                 let pool = against.pools.entry(channel).or_default();
-                let sums = &mut node.permits;
+                let (sums, before) = (&mut node.permits, pool.moved());
                 let read = stream.cutter.messages(bytes, |kind, body, _| {
                     if gets { pool.get(kind, body, sums) } else { pool.want(kind, body, sums) }
                 });
+                if let Some(offered) = offered
+                    && pool.moved() > before
+                {
+                    *offered.moves.entry((passing.to, passing.from)).or_default() += pool.moved() - before;
+                }
                 found.unread += u64::from(read.is_err());
                 note(found, node);
             }

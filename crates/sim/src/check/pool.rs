@@ -29,6 +29,7 @@ pub(super) struct PoolWatch {
     gets: BTreeMap<u64, u64>,  // asked and not answered: the size offered
     coming: Option<Coming>,
     items_over: u64,
+    moved: u64,
     dry: bool, // its last entry was used before more were granted
 }
 
@@ -57,6 +58,7 @@ impl Default for PoolWatch {
             gets: BTreeMap::new(),
             coming: None,
             items_over: 0,
+            moved: 0,
             dry: false,
         }
     }
@@ -74,7 +76,16 @@ impl PoolWatch {
         self.entries.granted = self.entries.granted.max(entries);
         self.bytes.grant(bytes, sums);
         self.sizes = self.sizes.split_off(&through);
+        number()?; // the floor
+        if !reader.is_empty() {
+            self.moved = self.moved.max(reader.varint(u64::MAX)?);
+        }
         Ok(())
+    }
+
+    /// The highest number of a move that the client made on this link.
+    pub(super) const fn moved(&self) -> u64 {
+        self.moved
     }
 
     /// The server writes on lane 0.

@@ -1,9 +1,11 @@
 //! Datagrams: lost, reordered, delayed, and dropped where a line's queue is full.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use weir_base::Instant;
 use weir_base::time::nanos;
 use weir_stack::{Datagrams, Input, SocketId, Transmit};
 
@@ -17,6 +19,7 @@ use crate::trace::Traced;
 pub(super) struct Flying {
     slots: Vec<Option<Parcel>>,
     free: Vec<u32>,
+    last: BTreeMap<(NodeId, NodeId), Instant>, // arrival of the latest datagram in order
 }
 
 #[derive(Debug)]
@@ -74,9 +77,16 @@ impl<N: Node> Host<N> {
         if lost || self.net.blocked.contains(&(from, to)) {
             return;
         }
+        let mut due = left + Duration::from_nanos(one_way + jitter);
+        if !self.net.rng.chance(model.reordered_per_million.into(), 1_000_000) {
+            // most datagrams keep their order: jitter is a queue's, and a queue has one
+            let last = self.net.flying.last.entry((from, to)).or_default();
+            due = due.max(*last);
+            *last = due;
+        }
         let parcel = Parcel { to, remote: source, queued: false, data: BytesMut::from(bytes) };
         let slot = self.net.flying.put(parcel);
-        self.net.queue.push(left + Duration::from_nanos(one_way + jitter), Due::Datagram { slot });
+        self.net.queue.push(due, Due::Datagram { slot });
     }
 
     /// A datagram from anywhere arrives at a node now: for attackers that replay or forge.
