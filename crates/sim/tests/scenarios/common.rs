@@ -8,22 +8,22 @@ use weir_sim::{NodeId, Setup};
 
 /// The sizes that the protocol's scenarios state, with `WEIR_FULL=1`; without it the same scenario, smaller, so that all of
 /// them run in a minute or two.
-pub fn full() -> bool {
+pub(crate) fn full() -> bool {
     std::env::var_os("WEIR_FULL").is_some_and(|value| value == "1")
 }
 
 /// A load of `rate` transactions a second for `short` seconds, or as long as the scenario says.
-pub fn load(rate: u32, short: u32, whole: u32) -> Load {
+pub(crate) fn load(rate: u32, short: u32, whole: u32) -> Load {
     Load { rate, seconds: if full() { whole } else { short }, deadline: Duration::from_secs(60) }
 }
 
 /// The network of a flood.
-pub fn setup(nodes: u32, links: u32, seed: u64) -> Setup {
+pub(crate) fn setup(nodes: u32, links: u32, seed: u64) -> Setup {
     Setup::new(nodes, links, seed, vec![pool_channel()])
 }
 
 /// Every pool holds everything, nothing was sent that was not granted, and honest nodes do not blame each other.
-pub fn assert_well(flood: &mut Flood) {
+pub(crate) fn assert_well(flood: &mut Flood) {
     let missing = flood.missing(5);
     assert!(flood.spread().converged.is_some(), "missing, at first: {missing:?}");
     assert_granted(flood);
@@ -33,7 +33,7 @@ pub fn assert_well(flood: &mut Flood) {
 }
 
 /// Among honest nodes nothing was sent that was not granted.
-pub fn assert_granted(flood: &Flood) {
+pub(crate) fn assert_granted(flood: &Flood) {
     let found = flood.net.found();
     assert_eq!((found.peak_over, found.unread), (0, 0), "{found:?}");
     assert!(found.checks > 0 && found.peak_held > 0 && found.peak_granted > 0, "{found:?}");

@@ -1,7 +1,7 @@
 //! Protocol §10, 7, without ground collisions: false summaries or sizes, malleated bodies, storms of *gone*: each honest item
 //! reaches every honest pool within 8 s, and no honest peer is faulted.
 
-mod common;
+use crate::common;
 
 use weir_sim::flood::{Flood, TXS};
 use weir_sim::misbehave::{GoneStormer, Liar, Lie};

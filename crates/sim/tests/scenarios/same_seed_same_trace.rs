@@ -1,6 +1,6 @@
 //! Two nodes with one pool over frames: the same seed gives the same trace hash, another seed another.
 
-mod common;
+use crate::common;
 
 use weir_sim::flood::Flood;
 

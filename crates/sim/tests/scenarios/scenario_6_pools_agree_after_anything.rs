@@ -2,7 +2,7 @@
 //! pools are equal above the common floor at rest, each entry is offered once per link plus once per reconnect or move, and no
 //! body is fetched twice while it is held.
 
-mod common;
+use crate::common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -115,7 +115,7 @@ impl Model {
                 let asked =
                     |actor: &mut weir_sim::Actor, now| actor.stack().command(now, Command::Disconnect(peer));
                 // they may be apart already
-                drop(self.net.host.with(one, asked));
+                let _ = self.net.host.with(one, asked);
                 self.run(1_000);
                 self.net.dial(one, other);
             }

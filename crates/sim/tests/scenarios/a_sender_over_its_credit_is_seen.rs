@@ -1,6 +1,6 @@
 //! A node that sends one byte more than the credit of its stream turns the checker red by that one byte, and is blamed.
 
-mod common;
+use crate::common;
 
 use weir_sim::NodeId;
 use weir_sim::flood::{Flood, TXS};

@@ -1,7 +1,7 @@
 //! Protocol §10, 9, start-up over frames: the first frames of both sides arrive in every interleaving across streams: no
 //! fault, no loss, and the network works afterwards.
 
-mod common;
+use crate::common;
 
 use std::collections::{BTreeMap, VecDeque};
 
