@@ -25,8 +25,9 @@ use crate::{Network, Node};
 use resolver::Resolver;
 use socket::Sockets;
 
-/// Receiving system calls in a row, over all sockets, before commands have their turn.
-const BATCHES: usize = 32;
+/// Receiving system calls in a row, over all sockets, before what came is handed over and acknowledged. With more, peers
+/// wait for each other's whole bursts: both ends of a link would work in turns instead of at once.
+const BATCHES: usize = 4;
 /// Commands in a row before sockets have their turn.
 const COMMANDS: usize = 256;
 /// Turns of settling and sending in a row before the sockets are asked again.
