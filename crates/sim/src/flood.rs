@@ -276,7 +276,8 @@ impl Flood {
     }
 
     fn mark(&mut self) -> Mark {
-        let pool = self.net.pool_traffic();
+        let honest: Vec<NodeId> = self.net.host.ids().filter(|id| !self.hostile.contains(id)).collect();
+        let pool = self.net.pool_traffic(honest.into_iter());
         let host = &self.net.host;
         Mark { at: host.now(), pool, wire_in: host.ids().map(|id| host.traffic(id).bytes_in).sum() }
     }
@@ -305,7 +306,7 @@ impl Flood {
             (end.pool.bodies - self.first.pool.bodies, end.pool.stream_bytes - self.first.pool.stream_bytes);
         let body_bytes = end.pool.body_bytes - self.first.pool.body_bytes;
         let per = |bytes: u64| {
-            let count = self.txs.len() as u64 * self.net.host.len() as u64;
+            let count = self.txs.len() as u64 * (self.net.host.len() - self.hostile.len()) as u64;
             bytes as f64 / count.max(1) as f64
         };
         let seen = self.micros.len() as u64;

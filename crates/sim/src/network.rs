@@ -240,14 +240,19 @@ impl Network {
         }
     }
 
-    /// What all nodes received on their pool channels: as the checker counted it; over QUIC, as the stacks did.
-    pub fn pool_traffic(&mut self) -> PoolTraffic {
+    /// What these nodes received on their pool channels: as the checker counted it; over QUIC, as their stacks did.
+    pub fn pool_traffic(&mut self, of: impl Iterator<Item = NodeId>) -> PoolTraffic {
         use crate::host::Node as _;
-        if self.setup.transport == Transport::Frames {
-            return self.host.checker().map(Checker::total).unwrap_or_default();
-        }
         let mut sum = PoolTraffic::default();
-        for id in self.host.ids() {
+        for id in of {
+            if self.setup.transport == Transport::Frames {
+                let one = self.host.checker().map(|checker| checker.traffic(id)).unwrap_or_default();
+                sum.bodies += one.bodies;
+                sum.body_bytes += one.body_bytes;
+                sum.stream_bytes += one.stream_bytes;
+                sum.entries += one.entries;
+                continue;
+            }
             let Some(actor) = self.host.node(id) else { continue };
             for (_, pool) in actor.stack().stats().pools {
                 sum.bodies += pool.bodies;

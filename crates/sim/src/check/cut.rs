@@ -116,11 +116,11 @@ impl Cutter {
     }
 }
 
-/// A message's type, fields and encoded length.
-type Message<'a> = (u64, &'a [u8], usize);
+/// Type, fields and encoded length of a message.
+type Whole<'a> = (u64, &'a [u8], usize);
 
 /// The first message; `None` while it is not whole.
-fn message(input: &[u8]) -> Result<Option<Message<'_>>, Malformed> {
+fn message(input: &[u8]) -> Result<Option<Whole<'_>>, Malformed> {
     let Some((len, head)) = peek_varint(input, LONGEST)? else { return Ok(None) };
     let whole = head + usize::try_from(len).map_err(|_| Malformed::TooLarge)?;
     let Some(message) = input.get(head..whole) else { return Ok(None) };

@@ -194,13 +194,13 @@ impl Checker {
         self.offered.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// For each open wire, and for each of its ways: who receives, the entries it was offered, and whether its permit was
-    /// ever used up.
+    /// For each open wire, and for each of its ways: who receives, how far the sender's log was offered to it, and whether
+    /// its permit was ever used up.
     pub fn served(&self) -> impl Iterator<Item = [(NodeId, u64, bool); 2]> + '_ {
         let way = |way: &WayWatch| {
             let served = way.pools.values().map(PoolWatch::served);
-            let (entries, dry) = served.fold((0, false), |sum, one| (sum.0 + one.0, sum.1 | one.1));
-            (way.receiver, entries, dry)
+            let (covered, dry) = served.fold((0, false), |sum, one| (sum.0 + one.0, sum.1 | one.1));
+            (way.receiver, covered, dry)
         };
         self.wires.iter().flatten().map(move |ways| [way(&ways[0]), way(&ways[1])])
     }
@@ -213,16 +213,6 @@ impl Checker {
     /// What a node received on the pool channels.
     pub fn traffic(&self, id: NodeId) -> PoolTraffic {
         self.nodes.get(id.0 as usize).map(|node| node.traffic).unwrap_or_default()
-    }
-
-    /// What all nodes received on the pool channels together.
-    pub fn total(&self) -> PoolTraffic {
-        self.nodes.iter().fold(PoolTraffic::default(), |sum, node| PoolTraffic {
-            bodies: sum.bodies + node.traffic.bodies,
-            body_bytes: sum.body_bytes + node.traffic.body_bytes,
-            stream_bytes: sum.stream_bytes + node.traffic.stream_bytes,
-            entries: sum.entries + node.traffic.entries,
-        })
     }
 
     /// A frame leaves its sender: what it carries is held by the receiver from now on.

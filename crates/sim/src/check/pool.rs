@@ -30,7 +30,8 @@ pub(super) struct PoolWatch {
     coming: Option<Coming>,
     items_over: u64,
     moved: u64,
-    dry: bool, // its last entry was used before more were granted
+    covered: u64, // of the server's log
+    dry: bool,    // its last entry was used before more were granted
 }
 
 /// The item under way.
@@ -59,6 +60,7 @@ impl Default for PoolWatch {
             coming: None,
             items_over: 0,
             moved: 0,
+            covered: 0,
             dry: false,
         }
     }
@@ -106,7 +108,8 @@ impl PoolWatch {
             reader.take(8)?;
         }
         reader.varint(u64::MAX)?;
-        let (mut index, _span) = (reader.varint(u64::MAX)?, reader.varint(u64::MAX)?);
+        let (mut index, span) = (reader.varint(u64::MAX)?, reader.varint(u64::MAX)?);
+        self.covered = self.covered.max(index.saturating_add(span));
         let mut count = 0;
         while !reader.is_empty() {
             let head = reader.varint(u64::MAX)?;
@@ -128,9 +131,9 @@ impl PoolWatch {
         Ok(())
     }
 
-    /// Entries that came, and whether the permit was ever used up.
+    /// How far in its log the server has offered, and whether the permit was ever used up.
     pub(super) const fn served(&self) -> (u64, bool) {
-        (self.entries.come, self.dry)
+        (self.covered, self.dry)
     }
 
     /// The client writes on lane 1. A cancelled get keeps its reservation until it is answered.

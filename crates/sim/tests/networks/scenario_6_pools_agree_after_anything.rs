@@ -115,7 +115,7 @@ impl Model {
                 let asked =
                     |actor: &mut weir_sim::Actor, now| actor.stack().command(now, Command::Disconnect(peer));
                 // they may be apart already
-                let _ = self.net.host.with(one, asked);
+                self.net.host.with(one, asked);
                 self.run(1_000);
                 self.net.dial(one, other);
             }

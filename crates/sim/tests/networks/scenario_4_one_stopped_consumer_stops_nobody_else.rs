@@ -156,7 +156,7 @@ fn stop(net: &mut Network, stopped: Stopped, progress: &mut Progress) {
                 let request = Bytes::from(vec![3; 1_000]);
                 let call = Command::CallTarget { channel: HELD, target, request, deadline: None };
                 // of these, as many as the method takes at once are under way
-                let _ = net.host.with(A, |actor, now| actor.stack().command(now, call));
+                net.host.with(A, |actor, now| actor.stack().command(now, call).is_ok());
             });
             run(net, second * 20, progress);
             assert!(progress.held >= 32, "{progress:?}");

@@ -1,16 +1,10 @@
-//! Whole networks in virtual time: one scenario a file, its name a sentence.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss
-)] // tests
+//! Whole networks in virtual time, one scenario a file.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation)]
 
 mod a_sender_over_its_credit_is_seen;
 mod common;
 mod same_seed_same_trace;
 mod scenario_1_slow_verdicts_delay_nobody_else;
-mod scenario_2_withholders_cost_little_time;
 mod scenario_4_one_stopped_consumer_stops_nobody_else;
 mod scenario_6_pools_agree_after_anything;
 mod scenario_7_poisoned_offers_hide_nothing;
