@@ -23,7 +23,7 @@ use crate::network::ToAddress;
 use crate::shared::{Channel, Clock, Driver, Mail, Shared};
 
 /// A node to be: who it is, what it speaks, where it listens. Made by [`Network::builder`](crate::Network::builder); started by
-/// [`start`](Self::start) on real sockets, or by [`Cluster::add`](crate::testing::Cluster::add) in virtual time.
+/// [`start`](Self::start) on real sockets, or by `testing::Cluster::add` in virtual time.
 #[derive(Debug)]
 pub struct Builder {
     keypair: Keypair,

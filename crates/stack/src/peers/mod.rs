@@ -1,6 +1,6 @@
 //! Who this node knows, who is linked, and how much each is trusted.
 //!
-//! - [`book`]: static peers and candidates, when each may be dialled next;
+//! - `book`: static peers and candidates, when each may be dialled next;
 //! - the dialler, here: persistent peers always, candidates while links are fewer than wanted, or own ones too few;
 //! - [`standing`]: faults, bans;
 //! - links by peer, with what their hellos said.

@@ -154,7 +154,7 @@ struct Entry {
     banned_until: Option<Instant>,
 }
 
-/// Everybody's standing. Pure bookkeeping: who calls [`blame`](Self::blame) carries the reaction out.
+/// Everybody's standing. Pure bookkeeping: who calls `blame` carries the reaction out.
 #[derive(Debug)]
 pub struct Standing {
     config: Config,
