@@ -2,22 +2,21 @@
 
 use std::time::Instant;
 
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
+use nix::sys::time::TimeVal;
+use nix::unistd::{SysconfVar, sysconf};
+
 use crate::job::Usage;
 
 /// User and system CPU seconds of this process.
 pub fn cpu_seconds() -> f64 {
-    used(libc::RUSAGE_SELF)
+    used(UsageWho::RUSAGE_SELF)
 }
 
-fn used(who: libc::c_int) -> f64 {
-    // SAFETY: `getrusage` fills the struct it is given, which is plain data.
-    let usage = unsafe {
-        let mut usage = std::mem::zeroed::<libc::rusage>();
-        libc::getrusage(who, &raw mut usage);
-        usage
-    };
-    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-    seconds(usage.ru_utime) + seconds(usage.ru_stime)
+fn used(who: UsageWho) -> f64 {
+    let usage = getrusage(who).expect("the system tells what is used");
+    let seconds = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+    seconds(usage.user_time()) + seconds(usage.system_time())
 }
 
 /// What this process has used until now.
@@ -30,13 +29,9 @@ pub fn usage() -> Usage {
 
 /// Lets this process open as many files as the system allows it.
 pub fn raise_open_files() {
-    // SAFETY: both calls read or fill the struct they are given, which is plain data.
-    unsafe {
-        let mut limit = std::mem::zeroed::<libc::rlimit>();
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
-        }
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // where it is refused the limit stays, and a run that needs more files fails by itself
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }
 }
 
@@ -96,7 +91,7 @@ impl Watch {
 
 /// CPU seconds of this process and of its children that ended.
 fn own() -> f64 {
-    used(libc::RUSAGE_SELF) + used(libc::RUSAGE_CHILDREN)
+    used(UsageWho::RUSAGE_SELF) + used(UsageWho::RUSAGE_CHILDREN)
 }
 
 impl Ticks {
@@ -105,8 +100,7 @@ impl Ticks {
         let stat = std::fs::read_to_string("/proc/stat").ok()?;
         let line = stat.lines().next()?.strip_prefix("cpu ")?;
         let fields: Vec<f64> = line.split_whitespace().filter_map(|field| field.parse().ok()).collect();
-        // SAFETY: `sysconf` only reads.
-        let hertz = unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64;
+        let hertz = sysconf(SysconfVar::CLK_TCK).ok()?? as f64;
         // user nice system idle iowait irq softirq steal
         let at = |index: usize| fields.get(index).copied().unwrap_or(0.0) / hertz;
         Some(Self { busy: at(0) + at(1) + at(2) + at(5) + at(6), stolen: at(7) })

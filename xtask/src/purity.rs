@@ -16,7 +16,7 @@ use crate::run::Error;
 use crate::spans::{TestModule, attributes, starts_with, test_modules};
 use rules::{DECODING, EXCEPTIONS, MODULES, PATHS, Rule, UNBOUNDED, UNSAFE_FILES, WORDS};
 
-/// All Rust files of `crates/`, `xtask/`, `fuzz/` and `bench/`, and the pure crates' settings.
+/// All Rust files of `crates/`, `xtask/`, `fuzz/`, `bench/` and `interop/`, and the pure crates' settings.
 pub(crate) fn gate(repo: &Repo) -> Result<Vec<String>, Error> {
     let mut findings = Vec::new();
     for folder in ["crates", "xtask", "fuzz", "bench", "interop"] {
@@ -38,11 +38,8 @@ fn judge(file: &TextFile) -> Vec<String> {
     let all = tokens(&file.text);
     let mut found = unfinished(&all);
     found.extend(sleeping_tests(&file.path, &all));
-    // Benchmarks are no part of what users run: they hold other stacks' queues, and ask the system for its counters.
-    if !file.path.starts_with("bench/") {
-        found.extend(limitless(&all));
-        found.extend(unsafe_code(&file.path, &all));
-    }
+    found.extend(limitless(&all));
+    found.extend(unsafe_code(&file.path, &all));
     let owner = owner(&file.path);
     if owner.is_some_and(|owner| layers::pure().any(|pure| pure == owner)) {
         found.extend(impure(&file.path, &all));
@@ -136,16 +133,42 @@ fn unfinished(all: &[Token<'_>]) -> Vec<Finding> {
 
 /// Queues that a peer, or a slow user, could grow without limit.
 fn limitless(all: &[Token<'_>]) -> Vec<Finding> {
+    let finding = |line| (line, "every queue is bounded, by a named limit".to_owned());
     let mut found = Vec::new();
     for (at, token) in all.iter().enumerate() {
-        let plain_channel = starts_with(all, at, &["mpsc", "::", "channel", "(", ")"])
-            || starts_with(all, at, &["mpsc", "::", "channel", "::", "<"])
-            || starts_with(all, at, &["use", "std", "::", "sync", "::", "mpsc", "::", "channel"]);
-        if plain_channel || UNBOUNDED.iter().any(|name| token.is(name)) {
-            found.push((token.line, "every queue is bounded, by a named limit".into()));
+        let without_limit = starts_with(all, at, &["mpsc", "::", "channel"]) && takes_nothing(all, at + 3);
+        if without_limit || UNBOUNDED.iter().any(|name| token.is(name)) {
+            found.push(finding(token.line));
         }
     }
+    // imported by itself it is called as `channel`, which says nothing: the standard library's has no limit
+    let imported = named_paths(all).into_iter().filter(|named| named.how != How::Inline);
+    for named in imported.filter(|named| named.contains(&["std", "sync", "mpsc", "channel"])) {
+        found.push(finding(named.line));
+    }
     found
+}
+
+/// Whether a call begins here, after its generic arguments if there are any, that is given nothing.
+fn takes_nothing(all: &[Token<'_>], at: usize) -> bool {
+    let mut open = at;
+    if starts_with(all, at, &["::", "<"]) {
+        let mut depth = 0_usize;
+        open = all.len();
+        for next in at + 1..all.len() {
+            let arrow = starts_with(all, next - 1, &["-", ">"]);
+            if starts_with(all, next, &["<"]) {
+                depth += 1;
+            } else if starts_with(all, next, &[">"]) && !arrow {
+                depth -= 1;
+                if depth == 0 {
+                    open = next + 1;
+                    break;
+                }
+            }
+        }
+    }
+    starts_with(all, open, &["(", ")"])
 }
 
 /// A test that sleeps is slow on a good day and fails on a bad one.

@@ -157,7 +157,7 @@ impl Loop {
 
 /// Receives uploads and answers each with one byte, one connection after the other.
 pub fn serve() {
-    let (address, bound) = std::sync::mpsc::channel();
+    let (address, bound) = std::sync::mpsc::sync_channel(1);
     std::thread::spawn(move || {
         let mut host = Loop::new(true);
         let _ = address.send(host.address());
