@@ -1,6 +1,7 @@
 //! The control stream of one link: what is to be written, what was heard, and what is due.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::BufMut;
 use weir_base::codec::{put_prefixed, put_varint};
@@ -63,6 +64,13 @@ pub(super) enum Ping {
     Idle { next: Instant },
     Due,
     Waiting { nonce: [u8; 8], sent: Instant },
+}
+
+impl Ping {
+    /// Whether the next one is due within `ahead` of `now`.
+    pub(super) fn is_soon(&self, now: Instant, ahead: Duration) -> bool {
+        matches!(self, Self::Idle { next } if *next <= now + ahead)
+    }
 }
 
 /// Why a line wants to be called.

@@ -31,6 +31,21 @@ fn the_round_trip_is_measured_right_after_hello_and_every_15_s() {
 }
 
 #[test]
+fn a_ping_that_is_due_soon_goes_with_the_pong() {
+    let mut pair = against(Script::polite(), config());
+    pair.run_until(at(200));
+    let first = pair.a.control().into_iter().find(|(kind, _)| *kind == 2).unwrap().1;
+    pair.a.write(0, message(4, &first));
+    pair.run_until(at(5_000));
+    pair.a.write(0, message(2, &[1; 8])); // its own ping is 10 s away
+    pair.run_until(at(10_000));
+    assert_eq!((kinds(&pair.a, 4), kinds(&pair.a, 2)), (1, 1));
+    pair.a.write(0, message(2, &[2; 8])); // 5 s
+    pair.run_until(at(10_101));
+    assert_eq!((kinds(&pair.a, 4), kinds(&pair.a, 2)), (2, 2));
+}
+
+#[test]
 fn a_silent_peer_is_left_after_45_s_without_a_fault() {
     let mut pair = against(Script::polite(), config());
     pair.run_until(at(45_049));
