@@ -126,9 +126,10 @@ impl Owed {
         self.bytes
     }
 
-    /// The owner reserved `bytes`; `waiting`: some of them are there already.
+    /// The owner reserved `bytes`; `waiting`: some of them are there already. More than were reserved before are for another
+    /// message, which has not begun by the one before it.
     pub(crate) fn set(&mut self, window: &mut Window, bytes: u64, waiting: bool) {
-        let begun = bytes > 0 && (self.begun || waiting);
+        let begun = bytes > 0 && (waiting || self.begun && bytes <= self.bytes);
         self.count(window, Self { bytes, begun });
     }
 

@@ -116,24 +116,13 @@ pub struct Inbox {
     max: usize,
     arrived: Bytes,
     pinned: usize,
-    clock: Clock,
-}
-
-/// How long the message under way has had, and since when it runs.
-#[derive(Clone, Copy, Debug)]
-enum Clock {
-    /// No message has begun.
-    Idle,
-    /// It has begun, and the peer has credit since then.
-    Running { since: Instant, used: Duration },
-    /// It has begun, but this side gives no credit now.
-    Held { used: Duration },
+    begun: Option<Instant>, // when the first bytes of the message under way came
 }
 
 impl Inbox {
     /// Messages of at most `max` bytes each, type included.
     pub fn new(max: usize) -> Self {
-        Self { framer: Framer::new(max), max, arrived: Bytes::new(), pinned: 0, clock: Clock::Idle }
+        Self { framer: Framer::new(max), max, arrived: Bytes::new(), pinned: 0, begun: None }
     }
 
     /// Bytes that the rest of the largest message can still take, prefix included. What the owner has reserved for this
@@ -158,12 +147,10 @@ impl Inbox {
             return Ok(None);
         }
         let Some(frame) = self.framer.next(&mut self.arrived)? else {
-            if let Clock::Idle = self.clock {
-                self.clock = Clock::Running { since: now, used: Duration::ZERO };
-            }
+            self.begun.get_or_insert(now);
             return Ok(None);
         };
-        self.clock = Clock::Idle;
+        self.begun = None;
         Message::decode(frame).map(Some)
     }
 
@@ -183,36 +170,26 @@ impl Inbox {
         self.framer.held() > 0
     }
 
-    /// This side gives the stream credit from now on, or takes it away: the clock of a started message runs or stands.
-    pub fn set_credit(&mut self, now: Instant, credit: Credit) {
-        self.clock = match (self.clock, credit) {
-            (Clock::Running { since, used }, Credit::None) => Clock::Held { used: used + now.since(since) },
-            (Clock::Held { used }, Credit::Given) => Clock::Running { since: now, used },
-            (clock, _) => clock,
-        };
+    /// When the first bytes of the message under way came; `None` where none has begun.
+    pub fn begun(&self) -> Option<Instant> {
+        self.begun
     }
 
-    /// When the message under way is late; `None` where none has begun or this side gives no credit.
+    /// Bytes that the message under way still lacks, as far as is known; 0 where none has begun.
+    pub fn missing(&self) -> u64 {
+        self.framer.missing() as u64
+    }
+
+    /// When the message under way is late, where its stream shares the link's credit with few; `None` where none has begun.
     pub fn deadline(&self) -> Option<Instant> {
-        let Clock::Running { since, used } = self.clock else { return None };
         let size = (self.framer.held() + self.framer.missing()) as u64;
-        let allowed = MESSAGE_BASE + Duration::from_millis(size.saturating_mul(1000) / MESSAGE_RATE);
-        Some(since + allowed.saturating_sub(used))
-    }
-
-    /// The time a message of `size` bytes may take.
-    pub fn allowed(size: usize) -> Duration {
-        MESSAGE_BASE + Duration::from_millis((size as u64).saturating_mul(1000) / MESSAGE_RATE)
+        self.begun.map(|since| since + allowed(size))
     }
 }
 
-/// Whether this side lets a stream's peer send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Credit {
-    /// There is room.
-    Given,
-    /// There is none.
-    None,
+/// The time in which `size` bytes must have come or gone.
+pub fn allowed(size: u64) -> Duration {
+    MESSAGE_BASE + Duration::from_millis(size.saturating_mul(1000) / MESSAGE_RATE)
 }
 
 #[cfg(test)]

@@ -23,6 +23,10 @@ use crate::raw::{self, Raw};
 /// Bytes that one stream may read or write before the next one's turn.
 const TURN: usize = 256 * 1024;
 
+/// Bytes of a turn of writing while streams wait for their first one. So the first bytes of many messages go out together, and
+/// with their lengths known the peer lends credit for all of them at once, instead of a round trip for each.
+const OPENING: usize = 4 * 1024;
+
 /// Reads and writes of one stream before the next one's turn.
 const CALLS: usize = 64;
 
@@ -40,6 +44,7 @@ struct Stream {
     expected: usize, // told to the link, less what came since
     inward: Inward,
     outward: Outward,
+    wrote: bool,     // it has had its first turn of writing
     finishing: bool, // writing ends once poll_write comes back empty
 }
 
@@ -97,7 +102,9 @@ pub(crate) struct Pump {
     pub(crate) counters: Counters,
     streams: BTreeMap<StreamKey, Stream>, // bounded by the links' stream limits
     reading: VecDeque<StreamKey>,         // each stream at most once
-    writing: VecDeque<StreamKey>,         // each stream at most once
+    writing: VecDeque<StreamKey>,         // each stream at most once, here or in `opening`
+    opening: VecDeque<StreamKey>,         // of those that want to write, the ones that never did
+    opens: bool,                          // the next turn of writing is one of `opening`
     wanting: usize,                       // streams that want to write
     rope: Rope,                           // empty between calls
 }
@@ -111,6 +118,8 @@ impl Pump {
             streams: BTreeMap::new(),
             reading: VecDeque::new(),
             writing: VecDeque::new(),
+            opening: VecDeque::new(),
+            opens: true,
             wanting: 0,
             rope: Rope::new(),
         }
@@ -145,7 +154,7 @@ impl Pump {
                 }
             } else if let Some(key) = self.reading.pop_front() {
                 self.read(now, links, key);
-            } else if let Some(key) = self.writing.pop_front() {
+            } else if let Some(key) = self.next_writer() {
                 self.write(now, links, key);
             } else {
                 return None;
@@ -319,7 +328,7 @@ impl Pump {
             (Owner::Raw, _) => self.raw.handle_writable(key),
             (Owner::Pull, Outward::Held) => {
                 stream.outward = Outward::Queued;
-                self.writing.push_back(key);
+                self.queue_writer(key);
             }
             (Owner::Pull, _) => {}
         }
@@ -354,7 +363,7 @@ impl Pump {
                 if let Some(stream) = self.streams.get_mut(&key).filter(quiet) {
                     stream.outward = Outward::Queued;
                     self.wanting += 1;
-                    self.writing.push_back(key);
+                    self.queue_writer(key);
                 }
             }
             Ask::Finish(key) => self.finish(now, links, key),
@@ -405,8 +414,8 @@ impl Pump {
         let mut left = TURN;
         for _ in 0..CALLS {
             let room = self.pull.room(key);
-            if room > stream.expected {
-                link.expect(key.stream, room as u64);
+            if room != stream.expected {
+                link.expect(key.stream, room as u64); // after the first bytes a message's own length is known
                 stream.expected = room;
             }
             // Without room only an end can come: a finished or broken stream never waits for room.
@@ -447,7 +456,7 @@ impl Pump {
             return;
         }
         let Some(link) = links.link(key.link) else { return };
-        let mut left = TURN;
+        let mut left = if self.opening.is_empty() { TURN } else { OPENING };
         for _ in 0..CALLS {
             let room = link.room(key.stream).min(left);
             if room == 0 {
@@ -469,11 +478,25 @@ impl Pump {
                 }
                 return;
             }
+            stream.wrote = true;
             self.counters.bytes_written += len as u64;
             link.write(now, key.stream, &mut self.rope);
             left -= len.min(left);
         }
         self.writing.push_back(key); // its next turn, after the others
+    }
+
+    /// Whose turn of writing it is: by turns a stream that never wrote and one that did.
+    fn next_writer(&mut self) -> Option<StreamKey> {
+        let queues = (&mut self.opening, &mut self.writing);
+        let (first, second) = if self.opens { queues } else { (queues.1, queues.0) };
+        self.opens = !self.opens;
+        first.pop_front().or_else(|| second.pop_front())
+    }
+
+    fn queue_writer(&mut self, key: StreamKey) {
+        let wrote = self.streams.get(&key).is_some_and(|stream| stream.wrote);
+        if wrote { self.writing.push_back(key) } else { self.opening.push_back(key) }
     }
 
     /// The link of a stream, where this direction is open. A raw stream's own record of its ends runs ahead of this one.
@@ -490,7 +513,7 @@ impl Pump {
 
     fn insert(&mut self, key: StreamKey, owner: Owner) {
         let (inward, outward) = (Inward::Quiet, Outward::Quiet);
-        let stream = Stream { owner, expected: 0, inward, outward, finishing: false };
+        let stream = Stream { owner, expected: 0, inward, outward, wrote: false, finishing: false };
         self.streams.insert(key, stream);
     }
 

@@ -209,7 +209,6 @@ impl QuicLink {
             return Ok(());
         }
         if !std::mem::replace(&mut entry.receive.told, true) {
-            entry.receive.owed.arrived(window);
             events.push_back(Event::Readable(key));
         } else if entry.receive.end == ReceiveEnd::Open
             && let Ok(Some(code)) = self.conn.recv_stream(id(stream)).received_reset()

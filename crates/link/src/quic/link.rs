@@ -241,6 +241,9 @@ impl QuicLink {
         }
         let _ = chunks.finalize(); // what is to be sent is asked for when the link is settled
         let len = total as u64;
+        if total > 0 {
+            receive.owed.arrived(window);
+        }
         receive.owed.read(window, len);
         if let Some(raw) = &mut receive.raw {
             let trip = self.conn.rtt().max(TRIP_MIN);
@@ -400,7 +403,7 @@ impl QuicLink {
             && entry.receive.end == ReceiveEnd::Open
             && entry.receive.raw.is_none()
         {
-            let waiting = entry.receive.told;
+            let waiting = !entry.receive.ahead.is_empty();
             entry.receive.owed.set(window, bytes, waiting);
         }
     }

@@ -216,6 +216,8 @@ struct Peer {
     calling: u32,
     serving: u32,  // streams of requests, refused ones too
     refusing: u32, // of those, refused
+    brought: u64,  // bytes of requests that came
+    took: u64,     // bytes of answers that went
     bucket: Bucket,
 }
 

@@ -6,10 +6,10 @@ use weir_base::{Chunk, Fault, Instant, LinkId, Rope, StreamKey};
 
 use super::codec::{self, Millis, OVERHEAD, REFUSAL, RESPONSE};
 use super::{
-    BUSY_RETRY, CUT_SHORT, Call, CommandRefused, Due, Event, MAX_SKIPPED, Refusal, Stream, TOO_MANY_SKIPPED,
-    TRAILING, Ticket,
+    BUSY_RETRY, CUT_SHORT, Call, CommandRefused, Due, Event, MAX_SKIPPED, Peer, Refusal, Stream,
+    TOO_MANY_SKIPPED, TRAILING, Ticket,
 };
-use crate::framing::{self, Inbox, MALFORMED, MESSAGE_BASE, STALLED, UNKNOWN_TYPE, code};
+use crate::framing::{self, Inbox, MALFORMED, MESSAGE_BASE, STALLED, UNKNOWN_TYPE, allowed, code};
 use weir_base::codec::Malformed;
 
 /// The stream of a request.
@@ -22,21 +22,42 @@ pub(super) struct Serving {
 #[derive(Debug)]
 enum State {
     /// The request is arriving.
-    Receiving { inbox: Inbox, skipped: u8, opened: Instant },
+    Receiving { inbox: Inbox, skipped: u8, pace: Pace },
     /// The application has it.
     Waiting { ticket: Ticket, deadline: Instant },
     /// There is an answer, not encoded yet.
-    Answered { answer: Result<Bytes, Refusal>, until: Instant },
+    Answered { answer: Result<Bytes, Refusal>, pace: Pace },
     /// The rest of it.
-    Writing { pending: Rope, until: Instant },
+    Writing { pending: Rope, pace: Pace },
+}
+
+/// When a message's time began. Messages of a link share its credit, so what the others moved since then counts for it too:
+/// the peer must keep up a rate on all of them together, and none is late because it waits for its turn.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    since: Instant,
+    moved: u64, // by the link's messages in the same direction until then, in bytes
+}
+
+impl Pace {
+    /// When a message that lacks `rest` bytes is late, while the link's messages have moved `moved` bytes in all.
+    fn due(self, rest: u64, moved: u64) -> Instant {
+        self.since + allowed(rest.saturating_add(moved.saturating_sub(self.moved)))
+    }
 }
 
 impl State {
-    fn due(&self) -> Instant {
+    fn due(&self, peer: &Peer) -> Instant {
         match self {
-            Self::Receiving { inbox, opened, .. } => inbox.deadline().unwrap_or(*opened + MESSAGE_BASE),
+            Self::Receiving { inbox, pace, .. } => {
+                let since = inbox.begun().unwrap_or(pace.since);
+                Pace { since, ..*pace }.due(inbox.missing(), peer.brought)
+            }
             Self::Waiting { deadline, .. } => *deadline,
-            Self::Answered { until, .. } | Self::Writing { until, .. } => *until,
+            Self::Answered { answer, pace } => {
+                pace.due(answer.as_ref().map_or(0, |response| response.len() as u64), peer.took)
+            }
+            Self::Writing { pending, pace } => pace.due(pending.len() as u64, peer.took),
         }
     }
 }
@@ -57,10 +78,11 @@ impl Call {
         let state = if let Some(retry_after) = refusal {
             peer.refusing += 1;
             self.asks.extend([Ask::Stop(key, code::LIMIT), Ask::Write(key)]);
-            State::Answered { answer: Err(Refusal { retry_after }), until: now + MESSAGE_BASE }
+            let pace = Pace { since: now, moved: peer.took };
+            State::Answered { answer: Err(Refusal { retry_after }), pace }
         } else {
             let inbox = Inbox::new(peer.max_request as usize + OVERHEAD);
-            State::Receiving { inbox, skipped: 0, opened: now }
+            State::Receiving { inbox, skipped: 0, pace: Pace { since: now, moved: peer.brought } }
         };
         self.deadlines.set(Due::Stream(key), Some(now + MESSAGE_BASE));
         self.streams.insert(key, Stream::Serving(Serving { refused: refusal.is_some(), state }));
@@ -71,6 +93,9 @@ impl Call {
         let State::Receiving { inbox, skipped, .. } = &mut serving.state else {
             return self.bad_request(key, TRAILING);
         };
+        if let Some(peer) = self.links.get_mut(&key.link) {
+            peer.brought += chunk.len() as u64;
+        }
         inbox.push(chunk);
         loop {
             let message = match inbox.next(now) {
@@ -151,15 +176,13 @@ impl Call {
         answer: Result<Bytes, Refusal>,
     ) -> Result<Ticket, CommandRefused> {
         let key = *self.incoming.get(&ticket).ok_or(CommandRefused::UnknownTicket)?;
-        let max = self.links.get(&key.link).map_or(0, |peer| peer.max_response as usize);
-        let len = answer.as_ref().map_or(0, Bytes::len);
-        if len > max {
+        let (max, took) = self.links.get(&key.link).map_or((0, 0), |peer| (peer.max_response, peer.took));
+        if answer.as_ref().map_or(0, Bytes::len) > max as usize {
             return Err(CommandRefused::TooLarge);
         }
         self.incoming.remove(&ticket);
         if let Some(Stream::Serving(serving)) = self.streams.get_mut(&key) {
-            let until = now + Inbox::allowed(len);
-            serving.state = State::Answered { answer, until };
+            serving.state = State::Answered { answer, pace: Pace { since: now, moved: took } };
             self.asks.push_back(Ask::Write(key));
         }
         Ok(ticket)
@@ -167,10 +190,11 @@ impl Call {
 
     pub(super) fn write_answer(&mut self, key: StreamKey, room: usize, out: &mut Rope) {
         let Some(Stream::Serving(serving)) = self.streams.get_mut(&key) else { return };
+        let before = out.len();
         match &mut serving.state {
             State::Receiving { .. } | State::Waiting { .. } => return,
-            State::Answered { answer, until } => {
-                let (mut pending, until) = (Rope::new(), *until);
+            State::Answered { answer, pace } => {
+                let (mut pending, pace) = (Rope::new(), *pace);
                 match answer {
                     Ok(response) => {
                         framing::send(&mut pending, room, out, RESPONSE, &[], std::mem::take(response));
@@ -181,11 +205,14 @@ impl Call {
                     }
                 }
                 self.counters.messages_out += 1;
-                serving.state = State::Writing { pending, until };
+                serving.state = State::Writing { pending, pace };
             }
             State::Writing { pending, .. } => {
                 framing::pour(pending, room, out);
             }
+        }
+        if let Some(peer) = self.links.get_mut(&key.link) {
+            peer.took += (out.len() - before) as u64;
         }
         if matches!(&serving.state, State::Writing { pending, .. } if pending.is_empty()) {
             self.forget_stream(key);
@@ -198,11 +225,11 @@ impl Call {
             self.forget_stream(key); // a caller's stream that is answered, and whose end does not come
             return self.break_off(key, code::TIMEOUT);
         };
-        let due = serving.state.due();
+        let due = self.links.get(&key.link).map_or(now, |peer| serving.state.due(peer));
         if due > now {
             return self.deadlines.set(Due::Stream(key), Some(due));
         }
-        if let State::Receiving { .. } = serving.state {
+        if matches!(&serving.state, State::Receiving { inbox, .. } if inbox.is_partial()) {
             self.asks.push_back(Ask::Blame(key.link, STALLED));
         }
         self.cancel_work(key);

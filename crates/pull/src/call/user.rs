@@ -17,6 +17,8 @@ impl Machine for Call {
             calling: 0,
             serving: 0,
             refusing: 0,
+            brought: 0,
+            took: 0,
             bucket: Bucket::new(),
         };
         self.links.insert(link, peer);

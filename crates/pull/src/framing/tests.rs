@@ -22,7 +22,7 @@ fn a_large_body_is_shared_on_its_way_out_and_a_message_that_fits_is_not_held() {
 }
 
 #[test]
-fn the_clock_of_a_message_runs_only_with_credit() {
+fn a_message_has_ten_seconds_and_the_time_of_its_size() {
     let mut inbox = Inbox::new(100_000);
     assert_eq!((inbox.room(), inbox.deadline()), (100_003, None));
     let mut wire = Rope::new();
@@ -35,12 +35,7 @@ fn the_clock_of_a_message_runs_only_with_credit() {
     assert_eq!(inbox.next(at(1_000)), Ok(None));
     assert_eq!(inbox.deadline(), Some(at(12_000)));
     assert_eq!(inbox.room(), wire.len() - 1_000);
-    inbox.set_credit(at(3_000), Credit::None);
-    inbox.set_credit(at(4_000), Credit::None);
-    assert_eq!(inbox.deadline(), None);
-    inbox.set_credit(at(50_000), Credit::Given);
-    inbox.set_credit(at(51_000), Credit::Given);
-    assert_eq!(inbox.deadline(), Some(at(59_000)));
+    assert_eq!((inbox.begun(), inbox.missing()), (Some(at(0)), wire.len() as u64 - 1_000));
     inbox.push(Chunk::whole(wire.slice(1_000..)));
     assert!(matches!(inbox.next(at(52_000)), Ok(Some(message)) if message.body.len() == 31_998));
     assert_eq!((inbox.deadline(), inbox.is_partial()), (None, false));

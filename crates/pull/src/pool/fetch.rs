@@ -15,7 +15,7 @@ use super::link::{Link, Opening, Role, Slot};
 use super::places::Place;
 use super::record::{More, PATIENCE, Record};
 use super::{FALSE_ITEM, MOSTLY_GONE, Pool, WITHHELD};
-use crate::framing::Inbox;
+use crate::framing::allowed;
 
 /// Bytes of one turn where fetch slots are dealt, and what a link may be behind.
 const QUANTUM: u64 = 16 * 1024;
@@ -454,7 +454,7 @@ impl Pool {
             }
             Patience::Fresh(_) => {
                 get.patience = Patience::Overdue;
-                let left = Inbox::allowed(get.size as usize).saturating_sub(now.since(get.since));
+                let left = allowed(get.size.into()).saturating_sub(now.since(get.since));
                 self.fetch.late.push(again(left));
                 let Some(id) = get.candidate else { return };
                 self.stats.late += 1;

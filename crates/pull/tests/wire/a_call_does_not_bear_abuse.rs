@@ -84,13 +84,50 @@ fn bytes_after_the_request_cancel_it() {
 
 #[test]
 fn a_request_must_come_whole_within_its_time() {
-    for words in [Bytes::new(), asking(b"ping").slice(..3)] {
-        let (mut pair, _) = ask(words, false);
+    for (words, faults) in [(Bytes::new(), vec![]), (asking(b"ping").slice(..3), vec![Blame::Unreliable])] {
+        let (mut pair, tag) = ask(words, false);
+        let stream = pair.a.keys[&tag].stream;
         pair.run_until(at(11_040));
-        assert_eq!(blames(&pair), []);
-        pair.run_until(at(11_070));
-        assert_eq!(blames(&pair), [Blame::Unreliable]);
+        assert_eq!((blames(&pair), pair.a.stopped.get(&stream)), (vec![], None));
+        pair.run_until(at(11_200));
+        // a request of which nothing came was not begun
+        assert_eq!((blames(&pair), pair.a.stopped.get(&stream)), (faults, Some(&3)));
     }
+}
+
+#[test]
+fn requests_that_wait_for_each_other_are_not_late() {
+    for begun in [0, 1_000] {
+        let mut pair = against(Script::polite(), config());
+        pair.run_until(at(1_000));
+        let request = asking(&vec![7; 60_000]);
+        let tags: Vec<u64> = (0..64).map(|_| pair.a.open(LANE, request.slice(..begun))).collect();
+        for tag in &tags {
+            pair.run_for(Duration::from_millis(280)); // in turn: 18 s in all
+            pair.a.write(*tag, request.slice(begun..));
+        }
+        pair.run_for(secs(1));
+        let events = calls(&mut pair.b);
+        let came = events.iter().filter(|event| matches!(event, Event::Request { .. })).count();
+        assert_eq!((came, blames(&pair)), (64, vec![]));
+    }
+}
+
+#[test]
+fn a_request_that_stops_while_others_come_is_late_in_the_end() {
+    let mut pair = against(Script::polite(), config());
+    pair.run_until(at(1_000));
+    let request = asking(&vec![7; 60_000]);
+    pair.a.open(LANE, request.slice(..100));
+    for _ in 0..4 {
+        pair.run_for(secs(1));
+        pair.a.open(LANE, request.clone());
+    }
+    // 10 s, 4 s for what it lacks, 15 s for what the others brought
+    pair.run_until(at(29_500));
+    assert_eq!(blames(&pair), []);
+    pair.run_until(at(31_000));
+    assert_eq!(blames(&pair), [Blame::Unreliable]);
 }
 
 #[test]

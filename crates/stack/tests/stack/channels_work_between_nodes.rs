@@ -92,6 +92,44 @@ fn a_call_is_answered_and_a_large_answer_arrives_whole() {
     });
 }
 
+/// On base windows alone, or with each request begun only after the one before it, this takes twice the calls' deadline.
+#[test]
+fn as_many_large_calls_as_allowed_need_few_round_trips_of_a_long_path() {
+    each(|carrier| {
+        let mut net = Net::line(carrier, 5, 2);
+        net.delay = Duration::from_millis(140);
+        let link = net.nodes[0].stack.peers().ready_link(&net.nodes[1].peer).unwrap();
+        let begun = net.now;
+        for _ in 0..64 {
+            let call = call::Command::Call { link, request: Bytes::from(vec![1; 60_000]), deadline: None };
+            net.pull(0, weir_pull::Command::Call(CALL, call));
+        }
+        for _ in 0..64 {
+            let ticket = net.wait(1, |event| match event {
+                Event::Call(CALL, call::Event::Request { ticket, .. }) => Some(*ticket),
+                _ => None,
+            });
+            let answer = call::Command::Answer { ticket, response: Ok(Bytes::from(vec![2; 60_000])) };
+            net.pull(1, weir_pull::Command::Call(CALL, answer));
+        }
+        for _ in 0..64 {
+            let result = net.wait(0, |event| match event {
+                Event::Call(CALL, call::Event::Response { result, .. }) => Some(result.clone()),
+                _ => None,
+            });
+            assert_eq!(result.map(|response| response.len()), Ok(60_000));
+        }
+        let took = net.now - begun;
+        assert!(took < Duration::from_secs(5), "{carrier:?}: {took:?}");
+        net.run_for(Duration::from_secs(5));
+        for node in [0, 1] {
+            let stats = net.nodes[node].stack.stats();
+            assert!(stats.faults == 0 && stats.windows_hold());
+            assert_eq!(stats.link.receive.lent, 0, "messages that are over leave no credit lent");
+        }
+    });
+}
+
 #[test]
 fn an_unanswered_call_ends_in_time_and_frees_its_stream() {
     each(|carrier| {
