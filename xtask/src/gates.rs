@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::repo::Repo;
 use crate::run::{self, Error};
-use crate::{layers, lengths, links, purity, wasm};
+use crate::{layers, lengths, links, msrv, purity, wasm};
 
 /// How a gate ended.
 pub(crate) enum Outcome {
@@ -50,8 +50,14 @@ pub(crate) const GATES: &[Gate] = &[
         about: "relative links in the pages lead somewhere",
         run: |repo| Ok(Outcome::of(links::gate(repo)?)),
     },
+    Gate {
+        name: "msrv",
+        about: "no dependency needs a newer Rust than the workspace states",
+        run: |repo| Ok(Outcome::of(msrv::gate(repo)?)),
+    },
     Gate { name: "fmt", about: "cargo fmt", run: fmt },
     Gate { name: "clippy", about: "cargo clippy, every warning an error", run: clippy },
+    Gate { name: "features", about: "weir compiles with no host, with each, and with both", run: features },
     Gate { name: "rustdoc", about: "cargo doc, every warning an error", run: rustdoc },
     Gate {
         name: "wasm",
@@ -126,6 +132,33 @@ fn clippy(repo: &Repo) -> Result<Outcome, Error> {
     let mut command = run::cargo(repo);
     command.args(["clippy", "--quiet", "--workspace", "--all-targets"]).args(["--", "-D", "warnings"]);
     Ok(tool(run::succeeds(&mut command)?))
+}
+
+/// Ways to choose the hosts of `weir`. What cargo compiles for the whole workspace has them all, so it shows none of these.
+const HOSTS: &[&[&str]] = &[
+    &["--all-targets", "--no-default-features", "--features", "native"],
+    &["--all-targets", "--no-default-features", "--features", "testing"],
+    &["--all-targets", "--all-features"],
+];
+
+fn features(repo: &Repo) -> Result<Outcome, Error> {
+    let mut findings = Vec::new();
+    // Tests bring the testing host with them, so without a host there is only the library; nothing drives what handles
+    // post there, which is no finding.
+    let mut hostless = run::cargo(repo);
+    hostless.args(["rustc", "--quiet", "-p", "weir", "--lib", "--profile", "check", "--no-default-features"]);
+    if !run::succeeds(hostless.args(["--", "--cap-lints", "allow"]))? {
+        findings.push("weir without a host does not compile".to_owned());
+    }
+    for host in HOSTS {
+        let mut check = run::cargo(repo);
+        if !run::succeeds(
+            check.args(["clippy", "--quiet", "-p", "weir"]).args(*host).args(["--", "-D", "warnings"]),
+        )? {
+            findings.push(format!("weir with {} does not compile", host.join(" ")));
+        }
+    }
+    Ok(Outcome::of(findings))
 }
 
 fn rustdoc(repo: &Repo) -> Result<Outcome, Error> {

@@ -16,6 +16,7 @@ mod lengths;
 mod lexer;
 mod links;
 mod manifest;
+mod msrv;
 mod paths;
 mod purity;
 mod repo;

@@ -5,7 +5,8 @@
 //! A node is described, started, and used through handles. Everything that arrives lies in bounded queues which the
 //! application empties at its own pace, from any thread or async executor; there are no callbacks and there is no runtime.
 //!
-//! ```
+#![cfg_attr(feature = "native", doc = "```")]
+#![cfg_attr(not(feature = "native"), doc = "```ignore")]
 //! use weir::{Method, Network, NetworkId, Pool};
 //!
 //! const TXS: Pool<String> = Pool::new(4, "tx");
@@ -65,7 +66,8 @@
 //!
 //! # Features
 //!
-//! `native` (default): UDP sockets and a network thread per node. `testing`: clusters in virtual time.
+//! `native` (default): UDP sockets and a network thread per node. `testing`: clusters in virtual time. With neither, what is
+//! written against the handles compiles, and whoever uses it chooses the host; nothing can be started.
 #![forbid(unsafe_code)]
 
 mod builder;

@@ -72,11 +72,11 @@ pub(crate) enum Clock {
 impl Clock {
     /// The time since the host's origin.
     pub(crate) fn now(&self) -> Instant {
-        match self {
+        match *self {
             #[cfg(feature = "native")]
             Self::Native(anchor) => Instant::ZERO + anchor.elapsed(),
             #[cfg(feature = "testing")]
-            Self::Virtual(nanos) => Instant::from_nanos(nanos.load(Ordering::Relaxed)),
+            Self::Virtual(ref nanos) => Instant::from_nanos(nanos.load(Ordering::Relaxed)),
         }
     }
 }
@@ -95,11 +95,11 @@ pub(crate) enum Driver {
 impl Shared {
     /// Waits for `future` on this thread, the host's way.
     pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
-        match &self.driver {
+        match self.driver {
             #[cfg(feature = "native")]
             Driver::Thread => crate::mailbox::block_on(future),
             #[cfg(feature = "testing")]
-            Driver::Cluster(cluster) => cluster.block_on(future),
+            Driver::Cluster(ref cluster) => cluster.block_on(future),
         }
     }
 

@@ -66,6 +66,7 @@ impl Bell {
     }
 
     /// It is up again: nobody needs to ring.
+    #[cfg(any(feature = "native", test))]
     pub(crate) fn rise(&self) {
         self.asleep.store(false, Ordering::Relaxed);
     }
@@ -77,7 +78,7 @@ impl Bell {
 
     /// Whether ringing costs no system call.
     fn is_cheap(&self) -> bool {
-        match &self.rope {
+        match self.rope {
             #[cfg(feature = "native")]
             Rope::Poll(_) => false,
             #[cfg(feature = "testing")]
@@ -92,15 +93,15 @@ impl Bell {
             return;
         }
         self.rings.fetch_add(1, Ordering::Relaxed);
-        match &self.rope {
+        match self.rope {
             #[cfg(feature = "native")]
-            Rope::Poll(waker) => {
+            Rope::Poll(ref waker) => {
                 if let Err(error) = waker.wake() {
                     tracing::warn!(%error, "cannot wake the network thread");
                 }
             }
             #[cfg(feature = "testing")]
-            Rope::Cluster(node, dings) => lock(dings).push_back(*node),
+            Rope::Cluster(node, ref dings) => lock(dings).push_back(node),
             #[cfg(test)]
             Rope::Nothing => {}
         }

@@ -115,6 +115,9 @@ impl Cluster {
     /// As [`add`](Self::add), at a place of its own.
     pub fn add_at(&self, place: Place, builder: Builder) -> Result<(Network, Node), StartError> {
         let mut plan = builder.plan()?;
+        if !plan.listen.is_empty() {
+            tracing::debug!(asked = ?plan.listen, "a cluster gives its nodes their addresses");
+        }
         let me = plan.keypair.peer_id();
         let inner = &self.inner;
         let carrier = self.carrier;
