@@ -80,20 +80,56 @@ fn numbers_and_data_over_their_limits_are_refused() {
     assert_eq!(Frame::decode(&Bytes::from_static(&[4, 1, 1])), Err(Malformed::Trailing.into()));
 }
 
+/// Every frame that `vectors/frames.txt` has, by name, in its order.
+fn of_the_vectors() -> Vec<(&'static str, Frame)> {
+    let (stream, total, nonce) = (NUMBER_MAX, NUMBER_MAX, NUMBER_MAX);
+    let close = |goodbye| Frame::Close { goodbye };
+    vec![
+        ("open", Frame::Open { stream: 4, protocol: ProtocolId(9) }),
+        ("open-largest", Frame::Open { stream, protocol: ProtocolId(u32::MAX) }),
+        ("data", Frame::Data { stream: 300, bytes: Bytes::from_static(b"hi") }),
+        ("end", Frame::End { stream: 0 }),
+        ("end-largest", Frame::End { stream }),
+        ("reset", Frame::Reset { stream: 1, code: 128 }),
+        ("reset-largest-code", Frame::Reset { stream: 1, code: u32::MAX }),
+        ("stop", Frame::Stop { stream: 5, code: 0 }),
+        ("stream-credit", Frame::StreamCredit { stream: 4, total: 131_072 }),
+        ("stream-credit-largest", Frame::StreamCredit { stream, total }),
+        ("link-credit", Frame::LinkCredit { total: 65_536 }),
+        ("streams-credit", Frame::StreamsCredit { total: 96 }),
+        ("ping", Frame::Ping { nonce: 7 }),
+        ("ping-largest", Frame::Ping { nonce }),
+        ("pong", Frame::Pong { nonce: 7 }),
+        ("close-shutdown", close(Goodbye::Shutdown)),
+        ("close-broke-protocol", close(Goodbye::Fault)),
+        ("close-unknown-reason", close(Goodbye::Other(1000))),
+    ]
+}
+
 #[test]
-fn the_vectors_of_the_specification() {
-    let vectors: [(Frame, &[u8]); 6] = [
-        (Frame::Open { stream: 4, protocol: ProtocolId(9) }, &[3, 0, 4, 9]),
-        (Frame::Data { stream: 300, bytes: Bytes::from_static(b"hi") }, &[5, 2, 0xac, 2, 0x68, 0x69]),
-        (Frame::End { stream: 0 }, &[2, 4, 0]),
-        (Frame::Reset { stream: 1, code: 128 }, &[4, 6, 1, 0x80, 1]),
-        (Frame::LinkCredit { total: 65_536 }, &[4, 12, 0x80, 0x80, 4]),
-        (Frame::Close { goodbye: Goodbye::Shutdown }, &[2, 20, 0]),
-    ];
-    for (frame, bytes) in vectors {
-        let mut out = Vec::new();
-        frame.encode(&mut out);
-        assert_eq!(out, bytes);
-        assert_eq!(Frame::decode(&Bytes::copy_from_slice(&bytes[1..])), Ok(Some(frame)));
+fn the_vectors_are_what_frames_are_as_bytes() {
+    let text = include_str!("../../../../vectors/frames.txt");
+    let mut left = of_the_vectors().into_iter();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (name, hex) = line.split_once(' ').unwrap();
+        let digits: Vec<u8> = hex.chars().map(|c| u8::try_from(c.to_digit(16).unwrap()).unwrap()).collect();
+        let bytes: Vec<u8> = digits.chunks(2).map(|pair| pair[0] * 16 + pair[1]).collect();
+        let mut rest = Bytes::from(bytes.clone());
+        let body = Framer::new(FRAME_MAX).next(&mut rest).unwrap().unwrap();
+        assert!(rest.is_empty(), "{name}: one frame a line");
+        let read = Frame::decode(&body);
+        match name.split('-').next().unwrap() {
+            "skipped" => assert_eq!(read, Ok(None), "{name}"),
+            "refused" => assert!(matches!(read, Err(FrameError::Malformed(_))), "{name}: {read:?}"),
+            "incompatible" => assert!(matches!(read, Err(FrameError::Unknown(_))), "{name}: {read:?}"),
+            _ => {
+                let (expected, frame) = left.next().unwrap();
+                let mut out = Vec::new();
+                frame.encode(&mut out);
+                assert_eq!((name, out), (expected, bytes), "{expected}");
+                assert_eq!(read, Ok(Some(frame)), "{name}");
+            }
+        }
     }
+    assert_eq!(left.next(), None, "not in the file");
 }
