@@ -129,6 +129,8 @@ pub(crate) struct Counters {
     pub(crate) messages_in: u64,
     /// Messages begun to be written.
     pub(crate) messages_out: u64,
+    /// Messages dropped before that, because their time was over.
+    pub(crate) expired: u64,
 }
 
 /// One channel's machine. See the module for the rules; the methods mean what they mean on

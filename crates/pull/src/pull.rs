@@ -20,7 +20,7 @@ use crate::call::Call;
 use crate::config::{Config, ConfigError, Shape};
 use crate::control::{self, Control, Notice, PeerHello, Service};
 use crate::framing::code;
-use crate::machine::{Machine, Opened, Refused, Seat, TAG_END, Ticket, Tickets};
+use crate::machine::{Counters, Machine, Opened, Refused, Seat, TAG_END, Ticket, Tickets};
 use crate::pool::Pool;
 use crate::tip::Tip;
 use crate::{call, pool, tip};
@@ -95,6 +95,8 @@ pub struct ChannelStats {
     pub messages_in: u64,
     /// Messages written.
     pub messages_out: u64,
+    /// Requests and answers whose time was over before anything of them was written: dropped, never sent.
+    pub expired: u64,
     /// Streams opened, by either side.
     pub streams: u64,
     /// Times a peer was blamed.
@@ -277,9 +279,8 @@ impl Pull {
     /// The counters of each channel, control (0) first.
     pub fn stats(&self) -> impl Iterator<Item = (ChannelId, ChannelStats)> + '_ {
         self.children.iter().map(|child| {
-            let counters = child.seen().counters();
-            let (messages_in, messages_out) = (counters.messages_in, counters.messages_out);
-            (child.channel, ChannelStats { messages_in, messages_out, ..child.stats })
+            let Counters { messages_in, messages_out, expired } = child.seen().counters();
+            (child.channel, ChannelStats { messages_in, messages_out, expired, ..child.stats })
         })
     }
 

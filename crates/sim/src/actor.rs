@@ -162,7 +162,7 @@ impl Actor {
             }
             Checking::Never => return,
         };
-        self.pool(now, channel, pool::Command::Taken { ticket });
+        self.pool(now, channel, pool::Command::Taken { ticket, at: now });
         let decision = Decision { channel, ticket, id, bytes, verdict };
         if after.is_zero() {
             return self.decide(now, decision);

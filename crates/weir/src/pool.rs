@@ -176,7 +176,8 @@ impl<T: PoolItem> PoolHandle<T> {
         let size = bytes.len();
         match T::decode(bytes) {
             Ok(item) => {
-                shared.inbox.post_quietly(Op::Pool(self.channel, PoolOp::Taken(ticket)));
+                let taken = PoolOp::Taken(ticket, shared.clock.now()); // nobody is woken for it: it says when it was
+                shared.inbox.post_quietly(Op::Pool(self.channel, taken));
                 Some(Candidate { item, id, peer, size, verdict })
             }
             Err(error) => {

@@ -5,7 +5,7 @@
 pub struct Stats {
     /// Of links, channels and pools: traffic, windows, permits, bodies, faults.
     pub stack: weir_stack::Stats,
-    /// Of the host: system calls and wake-ups. All zero in a cluster.
+    /// Of the host: system calls, wake-ups and commands. In a cluster all zero but `commands` and `expired`.
     pub host: HostStats,
 }
 
@@ -30,4 +30,7 @@ pub struct HostStats {
     pub unsent: u64,
     /// Commands of handles.
     pub commands: u64,
+    /// Calls whose deadline was over before the network thread came to them: dropped, never sent. Those that expired later are
+    /// in `expired` of their channel.
+    pub expired: u64,
 }

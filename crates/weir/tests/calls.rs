@@ -111,6 +111,16 @@ fn a_dropped_future_cancels_the_servers_work() {
 }
 
 #[test]
+fn a_call_that_comes_too_late_is_dropped_and_counted() {
+    let (cluster, _server, client, peer, _node) = pair(9);
+    let late = client.call_within(&WORK, peer, Order::Drop, Duration::ZERO);
+    assert_eq!(cluster.run_until(late).unwrap_err(), CallError::Deadline);
+    let stats = cluster.run_until(client.stats()).unwrap();
+    let sent = stats.stack.channels.iter().find(|(channel, _)| channel.0 == 3).unwrap().1.messages_out;
+    assert_eq!((stats.host.expired, sent), (1, 0));
+}
+
+#[test]
 fn a_lost_link_ends_its_calls() {
     let (cluster, server, client, peer, _node) = pair(3);
     let caller = client.clone();

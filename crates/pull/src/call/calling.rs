@@ -111,7 +111,10 @@ impl Call {
     }
 
     pub(super) fn call_overdue(&mut self, ticket: Ticket) {
+        let stream = self.outgoing.get(&ticket).and_then(|call| self.streams.get(&call.stream?));
+        let written = matches!(stream, Some(Stream::Calling(calling)) if calling.encoded);
         if self.give_up(ticket, code::TIMEOUT).is_some() {
+            self.counters.expired += u64::from(!written);
             self.events.push_back(Event::Response { ticket, result: Err(CallError::Timeout) });
         }
     }

@@ -229,8 +229,12 @@ impl Call {
         if due > now {
             return self.deadlines.set(Due::Stream(key), Some(due));
         }
-        if matches!(&serving.state, State::Receiving { inbox, .. } if inbox.is_partial()) {
-            self.asks.push_back(Ask::Blame(key.link, STALLED));
+        match &serving.state {
+            State::Receiving { inbox, .. } if inbox.is_partial() => {
+                self.asks.push_back(Ask::Blame(key.link, STALLED));
+            }
+            State::Answered { .. } => self.counters.expired += 1,
+            _ => {}
         }
         self.cancel_work(key);
         self.forget_stream(key);

@@ -113,12 +113,15 @@ impl Pool {
         self.events.push_back(event);
     }
 
-    /// The application has taken a candidate out of its mailbox.
-    pub(super) fn taken(&mut self, now: Instant, ticket: Ticket) -> Result<(), Refused> {
+    /// The application has taken a candidate out of its mailbox. Where several threads took some at the same time and are
+    /// heard of in another order, the earlier one waits with the later.
+    pub(super) fn taken(&mut self, ticket: Ticket, at: Instant) -> Result<(), Refused> {
         if !self.checking.open.contains_key(&ticket) {
             return Err(Refused::UnknownTicket);
         }
-        self.checking.taken.push_back((now + self.config.verdict_time, ticket));
+        let due = at + self.config.verdict_time;
+        let last = self.checking.taken.back().map_or(due, |(last, _)| *last);
+        self.checking.taken.push_back((due.max(last), ticket));
         Ok(())
     }
 

@@ -187,7 +187,7 @@ impl Pool {
         match command {
             Command::Insert { bytes } => self.insert(now, bytes)?,
             Command::Verdict { ticket, verdict } => self.verdict(now, ticket, verdict)?,
-            Command::Taken { ticket } => self.taken(now, ticket)?,
+            Command::Taken { ticket, at } => self.taken(ticket, at.min(now))?,
             Command::Remove { id } => self.remove(now, &id),
             Command::Pause(paused) => self.pause(now, paused),
             Command::Reconsider => self.reconsider(now),

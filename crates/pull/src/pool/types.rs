@@ -6,7 +6,7 @@ use bytes::Bytes;
 use weir_base::codec::Malformed;
 use weir_base::identity::PeerId;
 use weir_base::stream::Class;
-use weir_base::{LinkId, MIB};
+use weir_base::{Instant, LinkId, MIB};
 
 use crate::machine::Ticket;
 
@@ -170,10 +170,12 @@ pub enum Command {
         /// How.
         verdict: Verdict,
     },
-    /// The application took this candidate out of its mailbox: from now on it has [`Config::verdict_time`].
+    /// The application took this candidate out of its mailbox: from then on it has [`Config::verdict_time`].
     Taken {
         /// Which.
         ticket: Ticket,
+        /// When; now, where that is still to come.
+        at: Instant,
     },
     /// Takes an item out, wherever it is; it is not fetched again while its id is remembered.
     Remove {

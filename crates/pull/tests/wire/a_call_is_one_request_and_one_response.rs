@@ -4,7 +4,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use weir_base::Rng;
 use weir_base::pair::{LINK, Pair, Pipe};
-use weir_base::stream::Goodbye;
+use weir_base::stream::{Goodbye, StreamUser as _};
 use weir_pull::call::{CallError, Event, Refusal};
 use weir_pull::{Command, Pull, Refused, Ticket, call, control};
 
@@ -217,6 +217,35 @@ fn both_sides_give_up_at_the_deadline() {
     assert_eq!(results(&mut pair.a), [(long, Err(CallError::Timeout))].into());
     assert!(matches!(calls(&mut pair.b)[..], [Event::Cancelled { .. }]));
     assert_eq!(pair.faults, []);
+}
+
+#[test]
+fn what_expires_before_it_is_written_is_dropped_and_counted() {
+    let counts = |pull: &Pull| {
+        let (_, stats) = pull.stats().find(|(channel, _)| *channel == CALL).unwrap();
+        (stats.expired, stats.messages_out)
+    };
+    let mut pair = up(|limits| limits.deadline = secs(4));
+    let ticket = request(&mut pair.a, pair.now, "ping").unwrap();
+    pair.a.handle_timeout(pair.now + secs(4)); // nothing could be written meanwhile
+    assert_eq!(results(&mut pair.a), [(ticket, Err(CallError::Timeout))].into());
+    assert_eq!(counts(&pair.a), (1, 0));
+    pair.run_for(secs(5));
+    assert_eq!((calls(&mut pair.b), counts(&pair.a)), (vec![], (1, 0)));
+
+    let ticket = request(&mut pair.a, pair.now, "ping").unwrap();
+    pair.run_for(secs(1));
+    let (asked, _) = requests(&mut pair.b).remove(0);
+    answer(&mut pair.b, pair.now, asked, Ok("pong".into())).unwrap();
+    pair.b.handle_timeout(pair.now + secs(11)); // likewise
+    assert_eq!(counts(&pair.b), (1, 0));
+    pair.run_for(secs(5));
+    assert_eq!(results(&mut pair.a), [(ticket, Err(CallError::Timeout))].into());
+    assert_eq!((counts(&pair.a), counts(&pair.b), pair.faults.len()), ((1, 1), (1, 0), 0));
+
+    request(&mut pair.a, pair.now, "ping").unwrap();
+    pair.run_for(secs(5));
+    assert_eq!(counts(&pair.a), (1, 2), "one that was sent and not answered is no such one");
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::error::CallError;
 pub(crate) struct Calls {
     waiting: BTreeMap<Ticket, Waiting>,
     tickets: BTreeMap<u64, Ticket>,
+    expired: u64,
 }
 
 #[derive(Debug)]
@@ -32,6 +33,7 @@ impl Calls {
         let CallOp { id, channel, target, request, deadline, reply } = op;
         let left = deadline.since(now);
         let begun = if left.is_zero() {
+            self.expired += 1;
             Err(CallError::Deadline)
         } else {
             let command = Command::CallTarget { channel, target, request, deadline: Some(left) };
@@ -52,6 +54,11 @@ impl Calls {
             }
             Err(error) => end(reply, error, wakers),
         }
+    }
+
+    /// Calls that were too late.
+    pub(crate) const fn expired(&self) -> u64 {
+        self.expired
     }
 
     /// The future was dropped.

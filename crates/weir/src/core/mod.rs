@@ -251,7 +251,7 @@ impl Core {
                 };
                 pool::Command::Verdict { ticket, verdict }
             }
-            PoolOp::Taken(ticket) => pool::Command::Taken { ticket },
+            PoolOp::Taken(ticket, at) => pool::Command::Taken { ticket, at },
             PoolOp::Remove(id) => pool::Command::Remove { id: id.0 },
             PoolOp::Pause(paused) => pool::Command::Pause(paused),
             PoolOp::Reconsider => pool::Command::Reconsider,
@@ -314,6 +314,7 @@ impl Core {
     fn stats(&self) -> Stats {
         let mut host = self.host;
         host.rings = self.shared.inbox.bell().rings();
+        host.expired = self.calls.expired();
         Stats { stack: self.stack.stats(), host }
     }
 

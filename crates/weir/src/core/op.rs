@@ -81,7 +81,7 @@ pub(crate) enum Replies {
 pub(crate) enum PoolOp {
     Insert(Bytes),
     Verdict(Ticket, Verdict),
-    Taken(Ticket),
+    Taken(Ticket, Instant),
     Remove(ItemId),
     Pause(bool),
     Reconsider,
@@ -93,7 +93,7 @@ impl Op {
     /// Whether it counts against the inbox's capacity. The others answer something handed out, or end something.
     pub(crate) fn is_bounded(&self) -> bool {
         match self {
-            Self::Pool(_, op) => !matches!(op, PoolOp::Verdict(..) | PoolOp::Taken(_)),
+            Self::Pool(_, op) => !matches!(op, PoolOp::Verdict(..) | PoolOp::Taken(..)),
             Self::Tip(_, command) => !matches!(command, tip::Command::Verdict { .. }),
             Self::CancelCall(_)
             | Self::Answer(..)

@@ -44,10 +44,12 @@ fn what_the_application_has_not_taken_keeps_its_credit_and_what_it_took_is_defer
     mesh.run_for(ms(60_000));
     assert_eq!(outstanding(&mut mesh), (255, 1));
     let (ticket, _) = mesh.pool(0).checking_now()[0];
-    mesh.command(0, Command::Taken { ticket });
-    mesh.run_for(ms(9_000));
+    let at = mesh.now;
+    mesh.run_for(ms(1_000)); // until the pool hears of it
+    mesh.command(0, Command::Taken { ticket, at });
+    mesh.run_for(ms(8_900));
     assert_eq!(outstanding(&mut mesh).1, 1);
-    mesh.run_for(ms(2_000));
+    mesh.run_for(ms(200));
     assert_eq!(outstanding(&mut mesh).1, 0);
     let now = mesh.now;
     let late = mesh.pool(0).command(now, Command::Verdict { ticket, verdict: Verdict::Accept });
