@@ -24,23 +24,33 @@ async fn connect(to: &str) -> (quinn::Endpoint, quinn::Connection) {
     (endpoint, connection)
 }
 
-/// Receives uploads, a one-byte receipt each.
-pub async fn serve_upload() {
+/// Hands every stream of every connection to `handle`, one after the other within a connection.
+async fn serve<F: Future<Output = ()> + Send>(
+    handle: impl Fn(quinn::SendStream, quinn::RecvStream) -> F + Copy + Send + Sync + 'static,
+) {
     let endpoint = endpoint(true);
     let address = endpoint.local_addr().expect("bound").to_string();
     tokio::spawn(async move {
         while let Some(incoming) = endpoint.accept().await {
             tokio::spawn(async move {
                 let Ok(connection) = incoming.await else { return };
-                while let Ok((mut send, mut receive)) = connection.accept_bi().await {
-                    while let Ok(Some(_)) = receive.read_chunk(usize::MAX, true).await {}
-                    let _ = send.write_all(&[1]).await;
-                    let _ = send.finish();
+                while let Ok((send, receive)) = connection.accept_bi().await {
+                    handle(send, receive).await;
                 }
             });
         }
     });
     tokio::task::block_in_place(|| serve_until_stdin_closes(&address));
+}
+
+/// Receives uploads, a one-byte receipt each.
+pub async fn serve_upload() {
+    let receive = |mut send: quinn::SendStream, mut receive: quinn::RecvStream| async move {
+        while let Ok(Some(_)) = receive.read_chunk(usize::MAX, true).await {}
+        let _ = send.write_all(&[1]).await;
+        let _ = send.finish();
+    };
+    serve(receive).await;
 }
 
 /// Uploads `bytes` in writes of `write`.
@@ -63,23 +73,14 @@ pub async fn run_upload(to: &str, bytes: u64, write: usize) -> Transfer {
 
 /// Answers 1 KiB with 1 KiB; each request in a task of its own.
 pub async fn serve_call() {
-    let endpoint = endpoint(true);
-    let address = endpoint.local_addr().expect("bound").to_string();
-    tokio::spawn(async move {
-        while let Some(incoming) = endpoint.accept().await {
-            tokio::spawn(async move {
-                let Ok(connection) = incoming.await else { return };
-                while let Ok((mut send, mut receive)) = connection.accept_bi().await {
-                    tokio::spawn(async move {
-                        let Ok(request) = receive.read_to_end(CALL_BYTES).await else { return };
-                        let _ = send.write_all(&request).await;
-                        let _ = send.finish();
-                    });
-                }
-            });
-        }
-    });
-    tokio::task::block_in_place(|| serve_until_stdin_closes(&address));
+    let answer = |mut send: quinn::SendStream, mut receive: quinn::RecvStream| async move {
+        tokio::spawn(async move {
+            let Ok(request) = receive.read_to_end(CALL_BYTES).await else { return };
+            let _ = send.write_all(&request).await;
+            let _ = send.finish();
+        });
+    };
+    serve(answer).await;
 }
 
 /// Calls `calls` times with `at_once` in flight.

@@ -114,7 +114,7 @@ pub use error::{
 };
 pub use events::{Event, Events};
 pub use mailbox::block_on;
-pub use message::{ItemId, Malformed, Message, PoolItem, TipValue, Verdict};
+pub use message::{ItemId, Malformed, Message, PoolItem, TipValue};
 #[cfg(feature = "native")]
 pub use native::random_keypair;
 pub use network::{Network, ToAddress};

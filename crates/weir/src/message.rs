@@ -1,7 +1,5 @@
 //! What a type of the application implements to travel.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use weir_base::{UnixTime, codec};
 use weir_pull::pool::Summary;
@@ -93,19 +91,6 @@ impl std::fmt::Debug for ItemId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))
     }
-}
-
-/// What the application decided about something received (protocol §3, "Verdicts").
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Valid: it is kept and offered on.
-    Accept,
-    /// Invalid whatever the state: the deliverer's fault.
-    Reject,
-    /// Not wanted, nobody's fault; not asked for again.
-    Ignore,
-    /// Not now, nobody's fault; may come again after this time, or on `reconsider`.
-    Defer(Duration),
 }
 
 impl Message for Bytes {

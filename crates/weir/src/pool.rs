@@ -16,12 +16,13 @@ use sha2::{Digest as _, Sha256};
 use weir_base::ChannelId;
 use weir_base::identity::PeerId;
 use weir_pull::Ticket;
+use weir_pull::pool::Verdict;
 
 use crate::channel::Pool;
 use crate::core::{Op, PoolOp, RawCandidate};
 use crate::error::{ChannelError, PublishError};
 use crate::mailbox::{Busy, Outbox};
-use crate::message::{ItemId, PoolItem, Verdict};
+use crate::message::{ItemId, PoolItem};
 use crate::network::Network;
 use crate::shared::{Lease, Mail, Shared};
 

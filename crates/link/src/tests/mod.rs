@@ -2,6 +2,7 @@
 
 mod dials_and_slots;
 mod ends_without_room;
+mod flow;
 mod frames_flow;
 mod frames_hostile;
 mod harness;

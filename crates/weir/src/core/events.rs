@@ -92,7 +92,7 @@ impl Core {
                 self.undecided += 1;
                 if candidates.push(candidate, &mut self.wakers).is_err() {
                     // It holds what the pool hands out without a verdict; this is for a closed one.
-                    let verdict = crate::Verdict::Defer(crate::pool::DEFER_DROPPED);
+                    let verdict = weir_pull::pool::Verdict::Defer(crate::pool::DEFER_DROPPED);
                     self.pool(now, channel, super::PoolOp::Verdict(ticket, verdict));
                 }
             }

@@ -26,7 +26,6 @@ use crate::call::Cancelled;
 use crate::error::ConnectError;
 use crate::events::Event;
 use crate::mailbox::{Promise, Taken, lock};
-use crate::message::Verdict;
 use crate::peers::Peer;
 use crate::shared::Shared;
 use crate::stats::{HostStats, Stats};
@@ -243,12 +242,6 @@ impl Core {
             PoolOp::Insert(bytes) => pool::Command::Insert { bytes },
             PoolOp::Verdict(ticket, verdict) => {
                 self.undecided = self.undecided.saturating_sub(1);
-                let verdict = match verdict {
-                    Verdict::Accept => pool::Verdict::Accept,
-                    Verdict::Reject => pool::Verdict::Reject,
-                    Verdict::Ignore => pool::Verdict::Ignore,
-                    Verdict::Defer(pause) => pool::Verdict::Defer(pause),
-                };
                 pool::Command::Verdict { ticket, verdict }
             }
             PoolOp::Taken(ticket, at) => pool::Command::Taken { ticket, at },

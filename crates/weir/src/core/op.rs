@@ -8,13 +8,14 @@ use bytes::Bytes;
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
 use weir_base::{ChannelId, Instant};
+use weir_pull::pool::Verdict;
 use weir_pull::{Ticket, call, tip};
 use weir_stack::{Command, Refused, Target};
 
 use crate::call::Cancelled;
 use crate::error::{CallError, ConnectError, OpenError};
 use crate::mailbox::Promise;
-use crate::message::{ItemId, Verdict};
+use crate::message::ItemId;
 use crate::node::ShutdownReport;
 use crate::peers::Peer;
 use crate::stats::Stats;
