@@ -28,6 +28,23 @@ pub(super) struct Claim {
 /// A link that can deliver, and under which index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Announcer {
+    pub(super) index: u64,
+    pub(super) slot: Slot,
+    /// How often it was asked.
+    pub(super) tried: u8,
+    /// Whether the candidate waits in its queue.
+    pub(super) listed: bool,
+}
+
+impl Announcer {
+    pub(super) const fn new(slot: Slot, index: u64) -> Self {
+        Self { index, slot, tried: 0, listed: false }
+    }
+}
+
+/// A link that is asked, and for which index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Source {
     pub(super) slot: Slot,
     pub(super) index: u64,
 }
@@ -40,7 +57,7 @@ pub(super) const MAX_SOURCES: usize = 2;
 /// Where a candidate stands.
 #[derive(Clone, Debug)]
 pub(super) enum State {
-    /// Nobody was asked yet, or nobody is left to ask while some are under way.
+    /// Its body has not come.
     Wanted,
     /// Its body has come, and waits to be handed over.
     Held(Body),
@@ -85,12 +102,10 @@ pub(super) struct Candidate {
     /// Links that called it gone.
     pub(super) gone: LinkSet,
     /// Links of which it is asked now; the first was asked first.
-    pub(super) sources: [Option<Announcer>; MAX_SOURCES],
+    pub(super) sources: [Option<Source>; MAX_SOURCES],
     pub(super) state: State,
-    /// Whether a source is over its time: the next announcer is asked at once.
+    /// Whether its last source is over its time: the next announcer is asked as soon as one may be.
     pub(super) overdue: bool,
-    /// Whether it waits in the queue of the link that pays.
-    pub(super) queued: bool,
     announcers: [Announcer; MAX_ANNOUNCERS],
     count: u8, // of `announcers`
 }
@@ -107,8 +122,7 @@ impl Candidate {
             sources: [None; MAX_SOURCES],
             state: State::Wanted,
             overdue: false,
-            queued: false,
-            announcers: [Announcer { slot: Slot(0), index: 0 }; MAX_ANNOUNCERS],
+            announcers: [Announcer::new(Slot(0), 0); MAX_ANNOUNCERS],
             count: 0,
         };
         if let Some(announcer) = charged {
@@ -123,12 +137,17 @@ impl Candidate {
         self.announcers.get(..usize::from(self.count)).unwrap_or_default()
     }
 
+    /// The same, to change.
+    pub(super) fn announcers_mut(&mut self) -> &mut [Announcer] {
+        self.announcers.get_mut(..usize::from(self.count)).unwrap_or_default()
+    }
+
     /// Adds an announcer; `false` where all places are taken.
     pub(super) fn add(&mut self, announcer: Announcer) -> bool {
         if let Some(same) =
             self.announcers.iter_mut().take(usize::from(self.count)).find(|a| a.slot == announcer.slot)
         {
-            same.index = announcer.index;
+            (same.index, same.tried) = (announcer.index, announcer.tried);
             return true;
         }
         let Some(place) = self.announcers.get_mut(usize::from(self.count)) else { return false };
@@ -156,6 +175,11 @@ impl Candidate {
     /// Whether it is asked of anybody.
     pub(super) fn is_asked(&self) -> bool {
         self.sources.iter().any(Option::is_some)
+    }
+
+    /// Whether another announcer should be asked.
+    pub(super) fn wants_source(&self) -> bool {
+        matches!(self.state, State::Wanted) && (self.overdue || !self.is_asked())
     }
 
     /// `slot` is not asked any more.
@@ -232,6 +256,14 @@ impl Candidates {
         if self.claims.get(claim) == Some(&id) {
             self.claims.remove(claim);
         }
+    }
+
+    /// All candidates.
+    pub(super) fn all(&self) -> Vec<CandId> {
+        let found = |(at, (serial, candidate)): (u32, &(u32, Option<Candidate>))| {
+            candidate.as_ref().map(|_| CandId { at, serial: *serial })
+        };
+        (0..).zip(&self.slab).filter_map(found).collect()
     }
 
     /// All candidates whose bodies have come, with their ids.

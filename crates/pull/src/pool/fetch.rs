@@ -1,46 +1,51 @@
 //! Who is asked for a candidate: one source at a time, another where it makes no progress, two at most.
+//!
+//! A candidate of whom nobody may be asked waits in the queue of each who announced it. A link's queue has a turn when the
+//! dealer says so, and stalls while the link may not be asked: until it answers, or until newcomers may be asked again.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::time::Duration;
 
-use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 use weir_base::stream::{Group, Side};
 use weir_base::{Dealer, Instant};
 
-use super::candidates::{Announcer, Body, CandId, Candidate, Deliverer, MAX_SOURCES, State};
-use super::gets::{Get, MAX_GETS, Patience};
+use super::Pool;
+use super::candidates::{Announcer, CandId, Source};
+use super::gets::{Get, MAX_GETS, PURGE_AT, Patience};
 use super::link::{Link, Opening, Role, Slot};
-use super::places::Place;
-use super::record::{More, PATIENCE, Record};
-use super::{FALSE_ITEM, MOSTLY_GONE, Pool, WITHHELD};
-use crate::framing::allowed;
+use super::record::Record;
 
 /// Bytes of one turn where fetch slots are dealt, and what a link may be behind.
 const QUANTUM: u64 = 16 * 1024;
 const DEBT: u64 = 32 * 1024 * 1024;
 /// Gets that one link without a record may have under way while others have one.
 const NEWCOMER_GETS: usize = 4;
-/// All such links together: this many, or an eighth of all gets.
+/// All such links together: this many that are within their time, or an eighth of all gets.
 const NEWCOMERS: u32 = 8;
-/// How often the patience with a link that makes progress on other items is prolonged.
-const MAX_PROLONGED: u8 = 4;
+/// The part of all bytes in flight that such links together may hold, answered or not.
+const NEWCOMER_BYTES: u64 = 4;
+
+/// How often the patience with an announcer doubles, as it is asked for the same candidate again.
+const MAX_DOUBLED: u8 = 3;
 
 /// What is being fetched, over all links.
 #[derive(Debug)]
 pub(super) struct Fetch {
+    pub(super) late: BinaryHeap<Reverse<Late>>,
     dealer: Dealer<Slot>,
     flight: u64, // bytes asked for and not answered
     held: u64,   // bytes delivered and not decided
     gets: u32,
-    newcomers: u32,
-    proven: u32, // links with a record
-    late: BinaryHeap<Reverse<(Instant, Slot, u64, u32)>>,
-    retries: VecDeque<Instant>, // ascending; one for each stalled link
-    stalled: VecDeque<Slot>,
+    newcomers: u32,       // gets of links without a record, within their time
+    newcomer_bytes: u64,  // of all gets of such links
+    proven: u32,          // links with a record
+    line: VecDeque<Slot>, // newcomers that wait for a part of their share
+    freed: bool,          // a part of that share, since the line was last let try
     serial: u32,
 }
+
+/// When a get is over its time: the link, the index, and the number of the get.
+pub(super) type Late = (Instant, Slot, u64, u32);
 
 /// What the next source should be best in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,18 +56,32 @@ enum Choice {
     Record,
 }
 
+/// Why a link may not be asked for a candidate now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hindrance {
+    /// It never may again.
+    Never,
+    /// Its answer to an earlier get of the same index is still to come.
+    Answer,
+    /// It has as much to answer as it may.
+    Load,
+    /// The newcomers together have as much to answer as they may.
+    Share,
+}
+
 impl Fetch {
     pub(super) fn new() -> Self {
         Self {
+            late: BinaryHeap::new(),
             dealer: Dealer::new(QUANTUM, DEBT),
             flight: 0,
             held: 0,
             gets: 0,
             newcomers: 0,
+            newcomer_bytes: 0,
             proven: 0,
-            late: BinaryHeap::new(),
-            retries: VecDeque::new(),
-            stalled: VecDeque::new(),
+            line: VecDeque::new(),
+            freed: false,
             serial: 0,
         }
     }
@@ -77,6 +96,7 @@ impl Fetch {
 
     pub(super) fn remove(&mut self, slot: Slot) {
         self.dealer.remove(slot);
+        self.line.retain(|other| *other != slot);
     }
 
     /// The part of `total` grants that this link may have.
@@ -89,6 +109,11 @@ impl Fetch {
         self.flight
     }
 
+    /// Gets under way.
+    pub(super) const fn gets(&self) -> u32 {
+        self.gets
+    }
+
     /// A delivered body of `size` bytes was decided.
     pub(super) fn decided(&mut self, size: u64) {
         self.held = self.held.saturating_sub(size);
@@ -99,71 +124,129 @@ impl Fetch {
         self.held += size;
     }
 
+    /// A get is answered, or over its time: where it was a newcomer's, others of its kind may be asked in its place.
+    pub(super) fn leave_share(&mut self, newcomer: bool) {
+        self.newcomers -= u32::from(newcomer);
+        self.freed |= newcomer;
+    }
+
     const fn has_room(&self, size: u64, limit: u64) -> bool {
         self.flight + self.held == 0 || self.flight + self.held + size <= limit
     }
 
-    /// When the next get is late, or a candidate nobody could be asked for is tried again.
+    /// Whether newcomers may be asked first for one more candidate.
+    fn has_share(&self) -> bool {
+        self.proven == 0 || self.newcomers < NEWCOMERS.max(self.gets / 8)
+    }
+
+    const fn has_newcomer_bytes(&self, size: u64, limit: u64) -> bool {
+        self.newcomer_bytes == 0 || self.newcomer_bytes + size <= limit / NEWCOMER_BYTES
+    }
+
+    /// When the next get is late.
     pub(super) fn next_timeout(&self) -> Option<(Instant, &'static str)> {
-        let late = self.late.peek().map(|Reverse((due, ..))| (*due, "a get is late"));
-        let retry = self.retries.front().map(|due| (*due, "a candidate waits for a source"));
-        [late, retry].into_iter().flatten().min()
+        self.late.peek().map(|Reverse((due, ..))| (*due, "a get is late"))
     }
 }
 
 impl Pool {
-    /// A candidate should be asked for: it is new, has a new announcer, or lost its source.
+    /// A candidate should be asked for: it is new, has a new announcer, lost its source, or its source is over its time.
     pub(super) fn wanted(&mut self, now: Instant, id: CandId) {
         if self.try_ask(now, id) {
             return;
         }
-        let Some(candidate) = self.candidates.get_mut(id) else { return };
-        if candidate.is_asked() || std::mem::replace(&mut candidate.queued, true) {
+        let Some(candidate) = self.candidates.get_mut(id).filter(|candidate| candidate.wants_source()) else {
             return;
+        };
+        // Nobody may be asked now: it waits at each who could be.
+        let sources = candidate.sources;
+        for announcer in candidate.announcers_mut() {
+            let asked = sources.iter().flatten().any(|source| source.slot == announcer.slot);
+            let Some(link) = self.links.get_mut(announcer.slot).filter(|_| !asked) else { continue };
+            if !std::mem::replace(&mut announcer.listed, true) {
+                link.gets.waiting.push_back(id);
+                self.fetch.dealer.set_waiting(announcer.slot, !link.gets.stalled);
+            }
         }
-        let payer = candidate.charged.or(candidate.announcers().first().map(|announcer| announcer.slot));
-        let Some(slot) = payer else { return };
-        if let Some(link) = self.links.get_mut(slot) {
-            link.gets.waiting.push_back(id);
-            self.fetch.dealer.set_waiting(slot, true);
+        self.purge_waiting(id);
+    }
+
+    /// Candidates that were decided meanwhile leave the queues of those who announced this one, where they have become many.
+    fn purge_waiting(&mut self, id: CandId) {
+        let Some(candidate) = self.candidates.get(id) else { return };
+        for announcer in candidate.announcers() {
+            let Some(link) = self.links.get_mut(announcer.slot) else { continue };
+            if link.gets.waiting.len() > link.gets.purge_at {
+                link.gets.waiting.retain(|other| self.candidates.get(*other).is_some());
+                link.gets.purge_at = PURGE_AT.max(2 * link.gets.waiting.len());
+            }
         }
     }
 
-    /// Gives free fetch slots to links whose candidates wait, by the dealer.
+    /// Gives free fetch slots to links at which candidates wait, by the dealer.
     pub(super) fn start_fetches(&mut self, now: Instant) {
+        let mut wakes = if std::mem::take(&mut self.fetch.freed) { self.fetch.line.len() } else { 0 };
         while self.fetch.has_room(1, self.config.in_flight) {
-            let Some(slot) = self.fetch.dealer.whose_turn() else { return };
+            if wakes > 0 && self.fetch.has_share() {
+                wakes -= 1;
+                self.wake_newcomer();
+            }
+            let Some(slot) = self.fetch.dealer.whose_turn() else {
+                if wakes > 0 && self.fetch.has_share() {
+                    continue;
+                }
+                return;
+            };
             let first = self.links.get(slot).and_then(|link| link.gets.waiting.front().copied());
             let Some(id) = first else {
                 self.fetch.dealer.set_waiting(slot, false);
                 continue;
             };
-            let waits =
-                self.candidates.get(id).is_some_and(|c| matches!(c.state, State::Wanted) && !c.is_asked());
-            if waits && !self.try_ask(now, id) {
+            if !self.try_ask(now, id) {
                 let size = self.candidates.get(id).map_or(0, |candidate| u64::from(candidate.claim.size));
-                if !self.fetch.has_room(size, self.config.in_flight) {
-                    return; // an answer or a verdict makes room
+                match self.hindrance_at(slot, id) {
+                    Some(Hindrance::Load) => {
+                        self.stall(slot);
+                        continue;
+                    }
+                    Some(Hindrance::Share) => {
+                        self.stall(slot);
+                        self.wait_in_line(slot);
+                        continue;
+                    }
+                    None if !self.fetch.has_room(size, self.config.in_flight) => return, // an answer or a verdict makes room
+                    None | Some(Hindrance::Answer | Hindrance::Never) => {}
                 }
-                self.stall(now, slot);
-                continue;
             }
             if let Some(link) = self.links.get_mut(slot) {
                 link.gets.waiting.pop_front();
             }
             if let Some(candidate) = self.candidates.get_mut(id) {
-                candidate.queued = false;
+                let listed = candidate.announcers_mut().iter_mut().find(|announcer| announcer.slot == slot);
+                listed.into_iter().for_each(|announcer| announcer.listed = false);
             }
         }
     }
 
-    /// Nobody who announced its first candidate may be asked now: the link waits for an answer, another announcer, or a moment.
-    fn stall(&mut self, now: Instant, slot: Slot) {
+    /// Why a link may not be asked for the first candidate that waits at it. [`Hindrance::Never`] where that wants nobody.
+    fn hindrance_at(&self, slot: Slot, id: CandId) -> Option<Hindrance> {
+        let candidate = self.candidates.get(id).filter(|candidate| candidate.wants_source());
+        let found = candidate.and_then(|candidate| {
+            let announcer = candidate.announcers().iter().find(|announcer| announcer.slot == slot)?;
+            Some((candidate, self.links.get(slot)?, announcer))
+        });
+        let Some((candidate, link, announcer)) = found.filter(|(candidate, ..)| !candidate.asks(slot)) else {
+            return Some(Hindrance::Never);
+        };
+        let choice = if candidate.is_asked() { Choice::Record } else { Choice::Delivery };
+        self.hindrance(link, announcer, u64::from(candidate.claim.size), choice)
+    }
+
+    /// Nothing that waits at this link is asked of it, until it answers or its kind has a share again.
+    fn stall(&mut self, slot: Slot) {
         self.fetch.dealer.set_waiting(slot, false);
-        let Some(link) = self.links.get_mut(slot) else { return };
-        if !std::mem::replace(&mut link.gets.stalled, true) {
-            self.fetch.stalled.push_back(slot);
-            self.fetch.retries.push_back(now + PATIENCE);
+        if let Some(link) = self.links.get_mut(slot) {
+            link.gets.stalled = true;
         }
     }
 
@@ -175,114 +258,128 @@ impl Pool {
         }
     }
 
-    /// Links that stalled a moment ago try again.
-    pub(super) fn retry_fetches(&mut self, now: Instant) {
-        let before = self.fetch.retries.len();
-        while self.fetch.retries.front().is_some_and(|due| *due <= now) {
-            self.fetch.retries.pop_front();
+    fn wait_in_line(&mut self, slot: Slot) {
+        let Some(link) = self.links.get_mut(slot) else { return };
+        if !std::mem::replace(&mut link.gets.in_line, true) {
+            self.fetch.line.push_back(slot);
         }
-        if self.fetch.retries.len() == before {
-            return;
+    }
+
+    /// Lets the newcomer that has waited longest for its kind's share try again.
+    fn wake_newcomer(&mut self) {
+        let Some(slot) = self.fetch.line.pop_front() else { return };
+        if let Some(link) = self.links.get_mut(slot) {
+            link.gets.in_line = false;
         }
-        for slot in std::mem::take(&mut self.fetch.stalled) {
-            self.unstall(slot);
-        }
+        self.unstall(slot);
     }
 
     /// Asks the best announcer who may be asked. Whether there was one.
     fn try_ask(&mut self, now: Instant, id: CandId) -> bool {
-        let Some(candidate) = self.candidates.get(id) else { return false };
-        let State::Wanted = candidate.state else { return false };
+        let Some(candidate) = self.candidates.get(id).filter(|candidate| candidate.wants_source()) else {
+            return false;
+        };
         let size = u64::from(candidate.claim.size);
         let choice = if candidate.is_asked() { Choice::Record } else { Choice::Delivery };
-        let full = candidate.sources.iter().all(Option::is_some);
-        if full
-            || (choice == Choice::Record && !candidate.overdue)
-            || !self.fetch.has_room(size, self.config.in_flight)
-        {
+        if !self.fetch.has_room(size, self.config.in_flight) {
             return false;
         }
         let rank = |announcer: &Announcer| {
             let link = self.links.get(announcer.slot)?;
-            let may = !candidate.asks(announcer.slot) && self.may_ask(link, announcer, size, choice);
+            let may =
+                !candidate.asks(announcer.slot) && self.hindrance(link, announcer, size, choice).is_none();
             let record = &link.gets.record;
             let expected = record.expected(link.rtt(), size, link.gets.bytes);
             let score = if choice == Choice::Record { record.score() } else { 0 };
-            may.then_some((Reverse(score), expected, announcer.slot, announcer.index))
+            may.then_some((announcer.tried, Reverse(score), expected, announcer.slot, announcer.index))
         };
-        let Some((_, _, slot, index)) = candidate.announcers().iter().filter_map(rank).min() else {
+        let Some((.., slot, index)) = candidate.announcers().iter().filter_map(rank).min() else {
             return false;
         };
-        self.ask(now, id, Announcer { slot, index });
+        if let [Some(first), Some(_)] = candidate.sources {
+            self.take_back(first, id); // two at a time
+        }
+        self.ask(now, id, slot, index);
         true
     }
 
-    fn may_ask(&self, link: &Link, announcer: &Announcer, size: u64, choice: Choice) -> bool {
-        let gets = &link.gets;
-        if link.ready.is_none() || gets.lane.opening == Opening::Never || gets.flight.len() >= MAX_GETS {
-            return false;
-        }
-        if gets.bytes + size > self.config.link_in_flight && gets.bytes > 0 {
-            return false;
+    fn hindrance(&self, link: &Link, announcer: &Announcer, size: u64, choice: Choice) -> Option<Hindrance> {
+        let (gets, fetch) = (&link.gets, &self.fetch);
+        if link.ready.is_none() || gets.lane.opening == Opening::Never {
+            return Some(Hindrance::Never);
         }
         if gets.flight.contains_key(&announcer.index) {
-            return false; // a cancelled get that was not answered yet
+            return Some(Hindrance::Answer);
         }
-        let newcomer = self.fetch.proven > 0 && !gets.record.proven();
-        let share = self.fetch.newcomers < NEWCOMERS.max(self.fetch.gets / 8) || choice == Choice::Record;
-        !newcomer || (gets.flight.len() < NEWCOMER_GETS && share)
+        let much = gets.bytes + size > self.config.link_in_flight && gets.bytes > 0;
+        if gets.flight.len() >= MAX_GETS || much {
+            return Some(Hindrance::Load);
+        }
+        if fetch.proven == 0 || gets.record.proven() {
+            return None;
+        }
+        if gets.flight.len() >= NEWCOMER_GETS || (gets.overdue > 0 && choice == Choice::Delivery) {
+            return Some(Hindrance::Load);
+        }
+        let share = choice == Choice::Record || fetch.has_share();
+        let bytes = fetch.has_newcomer_bytes(size, self.config.in_flight);
+        (!share || !bytes).then_some(Hindrance::Share)
     }
 
-    fn ask(&mut self, now: Instant, id: CandId, source: Announcer) {
-        let (Some(link), Some(candidate)) = (self.links.get_mut(source.slot), self.candidates.get_mut(id))
-        else {
+    fn ask(&mut self, now: Instant, id: CandId, slot: Slot, index: u64) {
+        let (Some(link), Some(candidate)) = (self.links.get_mut(slot), self.candidates.get_mut(id)) else {
             return;
         };
         let Some(place) = candidate.sources.iter_mut().find(|place| place.is_none()) else { return };
-        *place = Some(source);
+        *place = Some(Source { slot, index });
         candidate.overdue = false;
         let (size, rtt) = (candidate.claim.size, link.rtt());
         let gets = &mut link.gets;
         let newcomer = !gets.record.proven();
+        let mut patience = gets.record.patience(rtt, u64::from(size), gets.bytes);
+        if let Some(announcer) = candidate.announcers_mut().iter_mut().find(|a| a.slot == slot) {
+            patience = patience.saturating_mul(1 << announcer.tried.min(MAX_DOUBLED));
+            announcer.tried = announcer.tried.saturating_add(1);
+        }
         self.fetch.serial = self.fetch.serial.wrapping_add(1);
-        let due = now + gets.record.patience(rtt, u64::from(size), gets.bytes);
         let serial = self.fetch.serial;
-        let patience = Patience::Fresh(0);
-        gets.flight
-            .insert(source.index, Get { candidate: Some(id), size, since: now, serial, patience, newcomer });
-        gets.out.insert(source.index);
+        gets.flight.insert(index, Get::new(id, size, now, serial, newcomer));
+        gets.out.insert(index);
         gets.bytes += u64::from(size);
         self.fetch.flight += u64::from(size);
         self.fetch.gets += 1;
-        self.fetch.newcomers += u32::from(newcomer);
-        self.fetch.late.push(Reverse((due, source.slot, source.index, serial)));
-        self.fetch.dealer.charge(source.slot, u64::from(size));
+        if newcomer {
+            self.fetch.newcomers += 1;
+            self.fetch.newcomer_bytes += u64::from(size);
+        }
+        self.fetch.late.push(Reverse((now + patience, slot, index, serial)));
+        self.fetch.dealer.charge(slot, u64::from(size));
         if gets.lane.opening == Opening::No {
-            self.open_lane(source.slot, Role::Gets);
+            self.open_lane(slot, Role::Gets);
         } else {
             gets.lane.ask_write(link.id, &mut self.asks);
         }
     }
 
     /// A get was answered: its reservation ends.
-    fn finish(&mut self, slot: Slot, index: u64) -> Option<Get> {
+    pub(super) fn finish(&mut self, slot: Slot, index: u64) -> Option<Get> {
         let link = self.links.get_mut(slot)?;
         let get = link.gets.flight.remove(&index)?;
+        let size = u64::from(get.size);
         link.gets.out.remove(&index);
         link.gets.cancels.remove(&index);
-        let waits = !link.gets.waiting.is_empty();
-        link.gets.bytes -= u64::from(get.size);
-        self.fetch.flight -= u64::from(get.size);
+        link.gets.bytes -= size;
+        self.fetch.flight -= size;
         self.fetch.gets -= 1;
-        self.fetch.newcomers -= u32::from(get.newcomer);
-        if waits {
-            self.unstall(slot);
+        if get.newcomer {
+            self.fetch.newcomer_bytes -= size;
+            self.fetch.freed = true;
         }
-        if get.newcomer
-            && let Some(next) = self.fetch.stalled.pop_front()
-        {
-            self.unstall(next);
+        match get.patience {
+            Patience::Fresh(_) => self.fetch.leave_share(get.newcomer),
+            Patience::Overdue | Patience::Blamed => link.gets.overdue -= 1,
         }
+        self.unstall(slot);
         Some(get)
     }
 
@@ -290,229 +387,12 @@ impl Pool {
     pub(super) fn recorded(&mut self, slot: Slot, change: impl FnOnce(&mut Record)) {
         let Some(link) = self.links.get_mut(slot) else { return };
         let record = &mut link.gets.record;
-        let before = u32::from(record.proven());
+        let (before, all) = (u32::from(record.proven()), self.fetch.proven);
         change(record);
-        self.fetch.proven = self.fetch.proven + u32::from(record.proven()) - before;
-    }
-
-    /// An item came, of the size that was offered.
-    pub(super) fn item(&mut self, now: Instant, slot: Slot, index: u64, bytes: Bytes) {
-        self.counters.messages_in += 1;
-        self.stats.bodies += 1;
-        self.stats.body_bytes += bytes.len() as u64;
-        let Some(get) = self.finish(slot, index) else { return };
-        let more = self.links.get(slot).is_some_and(|link| !link.gets.flight.is_empty());
-        let more = if more { More::Expected } else { More::Idle };
-        let size = bytes.len() as u64;
-        let waiting = get.candidate.and_then(|id| Some((id, self.candidates.get(id)?)));
-        let Some((id, candidate)) = waiting.filter(|(_, candidate)| matches!(candidate.state, State::Wanted))
-        else {
-            self.stats.duplicates += 1;
-            return self.recorded(slot, |record| record.item(now, size, more));
-        };
-        let claim = candidate.claim;
-        let summary = (self.config.rules.summarize)(&bytes);
-        let full: [u8; 32] = Sha256::digest(&bytes).into();
-        let short = self.places.key(claim.key).map(|key| key.short(&full));
-        if summary != Ok(claim.summary) || short.is_some_and(|short| short != claim.short) {
-            self.recorded(slot, Record::false_item);
-            self.blame(slot, FALSE_ITEM);
-            return self.unable(now, id, slot);
-        }
-        self.recorded(slot, |record| record.item(now, size, more));
-        let Some(link) = self.links.get(slot) else { return };
-        let from = Deliverer { slot, link: link.id, peer: link.peer() };
-        self.cancel_sources(id);
-        self.fetch.hold(size);
-        let known = self.place_of(&full);
-        if let Some(candidate) = self.candidates.get_mut(id) {
-            candidate.state = State::Held(Body { id: full, bytes, from });
-        }
-        if claim.key != self.places.number() {
-            self.candidates.alias(id, self.places.number(), self.places.short(&full));
-        }
-        if let Some(place) = known {
-            self.stats.duplicates += 1;
-            return self.known_already(now, id, place);
-        }
-        self.hold(id, slot);
-    }
-
-    /// What a candidate turned out to be is here already, under another key.
-    fn known_already(&mut self, now: Instant, id: CandId, place: Place) {
-        let Some(candidate) = self.close(now, id) else { return };
-        if let Place::Live(index) = place {
-            for slot in self.links.slots() {
-                if candidate.heard.contains(slot) {
-                    self.known.insert(index, slot);
-                }
-            }
-        }
-    }
-
-    /// An index is gone at the peer.
-    pub(super) fn gone(&mut self, now: Instant, slot: Slot, index: u64) {
-        self.stats.gone += 1;
-        let Some(get) = self.finish(slot, index) else { return };
-        let Some(id) = get.candidate else { return };
-        if let Some(candidate) = self.candidates.get_mut(id) {
-            candidate.gone.insert(slot);
-        }
-        self.unable(now, id, slot);
-    }
-
-    /// An item was accepted from another than those links that had called it gone.
-    pub(super) fn judge_gone(&mut self, candidate: &Candidate) {
-        if candidate.gone.is_empty() {
-            return;
-        }
-        for slot in self.links.slots() {
-            if candidate.gone.contains(slot)
-                && self.links.get_mut(slot).is_some_and(|link| link.gets.record.bad_gone())
-            {
-                self.blame(slot, MOSTLY_GONE);
-            }
-        }
-    }
-
-    /// `slot` can not deliver a candidate: the best other announcer pays for it, and is asked.
-    pub(super) fn unable(&mut self, now: Instant, id: CandId, slot: Slot) {
-        let Some(candidate) = self.candidates.get_mut(id) else { return };
-        candidate.drop_source(slot);
-        candidate.drop_announcer(slot);
-        if candidate.charged == Some(slot) {
-            let score = |a: &Announcer| {
-                self.links.get(a.slot).map(|link| (link.gets.record.score(), Reverse(a.slot)))
-            };
-            let best = candidate.announcers().iter().filter_map(score).max();
-            candidate.charged = best.map(|(_, Reverse(best))| best);
-            if let Some(payer) = candidate.charged
-                && let Some(link) = self.links.get_mut(payer)
-            {
-                link.intake.grant.charge();
-                self.want.lent.add(link.info.side, 1);
-            }
-            self.give_back(now, slot);
-        }
-        let Some(candidate) = self.candidates.get(id) else { return };
-        if !matches!(candidate.state, State::Wanted) || candidate.is_asked() {
-            return;
-        }
-        if candidate.announcers().is_empty() {
-            self.close(now, id); // given up
-        } else {
-            self.wanted(now, id);
-        }
-    }
-
-    /// Takes back what is asked of others for a candidate.
-    pub(super) fn cancel_sources(&mut self, id: CandId) {
-        let Some(candidate) = self.candidates.get_mut(id) else { return };
-        let sources = std::mem::replace(&mut candidate.sources, [None; MAX_SOURCES]);
-        for source in sources.into_iter().flatten() {
-            self.cancel(source, id);
-        }
-    }
-
-    fn cancel(&mut self, source: Announcer, id: CandId) {
-        let Some(link) = self.links.get_mut(source.slot) else { return };
-        let gets = &mut link.gets;
-        let Some(get) = gets.flight.get_mut(&source.index).filter(|get| get.candidate == Some(id)) else {
-            return;
-        };
-        get.candidate = None;
-        if gets.out.contains(&source.index) {
-            self.finish(source.slot, source.index);
-        } else {
-            gets.cancels.insert(source.index);
-            gets.lane.ask_write(link.id, &mut self.asks);
-        }
-    }
-
-    /// Looks at gets that are over their time.
-    pub(super) fn late_gets(&mut self, now: Instant) {
-        while let Some(Reverse((due, slot, index, serial))) = self.fetch.late.peek().copied() {
-            if due > now {
-                return;
-            }
-            self.fetch.late.pop();
-            self.late_get(now, slot, index, serial);
-        }
-    }
-
-    fn late_get(&mut self, now: Instant, slot: Slot, index: u64, serial: u32) {
-        let Some(link) = self.links.get_mut(slot) else { return };
-        let heard = link.heard;
-        let gets = &mut link.gets;
-        let moves = gets.progress + PATIENCE > now && (gets.reads(index) || gets.flight.len() > 1);
-        let Some(get) = gets.flight.get_mut(&index).filter(|get| get.serial == serial) else { return };
-        let again = |wait: Duration| Reverse((now + wait, slot, index, serial));
-        match get.patience {
-            Patience::Fresh(prolonged) if moves && prolonged < MAX_PROLONGED && get.candidate.is_some() => {
-                get.patience = Patience::Fresh(prolonged + 1);
-                self.fetch.late.push(again(PATIENCE));
-            }
-            Patience::Fresh(_) => {
-                get.patience = Patience::Overdue;
-                let left = allowed(get.size.into()).saturating_sub(now.since(get.since));
-                self.fetch.late.push(again(left));
-                let Some(id) = get.candidate else { return };
-                self.stats.late += 1;
-                self.recorded(slot, Record::late);
-                self.ask_another(now, id);
-            }
-            Patience::Overdue => {
-                get.patience = Patience::Blamed;
-                let candidate = get.candidate.take();
-                if heard > get.since {
-                    self.blame(slot, WITHHELD);
-                }
-                if let Some(id) = candidate {
-                    self.unable(now, id, slot);
-                }
-            }
-            Patience::Blamed => {}
-        }
-    }
-
-    /// A source is over its time: asks another besides, and takes the earlier get back where two are asked already.
-    fn ask_another(&mut self, now: Instant, id: CandId) {
-        let Some(candidate) = self.candidates.get_mut(id) else { return };
-        candidate.overdue = true;
-        let others = candidate.announcers().iter().any(|announcer| !candidate.asks(announcer.slot));
-        if let [Some(first), Some(_)] = candidate.sources
-            && others
-        {
-            self.cancel(first, id);
-            self.unable(now, id, first.slot);
-        }
-        self.try_ask(now, id);
-    }
-
-    /// The stream of a link's items is no more: nothing asked there will come.
-    pub(super) fn lose_gets(&mut self, now: Instant, slot: Slot) {
-        let Some(link) = self.links.get(slot) else { return };
-        let lost: Vec<u64> = link.gets.flight.keys().copied().collect(); // at most MAX_GETS
-        for index in lost {
-            if let Some(id) = self.finish(slot, index).and_then(|get| get.candidate) {
-                self.unable(now, id, slot);
-            }
-        }
-    }
-
-    /// Timers of gets that were answered are dropped, the next ones at once, the rest when they are many.
-    pub(super) fn forget_stale(&mut self) {
-        let links = &self.links;
-        let lives = |(_, slot, index, serial): &(Instant, Slot, u64, u32)| {
-            let get = links.get(*slot).and_then(|link| link.gets.flight.get(index));
-            get.is_some_and(|get| get.serial == *serial && get.patience != Patience::Blamed)
-        };
-        let late = &mut self.fetch.late;
-        while late.peek().is_some_and(|Reverse(timer)| !lives(timer)) {
-            late.pop();
-        }
-        if late.len() > 64 + 4 * self.fetch.gets as usize {
-            late.retain(|Reverse(timer)| lives(timer));
+        self.fetch.proven = all + u32::from(record.proven()) - before;
+        if all > 0 && self.fetch.proven == 0 {
+            self.fetch.freed = true; // nobody is a newcomer now
+            self.links.slots().into_iter().for_each(|slot| self.unstall(slot));
         }
     }
 }

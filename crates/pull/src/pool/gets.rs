@@ -17,6 +17,9 @@ use crate::framing::{MALFORMED, Message, UNKNOWN_TYPE};
 /// Answers that may be outstanding on one link.
 pub(super) const MAX_GETS: usize = 4_096;
 
+/// The shortest queue of waiting candidates that is looked through for decided ones.
+pub(super) const PURGE_AT: usize = 64;
+
 /// The client's side of lane 1 on one link.
 #[derive(Debug)]
 pub(super) struct Gets {
@@ -28,10 +31,16 @@ pub(super) struct Gets {
     pub(super) flight: BTreeMap<u64, Get>, // <= MAX_GETS
     /// Bytes of bodies in `flight`.
     pub(super) bytes: u64,
-    /// Candidates charged to this link that wait to be asked for.
+    /// Of these, over their time.
+    pub(super) overdue: u32,
+    /// Candidates that this link announced and that wait for a source; some may be decided.
     pub(super) waiting: VecDeque<CandId>,
-    /// Whether nobody may be asked for the first of them now.
+    /// When `waiting` has become so long, decided ones are taken out.
+    pub(super) purge_at: usize,
+    /// Whether this link may not be asked for the first of them now.
     pub(super) stalled: bool,
+    /// Whether it is in the line of newcomers that wait for a share.
+    pub(super) in_line: bool,
     pub(super) record: Record,
     /// When a piece of a body last came.
     pub(super) progress: Instant,
@@ -41,8 +50,10 @@ pub(super) struct Gets {
 /// One index asked for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Get {
-    /// Who waits for it; none once it was cancelled.
-    pub(super) candidate: Option<CandId>,
+    /// Who waits for it.
+    pub(super) candidate: CandId,
+    /// Whether it was taken back: it is answered all the same.
+    pub(super) cancelled: bool,
     pub(super) size: u32,
     pub(super) since: Instant,
     /// Names its timer.
@@ -52,6 +63,18 @@ pub(super) struct Get {
     pub(super) newcomer: bool,
 }
 
+impl Get {
+    pub(super) const fn new(
+        candidate: CandId,
+        size: u32,
+        since: Instant,
+        serial: u32,
+        newcomer: bool,
+    ) -> Self {
+        Self { candidate, cancelled: false, size, since, serial, patience: Patience::Fresh(0), newcomer }
+    }
+}
+
 /// How long this node still waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
@@ -59,7 +82,7 @@ pub(super) enum Patience {
     Fresh(u8),
     /// Until it is a fault.
     Overdue,
-    /// It was one.
+    /// It was one; until the stream is stopped.
     Blamed,
 }
 
@@ -100,8 +123,11 @@ impl Gets {
             cancels: BTreeSet::new(),
             flight: BTreeMap::new(),
             bytes: 0,
+            overdue: 0,
             waiting: VecDeque::new(),
+            purge_at: PURGE_AT,
             stalled: false,
+            in_line: false,
             record: Record::new(),
             progress: Instant::ZERO,
             reader: Reader::Head([0; HEAD], 0),

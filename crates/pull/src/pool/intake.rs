@@ -38,6 +38,8 @@ pub(super) struct Intake {
     moves: Moves,
     // Entries not known to be decided, ascending; those of candidates that are no more count as decided.
     undecided: VecDeque<(u64, CandId)>,
+    /// Whether candidates that this link announced may be missing in `undecided`: it was to offer them again.
+    pub(super) rewound: bool,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +67,7 @@ impl Intake {
             epoch: None,
             moves,
             undecided: VecDeque::new(),
+            rewound: false,
         }
     }
 
@@ -92,6 +95,7 @@ impl Intake {
         }
         while self.undecided.back().is_some_and(|(index, _)| *index >= head.from) {
             self.undecided.pop_back();
+            self.rewound = true;
         }
         self.moves.acted = Some(number);
         self.epoch = Some(epoch);
@@ -173,7 +177,7 @@ impl Pool {
         if self.is_known(slot, key, &entry) {
             return Ok(());
         }
-        let announcer = Announcer { slot, index };
+        let announcer = Announcer::new(slot, index);
         let claim = Claim { key, short, size, summary };
         if let Some(id) = self.candidates.find(&claim) {
             self.announced(now, id, announcer);
@@ -234,9 +238,7 @@ impl Pool {
             candidate.drop_announcer(worst);
         }
         candidate.add(announcer);
-        if candidate.overdue || !candidate.is_asked() {
-            self.wanted(now, id);
-        }
+        self.wanted(now, id);
     }
 
     /// Everything before this index of the peer's log is decided.

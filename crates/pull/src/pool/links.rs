@@ -71,16 +71,11 @@ impl Pool {
         link.ready = None;
         link.gets.lane.opening = Opening::Never;
         let peer = link.peer();
-        let undecided: Vec<_> = link.intake.undecided().collect();
-        let waiting = std::mem::take(&mut link.gets.waiting);
+        let undecided: Vec<_> =
+            if link.intake.rewound { self.candidates.all() } else { link.intake.undecided().collect() };
         let held = std::mem::take(&mut link.held);
         if let Some((epoch, through)) = receipt {
             self.resume.keep(peer, epoch, through);
-        }
-        for candidate in &waiting {
-            if let Some(candidate) = self.candidates.get_mut(*candidate) {
-                candidate.queued = false;
-            }
         }
         self.lose_gets(now, slot);
         for id in undecided {
@@ -89,9 +84,6 @@ impl Pool {
                 candidate.gone.remove(slot);
                 self.unable(now, id, slot);
             }
-        }
-        for id in waiting {
-            self.wanted(now, id); // those that another link pays for by now
         }
         self.checking.orphan(held);
         self.recorded(slot, |record| *record = super::record::Record::new());

@@ -8,7 +8,7 @@
 //! - each decision gives credit back; the next permit goes out when half the window can be given.
 //!
 //! Files, one per concern: `log` and `places` (what this node has), `known` (who else has it), `intake` and `permits`
-//! (offers in), `outlet` (offers out), `candidates`, `fetch`, `gets` and `record` (who is asked for what), `serving`
+//! (offers in), `outlet` (offers out), `candidates`, `fetch`, `gets`, `delivery`, `overdue` and `record` (who is asked for what), `serving`
 //! (what others ask), `checking` and `pen` (verdicts), `links` and `resume` (who is there). All are driven from here.
 //!
 //! Threats and answers: too many offers → the permit; false summaries, sizes, bodies → checked against the deliverer's own
@@ -18,6 +18,7 @@
 mod candidates;
 mod checking;
 pub mod codec;
+mod delivery;
 mod fetch;
 mod gets;
 mod intake;
@@ -26,6 +27,7 @@ mod link;
 mod links;
 mod log;
 mod outlet;
+mod overdue;
 mod pen;
 mod permits;
 mod places;

@@ -8,3 +8,4 @@ mod mesh;
 mod model;
 mod stranger;
 mod verdicts;
+mod withheld;

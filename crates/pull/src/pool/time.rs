@@ -77,7 +77,6 @@ impl Pool {
             }
         }
         self.late_gets(now);
-        self.retry_fetches(now);
         self.verdicts_due(now);
         self.pen_due(now);
         self.turns_due(now);

@@ -5,6 +5,7 @@ mod a_sender_over_its_credit_is_seen;
 mod common;
 mod same_seed_same_trace;
 mod scenario_1_slow_verdicts_delay_nobody_else;
+mod scenario_2_withholders_cost_little_time;
 mod scenario_4_one_stopped_consumer_stops_nobody_else;
 mod scenario_6_pools_agree_after_anything;
 mod scenario_7_poisoned_offers_hide_nothing;

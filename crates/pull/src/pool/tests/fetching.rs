@@ -8,12 +8,12 @@ use super::super::*;
 use super::mesh::{Mesh, RULES, id, item, ms, pool};
 use super::stranger::Stranger;
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     Config { offer_delay: Duration::ZERO, ..Config::new(RULES) }
 }
 
 /// A node, and this many strangers that have dialled it.
-fn with_strangers(config: &Config, count: usize) -> (Mesh, Vec<Stranger>) {
+pub(super) fn with_strangers(config: &Config, count: usize) -> (Mesh, Vec<Stranger>) {
     let mut mesh = Mesh::new(1);
     mesh.add(Some(pool(0, config.clone(), 1)));
     let strangers = (1..=count)
@@ -28,7 +28,7 @@ fn with_strangers(config: &Config, count: usize) -> (Mesh, Vec<Stranger>) {
 }
 
 /// Makes a stranger's record: it offers and delivers this many items.
-fn prove(mesh: &mut Mesh, stranger: &mut Stranger, items: u64) {
+pub(super) fn prove(mesh: &mut Mesh, stranger: &mut Stranger, items: u64) {
     for number in 0..items {
         stranger.offer(mesh, &item(1, 1_000_000 + number + stranger.node as u64 * 1_000, 100));
     }

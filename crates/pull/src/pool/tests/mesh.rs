@@ -306,6 +306,7 @@ impl Mesh {
                 assert_eq!(of_side.map(|(_, link)| link.intake.grant.outstanding()).sum::<u64>(), lent);
                 assert!(lent <= u64::from(pool.config.max_grants) / 2 + 64, "{lent}");
             }
+            pool.check_waiting();
         }
     }
 
@@ -530,6 +531,19 @@ impl Pool {
             _ => None,
         };
         self.candidates.delivered().into_iter().filter_map(found).collect()
+    }
+
+    /// Each candidate that wants a source waits at each announcer, but where an answer for the index is still to come.
+    fn check_waiting(&self) {
+        for candidate in self.candidates.all().into_iter().filter_map(|id| self.candidates.get(id)) {
+            for announcer in candidate.announcers().iter().filter(|_| candidate.wants_source()) {
+                let link = self.links.get(announcer.slot).unwrap();
+                let answers =
+                    link.gets.flight.contains_key(&announcer.index) || candidate.asks(announcer.slot);
+                let never = link.gets.lane.opening == super::super::link::Opening::Never;
+                assert!(announcer.listed || answers || never, "{announcer:?}");
+            }
+        }
     }
 
     /// The priorities of all items, in the order of the log.

@@ -100,6 +100,11 @@ impl Stranger {
         self.gets[self.seen.0.min(self.gets.len())..].to_vec()
     }
 
+    /// How many gets it has answered.
+    pub(super) const fn answers(&self) -> usize {
+        self.seen.0
+    }
+
     /// What was taken back so far.
     pub(super) fn cancelled(&mut self, mesh: &Mesh) -> Vec<u64> {
         self.look(mesh);

@@ -1,0 +1,128 @@
+//! Answers to gets: items and *gone*, and what becomes of candidates that a link can not deliver.
+
+use std::cmp::Reverse;
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use weir_base::Instant;
+
+use super::candidates::{Announcer, Body, CandId, Candidate, Deliverer, State};
+use super::link::Slot;
+use super::places::Place;
+use super::record::{More, Record};
+use super::{FALSE_ITEM, MOSTLY_GONE, Pool};
+
+impl Pool {
+    /// An item came, of the size that was offered.
+    pub(super) fn item(&mut self, now: Instant, slot: Slot, index: u64, bytes: Bytes) {
+        self.counters.messages_in += 1;
+        self.stats.bodies += 1;
+        self.stats.body_bytes += bytes.len() as u64;
+        let Some(get) = self.finish(slot, index) else { return };
+        let more = self.links.get(slot).is_some_and(|link| !link.gets.flight.is_empty());
+        let more = if more { More::Expected } else { More::Idle };
+        let size = bytes.len() as u64;
+        let id = get.candidate;
+        let waits = |candidate: &&Candidate| matches!(candidate.state, State::Wanted);
+        let Some(candidate) = self.candidates.get(id).filter(waits) else {
+            self.stats.duplicates += 1;
+            return self.recorded(slot, |record| record.item(now, size, more));
+        };
+        let claim = candidate.claim;
+        let summary = (self.config.rules.summarize)(&bytes);
+        let full: [u8; 32] = Sha256::digest(&bytes).into();
+        let short = self.places.key(claim.key).map(|key| key.short(&full));
+        if summary != Ok(claim.summary) || short.is_some_and(|short| short != claim.short) {
+            self.recorded(slot, Record::false_item);
+            self.blame(slot, FALSE_ITEM);
+            return self.unable(now, id, slot);
+        }
+        self.recorded(slot, |record| record.item(now, size, more));
+        let Some(link) = self.links.get(slot) else { return };
+        let from = Deliverer { slot, link: link.id, peer: link.peer() };
+        self.cancel_sources(id);
+        self.fetch.hold(size);
+        let known = self.place_of(&full);
+        if let Some(candidate) = self.candidates.get_mut(id) {
+            candidate.state = State::Held(Body { id: full, bytes, from });
+        }
+        if claim.key != self.places.number() {
+            self.candidates.alias(id, self.places.number(), self.places.short(&full));
+        }
+        if let Some(place) = known {
+            self.stats.duplicates += 1;
+            return self.known_already(now, id, place);
+        }
+        self.hold(id, slot);
+    }
+
+    /// What a candidate turned out to be is here already, under another key.
+    fn known_already(&mut self, now: Instant, id: CandId, place: Place) {
+        let Some(candidate) = self.close(now, id) else { return };
+        if let Place::Live(index) = place {
+            for slot in self.links.slots() {
+                if candidate.heard.contains(slot) {
+                    self.known.insert(index, slot);
+                }
+            }
+        }
+    }
+
+    /// An index is gone at the peer.
+    pub(super) fn gone(&mut self, now: Instant, slot: Slot, index: u64) {
+        self.stats.gone += 1;
+        let Some(get) = self.finish(slot, index) else { return };
+        let id = get.candidate;
+        if get.cancelled {
+            return self.wanted(now, id); // no answer about the item: it may be asked again
+        }
+        if let Some(candidate) = self.candidates.get_mut(id) {
+            candidate.gone.insert(slot);
+        }
+        self.unable(now, id, slot);
+    }
+
+    /// An item was accepted from another than those links that had called it gone.
+    pub(super) fn judge_gone(&mut self, candidate: &Candidate) {
+        if candidate.gone.is_empty() {
+            return;
+        }
+        for slot in self.links.slots() {
+            if candidate.gone.contains(slot)
+                && self.links.get_mut(slot).is_some_and(|link| link.gets.record.bad_gone())
+            {
+                self.blame(slot, MOSTLY_GONE);
+            }
+        }
+    }
+
+    /// `slot` can not deliver a candidate: the best other announcer pays for it, and is asked.
+    pub(super) fn unable(&mut self, now: Instant, id: CandId, slot: Slot) {
+        let Some(candidate) = self.candidates.get_mut(id) else { return };
+        candidate.drop_source(slot);
+        candidate.drop_announcer(slot);
+        if candidate.charged == Some(slot) {
+            let score = |a: &Announcer| {
+                self.links.get(a.slot).map(|link| (link.gets.record.score(), Reverse(a.slot)))
+            };
+            let best = candidate.announcers().iter().filter_map(score).max();
+            candidate.charged = best.map(|(_, Reverse(best))| best);
+            if let Some(payer) = candidate.charged
+                && let Some(link) = self.links.get_mut(payer)
+            {
+                link.intake.grant.charge();
+                self.want.lent.add(link.info.side, 1);
+            }
+            self.give_back(now, slot);
+        }
+        let Some(candidate) = self.candidates.get(id) else { return };
+        if !matches!(candidate.state, State::Wanted) {
+            return;
+        }
+        if candidate.announcers().is_empty() && !candidate.is_asked() {
+            self.close(now, id); // given up
+        } else {
+            self.source_lost(now, id);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Gets that are over their time: another source is asked, the loser is told, who never answers is not asked any more.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use weir_base::Instant;
+
+use super::candidates::{CandId, MAX_SOURCES, Source};
+use super::fetch::Late;
+use super::gets::Patience;
+use super::link::{Role, Slot};
+use super::record::{PATIENCE, Record};
+use super::{Pool, WITHHELD};
+use crate::framing::{allowed, code};
+
+/// How often the patience with a link that makes progress on other items is prolonged.
+const MAX_PROLONGED: u8 = 4;
+
+impl Pool {
+    /// Takes back what is asked of others for a candidate.
+    pub(super) fn cancel_sources(&mut self, id: CandId) {
+        let Some(candidate) = self.candidates.get_mut(id) else { return };
+        let sources = std::mem::replace(&mut candidate.sources, [None; MAX_SOURCES]);
+        for source in sources.into_iter().flatten() {
+            self.cancel(source, id);
+        }
+    }
+
+    /// Takes back what is asked of one source. It may be asked again once it has answered, and what it delivers is taken.
+    pub(super) fn take_back(&mut self, source: Source, id: CandId) {
+        if let Some(candidate) = self.candidates.get_mut(id) {
+            candidate.drop_source(source.slot);
+        }
+        self.cancel(source, id);
+    }
+
+    fn cancel(&mut self, source: Source, id: CandId) {
+        let Some(link) = self.links.get_mut(source.slot) else { return };
+        let gets = &mut link.gets;
+        let Some(get) = gets.flight.get_mut(&source.index).filter(|get| get.candidate == id) else { return };
+        get.cancelled = true;
+        if gets.out.contains(&source.index) {
+            self.finish(source.slot, source.index);
+        } else {
+            gets.cancels.insert(source.index);
+            gets.lane.ask_write(link.id, &mut self.asks);
+        }
+    }
+
+    /// Looks at gets that are over their time.
+    pub(super) fn late_gets(&mut self, now: Instant) {
+        while let Some(Reverse((due, slot, index, serial))) = self.fetch.late.peek().copied() {
+            if due > now {
+                return;
+            }
+            self.fetch.late.pop();
+            self.late_get(now, slot, index, serial);
+        }
+    }
+
+    fn late_get(&mut self, now: Instant, slot: Slot, index: u64, serial: u32) {
+        let Some(link) = self.links.get_mut(slot) else { return };
+        let heard = link.heard;
+        let gets = &mut link.gets;
+        let moves = gets.progress + PATIENCE > now && (gets.reads(index) || gets.flight.len() > 1);
+        let Some(get) = gets.flight.get_mut(&index).filter(|get| get.serial == serial) else { return };
+        let (id, time) = (get.candidate, allowed(get.size.into()));
+        let again = |wait: Duration| Reverse((now + wait, slot, index, serial));
+        match get.patience {
+            Patience::Fresh(prolonged) if moves && prolonged < MAX_PROLONGED && !get.cancelled => {
+                get.patience = Patience::Fresh(prolonged + 1);
+                self.fetch.late.push(again(PATIENCE));
+            }
+            Patience::Fresh(_) => {
+                get.patience = Patience::Overdue;
+                gets.overdue += 1;
+                self.fetch.late.push(again(time.saturating_sub(now.since(get.since))));
+                self.fetch.leave_share(get.newcomer);
+                let cancelled = get.cancelled;
+                self.recorded(slot, Record::late);
+                if !cancelled {
+                    self.stats.late += 1;
+                    self.ask_another(now, id);
+                }
+            }
+            Patience::Overdue => {
+                get.patience = Patience::Blamed;
+                self.fetch.late.push(again(time));
+                if heard > get.since {
+                    self.blame(slot, WITHHELD);
+                }
+                self.unable(now, id, slot);
+            }
+            Patience::Blamed => {
+                self.close_lane(slot, Role::Gets, code::TIMEOUT);
+                self.lose_gets(now, slot);
+            }
+        }
+    }
+
+    /// A source is over its time: asks another besides, as soon as one may be asked.
+    fn ask_another(&mut self, now: Instant, id: CandId) {
+        if let Some(candidate) = self.candidates.get_mut(id) {
+            candidate.overdue = true;
+            self.wanted(now, id);
+        }
+    }
+
+    /// A candidate has lost a source: another is asked, where the other source it has is over its time, or there is none.
+    pub(super) fn source_lost(&mut self, now: Instant, id: CandId) {
+        let Some(candidate) = self.candidates.get_mut(id) else { return };
+        let fresh = |source: &Source| {
+            let get = self.links.get(source.slot).and_then(|link| link.gets.flight.get(&source.index));
+            get.is_some_and(|get| matches!(get.patience, Patience::Fresh(_)))
+        };
+        candidate.overdue = !candidate.sources.iter().flatten().any(fresh);
+        self.wanted(now, id);
+    }
+
+    /// The stream of a link's items is no more: nothing asked there will come.
+    pub(super) fn lose_gets(&mut self, now: Instant, slot: Slot) {
+        let Some(link) = self.links.get(slot) else { return };
+        let lost: Vec<u64> = link.gets.flight.keys().copied().collect(); // at most MAX_GETS
+        for index in lost {
+            if let Some(get) = self.finish(slot, index) {
+                self.unable(now, get.candidate, slot);
+            }
+        }
+    }
+
+    /// Timers of gets that were answered are dropped, the next ones at once, the rest when they are many.
+    pub(super) fn forget_stale(&mut self) {
+        let links = &self.links;
+        let lives = |(_, slot, index, serial): &Late| {
+            let get = links.get(*slot).and_then(|link| link.gets.flight.get(index));
+            get.is_some_and(|get| get.serial == *serial)
+        };
+        let most = 64 + 4 * self.fetch.gets() as usize;
+        let late = &mut self.fetch.late;
+        while late.peek().is_some_and(|Reverse(timer)| !lives(timer)) {
+            late.pop();
+        }
+        if late.len() > most {
+            late.retain(|Reverse(timer)| lives(timer));
+        }
+    }
+}
