@@ -23,6 +23,7 @@ mod link;
 mod links;
 #[cfg(not(target_family = "wasm"))]
 mod quic;
+mod scheduler;
 mod stats;
 #[cfg(test)]
 mod tests;

@@ -6,18 +6,18 @@ use std::time::Duration;
 use weir_base::stream::{Class, Goodbye, OpenError};
 use weir_base::{Instant, LinkId, ProtocolId, Rope, StreamKey};
 
-use super::scheduler::Scheduler;
 use super::stream::{ReceiveEnd, SendEnd, Stream};
 use super::{Frame, LINK_INITIAL, STREAMS_INITIAL};
 use crate::link::{LinkStats, Read};
+use crate::scheduler::Scheduler;
 use crate::window::Window;
 use crate::{Event, StreamsConfig, WireId};
 
 /// Bytes of the link's credit that only control may use: one message of it always fits.
-const CONTROL_RESERVE: u64 = 4096;
+pub(super) const CONTROL_RESERVE: u64 = 4096;
 
-/// Bytes of written data that wait to be taken, per link; control may exceed it by its reserve. A host takes frames as fast
-/// as its wire does, so this is what waits for the wire.
+/// Bytes of written data that wait to be taken, per link and class: for the wire, whose host takes frames as fast as it does,
+/// or for the link's credit. Which class gets either is decided when a frame goes out.
 const QUEUED_MAX: u64 = 64 * 1024;
 
 /// A round trip before one was measured.
@@ -64,10 +64,37 @@ pub(super) struct Numbers {
 #[derive(Debug)]
 pub(super) struct Sending {
     pub(super) scheduler: Scheduler,
-    pub(super) sent: u64,
-    pub(super) queued: u64,
+    pub(super) sent: u64, // <= credit
+    pub(super) queued: Queued,
     pub(super) credit: u64,
     pub(super) blocked: BTreeSet<u64>,
+}
+
+/// Bytes that were written and did not go out yet, by class.
+#[derive(Debug, Default)]
+pub(super) struct Queued([u64; 6]);
+
+impl Queued {
+    pub(super) fn add(&mut self, class: Class, len: u64) {
+        if let Some(queued) = self.0.get_mut(class as usize) {
+            *queued += len;
+        }
+    }
+
+    pub(super) fn sub(&mut self, class: Class, len: u64) {
+        if let Some(queued) = self.0.get_mut(class as usize) {
+            *queued = queued.saturating_sub(len);
+        }
+    }
+
+    /// Bytes that a class may still write.
+    fn room(&self, class: Class) -> u64 {
+        QUEUED_MAX.saturating_sub(self.0.get(class as usize).copied().unwrap_or_default())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.iter().all(|queued| *queued == 0)
+    }
 }
 
 /// Credit towards this side. `advertised - received + unread <= window.granted()`.
@@ -126,7 +153,7 @@ impl FrameLink {
             sending: Sending {
                 scheduler: Scheduler::default(),
                 sent: 0,
-                queued: 0,
+                queued: Queued::default(),
                 credit: LINK_INITIAL,
                 blocked: BTreeSet::new(),
             },
@@ -163,7 +190,14 @@ impl FrameLink {
 
     pub(crate) fn set_class(&mut self, stream: u64, class: Class) {
         if let Some(entry) = self.streams.get_mut(&stream) {
-            entry.send.class = class; // takes effect when the stream's turn comes again
+            let len = entry.send.queue.len() as u64;
+            self.sending.queued.sub(entry.send.class, len);
+            self.sending.queued.add(class, len);
+            entry.send.class = class;
+            if entry.send.scheduled {
+                self.sending.scheduler.remove(stream);
+                self.sending.scheduler.push(stream, class);
+            }
         }
     }
 
@@ -226,13 +260,8 @@ impl FrameLink {
         if matches!(self.ending, Ending::Closed | Ending::Draining(_)) || !self.is_open_yet(stream) {
             return 0;
         }
-        let control = entry.send.class == Class::Control;
-        let reserve = if control { 0 } else { CONTROL_RESERVE };
-        let most = if control { QUEUED_MAX + CONTROL_RESERVE } else { QUEUED_MAX };
-        let sending = &self.sending;
-        let link = sending.credit.saturating_sub(sending.sent + sending.queued + reserve);
-        let local = most.saturating_sub(sending.queued);
-        usize::try_from(entry.send.room().min(link).min(local)).unwrap_or(usize::MAX)
+        let room = entry.send.room().min(self.sending.queued.room(entry.send.class));
+        usize::try_from(room).unwrap_or(usize::MAX)
     }
 
     pub(crate) fn write(&mut self, stream: u64, rope: &mut Rope) {
@@ -240,7 +269,7 @@ impl FrameLink {
         let Some(entry) = self.streams.get_mut(&stream) else { return };
         while let Some(part) = rope.pop(room) {
             room -= part.len();
-            self.sending.queued += part.len() as u64;
+            self.sending.queued.add(entry.send.class, part.len() as u64);
             entry.send.queue.push(part);
         }
         self.schedule(stream);
@@ -252,7 +281,14 @@ impl FrameLink {
         {
             entry.send.end = SendEnd::Finishing;
             self.sending.blocked.remove(&stream);
-            self.schedule(stream);
+            if !entry.send.queue.is_empty() || !self.is_open_yet(stream) {
+                return self.schedule(stream);
+            }
+            self.control.push_back(Frame::End { stream }); // needs no credit
+            if let Some(entry) = self.streams.get_mut(&stream) {
+                entry.send.end = SendEnd::Over;
+            }
+            self.remove_if_over(stream);
         }
     }
 
@@ -262,7 +298,7 @@ impl FrameLink {
             return;
         }
         entry.send.end = SendEnd::Over;
-        self.sending.queued = self.sending.queued.saturating_sub(entry.send.queue.len() as u64);
+        self.sending.queued.sub(entry.send.class, entry.send.queue.len() as u64);
         entry.send.queue = Rope::new();
         self.sending.blocked.remove(&stream);
         self.end_frame(stream, Frame::Reset { stream, code });
@@ -324,7 +360,7 @@ impl FrameLink {
             self.ending = Ending::Flushing(why);
             self.control.clear();
             self.sending.scheduler = Scheduler::default();
-            self.sending.queued = 0;
+            self.sending.queued = Queued::default();
         }
     }
 

@@ -11,7 +11,6 @@ mod codec_tests;
 mod input;
 mod link;
 mod output;
-mod scheduler;
 mod stream;
 
 use bytes::Bytes;

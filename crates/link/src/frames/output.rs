@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
+use weir_base::stream::Class;
 use weir_base::{Instant, LinkId};
 
-use super::link::{Ending, FrameLink};
+use super::link::{CONTROL_RESERVE, Ending, FrameLink};
 use super::stream::SendEnd;
 use super::{DATA_MAX, Frame};
 use crate::Event;
@@ -83,17 +84,33 @@ impl FrameLink {
     }
 
     fn data(&mut self) -> Option<Frame> {
-        while let Some(stream) = self.sending.scheduler.pop() {
+        let credit = self.sending.credit.saturating_sub(self.sending.sent);
+        let most = |credit: u64| usize::try_from(credit).map_or(DATA_MAX, |credit| credit.min(DATA_MAX));
+        let (control, others) = (most(credit), most(credit.saturating_sub(CONTROL_RESERVE)));
+        loop {
+            let scheduler = &mut self.sending.scheduler;
+            let stream = match (control, others) {
+                (0, _) => return None,
+                (_, 0) => scheduler.pop_control()?,
+                _ => scheduler.pop()?,
+            };
             let Some(entry) = self.streams.get_mut(&stream) else { continue };
             let send = &mut entry.send;
             send.scheduled = false;
-            if let Some(bytes) = send.queue.pop(DATA_MAX) {
+            let most = if send.class == Class::Control { control } else { others };
+            if let Some(bytes) = send.queue.pop(most) {
                 let (len, class) = (bytes.len() as u64, send.class);
                 send.sent += len;
                 self.sending.sent += len;
-                self.sending.queued = self.sending.queued.saturating_sub(len);
+                self.sending.queued.sub(class, len);
                 self.sending.scheduler.served(class, len);
-                self.schedule(stream);
+                if send.queue.is_empty() && send.end == SendEnd::Finishing {
+                    self.control.push_back(Frame::End { stream }); // needs no credit
+                    send.end = SendEnd::Over;
+                    self.remove_if_over(stream);
+                } else {
+                    self.schedule(stream);
+                }
                 return Some(Frame::Data { stream, bytes });
             }
             if send.end == SendEnd::Finishing {
@@ -102,12 +119,11 @@ impl FrameLink {
                 return Some(Frame::End { stream });
             }
         }
-        None
     }
 
     fn close_frame(&mut self) -> Option<Frame> {
         let Ending::Flushing(goodbye) = self.ending else { return None };
-        if self.sending.queued > 0 {
+        if !self.sending.queued.is_empty() {
             return None;
         }
         self.ending = Ending::Closed;

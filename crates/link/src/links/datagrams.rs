@@ -162,7 +162,7 @@ impl Links {
         let Some(link) = self.links.get_mut(&id) else { return };
         let Transport::Quic(carrier) = &mut link.transport else { return };
         carrier.count_raw(&mut link.window);
-        carrier.settle_send(now, &mut self.credit.send);
+        carrier.settle_send(now, id, &mut self.credit.send, &mut self.work.events);
     }
 
     fn connected(&mut self, now: Instant, id: LinkId) {

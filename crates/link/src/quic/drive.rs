@@ -1,12 +1,15 @@
 //! A link over QUIC: what its parent drives it by.
 
+use std::collections::VecDeque;
+
 use quinn_proto::{ConnectionEvent, ConnectionHandle, VarInt};
-use weir_base::Instant;
 use weir_base::stream::Goodbye;
+use weir_base::{Instant, LinkId};
 
 use super::link::{Phase, QuicLink, id};
 use super::stream::ReceiveEnd;
 use super::to_send;
+use crate::Event;
 use crate::budget::Budget;
 use crate::event::{SocketId, Transmit};
 use crate::window::Window;
@@ -77,7 +80,13 @@ impl QuicLink {
     }
 
     /// Send memory: about two congestion windows while a writer waits, back to the base when nobody writes.
-    pub(crate) fn settle_send(&mut self, now: Instant, ledger: &mut Budget) {
+    pub(crate) fn settle_send(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        ledger: &mut Budget,
+        events: &mut VecDeque<Event>,
+    ) {
         let base = self.config.budget.base_send;
         if self.sending.rest > 0 {
             self.sending.wrote = now;
@@ -87,10 +96,7 @@ impl QuicLink {
             if want > self.sending.window + self.sending.window / 8 {
                 self.sending.window += ledger.take(want - self.sending.window);
                 self.conn.set_send_window(self.sending.window);
-                let waiting: Vec<u64> = self.streams.keys().copied().collect();
-                for stream in waiting {
-                    self.flush(stream);
-                }
+                self.deal_all(link, events);
             }
         } else if self.sending.window > base && now.since(self.sending.wrote) >= SEND_IDLE {
             ledger.give_back(self.sending.window - base);

@@ -7,10 +7,10 @@ use quinn_proto::{ConnectionError, Dir, Endpoint, Event as Quic, ReadError, Stre
 use rustls::pki_types::CertificateDer;
 use weir_base::identity::PeerId;
 use weir_base::stream::Goodbye;
-use weir_base::{Fault, Instant, LinkId, ProtocolId, Rope, StreamKey};
+use weir_base::{Fault, Instant, LinkId, ProtocolId, StreamKey};
 use weir_libp2p::tls::peer_id_of;
 
-use super::link::{Phase, QuicLink, REST_MAX, code32, id};
+use super::link::{Phase, QuicLink, code32, id};
 use super::stream::{After, ReceiveEnd, SendEnd, Stream};
 use crate::Event;
 use crate::event::DownReason;
@@ -69,11 +69,7 @@ impl QuicLink {
                 return Some(Turn::Fault(fault));
             }
         }
-        if self.sending.full && self.sending.rest < REST_MAX {
-            self.sending.full = false;
-            let all: Vec<u64> = self.streams.keys().copied().collect();
-            all.into_iter().for_each(|stream| self.writable(link, stream, events));
-        }
+        self.deal(link, events);
         self.end(now);
         None
     }
@@ -115,28 +111,7 @@ impl QuicLink {
         Ok(early)
     }
 
-    /// QUIC forgot all early streams. They are opened again, in order, so that each has its number.
-    fn send_again(&mut self) {
-        let early = std::mem::take(&mut self.numbers.waiting);
-        let streams: Vec<u64> = self.streams.keys().copied().filter(|stream| self.is_ours(*stream)).collect();
-        self.sending.rest = 0;
-        for stream in streams {
-            let opened = self.conn.streams().open(Dir::Bi).map(u64::from);
-            let Some(entry) = self.streams.get_mut(&stream) else { continue };
-            entry.send.rest = Rope::new();
-            std::mem::take(&mut entry.send.early).into_iter().for_each(|part| entry.send.rest.push(part));
-            self.sending.rest += entry.send.rest.len();
-            if entry.send.end == SendEnd::Over {
-                entry.send.end = SendEnd::Finishing;
-            }
-            if opened == Some(stream) {
-                self.flush(stream);
-            }
-        }
-        self.numbers.waiting = early;
-    }
-
-    fn is_ours(&self, stream: u64) -> bool {
+    pub(super) fn is_ours(&self, stream: u64) -> bool {
         id(stream).initiator() == self.conn.side()
     }
 
@@ -261,16 +236,6 @@ impl QuicLink {
             entry.receive.head = None;
         }
         Ok(head)
-    }
-
-    fn writable(&mut self, link: LinkId, stream: u64, events: &mut VecDeque<Event>) {
-        if self.flush(stream)
-            && let Some(entry) = self.streams.get_mut(&stream)
-            && entry.send.end == SendEnd::Open
-            && std::mem::take(&mut entry.send.blocked)
-        {
-            events.push_back(Event::Writable(StreamKey { link, stream }));
-        }
     }
 
     fn open_waiting(&mut self, link: LinkId, events: &mut VecDeque<Event>) {

@@ -5,38 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use quinn_proto::{Connection, ConnectionHandle, Dir, ReadError, Side, StreamId, VarInt, WriteError};
+use quinn_proto::{Connection, ConnectionHandle, Dir, ReadError, Side, StreamId, VarInt};
 use weir_base::codec::put_varint;
 use weir_base::stream::{Class, Goodbye, OpenError};
 use weir_base::{Chunk, Instant, LinkId, ProtocolId, Rope, StreamKey};
 
-use super::stream::{After, Raw, ReceiveEnd, SendEnd, Stream, priority};
+use super::output::Rests;
+use super::stream::{Raw, ReceiveEnd, SendEnd, Stream, priority};
 use super::time::Clock;
 use crate::link::{LinkStats, Read};
+use crate::scheduler::Scheduler;
 use crate::window::Window;
 use crate::{Config, Event, SocketId};
-
-/// What one write may bring. Larger ones would only wait.
-const ROOM: usize = 64 * 1024;
-
-/// What all streams of a link together may leave over from their writes; control may always write.
-pub(super) const REST_MAX: usize = 256 * 1024;
-
-/// What may be written before the handshake is confirmed: a first flight with some permits.
-const EARLY_MAX: usize = 8 * 1024;
 
 /// Bytes taken from QUIC at a time.
 const SESSION: usize = 32 * 1024;
 
 /// The shortest time that counts as a round trip for a raw reader: below it, what it took is the host's rhythm.
 const TRIP_MIN: Duration = Duration::from_millis(10);
-
-/// Parts of a write that are shorter than this are copied together, up to [`GATHER_MAX`]: QUIC walks a list of parts for every
-/// packet.
-const GATHER_PART: usize = 4 * 1024;
-
-/// The largest buffer of parts copied together.
-const GATHER_MAX: usize = 16 * 1024;
 
 /// Streams of one QUIC connection.
 pub(crate) struct QuicLink {
@@ -87,10 +73,11 @@ pub(super) struct Receiving {
 /// Credit towards the peer.
 #[derive(Debug)]
 pub(super) struct Sending {
-    pub(super) window: u64,  // >= base_send; the rest is lent
-    pub(super) rest: usize,  // bytes that QUIC did not take yet
-    pub(super) full: bool,   // a writer was refused because of the rest of all
-    pub(super) early: usize, // bytes kept until the handshake is confirmed
+    pub(super) window: u64, // >= base_send; the rest is lent
+    pub(super) rest: usize, // bytes that QUIC did not take yet
+    pub(super) rests: Rests,
+    pub(super) scheduler: Scheduler, // streams with a rest, but those that QUIC will tell of
+    pub(super) early: usize,         // bytes kept until the handshake is confirmed
     pub(super) wrote: Instant,
 }
 
@@ -112,8 +99,14 @@ impl QuicLink {
         config: Arc<Config>,
     ) -> Self {
         let early = conn.side() == Side::Client && conn.has_0rtt() && !config.streams.early.is_empty();
-        let sending =
-            Sending { window: config.budget.base_send, rest: 0, full: false, early: 0, wrote: Instant::ZERO };
+        let sending = Sending {
+            window: config.budget.base_send,
+            rest: 0,
+            rests: Rests::default(),
+            scheduler: Scheduler::default(),
+            early: 0,
+            wrote: Instant::ZERO,
+        };
         Self {
             conn,
             handle,
@@ -170,6 +163,9 @@ impl QuicLink {
     pub(crate) fn set_class(&mut self, stream: u64, class: Class) {
         let Some(entry) = self.streams.get_mut(&stream) else { return };
         if entry.send.class != class && !matches!(entry.send.end, SendEnd::Over) {
+            let rest = entry.send.rest.len();
+            self.sending.rests.sub(entry.send.class, rest);
+            self.sending.rests.add(class, rest);
             entry.send.class = class;
             if !matches!(entry.send.end, SendEnd::Waiting(_)) {
                 let _ = self.conn.send_stream(id(stream)).set_priority(priority(class));
@@ -262,128 +258,6 @@ impl QuicLink {
         if spent > 0 {
             self.receiving.debt += spent;
             self.window_changed(window);
-        }
-    }
-
-    /// Bytes that can be written; 0 makes the stream wait for `Writable`.
-    pub(crate) fn room(&mut self, stream: u64) -> usize {
-        let early = match self.phase {
-            Phase::Up | Phase::Flushing(_) => None,
-            Phase::Handshake { early: true } => Some(EARLY_MAX.saturating_sub(self.sending.early)),
-            _ => return 0,
-        };
-        let Some(entry) = self.streams.get_mut(&stream) else { return 0 };
-        let open = match entry.send.end {
-            SendEnd::Open => entry.send.rest.is_empty(),
-            SendEnd::Waiting(_) => false,
-            SendEnd::Finishing | SendEnd::Over => return 0,
-        };
-        let full = self.sending.rest >= REST_MAX && entry.send.class != Class::Control;
-        let room = if open && !full { early.unwrap_or(ROOM) } else { 0 };
-        entry.send.blocked = room == 0;
-        self.sending.full |= full;
-        room
-    }
-
-    pub(crate) fn write(&mut self, stream: u64, rope: &mut Rope) {
-        let room = self.room(stream);
-        let mut part = Rope::new();
-        if rope.len() <= room {
-            std::mem::swap(&mut part, rope);
-        } else {
-            let mut left = room;
-            while let Some(bytes) = rope.pop(left) {
-                left -= bytes.len();
-                part.push(bytes);
-            }
-        }
-        if !part.is_empty() {
-            self.take(stream, &mut part);
-        }
-    }
-
-    /// Gives bytes to QUIC; what it does not take waits.
-    fn take(&mut self, stream: u64, rope: &mut Rope) {
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
-        let mut gathered = BytesMut::new();
-        while let Some(part) = rope.pop(usize::MAX) {
-            if part.len() < GATHER_PART && (!rope.is_empty() || !gathered.is_empty()) {
-                if gathered.is_empty() {
-                    gathered.reserve(GATHER_MAX.min(part.len() + rope.len()));
-                }
-                gathered.extend_from_slice(&part);
-                if gathered.len() + GATHER_PART < GATHER_MAX && !rope.is_empty() {
-                    continue;
-                }
-                entry.send.rest.push(gathered.split().freeze());
-            } else {
-                if !gathered.is_empty() {
-                    entry.send.rest.push(gathered.split().freeze());
-                }
-                entry.send.rest.push(part);
-            }
-        }
-        self.sending.rest += entry.send.rest.len();
-        if matches!(self.phase, Phase::Handshake { .. }) {
-            let kept = entry.send.rest.clone().into_bytes();
-            self.sending.early += kept.len();
-            entry.send.early.push(kept);
-        }
-        self.flush(stream);
-    }
-
-    /// Gives QUIC what waits of a stream, as much as it takes. Returns whether nothing is left.
-    pub(super) fn flush(&mut self, stream: u64) -> bool {
-        let Some(entry) = self.streams.get_mut(&stream) else { return true };
-        let before = entry.send.rest.len();
-        let mut quic = self.conn.send_stream(id(stream));
-        while let Some(part) = entry.send.rest.pop(usize::MAX) {
-            let mut parts = [part];
-            let outcome = quic.write_chunks(&mut parts);
-            let [part] = parts;
-            match outcome {
-                Ok(_) => entry.send.rest.unpop(part),
-                Err(WriteError::Blocked) => {
-                    entry.send.rest.unpop(part);
-                    break;
-                }
-                Err(WriteError::Stopped(_) | WriteError::ClosedStream) => entry.send.rest = Rope::new(),
-            }
-        }
-        let left = entry.send.rest.len();
-        self.sending.rest = self.sending.rest.saturating_sub(before - left);
-        if left == 0 && entry.send.end == SendEnd::Finishing {
-            let _ = quic.finish(); // fails only where the peer stopped it
-            entry.send.end = SendEnd::Over;
-            self.remove_if_over(stream);
-        }
-        left == 0
-    }
-
-    pub(crate) fn finish(&mut self, stream: u64) {
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
-        match entry.send.end {
-            SendEnd::Open => {
-                entry.send.end = SendEnd::Finishing;
-                self.flush(stream);
-            }
-            SendEnd::Waiting(After::Write) => entry.send.end = SendEnd::Waiting(After::Finish),
-            _ => {}
-        }
-    }
-
-    pub(crate) fn reset(&mut self, stream: u64, code: u32) {
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
-        match entry.send.end {
-            SendEnd::Waiting(_) => entry.send.end = SendEnd::Waiting(After::Reset(code)),
-            SendEnd::Open | SendEnd::Finishing => {
-                self.sending.rest = self.sending.rest.saturating_sub(entry.send.rest.len());
-                entry.send.rest = Rope::new();
-                entry.send.end = SendEnd::Over;
-                let _ = self.conn.send_stream(id(stream)).reset(VarInt::from_u32(code));
-                self.remove_if_over(stream);
-            }
-            SendEnd::Over => {}
         }
     }
 

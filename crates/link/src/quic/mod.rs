@@ -11,6 +11,7 @@ mod config;
 mod drive;
 mod events;
 mod link;
+mod output;
 mod stream;
 pub(crate) mod time;
 

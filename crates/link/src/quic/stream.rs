@@ -54,6 +54,7 @@ pub(super) struct Send {
     pub(super) end: SendEnd,
     pub(super) class: Class,
     pub(super) rest: Rope,        // what QUIC did not take yet; of one write
+    pub(super) queued: bool,      // it waits for its turn to give QUIC more
     pub(super) blocked: bool,     // the writer found no room and waits for Writable
     pub(super) early: Vec<Bytes>, // written before the handshake was confirmed; sent again if it is refused
 }
@@ -141,12 +142,11 @@ impl Receive {
 
 impl Send {
     fn new(end: SendEnd, class: Class) -> Self {
-        Self { end, class, rest: Rope::new(), blocked: false, early: Vec::new() }
+        Self { end, class, rest: Rope::new(), queued: false, blocked: false, early: Vec::new() }
     }
 }
 
-/// QUIC's priorities are strict: a higher class goes first. The guaranteed shares of lower classes are what upper layers ask
-/// for at a time.
+/// QUIC's priorities are strict: of what it holds a higher class goes first. See `output` for how the others get their shares.
 pub(super) const fn priority(class: Class) -> i32 {
     match class {
         Class::Control => 5,

@@ -1,5 +1,6 @@
 //! Two or more [`Links`](crate::Links) joined in virtual time: scenarios, one a file.
 
+mod classes;
 mod dials_and_slots;
 mod ends_without_room;
 mod flow;

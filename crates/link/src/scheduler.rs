@@ -1,4 +1,4 @@
-//! Which stream's bytes go next on a frame link: control first, then each class its guaranteed share, the rest in order.
+//! Which stream's bytes go next on a link: control first, then each class its guaranteed share, the rest in order.
 //!
 //! Source: `docs/spec/streams.md`, "Classes".
 
@@ -37,7 +37,7 @@ impl Scheduler {
 
     /// Takes the stream whose turn it is.
     pub(crate) fn pop(&mut self) -> Option<u64> {
-        if let Some(stream) = self.control.pop_front() {
+        if let Some(stream) = self.pop_control() {
             return Some(stream);
         }
         let total: u64 = self.rest.iter().map(|queue| queue.served).sum();
@@ -48,6 +48,17 @@ impl Scheduler {
         let short = self.rest.iter().zip(&SHARES).position(|pair| below(&pair));
         let index = short.or_else(|| self.rest.iter().position(waiting))?;
         self.rest.get_mut(index)?.streams.pop_front()
+    }
+
+    /// Takes the stream of control whose turn it is.
+    pub(crate) fn pop_control(&mut self) -> Option<u64> {
+        self.control.pop_front()
+    }
+
+    /// Whether no stream waits.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.control.is_empty() && self.rest.iter().all(|queue| queue.streams.is_empty())
     }
 
     /// Counts `len` bytes as served to `class`.

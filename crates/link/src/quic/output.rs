@@ -1,0 +1,309 @@
+//! A link over QUIC: what this side writes, and whose bytes QUIC gets next.
+//!
+//! QUIC itself sends what it was given by strict priority. So classes get their shares where it is given bytes: it holds at
+//! most its send window and the peer's credit, room in these comes back as bytes arrive, and all that it holds goes out in
+//! the end. A class that gets its share of that room gets its share of the path, after at most a window's worth of waiting.
+
+use std::collections::VecDeque;
+
+use bytes::BytesMut;
+use quinn_proto::{VarInt, WriteError};
+use weir_base::stream::Class;
+use weir_base::{LinkId, Rope, StreamKey};
+
+use super::link::{Phase, QuicLink, id};
+use super::stream::{After, SendEnd};
+use crate::Event;
+
+/// What one write may bring. Larger ones would only wait.
+const ROOM: usize = 64 * 1024;
+
+/// What all streams of a class together may leave over from their writes, in bytes, before no more is written; the last write
+/// may pass it. Control may always write.
+const REST_MAX: usize = 64 * 1024;
+
+/// Bytes that a stream gives QUIC at a turn while others wait: as a frame.
+const QUANTUM: usize = 16 * 1024;
+
+/// What may be written before the handshake is confirmed: a first flight with some permits.
+const EARLY_MAX: usize = 8 * 1024;
+
+/// Parts of a write that are shorter than this are copied together, up to [`GATHER_MAX`]: QUIC walks a list of parts for every
+/// packet.
+const GATHER_PART: usize = 4 * 1024;
+
+/// The largest buffer of parts copied together.
+const GATHER_MAX: usize = 16 * 1024;
+
+/// What streams left over from their writes, by class.
+#[derive(Debug, Default)]
+pub(super) struct Rests {
+    bytes: [usize; 6],
+    refused: [bool; 6], // a writer was refused because of the rest of its class
+}
+
+impl Rests {
+    pub(super) fn add(&mut self, class: Class, len: usize) {
+        if let Some(bytes) = self.bytes.get_mut(class as usize) {
+            *bytes += len;
+        }
+    }
+
+    pub(super) fn sub(&mut self, class: Class, len: usize) {
+        if let Some(bytes) = self.bytes.get_mut(class as usize) {
+            *bytes = bytes.saturating_sub(len);
+        }
+    }
+
+    /// Whether a class may write no more now; if so, its writers are told later.
+    fn refuses(&mut self, class: Class) -> bool {
+        let full =
+            class != Class::Control && self.bytes.get(class as usize).is_some_and(|bytes| *bytes >= REST_MAX);
+        if full && let Some(refused) = self.refused.get_mut(class as usize) {
+            *refused = true;
+        }
+        full
+    }
+
+    /// Whether a class whose writers were refused may write again. Asked once for each time.
+    fn relents(&mut self) -> bool {
+        let mut any = false;
+        for (bytes, refused) in self.bytes.iter().zip(&mut self.refused) {
+            any |= *refused && *bytes < REST_MAX;
+            *refused &= *bytes >= REST_MAX;
+        }
+        any
+    }
+}
+
+/// What is left of a stream after QUIC was given some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// Nothing.
+    Nothing,
+    /// Its turn is over.
+    More,
+    /// QUIC takes no more of it, and will tell when it does.
+    Blocked,
+}
+
+impl QuicLink {
+    /// Bytes that can be written; 0 makes the stream wait for `Writable`.
+    pub(crate) fn room(&mut self, stream: u64) -> usize {
+        let early = match self.phase {
+            Phase::Up | Phase::Flushing(_) => None,
+            Phase::Handshake { early: true } => Some(EARLY_MAX.saturating_sub(self.sending.early)),
+            _ => return 0,
+        };
+        let Some(entry) = self.streams.get_mut(&stream) else { return 0 };
+        let open = match entry.send.end {
+            SendEnd::Open => entry.send.rest.is_empty(),
+            SendEnd::Waiting(_) => false,
+            SendEnd::Finishing | SendEnd::Over => return 0,
+        };
+        let free = open && !self.sending.rests.refuses(entry.send.class);
+        let room = if free { early.unwrap_or(ROOM) } else { 0 };
+        entry.send.blocked = room == 0;
+        room
+    }
+
+    pub(crate) fn write(&mut self, stream: u64, rope: &mut Rope) {
+        let room = self.room(stream);
+        let mut part = Rope::new();
+        if rope.len() <= room {
+            std::mem::swap(&mut part, rope);
+        } else {
+            let mut left = room;
+            while let Some(bytes) = rope.pop(left) {
+                left -= bytes.len();
+                part.push(bytes);
+            }
+        }
+        if !part.is_empty() {
+            self.take(stream, &mut part);
+        }
+    }
+
+    /// Takes bytes for QUIC; what it does not take from us waits.
+    pub(super) fn take(&mut self, stream: u64, rope: &mut Rope) {
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        let before = entry.send.rest.len();
+        let mut gathered = BytesMut::new();
+        while let Some(part) = rope.pop(usize::MAX) {
+            if part.len() < GATHER_PART && (!rope.is_empty() || !gathered.is_empty()) {
+                if gathered.is_empty() {
+                    gathered.reserve(GATHER_MAX.min(part.len() + rope.len()));
+                }
+                gathered.extend_from_slice(&part);
+                if gathered.len() + GATHER_PART < GATHER_MAX && !rope.is_empty() {
+                    continue;
+                }
+                entry.send.rest.push(gathered.split().freeze());
+            } else {
+                if !gathered.is_empty() {
+                    entry.send.rest.push(gathered.split().freeze());
+                }
+                entry.send.rest.push(part);
+            }
+        }
+        let (class, added) = (entry.send.class, entry.send.rest.len() - before);
+        let alone = self.sending.rest == before;
+        self.sending.rest += added;
+        self.sending.rests.add(class, added);
+        if matches!(self.phase, Phase::Handshake { .. }) {
+            let kept = entry.send.rest.clone().into_bytes();
+            self.sending.early += kept.len();
+            entry.send.early.push(kept);
+        }
+        if alone || class == Class::Control {
+            self.give(stream, usize::MAX);
+        } else {
+            self.queue(stream);
+        }
+    }
+
+    /// A stream with a rest waits for its turn.
+    fn queue(&mut self, stream: u64) {
+        if let Some(entry) = self.streams.get_mut(&stream)
+            && !entry.send.rest.is_empty()
+            && !std::mem::replace(&mut entry.send.queued, true)
+        {
+            self.sending.scheduler.push(stream, entry.send.class);
+        }
+    }
+
+    /// Gives QUIC at most `most` of what waits of a stream.
+    fn give(&mut self, stream: u64, most: usize) -> Left {
+        let Some(entry) = self.streams.get_mut(&stream) else { return Left::Nothing };
+        let (before, class) = (entry.send.rest.len(), entry.send.class);
+        let mut quic = self.conn.send_stream(id(stream));
+        let (mut given, mut outcome) = (0, Left::More);
+        while let Some(part) = entry.send.rest.pop(most - given) {
+            let len = part.len();
+            let mut parts = [part];
+            let written = quic.write_chunks(&mut parts);
+            let [part] = parts;
+            given += len - part.len();
+            match written {
+                Ok(_) => entry.send.rest.unpop(part),
+                Err(WriteError::Blocked) => {
+                    entry.send.rest.unpop(part);
+                    outcome = Left::Blocked;
+                    break;
+                }
+                Err(WriteError::Stopped(_) | WriteError::ClosedStream) => entry.send.rest = Rope::new(),
+            }
+        }
+        let left = entry.send.rest.len();
+        self.sending.rest = self.sending.rest.saturating_sub(before - left);
+        self.sending.rests.sub(class, before - left);
+        self.sending.scheduler.served(class, given as u64);
+        if left > 0 {
+            return outcome;
+        }
+        if entry.send.end == SendEnd::Finishing {
+            let _ = quic.finish(); // fails only where the peer stopped it
+            entry.send.end = SendEnd::Over;
+            self.remove_if_over(stream);
+        }
+        Left::Nothing
+    }
+
+    /// Gives QUIC what it takes of all streams that wait, class by class, and tells those that can be written again.
+    pub(super) fn deal(&mut self, link: LinkId, events: &mut VecDeque<Event>) {
+        while let Some(stream) = self.sending.scheduler.pop() {
+            let Some(entry) = self.streams.get_mut(&stream) else { continue };
+            entry.send.queued = false;
+            let most = if self.sending.scheduler.is_empty() { usize::MAX } else { QUANTUM };
+            match self.give(stream, most) {
+                Left::Nothing => self.announce(link, stream, events),
+                Left::More => self.queue(stream),
+                Left::Blocked => {}
+            }
+        }
+        if self.sending.rests.relents() {
+            let all: Vec<u64> = self.streams.keys().copied().collect();
+            all.into_iter().for_each(|stream| self.announce(link, stream, events));
+        }
+    }
+
+    /// The send window grew: every stream with a rest has a turn.
+    pub(super) fn deal_all(&mut self, link: LinkId, events: &mut VecDeque<Event>) {
+        let all: Vec<u64> = self.streams.keys().copied().collect();
+        all.into_iter().for_each(|stream| self.queue(stream));
+        self.deal(link, events);
+    }
+
+    /// QUIC takes bytes of a stream again, or it is open now.
+    pub(super) fn writable(&mut self, link: LinkId, stream: u64, events: &mut VecDeque<Event>) {
+        self.queue(stream);
+        self.announce(link, stream, events);
+    }
+
+    /// Tells a writer who found no room that there is some.
+    fn announce(&mut self, link: LinkId, stream: u64, events: &mut VecDeque<Event>) {
+        if let Some(entry) = self.streams.get_mut(&stream)
+            && entry.send.blocked
+            && entry.send.end == SendEnd::Open
+            && entry.send.rest.is_empty()
+            && !self.sending.rests.refuses(entry.send.class)
+        {
+            entry.send.blocked = false;
+            events.push_back(Event::Writable(StreamKey { link, stream }));
+        }
+    }
+
+    pub(crate) fn finish(&mut self, stream: u64) {
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        match entry.send.end {
+            SendEnd::Open => {
+                entry.send.end = SendEnd::Finishing;
+                if entry.send.rest.is_empty() {
+                    self.give(stream, 0);
+                }
+            }
+            SendEnd::Waiting(After::Write) => entry.send.end = SendEnd::Waiting(After::Finish),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn reset(&mut self, stream: u64, code: u32) {
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        match entry.send.end {
+            SendEnd::Waiting(_) => entry.send.end = SendEnd::Waiting(After::Reset(code)),
+            SendEnd::Open | SendEnd::Finishing => {
+                let rest = std::mem::take(&mut entry.send.rest).len();
+                self.sending.rest = self.sending.rest.saturating_sub(rest);
+                self.sending.rests.sub(entry.send.class, rest);
+                entry.send.end = SendEnd::Over;
+                let _ = self.conn.send_stream(id(stream)).reset(VarInt::from_u32(code));
+                self.remove_if_over(stream);
+            }
+            SendEnd::Over => {}
+        }
+    }
+
+    /// QUIC forgot all early streams. They are opened again, in order, so that each has its number.
+    pub(super) fn send_again(&mut self) {
+        let early = std::mem::take(&mut self.numbers.waiting);
+        let streams: Vec<u64> = self.streams.keys().copied().filter(|stream| self.is_ours(*stream)).collect();
+        self.sending.rest = 0;
+        self.sending.rests = Rests::default();
+        for stream in streams {
+            let opened = self.conn.streams().open(quinn_proto::Dir::Bi).map(u64::from);
+            let Some(entry) = self.streams.get_mut(&stream) else { continue };
+            entry.send.rest = Rope::new();
+            std::mem::take(&mut entry.send.early).into_iter().for_each(|part| entry.send.rest.push(part));
+            let rest = entry.send.rest.len();
+            self.sending.rest += rest;
+            self.sending.rests.add(entry.send.class, rest);
+            if entry.send.end == SendEnd::Over {
+                entry.send.end = SendEnd::Finishing;
+            }
+            if opened == Some(stream) {
+                self.give(stream, usize::MAX);
+            }
+        }
+        self.numbers.waiting = early;
+    }
+}
