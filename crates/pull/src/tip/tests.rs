@@ -20,3 +20,22 @@ fn values_of_links_that_are_gone_wait_for_a_verdict_but_not_without_end() {
     assert_eq!(tip.command(Instant::ZERO, ignore(tickets[1])), Ok(tickets[1]));
     assert_eq!((tip.undecided.len(), tip.orphans.len()), (MAX_ORPHANS - 1, MAX_ORPHANS - 1));
 }
+
+#[test]
+fn evidence_is_not_relayed_before_its_slot_or_to_a_peer_that_takes_no_value_of_its_size() {
+    let mut relay = Relay::new(&Config::default());
+    let now = Instant::ZERO;
+    let (mut small, mut large) = (peer::Server::new(4, &relay), peer::Server::new(5, &relay));
+    let begins = Some(UnixTime::from_millis(20_000));
+    let grounds = |begins| Grounds { slot: SlotKey([1; 32]), unvalidated: 0, begins };
+    relay.adopt(now, "one".into(), &grounds(None)).unwrap();
+    relay.withdraw();
+    relay.set_wall(now, UnixTime::from_millis(19_499));
+    relay.evidence(now, "other".into(), &grounds(begins));
+    assert_eq!(large.next(&relay, &peer::Crossed::default()), None, "501 ms before it");
+    relay.set_wall(now, UnixTime::from_millis(19_500));
+    relay.evidence(now, "other".into(), &grounds(begins));
+    let evidence = peer::Next::Evidence(0, "other".into());
+    assert_eq!(large.next(&relay, &peer::Crossed::default()), Some(evidence));
+    assert_eq!(small.next(&relay, &peer::Crossed::default()), None);
+}

@@ -286,6 +286,9 @@ impl Tip {
                     client.wanting = Wanting::Due;
                     peer.crossed = Crossed::default();
                     self.asks.extend(client.stream.map(Ask::Write));
+                    if peer.server.permit && peer.server.next(&self.relay, &peer.crossed).is_some() {
+                        self.asks.extend(peer.server.stream.map(Ask::Write)); // we may have what it lost
+                    }
                     self.events.push_back(Event::Withdrawn { link, peer: peer.id, value });
                     continue;
                 }

@@ -150,6 +150,7 @@ fn an_answer_in_a_wrong_form_is_a_fault_and_ends_the_call() {
         message(0, b"pong").slice(..3),
         message(2, b""),
         message(2, &[1, 1]),
+        message(2, &varint(3_600_001)),
         Bytes::from([message(0, b"pong"), Bytes::from_static(b"!")].concat()),
         Bytes::from([vec![message(9, b""); 5].concat(), message(0, b"pong").to_vec()].concat()),
     ] {
@@ -160,6 +161,47 @@ fn an_answer_in_a_wrong_form_is_a_fault_and_ends_the_call() {
     let (pair, events) = reply(message(4, b"new"));
     assert_eq!(blames(&pair), [Blame::Incompatible]);
     assert!(matches!(events[..], [Event::Response { result: Err(CallError::Malformed), .. }]));
+}
+
+#[test]
+fn an_answer_before_the_request_is_written_ends_it() {
+    let pipe = Pipe { window: 300, ..Pipe::default() };
+    let mut pair = Pair::new(Script::polite(), node(2, config()), (id(1), id(2)), pipe, 1);
+    pair.run_until(at(1_000));
+    request(&mut pair.b, pair.now, vec![0; 60_000]).unwrap(); // 20 s, at a window a round trip
+    pair.run_until(at(1_500));
+    pair.a.reply(LANE, message(0, b"no need"));
+    let stream = pair.a.theirs.iter().rfind(|(of, _)| *of == LANE).unwrap().1.stream;
+    pair.run_until(at(2_000));
+    assert!(matches!(calls(&mut pair.b)[..], [Event::Response { result: Ok(_), .. }]));
+    assert_eq!((pair.a.ends.get(&stream), blames(&pair)), (Some(&Some(0)), vec![]));
+}
+
+#[test]
+fn an_answer_longer_than_the_limit_is_a_fault_before_it_arrives() {
+    for (over, faults) in [(0, vec![]), (1, vec![Blame::Misbehaved])] {
+        let mut pair = against(Script::polite(), config());
+        pair.run_until(at(1_000));
+        request(&mut pair.b, pair.now, "ping").unwrap();
+        pair.run_until(at(1_500));
+        pair.a.reply(LANE, [varint(1_048_576 + 16 + over), varint(0)].concat());
+        pair.run_until(at(2_000));
+        assert_eq!((blames(&pair), calls(&mut pair.b).len()), (faults.clone(), faults.len()));
+    }
+}
+
+#[test]
+fn bytes_after_the_answer_are_a_fault_even_if_they_come_later() {
+    let mut pair = against(Script::polite(), config());
+    pair.run_until(at(1_000));
+    request(&mut pair.b, pair.now, "ping").unwrap();
+    pair.run_until(at(1_500));
+    pair.a.reply(LANE, message(0, b"pong"));
+    pair.run_until(at(2_000));
+    assert_eq!((blames(&pair), calls(&mut pair.b).len()), (vec![], 1));
+    pair.a.reply(LANE, &b"!"[..]);
+    pair.run_until(at(2_500));
+    assert_eq!((blames(&pair), calls(&mut pair.b).len()), (vec![Blame::Misbehaved], 0));
 }
 
 #[test]

@@ -249,3 +249,69 @@ fn the_last_verdict_counts_even_where_the_link_is_gone() {
     pair.settle();
     assert_eq!(pair.faults, [], "there is nobody left to blame");
 }
+
+#[test]
+fn a_peer_that_took_its_value_back_is_told_ours_though_it_is_the_same() {
+    let lane = ProtocolId::new(TIP, 0);
+    let mut script = Script::polite();
+    let stream = script.open(lane, message(0, &[0]));
+    let mut pair = against(script, config());
+    pair.run_until(at(300));
+    pair.a.reply(lane, message(2, b"one"));
+    pair.run_for(secs(1));
+    let (ticket, _) = received(&mut pair.b).remove(0);
+    decide(&mut pair.b, pair.now, ticket, Verdict::Adopt(grounds(1))).unwrap();
+    pair.run_for(secs(1));
+    assert_eq!(messages(&pair.a.heard(stream)), [], "it came from there");
+    pair.a.reply(lane, message(6, b""));
+    pair.run_for(secs(1));
+    assert_eq!(messages(&pair.a.heard(stream)), [(2, "one".into())]);
+    assert_eq!(pair.faults, []);
+}
+
+#[test]
+fn a_new_stream_does_not_renew_the_senders_rate() {
+    for broken in [false, true] {
+        let lane = ProtocolId::new(TIP, 0);
+        let mut slow = config();
+        *tip_config(&mut slow) = tip::Config { rate: 1, burst: 1, ..tip::Config::default() };
+        let mut script = Script::polite();
+        let first = script.open(lane, message(0, &[0]));
+        let mut pair = against(script, slow);
+        pair.run_until(at(300));
+        publish(&mut pair.b, pair.now, "one", 1).unwrap(); // the next may go at 1.3 s
+        pair.run_until(at(500));
+        assert_eq!(messages(&pair.a.heard(first)).len(), 1);
+        if broken {
+            pair.a.ask(Ask::Stop(pair.a.keys[&first], 0));
+            pair.a.ask(Ask::Reset(pair.a.keys[&first], 0));
+            pair.run_until(at(600));
+        }
+        let second = pair.a.open(lane, message(0, &[0]));
+        pair.run_until(at(800));
+        publish(&mut pair.b, pair.now, "two", 2).unwrap();
+        pair.run_until(at(1_300));
+        assert_eq!(messages(&pair.a.heard(second)), []);
+        pair.run_until(at(1_400));
+        assert_eq!(messages(&pair.a.heard(second)), [(2, "two".into())]);
+        assert_eq!(pair.faults, []);
+    }
+}
+
+#[test]
+fn a_value_larger_than_the_peer_takes_is_not_sent() {
+    let mut theirs = hello();
+    theirs.channels[0].max_answer = 3;
+    let lane = ProtocolId::new(TIP, 0);
+    let mut script = Script::saying(hello_bytes(&theirs));
+    let stream = script.open(lane, message(0, &[0]));
+    let mut pair = against(script, config());
+    pair.run_until(at(300));
+    publish(&mut pair.b, pair.now, "four", 1).unwrap();
+    pair.run_for(secs(1));
+    assert_eq!(messages(&pair.a.heard(stream)), []);
+    publish(&mut pair.b, pair.now, "one", 2).unwrap();
+    pair.run_for(secs(1));
+    assert_eq!(messages(&pair.a.heard(stream)), [(2, "one".into())]);
+    assert_eq!(pair.faults, []);
+}

@@ -50,9 +50,22 @@ fn values_that_are_empty_too_large_or_of_an_unknown_even_type_are_faults() {
     for bad in [message(2, b""), message(2, &[1; 1025]), message(6, b"x"), Bytes::from_static(&[0])] {
         assert_eq!(blames(&serve(&[bad])), [Blame::Misbehaved]);
     }
+    assert_eq!(blames(&serve(&[message(2, b"one"), message(6, b"x")])), [Blame::Misbehaved]);
     assert_eq!(blames(&serve(&[message(8, b"x")])), [Blame::Incompatible]);
     let pair = serve(&[message(9, b"x"), message(2, b"one")]);
     assert_eq!(blames(&pair), []);
+}
+
+/// The peer tells so many values, each as soon as it may.
+fn tell(pair: &mut Pair<Script, Pull>, values: std::ops::Range<u8>) {
+    for value in values {
+        pair.a.reply(LANE, message(2, &[value]));
+        pair.run_for(std::time::Duration::from_millis(60));
+        for (ticket, _) in received(&mut pair.b) {
+            decide(&mut pair.b, pair.now, ticket, Verdict::Ignore).unwrap();
+        }
+        pair.run_for(std::time::Duration::from_millis(60));
+    }
 }
 
 #[test]
@@ -63,13 +76,25 @@ fn more_values_than_the_rate_allows_are_a_fault() {
     pair.run_until(at(300));
     for round in 0..5_u8 {
         assert_eq!(blames(&pair), [], "{round}");
-        pair.a.reply(LANE, message(2, &[round]));
-        pair.run_for(std::time::Duration::from_millis(60));
-        for (ticket, _) in received(&mut pair.b) {
-            decide(&mut pair.b, pair.now, ticket, Verdict::Ignore).unwrap();
-        }
-        pair.run_for(std::time::Duration::from_millis(60));
+        tell(&mut pair, round..round + 1);
     }
+    assert_eq!(blames(&pair), [Blame::Misbehaved]);
+}
+
+#[test]
+fn a_new_stream_does_not_renew_the_rate() {
+    let mut slow = config();
+    *tip_config(&mut slow) = tip::Config { rate: 1, burst: 10, ..tip::Config::default() };
+    let mut pair = against(Script::polite(), slow);
+    pair.run_until(at(300));
+    tell(&mut pair, 0..18); // of 20 at once
+    let key = pair.a.theirs.iter().rfind(|(of, _)| *of == LANE).unwrap().1;
+    pair.a.ask(weir_base::stream::Ask::Stop(key, 0));
+    pair.a.ask(weir_base::stream::Ask::Reset(key, 0));
+    pair.run_for(secs(11)); // 13 more in all; another stream after 10 s
+    tell(&mut pair, 20..30);
+    assert_eq!(blames(&pair), []);
+    tell(&mut pair, 30..39);
     assert_eq!(blames(&pair), [Blame::Misbehaved]);
 }
 

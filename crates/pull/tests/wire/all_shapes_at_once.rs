@@ -4,7 +4,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use weir_base::pair::{LINK, Pair, Pipe};
 use weir_base::stream::Goodbye;
-use weir_base::{ChannelId, Rng};
+use weir_base::{ChannelId, ProtocolId, Rng};
 use weir_pull::{Channel, Command, Config, Event, Pull, Shape, call, control, pool, tip};
 
 use crate::common::*;
@@ -162,4 +162,18 @@ fn a_link_that_ends_in_the_middle_leaves_nothing_behind() {
         assert_eq!((stats.entries_held, stats.bytes_held, stats.in_flight), (0, 0, 0), "{stats:?}");
     }
     assert_eq!(pair.faults, []);
+}
+
+#[test]
+fn before_the_link_is_confirmed_only_permits_and_calls_that_are_declared_replay_safe_may_go() {
+    for declared in [false, true] {
+        let mut limits = with_pool();
+        call_config(&mut limits).replay_safe = declared;
+        let pull = node(1, limits);
+        let may_go = |channel, lane| pull.replay_safe(ProtocolId::new(channel, lane));
+        assert_eq!(may_go(CALL, 0), declared);
+        assert!(may_go(ChannelId::CONTROL, 0) && may_go(TIP, 0) && may_go(POOL, 0), "hello, and permits");
+        assert!(!may_go(POOL, 1), "gets depend on offers");
+        assert!(!may_go(ChannelId(9), 0), "nobody speaks it");
+    }
 }

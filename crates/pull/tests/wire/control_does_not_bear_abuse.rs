@@ -100,6 +100,15 @@ fn an_end_without_goodbye_is_a_fault_and_one_after_it_is_none() {
 }
 
 #[test]
+fn a_peer_that_takes_no_more_control_without_goodbye_is_at_fault() {
+    let mut pair = after_hello(Bytes::new());
+    pair.a.ask(weir_base::stream::Ask::Stop(pair.a.keys[&0], 0));
+    pair.run_until(at(3_000));
+    assert_eq!(blames(&pair), [Blame::Misbehaved]);
+    assert_eq!(pair.closed.map(|closed| closed.1), Some(Goodbye::Fault));
+}
+
+#[test]
 fn a_message_begun_must_end_in_10_s_and_its_size_over_16_kb_a_second() {
     let whole = message(101, &[0; 8_000]);
     let mut pair = after_hello(whole.slice(..4_000)); // 10.5 s from when it began to arrive, 2.05 s

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use weir_base::Instant;
 use weir_base::pair::{LINK, Pipe};
 use weir_base::stream::Goodbye;
+use weir_base::{Instant, ProtocolId};
 use weir_pull::control::Service;
 use weir_pull::{Command, Event, Pull, Refused, control};
 
@@ -64,6 +64,19 @@ fn a_pong_that_answers_no_ping_is_a_fault() {
         pair.run_until(at(400));
         assert_eq!((pair.faults.len(), pair.closed.map(|closed| closed.1)), (1, Some(Goodbye::Fault)));
     }
+}
+
+#[test]
+fn a_second_pong_to_one_ping_is_a_fault() {
+    let mut pair = against(Script::polite(), config());
+    pair.run_until(at(200));
+    let nonce = pair.a.control().into_iter().find(|(kind, _)| *kind == 2).unwrap().1;
+    pair.a.write(0, message(4, &nonce));
+    pair.run_until(at(400));
+    assert_eq!(pair.faults, []);
+    pair.a.write(0, message(4, &nonce));
+    pair.run_until(at(600));
+    assert_eq!((pair.faults.len(), pair.closed.map(|closed| closed.1)), (1, Some(Goodbye::Fault)));
 }
 
 #[test]
@@ -204,4 +217,33 @@ fn who_has_heard_goodbye_opens_no_stream_while_the_link_lasts() {
     let result = Err(weir_pull::call::CallError::LinkDown);
     assert_eq!(calls(&mut pair.b), [weir_pull::call::Event::Response { ticket, result }]);
     assert_eq!((pair.a.theirs.len(), pair.faults.len()), (opened, 0));
+}
+
+#[test]
+fn a_stream_that_is_opened_after_goodbye_is_broken_off_without_a_fault() {
+    let mut pair = against(Script::polite(), config());
+    pair.run_until(at(1_000));
+    pair.a.write(0, message(10, &[0]));
+    pair.run_until(at(2_000));
+    let late = pair.a.open(ProtocolId::new(CALL, 0), message(0, &[&varint(9_000)[..], b"late"].concat()));
+    pair.run_until(at(3_000));
+    let stream = pair.a.keys[&late].stream;
+    assert_eq!((pair.a.stopped.get(&stream), pair.a.ends.get(&stream)), (Some(&0), Some(&Some(0))));
+    assert_eq!((calls(&mut pair.b), pair.faults.len()), (vec![], 0));
+}
+
+#[test]
+fn some_hellos_end_in_an_extension_that_no_version_defines() {
+    let mut extended = 0;
+    for seed in 0..40 {
+        let peers = (id(1), id(2));
+        let mut pair =
+            weir_base::pair::Pair::new(Script::polite(), node(seed, config()), peers, Pipe::default(), 1);
+        pair.run_until(at(200));
+        let said = pair.a.control().remove(0).1;
+        let mut plain = bytes::BytesMut::new();
+        control::codec::Hello::decode(&said).unwrap().encode(&mut plain);
+        extended += u32::from(said.len() > plain.len());
+    }
+    assert!((3..20).contains(&extended), "{extended} of 40, one in four is meant");
 }

@@ -12,4 +12,5 @@ mod control_does_not_bear_abuse;
 mod control_keeps_a_link_alive;
 mod first_frames_in_any_order;
 mod golden_vectors;
+mod hello_is_taken_within_its_limits;
 mod streams_wait_unread_for_hello;

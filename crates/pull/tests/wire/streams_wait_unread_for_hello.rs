@@ -75,15 +75,37 @@ fn this_side_opens_no_more_than_32_itself_and_the_rest_after_hello() {
 }
 
 #[test]
-fn a_stream_of_an_unknown_channel_is_broken_off_without_a_fault() {
+fn a_stream_of_an_unknown_channel_or_lane_is_broken_off_without_a_fault() {
     let mut script = Script::polite();
     let unknown = script.open(ProtocolId::new(weir_base::ChannelId(77), 0), &b"?"[..]);
     let beyond = script.open(ProtocolId(u32::MAX), &b"?"[..]);
-    let lane = script.open(ProtocolId::new(CALL, 3), &b"?"[..]);
+    let call = script.open(ProtocolId::new(CALL, 3), &b"?"[..]);
+    let tip = script.open(ProtocolId::new(TIP, 1), &b"?"[..]);
+    let control = script.open(ProtocolId::new(weir_base::ChannelId::CONTROL, 2), &b"?"[..]);
     let mut pair = against(script, config());
     pair.run_until(at(1_000));
-    for tag in [unknown, beyond, lane] {
+    for tag in [unknown, beyond, call, tip, control] {
         assert_eq!(pair.a.stopped.get(&pair.a.keys[&tag].stream), Some(&1));
     }
     assert_eq!(pair.faults, []);
+}
+
+#[test]
+fn streams_of_a_channel_that_is_not_shared_are_broken_off_without_a_fault() {
+    let mut theirs = hello();
+    theirs.channels.retain(|channel| channel.id != CALL);
+    let mut script = Script::default();
+    let early = script.open(ProtocolId::new(CALL, 0), call_message(b"early"));
+    let mut pair = against(script, config());
+    pair.run_until(at(1_000));
+    assert!(pair.a.stopped.is_empty(), "it waits");
+    pair.a.open(ProtocolId(0), hello_bytes(&theirs));
+    pair.run_until(at(2_000));
+    let late = pair.a.open(ProtocolId::new(CALL, 0), call_message(b"late"));
+    pair.run_until(at(3_000));
+    for tag in [early, late] {
+        let stream = pair.a.keys[&tag].stream;
+        assert_eq!((pair.a.stopped.get(&stream), pair.a.ends.get(&stream)), (Some(&1), Some(&Some(1))));
+    }
+    assert_eq!((calls(&mut pair.b), pair.faults.len()), (vec![], 0));
 }

@@ -133,6 +133,30 @@ fn a_node_that_crashes_ends_its_handles_and_comes_back_in_its_place() {
 }
 
 #[test]
+fn a_ban_outlives_a_restart_where_the_application_keeps_the_standing() {
+    let cluster = Cluster::new(13);
+    let (net, _node) = cluster.add(builder(1)).unwrap();
+    let (other, _other_node) = cluster.add(builder(2)).unwrap();
+    let (events, peer) = (net.events(), other.peer_id());
+    let kept = cluster.run_until(async {
+        net.ban(peer, Duration::from_secs(3_600)).await.unwrap();
+        loop {
+            match events.next().await {
+                Some(crate::Event::Standing { record: Some(record), .. }) => break record,
+                event => assert!(event.is_some(), "the node has stopped"),
+            }
+        }
+    });
+    assert!(cluster.crash(net.peer_id()));
+    let (net, _node) = cluster.add(builder(1)).unwrap();
+    cluster.run_until(net.restore(kept)).unwrap();
+    let refused = cluster.run_until(net.connect(&other.addresses()[0])).unwrap_err();
+    assert_eq!(refused, crate::ConnectError::Banned);
+    cluster.run_until(net.unban(peer)).unwrap();
+    assert_eq!(cluster.run_until(net.connect(&other.addresses()[0])), Ok(peer));
+}
+
+#[test]
 fn an_aborted_node_says_no_goodbye() {
     let cluster = Cluster::new(11);
     let (net, node) = cluster.add(builder(1)).unwrap();
