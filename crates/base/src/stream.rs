@@ -95,6 +95,9 @@ pub struct LinkInfo {
 /// A link's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkChange {
+    /// A handshake with a known peer runs, and what may be replayed can go along with it (0-RTT). It is no link yet:
+    /// [`Up`](Self::Up) for the same id follows, or [`Down`](Self::Down). Who does nothing before `Up` loses nothing.
+    Early(LinkInfo),
     /// It is authenticated and confirmed; streams can be opened.
     Up(LinkInfo),
     /// It is gone, and all its streams with it.

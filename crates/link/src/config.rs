@@ -182,7 +182,8 @@ pub struct StreamsConfig {
     pub max_waiting: usize,
     /// The most one stream may have in flight towards this node, in bytes. Default: 2 MiB.
     pub window: u64,
-    /// Protocols that may be written before the handshake is confirmed (0-RTT): replay-safe ones only. Default: none.
+    /// Protocols that may be written, and are read, before the handshake is confirmed (0-RTT): replay-safe ones only. Where
+    /// there are none no early data is sent or taken. Default: none.
     pub early: Vec<ProtocolId>,
 }
 

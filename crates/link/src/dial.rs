@@ -76,6 +76,11 @@ enum Attempt {
 }
 
 impl Dialler {
+    /// Whether a dial is to a pinned peer.
+    pub(crate) fn is_pinned(&self, dial: DialId) -> bool {
+        self.dials.get(&dial).is_some_and(|pending| pending.pinned)
+    }
+
     /// Begins a dial.
     pub(crate) fn dial(
         &mut self,

@@ -213,15 +213,16 @@ pub enum Family {
 /// What the stack should know or do.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A handshake with a known peer began, and data can go along with it (0-RTT): streams of `streams.early` can be opened
-    /// and written on the link. It is no link yet: [`Event::Up`] follows, or nothing. Who does not care waits for that.
+    /// A handshake with a known peer runs, and data goes along with it (0-RTT). It is no link yet: [`Event::Up`] follows, or
+    /// [`Event::Down`]. The dialler may open streams of `streams.early` and write them; the other side reads those that the
+    /// dialler opened, and may answer on them. Who does not care waits for `Up`.
     Early {
         /// The id that the link will have.
         link: LinkId,
-        /// Who is expected.
-        peer: PeerId,
-        /// The dial it is an attempt of.
-        dial: DialId,
+        /// Who is there: expected by the dialler, known by its session to the other side.
+        info: LinkInfo,
+        /// The dial it is an attempt of; `None` where the peer dialled.
+        dial: Option<DialId>,
     },
     /// A link is authenticated and confirmed; streams can be opened.
     Up {
@@ -234,7 +235,7 @@ pub enum Event {
         /// The dial that led to it.
         dial: Option<DialId>,
     },
-    /// A link is gone with all its streams. Comes once for each `Up`.
+    /// A link is gone with all its streams. Comes once for each `Up`, and for each `Early` that no `Up` followed.
     Down {
         /// Its id.
         link: LinkId,

@@ -78,6 +78,8 @@ pub(crate) struct LinkOrigin {
     pub(crate) address: Option<Multiaddr>,
     /// Whether it counts as an inbound handshake under way.
     pub(crate) half_open: bool,
+    /// Its user said goodbye before it was confirmed.
+    pub(crate) goodbye: Option<Goodbye>,
 }
 
 /// How far a link's life is.
@@ -187,10 +189,17 @@ impl Link {
     }
 
     /// Says goodbye: no new streams; what was written is delivered; then the link ends, at the latest after `dial.linger`.
+    /// One that is not confirmed yet does so as soon as it is.
     pub fn close(&mut self, now: Instant, why: Goodbye) {
-        if matches!(self.life, Life::Up(_)) {
-            self.end(now, DownReason::Closed(why));
-            transport!(self, carrier => carrier.close(why));
+        match self.life {
+            Life::Up(_) => {
+                self.end(now, DownReason::Closed(why));
+                transport!(self, carrier => carrier.close(why));
+            }
+            Life::HalfOpen(_) => {
+                self.origin.goodbye.get_or_insert(why);
+            }
+            Life::Ending { .. } => {}
         }
     }
 
@@ -239,6 +248,15 @@ impl Link {
             Transport::Frames(_) => false,
             #[cfg(not(target_family = "wasm"))]
             Transport::Quic(carrier) => matches!(self.life, Life::HalfOpen(_)) && carrier.is_early(),
+        }
+    }
+
+    /// Whether [`Event::Early`](crate::Event::Early) was told of it.
+    pub(crate) fn was_early(&self) -> bool {
+        match &self.transport {
+            Transport::Frames(_) => false,
+            #[cfg(not(target_family = "wasm"))]
+            Transport::Quic(carrier) => carrier.was_early(),
         }
     }
 

@@ -42,8 +42,10 @@ pub struct Stats {
     pub ignored: u64,
     /// Links refused because no slot was free, in all or for one place.
     pub refused: u64,
-    /// Links that came up with 0-RTT data accepted.
+    /// Links that came up with 0-RTT data accepted, of this side or of the peer.
     pub early_accepted: u64,
+    /// Links this side dialled whose 0-RTT data the peer refused; it was sent again.
+    pub early_refused: u64,
     /// Links replaced by a newer one of the same peer.
     pub replaced: u64,
     /// Raw streams reset because their reader stalled past the cap.

@@ -1,6 +1,8 @@
 //! [`Pull`]: routes links, streams and time to the machine of each channel, and their wishes back.
 //!
 //! Message flow of one link:
+//! - early (0-RTT) → at the dialler every machine hears `link_up` and opens what may be replayed; at the other side control
+//!   does, and calls that are replay-safe, which are served as soon as hello has come; all else waits for up;
 //! - up → every machine hears `link_up`; at most 32 streams, control included, may be opened before hello;
 //! - the peer's channel streams before its hello stay unread: at most 32, as long as control waits (5 s), no fault;
 //! - both hellos → machines whose channel matches hear `link_ready` and get the streams that waited; for the others the
@@ -144,6 +146,15 @@ impl Child {
         }
     }
 
+    /// Whether it takes part, at the side that did not dial, before the handshake is complete.
+    fn joins_early(&self) -> bool {
+        match &self.machine {
+            Shaped::Control(_) => true,
+            Shaped::Call(call) => call.config().replay_safe,
+            Shaped::Tip(_) | Shaped::Pool(_) => false,
+        }
+    }
+
     fn seen(&self) -> &dyn Machine {
         match &self.machine {
             Shaped::Control(machine) => machine.as_ref(),
@@ -168,6 +179,18 @@ struct LinkState {
     info: LinkInfo,
     phase: Phase,
     goodbye: Option<Goodbye>,
+    proof: Proof,
+}
+
+/// Whether the link's handshake is complete.
+#[derive(Debug)]
+enum Proof {
+    Confirmed,
+    /// It runs. What has come of the peer's hello is kept; some calls are served already.
+    Early {
+        hello: Option<Arc<PeerHello>>,
+        serving: BTreeSet<u16>,
+    },
 }
 
 #[derive(Debug)]
@@ -297,9 +320,9 @@ impl Pull {
     pub fn replay_safe(&self, protocol: ProtocolId) -> bool {
         let child = protocol.channel().and_then(|channel| self.child(*self.by_channel.get(&channel)?));
         match child.map(|child| &child.machine) {
-            Some(Shaped::Call(call)) => call.config().replay_safe,
-            Some(Shaped::Control(_) | Shaped::Tip(_)) => true,
             Some(Shaped::Pool(_)) => protocol.lane() == 0,
+            Some(Shaped::Tip(_)) => true,
+            Some(Shaped::Control(_) | Shaped::Call(_)) => child.is_some_and(Child::joins_early),
             None => false,
         }
     }
@@ -329,5 +352,6 @@ impl Pull {
     }
 }
 
+mod early;
 mod links;
 mod user;

@@ -213,6 +213,9 @@ pub struct Quic {
     pub max_mtu: u16,
     /// Single-use sessions kept as a server, for 0-RTT. Default: 1,024. 0: none are issued.
     pub sessions: u32,
+    /// Whether hello, permits and calls that are replay-safe go along with the handshake with a known peer, and are taken from
+    /// one (0-RTT). Without it every link costs a round trip more, and nothing on it could ever be replayed. Default: true.
+    pub early: bool,
     /// Whether the TLS key is Ed25519, so that every run has the same sizes, instead of P-256. Default: false.
     pub deterministic: bool,
 }
@@ -225,6 +228,7 @@ impl Default for Quic {
             keep_alive_ms: millis(quic.keep_alive),
             max_mtu: quic.max_mtu,
             sessions: saturated(quic.sessions),
+            early: true,
             deterministic: quic.deterministic,
         }
     }

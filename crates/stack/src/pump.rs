@@ -163,6 +163,12 @@ impl Pump {
         None
     }
 
+    /// A handshake with a known peer runs: users may use it for what may be replayed.
+    pub(crate) fn link_early(&mut self, now: Instant, link: LinkId, info: &LinkInfo) {
+        let change = LinkChange::Early(*info);
+        self.users().into_iter().for_each(|user| user.handle_link(now, link, &change));
+    }
+
     /// A link is up and not refused: users may use it.
     pub(crate) fn link_up(&mut self, now: Instant, link: LinkId, info: &LinkInfo) {
         let change = LinkChange::Up(*info);

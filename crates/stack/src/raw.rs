@@ -335,6 +335,7 @@ fn keys_of(streams: &BTreeMap<StreamKey, Stream>, link: LinkId) -> Vec<(StreamKe
 impl StreamUser for Raw {
     fn handle_link(&mut self, _: Instant, link: LinkId, change: &LinkChange) {
         match change {
+            LinkChange::Early(_) => {} // an open may do anything: it waits
             LinkChange::Up(info) => {
                 self.links.insert(link, Link { peer: info.peer, shared: None, streams: 0 });
             }

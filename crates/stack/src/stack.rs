@@ -79,7 +79,7 @@ impl Stack {
         link.streams.early = std::iter::once(weir_base::ChannelId::CONTROL)
             .chain(channels.iter().map(|channel| channel.id))
             .flat_map(|channel| lanes.clone().map(move |lane| ProtocolId::new(channel, lane)))
-            .filter(|protocol| pull.replay_safe(*protocol))
+            .filter(|protocol| config.quic.early && pull.replay_safe(*protocol))
             .collect();
         let links = Links::new(link, Arc::new(keypair), rng.child("links").bytes(), start)?;
         let mut peers = Peers::new(config.peers.clone(), config.standing.clone(), wall, rng.child("peers"));
@@ -155,6 +155,7 @@ impl Stack {
             Command::RemovePeer(peer) => {
                 if let Some(dial) = self.peers.remove(&peer) {
                     self.links.cancel(dial);
+                    self.resume_calls();
                 }
                 Ok(self.ticket())
             }
@@ -246,8 +247,8 @@ impl Stack {
         while let Some(peer) = self.peers.pop_released(now) {
             self.events.push_back(Event::Released(peer));
         }
-        while let Some((cancelled, answer)) = self.targets.pop_late(now) {
-            self.events.extend([cancelled, answer]);
+        while let Some(late) = self.targets.pop_late(now) {
+            self.events.extend(late);
         }
         self.persist();
     }

@@ -1,7 +1,8 @@
 //! Calls to targets: one peer, any, some or all of those that offer a service, or this node itself.
 //!
 //! A call to several peers is one ticket with an answer for each. A local call comes back as a request of this node, on no
-//! link, its bytes shared; answering it is the same command as for a peer's.
+//! link, its bytes shared; answering it is the same command as for a peer's. A call to a peer that is being dialled waits for
+//! the link (`waiting`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,9 +13,13 @@ use weir_base::{ChannelId, Deadlines, Instant, LinkId, Rng};
 use weir_pull::call::{CallError, Refusal};
 use weir_pull::{Channel, Shape, Ticket, call};
 
+mod waiting;
+
 use crate::config;
 use crate::peers::Peers;
 use crate::types::{Event, Refused, Target};
+pub(crate) use waiting::Again;
+use waiting::Waiting;
 
 /// The link that a local request names: links count from 1.
 pub const LOCAL: LinkId = LinkId(0);
@@ -32,6 +37,28 @@ struct Member {
     link: LinkId,
 }
 
+/// Where a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A request of this node to itself.
+    Here,
+    /// On a link.
+    There,
+    /// Nowhere yet.
+    Waiting,
+}
+
+/// What became of a call that has ended on its link.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// To be told.
+    Told(Event),
+    /// It waits for another link.
+    Waits,
+    /// It was none of a target.
+    Other(Result<Bytes, CallError>),
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Targets {
@@ -41,6 +68,7 @@ pub(crate) struct Targets {
     members: BTreeMap<Ticket, Member>, // by call or local request
     busy: BTreeMap<LinkId, u32>,       // calls of groups under way
     local: Deadlines<Ticket>,          // <= config.max_local
+    waiting: Waiting,
 }
 
 impl Targets {
@@ -52,6 +80,7 @@ impl Targets {
             members: BTreeMap::new(),
             busy: BTreeMap::new(),
             local: Deadlines::default(),
+            waiting: Waiting::default(),
         }
     }
 
@@ -65,7 +94,7 @@ impl Targets {
         let (service, most) = match target {
             Target::Local => return Ok(Vec::new()),
             Target::Peer(peer) => {
-                return peers.ready_link(&peer).map(|link| vec![(link, peer)]).ok_or(Refused::NoPeer);
+                return peers.any_link(&peer).map(|link| vec![(link, peer)]).ok_or(Refused::NoPeer);
             }
             Target::Any(service) => (service, 1),
             Target::All(service) => (service, usize::MAX),
@@ -98,8 +127,8 @@ impl Targets {
             self.members.insert(*call, Member { group, peer: *peer, link: *link });
             *self.busy.entry(*link).or_default() += 1;
         }
-        let calls = calls.iter().map(|(call, _, _)| *call).collect();
-        self.groups.insert(group, Group { channel, calls });
+        let entry = self.groups.entry(group).or_insert_with(|| Group { channel, calls: BTreeSet::new() });
+        entry.calls.extend(calls.iter().map(|(call, _, _)| *call));
     }
 
     /// Begins a call to this node itself; the request to tell.
@@ -132,11 +161,19 @@ impl Targets {
 
     /// This node answered its own request.
     pub(crate) fn answer_local(&mut self, ticket: Ticket, response: Result<Bytes, Refusal>) -> Option<Event> {
-        self.end(ticket, response.map_err(CallError::Refused)).ok()
+        self.conclude(ticket, response.map_err(CallError::Refused)).ok()
     }
 
-    /// A call has ended: the answer to tell, or the result back where it was none of a target.
-    pub(crate) fn end(
+    /// A call has ended.
+    pub(crate) fn end(&mut self, ticket: Ticket, result: Result<Bytes, CallError>) -> Ended {
+        if self.wait_again(ticket, &result) {
+            return Ended::Waits;
+        }
+        self.conclude(ticket, result).map_or_else(Ended::Other, Ended::Told)
+    }
+
+    /// The answer to tell, or the result back where it was none of a target.
+    fn conclude(
         &mut self,
         ticket: Ticket,
         result: Result<Bytes, CallError>,
@@ -153,34 +190,45 @@ impl Targets {
         Ok(Event::Answer { ticket: member.group, from: member.peer, result, left })
     }
 
-    /// Gives a group up: its channel, the calls to cancel, and whether each is local.
-    pub(crate) fn cancel(&mut self, group: Ticket) -> Option<(ChannelId, Vec<(Ticket, bool)>)> {
+    /// Gives a group up: its channel, the calls to cancel, and where each is.
+    pub(crate) fn cancel(&mut self, group: Ticket) -> Option<(ChannelId, Vec<(Ticket, Place)>)> {
         let group = self.groups.remove(&group)?;
         let mut calls = Vec::with_capacity(group.calls.len());
         for ticket in group.calls {
-            let local = self.is_local(ticket);
+            let place = match ticket {
+                _ if self.is_local(ticket) => Place::Here,
+                _ if self.waiting.holds(ticket) => Place::Waiting,
+                _ => Place::There,
+            };
             self.forget(ticket);
-            calls.push((ticket, local));
+            calls.push((ticket, place));
         }
         Some((group.channel, calls))
     }
 
-    /// A local request that nobody answered in time: its cancellation and its answer.
-    pub(crate) fn pop_late(&mut self, now: Instant) -> Option<(Event, Event)> {
+    /// A local request that nobody answered in time: its cancellation and its answer. Or a call whose peer was not reached in
+    /// time: its answer.
+    pub(crate) fn pop_late(&mut self, now: Instant) -> Option<Vec<Event>> {
+        if let Some(ticket) = self.waiting.pop_late(now) {
+            return Some(self.conclude(ticket, Err(CallError::Timeout)).into_iter().collect());
+        }
         let ticket = self.local.pop_due(now)?;
         let group = self.members.get(&ticket)?.group;
         let channel = self.groups.get(&group)?.channel;
-        let answer = self.end(ticket, Err(CallError::Timeout)).ok()?;
-        Some((Event::Call(channel, call::Event::Cancelled { ticket }), answer))
+        let answer = self.conclude(ticket, Err(CallError::Timeout)).ok()?;
+        Some(vec![Event::Call(channel, call::Event::Cancelled { ticket }), answer])
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        self.local.next().map(|(due, _)| (due, "a local request is late"))
+        let local = self.local.next().map(|(due, _)| (due, "a local request is late"));
+        let waiting = self.waiting.poll_timeout().map(|due| (due, "a call waits for a link"));
+        [local, waiting].into_iter().flatten().min()
     }
 
     fn forget(&mut self, ticket: Ticket) -> Option<Member> {
         let member = self.members.remove(&ticket)?;
         self.local.set(ticket, None);
+        self.waiting.forget(ticket);
         if let Some(busy) = self.busy.get_mut(&member.link) {
             *busy = busy.saturating_sub(1);
             if *busy == 0 {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use quinn_proto::DatagramEvent;
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
-use weir_base::stream::{Goodbye, Group};
+use weir_base::stream::{Goodbye, Group, LinkInfo, Side};
 use weir_base::{Fault, Instant, LinkId};
 
 use super::life::Confirmed;
@@ -13,7 +13,7 @@ use super::{Links, Timer};
 use crate::admission::Verdict;
 use crate::event::{DialFailure, DialId, DownReason, SocketId, Transmit};
 use crate::link::{Life, LinkOrigin, Transport};
-use crate::quic::{QuicLink, Turn, source, to_mark};
+use crate::quic::{Early, QuicLink, Turn, source, to_mark};
 use crate::{Datagrams, Event, HostChange};
 
 impl Links {
@@ -119,6 +119,7 @@ impl Links {
             ip: Some(remote.ip().to_canonical()),
             address: Some(Multiaddr::from_quic(remote)),
             half_open: dial.is_none(),
+            goodbye: None,
         };
         self.links.insert(id, link);
         self.work.touched.mark(id);
@@ -133,9 +134,11 @@ impl Links {
         peer: Option<PeerId>,
     ) -> Result<LinkId, DialFailure> {
         let id = self.work.next_link();
-        let carrier = self.quic.connect(now, id, remote, peer, &self.config)?;
+        let mut carrier = self.quic.connect(now, id, remote, peer, &self.config)?;
         if let Some(peer) = peer.filter(|_| carrier.is_early()) {
-            self.work.events.push_back(Event::Early { link: id, peer, dial });
+            let side = if self.dialler.is_pinned(dial) { Side::Pinned } else { Side::Dialled };
+            let info = LinkInfo { peer, side, dialler: true, group: Group::of(remote.ip()) };
+            carrier.tell_early(id, info, Some(dial), &mut self.work.events);
         }
         self.half_open(now, id, carrier, remote, Some(dial));
         Ok(id)
@@ -175,7 +178,10 @@ impl Links {
         let Some(link) = self.links.get_mut(&id).filter(|link| link.is_up()) else { return };
         let Transport::Quic(carrier) = &mut link.transport else { return };
         match carrier.confirmed(now, id, &mut link.window, &mut self.work.events) {
-            Ok(early) => self.stats.early_accepted += u64::from(early),
+            Ok(early) => {
+                self.stats.early_accepted += u64::from(early == Early::Accepted);
+                self.stats.early_refused += u64::from(early == Early::Refused);
+            }
             Err(fault) => self.quic_fault(now, id, fault),
         }
     }

@@ -83,12 +83,16 @@ impl Links {
         }
         tracing::debug!(link = id.0, %peer, dialler, "link up");
         self.work.events.push_back(Event::Up { link: id, info, address, dial });
+        let goodbye = link.origin.goodbye.take();
         if let Some(before) = before.and_then(|before| self.links.get_mut(&before)) {
             let simultaneous = before.info.is_some_and(|info| info.dialler != dialler);
             let why = if simultaneous { Goodbye::Duplicate } else { Goodbye::Replaced };
             self.stats.replaced += 1;
             self.work.touched.mark(before.id());
             before.close(now, why);
+        }
+        if let Some((why, link)) = goodbye.zip(self.links.get_mut(&id)) {
+            link.close(now, why);
         }
     }
 
@@ -174,6 +178,7 @@ impl Links {
             Life::HalfOpen(_) | Life::Up(_) => DownReason::Lost,
         };
         self.half_open_over(&mut link);
+        let was_early = link.was_early();
         let other_peer = match link.transport {
             Transport::Frames(carrier) => {
                 self.wires.links.remove(&carrier.wire());
@@ -206,6 +211,9 @@ impl Links {
             tracing::debug!(link = id.0, ?why, "link down");
             self.work.events.push_back(Event::Down { link: id, why });
         } else {
+            if was_early {
+                self.work.events.push_back(Event::Down { link: id, why });
+            }
             let error = match why {
                 _ if other_peer => DialFailure::OtherPeer,
                 DownReason::ByPeer(why) => DialFailure::Refused(why),

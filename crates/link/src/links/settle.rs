@@ -48,6 +48,9 @@ impl Links {
     /// Settles a link's account with the receive ledger.
     fn lend(&mut self, now: Instant, id: LinkId, turn: bool) {
         let Some(link) = self.links.get_mut(&id) else { return };
+        if matches!(link.life, Life::HalfOpen(_)) {
+            return; // what comes with a handshake has the base window
+        }
         let ledger = &mut self.credit.receive;
         ledger.give_back(link.window.take_freed());
         let short = link.window.short();

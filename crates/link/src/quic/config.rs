@@ -61,7 +61,8 @@ impl Configs {
         let identity = TlsIdentity::new(keypair, kind, rng.bytes()).map_err(|error| unusable(&error))?;
         let alpn = vec![ALPN.to_vec()];
         let sessions = config.quic.sessions;
-        let early_data = if sessions > 0 { EarlyData::On } else { EarlyData::Off };
+        let wanted = sessions > 0 && !config.streams.early.is_empty();
+        let early_data = if wanted { EarlyData::On } else { EarlyData::Off };
         let server = ServerOptions { alpn: alpn.clone(), sessions, early_data };
         let client = ClientOptions { alpn, session_peers: sessions, early_data };
         let server = server_config(&identity, wall, &server).map_err(|error| unusable(&error))?;

@@ -62,7 +62,10 @@ impl QuicLink {
             let outcome = match event {
                 Quic::Connected => return Some(Turn::Connected),
                 Quic::ConnectionLost { reason } => return Some(Turn::Lost(self.lost(reason))),
-                Quic::Stream(event) => self.stream_event(now, link, window, &event, events),
+                Quic::Stream(event) => {
+                    self.greet_early(link, events);
+                    self.stream_event(now, link, window, &event, events)
+                }
                 Quic::HandshakeDataReady | Quic::DatagramReceived | Quic::DatagramsUnblocked => Ok(()),
             };
             if let Err(fault) = outcome {
@@ -74,41 +77,11 @@ impl QuicLink {
         None
     }
 
-    /// Who is at the other end, once the handshake is complete.
+    /// Who is at the other end: known once the handshake is complete, to a server that knows its session before.
     pub(crate) fn peer(&self) -> Option<PeerId> {
         let chain =
             self.conn.crypto_session().peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
         peer_id_of(&chain).ok()
-    }
-
-    /// The link is up: streams that came with the handshake are told of, and what was written early is sent again if it was
-    /// refused. Returns whether data came, or was taken, early.
-    pub(crate) fn confirmed(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        window: &mut Window,
-        events: &mut VecDeque<Event>,
-    ) -> Result<bool, Fault> {
-        let was_early = self.is_early();
-        self.phase = Phase::Up;
-        let theirs: Vec<u64> = self.streams.keys().copied().filter(|stream| !self.is_ours(*stream)).collect();
-        let mut early = !theirs.is_empty();
-        if was_early {
-            early = self.conn.accepted_0rtt();
-            if !early {
-                self.send_again();
-            }
-            self.drop_early();
-        }
-        for stream in theirs {
-            self.readable(now, link, window, stream, events)?;
-        }
-        let ours: Vec<u64> = self.streams.keys().copied().filter(|stream| self.is_ours(*stream)).collect();
-        for stream in ours {
-            self.writable(link, stream, events);
-        }
-        Ok(early)
     }
 
     pub(super) fn is_ours(&self, stream: u64) -> bool {
@@ -135,7 +108,7 @@ impl QuicLink {
                 let stream = u64::from(id);
                 let told = self.streams.get(&stream).is_some_and(|entry| entry.send.end == SendEnd::Open);
                 self.reset(stream, code32(error_code));
-                if told && self.phase == Phase::Up {
+                if told && (self.phase == Phase::Up || self.is_early()) {
                     events.push_back(Event::Stopped(StreamKey { link, stream }, code32(error_code)));
                 }
             }
@@ -162,8 +135,8 @@ impl QuicLink {
         self.readable(now, link, window, stream, events)
     }
 
-    /// Bytes or an end are there. Before the link is up nobody reads them.
-    fn readable(
+    /// Bytes or an end are there. Before the link is up nobody reads them, but what may come early.
+    pub(super) fn readable(
         &mut self,
         now: Instant,
         link: LinkId,
@@ -171,15 +144,20 @@ impl QuicLink {
         stream: u64,
         events: &mut VecDeque<Event>,
     ) -> Result<(), Fault> {
-        if matches!(self.phase, Phase::Handshake { .. }) {
+        if self.phase == (Phase::Handshake { early: false }) {
             return Ok(());
         }
         let key = StreamKey { link, stream };
         if self.streams.get(&stream).is_some_and(|entry| entry.receive.head.is_some()) {
             let Some(protocol) = self.read_head(now, window, stream)? else { return Ok(()) };
+            if self.hold_early(stream, protocol) {
+                return Ok(());
+            }
             events.push_back(Event::Opened { key, protocol });
         }
-        let Some(entry) = self.streams.get_mut(&stream) else { return Ok(()) };
+        let Some(entry) = self.streams.get_mut(&stream).filter(|entry| entry.receive.held.is_none()) else {
+            return Ok(());
+        };
         if entry.receive.end == ReceiveEnd::Over {
             return Ok(());
         }

@@ -33,6 +33,7 @@ pub(crate) struct QuicLink {
     pub(super) config: Arc<Config>,
     pub(super) phase: Phase,
     pub(super) other_peer: bool, // the handshake failed because of who answered
+    pub(super) told_early: bool, // `Event::Early` was told
     pub(super) streams: BTreeMap<u64, Box<Stream>>,
     pub(super) numbers: Numbers,
     pub(super) receiving: Receiving,
@@ -42,7 +43,7 @@ pub(crate) struct QuicLink {
 /// How far the connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The handshake runs. The flag says whether data may go along with it.
+    /// The handshake runs. The flag says whether data may go along with it: out, for a client, in, for a server.
     Handshake { early: bool },
     /// It is confirmed.
     Up,
@@ -77,7 +78,7 @@ pub(super) struct Sending {
     pub(super) rest: usize, // bytes that QUIC did not take yet
     pub(super) rests: Rests,
     pub(super) scheduler: Scheduler, // streams with a rest, but those that QUIC will tell of
-    pub(super) early: usize,         // bytes kept until the handshake is confirmed
+    pub(super) early: usize,         // bytes of a client kept until the handshake is confirmed
     pub(super) wrote: Instant,
 }
 
@@ -115,6 +116,7 @@ impl QuicLink {
             config,
             phase: Phase::Handshake { early },
             other_peer: false,
+            told_early: false,
             streams: BTreeMap::new(),
             numbers: Numbers::default(),
             receiving: Receiving::default(),
@@ -122,13 +124,8 @@ impl QuicLink {
         }
     }
 
-    /// Whether data may go along with the handshake.
-    pub(crate) fn is_early(&self) -> bool {
-        self.phase == Phase::Handshake { early: true }
-    }
-
     pub(crate) fn open(&mut self, protocol: ProtocolId, class: Class) -> Result<u64, OpenError> {
-        let early = self.is_early() && self.config.streams.early.contains(&protocol);
+        let early = self.may_open_early(protocol);
         if self.phase != Phase::Up && !early {
             return Err(OpenError::Closed);
         }
@@ -389,12 +386,6 @@ impl QuicLink {
     /// Lent send memory.
     pub(crate) fn send_lent(&self) -> u64 {
         self.sending.window.saturating_sub(self.config.budget.base_send)
-    }
-
-    /// Bytes kept of early streams are needed no more.
-    pub(super) fn drop_early(&mut self) {
-        self.sending.early = 0;
-        self.streams.values_mut().for_each(|entry| entry.send.early = Vec::new());
     }
 
     pub(super) fn end_receive(&mut self, window: &mut Window, stream: u64) {

@@ -9,6 +9,7 @@
 
 mod config;
 mod drive;
+mod early;
 mod events;
 mod link;
 mod output;
@@ -25,6 +26,7 @@ use weir_base::stream::Goodbye;
 use weir_base::{Instant, LinkId, Ready, Rng, UnixTime};
 use weir_libp2p::tls::{WallClock, server_name};
 
+pub(crate) use early::Early;
 pub(crate) use events::Turn;
 pub(crate) use link::QuicLink;
 

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
-use quinn_proto::{VarInt, WriteError};
+use quinn_proto::{Side, VarInt, WriteError};
 use weir_base::stream::Class;
 use weir_base::{LinkId, Rope, StreamKey};
 
@@ -78,7 +78,7 @@ impl Rests {
 
 /// What is left of a stream after QUIC was given some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Left {
+pub(super) enum Left {
     /// Nothing.
     Nothing,
     /// Its turn is over.
@@ -92,6 +92,7 @@ impl QuicLink {
     pub(crate) fn room(&mut self, stream: u64) -> usize {
         let early = match self.phase {
             Phase::Up | Phase::Flushing(_) => None,
+            Phase::Handshake { early: true } if self.conn.side() == Side::Server => None,
             Phase::Handshake { early: true } => Some(EARLY_MAX.saturating_sub(self.sending.early)),
             _ => return 0,
         };
@@ -150,7 +151,7 @@ impl QuicLink {
         let alone = self.sending.rest == before;
         self.sending.rest += added;
         self.sending.rests.add(class, added);
-        if matches!(self.phase, Phase::Handshake { .. }) {
+        if matches!(self.phase, Phase::Handshake { .. }) && self.conn.side() == Side::Client {
             let kept = entry.send.rest.clone().into_bytes();
             self.sending.early += kept.len();
             entry.send.early.push(kept);
@@ -173,7 +174,7 @@ impl QuicLink {
     }
 
     /// Gives QUIC at most `most` of what waits of a stream.
-    fn give(&mut self, stream: u64, most: usize) -> Left {
+    pub(super) fn give(&mut self, stream: u64, most: usize) -> Left {
         let Some(entry) = self.streams.get_mut(&stream) else { return Left::Nothing };
         let (before, class) = (entry.send.rest.len(), entry.send.class);
         let mut quic = self.conn.send_stream(id(stream));
@@ -275,35 +276,12 @@ impl QuicLink {
                 let rest = std::mem::take(&mut entry.send.rest).len();
                 self.sending.rest = self.sending.rest.saturating_sub(rest);
                 self.sending.rests.sub(entry.send.class, rest);
+                entry.send.early = Vec::new();
                 entry.send.end = SendEnd::Over;
                 let _ = self.conn.send_stream(id(stream)).reset(VarInt::from_u32(code));
                 self.remove_if_over(stream);
             }
             SendEnd::Over => {}
         }
-    }
-
-    /// QUIC forgot all early streams. They are opened again, in order, so that each has its number.
-    pub(super) fn send_again(&mut self) {
-        let early = std::mem::take(&mut self.numbers.waiting);
-        let streams: Vec<u64> = self.streams.keys().copied().filter(|stream| self.is_ours(*stream)).collect();
-        self.sending.rest = 0;
-        self.sending.rests = Rests::default();
-        for stream in streams {
-            let opened = self.conn.streams().open(quinn_proto::Dir::Bi).map(u64::from);
-            let Some(entry) = self.streams.get_mut(&stream) else { continue };
-            entry.send.rest = Rope::new();
-            std::mem::take(&mut entry.send.early).into_iter().for_each(|part| entry.send.rest.push(part));
-            let rest = entry.send.rest.len();
-            self.sending.rest += rest;
-            self.sending.rests.add(entry.send.class, rest);
-            if entry.send.end == SendEnd::Over {
-                entry.send.end = SendEnd::Finishing;
-            }
-            if opened == Some(stream) {
-                self.give(stream, usize::MAX);
-            }
-        }
-        self.numbers.waiting = early;
     }
 }

@@ -20,9 +20,10 @@ pub(super) struct Stream {
 #[derive(Debug)]
 pub(super) struct Receive {
     pub(super) end: ReceiveEnd,
-    pub(super) stop: Option<u32>,      // to be asked once the stream is open
-    pub(super) head: Option<Head>,     // what is known of the stream's head, until it is whole
-    pub(super) ahead: VecDeque<Chunk>, // taken from QUIC in one go, for a reader that has room for it
+    pub(super) stop: Option<u32>,        // to be asked once the stream is open
+    pub(super) head: Option<Head>,       // what is known of the stream's head, until it is whole
+    pub(super) held: Option<ProtocolId>, // it came early and may not be read before the link is up
+    pub(super) ahead: VecDeque<Chunk>,   // taken from QUIC in one go, for a reader that has room for it
     pub(super) told: bool, // Readable was sent and the reader has not seen the end of what is there
     pub(super) owed: Owed,
     pub(super) raw: Option<Box<Raw>>,
@@ -122,6 +123,7 @@ impl Receive {
             end: ReceiveEnd::Open,
             stop: None,
             head,
+            held: None,
             ahead: VecDeque::new(),
             told: false,
             owed: Owed::default(),

@@ -268,7 +268,7 @@ impl Net {
     fn event(&mut self, index: usize, event: Event) {
         let node = &mut self.nodes[index];
         match event {
-            Event::Early { link, peer, .. } => node.early.push((link, peer)),
+            Event::Early { link, info, .. } => node.early.push((link, info.peer)),
             Event::Up { link, info, .. } => node.up.push((link, info)),
             Event::Down { link, why } => node.down.push((link, why)),
             Event::DialFailed { dial, error } => node.failed.push((dial, error)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::{Class, Goodbye};
-use weir_base::{ProtocolId, StreamKey};
+use weir_base::{LinkId, ProtocolId, StreamKey};
 
 use super::harness::{Net, config};
 use crate::{Config, Dial, DialFailure, DownReason};
@@ -53,7 +53,11 @@ fn early() -> Config {
 
 /// Node 0 knows node 1 and is gone again; both remember a session.
 fn acquainted() -> Net {
-    let mut net = Net::new(vec![early(), early()]);
+    acquainted_with(early())
+}
+
+fn acquainted_with(server: Config) -> Net {
+    let mut net = Net::new(vec![early(), server]);
     let (link, _) = net.join_quic(0, 1);
     let now = net.now;
     net.nodes[0].links.link(link).unwrap().close(now, Goodbye::Asked);
@@ -80,8 +84,20 @@ fn a_known_peer_is_greeted_with_the_first_packet() {
         net.run(Duration::from_millis(1));
     }
     let there = net.nodes[1].opened[0].0;
+    assert_eq!(net.nodes[1].early, vec![(there.link, net.peer(0))]);
+    assert_eq!(net.nodes[1].up.len(), 1, "it is no link there either");
     assert_eq!(net.read(1, there).0, b"permit");
-    assert!(net.now - begun <= net.delay * 3 + Duration::from_millis(2), "with the handshake's end");
+    assert!(net.now - begun <= net.delay + Duration::from_millis(2), "with the first packet");
+    assert!(net.write(1, there, &Bytes::from_static(b"offer")) > 0);
+    let now = net.now;
+    let refused = net.nodes[1].links.link(there.link).unwrap().open(now, ProtocolId(8), Class::Pool);
+    assert!(refused.is_err(), "it answers, and opens nothing");
+    while net.nodes[0].up.len() < 2 && net.now - begun < SECOND {
+        net.run(Duration::from_millis(1));
+    }
+    assert_eq!(net.read(0, key).0, b"offer");
+    assert!(net.now - begun <= net.delay * 2 + Duration::from_millis(2), "after one round trip");
+    net.run(net.delay * 2);
     assert_eq!(net.nodes[1].links.stats().early_accepted, 1);
     net.run(SECOND);
     assert_eq!(net.nodes[0].links.stats().early_accepted, 1);
@@ -89,6 +105,31 @@ fn a_known_peer_is_greeted_with_the_first_packet() {
     net.write(0, key, &Bytes::from_static(b" and more"));
     net.run(SECOND);
     assert_eq!(net.read(1, there).0, b" and more");
+}
+
+/// Node 0 dials and can write at once: its link.
+fn greeting(net: &mut Net) -> LinkId {
+    net.dial_quic(0, 1);
+    net.drain();
+    net.nodes[0].early.last().unwrap().0
+}
+
+#[test]
+fn what_the_server_does_not_read_early_waits_for_the_handshake() {
+    let mut server = early();
+    server.streams.early = vec![ProtocolId(0)];
+    let mut net = acquainted_with(server);
+    let link = greeting(&mut net);
+    let (waits, goes) = (net.open(0, link, 8, Class::Pool), net.open(0, link, 0, Class::Control));
+    net.write(0, waits, &Bytes::from_static(b"permit"));
+    net.write(0, goes, &Bytes::from_static(b"hello"));
+    net.run(net.delay + Duration::from_millis(1));
+    let opened = |net: &Net| net.nodes[1].opened.iter().map(|(key, _)| key.stream).collect::<Vec<_>>();
+    assert_eq!(opened(&net), vec![goes.stream]);
+    net.run(net.delay * 2);
+    assert_eq!(opened(&net), vec![goes.stream, waits.stream]);
+    let there = net.nodes[1].opened[1].0;
+    assert_eq!(net.read(1, there).0, b"permit");
 }
 
 #[test]
@@ -109,6 +150,41 @@ fn early_data_that_is_refused_is_sent_again() {
     assert_eq!(net.read(1, there(first)).0, b"permit");
     assert_eq!(net.read(1, there(second)).0, b"hello");
     assert_eq!(net.nodes[0].links.stats().early_accepted, 0);
+    assert_eq!(net.nodes[0].links.stats().early_refused, 1);
+}
+
+#[test]
+fn refused_early_data_keeps_its_streams_where_some_were_given_up_meanwhile() {
+    let mut net = acquainted();
+    net.restart(1);
+    let link = greeting(&mut net);
+    let streams: Vec<StreamKey> = (0..4).map(|_| net.open(0, link, 8, Class::Pool)).collect();
+    for key in &streams {
+        net.write(0, *key, &Bytes::from(format!("stream {}", key.stream)));
+    }
+    let now = net.now;
+    let given_up = net.nodes[0].links.link(link).unwrap();
+    given_up.reset(now, streams[1].stream, 7);
+    given_up.stop(now, streams[1].stream, 7);
+    given_up.finish(now, streams[2].stream);
+    net.run(SECOND);
+    let opened: Vec<StreamKey> = net.nodes[1].opened.iter().map(|(key, _)| *key).collect();
+    let kept: Vec<u64> = [0, 2, 3].map(|index: usize| streams[index].stream).to_vec();
+    assert_eq!(opened.iter().map(|key| key.stream).collect::<Vec<_>>(), kept);
+    for key in opened {
+        assert_eq!(net.read(1, key).0, format!("stream {}", key.stream).into_bytes());
+    }
+    assert!(net.nodes[1].blamed.is_empty() && net.nodes[0].blamed.is_empty());
+}
+
+#[test]
+fn a_greeting_that_nobody_answers_is_told_to_be_over() {
+    let mut net = acquainted();
+    net.loss = 1_000;
+    let link = greeting(&mut net);
+    net.run(SECOND * 15);
+    assert_eq!(net.nodes[0].down.last().map(|(down, _)| *down), Some(link));
+    assert_eq!(net.nodes[0].failed.len(), 1);
 }
 
 #[test]

@@ -108,6 +108,9 @@ pub enum CallError {
     /// No response in time. It may have run.
     #[error("no response within the deadline")]
     Timeout,
+    /// No link to the peer came up. It has not run.
+    #[error("the peer was not reached")]
+    NoLink,
     /// The link went down. It may have run.
     #[error("the link went down")]
     LinkDown,

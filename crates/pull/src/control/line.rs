@@ -28,7 +28,7 @@ pub(super) struct Line {
     pub(super) inbox: Inbox,
     pub(super) messages: Bucket,
     pub(super) bytes: Bucket,
-    pub(super) up: Instant,
+    pub(super) up: Option<Instant>, // none while the handshake is not complete
     pub(super) heard: Instant,
     pub(super) ping: Ping,
     pub(super) pongs: VecDeque<[u8; 8]>, // at most MAX_PONGS
@@ -107,7 +107,7 @@ impl Line {
             inbox: Inbox::new(codec::MAX_MESSAGE),
             messages: Bucket::new(),
             bytes: Bucket::new(),
-            up: now,
+            up: Some(now),
             heard: now,
             ping: Ping::Idle { next: Instant::FAR },
             pongs: VecDeque::new(),
@@ -123,8 +123,8 @@ impl Line {
         let message = self.inbox.deadline().map(|due| (due, Timer::Message));
         match &self.stage {
             Stage::Hello => {
-                let hello = (self.up + config.hello_timeout, Timer::Hello);
-                [Some(hello), message].into_iter().flatten().min_by_key(|(due, _)| *due)
+                let hello = self.up.map(|up| (up + config.hello_timeout, Timer::Hello));
+                [hello, message].into_iter().flatten().min_by_key(|(due, _)| *due)
             }
             Stage::Open { .. } => {
                 let ping = match self.ping {

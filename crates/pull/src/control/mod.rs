@@ -222,6 +222,23 @@ impl Control {
         self.notices.pop_front()
     }
 
+    /// A link's handshake is not complete yet: of the peer nothing but its hello is read, which may take its time.
+    pub(crate) fn wait_for_proof(&mut self, link: LinkId) {
+        if let Some(line) = self.lines.get_mut(&link) {
+            line.up = None;
+        }
+        self.retime(link);
+    }
+
+    /// It is complete.
+    pub(crate) fn proven(&mut self, now: Instant, link: LinkId) {
+        let Some(line) = self.lines.get_mut(&link) else { return };
+        (line.up, line.heard) = (Some(now), now);
+        self.asks.extend(line.stream.map(Ask::Read));
+        self.read(now, link);
+        self.retime(link);
+    }
+
     /// Ends a link: goodbye with the reason, then close. The first reason stands.
     fn leave(&mut self, now: Instant, link: LinkId, why: &Leave) {
         let Some(line) = self.lines.get_mut(&link) else { return };

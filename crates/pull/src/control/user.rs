@@ -57,6 +57,7 @@ impl Machine for Control {
     fn room(&self, key: StreamKey) -> usize {
         let line = self.lines.get(&key.link).filter(|line| line.stream == Some(key));
         line.map_or(0, |line| match line.stage {
+            Stage::Open { .. } if line.up.is_none() => 0,
             Stage::Hello | Stage::Open { .. } => line.inbox.room(),
             Stage::Leaving { .. } | Stage::Heard { .. } | Stage::Closed => DISCARD,
         })
@@ -143,11 +144,13 @@ impl Machine for Control {
 
 impl Control {
     /// Handles the messages that are complete.
-    fn read(&mut self, now: Instant, link: LinkId) {
+    pub(super) fn read(&mut self, now: Instant, link: LinkId) {
         loop {
             let Some(line) = self.lines.get_mut(&link) else { return };
-            if matches!(line.stage, Stage::Leaving { .. } | Stage::Heard { .. } | Stage::Closed) {
-                return;
+            match line.stage {
+                Stage::Leaving { .. } | Stage::Heard { .. } | Stage::Closed => return,
+                Stage::Open { .. } if line.up.is_none() => return, // the rest stays until the peer is proven
+                Stage::Hello | Stage::Open { .. } => {}
             }
             match line.inbox.next(now) {
                 Ok(Some(message)) => {

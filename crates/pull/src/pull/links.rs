@@ -2,32 +2,36 @@
 
 use super::{
     Arc, Ask, BTreeSet, CONTROL, ChannelId, Event, Goodbye, Instant, LinkId, LinkInfo, LinkState, Notice,
-    Opened, PeerHello, Phase, Pull, Shaped, StreamKey, VecDeque, code,
+    Opened, PeerHello, Phase, Proof, Pull, Shaped, StreamKey, VecDeque, code,
 };
 use crate::machine::Negotiated;
 
 impl Pull {
     pub(super) fn link_up(&mut self, now: Instant, link: LinkId, info: &LinkInfo) {
+        if self.links.contains_key(&link) {
+            return self.link_confirmed(now, link, info);
+        }
         let phase = Phase::Early { opened: 0, waiting: 0, held: VecDeque::new() };
-        self.links.insert(link, LinkState { info: *info, phase, goodbye: None });
+        self.links.insert(link, LinkState { info: *info, phase, goodbye: None, proof: Proof::Confirmed });
         self.each(|machine| machine.link_up(now, link, info));
     }
 
     pub(super) fn link_down(&mut self, now: Instant, link: LinkId) {
         let Some(state) = self.links.remove(&link) else { return };
+        let all = self.early_children(state.info.dialler || matches!(state.proof, Proof::Confirmed));
         let (open, was_ready) = match state.phase {
-            Phase::Early { .. } => ((1..).take(self.children.len().saturating_sub(1)).collect(), false),
+            Phase::Early { .. } => (all, false),
             Phase::Ready { matched } => (matched, true),
             Phase::Closing { was_ready, matched } => (matched, was_ready),
         };
         for key in self.keys_of(link) {
             self.routes.remove(&key);
         }
-        for index in open {
+        for index in open.into_iter().filter(|index| *index != CONTROL) {
             self.with(index, |machine| machine.link_down(now, link));
         }
         self.with(CONTROL, |machine| machine.link_down(now, link));
-        if was_ready || state.goodbye.is_some() {
+        if matches!(state.proof, Proof::Confirmed) && (was_ready || state.goodbye.is_some()) {
             self.events.push_back(Event::Gone { link, peer: state.info.peer, goodbye: state.goodbye });
         }
     }
@@ -66,8 +70,11 @@ impl Pull {
         }
     }
 
-    fn ready(&mut self, now: Instant, link: LinkId, hello: Arc<PeerHello>) {
+    pub(super) fn ready(&mut self, now: Instant, link: LinkId, hello: Arc<PeerHello>) {
         let Some(state) = self.links.get_mut(&link) else { return };
+        if let Proof::Early { .. } = state.proof {
+            return self.greeted_early(now, link, &hello);
+        }
         let shared: Vec<(u16, ChannelId, Option<Negotiated>)> = (0_u16..)
             .zip(&self.children)
             .skip(1)
@@ -95,7 +102,7 @@ impl Pull {
     }
 
     /// A stream from before hello: given to its machine where the channel is shared, else broken off.
-    fn release(&mut self, now: Instant, key: StreamKey, matched: &BTreeSet<u16>) {
+    pub(super) fn release(&mut self, now: Instant, key: StreamKey, matched: &BTreeSet<u16>) {
         let Some(route) = self.routes.get_mut(&key) else { return };
         let index = route.child;
         let waited = route.waiting.take();
@@ -115,9 +122,10 @@ impl Pull {
     }
 
     fn closing(&mut self, link: LinkId, heard: Option<Goodbye>) {
+        let Some(state) = self.links.get(&link) else { return };
+        let all = self.early_children(state.info.dialler || matches!(state.proof, Proof::Confirmed));
         let Some(state) = self.links.get_mut(&link) else { return };
         state.goodbye = state.goodbye.or(heard);
-        let all = (1..).take(self.children.len().saturating_sub(1)).collect();
         state.phase = match std::mem::replace(&mut state.phase, Phase::Ready { matched: BTreeSet::new() }) {
             Phase::Early { .. } => Phase::Closing { was_ready: false, matched: all },
             Phase::Ready { matched } => Phase::Closing { was_ready: true, matched },
@@ -135,7 +143,7 @@ impl Pull {
         self.asks.extend([Ask::Reset(key, code), Ask::Stop(key, code)]);
     }
 
-    fn keys_of(&self, link: LinkId) -> Vec<StreamKey> {
+    pub(super) fn keys_of(&self, link: LinkId) -> Vec<StreamKey> {
         let end = StreamKey { link, stream: u64::MAX };
         self.routes.range(StreamKey { link, stream: 0 }..=end).map(|(key, _)| *key).collect()
     }

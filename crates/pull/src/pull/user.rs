@@ -21,6 +21,7 @@ fn split(tag: u64) -> (u16, u64) {
 impl StreamUser for Pull {
     fn handle_link(&mut self, now: Instant, link: LinkId, change: &LinkChange) {
         match change {
+            LinkChange::Early(info) => self.link_early(now, link, info),
             LinkChange::Up(info) => self.link_up(now, link, info),
             LinkChange::Down => self.link_down(now, link),
         }
@@ -144,11 +145,12 @@ impl Pull {
 
     fn opened_by_peer(&mut self, now: Instant, key: StreamKey, protocol: ProtocolId) {
         let index = protocol.channel().and_then(|channel| self.by_channel.get(&channel).copied());
+        let early = index.is_some_and(|index| self.serves_early(key, index));
         let Some((state, index)) = self.links.get_mut(&key.link).zip(index) else {
             return self.break_off(key, code::UNKNOWN_CHANNEL);
         };
         match &mut state.phase {
-            _ if index == CONTROL => {}
+            _ if index == CONTROL || early => {}
             Phase::Early { waiting, .. } if *waiting < EARLY_STREAMS => {
                 *waiting += 1;
                 return self.route(key, index, Some(protocol));
@@ -196,9 +198,10 @@ impl Pull {
 
     fn pass_open(&mut self, index: u16, ask: Ask) -> Option<Ask> {
         let Ask::Open { link, tag, .. } = ask else { return None };
+        let waits = self.waits_for_proof(&ask);
         match &mut self.links.get_mut(&link)?.phase {
             Phase::Early { opened, held, .. } => {
-                if *opened >= EARLY_STREAMS {
+                if waits || *opened >= EARLY_STREAMS {
                     held.push_back(ask);
                     return None;
                 }

@@ -278,6 +278,7 @@ impl StreamUser for Script {
                     self.open(protocol, bytes);
                 }
             }
+            LinkChange::Early(_) => {}
             LinkChange::Down => self.down = true,
         }
     }

@@ -10,6 +10,7 @@ mod all_shapes_at_once;
 mod common;
 mod control_does_not_bear_abuse;
 mod control_keeps_a_link_alive;
+mod early_links_carry_only_what_may_be_replayed;
 mod first_frames_in_any_order;
 mod golden_vectors;
 mod hello_is_taken_within_its_limits;

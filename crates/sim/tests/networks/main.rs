@@ -3,6 +3,8 @@
 
 mod a_sender_over_its_credit_is_seen;
 mod common;
+mod early;
+mod known_peers_answer_after_one_round_trip;
 mod same_seed_same_trace;
 mod scenario_1_slow_verdicts_delay_nobody_else;
 mod scenario_2_withholders_cost_little_time;

@@ -1,111 +1,84 @@
-//! Protocol §10, 9, replay over QUIC: the first flight of a known peer, replayed 1,000 times from elsewhere, brings no loss, no
-//! fault, no link replaced, at most three times its bytes back, and runs no call that is not replay-safe again.
-//!
-//! A stack does not write before a link is confirmed, so this flight is the handshake's; links do, and the same replay with
-//! early data is `a_replayed_first_flight_…` in `weir-link`.
+//! Protocol §10, 9, replay over QUIC: the first flight of a known peer (hello, a permit, a call that is replay-safe, and one that
+//! is not, which therefore waits) is replayed 1,000 times from elsewhere. It brings no loss, no fault, no link replaced, at most
+//! three times its bytes back, and runs no call that is not replay-safe; the one that is runs at most once.
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use weir_base::ChannelId;
-use weir_sim::flood::pool_channel;
-use weir_sim::{Model, Network, Node as _, NodeId, Note, Setup, Transport};
-use weir_stack::{Channel, Command, Event, Shape, Target, call};
+use weir_sim::{Captured, Network, Node as _, NodeId};
 
-const SAFE: ChannelId = ChannelId(5);
-const UNSAFE: ChannelId = ChannelId(6);
-const CLIENT: NodeId = NodeId(0);
-const SERVER: NodeId = NodeId(1);
+use crate::early::{CLIENT, SAFE, SERVER, UNSAFE, acquainted, call, watch};
 
-fn method(id: ChannelId, name: &str, replay_safe: bool) -> Channel {
-    let config = call::Config { replay_safe, ..call::Config::default() };
-    Channel { id, name: name.into(), version: 1, shape: Shape::Call(config) }
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The client dials and calls both methods; what it sends before anything comes back.
+fn first_flight(net: &mut Network) -> Vec<Captured> {
+    net.host.capture();
+    net.dial(CLIENT, SERVER);
+    assert!(call(net, SAFE) && call(net, UNSAFE));
+    let (begun, way) = (net.host.now(), net.host.round_trip(CLIENT, SERVER));
+    watch(net, way / 2);
+    let sent = net.host.capture().into_iter();
+    let flight: Vec<Captured> = sent.filter(|sent| sent.to == SERVER && sent.at <= begun).collect();
+    assert!(flight.iter().map(|sent| sent.bytes.len()).sum::<usize>() >= 1200);
+    flight
 }
 
-/// What a while brought: requests at the server, links that went down anywhere.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Seen {
-    requests: Vec<ChannelId>,
-    up: usize,
-    down: usize,
+/// What 1,000 replays from another address bring: the bytes sent and those that came back, and what was seen.
+fn replay(net: &mut Network, flight: &[Captured]) -> (u64, u64, crate::early::Seen) {
+    let (before, mut sent) = (net.host.traffic(SERVER).bytes_out, 0);
+    let elsewhere = "198.51.100.7:999".parse().unwrap();
+    let mut seen = crate::early::Seen::default();
+    for _ in 0..1000 {
+        for datagram in flight {
+            sent += datagram.bytes.len() as u64;
+            net.host.inject(elsewhere, SERVER, &datagram.bytes);
+        }
+        seen.add(watch(net, Duration::from_millis(20)));
+    }
+    seen.add(watch(net, SECOND * 15));
+    (sent, net.host.traffic(SERVER).bytes_out - before, seen)
 }
 
-fn watch(net: &mut Network, pause: Duration) -> Seen {
-    let mut seen = Seen::default();
-    net.run(pause, |_, _, note| match note {
-        Note::Told(Event::Call(channel, call::Event::Request { .. })) => seen.requests.push(channel),
-        Note::Told(Event::PeerUp { .. }) => seen.up += 1,
-        Note::Told(Event::PeerDown { .. }) => seen.down += 1,
-        _ => {}
-    });
-    seen
-}
-
-fn call(net: &mut Network, channel: ChannelId) {
-    let server = net.host.peer(SERVER).unwrap();
-    net.host.with(CLIENT, |actor, now| {
-        let request = Bytes::from_static(b"request");
-        let target = Target::Peer(server);
-        drop(actor.stack().command(now, Command::CallTarget { channel, target, request, deadline: None }));
-    });
+fn early_accepted(net: &mut Network, node: NodeId) -> u64 {
+    net.host.node(node).unwrap().stack().stats().link.early_accepted
 }
 
 #[test]
 fn a_replayed_first_flight_brings_nothing_but_its_price() {
-    let channels = vec![pool_channel(), method(SAFE, "safe", true), method(UNSAFE, "unsafe", false)];
-    let mut setup = Setup::new(2, 1, 7, channels);
-    (setup.transport, setup.model) = (Transport::Quic, Model::calm());
-    let mut net = Network::new(setup).unwrap();
-    // acquainted: a session is kept
-    net.edges = vec![(CLIENT, SERVER)];
-    assert!(net.link_up());
-    let second = Duration::from_secs(1);
-    watch(&mut net, second);
-    let target = net.host.peer(SERVER).unwrap();
-    net.host.with(CLIENT, |actor, now| actor.stack().command(now, Command::Disconnect(target)).unwrap());
-    assert_eq!(watch(&mut net, second * 8).down, 2);
+    let mut net = acquainted(7, true);
+    let flight = first_flight(&mut net);
+    let first = watch(&mut net, SECOND * 2);
+    assert_eq!((first.up, first.answers.len()), (2, 2));
+    assert_eq!(early_accepted(&mut net, SERVER), 1, "the flight carried data, and it was taken");
 
-    // the flight: what the client sends before anything comes back
-    net.host.capture();
-    net.dial(CLIENT, SERVER);
-    call(&mut net, SAFE);
-    call(&mut net, UNSAFE);
-    let begun = net.host.now();
-    let mut first = watch(&mut net, second * 2);
-    let way = net.host.round_trip(CLIENT, SERVER);
-    let all = net.host.capture();
-    let flight: Vec<_> = all.iter().filter(|sent| sent.to == SERVER && sent.at < begun + way / 2).collect();
-    assert!(flight.iter().map(|sent| sent.bytes.len()).sum::<usize>() >= 1200);
-    let accepted = net.host.node(SERVER).unwrap().stack().stats().link.early_accepted;
-    println!("flight of {} datagrams, 0-RTT accepted {accepted}, first {first:?}", flight.len());
-    assert_eq!(first.up, 2);
-    call(&mut net, UNSAFE);
-    first.requests.extend(watch(&mut net, second).requests);
-
-    // replayed
-    let (before, mut sent) = (net.host.traffic(SERVER).bytes_out, 0);
-    let elsewhere = "198.51.100.7:999".parse().unwrap();
-    let mut later = Seen::default();
-    for _ in 0..1000 {
-        for datagram in &flight {
-            sent += datagram.bytes.len() as u64;
-            net.host.inject(elsewhere, SERVER, &datagram.bytes);
-        }
-        let seen = watch(&mut net, Duration::from_millis(20));
-        later.requests.extend(seen.requests);
-        later.up += seen.up;
-        later.down += seen.down;
-    }
-    let seen = watch(&mut net, second * 15);
-    let (up, down) = (later.up + seen.up, later.down + seen.down);
-    let back = net.host.traffic(SERVER).bytes_out - before;
-    println!("replayed {sent} bytes, {back} came back; requests {:?}", later.requests);
-    assert_eq!((up, down), (0, 0), "no link comes, goes or is replaced");
-    assert!(!later.requests.contains(&UNSAFE), "{:?}", later.requests);
+    let (sent, back, seen) = replay(&mut net, &flight);
+    println!("replayed {sent} bytes, {back} came back; requests {:?}", seen.requests);
+    assert_eq!((seen.up, seen.down), (0, 0), "no link comes, goes or is replaced");
+    assert!(seen.requests.is_empty(), "its session is used: {:?}", seen.requests);
     assert!(net.faults.is_empty(), "{:?}", net.faults);
     assert!(back <= 3 * sent, "{back} bytes back for {sent}");
     // and the link works as before
-    call(&mut net, UNSAFE);
-    assert_eq!(watch(&mut net, second).requests, vec![UNSAFE]);
+    assert!(call(&mut net, UNSAFE));
+    assert_eq!(watch(&mut net, SECOND).requests, vec![UNSAFE]);
     assert_eq!(net.found().peak_over, 0);
+}
+
+#[test]
+fn a_flight_that_only_the_attacker_delivers_runs_what_is_replay_safe_once() {
+    let mut net = acquainted(8, true);
+    net.host.block(CLIENT, SERVER);
+    let flight = first_flight(&mut net);
+    let (sent, back, seen) = replay(&mut net, &flight);
+    println!("replayed {sent} bytes, {back} came back; requests {:?}", seen.requests);
+    assert_eq!((seen.up, seen.down), (0, 0), "it is never a link");
+    assert_eq!(seen.requests, vec![SAFE]);
+    assert_eq!(early_accepted(&mut net, SERVER), 0);
+    assert!(net.faults.is_empty(), "{:?}", net.faults);
+    assert!(back <= 3 * sent, "{back} bytes back for {sent}");
+    // and the honest peer is served once its datagrams arrive again
+    net.host.heal(CLIENT, SERVER);
+    net.dial(CLIENT, SERVER);
+    assert!(call(&mut net, UNSAFE));
+    let seen = watch(&mut net, SECOND * 2);
+    assert_eq!((seen.up, seen.requests), (2, vec![UNSAFE]));
 }

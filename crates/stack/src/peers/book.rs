@@ -155,6 +155,16 @@ impl Book {
         }
     }
 
+    /// Whether `peer` is being dialled, or will be as soon as dials are free.
+    pub(crate) fn is_dialling(&self, peer: &PeerId) -> bool {
+        let entry = self.by_peer.get(peer).and_then(|id| self.entries.get(id));
+        entry.is_some_and(|entry| match entry.state {
+            State::Dialling(_) => true,
+            State::Due => entry.known.role != Role::Candidate,
+            State::Waiting | State::Up { .. } => false,
+        })
+    }
+
     /// Takes a peer out; returns the dial under way, to be cancelled.
     pub(crate) fn remove(&mut self, peer: &PeerId) -> Option<DialId> {
         let id = *self.by_peer.get(peer)?;

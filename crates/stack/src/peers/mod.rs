@@ -19,7 +19,7 @@ use std::time::Duration;
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::{LinkInfo, Side};
-use weir_base::{Blame, Instant, LinkId, Rng, UnixTime};
+use weir_base::{Blame, Fault, Instant, LinkId, Rng, UnixTime};
 use weir_link::{Dial, DialId};
 use weir_pull::{PeerHello, Service, Ticket};
 
@@ -51,6 +51,27 @@ pub struct Linked {
     pub(crate) ticket: Option<Ticket>,
 }
 
+/// How a peer can be reached now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// It has a link, whether hello has come or not.
+    Link(LinkId),
+    /// A handshake runs that what is asked may go along with.
+    Early(LinkId),
+    /// It is being dialled.
+    Dialling,
+    /// There is no link, and none is on its way.
+    Nowhere,
+}
+
+/// A handshake under way that data goes along with.
+#[derive(Debug)]
+struct EarlyLink {
+    peer: PeerId,
+    dialled: bool,
+    fault: Option<Fault>, // the first; it counts once this is a link
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Peers {
@@ -58,8 +79,9 @@ pub struct Peers {
     book: Book,
     standing: Standing,
     links: BTreeMap<LinkId, Linked>,
-    by_peer: BTreeMap<PeerId, LinkId>,   // the newest link of each
-    own_dials: BTreeMap<DialId, Ticket>, // commanded, not the book's; <= dial.max_dials
+    by_peer: BTreeMap<PeerId, LinkId>,  // the newest link of each
+    early: BTreeMap<LinkId, EarlyLink>, // <= admission.max_half_open and attempts of dials
+    own_dials: BTreeMap<DialId, (Ticket, Option<PeerId>)>, // commanded, not the book's; <= dial.max_dials
     book_dials: u32,
     wall: (Instant, UnixTime),
     persist_at: Option<Instant>,
@@ -75,6 +97,7 @@ impl Peers {
             config,
             links: BTreeMap::new(),
             by_peer: BTreeMap::new(),
+            early: BTreeMap::new(),
             own_dials: BTreeMap::new(),
             book_dials: 0,
             wall: (Instant::ZERO, wall),
@@ -152,8 +175,55 @@ impl Peers {
     }
 
     /// A commanded dial has begun.
-    pub(crate) fn note_dial(&mut self, dial: DialId, ticket: Ticket) {
-        self.own_dials.insert(dial, ticket);
+    pub(crate) fn note_dial(&mut self, dial: DialId, ticket: Ticket, peer: Option<PeerId>) {
+        self.own_dials.insert(dial, (ticket, peer));
+    }
+
+    /// How to reach a peer with something that may be sent twice (`replay_safe`), or may not.
+    pub(crate) fn reach(&self, peer: &PeerId, replay_safe: bool) -> Reach {
+        if let Some(link) = self.any_link(peer) {
+            return Reach::Link(link);
+        }
+        let early = self.early.iter().find(|(_, early)| early.dialled && early.peer == *peer);
+        match early {
+            Some((link, _)) if replay_safe => Reach::Early(*link),
+            Some(_) => Reach::Dialling,
+            None if self.own_dials.values().any(|(_, named)| *named == Some(*peer)) => Reach::Dialling,
+            None if self.book.is_dialling(peer) => Reach::Dialling,
+            None => Reach::Nowhere,
+        }
+    }
+
+    /// A handshake runs that data can go along with. The info as fairness should see it; `None` where nothing should go along:
+    /// the peer is banned, or another such handshake with it runs.
+    pub(crate) fn handle_early(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        mut info: LinkInfo,
+    ) -> Option<LinkInfo> {
+        let (peer, dialled) = (info.peer, info.dialler);
+        let taken = dialled && self.early.values().any(|early| early.dialled && early.peer == peer);
+        if taken || self.standing.banned(now, &peer).is_some() {
+            return None;
+        }
+        if self.book.role(&peer) == Some(Role::Pinned) {
+            info.side = Side::Pinned;
+        }
+        self.early.insert(link, EarlyLink { peer, dialled, fault: None });
+        Some(info)
+    }
+
+    /// A peer did something wrong before its link was confirmed.
+    pub(crate) fn note_early_fault(&mut self, link: LinkId, fault: Fault) {
+        if let Some(early) = self.early.get_mut(&link) {
+            early.fault.get_or_insert(fault);
+        }
+    }
+
+    /// A handshake that data went along with is over; what the peer did wrong meanwhile.
+    pub(crate) fn early_over(&mut self, link: LinkId) -> Option<Fault> {
+        self.early.remove(&link)?.fault
     }
 
     /// The next peer of the book to dial; answer with [`dialled`](Self::dialled).
@@ -193,7 +263,7 @@ impl Peers {
 
     /// A dial ended without a link: the ticket where it was commanded, else the book's peer.
     pub(crate) fn handle_failed(&mut self, now: Instant, dial: DialId) -> Result<Ticket, Option<PeerId>> {
-        if let Some(ticket) = self.own_dials.remove(&dial) {
+        if let Some((ticket, _)) = self.own_dials.remove(&dial) {
             return Ok(ticket);
         }
         let peer = self.book.peer_of(dial);
@@ -213,7 +283,7 @@ impl Peers {
         address: Option<Multiaddr>,
         dial: Option<DialId>,
     ) -> Option<LinkInfo> {
-        let ticket = dial.and_then(|dial| self.own_dials.remove(&dial));
+        let ticket = dial.and_then(|dial| self.own_dials.remove(&dial)).map(|(ticket, _)| ticket);
         let ended = self.book.handle_up(now, info.peer, link, dial);
         self.book_dials = self.book_dials.saturating_sub(ended);
         if self.book.role(&info.peer) == Some(Role::Pinned) {

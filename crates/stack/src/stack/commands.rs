@@ -4,6 +4,8 @@ use super::{
     Ask, Command, Dial, Duration, Ending, Event, Goodbye, Instant, LinkId, PeerId, Refused, Stack, Target,
     Ticket, call, method, raw,
 };
+use crate::peers::Reach;
+use crate::targets::{Again, Place};
 use bytes::Bytes;
 use weir_base::ChannelId;
 use weir_base::multiaddr::Multiaddr;
@@ -27,7 +29,7 @@ impl Stack {
         }
         let dial = self.links.dial(now, Dial { peer, addresses, pinned: false })?;
         let ticket = self.ticket();
-        self.peers.note_dial(dial, ticket);
+        self.peers.note_dial(dial, ticket, named);
         Ok(ticket)
     }
 
@@ -62,6 +64,20 @@ impl Stack {
             self.events.push_back(told);
             return Ok(group);
         }
+        if let Target::Peer(peer) = target {
+            match self.peers.reach(&peer, method.replay_safe) {
+                Reach::Link(_) => {}
+                Reach::Early(_) | Reach::Dialling => {
+                    let (group, wait) = (self.ticket(), self.ticket());
+                    let deadline = now + deadline.map_or(method.deadline, |asked| asked.min(method.deadline));
+                    let call = Again { channel, request, deadline, safe: method.replay_safe, tried: false };
+                    self.targets.wait((group, wait), peer, call, &method)?;
+                    self.resume_calls();
+                    return Ok(group);
+                }
+                Reach::Nowhere => return Err(Refused::NoPeer),
+            }
+        }
         let links = self.targets.resolve(&self.peers, channel, target)?;
         let mut begun: Vec<(Ticket, LinkId, PeerId)> = Vec::with_capacity(links.len());
         let mut refused = None;
@@ -82,14 +98,44 @@ impl Stack {
         }
     }
 
+    /// Calls that wait for a link to their peer go on where there is one now, and end where there will be none.
+    pub(super) fn resume_calls(&mut self) {
+        let now = self.now;
+        for (wait, peer, safe) in self.targets.waiting() {
+            let reach = self.peers.reach(&peer, safe);
+            let link = match reach {
+                Reach::Link(link) | Reach::Early(link) => link,
+                Reach::Dialling if self.ending.is_none() => continue,
+                Reach::Dialling | Reach::Nowhere => {
+                    self.events.extend(self.targets.give_up(wait));
+                    continue;
+                }
+            };
+            let Some(call) = self.targets.take(wait) else { continue };
+            let deadline = Some(call.deadline.since(now));
+            let command = call::Command::Call { link, request: call.request.clone(), deadline };
+            match self.pump.pull.command(now, weir_pull::Command::Call(call.channel, command)) {
+                Ok(ticket) => {
+                    let again = matches!(reach, Reach::Early(_)).then_some(call);
+                    self.targets.begun(wait, ticket, link, again);
+                }
+                Err(why) => self.events.extend(self.targets.refused(wait, why)),
+            }
+        }
+    }
+
     pub(super) fn cancel(&mut self, now: Instant, group: Ticket) -> Result<Ticket, Refused> {
         let (channel, calls) = self.targets.cancel(group).ok_or(Refused::UnknownTicket)?;
-        for (ticket, local) in calls {
-            if local {
-                self.events.push_back(Event::Call(channel, call::Event::Cancelled { ticket }));
-            } else {
-                let command = weir_pull::Command::Call(channel, call::Command::Cancel { ticket });
-                let _ended_meanwhile = self.pump.pull.command(now, command);
+        for (ticket, place) in calls {
+            match place {
+                Place::Here => {
+                    self.events.push_back(Event::Call(channel, call::Event::Cancelled { ticket }));
+                }
+                Place::There => {
+                    let command = weir_pull::Command::Call(channel, call::Command::Cancel { ticket });
+                    let _ended_meanwhile = self.pump.pull.command(now, command);
+                }
+                Place::Waiting => {}
             }
         }
         Ok(group)
@@ -118,6 +164,7 @@ impl Stack {
         self.peers.persist_now(now);
         self.persist();
         self.ending = Some(Ending::new(now, deadline));
+        self.resume_calls();
     }
 
     /// While the node ends, what is under way may still be answered and ended; nothing begins.

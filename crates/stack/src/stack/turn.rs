@@ -4,6 +4,8 @@ use super::{
     Action, Arc, DialProblem, DownReason, Event, Fault, Goodbye, Instant, LinkId, Notice, Reaction, STEPS,
     Stack, Work, call, control,
 };
+use crate::targets::Ended;
+use weir_base::stream::LinkInfo;
 
 impl Stack {
     /// Notes that something was handed in.
@@ -75,7 +77,9 @@ impl Stack {
         match notice {
             Notice::Blame(link, fault) => self.fault(link, fault),
             Notice::Link(event) => match event {
+                weir_link::Event::Early { link, info, dial: _ } => self.early(link, info),
                 weir_link::Event::Up { link, info, address, dial } => {
+                    let fault = self.peers.early_over(link);
                     let refused = match self.peers.handle_up(now, link, info, address, dial) {
                         _ if self.ending.is_some() => Some(Goodbye::Shutdown),
                         None => Some(Goodbye::Banned),
@@ -87,6 +91,11 @@ impl Stack {
                     if let (Some(why), Some(link)) = (refused, self.links.link(link)) {
                         link.close(now, why);
                     }
+                    if let Some(fault) = fault {
+                        self.fault(link, fault);
+                    }
+                    self.targets.proven(link);
+                    self.resume_calls();
                 }
                 weir_link::Event::Down { link, why } => self.down(link, why),
                 weir_link::Event::DialFailed { dial, error } => {
@@ -95,6 +104,7 @@ impl Stack {
                         Ok(ticket) => Event::DialFailed { ticket, why },
                         Err(peer) => Event::Unreachable { peer, why },
                     });
+                    self.resume_calls();
                 }
                 weir_link::Event::Resolve { query, name, family } => {
                     self.actions.push_back(Action::Resolve { query, name, family });
@@ -104,9 +114,8 @@ impl Stack {
                 }
                 weir_link::Event::CloseWire(wire) => self.actions.push_back(Action::CloseWire(wire)),
                 weir_link::Event::Blame { link, fault } => self.fault(link, fault),
-                // Nothing is written before the handshake is confirmed; the other events the pump keeps for itself.
-                weir_link::Event::Early { .. }
-                | weir_link::Event::Opened { .. }
+                // The pump keeps these for itself.
+                weir_link::Event::Opened { .. }
                 | weir_link::Event::Readable(_)
                 | weir_link::Event::Writable(_)
                 | weir_link::Event::Stopped(..) => {}
@@ -114,13 +123,26 @@ impl Stack {
         }
     }
 
+    /// A handshake with a known peer runs, and what may be replayed can go along with it.
+    fn early(&mut self, link: LinkId, info: LinkInfo) {
+        if self.ending.is_some() {
+            return;
+        }
+        if let Some(info) = self.peers.handle_early(self.now, link, info) {
+            self.pump.link_early(self.now, link, &info);
+            self.resume_calls();
+        }
+    }
+
     fn down(&mut self, link: LinkId, why: DownReason) {
         self.pump.link_down(self.now, link);
-        let Some(linked) = self.peers.handle_down(self.now, link) else { return };
+        self.peers.early_over(link);
+        let Some(linked) = self.peers.handle_down(self.now, link) else { return self.resume_calls() };
         if let Some(ending) = &mut self.ending {
             ending.count(why);
         }
         let peer = linked.info.peer;
+        self.resume_calls();
         if linked.hello.is_some() {
             return self.events.push_back(Event::PeerDown { link, peer, why });
         }
@@ -132,7 +154,9 @@ impl Stack {
 
     /// A peer did something wrong.
     fn fault(&mut self, link: LinkId, fault: Fault) {
-        let Some(peer) = self.peers.link(link).map(|linked| linked.info.peer) else { return };
+        let Some(peer) = self.peers.link(link).map(|linked| linked.info.peer) else {
+            return self.peers.note_early_fault(link, fault); // counts if it ever is a link
+        };
         let reaction = self.peers.blame(self.now, peer, fault.blame);
         tracing::debug!(?link, ?peer, %fault, ?reaction, "a peer did something wrong");
         self.events.push_back(Event::Fault { link, peer, fault, reaction });
@@ -184,10 +208,13 @@ impl Stack {
             }
             weir_pull::Event::Pool(channel, event) => Event::Pool(channel, event),
             weir_pull::Event::Tip(channel, event) => Event::Tip(channel, event),
-            weir_pull::Event::Call(channel, call::Event::Response { ticket, result }) => self
-                .targets
-                .end(ticket, result)
-                .unwrap_or_else(|result| Event::Call(channel, call::Event::Response { ticket, result })),
+            weir_pull::Event::Call(channel, call::Event::Response { ticket, result }) => {
+                match self.targets.end(ticket, result) {
+                    Ended::Told(event) => event,
+                    Ended::Waits => return self.resume_calls(),
+                    Ended::Other(result) => Event::Call(channel, call::Event::Response { ticket, result }),
+                }
+            }
             weir_pull::Event::Call(channel, event) => Event::Call(channel, event),
         };
         self.events.push_back(told);

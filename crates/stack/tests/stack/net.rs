@@ -145,22 +145,10 @@ impl Net {
 
     pub(crate) fn add(&mut self, config: Config) -> usize {
         let index = self.nodes.len();
-        let key = u8::try_from(index + 1).unwrap();
-        let mut seed = [key; 32];
-        seed[..8].copy_from_slice(&self.seed.to_le_bytes());
-        let keypair = Keypair::ed25519_from_seed([key; 32]);
-        let peer = PeerId::from_public_key(&keypair.public());
-        let mut config = config;
-        config.quic.deterministic = true;
-        let mut stack = Stack::new(Arc::new(config), keypair, seed, start()).unwrap();
-        let (socket, local) = (SocketId(0), address(index));
-        if self.carrier == Carrier::Quic {
-            let bound = HostChange::Bound { socket, local, may_fragment: false };
-            stack.handle(self.now, Input::Host(bound));
-        }
+        let stack = self.stack(index, config, self.seed);
         self.nodes.push(Node {
+            peer: stack.me(),
             stack,
-            peer,
             events: VecDeque::new(),
             kept: Vec::new(),
             alive: true,
@@ -168,6 +156,30 @@ impl Net {
             wires: BTreeMap::new(),
         });
         index
+    }
+
+    fn stack(&self, index: usize, config: Config, seed: u64) -> Stack {
+        let key = u8::try_from(index + 1).unwrap();
+        let mut seeds = [key; 32];
+        seeds[..8].copy_from_slice(&seed.to_le_bytes());
+        let mut config = config;
+        config.quic.deterministic = true;
+        let keypair = Keypair::ed25519_from_seed([key; 32]);
+        let mut stack = Stack::new(Arc::new(config), keypair, seeds, start()).unwrap();
+        if self.carrier == Carrier::Quic {
+            let bound = HostChange::Bound { socket: SocketId(0), local: address(index), may_fragment: false };
+            stack.handle(self.now, Input::Host(bound));
+        }
+        stack
+    }
+
+    /// A node stops without goodbye and comes back with nothing but its key.
+    pub(crate) fn restart(&mut self, index: usize, config: Config) {
+        let fresh = self.stack(index, config, self.seed + 1);
+        let node = &mut self.nodes[index];
+        node.stack = fresh;
+        node.events.clear();
+        node.inputs.clear();
     }
 
     pub(crate) fn address(&self, node: usize) -> Multiaddr {

@@ -118,6 +118,7 @@ fn answer_error(error: &call::CallError) -> CallError {
     match error {
         call::CallError::Refused(refusal) => CallError::Refused { retry_after: refusal.retry_after },
         call::CallError::Timeout => CallError::Deadline,
+        call::CallError::NoLink => CallError::NotConnected,
         call::CallError::LinkDown => CallError::LinkDown,
         call::CallError::Unsupported => CallError::Unsupported,
         call::CallError::TooLarge => CallError::TooLarge,
