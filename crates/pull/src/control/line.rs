@@ -14,6 +14,8 @@ use crate::framing;
 
 /// One in so many pings is preceded by a message that no version defines.
 const GREASE_PINGS: u64 = 8;
+/// Pings go out at multiples of so many nanoseconds: 250 ms.
+const PING_TICK: u64 = 250_000_000;
 /// One in so many hellos ends in an extension that no version defines.
 const GREASE_HELLOS: u64 = 4;
 /// Bytes in such a message, at most.
@@ -67,6 +69,12 @@ pub(super) enum Ping {
 }
 
 impl Ping {
+    /// The next one goes out `interval` from `now`, rounded up so that many links' pings share a wake-up of the host.
+    pub(super) fn after(now: Instant, interval: Duration) -> Self {
+        let ticks = (now + interval).as_nanos().div_ceil(PING_TICK);
+        Self::Idle { next: Instant::from_nanos(ticks.saturating_mul(PING_TICK)) }
+    }
+
     /// Whether the next one is due within `ahead` of `now`.
     pub(super) fn is_soon(&self, now: Instant, ahead: Duration) -> bool {
         matches!(self, Self::Idle { next } if *next <= now + ahead)

@@ -286,7 +286,7 @@ impl Control {
                 if nonce != expected {
                     return Err(STRAY_PONG.into());
                 }
-                line.ping = Ping::Idle { next: now + self.config.interval };
+                line.ping = Ping::after(now, self.config.interval);
                 self.notices.push_back(Notice::Rtt { link, rtt: now.since(sent) });
             }
             codec::Control::Services(services) => self.notices.push_back(Notice::Services { link, services }),

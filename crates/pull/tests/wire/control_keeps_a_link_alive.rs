@@ -46,6 +46,18 @@ fn a_ping_that_is_due_soon_goes_with_the_pong() {
 }
 
 #[test]
+fn pings_go_out_at_whole_quarter_seconds_so_that_many_links_share_a_wake_up() {
+    let mut pair = against(Script::polite(), config());
+    pair.run_until(at(230));
+    let first = pair.a.control().into_iter().find(|(kind, _)| *kind == 2).unwrap().1;
+    pair.a.write(0, message(4, &first)); // heard at 280 ms: 15 s later is 15,280 ms
+    pair.run_until(at(15_549));
+    assert_eq!(kinds(&pair.a, 2), 1);
+    pair.run_until(at(15_551));
+    assert_eq!(kinds(&pair.a, 2), 2);
+}
+
+#[test]
 fn a_silent_peer_is_left_after_45_s_without_a_fault() {
     let mut pair = against(Script::polite(), config());
     pair.run_until(at(45_049));
