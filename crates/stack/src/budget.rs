@@ -46,6 +46,9 @@ pub struct Stats {
     pub raw_read: u64,
     /// Bytes of raw streams written by the host.
     pub raw_written: u64,
+    /// Calls whose deadline was over while they waited for a link: dropped, never sent. Those that had one are in `expired` of
+    /// their channel.
+    pub expired: u64,
     /// Faults of peers.
     pub faults: u64,
     /// Bans, by standing or by the operator.

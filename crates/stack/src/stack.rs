@@ -309,6 +309,7 @@ impl Stack {
             bytes_written: counters.bytes_written,
             raw_read: counters.raw_read,
             raw_written: counters.raw_written,
+            expired: self.targets.expired(),
             ..self.peers.stats()
         }
     }

@@ -69,6 +69,7 @@ pub(crate) struct Targets {
     busy: BTreeMap<LinkId, u32>,       // calls of groups under way
     local: Deadlines<Ticket>,          // <= config.max_local
     waiting: Waiting,
+    expired: u64,
 }
 
 impl Targets {
@@ -81,6 +82,7 @@ impl Targets {
             busy: BTreeMap::new(),
             local: Deadlines::default(),
             waiting: Waiting::default(),
+            expired: 0,
         }
     }
 
@@ -210,6 +212,7 @@ impl Targets {
     /// time: its answer.
     pub(crate) fn pop_late(&mut self, now: Instant) -> Option<Vec<Event>> {
         if let Some(ticket) = self.waiting.pop_late(now) {
+            self.expired += u64::from(self.waiting.is_unsent(ticket));
             return Some(self.conclude(ticket, Err(CallError::Timeout)).into_iter().collect());
         }
         let ticket = self.local.pop_due(now)?;
@@ -217,6 +220,11 @@ impl Targets {
         let channel = self.groups.get(&group)?.channel;
         let answer = self.conclude(ticket, Err(CallError::Timeout)).ok()?;
         Some(vec![Event::Call(channel, call::Event::Cancelled { ticket }), answer])
+    }
+
+    /// Calls that were never sent, because no link came in time.
+    pub(crate) const fn expired(&self) -> u64 {
+        self.expired
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {

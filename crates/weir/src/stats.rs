@@ -31,6 +31,6 @@ pub struct HostStats {
     /// Commands of handles.
     pub commands: u64,
     /// Calls whose deadline was over before the network thread came to them: dropped, never sent. Those that expired later are
-    /// in `expired` of their channel.
+    /// in `expired` of the stack or of their channel.
     pub expired: u64,
 }

@@ -41,6 +41,11 @@ impl Waiting {
         self.calls.contains_key(&ticket)
     }
 
+    /// Whether this call waits and was not even sent along with a handshake.
+    pub(super) fn is_unsent(&self, ticket: Ticket) -> bool {
+        self.calls.get(&ticket).is_some_and(|(_, call)| !call.tried)
+    }
+
     pub(super) fn forget(&mut self, ticket: Ticket) {
         self.calls.remove(&ticket);
         self.unproven.remove(&ticket);

@@ -173,3 +173,20 @@ fn a_call_to_a_peer_that_is_not_reached_ends_with_the_dial_and_one_to_nobody_is_
     assert!(!outcome.answered.contains_key(&late));
     assert!(outcome.ran.is_empty());
 }
+
+#[test]
+fn a_call_that_waits_too_long_for_a_link_is_dropped_and_counted() {
+    let mut net = acquainted(node(), node());
+    let (peer, addresses) = (net.nodes[1].peer, vec![net.address(7)]); // nobody is there
+    dial(&mut net, addresses);
+    let brief = |channel| {
+        let (target, request) = (Target::Peer(peer), Bytes::from_static(b"?"));
+        Command::CallTarget { channel, target, request, deadline: Some(SECOND) }
+    };
+    let calls = [net.command(0, brief(SAFE)), net.command(0, brief(CALL))];
+    let outcome = watch(&mut net, SECOND * 2);
+    for ticket in calls {
+        assert_eq!(outcome.answered[&ticket], Err(call::CallError::Timeout));
+    }
+    assert_eq!(net.nodes[0].stack.stats().expired, 1, "the other went along with the handshake");
+}
