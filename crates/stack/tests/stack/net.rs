@@ -72,6 +72,9 @@ pub(crate) struct Net {
     /// Frames and datagrams carried, in order: the transcript of a run.
     pub(crate) log: Vec<(Instant, usize, usize, String)>,
     pub(crate) logging: bool,
+    /// What becomes of the next datagrams that a node sends once a link of it is up: how much later than others each of its
+    /// copies arrives; none is a loss.
+    pub(crate) fates: BTreeMap<usize, VecDeque<Vec<Duration>>>,
     flying: BTreeMap<(Instant, u64), (usize, Flight)>,
     serial: u64,
     next_wire: u64,
@@ -119,6 +122,7 @@ impl Net {
             cut: BTreeSet::new(),
             log: Vec::new(),
             logging: false,
+            fates: BTreeMap::new(),
             flying: BTreeMap::new(),
             serial: 0,
             next_wire: 0,
@@ -346,15 +350,23 @@ impl Net {
         let Some(to) = to else { return };
         for datagram in bytes.chunks(transmit.segment.unwrap_or(transmit.len).max(1)) {
             self.note(from, to, || format!("{} bytes", datagram.len()));
-            let datagrams = Datagrams {
-                socket: SocketId(0),
-                remote: address(from),
-                local_ip: Some(address(to).ip()),
-                ecn: transmit.ecn,
-                stride: datagram.len(),
-                data: BytesMut::from(datagram),
-            };
-            self.fly(from, to, Flight::Datagrams(datagrams));
+            let mut copies = vec![Duration::ZERO];
+            if self.nodes[from].stack.stats().link.links > 0
+                && let Some(fate) = self.fates.get_mut(&from).and_then(VecDeque::pop_front)
+            {
+                copies = fate;
+            }
+            for late in copies {
+                let datagrams = Datagrams {
+                    socket: SocketId(0),
+                    remote: address(from),
+                    local_ip: Some(address(to).ip()),
+                    ecn: transmit.ecn,
+                    stride: datagram.len(),
+                    data: BytesMut::from(datagram),
+                };
+                self.fly_later(from, to, late, Flight::Datagrams(datagrams));
+            }
         }
     }
 
@@ -365,11 +377,15 @@ impl Net {
     }
 
     fn fly(&mut self, from: usize, to: usize, flight: Flight) {
+        self.fly_later(from, to, Duration::ZERO, flight);
+    }
+
+    fn fly_later(&mut self, from: usize, to: usize, late: Duration, flight: Flight) {
         if self.cut.contains(&from) || self.cut.contains(&to) {
             return;
         }
         self.serial += 1;
-        self.flying.insert((self.now + self.delay, self.serial), (to, flight));
+        self.flying.insert((self.now + self.delay + late, self.serial), (to, flight));
     }
 
     /// Stops a node between two turns, without goodbye.
