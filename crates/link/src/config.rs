@@ -193,13 +193,20 @@ impl Default for StreamsConfig {
     }
 }
 
+/// The shortest idle timeout: a few round trips of a slow path, with losses.
+const IDLE_MIN: Duration = Duration::from_secs(1);
+
+/// The longest idle timeout. A link that is gone holds its slot as long.
+const IDLE_MAX: Duration = Duration::from_secs(3600);
+
 /// QUIC alone.
 #[derive(Clone, Debug)]
 pub struct QuicConfig {
-    /// A link is lost when nothing was heard for so long. Default: 30 s.
+    /// A link is lost when nothing was heard for so long, or for as long as the peer says, if that is shorter. 1 s to 1 h.
+    /// Default: 30 s.
     pub idle_timeout: Duration,
     /// A link that is silent for so long asks for a sign of life. Default: 20 s, above the 15 s between pings on control:
-    /// those are enough.
+    /// those are enough. Below `idle_timeout`.
     pub keep_alive: Duration,
     /// The largest datagram that path MTU discovery tries, in bytes of UDP payload. Default: 1,452.
     pub max_mtu: u16,
@@ -299,6 +306,17 @@ impl Config {
                 format!("at least `budget.max_raw` ({})", budget.max_raw),
             );
         }
+        let idle = u64::try_from(self.quic.idle_timeout.as_millis()).unwrap_or(u64::MAX);
+        if !(IDLE_MIN..=IDLE_MAX).contains(&self.quic.idle_timeout) {
+            let remedy = format!("{} to {} ms", IDLE_MIN.as_millis(), IDLE_MAX.as_millis());
+            return fail("quic.idle_timeout", idle, remedy);
+        }
+        if self.quic.keep_alive.is_zero() || self.quic.keep_alive >= self.quic.idle_timeout {
+            let value = u64::try_from(self.quic.keep_alive.as_millis()).unwrap_or(u64::MAX);
+            let remedy =
+                format!("above 0 and below `quic.idle_timeout` ({idle} ms), or silent links are lost");
+            return fail("quic.keep_alive", value, remedy);
+        }
         if !(1200..=65_527).contains(&self.quic.max_mtu) {
             return fail("quic.max_mtu", self.quic.max_mtu.into(), "1200 to 65527".into());
         }
@@ -329,6 +347,21 @@ mod tests {
         let mut config = Config::default();
         config.budget.largest_message = config.budget.receive_total;
         assert_eq!(config.check().unwrap_err().field, "budget.receive_total");
+    }
+
+    #[test]
+    fn a_sign_of_life_that_would_come_too_late_is_refused() {
+        for (idle, alive, field) in [
+            (30, 30, "quic.keep_alive"),
+            (30, 0, "quic.keep_alive"),
+            (0, 0, "quic.idle_timeout"),
+            (9999, 1, "quic.idle_timeout"),
+        ] {
+            let mut config = Config::default();
+            config.quic.idle_timeout = Duration::from_secs(idle);
+            config.quic.keep_alive = Duration::from_secs(alive);
+            assert_eq!(config.check().unwrap_err().field, field);
+        }
     }
 
     #[test]
