@@ -74,7 +74,8 @@ impl Builder {
     }
 
     /// Listens on this address too: `IP:PORT` or `/ip4/…/udp/…/quic-v1`; port 0 takes a free one. A node without any binds a
-    /// port of its own for dialling. In a cluster addresses are given, and this is not needed.
+    /// port of its own for dialling, in each family; so does, in the other family, one that listens on every address of one
+    /// only (`0.0.0.0`, `[::]`). In a cluster addresses are given, and this is not needed.
     #[must_use]
     pub fn listen(mut self, address: impl ToAddress) -> Self {
         self.listen.push(address.to_address());

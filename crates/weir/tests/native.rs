@@ -14,13 +14,17 @@ const BYTES: Raw = Raw::new(2, "bytes");
 const LOCAL: &str = "127.0.0.1:0";
 
 fn builder() -> Builder {
+    builder_at(LOCAL)
+}
+
+fn builder_at(listen: &str) -> Builder {
     // Fresh keys: tests run side by side, and a second node with the same key would replace the first one's links.
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).unwrap();
     Network::builder(Keypair::ed25519_from_seed(seed), NetworkId([1; 32]))
         .serve(&ECHO)
         .raw(&BYTES)
-        .listen(LOCAL)
+        .listen(listen)
 }
 
 async fn serve(node: Node) -> Result<(), ChannelError> {
@@ -54,6 +58,20 @@ fn a_call_on_threads() {
     assert_eq!((report.closed, report.unfinished), (1, 0));
     answering.join().unwrap();
     assert_eq!(weir::block_on(server.peers()).unwrap_err(), Stopped);
+}
+
+#[test]
+fn who_listens_everywhere_in_one_family_dials_the_other_too() {
+    for (here, there) in [("[::]:0", LOCAL), ("0.0.0.0:0", "[::1]:0")] {
+        let (one, other) = match (builder_at(here).start(), builder_at(there).start()) {
+            (Ok(one), Ok(other)) => (one, other),
+            (Err(StartError::Listen { .. }), _) | (_, Err(StartError::Listen { .. })) => return, // no IPv6 here
+            (one, other) => panic!("{one:?} {other:?}"),
+        };
+        assert_eq!(one.0.addresses().len(), 1, "a port for dialling is not told");
+        let peer = weir::block_on(one.0.connect(&other.0.addresses()[0])).unwrap();
+        assert_eq!(peer, other.0.peer_id());
+    }
 }
 
 #[test]

@@ -36,7 +36,8 @@ struct Socket {
 /// All sockets of a node.
 pub(crate) struct Sockets {
     list: Vec<Socket>,
-    next: usize, // whose turn it is to be read
+    listening: usize, // of them, the first, others may know of
+    next: usize,      // whose turn it is to be read
     segments: usize,
     memory: Vec<u8>, // BUFFERS * BUFFER
     unsent: Option<Transmit>,
@@ -44,7 +45,8 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    /// Binds all addresses, or none. Without any, a port for dialling in each family that the system has.
+    /// Binds all addresses, or none. Without any, a port for dialling in each family that the system has; where one of them
+    /// is every address of its family (`0.0.0.0`, `::`), a port for dialling in the other, as a socket carries one family.
     pub(crate) fn bind(
         listen: &[Multiaddr],
         config: &Config,
@@ -57,19 +59,21 @@ impl Sockets {
             };
             list.push(Socket::bind(list.len(), socket, config, registry)?);
         }
-        if listen.is_empty() {
-            let any = [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)];
-            let bound = any
-                .map(|ip| Socket::bind(usize::from(ip.is_ipv6()), SocketAddr::new(ip, 0), config, registry));
-            let [first, second] = bound;
-            match (first, second) {
-                (Err(error), Err(_)) => return Err(error),
-                (first, second) => list.extend(first.into_iter().chain(second)),
+        let everywhere = list.is_empty() || list.iter().any(|socket| socket.local.ip().is_unspecified());
+        for any in [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)] {
+            if !everywhere || list.iter().any(|socket| socket.local.is_ipv4() == any.is_ipv4()) {
+                continue;
+            }
+            match Socket::bind(list.len(), SocketAddr::new(any, 0), config, registry) {
+                Ok(socket) => list.push(socket),
+                Err(error) if list.is_empty() && any.is_ipv6() => return Err(error),
+                Err(error) => tracing::debug!(%error, %any, "no port for dialling in this family"),
             }
         }
         let fits = SEND_MAX / usize::from(config.node.quic.max_mtu).max(1);
         let offload = list.iter().map(|socket| socket.state.max_gso_segments()).min().unwrap_or(1);
         Ok(Self {
+            listening: if listen.is_empty() { list.len() } else { listen.len() },
             list,
             next: 0,
             segments: offload.min(fits).clamp(1, SEGMENTS_MAX),
@@ -79,9 +83,9 @@ impl Sockets {
         })
     }
 
-    /// Where they are bound.
+    /// Where this node listens; of a node that only dials, where it is bound.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.list.iter().map(|socket| socket.local)
+        self.list.iter().take(self.listening).map(|socket| socket.local)
     }
 
     /// What the stack should know of them.
