@@ -22,9 +22,9 @@ const A: NodeId = NodeId(0);
 const B: NodeId = NodeId(1);
 
 /// Bytes of each request that the stopped server gets, as many as a method takes at once: together as much as the whole
-/// receive window, or sixteen times as much.
+/// receive window, or four times as much.
 fn held_len() -> usize {
-    if common::full() { MIB } else { 64 * KIB }
+    if common::full() { 256 * KIB } else { 64 * KIB }
 }
 
 /// Who stops consuming what comes.
@@ -43,7 +43,7 @@ fn setup(transport: Transport, stopped: Stopped) -> Setup {
         Shape::Call(call::Config {
             max_request: max_request as u32,
             max_response: LARGEST as u32,
-            deadline: Duration::from_secs(120),
+            deadline: Duration::from_secs(600),
             ..call::Config::default()
         })
     };
@@ -167,7 +167,7 @@ fn stop(net: &mut Network, stopped: Stopped, progress: &mut Progress) {
                 // of these, as many as the method takes at once are under way
                 net.host.with(A, |actor, now| actor.stack().command(now, call).is_ok());
             });
-            run(net, second * if common::full() { 90 } else { 20 }, progress);
+            run(net, second * if common::full() { 120 } else { 20 }, progress);
             assert!(progress.held == 64, "{progress:?}");
         }
         Stopped::Pool => {
