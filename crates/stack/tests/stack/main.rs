@@ -5,8 +5,8 @@ mod net;
 
 mod channels_work_between_nodes;
 mod determinism;
-mod known_peers_are_called_at_once;
 mod first_datagrams_in_any_order;
+mod known_peers_are_called_at_once;
 mod nodes_end_well;
 mod peers_are_dialled_and_judged;
 mod raw_streams_carry_bytes;
