@@ -162,3 +162,15 @@ fn a_lowered_share_is_that_part_of_what_its_equals_get() {
     dealer.set_share(2, 4);
     assert_eq!(dealer.part(2, 1200), 200);
 }
+
+#[test]
+fn of_equals_the_one_served_least_recently_is_next() {
+    let mut dealer = busy(&[0, 1, 2].map(|member| (member, Side::Inbound, NET[0])));
+    let mut turns = Vec::new();
+    for _ in 0..6 {
+        let member = dealer.whose_turn().unwrap();
+        dealer.charge(member, 0);
+        turns.push(member);
+    }
+    assert_eq!(turns, [0, 1, 2, 0, 1, 2]);
+}

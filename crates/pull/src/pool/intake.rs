@@ -258,8 +258,11 @@ impl Pool {
     /// What to remember of a link that ends: the epoch the peer showed, and the receipt.
     pub(super) fn receipt(&mut self, slot: Slot) -> Option<(Epoch, u64)> {
         let through = self.through(slot);
-        let epoch = self.links.get(slot)?.intake.epoch?;
-        Some((epoch, through))
+        let intake = &self.links.get(slot)?.intake;
+        // where the peer was to begin anew and has not yet, it still is to
+        let expected = intake.moves.expected.map(|expected| expected.index);
+        let back = [intake.moves.wished, expected].into_iter().flatten().min();
+        Some((intake.epoch?, back.map_or(through, |back| back.min(through))))
     }
 
     /// Credit may have returned on this link: tells the peer, if it is time.

@@ -1,11 +1,13 @@
 mod basic;
 mod bytes;
+mod choosing;
 mod fairness;
 mod fetching;
 mod hostile;
 mod measure;
 mod mesh;
 mod model;
+mod shares;
 mod stranger;
 mod verdicts;
 mod withheld;

@@ -50,27 +50,6 @@ fn one_source_is_asked_at_a_time() {
 }
 
 #[test]
-fn the_announcer_with_the_best_expected_delivery_is_asked_not_the_earliest() {
-    // Nothing can be asked for while the application holds one item; meanwhile both announce the next.
-    let config = Config { in_flight: 100, checking: 1, ..config() };
-    let (mut mesh, mut strangers) = with_strangers(&config, 2);
-    let [slow, good] = &mut strangers[..] else { panic!() };
-    prove(&mut mesh, good, 20);
-    prove(&mut mesh, slow, 4);
-    mesh.app = Box::new(|_, _| (ms(500), Some(Verdict::Accept)));
-    good.offer(&mut mesh, &item(5, 1, 100));
-    mesh.run_for(ms(120));
-    good.serve(&mut mesh);
-    mesh.run_for(ms(60));
-    let wanted = item(5, 2, 100);
-    slow.offer(&mut mesh, &wanted);
-    mesh.run_for(ms(60));
-    good.offer(&mut mesh, &wanted);
-    mesh.run_for(ms(600));
-    assert_eq!((slow.asked(&mesh).len(), good.asked(&mesh).len()), (0, 1));
-}
-
-#[test]
 fn without_progress_another_is_asked_the_one_with_the_best_record() {
     let (mut mesh, mut strangers) = with_strangers(&config(), 3);
     let [first, plain, proven] = &mut strangers[..] else { panic!() };

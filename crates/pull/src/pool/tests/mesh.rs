@@ -266,6 +266,23 @@ impl Mesh {
         self.wires.iter().filter_map(|(link, wire)| Some((*link, other(wire)?))).collect()
     }
 
+    /// From now on windows bound nothing.
+    pub(super) fn open_windows(&mut self) {
+        self.window = usize::MAX / 2;
+        let pools = |direction: &&Direction| self.nodes[direction.2].pool.is_some();
+        self.flows.keys().filter(pools).for_each(|direction| self.writing.mark(*direction));
+        self.settle();
+    }
+
+    /// The data that a node has written and that has not arrived, in the order of its writing: link and bytes.
+    pub(super) fn under_way(&self, node: usize) -> Vec<(LinkId, usize)> {
+        let mut pieces: Vec<_> =
+            self.flying.iter().filter(|(_, (direction, _))| direction.2 == node).collect();
+        pieces.sort_unstable_by_key(|((_, serial), _)| *serial);
+        let size = |piece: &Piece| if let Piece::Data(chunk) = piece { chunk.len() } else { 0 };
+        pieces.into_iter().map(|(_, (direction, piece))| (direction.0, size(piece))).collect()
+    }
+
     pub(super) fn run_for(&mut self, pause: Duration) {
         let until = self.now + pause;
         loop {

@@ -26,6 +26,16 @@ pub(super) struct Stranger {
 impl Stranger {
     pub(super) fn dial(mesh: &mut Mesh, node: usize, victim: usize) -> Self {
         let link = mesh.link(node, victim, 50);
+        Self::new(node, victim, link)
+    }
+
+    /// As [`dial`](Self::dial), but the other dials it.
+    pub(super) fn dialled(mesh: &mut Mesh, node: usize, victim: usize) -> Self {
+        let link = mesh.link(victim, node, 50);
+        Self::new(node, victim, link)
+    }
+
+    const fn new(node: usize, victim: usize, link: LinkId) -> Self {
         Self {
             node,
             link,
@@ -120,6 +130,14 @@ impl Stranger {
             self.send(mesh, 1, codec::ITEM, &out);
         }
         self.seen.0 = self.gets.len();
+    }
+
+    /// Delivers this item, of which it was asked; also what was looked at before.
+    pub(super) fn deliver(&self, mesh: &mut Mesh, index: u64) {
+        let mut out = BytesMut::new();
+        put_varint(&mut out, index);
+        out.extend_from_slice(&self.items[&index]);
+        self.send(mesh, 1, codec::ITEM, &out);
     }
 
     /// Says that all it was asked for is gone.

@@ -220,3 +220,21 @@ fn a_slow_verdict_delays_nobody_else() {
     mesh.run_for(ms(3_000));
     assert_eq!(mesh.ids(0).len(), 400);
 }
+
+#[test]
+fn a_link_that_ends_before_its_cursor_moved_back_begins_where_it_should_have() {
+    let mut mesh = Mesh::full(1, 2, &config());
+    mesh.command(0, Command::Floor(4));
+    mesh.run_for(ms(300));
+    let bytes = item(3, 1, 100);
+    mesh.insert(1, &bytes);
+    mesh.insert(1, &item(7, 2, 100));
+    mesh.run_for(ms(300));
+    assert_eq!(mesh.ids(0).len(), 1);
+    mesh.command(0, Command::Floor(3));
+    let link = mesh.link_between(0, 1).unwrap();
+    mesh.unlink(link);
+    mesh.link(0, 1, 50);
+    mesh.run_for(ms(500));
+    assert!(mesh.ids(0).contains(&id(&bytes)));
+}
