@@ -6,7 +6,7 @@ use crate::common;
 use std::time::Duration;
 
 use weir_sim::Checking;
-use weir_sim::flood::Flood;
+use weir_sim::flood::{Flood, pool_of};
 use weir_sim::report::nearest_rank;
 
 /// One item in so many is slow.
@@ -17,6 +17,7 @@ fn run(checking: Checking) -> (f64, Vec<u64>) {
     let nodes = if common::full() { 50 } else { 21 };
     let mut setup = common::setup(nodes, 20, 11);
     setup.checking = checking;
+    pool_of(&mut setup.config).unwrap().max_items = 100_000; // all of the load, so that nothing is evicted
     let mut flood = Flood::new(setup, common::load(1000, 2, 60)).unwrap();
     let (mut offered, mut ended) = (Vec::new(), None);
     flood.run_with(|flood, _, _| {
