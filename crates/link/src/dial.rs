@@ -77,6 +77,7 @@ enum Attempt {
 
 impl Dialler {
     /// Whether a dial is to a pinned peer.
+    #[cfg(not(target_family = "wasm"))] // asked for early data alone
     pub(crate) fn is_pinned(&self, dial: DialId) -> bool {
         self.dials.get(&dial).is_some_and(|pending| pending.pinned)
     }
