@@ -18,7 +18,8 @@ fn run(checking: Checking) -> (f64, Vec<u64>) {
     let mut setup = common::setup(nodes, 20, 11);
     setup.checking = checking;
     pool_of(&mut setup.config).unwrap().max_items = 100_000; // all of the load, so that nothing is evicted
-    let mut flood = Flood::new(setup, common::load(1000, 2, 60)).unwrap();
+    // a link offers every 200 ms, so that one offer more or less at the end is 3 % of six seconds, and 10 % of two
+    let mut flood = Flood::new(setup, common::load(1000, 6, 60)).unwrap();
     let (mut offered, mut ended) = (Vec::new(), None);
     flood.run_with(|flood, _, _| {
         if flood.loading() {
