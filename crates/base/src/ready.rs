@@ -21,7 +21,7 @@ impl<K: Copy + Ord> Default for Ready<K> {
 impl<K: Copy + Ord> Ready<K> {
     /// Puts `child` at the end, unless it waits already.
     pub fn mark(&mut self, child: K) {
-        if self.contains(child) {
+        if self.queue.back() == Some(&child) || self.contains(child) {
             return;
         }
         self.queue.push_back(child);

@@ -126,6 +126,7 @@ struct Child {
     channel: ChannelId,
     machine: Shaped,
     stats: ChannelStats,
+    due: Option<Instant>, // as `deadlines` has it
 }
 
 #[derive(Debug)]
@@ -241,7 +242,7 @@ impl Pull {
     fn add(&mut self, channel: ChannelId, build: impl FnOnce(Tickets) -> Shaped) {
         let index = u16::try_from(self.children.len()).unwrap_or(u16::MAX); // at most 65: checked by the configuration
         let machine = build(Tickets::new(index));
-        self.children.push(Child { channel, machine, stats: ChannelStats::default() });
+        self.children.push(Child { channel, machine, stats: ChannelStats::default(), due: None });
         self.by_channel.insert(channel, index);
         self.touched(index);
     }
@@ -345,8 +346,13 @@ impl Pull {
     }
 
     fn touched(&mut self, index: u16) {
-        let due = self.child(index).and_then(|child| child.seen().poll_timeout());
-        self.deadlines.set(index, due.map(|(due, _)| due));
+        if let Some(child) = self.children.get_mut(usize::from(index)) {
+            let due = child.seen().poll_timeout().map(|(due, _)| due);
+            if due != child.due {
+                child.due = due;
+                self.deadlines.set(index, due);
+            }
+        }
         self.asking.mark(index);
         self.telling.mark(index);
     }

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use weir_base::stream::{Ask, Incoming, LinkChange, LinkInfo, OpenError, Origin, StreamUser};
 use weir_base::{Fault, Instant, LinkId, ProtocolId, Rope, StreamKey};
-use weir_link::{Link, Links, Read};
+use weir_link::{Link, Links, Look, Read};
 use weir_pull::Pull;
 
 use crate::raw::{self, Raw};
@@ -148,14 +148,18 @@ impl Pump {
                 if let Some(notice) = self.ask(now, links, Owner::Raw, ask) {
                     return Some(notice);
                 }
-            } else if let Some(event) = links.poll_event() {
+            } else if let Some(key) = self.reading.pop_front() {
+                self.read(now, links, key);
+            } else if let Some(event) = links.poll_event(Look::Quickly) {
                 if let Some(notice) = self.event(now, links, event) {
                     return Some(notice);
                 }
-            } else if let Some(key) = self.reading.pop_front() {
-                self.read(now, links, key);
             } else if let Some(key) = self.next_writer() {
                 self.write(now, links, key);
+            } else if let Some(event) = links.poll_event(Look::Closely) {
+                if let Some(notice) = self.event(now, links, event) {
+                    return Some(notice);
+                }
             } else {
                 return None;
             }

@@ -37,6 +37,14 @@ struct Member {
     link: LinkId,
 }
 
+/// A call to one peer: most are.
+#[derive(Clone, Copy, Debug)]
+struct Direct {
+    channel: ChannelId,
+    link: LinkId,
+    peer: PeerId,
+}
+
 /// Where a call is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -66,8 +74,9 @@ pub(crate) struct Targets {
     rng: Rng,
     groups: BTreeMap<Ticket, Group>,   // <= config.max_targets
     members: BTreeMap<Ticket, Member>, // by call or local request
-    busy: BTreeMap<LinkId, u32>,       // calls of groups under way
-    local: Deadlines<Ticket>,          // <= config.max_local
+    direct: BTreeMap<Ticket, Direct>, // calls to one peer with a link, by the call's own ticket; these and groups together
+    busy: BTreeMap<LinkId, u32>,      // calls under way, by link that is up
+    local: Deadlines<Ticket>,         // <= config.max_local
     waiting: Waiting,
     expired: u64,
 }
@@ -79,6 +88,7 @@ impl Targets {
             rng,
             groups: BTreeMap::new(),
             members: BTreeMap::new(),
+            direct: BTreeMap::new(),
             busy: BTreeMap::new(),
             local: Deadlines::default(),
             waiting: Waiting::default(),
@@ -86,7 +96,7 @@ impl Targets {
         }
     }
 
-    /// The links a target means, in order of id; never empty.
+    /// The links that a target with a service means, in order of id; never empty for such.
     pub(crate) fn resolve(
         &mut self,
         peers: &Peers,
@@ -94,10 +104,7 @@ impl Targets {
         target: Target,
     ) -> Result<Vec<(LinkId, PeerId)>, Refused> {
         let (service, most) = match target {
-            Target::Local => return Ok(Vec::new()),
-            Target::Peer(peer) => {
-                return peers.any_link(&peer).map(|link| vec![(link, peer)]).ok_or(Refused::NoPeer);
-            }
+            Target::Local | Target::Peer(_) => return Ok(Vec::new()),
             Target::Any(service) => (service, 1),
             Target::All(service) => (service, usize::MAX),
             Target::Some { service, count } => (service, count as usize),
@@ -120,7 +127,24 @@ impl Targets {
 
     /// Whether another call to a target may begin.
     pub(crate) fn has_slot(&self) -> bool {
-        self.groups.len() < self.config.max_targets as usize
+        self.groups.len() + self.direct.len() < self.config.max_targets as usize
+    }
+
+    /// Notes a call to one peer that has begun. Its ticket names it to the user too.
+    pub(crate) fn begin_direct(&mut self, call: Ticket, channel: ChannelId, link: LinkId, peer: PeerId) {
+        self.direct.insert(call, Direct { channel, link, peer });
+        *self.busy.entry(link).or_default() += 1;
+    }
+
+    /// A link is gone.
+    pub(crate) fn link_down(&mut self, link: LinkId) {
+        self.busy.remove(&link);
+    }
+
+    fn less_busy(&mut self, link: LinkId) {
+        if let Some(busy) = self.busy.get_mut(&link) {
+            *busy = busy.saturating_sub(1);
+        }
     }
 
     /// Notes the calls of a target that have begun.
@@ -168,6 +192,10 @@ impl Targets {
 
     /// A call has ended.
     pub(crate) fn end(&mut self, ticket: Ticket, result: Result<Bytes, CallError>) -> Ended {
+        if let Some(Direct { link, peer, .. }) = self.direct.remove(&ticket) {
+            self.less_busy(link);
+            return Ended::Told(Event::Answer { ticket, from: peer, result, left: 0 });
+        }
         if self.wait_again(ticket, &result) {
             return Ended::Waits;
         }
@@ -194,6 +222,10 @@ impl Targets {
 
     /// Gives a group up: its channel, the calls to cancel, and where each is.
     pub(crate) fn cancel(&mut self, group: Ticket) -> Option<(ChannelId, Vec<(Ticket, Place)>)> {
+        if let Some(Direct { channel, link, .. }) = self.direct.remove(&group) {
+            self.less_busy(link);
+            return Some((channel, vec![(group, Place::There)]));
+        }
         let group = self.groups.remove(&group)?;
         let mut calls = Vec::with_capacity(group.calls.len());
         for ticket in group.calls {
@@ -237,12 +269,7 @@ impl Targets {
         let member = self.members.remove(&ticket)?;
         self.local.set(ticket, None);
         self.waiting.forget(ticket);
-        if let Some(busy) = self.busy.get_mut(&member.link) {
-            *busy = busy.saturating_sub(1);
-            if *busy == 0 {
-                self.busy.remove(&member.link);
-            }
-        }
+        self.less_busy(member.link);
         Some(member)
     }
 }

@@ -79,7 +79,7 @@ impl Network {
         request: Req,
     ) -> Result<Resp, CallError> {
         let target = target.into();
-        let span = tracing::debug_span!("call", channel = method.name(), ?target);
+        let span = when_enabled(|| tracing::debug_span!("call", channel = method.name(), ?target));
         call::call(&self.lease, method, target, request, None).instrument(span).await
     }
 
@@ -92,7 +92,7 @@ impl Network {
         deadline: Duration,
     ) -> Result<Resp, CallError> {
         let target = target.into();
-        let span = tracing::debug_span!("call", channel = method.name(), ?target);
+        let span = when_enabled(|| tracing::debug_span!("call", channel = method.name(), ?target));
         call::call(&self.lease, method, target, request, Some(deadline)).instrument(span).await
     }
 
@@ -239,6 +239,11 @@ impl Network {
             self.ask(|reply| Op::Stack(Box::new(command), reply)).await;
         told.map_err(|Stopped| PeerError::Stopped)?.map_err(PeerError::Refused)
     }
+}
+
+/// A span where somebody listens. One that is off still costs at every poll.
+fn when_enabled(span: impl FnOnce() -> tracing::Span) -> tracing::Span {
+    if tracing::enabled!(tracing::Level::DEBUG) { span() } else { tracing::Span::none() }
 }
 
 /// What can stand for an address: a [`Multiaddr`], its text, or an IP address and UDP port (QUIC).

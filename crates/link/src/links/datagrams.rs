@@ -154,6 +154,7 @@ impl Links {
         loop {
             let Some(link) = self.links.get_mut(&id) else { return };
             let Transport::Quic(carrier) = &mut link.transport else { return };
+            carrier.say_heads();
             self.quic.exchange(id, carrier);
             let Some(turn) = carrier.poll(now, id, &mut link.window, &mut self.work.events) else { break };
             match turn {

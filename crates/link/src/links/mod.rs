@@ -25,6 +25,19 @@ use crate::{
     Transmit, WireChange, WireId,
 };
 
+/// Room for so many events is kept while there are none.
+const EVENTS_KEPT: usize = 64;
+
+/// How far [`Links::poll_event`] looks for an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Only at what was told already. Links that were touched are left as they are, so that many streams can be read and
+    /// written before each link is brought in order once.
+    Quickly,
+    /// Then at every link that was touched.
+    Closely,
+}
+
 /// All links of a node, and what routes between them, the host and the stack. See the crate's documentation for how it is
 /// driven.
 #[allow(clippy::struct_field_names)] // the links are what it is named for
@@ -239,11 +252,15 @@ impl Links {
         Some(found)
     }
 
-    /// The next event. Call until `None`.
-    pub fn poll_event(&mut self) -> Option<Event> {
+    /// The next event. Call until `None`, in the end with [`Look::Closely`]: links that were touched may have more to tell.
+    pub fn poll_event(&mut self, look: Look) -> Option<Event> {
+        let event = self.work.events.pop_front();
+        if event.is_some() || look == Look::Quickly {
+            return event;
+        }
         self.settle(self.work.now);
         let event = self.work.events.pop_front();
-        if event.is_none() {
+        if event.is_none() && self.work.events.capacity() > EVENTS_KEPT {
             self.work.events = VecDeque::new(); // a burst leaves no buffer behind
         }
         event

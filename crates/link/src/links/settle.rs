@@ -17,6 +17,9 @@ pub(crate) const STALLED: u32 = 1;
 impl Links {
     /// Brings every touched link in order, and deals what credit came back.
     pub(super) fn settle(&mut self, now: Instant) {
+        if self.work.touched.is_empty() && !self.credit.receive.is_short() {
+            return;
+        }
         loop {
             while let Some(id) = self.work.touched.pop() {
                 self.settle_link(now, id);

@@ -4,14 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use quinn_proto::{Connection, ConnectionHandle, Dir, ReadError, Side, StreamId, VarInt};
-use weir_base::codec::put_varint;
 use weir_base::stream::{Class, Goodbye, OpenError};
-use weir_base::{Chunk, Instant, LinkId, ProtocolId, Rope, StreamKey};
+use weir_base::{Chunk, Instant, LinkId, ProtocolId, StreamKey};
 
 use super::output::Rests;
-use super::stream::{Raw, ReceiveEnd, SendEnd, Stream, priority};
+use super::stream::{OwnHead, Raw, ReceiveEnd, SendEnd, Stream, priority};
 use super::time::Clock;
 use crate::link::{LinkStats, Read};
 use crate::scheduler::Scheduler;
@@ -60,6 +58,7 @@ pub(super) enum Phase {
 pub(super) struct Numbers {
     pub(super) opened: u64,                          // those that wait included
     pub(super) waiting: VecDeque<(u64, ProtocolId)>, // <= max_waiting
+    pub(super) unsaid: Vec<u64>,                     // opened since the link was settled
 }
 
 /// Credit towards this side.
@@ -144,17 +143,13 @@ impl QuicLink {
         Ok(stream)
     }
 
-    /// QUIC has opened the stream: its priority and its head.
+    /// QUIC has opened the stream: its priority. Its head goes along with what is written first, or by itself when the link is
+    /// settled.
     pub(super) fn begin(&mut self, stream: u64, protocol: ProtocolId) {
-        let mut head = BytesMut::with_capacity(5);
-        put_varint(&mut head, protocol.0.into());
-        let mut rope = Rope::new();
-        rope.put(&head);
-        if let Some(entry) = self.streams.get(&stream) {
-            let class = entry.send.class;
-            let _ = self.conn.send_stream(id(stream)).set_priority(priority(class));
-        }
-        self.take(stream, &mut rope);
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        entry.send.head = OwnHead::new(protocol);
+        self.numbers.unsaid.push(stream);
+        let _ = self.conn.send_stream(id(stream)).set_priority(priority(entry.send.class));
     }
 
     pub(crate) fn set_class(&mut self, stream: u64, class: Class) {

@@ -6,13 +6,13 @@
 
 use std::collections::VecDeque;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use quinn_proto::{Side, VarInt, WriteError};
 use weir_base::stream::Class;
 use weir_base::{LinkId, Rope, StreamKey};
 
 use super::link::{Phase, QuicLink, id};
-use super::stream::{After, SendEnd};
+use super::stream::{After, SendEnd, Stream};
 use crate::Event;
 
 /// What one write may bring. Larger ones would only wait.
@@ -110,26 +110,34 @@ impl QuicLink {
 
     pub(crate) fn write(&mut self, stream: u64, rope: &mut Rope) {
         let room = self.room(stream);
-        let mut part = Rope::new();
         if rope.len() <= room {
-            std::mem::swap(&mut part, rope);
-        } else {
-            let mut left = room;
-            while let Some(bytes) = rope.pop(left) {
-                left -= bytes.len();
-                part.push(bytes);
+            if !rope.is_empty() {
+                self.take(stream, rope);
             }
+            return;
+        }
+        let (mut part, mut left) = (Rope::new(), room);
+        while let Some(bytes) = rope.pop(left) {
+            left -= bytes.len();
+            part.push(bytes);
         }
         if !part.is_empty() {
             self.take(stream, &mut part);
         }
     }
 
-    /// Takes bytes for QUIC; what it does not take from us waits.
+    /// Takes bytes for QUIC, behind the stream's head if that was not said; what it does not take from us waits.
     pub(super) fn take(&mut self, stream: u64, rope: &mut Rope) {
         let Some(entry) = self.streams.get_mut(&stream) else { return };
-        let before = entry.send.rest.len();
+        let head = std::mem::take(&mut entry.send.head);
         let mut gathered = BytesMut::new();
+        if !head.is_empty() {
+            gathered.reserve(GATHER_MAX.min(head.as_slice().len() + rope.len()));
+            gathered.extend_from_slice(head.as_slice());
+            if rope.is_empty() {
+                self.put(stream, gathered.split().freeze());
+            }
+        }
         while let Some(part) = rope.pop(usize::MAX) {
             if part.len() < GATHER_PART && (!rope.is_empty() || !gathered.is_empty()) {
                 if gathered.is_empty() {
@@ -139,28 +147,57 @@ impl QuicLink {
                 if gathered.len() + GATHER_PART < GATHER_MAX && !rope.is_empty() {
                     continue;
                 }
-                entry.send.rest.push(gathered.split().freeze());
+                self.put(stream, gathered.split().freeze());
             } else {
                 if !gathered.is_empty() {
-                    entry.send.rest.push(gathered.split().freeze());
+                    self.put(stream, gathered.split().freeze());
                 }
-                entry.send.rest.push(part);
+                self.put(stream, part);
             }
         }
-        let (class, added) = (entry.send.class, entry.send.rest.len() - before);
-        let alone = self.sending.rest == before;
-        self.sending.rest += added;
-        self.sending.rests.add(class, added);
+    }
+
+    /// One part: QUIC gets it at once where nothing else waits, else it waits too.
+    fn put(&mut self, stream: u64, mut part: Bytes) {
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
         if matches!(self.phase, Phase::Handshake { .. }) && self.conn.side() == Side::Client {
-            let kept = entry.send.rest.clone().into_bytes();
-            self.sending.early += kept.len();
-            entry.send.early.push(kept);
+            self.sending.early += part.len();
+            entry.send.early.push(part.clone());
         }
-        if alone || class == Class::Control {
-            self.give(stream, usize::MAX);
+        let (class, before) = (entry.send.class, entry.send.rest.len());
+        let alone = self.sending.rest == before || class == Class::Control;
+        if alone && before == 0 {
+            let (len, mut parts) = (part.len(), [part]);
+            let written = self.conn.send_stream(id(stream)).write_chunks(&mut parts);
+            if matches!(written, Err(WriteError::Stopped(_) | WriteError::ClosedStream)) {
+                return;
+            }
+            [part] = parts;
+            self.sending.scheduler.served(class, (len - part.len()) as u64);
+            if part.is_empty() {
+                return;
+            }
+        }
+        self.sending.rest += part.len();
+        self.sending.rests.add(class, part.len());
+        entry.send.rest.push(part);
+        if alone {
+            self.give(stream, usize::MAX); // QUIC tells of room only after it said that there is none
         } else {
             self.queue(stream);
         }
+    }
+
+    /// Writes the heads of streams on which nothing was written yet.
+    pub(crate) fn say_heads(&mut self) {
+        let mut unsaid = std::mem::take(&mut self.numbers.unsaid);
+        for stream in unsaid.drain(..) {
+            let silent = |entry: &Stream| !entry.send.head.is_empty() && entry.send.end != SendEnd::Over;
+            if self.streams.get(&stream).is_some_and(|entry| silent(entry)) {
+                self.take(stream, &mut Rope::new());
+            }
+        }
+        self.numbers.unsaid = unsaid;
     }
 
     /// A stream with a rest waits for its turn.
@@ -258,8 +295,12 @@ impl QuicLink {
         let Some(entry) = self.streams.get_mut(&stream) else { return };
         match entry.send.end {
             SendEnd::Open => {
+                let silent = !entry.send.head.is_empty();
                 entry.send.end = SendEnd::Finishing;
-                if entry.send.rest.is_empty() {
+                if silent {
+                    self.take(stream, &mut Rope::new());
+                }
+                if self.streams.get(&stream).is_some_and(|entry| entry.send.rest.is_empty()) {
                     self.give(stream, 0);
                 }
             }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use weir_base::codec::{Malformed, peek_varint};
+use weir_base::codec::{Malformed, peek_varint, put_varint};
 use weir_base::stream::Class;
 use weir_base::{Chunk, ProtocolId, Rope};
 
@@ -54,6 +54,7 @@ pub(super) enum ReceiveEnd {
 pub(super) struct Send {
     pub(super) end: SendEnd,
     pub(super) class: Class,
+    pub(super) head: OwnHead,     // not said yet
     pub(super) rest: Rope,        // what QUIC did not take yet; of one write
     pub(super) queued: bool,      // it waits for its turn to give QUIC more
     pub(super) blocked: bool,     // the writer found no room and waits for Writable
@@ -97,6 +98,31 @@ impl Head {
         let known = self.bytes.get(..self.len).unwrap_or_default();
         let whole = peek_varint(known, u32::MAX.into())?;
         Ok(whole.map(|(value, _)| ProtocolId(u32::try_from(value).unwrap_or(u32::MAX))))
+    }
+}
+
+/// The head of a stream of this side's. At most five bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct OwnHead {
+    bytes: [u8; 5],
+    len: usize,
+}
+
+impl OwnHead {
+    pub(super) fn new(protocol: ProtocolId) -> Self {
+        let mut bytes = [0; 5];
+        let mut rest = &mut bytes[..];
+        put_varint(&mut rest, protocol.0.into());
+        let len = 5 - rest.len();
+        Self { bytes, len }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(super) fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
     }
 }
 
@@ -144,7 +170,15 @@ impl Receive {
 
 impl Send {
     fn new(end: SendEnd, class: Class) -> Self {
-        Self { end, class, rest: Rope::new(), queued: false, blocked: false, early: Vec::new() }
+        Self {
+            end,
+            class,
+            head: OwnHead::default(),
+            rest: Rope::new(),
+            queued: false,
+            blocked: false,
+            early: Vec::new(),
+        }
     }
 }
 

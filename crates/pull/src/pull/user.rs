@@ -112,6 +112,9 @@ impl StreamUser for Pull {
     fn handle_timeout(&mut self, now: Instant) {
         for _ in 0..=self.children.len() {
             let Some(index) = self.deadlines.pop_due(now) else { break };
+            if let Some(child) = self.children.get_mut(usize::from(index)) {
+                child.due = None;
+            }
             self.with(index, |machine| machine.handle_timeout(now));
         }
         self.notices(now);

@@ -1,8 +1,8 @@
 //! What the user wants, one method for each kind of command.
 
 use super::{
-    Ask, Command, Dial, Duration, Ending, Event, Goodbye, Instant, LinkId, PeerId, Refused, Stack, Target,
-    Ticket, call, method, raw,
+    Arc, Ask, Command, Dial, Duration, Ending, Event, Goodbye, Instant, LinkId, PeerId, Refused, Stack,
+    Target, Ticket, call, method, raw,
 };
 use crate::peers::Reach;
 use crate::targets::{Again, Place};
@@ -53,25 +53,31 @@ impl Stack {
         request: Bytes,
         deadline: Option<Duration>,
     ) -> Result<Ticket, Refused> {
-        let method = method(&self.config.profile.channels, channel)?.clone();
+        let config = Arc::clone(&self.config);
+        let method = method(&config.profile.channels, channel)?;
         if !self.targets.has_slot() {
             return Err(Refused::Limit);
         }
         if target == Target::Local {
             let (group, request_ticket) = (self.ticket(), self.ticket());
-            let (tickets, method) = ((group, request_ticket), (channel, &method));
+            let (tickets, method) = ((group, request_ticket), (channel, method));
             let told = self.targets.begin_local(now, tickets, method, self.me, request, deadline)?;
             self.events.push_back(told);
             return Ok(group);
         }
         if let Target::Peer(peer) = target {
             match self.peers.reach(&peer, method.replay_safe) {
-                Reach::Link(_) => {}
+                Reach::Link(link) => {
+                    let command = call::Command::Call { link, request, deadline };
+                    let call = self.pump.pull.command(now, weir_pull::Command::Call(channel, command))?;
+                    self.targets.begin_direct(call, channel, link, peer);
+                    return Ok(call);
+                }
                 Reach::Early(_) | Reach::Dialling => {
                     let (group, wait) = (self.ticket(), self.ticket());
                     let deadline = now + deadline.map_or(method.deadline, |asked| asked.min(method.deadline));
                     let call = Again { channel, request, deadline, safe: method.replay_safe, tried: false };
-                    self.targets.wait((group, wait), peer, call, &method)?;
+                    self.targets.wait((group, wait), peer, call, method)?;
                     self.resume_calls();
                     return Ok(group);
                 }

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::targets::Ended;
 use weir_base::stream::LinkInfo;
+use weir_link::Look;
 
 impl Stack {
     /// Notes that something was handed in.
@@ -16,7 +17,7 @@ impl Stack {
 
     /// No output is left: whether taking it has moved something, which is then carried out.
     pub(super) fn moved(&mut self) -> bool {
-        let Some(event) = self.links.poll_event() else {
+        let Some(event) = self.links.poll_event(Look::Closely) else {
             if self.work == Work::Polled {
                 self.work = Work::None;
             }
@@ -137,6 +138,7 @@ impl Stack {
     fn down(&mut self, link: LinkId, why: DownReason) {
         self.pump.link_down(self.now, link);
         self.peers.early_over(link);
+        self.targets.link_down(link);
         let Some(linked) = self.peers.handle_down(self.now, link) else { return self.resume_calls() };
         if let Some(ending) = &mut self.ending {
             ending.count(why);

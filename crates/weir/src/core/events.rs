@@ -32,6 +32,7 @@ impl Core {
             StackEvent::Tip(channel, event) => self.tip_event(now, channel, event),
             StackEvent::Call(channel, event) => self.call_event(now, channel, event),
             StackEvent::Answer { ticket, from, result, left } => {
+                self.called = now;
                 self.calls.answered(ticket, from, result, left, &mut self.wakers);
             }
             StackEvent::Raw(event) => {
@@ -119,6 +120,7 @@ impl Core {
     fn call_event(&mut self, now: Instant, channel: ChannelId, event: call::Event) {
         match event {
             call::Event::Request { ticket, peer, request, deadline, .. } => {
+                self.called = now;
                 let cancelled = Arc::new(Cancelled::default());
                 let body = RequestBody::Remote(ticket, request);
                 let raw = RawRequest { peer, deadline, cancelled: Arc::clone(&cancelled), body };

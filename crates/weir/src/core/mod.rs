@@ -54,6 +54,7 @@ pub(crate) struct Core {
     sleepers: Sleepers,
     rtts: BTreeMap<LinkId, Duration>,
     undecided: u64,
+    called: Instant, // when a call or a request was handed over last
     ending: Ending,
     wakers: Vec<Waker>,
     host: HostStats,
@@ -79,6 +80,7 @@ impl Core {
             sleepers: Sleepers::default(),
             rtts: BTreeMap::new(),
             undecided: 0,
+            called: Instant::ZERO,
             ending: Ending::default(),
             wakers: Vec::new(),
             host: HostStats::default(),
@@ -99,6 +101,12 @@ impl Core {
     #[cfg(feature = "native")]
     pub(crate) fn host(&mut self) -> &mut HostStats {
         &mut self.host
+    }
+
+    /// Whether a call ended, or a request came, within so long.
+    #[cfg(feature = "native")]
+    pub(crate) fn has_called(&self, now: Instant, lately: Duration) -> bool {
+        self.called > Instant::ZERO && now.since(self.called) <= lately
     }
 
     /// Something happened at the host.

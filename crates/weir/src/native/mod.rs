@@ -30,6 +30,11 @@ use socket::Sockets;
 const BATCHES: usize = 4;
 /// Commands in a row before sockets have their turn.
 const COMMANDS: usize = 256;
+/// While calls come and go: datagrams, and commands, in a row before what they bring is handed over and sent. A burst of calls is
+/// then at work in several places at once (both network threads, callers, handlers) instead of moving from one to the next.
+const SLICE: usize = 16;
+/// Calls come and go while the last one came or went so lately.
+const LATELY: Duration = Duration::from_millis(10);
 /// Turns of settling and sending in a row before the sockets are asked again.
 const TURNS: usize = 16;
 /// While a socket is blocked the stack has output that cannot go; it is not asked more often than this.
@@ -179,8 +184,10 @@ impl Host {
         for (query, addresses) in self.resolver.answers() {
             self.core.handle(now, Input::Resolved { query, addresses });
         }
-        let unread = self.sockets.receive(now, BATCHES, &mut self.core);
-        let uncommanded = self.core.commands(now, COMMANDS);
+        let (datagrams, commands) =
+            if self.core.has_called(now, LATELY) { (SLICE, SLICE) } else { (usize::MAX, COMMANDS) };
+        let unread = self.sockets.receive(now, BATCHES, datagrams, &mut self.core);
+        let uncommanded = self.core.commands(now, commands);
         self.core.handle_timeout(now);
         let mut turns = 0;
         loop {

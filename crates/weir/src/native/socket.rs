@@ -1,5 +1,6 @@
 //! UDP sockets: several datagrams per system call both ways, with the marks of ECN.
 
+use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -24,6 +25,15 @@ const SEND_MAX: usize = 65_507;
 /// The longest accepted batch to send, in segments.
 const SEGMENTS_MAX: usize = 64;
 
+/// Datagrams from one sender that lie in memory and were not handed over yet.
+#[derive(Clone, Copy)]
+struct Received {
+    socket: SocketId,
+    meta: RecvMeta,
+    start: usize,
+    end: usize,
+}
+
 struct Socket {
     id: SocketId,
     io: UdpSocket,
@@ -36,10 +46,12 @@ struct Socket {
 /// All sockets of a node.
 pub(crate) struct Sockets {
     list: Vec<Socket>,
+    registry: Registry,
     listening: usize, // of them, the first, others may know of
     next: usize,      // whose turn it is to be read
     segments: usize,
-    memory: Vec<u8>, // BUFFERS * BUFFER
+    memory: Vec<u8>,             // BUFFERS * BUFFER
+    waiting: VecDeque<Received>, // in `memory`, of the last receiving call; <= BUFFERS
     unsent: Option<Transmit>,
     out: Vec<u8>, // what `unsent` says, or scratch
 }
@@ -72,12 +84,16 @@ impl Sockets {
         }
         let fits = SEND_MAX / usize::from(config.node.quic.max_mtu).max(1);
         let offload = list.iter().map(|socket| socket.state.max_gso_segments()).min().unwrap_or(1);
+        let registry =
+            registry.try_clone().map_err(|source| StartError::System { what: "no event queue", source })?;
         Ok(Self {
             listening: if listen.is_empty() { list.len() } else { listen.len() },
             list,
+            registry,
             next: 0,
             segments: offload.min(fits).clamp(1, SEGMENTS_MAX),
             memory: vec![0; BUFFERS * BUFFER],
+            waiting: VecDeque::with_capacity(BUFFERS),
             unsent: None,
             out: Vec::new(),
         })
@@ -100,9 +116,13 @@ impl Sockets {
 
     /// The system says that something has changed.
     pub(crate) fn ready(&mut self, event: &mio::event::Event) {
-        if let Some(socket) = self.list.get_mut(event.token().0) {
+        let token = event.token().0;
+        if let Some(socket) = self.list.iter_mut().find(|socket| socket.id.0 as usize == token) {
             socket.readable |= event.is_readable();
-            socket.blocked &= !event.is_writable();
+            if socket.blocked && event.is_writable() {
+                socket.blocked = false;
+                socket.watch(&self.registry, Interest::READABLE);
+            }
         }
     }
 
@@ -111,9 +131,15 @@ impl Sockets {
         self.unsent.is_some()
     }
 
-    /// Receives at most `batches` times, sockets in turn. True where one may have more.
-    pub(crate) fn receive(&mut self, now: Instant, batches: usize, core: &mut Core) -> bool {
+    /// Receives at most `batches` times, sockets in turn, and hands over at most `most` datagrams. True where there may be
+    /// more.
+    pub(crate) fn receive(&mut self, now: Instant, batches: usize, most: usize, core: &mut Core) -> bool {
+        let mut left = most;
         for _ in 0..batches {
+            left -= self.hand_over(now, left, core);
+            if left == 0 {
+                return true;
+            }
             let count = self.list.len();
             let Some(index) = (0..count)
                 .map(|step| (self.next + step) % count)
@@ -123,10 +149,38 @@ impl Sockets {
             };
             self.next = (index + 1) % count;
             if let Some(socket) = self.list.get_mut(index) {
-                socket.receive(now, &mut self.memory, core);
+                socket.receive(&mut self.memory, &mut self.waiting, core);
             }
         }
-        self.list.iter().any(|socket| socket.readable)
+        self.hand_over(now, left, core);
+        !self.waiting.is_empty() || self.list.iter().any(|socket| socket.readable)
+    }
+
+    /// Hands over at most `most` of the datagrams in memory, a copy for each sender; how many.
+    fn hand_over(&mut self, now: Instant, most: usize, core: &mut Core) -> usize {
+        let mut left = most;
+        while let Some(next) = self.waiting.front_mut().filter(|_| left > 0) {
+            let stride = if next.meta.stride == 0 { next.meta.len } else { next.meta.stride };
+            let end = next.end.min(next.start.saturating_add(left.saturating_mul(stride)));
+            let data = self.memory.get(next.start..end).unwrap_or_default();
+            let count = data.len().div_ceil(stride.max(1));
+            left -= count.min(left);
+            core.host().datagrams_in += count as u64;
+            let datagrams = Datagrams {
+                socket: next.socket,
+                remote: next.meta.addr,
+                local_ip: next.meta.dst_ip,
+                ecn: next.meta.ecn.map(from_codepoint),
+                stride,
+                data: BytesMut::from(data),
+            };
+            next.start = end;
+            if next.start >= next.end {
+                self.waiting.pop_front();
+            }
+            core.handle(now, Input::Datagrams(datagrams));
+        }
+        most - left
     }
 
     /// Sends what the stack has until it has nothing, or a socket blocks. True where something went out.
@@ -137,6 +191,9 @@ impl Sockets {
                 continue;
             };
             if socket.blocked || !socket.send(&transmit, &self.out, core) {
+                if !std::mem::replace(&mut socket.blocked, true) {
+                    socket.watch(&self.registry, Interest::READABLE | Interest::WRITABLE);
+                }
                 self.unsent = Some(transmit);
                 return any;
             }
@@ -185,13 +242,22 @@ impl Socket {
         }
         let mut io = UdpSocket::from_std(socket.into());
         let local = io.local_addr().map_err(failed)?;
-        registry.register(&mut io, Token(index), Interest::READABLE | Interest::WRITABLE).map_err(failed)?;
+        registry.register(&mut io, Token(index), Interest::READABLE).map_err(failed)?;
         let id = SocketId(u32::try_from(index).unwrap_or(u32::MAX));
         Ok(Self { id, io, state, local, readable: true, blocked: false })
     }
 
-    /// One receiving system call.
-    fn receive(&mut self, now: Instant, memory: &mut [u8], core: &mut Core) {
+    /// What the system should tell of. Not of room to send while there is some: every datagram that its receiver took would
+    /// wake this thread for nothing.
+    fn watch(&mut self, registry: &Registry, interest: Interest) {
+        let token = Token(self.id.0 as usize);
+        if let Err(error) = registry.reregister(&mut self.io, token, interest) {
+            tracing::warn!(%error, "the event queue cannot be told what to watch");
+        }
+    }
+
+    /// One receiving system call; what it brings waits in `memory`.
+    fn receive(&mut self, memory: &mut [u8], waiting: &mut VecDeque<Received>, core: &mut Core) {
         let mut metas = [RecvMeta::default(); BUFFERS];
         let mut slices = memory.chunks_exact_mut(BUFFER).map(IoSliceMut::new);
         let mut slices: [IoSliceMut<'_>; BUFFERS] =
@@ -217,19 +283,9 @@ impl Socket {
         };
         // Where one call can bring several and brought fewer, no more were there; the next ones raise readiness again.
         self.readable = count >= BUFFERS.min(quinn_udp::BATCH_SIZE);
-        for (meta, slice) in metas.iter().zip(&slices).take(count) {
-            let Some(data) = slice.get(..meta.len).filter(|data| !data.is_empty()) else { continue };
-            let stride = if meta.stride == 0 { meta.len } else { meta.stride };
-            core.host().datagrams_in += meta.len.div_ceil(stride) as u64;
-            let datagrams = Datagrams {
-                socket: self.id,
-                remote: meta.addr,
-                local_ip: meta.dst_ip,
-                ecn: meta.ecn.map(from_codepoint),
-                stride,
-                data: BytesMut::from(data),
-            };
-            core.handle(now, Input::Datagrams(datagrams));
+        for (index, meta) in metas.iter().enumerate().take(count).filter(|(_, meta)| meta.len > 0) {
+            let (start, len) = (index * BUFFER, meta.len.min(BUFFER));
+            waiting.push_back(Received { socket: self.id, meta: *meta, start, end: start + len });
         }
     }
 
@@ -250,7 +306,6 @@ impl Socket {
         match sent {
             Ok(()) => host.datagrams_out += datagrams,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.blocked = true;
                 return false;
             }
             Err(error) => {
