@@ -139,7 +139,7 @@ struct WayWatch {
     receiver: NodeId,
     link: Credit,
     streams: BTreeMap<u64, StreamWatch>,
-    pools: BTreeMap<ChannelId, PoolWatch>, // of the receiver as client
+    pools: BTreeMap<ChannelId, Box<PoolWatch>>, // of the receiver as client; mostly one, and a map has room for 11
 }
 
 #[derive(Debug)]
@@ -198,7 +198,7 @@ impl Checker {
     /// its permit was ever used up.
     pub fn served(&self) -> impl Iterator<Item = [(NodeId, u64, bool); 2]> + '_ {
         let way = |way: &WayWatch| {
-            let served = way.pools.values().map(PoolWatch::served);
+            let served = way.pools.values().map(|pool| pool.served());
             let (covered, dry) = served.fold((0, false), |sum, one| (sum.0 + one.0, sum.1 | one.1));
             (way.receiver, covered, dry)
         };
