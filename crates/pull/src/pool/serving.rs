@@ -1,6 +1,6 @@
 //! What peers ask for: every get is answered once. Upload is dealt in turns, by bytes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -11,6 +11,7 @@ use weir_base::{Chunk, Dealer, Fault, Instant, Rope};
 use super::codec::{self, MAX_ITEM_HEAD, MAX_LIST};
 use super::gets::{MAX_GETS, head_len};
 use super::link::{Lane, Role, Slot};
+use super::log::Log;
 use super::outlet::put_len;
 use super::{GREEDY, Pool};
 use crate::framing::{Inbox, MALFORMED, Message, UNKNOWN_TYPE};
@@ -19,8 +20,10 @@ use crate::framing::{Inbox, MALFORMED, Message, UNKNOWN_TYPE};
 const QUANTUM: u64 = 64 * 1024;
 /// What a link may be behind.
 const DEBT: u64 = 32 * 1024 * 1024;
-/// Turns at once.
-const TURNS: usize = 8;
+/// Turns at once, of all links.
+const TURNS: u64 = 8;
+/// Turns of one link at once: half, so that one link of a side or group can use all that is its side's or group's.
+const LINK_TURNS: u64 = 4;
 /// A turn that the transport does not use for so long is not waited for.
 const TURN_TIME: Duration = Duration::from_millis(20);
 
@@ -42,22 +45,32 @@ impl Default for Serving {
     }
 }
 
+/// What a link may write now: one turn, or several in one.
 #[derive(Clone, Copy, Debug)]
 struct Turn {
     since: Instant,
+    turns: u64,
+    charged: u64, // what they were expected to cost
     used: u64,
+}
+
+impl Turn {
+    const fn allowed(&self) -> u64 {
+        self.turns * QUANTUM
+    }
 }
 
 /// Who may answer now, over all links.
 #[derive(Debug)]
 pub(super) struct Uploads {
     dealer: Dealer<Slot>,
-    turns: BTreeSet<(Instant, Slot)>, // those still waited for
+    turns: BTreeMap<(Instant, Slot), u64>, // those still waited for: how many each link has
+    open: u64,                             // their sum
 }
 
 impl Uploads {
     pub(super) fn new() -> Self {
-        Self { dealer: Dealer::new(QUANTUM, DEBT), turns: BTreeSet::new() }
+        Self { dealer: Dealer::new(QUANTUM, DEBT), turns: BTreeMap::new(), open: 0 }
     }
 
     pub(super) fn add(&mut self, slot: Slot, side: Side, group: Group) {
@@ -70,12 +83,24 @@ impl Uploads {
 
     pub(super) fn remove(&mut self, slot: Slot) {
         self.dealer.remove(slot);
-        self.turns.retain(|(_, other)| *other != slot);
+        self.turns.retain(|(_, other), _| *other != slot);
+        self.open = self.turns.values().sum();
+    }
+
+    /// One more turn for a link whose turns began at `since`.
+    fn open(&mut self, since: Instant, slot: Slot) {
+        *self.turns.entry((since, slot)).or_default() += 1;
+        self.open += 1;
+    }
+
+    /// A link's turns are over, or no longer waited for.
+    fn close(&mut self, since: Instant, slot: Slot) {
+        self.open -= self.turns.remove(&(since, slot)).unwrap_or(0);
     }
 
     pub(super) fn next_timeout(&self) -> Option<(Instant, &'static str)> {
-        let others_wait = self.turns.len() >= TURNS;
-        let (since, _) = self.turns.first().filter(|_| others_wait)?;
+        let others_wait = self.open >= TURNS;
+        let ((since, _), _) = self.turns.first_key_value().filter(|_| others_wait)?;
         Some((*since + TURN_TIME, "a turn of upload is not used"))
     }
 }
@@ -107,24 +132,36 @@ impl Pool {
         }
     }
 
-    /// Lets links answer, by the dealer.
+    /// Lets links answer, by the dealer. A turn is paid for when it is given, so that turns at once are dealt as turns in a row.
     pub(super) fn give_turns(&mut self, now: Instant) {
-        while self.uploads.turns.len() < TURNS {
+        while self.uploads.open < TURNS {
             let Some(slot) = self.uploads.dealer.whose_turn() else { return };
-            self.uploads.dealer.set_waiting(slot, false);
             let Some(link) = self.links.get_mut(slot).filter(|link| link.serving.has_work()) else {
+                self.uploads.dealer.set_waiting(slot, false);
                 continue;
             };
-            link.serving.turn = Some(Turn { since: now, used: 0 });
+            let fresh = Turn { since: now, turns: 0, charged: 0, used: 0 };
+            let turn = link.serving.turn.get_or_insert(fresh);
+            turn.turns += 1;
+            let (allowed, used) = (turn.allowed(), turn.used);
+            let (cost, more) = link.serving.ahead(&self.log, allowed - used);
+            let Some(turn) = &mut link.serving.turn else { return };
+            let cost = (used + cost).max(turn.charged + 1);
+            self.uploads.dealer.charge(slot, cost - turn.charged);
+            turn.charged = cost;
+            self.uploads.dealer.set_waiting(slot, more && turn.turns < LINK_TURNS);
+            self.uploads.open(turn.since, slot);
             link.serving.lane.ask_write(link.id, &mut self.asks);
-            self.uploads.turns.insert((now, slot));
         }
     }
 
-    /// Turns that nobody uses: the link is blocked, and may use its turn later.
+    /// Turns that nobody uses: the link is blocked, and may use its turns later.
     pub(super) fn turns_due(&mut self, now: Instant) {
-        while self.uploads.turns.first().is_some_and(|(since, _)| *since + TURN_TIME <= now) {
-            self.uploads.turns.pop_first();
+        while let Some((&(since, slot), _)) = self.uploads.turns.first_key_value()
+            && since + TURN_TIME <= now
+        {
+            self.uploads.close(since, slot);
+            self.uploads.dealer.set_waiting(slot, false);
         }
     }
 
@@ -135,7 +172,7 @@ impl Pool {
         let Some(mut turn) = serving.turn else { return };
         let start = out.len();
         let whole = left == usize::MAX; // one message, whatever its size
-        while serving.has_work() && turn.used < QUANTUM {
+        while serving.has_work() && turn.used < turn.allowed() {
             let left = left.saturating_sub(out.len() - start);
             if (whole && out.len() > start) || (!serving.cancelled.is_empty() && left < MAX_LIST + 2) {
                 break;
@@ -165,12 +202,11 @@ impl Pool {
             self.counters.messages_out += 1;
         }
         serving.turn = Some(turn);
-        let over = turn.used >= QUANTUM || !serving.has_work();
-        if over {
+        if turn.used >= turn.allowed() || !serving.has_work() {
             serving.turn = None;
             let waits = serving.has_work();
-            self.uploads.turns.remove(&(turn.since, slot));
-            self.uploads.dealer.charge(slot, turn.used + 1);
+            self.uploads.close(turn.since, slot);
+            self.uploads.dealer.charge(slot, turn.used.saturating_sub(turn.charged));
             self.uploads.dealer.set_waiting(slot, waits);
             self.give_turns(now);
         }
@@ -180,6 +216,19 @@ impl Pool {
 impl Serving {
     fn has_work(&self) -> bool {
         !self.pending.is_empty() || !self.cancelled.is_empty()
+    }
+
+    /// Bytes of the bodies that are written where `allowed` bytes may be, the last of which may go over it; and whether there
+    /// are more. At most [`MAX_GETS`] steps.
+    fn ahead(&self, log: &Log, allowed: u64) -> (u64, bool) {
+        let mut cost = 0;
+        for item in self.pending.iter().filter_map(|index| log.get(*index)) {
+            if cost >= allowed {
+                return (cost, true);
+            }
+            cost += item.bytes.len() as u64;
+        }
+        (cost, false)
     }
 
     fn message(&mut self, message: &Message) -> Result<(), Fault> {
@@ -229,6 +278,6 @@ impl Serving {
 impl Uploads {
     /// Turns that are waited for.
     pub(super) fn open_turns(&self) -> usize {
-        self.turns.len()
+        usize::try_from(self.open).unwrap()
     }
 }

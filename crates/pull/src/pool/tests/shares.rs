@@ -134,18 +134,18 @@ fn a_window_is_at_most_its_part_of_all_grants_once_what_was_granted_before_is_us
     assert_eq!(windows, [128, 128]);
 }
 
-/// The first stranger asks for large items, its equals for smaller ones: how much of the first 20 MB that go is for it, in
-/// percent, where its share is so many quarters of theirs.
-fn uploaded(quarters: u8) -> usize {
+/// The first stranger asks for large items, the others for smaller ones: of the 12 MB after the first 5 how much is for it, in
+/// percent. It is dialled (`own`) or not, in these groups, its share so many quarters of its equals'.
+fn uploaded(own: bool, groups: &[u32], quarters: u8) -> u64 {
     let config = Config { offer_delay: Duration::from_secs(60), ..config() };
-    let (mut mesh, strangers) = scene(&config, false, &[1; 20]);
+    let (mut mesh, strangers) = scene(&config, own, groups);
     (mesh.window, mesh.piece) = (0, 20_000);
     lower(&mut mesh, &strangers[0], quarters);
-    (0..200).for_each(|number| mesh.insert(0, &item(5, number, if number < 100 { 60_000 } else { 40_000 })));
-    let mut first = vec![101, 0];
-    first.extend([0; 100]);
-    let mut others = vec![101, 0, 100];
-    others.extend([0; 99]);
+    (0..400).for_each(|number| mesh.insert(0, &item(5, number, if number < 200 { 60_000 } else { 40_000 })));
+    let mut first = vec![201, 1, 0]; // length, type, and 200 gaps of which the first is 0
+    first.extend([0; 200]);
+    let mut others = vec![202, 1, 0, 200, 1]; // the first is 200
+    others.extend([0; 199]);
     for stranger in &strangers {
         let key = mesh.open(stranger.node, stranger.link, 1).unwrap();
         mesh.send(stranger.node, key, if stranger.node == 1 { &first } else { &others });
@@ -154,18 +154,23 @@ fn uploaded(quarters: u8) -> usize {
     mesh.open_windows();
     let (mut of_first, mut all) = (0, 0);
     for (link, bytes) in mesh.under_way(0) {
-        all += bytes;
-        of_first += if link == strangers[0].link { bytes } else { 0 };
-        if all > 20_000_000 {
-            break;
-        }
+        all += bytes as u64;
+        let counts = (5_000_000..17_000_000).contains(&all) && link == strangers[0].link;
+        of_first += if counts { bytes as u64 } else { 0 };
     }
-    assert!(all > 20_000_000, "{all}");
-    of_first * 100 / all
+    assert!(all > 17_000_000, "{all}");
+    of_first * 100 / 12_000_000
 }
 
 #[test]
 fn a_lowered_share_of_upload_is_a_part_of_what_its_equals_get() {
-    let (whole, quarter) = (uploaded(4), uploaded(1));
+    let (whole, quarter) = (uploaded(false, &[1; 20], 4), uploaded(false, &[1; 20], 1));
     assert!((4..=7).contains(&whole) && quarter <= 2, "{whole} and {quarter} %");
+}
+
+#[test]
+fn half_of_upload_is_for_links_this_node_dialled_and_groups_get_equal_parts() {
+    let group: Vec<u32> = (0..20).map(|node| u32::from(node > 0)).collect();
+    let (side, group) = (uploaded(true, &[1; 20], 4), uploaded(false, &group, 4));
+    assert!((40..=60).contains(&side) && (40..=60).contains(&group), "{side} and {group} %");
 }
