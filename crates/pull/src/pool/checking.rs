@@ -1,4 +1,7 @@
 //! Hand-over to the application and its verdicts. Checking time is dealt among deliverers.
+//!
+//! A candidate is handed over, then taken by the application, then decided. From *taken* to the verdict it is being checked; the
+//! time that passes meanwhile is shared by all that are ([`Meter`]), and charged to each one's deliverer at its verdict.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -10,6 +13,7 @@ use weir_base::{Dealer, Instant};
 use super::candidates::{Body, CandId, Candidate, Deliverer, State};
 use super::link::Slot;
 use super::log::Item;
+use super::meter::{Begun, Meter};
 use super::places::Place;
 use super::{Event, Pool, REJECTED, Verdict};
 use crate::machine::{Refused, Ticket};
@@ -23,10 +27,19 @@ const DEBT: u64 = 10_000_000_000;
 #[derive(Debug)]
 pub(super) struct Checking {
     dealer: Dealer<Slot>,
-    open: BTreeMap<Ticket, CandId>,
+    open: BTreeMap<Ticket, Open>, // <= Config::checking
+    meter: Meter,
     orphans: VecDeque<CandId>, // held ones whose deliverer is gone, and released ones
     taken: VecDeque<(Instant, Ticket)>, // when silence means *defer*; ascending
-    verdict_time: u64,         // nanoseconds, moving mean
+    verdict_time: u64,         // nanoseconds from hand-over, moving mean
+}
+
+/// A candidate that the application has.
+#[derive(Debug)]
+struct Open {
+    candidate: CandId,
+    /// Since it was taken out of the mailbox.
+    begun: Option<Begun>,
 }
 
 impl Checking {
@@ -34,6 +47,7 @@ impl Checking {
         Self {
             dealer: Dealer::new(QUANTUM, DEBT),
             open: BTreeMap::new(),
+            meter: Meter::default(),
             orphans: VecDeque::new(),
             taken: VecDeque::new(),
             verdict_time: 0,
@@ -108,7 +122,7 @@ impl Pool {
             bytes: body.bytes.clone(),
         };
         candidate.state = State::Checking { body: body.clone(), ticket, since: now };
-        self.checking.open.insert(ticket, id);
+        self.checking.open.insert(ticket, Open { candidate: id, begun: None });
         self.stats.candidates += 1;
         self.events.push_back(event);
     }
@@ -116,12 +130,15 @@ impl Pool {
     /// The application has taken a candidate out of its mailbox. Where several threads took some at the same time and are
     /// heard of in another order, the earlier one waits with the later.
     pub(super) fn taken(&mut self, ticket: Ticket, at: Instant) -> Result<(), Refused> {
-        if !self.checking.open.contains_key(&ticket) {
-            return Err(Refused::UnknownTicket);
+        let Checking { open, meter, taken, .. } = &mut self.checking;
+        let open = open.get_mut(&ticket).ok_or(Refused::UnknownTicket)?;
+        if open.begun.is_some() {
+            return Ok(());
         }
+        open.begun = Some(meter.begin(at));
         let due = at + self.config.verdict_time;
-        let last = self.checking.taken.back().map_or(due, |(last, _)| *last);
-        self.checking.taken.push_back((due.max(last), ticket));
+        let last = taken.back().map_or(due, |(last, _)| *last);
+        taken.push_back((due.max(last), ticket));
         Ok(())
     }
 
@@ -142,12 +159,13 @@ impl Pool {
 
     /// The application has decided.
     pub(super) fn verdict(&mut self, now: Instant, ticket: Ticket, verdict: Verdict) -> Result<(), Refused> {
-        let id = *self.checking.open.get(&ticket).ok_or(Refused::UnknownTicket)?;
+        let id = self.checking.open.get(&ticket).ok_or(Refused::UnknownTicket)?.candidate;
         let Some(State::Checking { body, since, .. }) = self.candidates.get(id).map(|c| c.state.clone())
         else {
             return Err(Refused::UnknownTicket);
         };
-        self.charge_time(&body.from, nanos(now.since(since)));
+        let mean = &mut self.checking.verdict_time;
+        *mean = *mean / 8 * 7 + nanos(now.since(since)) / 8;
         let Some(candidate) = self.close(now, id) else { return Err(Refused::UnknownTicket) };
         match verdict {
             Verdict::Accept => self.accept(now, &candidate, body),
@@ -175,11 +193,11 @@ impl Pool {
         }
     }
 
-    /// Charges the deliverer for the time of a verdict, shared by all that are being checked.
-    fn charge_time(&mut self, from: &Deliverer, elapsed: u64) {
-        let checking = &mut self.checking;
-        checking.verdict_time = checking.verdict_time / 8 * 7 + elapsed / 8;
-        let cost = elapsed / (checking.open.len() as u64).max(1);
+    /// The application is done with a candidate: its deliverer is charged for the time since it was taken.
+    fn charge_time(&mut self, now: Instant, ticket: Ticket, from: &Deliverer) {
+        let Checking { open, meter, .. } = &mut self.checking;
+        let Some(begun) = open.remove(&ticket).and_then(|open| open.begun) else { return };
+        let cost = meter.end(now, begun);
         if self.is_up(from) {
             self.checking.dealer.charge(from.slot, cost);
         }
@@ -193,8 +211,8 @@ impl Pool {
     pub(super) fn close(&mut self, now: Instant, id: CandId) -> Option<Candidate> {
         self.cancel_sources(id);
         let candidate = self.candidates.remove(id)?;
-        if let State::Checking { ticket, .. } = &candidate.state {
-            self.checking.open.remove(ticket);
+        if let State::Checking { ticket, body, .. } = &candidate.state {
+            self.charge_time(now, *ticket, &body.from);
         }
         if let Some(body) = candidate.body() {
             self.fetch.decided(body.bytes.len() as u64);

@@ -9,7 +9,7 @@
 //!
 //! Files, one per concern: `log` and `places` (what this node has), `known` (who else has it), `intake` and `permits`
 //! (offers in), `outlet` (offers out), `candidates`, `fetch`, `gets`, `delivery`, `overdue` and `record` (who is asked for what), `serving`
-//! (what others ask), `checking` and `pen` (verdicts), `links` and `resume` (who is there). All are driven from here.
+//! (what others ask), `checking`, `meter` and `pen` (verdicts), `links` and `resume` (who is there). All are driven from here.
 //!
 //! Threats and answers: too many offers → the permit; false summaries, sizes, bodies → checked against the deliverer's own
 //! offer, before shared memory is touched; withholding → another source after a quarter second, and records; items nobody
@@ -26,6 +26,7 @@ mod known;
 mod link;
 mod links;
 mod log;
+mod meter;
 mod outlet;
 mod overdue;
 mod pen;

@@ -1,5 +1,6 @@
 mod basic;
 mod bytes;
+mod checking;
 mod choosing;
 mod fairness;
 mod fetching;

@@ -170,7 +170,8 @@ pub enum Command {
         /// How.
         verdict: Verdict,
     },
-    /// The application took this candidate out of its mailbox: from then on it has [`Config::verdict_time`].
+    /// The application took this candidate out of its mailbox: from then on it has [`Config::verdict_time`], and the deliverer
+    /// pays for the time until the verdict. What is decided without having been taken costs no time. Only the first counts.
     Taken {
         /// Which.
         ticket: Ticket,

@@ -357,6 +357,7 @@ impl Mesh {
                 let (pause, verdict) = (self.app)(node, &bytes);
                 let Some(verdict) = verdict else { return };
                 let now = self.now;
+                self.pool(node).command(now, Command::Taken { ticket, at: now }).unwrap();
                 if pause.is_zero() {
                     self.pool(node).command(now, Command::Verdict { ticket, verdict }).unwrap();
                 } else {
