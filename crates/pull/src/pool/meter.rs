@@ -3,6 +3,8 @@
 //! A counter says what each that was there from the beginning would owe; whoever comes notes it, and owes the difference when
 //! it goes. So each step is one addition, however many there are. What all owe together is the time in which there was one.
 
+use std::num::NonZeroU64;
+
 use weir_base::Instant;
 use weir_base::time::nanos;
 
@@ -39,10 +41,10 @@ impl Meter {
     fn share(&mut self, at: Instant) {
         let passed = nanos(at.since(self.until));
         self.until = self.until.max(at);
-        if self.among > 0 {
+        if let Some(among) = NonZeroU64::new(self.among) {
             let time = self.rest + passed;
-            self.each += time / self.among;
-            self.rest = time % self.among;
+            self.each += time / among;
+            self.rest = time % among;
         }
     }
 }
