@@ -22,6 +22,8 @@ use crate::control::{Keys, NumberedKey};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
+impl weir_base::Counted for Ticket {}
+
 /// Tags and ticket counters of one machine are below this; its number stands above.
 pub(crate) const TAG_END: u64 = 1 << 48;
 

@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use weir_base::identity::PeerId;
 use weir_base::stream::{Ask, Class, Goodbye, Incoming, LinkChange, LinkInfo, OpenError, Origin, StreamUser};
-use weir_base::{ChannelId, Deadlines, Instant, LinkId, ProtocolId, Ready, Rng, Rope, StreamKey, UnixTime};
+use weir_base::{
+    ChannelId, Deadlines, Instant, LinkId, Numbered, ProtocolId, Ready, Rng, Rope, StreamKey, UnixTime,
+};
 
 use crate::call::Call;
 use crate::config::{Config, ConfigError, Shape};
@@ -112,7 +114,7 @@ pub struct Pull {
     children: Vec<Child>, // the first is control, then the channels in the order of the configuration; never empty
     by_channel: BTreeMap<ChannelId, u16>,
     links: BTreeMap<LinkId, LinkState>,
-    routes: BTreeMap<StreamKey, Route>,
+    routes: Numbered<StreamKey, Route>,
     asks: VecDeque<Ask>,     // own asks, and opens that waited for hello
     events: VecDeque<Event>, // own events: a few per input
     asking: Ready<u16>,
@@ -217,7 +219,7 @@ impl Pull {
             children: Vec::new(),
             by_channel: BTreeMap::new(),
             links: BTreeMap::new(),
-            routes: BTreeMap::new(),
+            routes: Numbered::default(),
             asks: VecDeque::new(),
             events: VecDeque::new(),
             asking: Ready::default(),

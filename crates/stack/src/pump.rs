@@ -11,10 +11,10 @@
 //! Bytes pass through without a copy and without an allocation: a chunk in, one rope that is used again out.
 //! Raw streams are read and written by the host itself; here they only have their ends.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use weir_base::stream::{Ask, Incoming, LinkChange, LinkInfo, OpenError, Origin, StreamUser};
-use weir_base::{Fault, Instant, LinkId, ProtocolId, Rope, StreamKey};
+use weir_base::{Fault, Instant, LinkId, Numbered, ProtocolId, Rope, StreamKey};
 use weir_link::{Link, Links, Look, Read};
 use weir_pull::Pull;
 
@@ -100,7 +100,7 @@ pub(crate) struct Pump {
     pub(crate) pull: Pull,
     pub(crate) raw: Raw,
     pub(crate) counters: Counters,
-    streams: BTreeMap<StreamKey, Stream>, // bounded by the links' stream limits
+    streams: Numbered<StreamKey, Stream>, // bounded by the links' stream limits
     reading: VecDeque<StreamKey>,         // each stream at most once
     writing: VecDeque<StreamKey>,         // each stream at most once, here or in `opening`
     opening: VecDeque<StreamKey>,         // of those that want to write, the ones that never did
@@ -115,7 +115,7 @@ impl Pump {
             pull,
             raw,
             counters: Counters::default(),
-            streams: BTreeMap::new(),
+            streams: Numbered::default(),
             reading: VecDeque::new(),
             writing: VecDeque::new(),
             opening: VecDeque::new(),
@@ -181,9 +181,7 @@ impl Pump {
 
     /// A link is gone, and all its streams.
     pub(crate) fn link_down(&mut self, now: Instant, link: LinkId) {
-        while let Some(key) = self.first_of(link) {
-            self.forget(key);
-        }
+        self.streams.of_link(link).into_iter().for_each(|key| self.forget(key));
         self.users().into_iter().for_each(|user| user.handle_link(now, link, &LinkChange::Down));
     }
 
@@ -298,7 +296,7 @@ impl Pump {
             weir_link::Event::Readable(key) => self.readable(key),
             weir_link::Event::Writable(key) => self.writable(key),
             weir_link::Event::Stopped(key, code) => {
-                let owner = self.streams.get(&key).filter(|stream| stream.outward != Outward::Ended)?.owner;
+                let owner = self.streams.get(key).filter(|stream| stream.outward != Outward::Ended)?.owner;
                 self.ended(key, false);
                 self.user(owner).handle_incoming(now, key, Incoming::Stopped(code));
             }
@@ -320,7 +318,7 @@ impl Pump {
     }
 
     fn readable(&mut self, key: StreamKey) {
-        let Some(stream) = self.streams.get_mut(&key) else { return };
+        let Some(stream) = self.streams.get_mut(key) else { return };
         match (stream.owner, stream.inward) {
             (Owner::Raw, Inward::Ended) | (Owner::Pull, Inward::Queued | Inward::Ended) => {}
             (Owner::Raw, _) => self.raw.handle_readable(key),
@@ -332,7 +330,7 @@ impl Pump {
     }
 
     fn writable(&mut self, key: StreamKey) {
-        let Some(stream) = self.streams.get_mut(&key) else { return };
+        let Some(stream) = self.streams.get_mut(key) else { return };
         match (stream.owner, stream.outward) {
             (Owner::Raw, Outward::Ended) => {}
             (Owner::Raw, _) => self.raw.handle_writable(key),
@@ -364,13 +362,13 @@ impl Pump {
                 }
             }
             Ask::Read(key) => {
-                if self.streams.get(&key).is_some_and(|stream| stream.inward == Inward::Held) {
+                if self.streams.get(key).is_some_and(|stream| stream.inward == Inward::Held) {
                     self.readable(key);
                 }
             }
             Ask::Write(key) => {
                 let quiet = |stream: &&mut Stream| stream.outward == Outward::Quiet;
-                if let Some(stream) = self.streams.get_mut(&key).filter(quiet) {
+                if let Some(stream) = self.streams.get_mut(key).filter(quiet) {
                     stream.outward = Outward::Queued;
                     self.wanting += 1;
                     self.queue_writer(key);
@@ -400,7 +398,7 @@ impl Pump {
     }
 
     fn finish(&mut self, now: Instant, links: &mut Links, key: StreamKey) {
-        let Some(stream) = self.streams.get_mut(&key) else { return };
+        let Some(stream) = self.streams.get_mut(key) else { return };
         match stream.outward {
             Outward::Ended => {}
             Outward::Held | Outward::Queued => stream.finishing = true, // after what it still wants to write
@@ -415,7 +413,7 @@ impl Pump {
 
     /// Reads for the owner while it has room: one stream's turn.
     fn read(&mut self, now: Instant, links: &mut Links, key: StreamKey) {
-        let Some(stream) = self.streams.get_mut(&key) else { return };
+        let Some(stream) = self.streams.get_mut(key) else { return };
         if stream.inward != Inward::Queued {
             return;
         }
@@ -461,7 +459,7 @@ impl Pump {
 
     /// Asks the owner for bytes while the link takes them: one stream's turn.
     fn write(&mut self, now: Instant, links: &mut Links, key: StreamKey) {
-        let Some(stream) = self.streams.get_mut(&key) else { return };
+        let Some(stream) = self.streams.get_mut(key) else { return };
         if stream.outward != Outward::Queued {
             return;
         }
@@ -505,7 +503,7 @@ impl Pump {
     }
 
     fn queue_writer(&mut self, key: StreamKey) {
-        let wrote = self.streams.get(&key).is_some_and(|stream| stream.wrote);
+        let wrote = self.streams.get(key).is_some_and(|stream| stream.wrote);
         if wrote { self.writing.push_back(key) } else { self.opening.push_back(key) }
     }
 
@@ -516,7 +514,7 @@ impl Pump {
         key: StreamKey,
         reading: bool,
     ) -> Option<&'a mut Link> {
-        let stream = self.streams.get(&key)?;
+        let stream = self.streams.get(key)?;
         let open = if reading { stream.inward != Inward::Ended } else { stream.outward != Outward::Ended };
         open.then(|| links.link(key.link)).flatten()
     }
@@ -529,7 +527,7 @@ impl Pump {
 
     /// One direction has ended; with both the key is gone.
     fn ended(&mut self, key: StreamKey, reading: bool) {
-        let Some(stream) = self.streams.get_mut(&key) else { return };
+        let Some(stream) = self.streams.get_mut(key) else { return };
         if reading {
             stream.inward = Inward::Ended;
         } else {
@@ -537,18 +535,13 @@ impl Pump {
             stream.outward = Outward::Ended;
         }
         if (stream.inward, stream.outward) == (Inward::Ended, Outward::Ended) {
-            self.streams.remove(&key);
+            self.streams.remove(key);
         }
     }
 
     fn forget(&mut self, key: StreamKey) {
-        if let Some(stream) = self.streams.remove(&key) {
+        if let Some(stream) = self.streams.remove(key) {
             self.wanting -= usize::from(stream.wants_write());
         }
-    }
-
-    fn first_of(&self, link: LinkId) -> Option<StreamKey> {
-        let (first, last) = (StreamKey { link, stream: 0 }, StreamKey { link, stream: u64::MAX });
-        self.streams.range(first..=last).next().map(|(key, _)| *key)
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use weir_base::identity::PeerId;
-use weir_base::{ChannelId, Deadlines, Instant, LinkId, Rng};
+use weir_base::{ChannelId, Deadlines, Instant, LinkId, Numbered, Rng};
 use weir_pull::call::{CallError, Refusal};
 use weir_pull::{Channel, Shape, Ticket, call};
 
@@ -74,7 +74,7 @@ pub(crate) struct Targets {
     rng: Rng,
     groups: BTreeMap<Ticket, Group>,   // <= config.max_targets
     members: BTreeMap<Ticket, Member>, // by call or local request
-    direct: BTreeMap<Ticket, Direct>, // calls to one peer with a link, by the call's own ticket; these and groups together
+    direct: Numbered<Ticket, Direct>, // calls to one peer with a link, by the call's own ticket; these and groups together
     busy: BTreeMap<LinkId, u32>,      // calls under way, by link that is up
     local: Deadlines<Ticket>,         // <= config.max_local
     waiting: Waiting,
@@ -88,7 +88,7 @@ impl Targets {
             rng,
             groups: BTreeMap::new(),
             members: BTreeMap::new(),
-            direct: BTreeMap::new(),
+            direct: Numbered::default(),
             busy: BTreeMap::new(),
             local: Deadlines::default(),
             waiting: Waiting::default(),
@@ -192,7 +192,7 @@ impl Targets {
 
     /// A call has ended.
     pub(crate) fn end(&mut self, ticket: Ticket, result: Result<Bytes, CallError>) -> Ended {
-        if let Some(Direct { link, peer, .. }) = self.direct.remove(&ticket) {
+        if let Some(Direct { link, peer, .. }) = self.direct.remove(ticket) {
             self.less_busy(link);
             return Ended::Told(Event::Answer { ticket, from: peer, result, left: 0 });
         }
@@ -222,7 +222,7 @@ impl Targets {
 
     /// Gives a group up: its channel, the calls to cancel, and where each is.
     pub(crate) fn cancel(&mut self, group: Ticket) -> Option<(ChannelId, Vec<(Ticket, Place)>)> {
-        if let Some(Direct { channel, link, .. }) = self.direct.remove(&group) {
+        if let Some(Direct { channel, link, .. }) = self.direct.remove(group) {
             self.less_busy(link);
             return Some((channel, vec![(group, Place::There)]));
         }

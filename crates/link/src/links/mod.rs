@@ -282,14 +282,19 @@ impl Links {
 
     /// The next time [`handle_timeout`](Self::handle_timeout) has work, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        // What was touched since the last drain may have moved a deadline; it is settled at once.
+        let touched = (!self.work.touched.is_empty()).then_some((self.work.now, "output"));
+        [self.timer(), touched].into_iter().flatten().min_by_key(|(due, _)| *due)
+    }
+
+    /// As [`poll_timeout`](Self::poll_timeout), before it was drained: of the deadlines alone. One may have moved.
+    pub fn timer(&self) -> Option<(Instant, &'static str)> {
         let timer = self.work.timers.next().map(|(due, timer)| match timer {
             Timer::Link(_) => (due, "link"),
             Timer::Credit => (due, "credit"),
         });
         let dial = self.dialler.poll_timeout().map(|due| (due, "dial"));
-        // What was touched since the last drain may have moved a deadline; it is settled at once.
-        let touched = (!self.work.touched.is_empty()).then_some((self.work.now, "output"));
-        [timer, dial, touched].into_iter().flatten().min_by_key(|(due, _)| *due)
+        [timer, dial].into_iter().flatten().min_by_key(|(due, _)| *due)
     }
 
     /// Counters.

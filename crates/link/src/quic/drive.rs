@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use quinn_proto::{ConnectionEvent, ConnectionHandle, VarInt};
+use weir_base::Numbered;
 use weir_base::stream::Goodbye;
 use weir_base::{Instant, LinkId};
 
@@ -68,7 +69,7 @@ impl QuicLink {
     pub(crate) fn count_raw(&mut self, window: &mut Window) {
         let most = self.config.streams.window;
         for stream in &self.receiving.raws {
-            let Some(entry) = self.streams.get_mut(stream) else { continue };
+            let Some(entry) = self.streams.get_mut(*stream) else { continue };
             let waits = entry.receive.told && entry.receive.end == ReceiveEnd::Open;
             let Some(raw) = &mut entry.receive.raw else { continue };
             // Unread bytes are at most what came since the reader saw the end of what was there.
@@ -118,10 +119,9 @@ impl QuicLink {
         if !matches!(self.phase, Phase::Closed { .. }) {
             self.shut(now, why);
         }
-        for (stream, entry) in std::mem::take(&mut self.streams) {
-            if entry.receive.end == ReceiveEnd::Open {
-                let _ = self.conn.recv_stream(id(stream)).stop(VarInt::from_u32(0));
-            }
+        for stream in self.streams.keys_where(|_, entry| entry.receive.end == ReceiveEnd::Open) {
+            let _ = self.conn.recv_stream(id(stream)).stop(VarInt::from_u32(0));
         }
+        self.streams = Numbered::default();
     }
 }

@@ -76,7 +76,7 @@ impl QuicLink {
     /// Notes a stream of the peer that came early and must wait. Returns whether it does.
     pub(super) fn hold_early(&mut self, stream: u64, protocol: ProtocolId) -> bool {
         let holds = self.is_early() && !self.config.streams.early.contains(&protocol);
-        if holds && let Some(entry) = self.streams.get_mut(&stream) {
+        if holds && let Some(entry) = self.streams.get_mut(stream) {
             entry.receive.held = Some(protocol);
         }
         holds
@@ -104,12 +104,15 @@ impl QuicLink {
                 outcome = Early::None;
             }
             self.sending.early = 0;
-            self.streams.values_mut().for_each(|entry| entry.send.early = Vec::new());
+            for stream in self.streams.keys() {
+                if let Some(entry) = self.streams.get_mut(stream) {
+                    entry.send.early = Vec::new();
+                }
+            }
         }
-        let all: Vec<u64> = self.streams.keys().copied().collect();
-        for stream in all.iter().filter(|stream| !self.is_ours(**stream)).copied().collect::<Vec<_>>() {
-            if let Some(protocol) = self.streams.get_mut(&stream).and_then(|entry| entry.receive.held.take())
-            {
+        let all = self.streams.keys();
+        for stream in all.iter().copied().filter(|stream| !self.is_ours(*stream)).collect::<Vec<_>>() {
+            if let Some(protocol) = self.streams.get_mut(stream).and_then(|entry| entry.receive.held.take()) {
                 events.push_back(Event::Opened { key: StreamKey { link, stream }, protocol });
             }
             self.readable(now, link, window, stream, events)?;
@@ -127,7 +130,7 @@ impl QuicLink {
         self.sending.rests = Rests::default();
         for _ in self.numbers.waiting.len() as u64..self.numbers.opened {
             let Some(name) = self.conn.streams().open(Dir::Bi) else { return };
-            let entry = self.streams.get_mut(&u64::from(name));
+            let entry = self.streams.get_mut(u64::from(name));
             let unread = entry.as_ref().is_none_or(|entry| entry.receive.end == ReceiveEnd::Over);
             if unread {
                 let _ = self.conn.recv_stream(name).stop(VarInt::from_u32(0));

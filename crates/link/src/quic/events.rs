@@ -106,7 +106,7 @@ impl QuicLink {
             StreamEvent::Writable { id } => self.writable(link, id.into(), events),
             StreamEvent::Stopped { id, error_code } => {
                 let stream = u64::from(id);
-                let told = self.streams.get(&stream).is_some_and(|entry| entry.send.end == SendEnd::Open);
+                let told = self.streams.get(stream).is_some_and(|entry| entry.send.end == SendEnd::Open);
                 self.reset(stream, code32(error_code));
                 if told && (self.phase == Phase::Up || self.is_early()) {
                     events.push_back(Event::Stopped(StreamKey { link, stream }, code32(error_code)));
@@ -148,14 +148,14 @@ impl QuicLink {
             return Ok(());
         }
         let key = StreamKey { link, stream };
-        if self.streams.get(&stream).is_some_and(|entry| entry.receive.head.is_some()) {
+        if self.streams.get(stream).is_some_and(|entry| entry.receive.head.is_some()) {
             let Some(protocol) = self.read_head(now, window, stream)? else { return Ok(()) };
             if self.hold_early(stream, protocol) {
                 return Ok(());
             }
             events.push_back(Event::Opened { key, protocol });
         }
-        let Some(entry) = self.streams.get_mut(&stream).filter(|entry| entry.receive.held.is_none()) else {
+        let Some(entry) = self.streams.get_mut(stream).filter(|entry| entry.receive.held.is_none()) else {
             return Ok(());
         };
         if entry.receive.end == ReceiveEnd::Over {
@@ -183,7 +183,7 @@ impl QuicLink {
         let mut taken = 0;
         let mut head = None;
         let mut ended = false;
-        if let Some(entry) = self.streams.get_mut(&stream)
+        if let Some(entry) = self.streams.get_mut(stream)
             && let Some(partial) = &mut entry.receive.head
             && let Ok(mut chunks) = self.conn.recv_stream(id(stream)).read(true)
         {
@@ -207,9 +207,9 @@ impl QuicLink {
         if ended {
             // It ended before it said what it is: nobody needs to know.
             self.reset(stream, CLOSING);
-            self.streams.remove(&stream);
+            self.streams.remove(stream);
         } else if head.is_some()
-            && let Some(entry) = self.streams.get_mut(&stream)
+            && let Some(entry) = self.streams.get_mut(stream)
         {
             entry.receive.head = None;
         }
@@ -222,7 +222,7 @@ impl QuicLink {
                 return;
             }
             self.numbers.waiting.pop_front();
-            let Some(entry) = self.streams.get_mut(&stream) else { continue };
+            let Some(entry) = self.streams.get_mut(stream) else { continue };
             let after = match entry.send.end {
                 SendEnd::Waiting(after) => after,
                 _ => After::Write,

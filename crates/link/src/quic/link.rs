@@ -1,13 +1,14 @@
 //! A link over QUIC: the user's side. What QUIC reports is in `events`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quinn_proto::{Connection, ConnectionHandle, Dir, ReadError, Side, StreamId, VarInt};
 use weir_base::stream::{Class, Goodbye, OpenError};
-use weir_base::{Chunk, Instant, LinkId, ProtocolId, StreamKey};
+use weir_base::{Chunk, Instant, LinkId, Numbered, ProtocolId, StreamKey};
 
+use super::credit::Credit;
 use super::output::Rests;
 use super::stream::{OwnHead, Raw, ReceiveEnd, SendEnd, Stream, priority};
 use super::time::Clock;
@@ -32,7 +33,7 @@ pub(crate) struct QuicLink {
     pub(super) phase: Phase,
     pub(super) other_peer: bool, // the handshake failed because of who answered
     pub(super) told_early: bool, // `Event::Early` was told
-    pub(super) streams: BTreeMap<u64, Box<Stream>>,
+    pub(super) streams: Numbered<u64, Box<Stream>>,
     pub(super) numbers: Numbers,
     pub(super) receiving: Receiving,
     pub(super) sending: Sending,
@@ -61,10 +62,10 @@ pub(super) struct Numbers {
     pub(super) unsaid: Vec<u64>,                     // opened since the link was settled
 }
 
-/// Credit towards this side.
+/// What comes in.
 #[derive(Debug, Default)]
 pub(super) struct Receiving {
-    pub(super) debt: u64,      // lent credit that the next bytes read pay back
+    pub(super) credit: Credit,
     pub(super) bytes: u64,     // of datagrams
     pub(super) pinned: usize,  // the largest receive buffer
     pub(super) raws: Vec<u64>, // raw streams
@@ -107,6 +108,7 @@ impl QuicLink {
             early: 0,
             wrote: Instant::ZERO,
         };
+        let credit = Credit::new(config.budget.base_window);
         Self {
             conn,
             handle,
@@ -116,9 +118,9 @@ impl QuicLink {
             phase: Phase::Handshake { early },
             other_peer: false,
             told_early: false,
-            streams: BTreeMap::new(),
+            streams: Numbered::default(),
             numbers: Numbers::default(),
-            receiving: Receiving::default(),
+            receiving: Receiving { credit, ..Receiving::default() },
             sending,
         }
     }
@@ -146,14 +148,14 @@ impl QuicLink {
     /// QUIC has opened the stream: its priority. Its head goes along with what is written first, or by itself when the link is
     /// settled.
     pub(super) fn begin(&mut self, stream: u64, protocol: ProtocolId) {
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        let Some(entry) = self.streams.get_mut(stream) else { return };
         entry.send.head = OwnHead::new(protocol);
         self.numbers.unsaid.push(stream);
         let _ = self.conn.send_stream(id(stream)).set_priority(priority(entry.send.class));
     }
 
     pub(crate) fn set_class(&mut self, stream: u64, class: Class) {
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        let Some(entry) = self.streams.get_mut(stream) else { return };
         if entry.send.class != class && !matches!(entry.send.end, SendEnd::Over) {
             let rest = entry.send.rest.len();
             self.sending.rests.sub(entry.send.class, rest);
@@ -166,7 +168,7 @@ impl QuicLink {
     }
 
     pub(crate) fn read(&mut self, now: Instant, window: &mut Window, stream: u64, max: usize) -> Read {
-        let Some(entry) = self.streams.get_mut(&stream) else { return Read::Closed };
+        let Some(entry) = self.streams.get_mut(stream) else { return Read::Closed };
         if entry.receive.head.is_some() {
             return Read::Blocked;
         }
@@ -174,7 +176,7 @@ impl QuicLink {
         if !waits && entry.receive.end == ReceiveEnd::Open && !matches!(entry.send.end, SendEnd::Waiting(_)) {
             waits = self.fetch(now, window, stream, max.min(SESSION));
         }
-        let Some(entry) = self.streams.get_mut(&stream) else { return Read::Closed };
+        let Some(entry) = self.streams.get_mut(stream) else { return Read::Closed };
         if waits {
             return entry.receive.take_ahead(max).map_or(Read::Blocked, Read::Data);
         }
@@ -196,7 +198,7 @@ impl QuicLink {
 
     /// Takes at most `most` bytes from QUIC, in one go. Returns whether there were any, taken or not.
     fn fetch(&mut self, now: Instant, window: &mut Window, stream: u64, most: usize) -> bool {
-        let Some(entry) = self.streams.get_mut(&stream) else { return false };
+        let Some(entry) = self.streams.get_mut(stream) else { return false };
         let receive = &mut entry.receive;
         let mut quic = self.conn.recv_stream(id(stream));
         let Ok(mut chunks) = quic.read(true) else {
@@ -241,20 +243,8 @@ impl QuicLink {
         waits
     }
 
-    /// `len` bytes were taken from QUIC, which tells the peer of the room they left, as far as no lent credit is owed back.
-    pub(super) fn returned(&mut self, now: Instant, window: &mut Window, len: u64) {
-        let paid = self.receiving.debt.min(len);
-        self.receiving.debt -= paid;
-        window.free(paid);
-        let spent = window.shrink(now, len);
-        if spent > 0 {
-            self.receiving.debt += spent;
-            self.window_changed(window);
-        }
-    }
-
     pub(crate) fn stop(&mut self, _now: Instant, window: &mut Window, stream: u64, code: u32) {
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        let Some(entry) = self.streams.get_mut(stream) else { return };
         let over = std::mem::replace(&mut entry.receive.end, ReceiveEnd::Over);
         if matches!(entry.send.end, SendEnd::Waiting(_)) {
             entry.receive.stop.get_or_insert(code);
@@ -265,7 +255,7 @@ impl QuicLink {
     }
 
     pub(crate) fn expect(&mut self, window: &mut Window, stream: u64, bytes: u64) {
-        if let Some(entry) = self.streams.get_mut(&stream)
+        if let Some(entry) = self.streams.get_mut(stream)
             && entry.receive.end == ReceiveEnd::Open
             && entry.receive.raw.is_none()
         {
@@ -275,7 +265,7 @@ impl QuicLink {
     }
 
     pub(crate) fn raw(&mut self, stream: u64) {
-        if let Some(entry) = self.streams.get_mut(&stream)
+        if let Some(entry) = self.streams.get_mut(stream)
             && entry.receive.raw.is_none()
         {
             let drained_at = self.receiving.bytes;
@@ -294,7 +284,7 @@ impl QuicLink {
             return;
         }
         self.phase = Phase::Flushing(why);
-        let streams: Vec<u64> = self.streams.keys().copied().collect();
+        let streams = self.streams.keys();
         streams.into_iter().for_each(|stream| self.finish(stream));
     }
 
@@ -309,7 +299,7 @@ impl QuicLink {
     pub(crate) fn is_over(&self) -> bool {
         let unread = |entry: &Stream| entry.receive.told && entry.receive.end != ReceiveEnd::Over;
         match self.phase {
-            Phase::Closed { by_peer } => !by_peer || !self.streams.values().any(|entry| unread(entry)),
+            Phase::Closed { by_peer } => !by_peer || !self.streams.any(|entry| unread(entry)),
             _ => false,
         }
     }
@@ -331,14 +321,9 @@ impl QuicLink {
         }
     }
 
-    /// The window grew, or shrank by what was read.
-    pub(crate) fn window_changed(&mut self, window: &Window) {
-        self.conn.set_receive_window(VarInt::from_u64(window.granted()).unwrap_or(VarInt::MAX));
-    }
-
     /// The latest raw stream whose reader leaves bytes unread.
     pub(crate) fn stalled_raw(&self) -> Option<u64> {
-        let stalled = |stream: &&u64| self.streams.get(stream).is_some_and(|entry| entry.receive.told);
+        let stalled = |stream: &&u64| self.streams.get(**stream).is_some_and(|entry| entry.receive.told);
         self.receiving.raws.iter().rev().find(stalled).copied()
     }
 
@@ -353,7 +338,7 @@ impl QuicLink {
         events: &mut VecDeque<Event>,
     ) {
         let key = StreamKey { link, stream };
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        let Some(entry) = self.streams.get_mut(stream) else { return };
         let writing = entry.send.end == SendEnd::Open;
         if entry.receive.end == ReceiveEnd::Open {
             let _ = self.conn.recv_stream(id(stream)).stop(VarInt::from_u32(code));
@@ -373,18 +358,13 @@ impl QuicLink {
         self.other_peer
     }
 
-    /// Lent credit beside the window: what the next bytes read pay back.
-    pub(crate) fn debt(&self) -> u64 {
-        self.receiving.debt
-    }
-
     /// Lent send memory.
     pub(crate) fn send_lent(&self) -> u64 {
         self.sending.window.saturating_sub(self.config.budget.base_send)
     }
 
     pub(super) fn end_receive(&mut self, window: &mut Window, stream: u64) {
-        if let Some(entry) = self.streams.get_mut(&stream) {
+        if let Some(entry) = self.streams.get_mut(stream) {
             entry.receive.end = ReceiveEnd::Over;
             entry.receive.ahead = VecDeque::new();
             entry.receive.owed.set(window, 0, false);
@@ -394,7 +374,7 @@ impl QuicLink {
     }
 
     fn forget_raw(&mut self, window: &mut Window, stream: u64) {
-        if let Some(entry) = self.streams.get_mut(&stream)
+        if let Some(entry) = self.streams.get_mut(stream)
             && let Some(mut raw) = entry.receive.raw.take()
         {
             raw.use_.count(window, 0, 0);
@@ -403,8 +383,8 @@ impl QuicLink {
     }
 
     pub(super) fn remove_if_over(&mut self, stream: u64) {
-        if self.streams.get(&stream).is_some_and(|entry| entry.is_over()) {
-            self.streams.remove(&stream);
+        if self.streams.get(stream).is_some_and(|entry| entry.is_over()) {
+            self.streams.remove(stream);
         }
     }
 }

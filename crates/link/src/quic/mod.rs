@@ -8,6 +8,7 @@
 //! under load it must prove itself before anything is kept (retry). Source: RFC 9000–9002, libp2p `quic`, `tls`.
 
 mod config;
+mod credit;
 mod drive;
 mod early;
 mod events;

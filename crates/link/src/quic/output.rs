@@ -96,7 +96,7 @@ impl QuicLink {
             Phase::Handshake { early: true } => Some(EARLY_MAX.saturating_sub(self.sending.early)),
             _ => return 0,
         };
-        let Some(entry) = self.streams.get_mut(&stream) else { return 0 };
+        let Some(entry) = self.streams.get_mut(stream) else { return 0 };
         let open = match entry.send.end {
             SendEnd::Open => entry.send.rest.is_empty(),
             SendEnd::Waiting(_) => false,
@@ -128,7 +128,8 @@ impl QuicLink {
 
     /// Takes bytes for QUIC, behind the stream's head if that was not said; what it does not take from us waits.
     pub(super) fn take(&mut self, stream: u64, rope: &mut Rope) {
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        self.tell_along();
+        let Some(entry) = self.streams.get_mut(stream) else { return };
         let head = std::mem::take(&mut entry.send.head);
         let mut gathered = BytesMut::new();
         if !head.is_empty() {
@@ -159,7 +160,7 @@ impl QuicLink {
 
     /// One part: QUIC gets it at once where nothing else waits, else it waits too.
     fn put(&mut self, stream: u64, mut part: Bytes) {
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        let Some(entry) = self.streams.get_mut(stream) else { return };
         if matches!(self.phase, Phase::Handshake { .. }) && self.conn.side() == Side::Client {
             self.sending.early += part.len();
             entry.send.early.push(part.clone());
@@ -193,7 +194,7 @@ impl QuicLink {
         let mut unsaid = std::mem::take(&mut self.numbers.unsaid);
         for stream in unsaid.drain(..) {
             let silent = |entry: &Stream| !entry.send.head.is_empty() && entry.send.end != SendEnd::Over;
-            if self.streams.get(&stream).is_some_and(|entry| silent(entry)) {
+            if self.streams.get(stream).is_some_and(|entry| silent(entry)) {
                 self.take(stream, &mut Rope::new());
             }
         }
@@ -202,7 +203,7 @@ impl QuicLink {
 
     /// A stream with a rest waits for its turn.
     fn queue(&mut self, stream: u64) {
-        if let Some(entry) = self.streams.get_mut(&stream)
+        if let Some(entry) = self.streams.get_mut(stream)
             && !entry.send.rest.is_empty()
             && !std::mem::replace(&mut entry.send.queued, true)
         {
@@ -212,7 +213,7 @@ impl QuicLink {
 
     /// Gives QUIC at most `most` of what waits of a stream.
     pub(super) fn give(&mut self, stream: u64, most: usize) -> Left {
-        let Some(entry) = self.streams.get_mut(&stream) else { return Left::Nothing };
+        let Some(entry) = self.streams.get_mut(stream) else { return Left::Nothing };
         let (before, class) = (entry.send.rest.len(), entry.send.class);
         let mut quic = self.conn.send_stream(id(stream));
         let (mut given, mut outcome) = (0, Left::More);
@@ -250,7 +251,7 @@ impl QuicLink {
     /// Gives QUIC what it takes of all streams that wait, class by class, and tells those that can be written again.
     pub(super) fn deal(&mut self, link: LinkId, events: &mut VecDeque<Event>) {
         while let Some(stream) = self.sending.scheduler.pop() {
-            let Some(entry) = self.streams.get_mut(&stream) else { continue };
+            let Some(entry) = self.streams.get_mut(stream) else { continue };
             entry.send.queued = false;
             let most = if self.sending.scheduler.is_empty() { usize::MAX } else { QUANTUM };
             match self.give(stream, most) {
@@ -260,14 +261,14 @@ impl QuicLink {
             }
         }
         if self.sending.rests.relents() {
-            let all: Vec<u64> = self.streams.keys().copied().collect();
+            let all = self.streams.keys();
             all.into_iter().for_each(|stream| self.announce(link, stream, events));
         }
     }
 
     /// The send window grew: every stream with a rest has a turn.
     pub(super) fn deal_all(&mut self, link: LinkId, events: &mut VecDeque<Event>) {
-        let all: Vec<u64> = self.streams.keys().copied().collect();
+        let all = self.streams.keys();
         all.into_iter().for_each(|stream| self.queue(stream));
         self.deal(link, events);
     }
@@ -280,7 +281,7 @@ impl QuicLink {
 
     /// Tells a writer who found no room that there is some.
     fn announce(&mut self, link: LinkId, stream: u64, events: &mut VecDeque<Event>) {
-        if let Some(entry) = self.streams.get_mut(&stream)
+        if let Some(entry) = self.streams.get_mut(stream)
             && entry.send.blocked
             && entry.send.end == SendEnd::Open
             && entry.send.rest.is_empty()
@@ -292,7 +293,7 @@ impl QuicLink {
     }
 
     pub(crate) fn finish(&mut self, stream: u64) {
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        let Some(entry) = self.streams.get_mut(stream) else { return };
         match entry.send.end {
             SendEnd::Open => {
                 let silent = !entry.send.head.is_empty();
@@ -300,7 +301,7 @@ impl QuicLink {
                 if silent {
                     self.take(stream, &mut Rope::new());
                 }
-                if self.streams.get(&stream).is_some_and(|entry| entry.send.rest.is_empty()) {
+                if self.streams.get(stream).is_some_and(|entry| entry.send.rest.is_empty()) {
                     self.give(stream, 0);
                 }
             }
@@ -310,7 +311,7 @@ impl QuicLink {
     }
 
     pub(crate) fn reset(&mut self, stream: u64, code: u32) {
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        let Some(entry) = self.streams.get_mut(stream) else { return };
         match entry.send.end {
             SendEnd::Waiting(_) => entry.send.end = SendEnd::Waiting(After::Reset(code)),
             SendEnd::Open | SendEnd::Finishing => {

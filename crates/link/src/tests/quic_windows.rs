@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use weir_base::stream::{Class, Goodbye};
-use weir_base::{MIB, StreamKey};
+use weir_base::{KIB, MIB, StreamKey};
 
 use super::harness::{Net, config};
 use crate::{DownReason, Read};
@@ -152,4 +152,74 @@ fn hoarders_of_credit_are_closed_while_an_honest_link_waits() {
     assert!(net.nodes[1].blamed.is_empty(), "without a fault");
     // 10 s at the base window, then with what was lent in vain before.
     assert!(net.now - begun < Duration::from_secs(18), "{:?}", net.now - begun);
+}
+
+/// Datagrams that both nodes sent in 400 rounds of a message of `there` bytes and one of `back` bytes on one stream.
+fn rounds_of(there: usize, back: usize) -> u64 {
+    let mut net = Net::pair();
+    let (link, other) = net.join_quic(0, 1);
+    let key = net.open(0, link, 8, Class::Pool);
+    let answer = StreamKey { link: other, stream: key.stream };
+    net.write(0, key, &Bytes::from_static(b"x"));
+    net.run(Duration::from_secs(1)); // the path's MTU is known
+    net.read(1, answer);
+    let sent = |net: &mut Net| -> u64 {
+        [(0, link), (1, other)]
+            .map(|(node, link)| net.nodes[node].links.link(link).unwrap().stats().datagrams_out)
+            .iter()
+            .sum()
+    };
+    let before = sent(&mut net);
+    for _ in 0..400 {
+        assert_eq!(net.write(0, key, &Bytes::from(vec![1; there])), there);
+        let mut got = 0;
+        while got < there {
+            net.run(Duration::from_millis(5));
+            got += net.read(1, answer).0.len();
+            net.drain();
+        }
+        assert_eq!(net.write(1, answer, &Bytes::from(vec![2; back])), back);
+        let mut got = 0;
+        while got < back {
+            net.run(Duration::from_millis(5));
+            got += net.read(0, key).0.len();
+            net.drain();
+        }
+    }
+    sent(&mut net) - before
+}
+
+#[test]
+fn small_messages_both_ways_cost_no_datagrams_for_the_window() {
+    let sent = rounds_of(1_000, 1_000);
+    assert!((800..=840).contains(&sent), "{sent} datagrams for 800 messages");
+}
+
+#[test]
+fn the_whole_window_comes_back_after_small_messages_both_ways() {
+    let mut net = Net::pair();
+    let (link, other) = net.join_quic(0, 1);
+    let key = net.open(0, link, 8, Class::Pool);
+    let answer = StreamKey { link: other, stream: key.stream };
+    // Reads of all sizes between writes of this side, so that room is kept quiet about in every state.
+    for size in (1..60).chain([700; 60]) {
+        net.write(0, key, &Bytes::from(vec![1; size * 20]));
+        net.run(Duration::from_millis(100));
+        net.read(1, answer);
+        net.write(1, answer, &Bytes::from_static(b"."));
+        net.run(Duration::from_millis(100));
+        net.read(0, key);
+    }
+    // At most a quarter of 64 KiB is untold; the rest, and no more, arrives without being read.
+    net.write(0, key, &Bytes::from(vec![1; 64 * KIB]));
+    net.run(Duration::from_secs(2));
+    let arrived = net.read(1, answer).0.len();
+    assert!((48 * KIB..=64 * KIB).contains(&arrived), "{arrived} bytes");
+    // And once they are read, all that a window carries.
+    net.run(Duration::from_secs(2));
+    net.read(1, answer);
+    net.write(0, key, &Bytes::from(vec![1; 64 * KIB]));
+    net.run(Duration::from_secs(2));
+    let arrived = net.read(1, answer).0.len();
+    assert!((48 * KIB..=64 * KIB).contains(&arrived), "{arrived} bytes");
 }

@@ -66,7 +66,7 @@ impl Call {
 
     /// The stream for a call is open.
     pub(super) fn call_opened(&mut self, key: StreamKey, ticket: Ticket) {
-        let Some(call) = self.outgoing.get_mut(&ticket) else {
+        let Some(call) = self.outgoing.get_mut(ticket) else {
             return self.break_off(key, code::CANCELLED); // given up meanwhile
         };
         call.stream = Some(key);
@@ -87,7 +87,7 @@ impl Call {
     pub(super) fn give_up(&mut self, ticket: Ticket, code: u32) -> Option<()> {
         let call = self.forget_call(ticket)?;
         if let Some(key) = call.stream {
-            self.streams.remove(&key);
+            self.streams.remove(key);
             self.break_off(key, code);
         }
         Some(())
@@ -95,7 +95,7 @@ impl Call {
 
     /// Takes a call off the books; its slot is free again.
     fn forget_call(&mut self, ticket: Ticket) -> Option<Outgoing> {
-        let call = self.outgoing.remove(&ticket)?;
+        let call = self.outgoing.remove(ticket)?;
         self.deadlines.set(Due::Call(ticket), None);
         if let Some(peer) = self.links.get_mut(&call.link) {
             peer.calling = peer.calling.saturating_sub(1);
@@ -111,7 +111,7 @@ impl Call {
     }
 
     pub(super) fn call_overdue(&mut self, ticket: Ticket) {
-        let stream = self.outgoing.get(&ticket).and_then(|call| self.streams.get(&call.stream?));
+        let stream = self.outgoing.get(ticket).and_then(|call| self.streams.get(call.stream?));
         let written = matches!(stream, Some(Stream::Calling(calling)) if calling.encoded);
         if self.give_up(ticket, code::TIMEOUT).is_some() {
             self.counters.expired += u64::from(!written);
@@ -121,18 +121,17 @@ impl Call {
 
     /// All calls of a link end so.
     pub(super) fn calls_end(&mut self, link: LinkId, error: CallError) {
-        let ended: Vec<Ticket> =
-            self.outgoing.iter().filter(|(_, call)| call.link == link).map(|(ticket, _)| *ticket).collect();
+        let ended: Vec<Ticket> = self.outgoing.keys_where(|_, call| call.link == link);
         ended.into_iter().for_each(|ticket| self.conclude(ticket, Err(error)));
     }
 
     /// Writes the request, then ends the direction.
     pub(super) fn write_request(&mut self, now: Instant, key: StreamKey, room: usize, out: &mut Rope) {
-        let Some(Stream::Calling(calling)) = self.streams.get_mut(&key) else { return };
+        let Some(Stream::Calling(calling)) = self.streams.get_mut(key) else { return };
         if calling.encoded {
             framing::pour(&mut calling.pending, room, out);
         } else {
-            let Some(call) = calling.ticket.and_then(|ticket| self.outgoing.get_mut(&ticket)) else { return };
+            let Some(call) = calling.ticket.and_then(|ticket| self.outgoing.get_mut(ticket)) else { return };
             let patience = Millis::patience(now, call.deadline);
             let request = std::mem::take(&mut call.request);
             framing::send(&mut calling.pending, room, out, REQUEST, patience.as_slice(), request);
@@ -147,7 +146,7 @@ impl Call {
 
     /// Bytes of the answer.
     pub(super) fn read_answer(&mut self, now: Instant, key: StreamKey, chunk: weir_base::Chunk) {
-        let Some(Stream::Calling(calling)) = self.streams.get_mut(&key) else { return };
+        let Some(Stream::Calling(calling)) = self.streams.get_mut(key) else { return };
         let Some(ticket) = calling.ticket else { return self.bad_answer(key, None, TRAILING) };
         calling.inbox.push(chunk);
         loop {
@@ -192,7 +191,7 @@ impl Call {
 
     /// The server ended its direction (`None`), or broke it off.
     pub(super) fn answer_ended(&mut self, key: StreamKey, broken: Option<u32>) {
-        let Some(Stream::Calling(calling)) = self.streams.get(&key) else { return };
+        let Some(Stream::Calling(calling)) = self.streams.get(key) else { return };
         let Some(ticket) = calling.ticket else { return self.forget_stream(key) };
         let error = match broken {
             None => return self.bad_answer(key, Some(ticket), CUT_SHORT),
@@ -209,7 +208,7 @@ impl Call {
 
     /// The server takes no more of the request; its answer may still come.
     pub(super) fn request_stopped(&mut self, key: StreamKey) {
-        if let Some(Stream::Calling(calling)) = self.streams.get_mut(&key) {
+        if let Some(Stream::Calling(calling)) = self.streams.get_mut(key) {
             calling.encoded = true;
             calling.finished = true;
             calling.pending = Rope::new();

@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use weir_base::identity::PeerId;
 use weir_base::stream::{Ask, Class};
-use weir_base::{Deadlines, Fault, Instant, LinkId, ProtocolId, StreamKey};
+use weir_base::{Deadlines, Fault, Instant, LinkId, Numbered, ProtocolId, StreamKey};
 
 use crate::bucket::Bucket;
 use crate::framing::code;
@@ -194,9 +194,9 @@ pub(crate) struct Call {
     protocol: ProtocolId,
     tickets: Tickets,
     links: BTreeMap<LinkId, Peer>,
-    outgoing: BTreeMap<Ticket, Outgoing>, // calls under way: at most `concurrency` per link
-    incoming: BTreeMap<Ticket, StreamKey>, // requests handed over and not answered: likewise
-    streams: BTreeMap<StreamKey, Stream>,
+    outgoing: Numbered<Ticket, Outgoing>, // calls under way: at most `concurrency` per link
+    incoming: Numbered<Ticket, StreamKey>, // requests handed over and not answered: likewise
+    streams: Numbered<StreamKey, Stream>,
     events: VecDeque<Event>, // at most one per call or request under way, and one for its end
     asks: VecDeque<Ask>,
     deadlines: Deadlines<Due>,
@@ -237,9 +237,9 @@ impl Call {
             protocol: ProtocolId::new(seat.channel, 0),
             tickets: seat.tickets,
             links: BTreeMap::new(),
-            outgoing: BTreeMap::new(),
-            incoming: BTreeMap::new(),
-            streams: BTreeMap::new(),
+            outgoing: Numbered::default(),
+            incoming: Numbered::default(),
+            streams: Numbered::default(),
             events: VecDeque::new(),
             asks: VecDeque::new(),
             deadlines: Deadlines::default(),

@@ -89,7 +89,7 @@ impl Call {
     }
 
     pub(super) fn read_request(&mut self, now: Instant, key: StreamKey, chunk: Chunk) {
-        let Some(Stream::Serving(serving)) = self.streams.get_mut(&key) else { return };
+        let Some(Stream::Serving(serving)) = self.streams.get_mut(key) else { return };
         let State::Receiving { inbox, skipped, .. } = &mut serving.state else {
             return self.bad_request(key, TRAILING);
         };
@@ -147,17 +147,16 @@ impl Call {
     /// Tells the application that nobody waits for its answer any more.
     fn cancel_work(&mut self, key: StreamKey) {
         if let Some(Stream::Serving(Serving { state: State::Waiting { ticket, .. }, .. })) =
-            self.streams.get(&key)
+            self.streams.get(key)
         {
             let ticket = *ticket;
-            self.incoming.remove(&ticket);
+            self.incoming.remove(ticket);
             self.events.push_back(Event::Cancelled { ticket });
         }
     }
 
     pub(super) fn request_ended(&mut self, key: StreamKey) {
-        if let Some(Stream::Serving(Serving { state: State::Receiving { .. }, .. })) = self.streams.get(&key)
-        {
+        if let Some(Stream::Serving(Serving { state: State::Receiving { .. }, .. })) = self.streams.get(key) {
             self.bad_request(key, CUT_SHORT);
         }
     }
@@ -175,13 +174,13 @@ impl Call {
         ticket: Ticket,
         answer: Result<Bytes, Refusal>,
     ) -> Result<Ticket, CommandRefused> {
-        let key = *self.incoming.get(&ticket).ok_or(CommandRefused::UnknownTicket)?;
+        let key = *self.incoming.get(ticket).ok_or(CommandRefused::UnknownTicket)?;
         let (max, took) = self.links.get(&key.link).map_or((0, 0), |peer| (peer.max_response, peer.took));
         if answer.as_ref().map_or(0, Bytes::len) > max as usize {
             return Err(CommandRefused::TooLarge);
         }
-        self.incoming.remove(&ticket);
-        if let Some(Stream::Serving(serving)) = self.streams.get_mut(&key) {
+        self.incoming.remove(ticket);
+        if let Some(Stream::Serving(serving)) = self.streams.get_mut(key) {
             serving.state = State::Answered { answer, pace: Pace { since: now, moved: took } };
             self.asks.push_back(Ask::Write(key));
         }
@@ -189,7 +188,7 @@ impl Call {
     }
 
     pub(super) fn write_answer(&mut self, key: StreamKey, room: usize, out: &mut Rope) {
-        let Some(Stream::Serving(serving)) = self.streams.get_mut(&key) else { return };
+        let Some(Stream::Serving(serving)) = self.streams.get_mut(key) else { return };
         let before = out.len();
         match &mut serving.state {
             State::Receiving { .. } | State::Waiting { .. } => return,
@@ -221,7 +220,7 @@ impl Call {
     }
 
     pub(super) fn stream_overdue(&mut self, now: Instant, key: StreamKey) {
-        let Some(Stream::Serving(serving)) = self.streams.get(&key) else {
+        let Some(Stream::Serving(serving)) = self.streams.get(key) else {
             self.forget_stream(key); // a caller's stream that is answered, and whose end does not come
             return self.break_off(key, code::TIMEOUT);
         };
@@ -244,7 +243,7 @@ impl Call {
     /// Takes a stream off the books; a request's slot is free again.
     pub(super) fn forget_stream(&mut self, key: StreamKey) {
         self.deadlines.set(Due::Stream(key), None);
-        let Some(Stream::Serving(serving)) = self.streams.remove(&key) else { return };
+        let Some(Stream::Serving(serving)) = self.streams.remove(key) else { return };
         if let Some(peer) = self.links.get_mut(&key.link) {
             peer.serving = peer.serving.saturating_sub(1);
             peer.refusing = peer.refusing.saturating_sub(u32::from(serving.refused));
@@ -253,10 +252,7 @@ impl Call {
 
     /// All requests of a link are off.
     pub(super) fn requests_end(&mut self, link: LinkId) {
-        let end = StreamKey { link, stream: u64::MAX };
-        let keys: Vec<StreamKey> =
-            self.streams.range(StreamKey { link, stream: 0 }..=end).map(|(key, _)| *key).collect();
-        for key in keys {
+        for key in self.streams.of_link(link) {
             self.cancel_work(key);
             self.forget_stream(key);
         }

@@ -65,7 +65,7 @@ impl Machine for Call {
     }
 
     fn room(&self, key: StreamKey) -> usize {
-        match self.streams.get(&key) {
+        match self.streams.get(key) {
             Some(Stream::Calling(calling)) => Self::answer_room(calling),
             Some(Stream::Serving(serving)) => Self::request_room(serving),
             None => 0,
@@ -73,7 +73,7 @@ impl Machine for Call {
     }
 
     fn handle_incoming(&mut self, now: Instant, key: StreamKey, input: Incoming) {
-        let calling = match self.streams.get(&key) {
+        let calling = match self.streams.get(key) {
             Some(Stream::Calling(_)) => true,
             Some(Stream::Serving(_)) => false,
             None => return,
@@ -90,7 +90,7 @@ impl Machine for Call {
     }
 
     fn poll_write(&mut self, now: Instant, key: StreamKey, room: usize, out: &mut Rope) {
-        match self.streams.get(&key) {
+        match self.streams.get(key) {
             Some(Stream::Calling(_)) => self.write_request(now, key, room, out),
             Some(Stream::Serving(_)) => self.write_answer(key, room, out),
             None => {}

@@ -63,7 +63,7 @@ impl Pull {
             self.with(index, |machine| machine.link_ready(now, link, &negotiated));
         }
         for key in self.keys_of(link) {
-            if self.routes.get(&key).is_some_and(|route| joined.contains(&route.child)) {
+            if self.routes.get(key).is_some_and(|route| joined.contains(&route.child)) {
                 self.release(now, key, &joined);
             }
         }

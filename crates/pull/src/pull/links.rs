@@ -25,7 +25,7 @@ impl Pull {
             Phase::Closing { was_ready, matched } => (matched, was_ready),
         };
         for key in self.keys_of(link) {
-            self.routes.remove(&key);
+            self.routes.remove(key);
         }
         for index in open.into_iter().filter(|index| *index != CONTROL) {
             self.with(index, |machine| machine.link_down(now, link));
@@ -103,14 +103,14 @@ impl Pull {
 
     /// A stream from before hello: given to its machine where the channel is shared, else broken off.
     pub(super) fn release(&mut self, now: Instant, key: StreamKey, matched: &BTreeSet<u16>) {
-        let Some(route) = self.routes.get_mut(&key) else { return };
+        let Some(route) = self.routes.get_mut(key) else { return };
         let index = route.child;
         let waited = route.waiting.take();
         if index == CONTROL {
             return;
         }
         if !matched.contains(&index) {
-            self.routes.remove(&key);
+            self.routes.remove(key);
             return self.break_off(key, code::UNKNOWN_CHANNEL);
         }
         if let Some(protocol) = waited {
@@ -132,8 +132,8 @@ impl Pull {
             closing @ Phase::Closing { .. } => closing,
         };
         for key in self.keys_of(link) {
-            if self.routes.get(&key).is_some_and(|route| route.waiting.is_some()) {
-                self.routes.remove(&key);
+            if self.routes.get(key).is_some_and(|route| route.waiting.is_some()) {
+                self.routes.remove(key);
                 self.break_off(key, code::CANCELLED);
             }
         }
@@ -144,7 +144,6 @@ impl Pull {
     }
 
     pub(super) fn keys_of(&self, link: LinkId) -> Vec<StreamKey> {
-        let end = StreamKey { link, stream: u64::MAX };
-        self.routes.range(StreamKey { link, stream: 0 }..=end).map(|(key, _)| *key).collect()
+        self.routes.of_link(link)
     }
 }

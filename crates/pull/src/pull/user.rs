@@ -56,12 +56,12 @@ impl StreamUser for Pull {
     }
 
     fn room(&self, key: StreamKey) -> usize {
-        let Some(route) = self.routes.get(&key).filter(|route| route.waiting.is_none()) else { return 0 };
+        let Some(route) = self.routes.get(key).filter(|route| route.waiting.is_none()) else { return 0 };
         self.child(route.child).map_or(0, |child| child.seen().room(key))
     }
 
     fn handle_incoming(&mut self, now: Instant, key: StreamKey, input: Incoming) {
-        let Some(route) = self.routes.get_mut(&key) else { return };
+        let Some(route) = self.routes.get_mut(key) else { return };
         match &input {
             Incoming::Data(_) => {}
             Incoming::End | Incoming::Reset(_) => route.read_ended = true,
@@ -69,7 +69,7 @@ impl StreamUser for Pull {
         }
         let route = *route;
         if route.read_ended && route.write_ended {
-            self.routes.remove(&key);
+            self.routes.remove(key);
         }
         if route.waiting.is_some() {
             return self.gone_before_hello(key, &input);
@@ -83,7 +83,7 @@ impl StreamUser for Pull {
     }
 
     fn poll_write(&mut self, now: Instant, key: StreamKey, room: usize, out: &mut Rope) {
-        let Some(route) = self.routes.get(&key).filter(|route| !route.write_ended && route.waiting.is_none())
+        let Some(route) = self.routes.get(key).filter(|route| !route.write_ended && route.waiting.is_none())
         else {
             return;
         };
@@ -169,7 +169,7 @@ impl Pull {
 
     /// A stream that waited for hello ended first: it is forgotten, its other direction too.
     fn gone_before_hello(&mut self, key: StreamKey, input: &Incoming) {
-        self.routes.remove(&key);
+        self.routes.remove(key);
         if let Some(Phase::Early { waiting, .. }) =
             self.links.get_mut(&key.link).map(|state| &mut state.phase)
         {
@@ -186,7 +186,7 @@ impl Pull {
         match ask {
             Ask::Open { link, protocol, class, tag } => self
                 .pass_open(index, Ask::Open { link, protocol, class, tag: u64::from(index) * TAG_END + tag }),
-            Ask::Read(key) | Ask::Write(key) => self.routes.contains_key(&key).then_some(ask),
+            Ask::Read(key) | Ask::Write(key) => self.routes.contains(key).then_some(ask),
             Ask::Finish(key) | Ask::Reset(key, _) => self.end(key, false).then_some(ask),
             Ask::Stop(key, _) => self.end(key, true).then_some(ask),
             Ask::Blame(..) => {
@@ -223,11 +223,11 @@ impl Pull {
 
     /// Notes that one direction of a stream ends; whether it was open.
     fn end(&mut self, key: StreamKey, reading: bool) -> bool {
-        let Some(route) = self.routes.get_mut(&key) else { return false };
+        let Some(route) = self.routes.get_mut(key) else { return false };
         let ended = if reading { &mut route.read_ended } else { &mut route.write_ended };
         let was_open = !std::mem::replace(ended, true);
         if route.read_ended && route.write_ended {
-            self.routes.remove(&key);
+            self.routes.remove(key);
         }
         was_open
     }

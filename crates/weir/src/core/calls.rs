@@ -1,11 +1,10 @@
 //! Calls of this node that are under way.
 
-use std::collections::BTreeMap;
 use std::task::Waker;
 
 use bytes::Bytes;
-use weir_base::Instant;
 use weir_base::identity::PeerId;
+use weir_base::{Instant, Numbered};
 use weir_pull::{Ticket, call};
 use weir_stack::{Command, Refused, Stack, Target};
 
@@ -15,8 +14,8 @@ use crate::error::CallError;
 /// By the stack's ticket and by the future's number. Bounded by the stack's limit of calls to targets.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
-    waiting: BTreeMap<Ticket, Waiting>,
-    tickets: BTreeMap<u64, Ticket>,
+    waiting: Numbered<Ticket, Waiting>,
+    tickets: Numbered<u64, Ticket>,
     expired: u64,
 }
 
@@ -56,6 +55,12 @@ impl Calls {
         }
     }
 
+    /// Calls under way.
+    #[cfg(feature = "native")]
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Calls that were too late.
     pub(crate) const fn expired(&self) -> u64 {
         self.expired
@@ -63,8 +68,8 @@ impl Calls {
 
     /// The future was dropped.
     pub(crate) fn cancel(&mut self, now: Instant, stack: &mut Stack, id: u64) {
-        if let Some(ticket) = self.tickets.remove(&id) {
-            self.waiting.remove(&ticket);
+        if let Some(ticket) = self.tickets.remove(id) {
+            self.waiting.remove(ticket);
             if let Err(refused) = stack.command(now, Command::CancelTarget(ticket)) {
                 tracing::trace!(%refused, "a call ended before it was cancelled");
             }
@@ -80,13 +85,13 @@ impl Calls {
         left: u32,
         wakers: &mut Vec<Waker>,
     ) {
-        let Some(waiting) = self.waiting.get_mut(&ticket) else { return };
+        let Some(waiting) = self.waiting.get_mut(ticket) else { return };
         let result = result.map_err(|error| answer_error(&error));
         if left > 0 {
             return waiting.answers.push((from, result));
         }
-        let Some(Waiting { id, reply, mut answers }) = self.waiting.remove(&ticket) else { return };
-        self.tickets.remove(&id);
+        let Some(Waiting { id, reply, mut answers }) = self.waiting.remove(ticket) else { return };
+        self.tickets.remove(id);
         match reply {
             Replies::One(promise) => promise.fill(result.map(|response| (from, response)), wakers),
             Replies::Many(promise) => {
