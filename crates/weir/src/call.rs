@@ -407,7 +407,8 @@ impl<Req, Resp: Message> Request<Req, Resp> {
 
 impl<Resp: Message> Owed<Resp> {
     fn respond(&self, response: Resp) {
-        match lock(&self.reply).take() {
+        let reply = lock(&self.reply).take();
+        match reply {
             Some(Reply::Remote(ticket)) => {
                 let bytes = response.encode();
                 let fits = bytes.len() as u64 <= u64::from(self.max_response);
@@ -427,7 +428,8 @@ impl<Resp: Message> Owed<Resp> {
     }
 
     fn refuse(&self, retry_after: Duration) {
-        match lock(&self.reply).take() {
+        let reply = lock(&self.reply).take();
+        match reply {
             Some(Reply::Remote(ticket)) => {
                 self.shared.inbox.post(Op::Answer(self.channel, ticket, Err(Refusal { retry_after })));
             }

@@ -163,13 +163,21 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// Waits for the network thread to end; not from that thread itself.
+    /// Waits for the network thread to end; not on a thread that drives a node itself.
     pub(crate) fn join(&self) {
         let Some(thread) = lock(&self.thread).take() else { return };
-        if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
+        if !is_driving() && thread.join().is_err() {
             tracing::error!("the network thread has panicked");
         }
     }
+}
+
+/// Whether this thread drives a node.
+fn is_driving() -> bool {
+    #[cfg(feature = "native")]
+    return crate::native::is_driving();
+    #[cfg(not(feature = "native"))]
+    return false;
 }
 
 impl Drop for Lease {

@@ -18,6 +18,8 @@ pub struct HostStats {
     pub sleeps: u64,
     /// Times another thread had to wake it.
     pub rings: u64,
+    /// Turns that a user's thread carried out while the network thread slept: a call or an answer went out without waking it.
+    pub lent: u64,
     /// Receiving system calls.
     pub receives: u64,
     /// Sending system calls.

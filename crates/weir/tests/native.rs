@@ -150,6 +150,42 @@ fn an_idle_node_sleeps() {
 }
 
 #[test]
+fn a_call_with_nothing_beside_it_wakes_no_network_thread_to_go_out() {
+    let (server, node) = builder().start().unwrap();
+    let (client, _client_node) = builder().start().unwrap();
+    let _answering = std::thread::spawn(move || weir::block_on(serve(node)));
+    let peer = weir::block_on(client.connect(&server.addresses()[0])).unwrap();
+    // Whether a network thread sleeps just then is chance; in thousands of calls it does.
+    let lent = || [&client, &server].map(|network| weir::block_on(network.stats()).unwrap().host.lent);
+    for _ in 0..100 {
+        weir::block_on(ask(client.clone(), peer));
+        if lent().iter().all(|lent| *lent > 10) {
+            break;
+        }
+    }
+    let [calling, answering_turns] = lent();
+    assert!(calling > 10 && answering_turns > 10, "{calling} and {answering_turns}");
+}
+
+#[test]
+fn calls_of_many_threads_all_end_whoever_drives_the_node() {
+    let (server, node) = builder().start().unwrap();
+    let (client, _client_node) = builder().start().unwrap();
+    let _answering = std::thread::spawn(move || weir::block_on(serve(node)));
+    let peer = weir::block_on(client.connect(&server.addresses()[0])).unwrap();
+    // One caller, then two, then eight: alone, at the limit of what is lent, and beyond.
+    for callers in [1, 2, 8] {
+        let threads: Vec<_> = (0..callers)
+            .map(|_| {
+                let client = client.clone();
+                std::thread::spawn(move || (0..50).for_each(|_| weir::block_on(ask(client.clone(), peer))))
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+}
+
+#[test]
 fn sleeps_and_deadlines_keep_time() {
     let (net, _node) = builder().start().unwrap();
     let before = std::time::Instant::now();

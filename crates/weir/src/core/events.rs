@@ -137,7 +137,7 @@ impl Core {
                 }
             }
             call::Event::Cancelled { ticket } => {
-                if let Some(request) = self.requests.remove(&ticket) {
+                if let Some(request) = self.requests.remove(ticket) {
                     request.cancel(&mut self.wakers);
                 }
             }

@@ -16,7 +16,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use weir_base::identity::PeerId;
-use weir_base::{ChannelId, Deadlines, Instant, LinkId};
+use weir_base::{ChannelId, Deadlines, Instant, LinkId, Numbered};
 use weir_pull::{Ticket, call, pool};
 #[cfg(feature = "native")]
 use weir_stack::Input;
@@ -48,7 +48,7 @@ pub(crate) struct Core {
     shared: Arc<Shared>,
     taken: Taken,
     calls: Calls,
-    requests: BTreeMap<Ticket, Arc<Cancelled>>, // <= what the stack handed out
+    requests: Numbered<Ticket, Arc<Cancelled>>, // <= what the stack handed out
     streams: Streams,
     dials: BTreeMap<Ticket, Promise<Result<PeerId, ConnectError>>>, // <= the stack's limit of dials
     sleepers: Sleepers,
@@ -74,7 +74,7 @@ impl Core {
             shared,
             taken: Taken::default(),
             calls: Calls::default(),
-            requests: BTreeMap::new(),
+            requests: Numbered::default(),
             streams: Streams::default(),
             dials: BTreeMap::new(),
             sleepers: Sleepers::default(),
@@ -109,6 +109,12 @@ impl Core {
         self.called > Instant::ZERO && now.since(self.called) <= lately
     }
 
+    /// Calls that wait for an answer here, and requests that wait for one elsewhere.
+    #[cfg(feature = "native")]
+    pub(crate) fn under_way(&self) -> usize {
+        self.calls.len() + self.requests.len()
+    }
+
     /// Something happened at the host.
     #[cfg(feature = "native")]
     pub(crate) fn handle(&mut self, now: Instant, input: Input) {
@@ -120,6 +126,12 @@ impl Core {
         self.ending.stopped()
     }
 
+    /// Whether it is to end, or has.
+    #[cfg(feature = "native")]
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.is_asked() || self.ending.stopped()
+    }
+
     /// Whether it has ended without goodbye.
     #[cfg(feature = "testing")]
     pub(crate) fn aborted(&self) -> bool {
@@ -129,7 +141,7 @@ impl Core {
     /// The bell was heard: the next ring counts again.
     #[cfg(feature = "testing")]
     pub(crate) fn answer_bell(&mut self) {
-        self.shared.inbox.bell().doze();
+        self.shared.inbox.bell().doze(false);
     }
 
     /// Carries out at most `most` commands, and moves what raw streams have to write. True where commands are left.
@@ -151,7 +163,7 @@ impl Core {
     /// Advances what is due.
     #[cfg(feature = "native")]
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        if self.stack.poll_timeout().is_some_and(|(due, _)| due <= now) {
+        if self.stack.is_due(now) {
             self.stack.handle_timeout(now);
         }
         self.wake_sleepers(now);
@@ -199,7 +211,11 @@ impl Core {
     /// The node is gone: every handle ends.
     pub(crate) fn close(&mut self) {
         self.streams.lose_all(&mut self.wakers);
-        self.requests.values().for_each(|request| request.cancel(&mut self.wakers));
+        for ticket in self.requests.keys() {
+            if let Some(request) = self.requests.remove(ticket) {
+                request.cancel(&mut self.wakers);
+            }
+        }
         // Dropped promises end whoever waits for them: a stopped node may be kept for long.
         (self.sleepers, self.calls) = (Sleepers::default(), Calls::default());
         self.dials.clear();
@@ -218,7 +234,7 @@ impl Core {
             Op::Call(op) => self.calls.begin(now, &mut self.stack, *op, &mut self.wakers),
             Op::CancelCall(id) => self.calls.cancel(now, &mut self.stack, id),
             Op::Answer(channel, ticket, response) => {
-                self.requests.remove(&ticket);
+                self.requests.remove(ticket);
                 self.answer(now, channel, ticket, response);
             }
             Op::Open(channel, peer, reply) => {

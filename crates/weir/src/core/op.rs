@@ -91,6 +91,11 @@ pub(crate) enum PoolOp {
 }
 
 impl Op {
+    /// Whether somebody waits for what it sends: a user's thread may carry it out while the network thread sleeps.
+    pub(crate) const fn is_urgent(&self) -> bool {
+        matches!(self, Self::Call(_) | Self::Answer(..))
+    }
+
     /// Whether it counts against the inbox's capacity. The others answer something handed out, or end something.
     pub(crate) fn is_bounded(&self) -> bool {
         match self {

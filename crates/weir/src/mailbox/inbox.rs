@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
@@ -26,49 +26,47 @@ pub(crate) enum Busy {
 /// How to reach a network thread that sleeps.
 #[derive(Debug)]
 pub(crate) struct Bell {
-    asleep: AtomicBool,
+    state: AtomicU8,
     rings: AtomicU64,
-    rope: Rope,
+    wakeup: Arc<dyn Wakeup>,
 }
 
-#[derive(Debug)]
-enum Rope {
-    #[cfg(feature = "native")]
-    Poll(Arc<mio::Waker>),
-    #[cfg(feature = "testing")]
-    Cluster(u32, Arc<Mutex<VecDeque<u32>>>),
-    #[cfg(test)]
-    Nothing,
+/// What the host has at the other end of its bell.
+pub(crate) trait Wakeup: std::fmt::Debug + Send + Sync {
+    /// Wakes the network thread.
+    fn wake(&self);
+    /// Carries out, on this thread, what the inbox holds, while the network thread sleeps. False where it has to wake.
+    fn lend(&self) -> bool {
+        false
+    }
+    /// Whether waking costs no system call.
+    fn is_cheap(&self) -> bool {
+        false
+    }
 }
+
+/// The network thread is up.
+const AWAKE: u8 = 0;
+/// It sleeps.
+const ASLEEP: u8 = 1;
+/// It sleeps, and whoever is in a hurry may take its turn.
+const LENDS: u8 = 2;
 
 impl Bell {
-    /// Wakes a thread in `mio::Poll`.
-    #[cfg(feature = "native")]
-    pub(crate) fn native(waker: Arc<mio::Waker>) -> Self {
-        Self { asleep: AtomicBool::new(false), rings: AtomicU64::new(0), rope: Rope::Poll(waker) }
+    /// The bell of a host that is up.
+    pub(crate) fn new(wakeup: Arc<dyn Wakeup>) -> Self {
+        Self { state: AtomicU8::new(AWAKE), rings: AtomicU64::new(0), wakeup }
     }
 
-    /// Notes down that this node of a cluster has work.
-    #[cfg(feature = "testing")]
-    pub(crate) fn cluster(node: u32, dings: Arc<Mutex<VecDeque<u32>>>) -> Self {
-        Self { asleep: AtomicBool::new(true), rings: AtomicU64::new(0), rope: Rope::Cluster(node, dings) }
-    }
-
-    /// Only counts.
-    #[cfg(test)]
-    pub(crate) fn silent() -> Self {
-        Self { asleep: AtomicBool::new(true), rings: AtomicU64::new(0), rope: Rope::Nothing }
-    }
-
-    /// The network thread is about to sleep: it must look into the inbox once more after this.
-    pub(crate) fn doze(&self) {
-        self.asleep.store(true, Ordering::SeqCst);
+    /// The network thread is about to sleep: it must look into the inbox once more after this. Whether it lends its turns.
+    pub(crate) fn doze(&self, lends: bool) {
+        self.state.store(if lends { LENDS } else { ASLEEP }, Ordering::SeqCst);
     }
 
     /// It is up again: nobody needs to ring.
     #[cfg(any(feature = "native", test))]
     pub(crate) fn rise(&self) {
-        self.asleep.store(false, Ordering::Relaxed);
+        self.state.store(AWAKE, Ordering::Relaxed);
     }
 
     /// Times somebody had to ring.
@@ -76,34 +74,17 @@ impl Bell {
         self.rings.load(Ordering::Relaxed)
     }
 
-    /// Whether ringing costs no system call.
-    fn is_cheap(&self) -> bool {
-        match self.rope {
-            #[cfg(feature = "native")]
-            Rope::Poll(_) => false,
-            #[cfg(feature = "testing")]
-            Rope::Cluster(..) => true,
-            #[cfg(test)]
-            Rope::Nothing => true,
-        }
-    }
-
-    fn ring(&self) {
-        if !self.asleep.load(Ordering::SeqCst) || !self.asleep.swap(false, Ordering::SeqCst) {
+    fn ring(&self, hurry: bool) {
+        if self.state.load(Ordering::SeqCst) == AWAKE {
             return;
         }
-        self.rings.fetch_add(1, Ordering::Relaxed);
-        match self.rope {
-            #[cfg(feature = "native")]
-            Rope::Poll(ref waker) => {
-                if let Err(error) = waker.wake() {
-                    tracing::warn!(%error, "cannot wake the network thread");
-                }
+        match self.state.swap(AWAKE, Ordering::SeqCst) {
+            AWAKE => {}
+            LENDS if hurry && self.wakeup.lend() => {}
+            _ => {
+                self.rings.fetch_add(1, Ordering::Relaxed);
+                self.wakeup.wake();
             }
-            #[cfg(feature = "testing")]
-            Rope::Cluster(node, ref dings) => lock(dings).push_back(node),
-            #[cfg(test)]
-            Rope::Nothing => {}
         }
     }
 }
@@ -142,6 +123,7 @@ impl Inbox {
 
     /// Appends a command that may have to wait.
     pub(crate) fn offer(&self, op: Op) -> Result<(), Busy> {
+        let hurry = op.is_urgent();
         {
             let mut state = lock(&self.state);
             if state.closed {
@@ -153,21 +135,22 @@ impl Inbox {
             state.bounded += 1;
             state.ops.push_back(op);
         }
-        self.bell.ring();
+        self.bell.ring(hurry);
         Ok(())
     }
 
     /// Appends what always has a place (see the module). Dropped where the node has stopped.
     pub(crate) fn post(&self, op: Op) {
+        let hurry = op.is_urgent();
         if self.append(op) {
-            self.bell.ring();
+            self.bell.ring(hurry);
         }
     }
 
     /// As [`post`](Self::post), for what can wait until the network thread is up for another reason.
     pub(crate) fn post_quietly(&self, op: Op) {
-        if self.append(op) && self.bell.is_cheap() {
-            self.bell.ring();
+        if self.append(op) && self.bell.wakeup.is_cheap() {
+            self.bell.ring(false);
         }
     }
 
@@ -189,7 +172,7 @@ impl Inbox {
             }
             state.streams.push(pipe);
         }
-        self.bell.ring();
+        self.bell.ring(false);
     }
 
     /// Waits for room and appends `op`; gives `false` where the node has stopped.
@@ -263,12 +246,12 @@ impl Future for InboxRoom<'_> {
             return Poll::Pending;
         }
         state.waiting.leave(&mut this.place);
-        if let Some(op) = this.op.take() {
-            state.bounded += 1;
-            state.ops.push_back(op);
-        }
+        let op = this.op.take();
+        let hurry = op.as_ref().is_some_and(Op::is_urgent);
+        state.bounded += usize::from(op.is_some());
+        state.ops.extend(op);
         drop(state);
-        this.inbox.bell.ring();
+        this.inbox.bell.ring(hurry);
         Poll::Ready(true)
     }
 }

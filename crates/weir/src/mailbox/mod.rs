@@ -14,7 +14,7 @@ mod waiters;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub(crate) use inbox::{Bell, Busy, Inbox, Taken};
+pub(crate) use inbox::{Bell, Busy, Inbox, Taken, Wakeup};
 pub(crate) use outbox::Outbox;
 pub use park::block_on;
 pub(crate) use promise::{Pending, Promise, promise};

@@ -183,10 +183,12 @@ impl Sockets {
         most - left
     }
 
-    /// Sends what the stack has until it has nothing, or a socket blocks. True where something went out.
-    pub(crate) fn send(&mut self, now: Instant, core: &mut Core) -> bool {
-        let mut any = false;
-        while let Some(transmit) = self.next_transmit(now, core) {
+    /// Sends what the stack has, by at most `most` system calls, until it has nothing, or a socket blocks. How many it made.
+    pub(crate) fn send(&mut self, now: Instant, most: usize, core: &mut Core) -> usize {
+        let mut sent = 0;
+        while sent < most
+            && let Some(transmit) = self.next_transmit(now, core)
+        {
             let Some(socket) = self.list.iter_mut().find(|socket| socket.id == transmit.socket) else {
                 continue;
             };
@@ -195,11 +197,11 @@ impl Sockets {
                     socket.watch(&self.registry, Interest::READABLE | Interest::WRITABLE);
                 }
                 self.unsent = Some(transmit);
-                return any;
+                return sent;
             }
-            any = true;
+            sent += 1;
         }
-        any
+        sent
     }
 
     /// What could not be sent before, or else what the stack has; its bytes are in `out`.

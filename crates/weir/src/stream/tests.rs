@@ -9,10 +9,20 @@ use weir_base::{Chunk, KIB, MIB, Rope};
 use super::pipe::{Source, copy_out};
 use super::{Drained, Ending, Pipe};
 use crate::error::StreamError;
-use crate::mailbox::{Bell, Inbox, Taken};
+use crate::mailbox::{Bell, Inbox, Taken, Wakeup};
+
+/// A network thread that nobody has to wake.
+#[derive(Debug)]
+struct Nobody;
+
+impl Wakeup for Nobody {
+    fn wake(&self) {}
+}
 
 fn setup(send: usize, receive: usize) -> (Arc<Pipe>, Inbox) {
-    (Arc::new(Pipe::new(1, send, receive)), Inbox::new(4, Bell::silent()))
+    let bell = Bell::new(Arc::new(Nobody));
+    bell.doze(false);
+    (Arc::new(Pipe::new(1, send, receive)), Inbox::new(4, bell))
 }
 
 fn write(pipe: &Arc<Pipe>, inbox: &Inbox, buf: &[u8]) -> Poll<Result<usize, StreamError>> {
@@ -176,7 +186,7 @@ fn a_thread_writes_and_another_reads() {
     let (mut total, mut rounds) = (0, 0_u64);
     loop {
         let mut taken = Taken::default();
-        inbox.bell().doze();
+        inbox.bell().doze(false);
         inbox.take(usize::MAX, &mut taken, &mut Vec::new());
         inbox.bell().rise();
         rounds += 1;

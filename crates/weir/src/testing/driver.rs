@@ -16,7 +16,7 @@ use weir_stack::{Action, Stack};
 use super::PATIENCE;
 use super::executor::Executor;
 use crate::core::Core;
-use crate::mailbox::lock;
+use crate::mailbox::{Wakeup, lock};
 
 /// A cluster, shared by it and by the handles of its nodes.
 #[derive(Debug)]
@@ -176,5 +176,22 @@ impl Handle {
             assert!(!inner.is_dead(), "nothing is left that could ever wake this wait");
             panic!("nothing woke this wait within {PATIENCE:?} of virtual time");
         }
+    }
+}
+
+/// Notes down that this node has work.
+#[derive(Debug)]
+pub(super) struct Ding {
+    pub(super) node: u32,
+    pub(super) dings: Arc<Mutex<VecDeque<u32>>>,
+}
+
+impl Wakeup for Ding {
+    fn wake(&self) {
+        lock(&self.dings).push_back(self.node);
+    }
+
+    fn is_cheap(&self) -> bool {
+        true
     }
 }

@@ -59,7 +59,7 @@ use crate::mailbox::{Bell, lock};
 use crate::shared::{Clock, Driver, Lease};
 use crate::{Network, Node};
 pub(crate) use driver::Handle;
-use driver::{Inner, World};
+use driver::{Ding, Inner, World};
 use executor::Executor;
 pub use executor::Task;
 
@@ -126,7 +126,8 @@ impl Cluster {
         let dings = Arc::clone(&world.dings);
         let mut made = None;
         let make = |birth: Birth| {
-            let bell = Bell::cluster(birth.id.0, dings);
+            let bell = Bell::new(Arc::new(Ding { node: birth.id.0, dings }));
+            bell.doze(false); // a cluster's nodes sleep until they are stepped
             let address = match carrier {
                 Carrier::Frames => Multiaddr::from_memory(birth.endpoint),
                 Carrier::Quic => Multiaddr::from_quic(birth.udp),
