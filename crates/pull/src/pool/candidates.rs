@@ -106,6 +106,8 @@ pub(super) struct Candidate {
     pub(super) state: State,
     /// Whether its last source is over its time: the next announcer is asked as soon as one may be.
     pub(super) overdue: bool,
+    /// Whether announcers may have been set aside at their links.
+    pub(super) crowded: bool,
     announcers: [Announcer; MAX_ANNOUNCERS],
     count: u8, // of `announcers`
 }
@@ -122,6 +124,7 @@ impl Candidate {
             sources: [None; MAX_SOURCES],
             state: State::Wanted,
             overdue: false,
+            crowded: false,
             announcers: [Announcer::new(Slot(0), 0); MAX_ANNOUNCERS],
             count: 0,
         };
@@ -132,7 +135,7 @@ impl Candidate {
         candidate
     }
 
-    /// Who can deliver it.
+    /// Who can deliver it, as far as they are kept.
     pub(super) fn announcers(&self) -> &[Announcer] {
         self.announcers.get(..usize::from(self.count)).unwrap_or_default()
     }
@@ -156,15 +159,13 @@ impl Candidate {
         true
     }
 
-    /// `slot` can not deliver it any more. Whether it could before.
-    pub(super) fn drop_announcer(&mut self, slot: Slot) -> bool {
-        let Some(at) = self.announcers().iter().position(|announcer| announcer.slot == slot) else {
-            return false;
-        };
+    /// `slot` is not among its announcers any more. As what it was.
+    pub(super) fn drop_announcer(&mut self, slot: Slot) -> Option<Announcer> {
+        let at = self.announcers().iter().position(|announcer| announcer.slot == slot)?;
         let last = usize::from(self.count) - 1;
         self.announcers.swap(at, last);
         self.count -= 1;
-        true
+        self.announcers.get(last).copied()
     }
 
     /// Whether it is asked of `slot`.

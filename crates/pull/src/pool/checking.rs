@@ -211,6 +211,9 @@ impl Pool {
     pub(super) fn close(&mut self, now: Instant, id: CandId) -> Option<Candidate> {
         self.cancel_sources(id);
         let candidate = self.candidates.remove(id)?;
+        if candidate.crowded {
+            self.forget_aside(id, &candidate.heard);
+        }
         if let State::Checking { ticket, body, .. } = &candidate.state {
             self.charge_time(now, *ticket, &body.from);
         }

@@ -101,6 +101,8 @@ impl Pool {
         let Some(candidate) = self.candidates.get_mut(id) else { return };
         candidate.drop_source(slot);
         candidate.drop_announcer(slot);
+        self.call_in(id);
+        let Some(candidate) = self.candidates.get_mut(id) else { return };
         if candidate.charged == Some(slot) {
             let score = |a: &Announcer| {
                 self.links.get(a.slot).map(|link| (link.gets.record.score(), Reverse(a.slot)))

@@ -10,7 +10,7 @@ use weir_base::stream::{Group, Side};
 use weir_base::{Dealer, Instant};
 
 use super::Pool;
-use super::candidates::{Announcer, CandId, Source};
+use super::candidates::{Announcer, CandId, Candidate, MAX_ANNOUNCERS, Source};
 use super::gets::{Get, MAX_GETS, PURGE_AT, Patience};
 use super::link::{Link, Opening, Role, Slot};
 use super::record::Record;
@@ -152,6 +152,7 @@ impl Fetch {
 impl Pool {
     /// A candidate should be asked for: it is new, has a new announcer, lost its source, or its source is over its time.
     pub(super) fn wanted(&mut self, now: Instant, id: CandId) {
+        self.call_in(id);
         if self.try_ask(now, id) {
             return;
         }
@@ -160,27 +161,29 @@ impl Pool {
         };
         // Nobody may be asked now: it waits at each who could be.
         let sources = candidate.sources;
-        for announcer in candidate.announcers_mut() {
-            let asked = sources.iter().flatten().any(|source| source.slot == announcer.slot);
-            let Some(link) = self.links.get_mut(announcer.slot).filter(|_| !asked) else { continue };
-            if !std::mem::replace(&mut announcer.listed, true) {
-                link.gets.waiting.push_back(id);
-                self.fetch.dealer.set_waiting(announcer.slot, !link.gets.stalled);
-            }
+        let asked = |slot: Slot| sources.iter().flatten().any(|source| source.slot == slot);
+        let others = candidate.announcers_mut().iter_mut().filter(|announcer| !asked(announcer.slot));
+        let mut slots = [None; MAX_ANNOUNCERS];
+        for (place, announcer) in slots.iter_mut().zip(others) {
+            *place = (!std::mem::replace(&mut announcer.listed, true)).then_some(announcer.slot);
         }
-        self.purge_waiting(id);
+        for slot in slots.into_iter().flatten() {
+            self.wait_at(slot, id);
+        }
+        self.wait_aside(id);
     }
 
-    /// Candidates that were decided meanwhile leave the queues of those who announced this one, where they have become many.
-    fn purge_waiting(&mut self, id: CandId) {
-        let Some(candidate) = self.candidates.get(id) else { return };
-        for announcer in candidate.announcers() {
-            let Some(link) = self.links.get_mut(announcer.slot) else { continue };
-            if link.gets.waiting.len() > link.gets.purge_at {
-                link.gets.waiting.retain(|other| self.candidates.get(*other).is_some());
-                link.gets.purge_at = PURGE_AT.max(2 * link.gets.waiting.len());
-            }
+    /// A candidate waits in the queue of a link that announced it. Those that were decided meanwhile leave it, where they have
+    /// become many.
+    pub(super) fn wait_at(&mut self, slot: Slot, id: CandId) {
+        let Some(link) = self.links.get_mut(slot) else { return };
+        let gets = &mut link.gets;
+        gets.waiting.push_back(id);
+        if gets.waiting.len() > gets.purge_at {
+            gets.waiting.retain(|other| self.candidates.get(*other).is_some());
+            gets.purge_at = PURGE_AT.max(2 * gets.waiting.len());
         }
+        self.fetch.dealer.set_waiting(slot, !gets.stalled);
     }
 
     /// Gives free fetch slots to links at which candidates wait, by the dealer.
@@ -203,6 +206,10 @@ impl Pool {
                 continue;
             };
             if !self.try_ask(now, id) {
+                if self.call_in(id) {
+                    self.wanted(now, id);
+                    continue;
+                }
                 let size = self.candidates.get(id).map_or(0, |candidate| u64::from(candidate.claim.size));
                 match self.hindrance_at(slot, id) {
                     Some(Hindrance::Load) => {
@@ -218,12 +225,12 @@ impl Pool {
                     None | Some(Hindrance::Answer | Hindrance::Never) => {}
                 }
             }
-            if let Some(link) = self.links.get_mut(slot) {
-                link.gets.waiting.pop_front();
-            }
-            if let Some(candidate) = self.candidates.get_mut(id) {
-                let listed = candidate.announcers_mut().iter_mut().find(|announcer| announcer.slot == slot);
-                listed.into_iter().for_each(|announcer| announcer.listed = false);
+            let Some(link) = self.links.get_mut(slot) else { continue };
+            link.gets.waiting.pop_front();
+            let kept = self.candidates.get_mut(id).map(Candidate::announcers_mut).unwrap_or_default();
+            let kept = kept.iter_mut().find(|announcer| announcer.slot == slot);
+            if let Some(announcer) = kept.or_else(|| link.intake.aside.get_mut(&id)) {
+                announcer.listed = false;
             }
         }
     }
@@ -232,8 +239,9 @@ impl Pool {
     fn hindrance_at(&self, slot: Slot, id: CandId) -> Option<Hindrance> {
         let candidate = self.candidates.get(id).filter(|candidate| candidate.wants_source());
         let found = candidate.and_then(|candidate| {
-            let announcer = candidate.announcers().iter().find(|announcer| announcer.slot == slot)?;
-            Some((candidate, self.links.get(slot)?, announcer))
+            let link = self.links.get(slot)?;
+            let kept = candidate.announcers().iter().find(|announcer| announcer.slot == slot);
+            Some((candidate, link, kept.or_else(|| link.intake.aside.get(&id))?))
         });
         let Some((candidate, link, announcer)) = found.filter(|(candidate, ..)| !candidate.asks(slot)) else {
             return Some(Hindrance::Never);
@@ -301,6 +309,14 @@ impl Pool {
         }
         self.ask(now, id, slot, index);
         true
+    }
+
+    /// Whether nothing hinders that `announcer` is asked for a candidate now.
+    pub(super) fn may_ask(&self, candidate: &Candidate, announcer: &Announcer) -> bool {
+        let choice = if candidate.is_asked() { Choice::Record } else { Choice::Delivery };
+        let size = u64::from(candidate.claim.size);
+        let link = self.links.get(announcer.slot);
+        link.is_some_and(|link| self.hindrance(link, announcer, size, choice).is_none())
     }
 
     fn hindrance(&self, link: &Link, announcer: &Announcer, size: u64, choice: Choice) -> Option<Hindrance> {

@@ -1,6 +1,6 @@
 //! Offers in: the permit this node gives on each link, and what becomes of the entries that come.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -8,7 +8,7 @@ use weir_base::codec::{put_varint, varint_len};
 use weir_base::stream::Side;
 use weir_base::{Chunk, Fault, Instant, Rope};
 
-use super::candidates::{Announcer, CandId, Candidate, Claim, MAX_ANNOUNCERS, State};
+use super::candidates::{Announcer, CandId, Candidate, Claim, State};
 use super::codec::{self, Entry, Epoch, Move, OfferHead};
 use super::link::{Lane, Role, Slot};
 use super::permits::{Grant, Renew};
@@ -40,6 +40,8 @@ pub(super) struct Intake {
     undecided: VecDeque<(u64, CandId)>,
     /// Whether candidates that this link announced may be missing in `undecided`: it was to offer them again.
     pub(super) rewound: bool,
+    /// Candidates that it announced and is not kept for. Only such as are in `undecided`.
+    pub(super) aside: BTreeMap<CandId, Announcer>,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +70,7 @@ impl Intake {
             moves,
             undecided: VecDeque::new(),
             rewound: false,
+            aside: BTreeMap::new(),
         }
     }
 
@@ -93,7 +96,8 @@ impl Intake {
             }
             self.moves.expected = None;
         }
-        while self.undecided.back().is_some_and(|(index, _)| *index >= head.from) {
+        while let Some((_, candidate)) = self.undecided.back().filter(|(index, _)| *index >= head.from) {
+            self.aside.remove(candidate);
             self.undecided.pop_back();
             self.rewound = true;
         }
@@ -217,7 +221,7 @@ impl Pool {
     }
 
     /// A candidate was announced once more.
-    fn announced(&mut self, now: Instant, id: CandId, announcer: Announcer) {
+    fn announced(&mut self, now: Instant, id: CandId, mut announcer: Announcer) {
         let slot = announcer.slot;
         let (Some(link), Some(candidate)) = (self.links.get_mut(slot), self.candidates.get_mut(id)) else {
             return;
@@ -228,17 +232,16 @@ impl Pool {
         if candidate.asks(slot) {
             return; // under its index of before; it will be answered
         }
-        if candidate.announcers().len() >= MAX_ANNOUNCERS {
-            let charged = candidate.charged;
-            let spare =
-                candidate.announcers().iter().filter(|a| Some(a.slot) != charged && !candidate.asks(a.slot));
-            let score = |slot: Slot| self.links.get(slot).map_or(0, |link| link.gets.record.score());
-            let worst = spare.map(|a| (score(a.slot), a.slot)).min();
-            let Some((_, worst)) = worst.filter(|(worst, _)| *worst < score(slot)) else { return };
-            candidate.drop_announcer(worst);
+        if let Some(before) = link.intake.aside.remove(&id).filter(|_| candidate.crowded) {
+            announcer.listed = before.listed;
         }
-        candidate.add(announcer);
-        self.wanted(now, id);
+        if self.admit(id, announcer) {
+            return self.wanted(now, id);
+        }
+        self.set_aside(id, announcer);
+        if self.candidates.get(id).is_some_and(Candidate::wants_source) {
+            self.wait_aside_at(slot, id);
+        }
     }
 
     /// Everything before this index of the peer's log is decided.

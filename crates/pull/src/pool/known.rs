@@ -47,6 +47,14 @@ impl LinkSet {
         word & bit != 0
     }
 
+    /// All of them, in the order of their slots.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Slot> {
+        let bits = |(word, bits): (u16, u64)| {
+            (0..64).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| Slot(word * 64 + bit))
+        };
+        (0..=u16::MAX / 64).zip(self.words()).flat_map(bits)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.words().all(|word| word == 0)
     }
@@ -192,6 +200,7 @@ mod tests {
         );
         assert_eq!(known.len(), 2);
         assert!(links.contains(Slot(130)) && !links.contains(Slot(131)));
+        assert_eq!(links.iter().collect::<Vec<_>>(), [Slot(3), Slot(130)]);
         links.remove(Slot(130));
         assert!(!links.contains(Slot(130)));
     }

@@ -8,13 +8,14 @@
 //! - each decision gives credit back; the next permit goes out when half the window can be given.
 //!
 //! Files, one per concern: `log` and `places` (what this node has), `known` (who else has it), `intake` and `permits`
-//! (offers in), `outlet` (offers out), `candidates`, `fetch`, `gets`, `delivery`, `overdue` and `record` (who is asked for what), `serving`
+//! (offers in), `outlet` (offers out), `candidates`, `aside`, `fetch`, `gets`, `delivery`, `overdue` and `record` (who is asked for what), `serving`
 //! (what others ask), `checking`, `meter` and `pen` (verdicts), `links` and `resume` (who is there). All are driven from here.
 //!
 //! Threats and answers: too many offers → the permit; false summaries, sizes, bodies → checked against the deliverer's own
 //! offer, before shared memory is touched; withholding → another source after a quarter second, and records; items nobody
 //! asked for → a fault; slow verdicts → credit counts undecided candidates only; many links of one owner → the dealer.
 
+mod aside;
 mod candidates;
 mod checking;
 pub mod codec;

@@ -1,3 +1,4 @@
+mod aside;
 mod basic;
 mod bytes;
 mod checking;

@@ -562,6 +562,16 @@ impl Pool {
                 assert!(announcer.listed || answers || never, "{announcer:?}");
             }
         }
+        for (slot, link) in self.links.iter() {
+            for (id, announcer) in &link.intake.aside {
+                let candidate = self.candidates.get(*id).unwrap();
+                let waits = announcer.listed || link.gets.flight.contains_key(&announcer.index);
+                assert!(waits || !candidate.wants_source(), "{announcer:?}");
+                assert!(candidate.heard.contains(slot), "what is set aside was announced");
+                assert!(candidate.announcers().iter().all(|kept| kept.slot != slot), "or kept, not both");
+                assert!(link.intake.undecided().any(|undecided| undecided == *id));
+            }
+        }
     }
 
     /// The priorities of all items, in the order of the log.
