@@ -21,10 +21,12 @@ impl<K: Copy + Ord> Default for Ready<K> {
 impl<K: Copy + Ord> Ready<K> {
     /// Puts `child` at the end, unless it waits already.
     pub fn mark(&mut self, child: K) {
-        if self.queue.back() == Some(&child) || self.contains(child) {
-            return;
+        match self.queue.back() {
+            None => return self.queue.push_back(child),
+            Some(last) if *last == child => return,
+            Some(_) if self.contains(child) => return,
+            Some(_) => self.queue.push_back(child),
         }
-        self.queue.push_back(child);
         if !self.marked.is_empty() {
             self.marked.insert(child);
         } else if self.queue.len() > FEW {

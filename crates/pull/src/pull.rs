@@ -128,7 +128,7 @@ struct Child {
     channel: ChannelId,
     machine: Shaped,
     stats: ChannelStats,
-    due: Option<Instant>, // as `deadlines` has it
+    due: Option<(Instant, &'static str)>, // as `deadlines` has it, and why
 }
 
 #[derive(Debug)]
@@ -349,9 +349,10 @@ impl Pull {
 
     fn touched(&mut self, index: u16) {
         if let Some(child) = self.children.get_mut(usize::from(index)) {
-            let due = child.seen().poll_timeout().map(|(due, _)| due);
-            if due != child.due {
-                child.due = due;
+            let timeout = child.seen().poll_timeout();
+            let (due, before) = (timeout.map(|(due, _)| due), child.due.map(|(due, _)| due));
+            child.due = timeout;
+            if due != before {
                 self.deadlines.set(index, due);
             }
         }

@@ -122,8 +122,8 @@ impl StreamUser for Pull {
 
     fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let (due, index) = self.deadlines.next()?;
-        let reason = self.child(index).and_then(|child| child.seen().poll_timeout());
-        Some((due, reason.map_or("pull", |(_, reason)| reason)))
+        let why = self.child(index).and_then(|child| child.due).map_or("pull", |(_, why)| why);
+        Some((due, why))
     }
 }
 
