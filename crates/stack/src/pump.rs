@@ -18,7 +18,7 @@ use weir_base::{Fault, Instant, LinkId, Numbered, ProtocolId, Rope, StreamKey};
 use weir_link::{Link, Links, Look, Read};
 use weir_pull::Pull;
 
-use crate::raw::{self, Raw};
+use crate::raw::Raw;
 
 /// Bytes that one stream may read or write before the next one's turn.
 const TURN: usize = 256 * 1024;
@@ -194,42 +194,19 @@ impl Pump {
     }
 
     /// Reads a raw stream for the host.
-    pub(crate) fn raw_read(
-        &mut self,
-        now: Instant,
-        links: &mut Links,
-        key: StreamKey,
-        max: usize,
-    ) -> raw::Read {
-        if !self.raw.can_read(key) {
-            return raw::Read::Closed;
-        }
-        let Some(link) = links.link(key.link) else { return raw::Read::Closed };
-        match link.read(now, key.stream, max) {
-            Read::Data(chunk) => {
-                self.counters.raw_read += chunk.len() as u64;
-                raw::Read::Data(chunk)
-            }
-            Read::Blocked => {
-                self.raw.note_blocked(key);
-                raw::Read::Blocked
-            }
-            Read::End => {
+    pub(crate) fn raw_read(&mut self, now: Instant, links: &mut Links, key: StreamKey, max: usize) -> Read {
+        let link = if self.raw.can_read(key) { links.link(key.link) } else { None };
+        let Some(link) = link else { return Read::Closed };
+        let read = link.read(now, key.stream, max);
+        match &read {
+            Read::Data(chunk) => self.counters.raw_read += chunk.len() as u64,
+            Read::Blocked => self.raw.note_blocked(key),
+            Read::End | Read::Reset(_) | Read::Closed => {
                 self.raw.ended(key, true);
                 self.ended(key, true);
-                raw::Read::End
-            }
-            Read::Reset(code) => {
-                self.raw.ended(key, true);
-                self.ended(key, true);
-                raw::Read::Reset(code)
-            }
-            Read::Closed => {
-                self.raw.ended(key, true);
-                self.ended(key, true);
-                raw::Read::Closed
             }
         }
+        read
     }
 
     /// Writes a raw stream for the host; `None` where its writing has ended.

@@ -16,7 +16,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 use weir_base::identity::PeerId;
 use weir_base::stream::{Ask, Class, Incoming, LinkChange, OpenError, Origin, StreamUser};
-use weir_base::{ChannelId, Chunk, Instant, LinkId, ProtocolId, Rope, StreamKey};
+use weir_base::{ChannelId, Instant, LinkId, ProtocolId, Rope, StreamKey};
+pub use weir_link::Read;
 use weir_pull::framing::code;
 use weir_pull::{PeerHello, Ticket};
 
@@ -95,21 +96,6 @@ pub enum Event {
     Stopped(StreamKey, u32),
     /// The link is gone, and the stream with it.
     Lost(StreamKey),
-}
-
-/// What a read gave.
-#[derive(Clone, Debug)]
-pub enum Read {
-    /// The next bytes: a slice of the receive buffer.
-    Data(Chunk),
-    /// The peer has finished. Reading has ended.
-    End,
-    /// The peer broke off. Reading has ended.
-    Reset(u32),
-    /// Nothing now; [`Event::Readable`] will tell.
-    Blocked,
-    /// There is no such stream, or its reading has ended.
-    Closed,
 }
 
 #[derive(Clone, Copy, Debug)]
