@@ -4,7 +4,8 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use crate::{LinkId, StreamKey};
 
-/// A key that is counted, not chosen: its numbers come in order, so that nobody can aim at one bucket. Its hash is those numbers.
+/// A key that is counted, not chosen: its numbers come in order. A peer that keeps just those streams open whose numbers meet in
+/// one bucket makes lookups walk its own streams, which are bounded.
 pub trait Counted: Copy + Ord + Hash {}
 
 impl Counted for u64 {}

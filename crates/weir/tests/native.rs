@@ -5,8 +5,8 @@ use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 use weir::{
-    Builder, Bytes, CallError, ChannelError, Config, Event, Keypair, Method, Network, NetworkId, Node,
-    PeerId, Raw, StartError, Stopped,
+    Builder, Bytes, CallError, ChannelError, Config, Event, Keypair, Malformed, Message, Method, Network,
+    NetworkId, Node, PeerId, Pool, PoolItem, Raw, StartError, Stopped, Summary,
 };
 
 const ECHO: Method<Bytes, Bytes> = Method::new(1, "echo");
@@ -224,6 +224,41 @@ fn a_port_is_free_once_the_node_was_dropped_or_aborted() {
     node.abort();
     let (net, node) = builder().listen(address).start().unwrap();
     drop((net, node));
+    assert!(std::net::UdpSocket::bind(address).is_ok());
+}
+
+/// An item whose type is broken: asking for its priority panics, on the network thread.
+struct Broken;
+
+impl Message for Broken {
+    fn encode(&self) -> Bytes {
+        Bytes::from_static(b"broken")
+    }
+    fn decode(_: Bytes) -> Result<Self, Malformed> {
+        Ok(Self)
+    }
+}
+
+impl PoolItem for Broken {
+    fn priority(_: &Summary) -> Option<u64> {
+        panic!("this panic is part of the test")
+    }
+}
+
+#[test]
+fn a_panic_on_the_network_thread_ends_every_handle_and_closes_the_sockets() {
+    const ITEMS: Pool<Broken> = Pool::new(3, "broken");
+    let (net, node) = builder().pool(&ITEMS).start().unwrap();
+    let address = net.addresses()[0].socket_addr().unwrap().1;
+    let pool = net.pool(&ITEMS).unwrap();
+    let waiting = std::thread::spawn({
+        let pool = pool.clone();
+        move || pool.next_blocking().is_none()
+    });
+    pool.publish(&Broken).unwrap();
+    assert!(waiting.join().unwrap(), "who waits for an item hears of the end");
+    assert_eq!(weir::block_on(net.stats()).unwrap_err(), Stopped);
+    drop((pool, net, node)); // which waits for the thread
     assert!(std::net::UdpSocket::bind(address).is_ok());
 }
 

@@ -41,6 +41,7 @@ impl Seat {
     pub(super) fn run(&self, mut poll: mio::Poll, engine: Engine) {
         DRIVING.set(true);
         *lock(&self.engine) = Some(engine);
+        let _vacated = Vacated(self);
         let mut events = mio::Events::with_capacity(64);
         let mut pause = Some(Duration::ZERO);
         let ended = loop {
@@ -55,7 +56,7 @@ impl Seat {
             let Ok(mut seat) = self.engine.lock() else { break self.take() };
             let Some(engine) = seat.as_mut() else { break None };
             engine.rise(&events);
-            let busy = engine.round();
+            let busy = !engine.core.stopped() && engine.round();
             if engine.core.stopped() {
                 break seat.take();
             }
@@ -68,6 +69,15 @@ impl Seat {
 
     fn take(&self) -> Option<Engine> {
         lock(&self.engine).take()
+    }
+}
+
+/// Nothing of the node stays in the seat when its thread ends, also by a panic: the sockets are closed.
+struct Vacated<'a>(&'a Seat);
+
+impl Drop for Vacated<'_> {
+    fn drop(&mut self) {
+        drop(self.0.take());
     }
 }
 
