@@ -182,7 +182,7 @@ impl Default for Budget {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Streams {
-    /// Streams that a peer may have open at once after its hello; before, 32. Default: 256.
+    /// Streams that a peer may have open at once after its hello; before, 32. Default: 96, and at least 32.
     pub max_inbound: u32,
     /// Opens that wait for the peer's limit, per link. Default: 64.
     pub max_waiting: u32,

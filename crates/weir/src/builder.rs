@@ -96,7 +96,7 @@ impl Builder {
         self
     }
 
-    /// Takes part in a pool.
+    /// Takes part in a pool: offers what it has, and asks for what others have.
     #[must_use]
     pub fn pool<T: PoolItem>(mut self, pool: &Pool<T>) -> Self {
         let rules = Rules { summarize: summarize::<T>, judge: T::priority };
@@ -122,7 +122,7 @@ impl Builder {
         self
     }
 
-    /// Calls a method, and does not answer it: peers that ask are refused.
+    /// Calls a method, and does not answer it: peers that ask are told to retry after 1 s.
     #[must_use]
     pub fn call<Req: Message, Resp: Message>(self, method: &Method<Req, Resp>) -> Self {
         self.method(method, false)
@@ -153,14 +153,15 @@ impl Builder {
         self
     }
 
-    /// What this node can do for others; more by [`Network::set_services`](crate::Network::set_services).
+    /// What this node can do for others, told to all peers: at most 16, ids unique, payloads of at most 64 bytes.
+    /// [`Network::set_services`](crate::Network::set_services) changes it.
     #[must_use]
     pub fn service(mut self, service: Service) -> Self {
         self.services.push(service);
         self
     }
 
-    /// Name and version of the program, for people. Default: `weir/` and this library's version.
+    /// Name and version of the program, for people: at most 64 bytes. Default: `weir/` and this library's version.
     #[must_use]
     pub fn agent(mut self, agent: impl Into<String>) -> Self {
         self.agent = Some(agent.into());

@@ -32,7 +32,7 @@ pub const RETRY_DROPPED: Duration = Duration::from_secs(1);
 pub enum Target {
     /// This peer.
     Peer(PeerId),
-    /// One peer with the service of this id: the one with the fewest calls of this kind under way.
+    /// One peer with the service of this id that has the channel: the one with the fewest calls of this node under way.
     Any(u32),
     /// This node itself. Neither request nor response is encoded.
     Local,
@@ -47,9 +47,9 @@ impl From<PeerId> for Target {
 /// Whom a call to several asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Targets {
-    /// Every peer with the service of this id.
+    /// Every peer with the service of this id that has the channel.
     All(u32),
-    /// So many of the peers with the service of this id, or as many as there are.
+    /// So many of the peers with the service of this id, those with the fewest calls under way, or as many as there are.
     Some {
         /// The service.
         service: u32,
@@ -376,12 +376,13 @@ impl<Req, Resp: Message> Request<Req, Resp> {
         self.deadline
     }
 
-    /// Answers. The first answer or refusal counts. A response larger than the method allows is refused instead.
+    /// Answers. The first answer or refusal counts. Where the response is larger than the method allows, the caller is told
+    /// to try again after 1 s instead, and a warning is logged.
     pub fn answer(&self, response: Resp) {
         self.answer.respond(response);
     }
 
-    /// Not now: the caller may try again after this time.
+    /// Not now: the caller may try again after this time, an hour at most, in whole milliseconds.
     pub fn refuse(&self, retry_after: Duration) {
         self.answer.refuse(retry_after);
     }

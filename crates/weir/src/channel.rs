@@ -1,7 +1,8 @@
 //! Channels: what two nodes agree on, as constants of the application.
 //!
-//! A channel exists between two nodes where id, name, version and shape match on both sides; limits are the minimum of both.
-//! Ids are 1 to 16,383 and unique within a network; names are for people and for the match.
+//! A channel exists between two nodes where id, name, version and shape match on both sides; of each limit the smaller of
+//! both sides' counts. Ids are 1 to 16,383, names 1 to 32 bytes of `a-z 0-9 . _ - /`; both are unique within a network. A
+//! node has at most 64 channels. [`Builder::start`](crate::Builder::start) refuses what does not hold.
 //!
 //! ```
 //! use weir::{Bytes, Method, Pool, Raw, Tip};
@@ -48,14 +49,16 @@ impl Declared {
 
 macro_rules! common {
     () => {
-        /// Another version than 1: nodes with different versions do not share the channel.
+        /// Another version than 1, 0 to 65,535: nodes with different versions do not share the channel.
         #[must_use]
         pub const fn version(mut self, version: u16) -> Self {
             self.declared.version = version;
             self
         }
 
-        /// Another class of service, for what this node sends.
+        /// Another class of service for what this node sends: it decides what goes first on a link that has too little room.
+        /// Each node's own choice, not on the wire. Default: [`Class::Pool`] for pools and methods, [`Class::Tip`] for tips,
+        /// [`Class::Bulk`] for raw streams.
         #[must_use]
         pub const fn class(mut self, class: Class) -> Self {
             self.declared.class = class;
@@ -74,7 +77,7 @@ macro_rules! common {
     };
 }
 
-/// A set of items that all nodes should come to share (protocol §3).
+/// A set of items that all nodes should come to share. On the wire: `docs/spec/pool.md`.
 #[derive(Debug)]
 pub struct Pool<T> {
     pub(crate) declared: Declared,
@@ -100,14 +103,15 @@ impl<T> Pool<T> {
 
     common!();
 
-    /// The largest item in encoded bytes. Larger ones are neither published nor fetched.
+    /// The largest item in encoded bytes, 1 byte to 64 MiB. Larger ones are neither published nor fetched. Default: 64 KiB.
     #[must_use]
     pub const fn max_item(mut self, bytes: u32) -> Self {
         self.limits.max_item = Some(bytes);
         self
     }
 
-    /// What this node keeps at most, in items and bytes; the least wanted are evicted first.
+    /// What this node keeps at most, in items and in encoded bytes, one largest item at least; the least wanted are evicted
+    /// first. Default: 50,000 items, 64 MiB.
     #[must_use]
     pub const fn keep(mut self, items: u32, bytes: u64) -> Self {
         self.limits.max_items = Some(items);
@@ -115,7 +119,8 @@ impl<T> Pool<T> {
         self
     }
 
-    /// How long new items are gathered before they are offered: 0 for votes, about 100 ms for transactions.
+    /// How long new items are gathered before they are offered, on average: 0 for votes, about 100 ms for transactions. At
+    /// most 60 s. Default: 100 ms.
     #[must_use]
     pub const fn offer_delay(mut self, delay: Duration) -> Self {
         self.limits.offer_delay = Some(delay);
@@ -123,7 +128,7 @@ impl<T> Pool<T> {
     }
 }
 
-/// One current value of which the newest wins (protocol §2).
+/// One current value of which the newest wins. On the wire: `docs/spec/tip.md`.
 #[derive(Debug)]
 pub struct Tip<T> {
     pub(crate) declared: Declared,
@@ -139,7 +144,7 @@ impl<T> Tip<T> {
 
     common!();
 
-    /// The largest value in encoded bytes; at most 1,024.
+    /// The largest value in encoded bytes, 1 to 1,024. Default: 1,024.
     #[must_use]
     pub const fn max_value(mut self, bytes: u32) -> Self {
         self.max_value = Some(bytes);
@@ -147,7 +152,7 @@ impl<T> Tip<T> {
     }
 }
 
-/// A question with one answer (protocol §5).
+/// A question with one answer. On the wire: `docs/spec/call.md`.
 #[derive(Debug)]
 pub struct Method<Req, Resp> {
     pub(crate) declared: Declared,
@@ -180,35 +185,37 @@ impl<Req, Resp> Method<Req, Resp> {
 
     common!();
 
-    /// The largest request in encoded bytes.
+    /// The largest request in encoded bytes. Default: 64 KiB.
     #[must_use]
     pub const fn max_request(mut self, bytes: u32) -> Self {
         self.limits.max_request = Some(bytes);
         self
     }
 
-    /// The largest response in encoded bytes.
+    /// The largest response in encoded bytes. Default: 1 MiB.
     #[must_use]
     pub const fn max_response(mut self, bytes: u32) -> Self {
         self.limits.max_response = Some(bytes);
         self
     }
 
-    /// How many requests of one peer are under way at most.
+    /// How many calls are under way at once with one peer, in each direction; at least 1. Default: 64.
     #[must_use]
     pub const fn concurrency(mut self, requests: u32) -> Self {
         self.limits.concurrency = Some(requests);
         self
     }
 
-    /// How long a call may take, unless the call itself says otherwise.
+    /// How long a call may take, above 0; a call may set less
+    /// ([`Network::call_within`](crate::Network::call_within)). Peers are told an hour at most. Default: 10 s.
     #[must_use]
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.limits.deadline = Some(deadline);
         self
     }
 
-    /// Whoever answers twice does no harm: such a call may travel in a first flight that an attacker could replay.
+    /// Running a request twice does no harm: such a call may go along with the handshake (0-RTT), where an attacker could
+    /// replay it. Default: it may not.
     #[must_use]
     pub const fn replay_safe(mut self) -> Self {
         self.limits.replay_safe = true;

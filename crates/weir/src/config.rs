@@ -32,7 +32,7 @@ pub struct Config {
     pub sockets: Sockets,
 }
 
-/// Bounds of what lies between the application and the network thread.
+/// Bounds of what lies between the application and the network thread. None may be 0.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mailboxes {
@@ -44,9 +44,9 @@ pub struct Mailboxes {
     pub streams: u32,
     /// Events per listener; beyond it the oldest is dropped and counted. Default: 1,024.
     pub events: u32,
-    /// Bytes per raw stream that wait for the network. Default: 1 MiB.
+    /// Bytes per raw stream that wait for the network, at least 4,096. Default: 1 MiB.
     pub stream_send: u32,
-    /// Bytes per raw stream that wait for their reader, who holds at most as many again. Default: 1 MiB.
+    /// Bytes per raw stream that wait for their reader, who holds at most as many again; at least 4,096. Default: 1 MiB.
     pub stream_receive: u32,
     /// How long `publish_wait` waits for room, in milliseconds. Default: 10 s.
     pub publish_deadline_ms: u64,

@@ -4,11 +4,12 @@
 //! |---|---|---|
 //! | [`Builder::start`](crate::Builder::start) | [`StartError`] | after the configuration or the machine changed |
 //! | [`Network::pool`](crate::Network::pool) and its like | [`ChannelError`] | never: a mistake in the program |
-//! | `publish` | [`PublishError`] | `Busy`: soon |
-//! | [`Network::call`](crate::Network::call) | [`CallError`] | `Refused`: after the time it names; `LinkDown`, `Timeout`: elsewhere |
-//! | [`Network::open`](crate::Network::open) | [`OpenError`] | `Busy`: soon; `NotConnected`: once connected |
+//! | `publish` | [`PublishError`] | `Busy`, `Deadline`: soon |
+//! | [`Network::call`](crate::Network::call) | [`CallError`] | `Refused`: after the time it names; `Busy`: soon; `LinkDown`, `Deadline` and most others: elsewhere |
+//! | [`Network::open`](crate::Network::open) | [`OpenError`] | `Busy`, `Deadline`: soon; `NotConnected`: once connected |
 //! | reading and writing a raw stream | [`StreamError`] | on a new stream |
-//! | [`Network::connect`](crate::Network::connect) | [`ConnectError`] | most: later |
+//! | [`Network::connect`](crate::Network::connect) | [`ConnectError`] | `Failed`: after a second; `Busy`: soon |
+//! | [`Network::keep`](crate::Network::keep), `ban` and their like | [`PeerError`](crate::PeerError) | never, but for a limit: soon |
 //! | anything at a node that has stopped | [`Stopped`] | never |
 
 use std::io;
@@ -154,10 +155,10 @@ pub enum PublishError {
 /// Why a call brought no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// The server does not serve it now.
+    /// The server does not serve it now: it has too much to do, or said so.
     #[error("refused; retry after {retry_after:?}")]
     Refused {
-        /// When it may.
+        /// When it may, counted from the answer; an hour at most.
         retry_after: Duration,
     },
     /// No response within the deadline. The request may have been served.
@@ -166,7 +167,7 @@ pub enum CallError {
     /// The link went down meanwhile. The request may have been served.
     #[error("the link went down")]
     LinkDown,
-    /// There is no link to this peer, or to anyone with the capability.
+    /// There is no link to this peer and no dial under way that brings one, or nobody with the service is connected.
     #[error("not connected to such a peer")]
     NotConnected,
     /// The peer does not have the channel.
@@ -175,10 +176,10 @@ pub enum CallError {
     /// The request is larger than the channel, or the peer, allows.
     #[error("the request is too large")]
     TooLarge,
-    /// The server broke the call off.
+    /// The server broke the call off, without a reason that this node could tell.
     #[error("the server broke the call off")]
     Aborted,
-    /// As many calls as allowed are under way.
+    /// As many calls as allowed are under way: with this peer, or at this node; or its own requests' mailbox is full.
     #[error("as many calls as allowed are under way")]
     Busy,
     /// What came is no response of this method: the peer's fault.
@@ -250,7 +251,7 @@ pub enum ConnectError {
     /// Too many dials are under way, or all link slots are taken.
     #[error("too many dials or links; wait for one to end")]
     Busy,
-    /// Every address failed; the last one so.
+    /// Every address failed, or the dial's deadline (`node.dial.timeout_ms`) passed; the last failure.
     #[error("no address answered: {0}")]
     Failed(weir_stack::DialProblem),
     /// Not within the deadline.

@@ -5,7 +5,8 @@ use weir_base::{UnixTime, codec};
 use weir_pull::pool::Summary;
 use weir_pull::tip::SlotKey;
 
-/// A type that travels. Bounds are the channel's: `decode` never sees more than the channel's largest message.
+/// A type that travels. Bounds are the channel's: what encodes to more is not sent, and `decode` never sees more than the
+/// channel's largest message.
 ///
 /// ```
 /// use weir::{Bytes, Malformed, Message};
@@ -25,8 +26,11 @@ use weir_pull::tip::SlotKey;
 pub trait Message: Sized + Send + 'static {
     /// The bytes on the wire. Equal values should give equal bytes: ids are hashes of them.
     fn encode(&self) -> Bytes;
-    /// The value in `bytes`, all of them. Runs on the thread that takes the message, never on the network thread.
-    /// A slice kept of `bytes` shares their memory.
+    /// The value in `bytes`, all of them. Runs on the thread that takes the message; on the network thread only where
+    /// [`PoolItem::summary_of`] calls it. A slice kept of `bytes` shares their memory.
+    ///
+    /// # Errors
+    /// [`Malformed`] where the bytes are no such value, also where some are left over.
     fn decode(bytes: Bytes) -> Result<Self, Malformed>;
 }
 
@@ -40,11 +44,11 @@ pub struct Malformed(
 
 /// A type that travels in a [`Pool`](crate::Pool). Its id is the SHA-256 of all its encoded bytes ([`ItemId`]).
 ///
-/// [`summary_of`](Self::summary_of) and [`priority`](Self::priority) run on the network thread, once per item received and
-/// once per offer: keep them short, verify signatures later.
+/// [`summary_of`](Self::summary_of) and [`priority`](Self::priority) run on the network thread, for each item received and
+/// for each entry offered: keep them short, verify signatures later.
 pub trait PoolItem: Message {
     /// What to tell peers with the id: the few bytes by which they decide whether they want the item at all, say a fee and a
-    /// nonce. A function of the item alone. Empty by default.
+    /// nonce; at most [`MAX_SUMMARY`](crate::MAX_SUMMARY) bytes. A function of the item alone. Empty by default.
     fn summary(&self) -> Summary {
         Summary::EMPTY
     }
@@ -56,7 +60,11 @@ pub trait PoolItem: Message {
         Some(0)
     }
 
-    /// The summary of encoded bytes. Override it where it can be read without decoding the whole item.
+    /// The summary of encoded bytes. By default the item is decoded for it; override it where it can be read from fewer
+    /// bytes.
+    ///
+    /// # Errors
+    /// [`Malformed`] where the bytes are no item: the deliverer's fault.
     fn summary_of(bytes: &Bytes) -> Result<Summary, Malformed> {
         Self::decode(bytes.clone()).map(|item| item.summary())
     }
@@ -68,7 +76,8 @@ pub trait TipValue: Message {
     /// evidence of double signing.
     fn slot(&self) -> SlotKey;
 
-    /// When its slot begins by wall clock, where slots have a time: it is not relayed earlier (± 500 ms).
+    /// When its slot begins by wall clock, where slots have a time: it is relayed 500 ms before that at the earliest. `None`
+    /// by default: at once.
     fn begins(&self) -> Option<UnixTime> {
         None
     }

@@ -61,17 +61,27 @@ impl Network {
     // ---- channels ----
 
     /// The handle of a declared pool.
+    ///
+    /// # Errors
+    /// [`ChannelError`]: the builder was not told of it, or of another one with this id.
     pub fn pool<T: PoolItem>(&self, pool: &Pool<T>) -> Result<PoolHandle<T>, ChannelError> {
         PoolHandle::new(&self.lease, pool)
     }
 
     /// The handle of a declared tip.
+    ///
+    /// # Errors
+    /// As [`pool`](Self::pool).
     pub fn tip<T: TipValue>(&self, tip: &Tip<T>) -> Result<TipHandle<T>, ChannelError> {
         TipHandle::new(&self.lease, tip)
     }
 
-    /// Asks one peer, any peer with a capability, or this node itself, and waits for the response, at most the method's
-    /// deadline. Dropping the future gives the call up and cancels the server's work.
+    /// Asks one peer, any peer with a service, or this node itself, and waits for the response, at most the method's
+    /// deadline. A call to a peer that is being dialled waits for the link. Dropping the future gives the call up and
+    /// cancels the server's work.
+    ///
+    /// # Errors
+    /// [`CallError`]; its [`retry`](CallError::retry) says whether, when and where to try again.
     pub async fn call<Req: Message, Resp: Message>(
         &self,
         method: &Method<Req, Resp>,
@@ -83,7 +93,7 @@ impl Network {
         call::call(&self.lease, method, target, request, None).instrument(span).await
     }
 
-    /// As [`call`](Self::call) with a deadline of its own, if that is shorter than the method's.
+    /// As [`call`](Self::call) with a deadline of its own, counted from now, if that is shorter than the method's.
     pub async fn call_within<Req: Message, Resp: Message>(
         &self,
         method: &Method<Req, Resp>,
@@ -96,7 +106,12 @@ impl Network {
         call::call(&self.lease, method, target, request, Some(deadline)).instrument(span).await
     }
 
-    /// Asks several peers at once and waits for all their answers, at most the method's deadline.
+    /// Asks several peers at once and waits for all their answers, at most the method's deadline. The request is encoded
+    /// once. Answers come in the order of their arrival, one for each peer that was asked.
+    ///
+    /// # Errors
+    /// [`CallError`] where nobody was asked: no such peer is connected, or too much is under way. What goes wrong with one
+    /// peer is in its [`Answer`].
     pub async fn call_many<Req: Message, Resp: Message>(
         &self,
         method: &Method<Req, Resp>,
@@ -107,7 +122,11 @@ impl Network {
         call::call_many(&self.lease, method, targets, request, None).instrument(span).await
     }
 
-    /// Opens a raw stream to a connected peer.
+    /// Opens a raw stream to a connected peer; waits while the peer's limit is reached, at most
+    /// `mailboxes.open_deadline_ms` of the configuration.
+    ///
+    /// # Errors
+    /// [`OpenError`]; its [`retry`](OpenError::retry) says whether to try again.
     pub async fn open(&self, raw: &Raw, peer: PeerId) -> Result<RawStream, OpenError> {
         self.shared()
             .channel(&raw.declared, std::any::TypeId::of::<Raw>())
@@ -124,8 +143,12 @@ impl Network {
 
     // ---- peers ----
 
-    /// Connects to a peer, once; waits until both sides have said hello, at most the dial's deadline of the configuration.
-    /// The address may name the peer (`…/p2p/…`): then only that peer will do.
+    /// Connects to a peer, once; waits until both sides have said hello. The address may name the peer (`…/p2p/…`): then
+    /// only that peer will do.
+    ///
+    /// # Errors
+    /// [`ConnectError`]. A dial ends after `node.dial.timeout_ms` of the configuration at the latest, hello after
+    /// `node.control.hello_timeout_ms` more: that is [`ConnectError::Failed`].
     pub async fn connect(&self, address: impl ToAddress) -> Result<PeerId, ConnectError> {
         let address = address.to_address().map_err(ConnectError::Address)?;
         let span = tracing::debug_span!("connect", peer = ?address.peer_id());
@@ -134,18 +157,29 @@ impl Network {
     }
 
     /// Says goodbye to a peer. One that is kept ([`keep`](Self::keep)) is dialled again after its pause.
+    ///
+    /// # Errors
+    /// [`PeerError::Refused`] where there is no link to this peer; `Stopped`, as of all commands about peers.
     pub async fn disconnect(&self, peer: PeerId) -> Result<(), PeerError> {
         self.tell(Command::Disconnect(peer)).await
     }
 
-    /// Keeps a link to this peer: it is dialled now, and again whenever the link is lost. Faults do not exempt it.
+    /// Keeps a link to this peer: it is dialled now, and again whenever the link is lost, with growing pauses. It is not
+    /// exempt from what follows from its faults: while it is banned it is not dialled.
+    ///
+    /// # Errors
+    /// [`PeerError::Address`] where it is no address, [`PeerError::Refused`] where the address book is full.
     pub async fn keep(&self, address: impl ToAddress) -> Result<(), PeerError> {
         let address = address.to_address().map_err(PeerError::Address)?;
         let known = Known { peer: address.peer_id(), addresses: vec![address], role: Role::Pinned };
         self.tell(Command::AddPeer(known)).await
     }
 
-    /// Tells the address book of a peer: it is dialled when links are wanted, and forgotten when it cannot be reached.
+    /// Tells the address book of a peer: it is dialled when links are wanted (`node.peers.target`), and forgotten when it
+    /// cannot be reached (`node.peers.candidate_tries`).
+    ///
+    /// # Errors
+    /// As [`keep`](Self::keep).
     pub async fn suggest(&self, address: impl ToAddress) -> Result<(), PeerError> {
         let address = address.to_address().map_err(PeerError::Address)?;
         let known = Known { peer: address.peer_id(), addresses: vec![address], role: Role::Candidate };
@@ -157,7 +191,7 @@ impl Network {
         self.tell(Command::RemovePeer(peer)).await
     }
 
-    /// Sends a peer away and lets it not come back for this time.
+    /// Closes the link to a peer, where there is one, and refuses and does not dial it for this time.
     pub async fn ban(&self, peer: PeerId, duration: Duration) -> Result<(), PeerError> {
         self.tell(Command::Ban { peer, duration }).await
     }
@@ -167,7 +201,7 @@ impl Network {
         self.tell(Command::Unban(peer)).await
     }
 
-    /// Forgets everything against a peer.
+    /// Forgets everything held against a peer: its faults and its bans.
     pub async fn forgive(&self, peer: PeerId) -> Result<(), PeerError> {
         self.tell(Command::Forgive(peer)).await
     }
@@ -178,24 +212,34 @@ impl Network {
     }
 
     /// The peers that are connected, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`Stopped`] once the node has stopped.
     pub async fn peers(&self) -> Result<Vec<Peer>, Stopped> {
         self.ask(Op::Peers).await
     }
 
-    /// What this node can do for others from now on; all peers are told.
+    /// What this node can do for others from now on, in place of what it said before; all peers are told, at most once a
+    /// second.
+    ///
+    /// # Errors
+    /// [`PeerError::Refused`] above 16 services, where an id comes twice, or where a payload has more than 64 bytes.
     pub async fn set_services(&self, services: Vec<Service>) -> Result<(), PeerError> {
         self.tell(Command::Pull(weir_pull::Command::Control(control::Command::Services(services)))).await
     }
 
     // ---- what happens ----
 
-    /// What happens from now on: peers that come and go, faults, dials. Each call gives a queue of its own; the oldest
-    /// events are dropped, and counted, where it is not emptied.
+    /// What happens from now on: peers that come and go, faults, dials. Each call gives a queue of its own with
+    /// `mailboxes.events` places; where it is not emptied the oldest events are dropped and counted.
     pub fn events(&self) -> Events {
         Events::new(&self.lease)
     }
 
     /// The counters of the whole node, at one moment.
+    ///
+    /// # Errors
+    /// [`Stopped`] once the node has stopped.
     pub async fn stats(&self) -> Result<Stats, Stopped> {
         self.ask(Op::Stats).await
     }
@@ -216,6 +260,9 @@ impl Network {
     }
 
     /// Waits for any future at most so long, on the host's clock; the future is dropped then.
+    ///
+    /// # Errors
+    /// [`Elapsed`] when the time was up first, and as soon as the node stops.
     pub async fn within<F: Future>(&self, limit: Duration, future: F) -> Result<F::Output, Elapsed> {
         time::within(self.shared(), limit, future).await
     }

@@ -42,6 +42,9 @@ impl Node {
     }
 
     /// The requests for a method that this node serves.
+    ///
+    /// # Errors
+    /// [`ChannelError`]: the builder was not told of it with [`serve`](crate::Builder::serve).
     pub fn requests<Req: Message, Resp: Message>(
         &self,
         method: &Method<Req, Resp>,
@@ -50,6 +53,9 @@ impl Node {
     }
 
     /// The raw streams that peers open on a channel.
+    ///
+    /// # Errors
+    /// [`ChannelError`]: the builder was not told of it.
     pub fn streams(&self, raw: &Raw) -> Result<Streams, ChannelError> {
         self.lease.shared.channel(&raw.declared, TypeId::of::<Raw>())?;
         Ok(Streams { lease: Arc::clone(&self.lease), channel: ChannelId(raw.declared.id) })
@@ -80,8 +86,8 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Waits for the next stream; `None` once the node has stopped. Streams nobody takes within the mailbox's bound are
-    /// broken off.
+    /// Waits for the next stream; `None` once the node has stopped. While `mailboxes.streams` of the configuration wait, a
+    /// further one is broken off.
     pub async fn next(&self) -> Option<RawStream> {
         self.mailbox()?.next().await.map(|stream| stream.into_stream(&self.lease))
     }

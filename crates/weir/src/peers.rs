@@ -22,7 +22,7 @@ pub struct Peer {
     pub address: Option<Multiaddr>,
     /// When the link came up, on the clock of [`Network::now`](crate::Network::now).
     pub since: Instant,
-    /// The last round trip measured.
+    /// The last round trip measured, writing and answering included; `None` before the first.
     pub rtt: Option<Duration>,
     /// Name and version of its program, as it says.
     pub agent: String,

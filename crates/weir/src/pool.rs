@@ -54,11 +54,14 @@ impl<T: PoolItem> PoolHandle<T> {
         Ok(Self { lease: Arc::clone(lease), channel: ChannelId(pool.declared.id), item: PhantomData })
     }
 
-    /// Puts an item of this node's own into the pool. It is encoded here; peers fetch it when they ask.
+    /// Puts an item of this node's own into the pool. It is encoded here, and not checked by a verdict; peers fetch it when
+    /// they ask. Where the pool is full of items that are wanted more it leaves at once, as
+    /// [`Event::Evicted`](crate::Event::Evicted) tells.
     ///
     /// # Errors
     /// [`PublishError::Busy`] where the node's mailbox is full: nothing has happened, try again soon or use
-    /// [`publish_wait`](Self::publish_wait).
+    /// [`publish_wait`](Self::publish_wait). `TooLarge` above the channel's largest item, `Malformed` where the type refuses
+    /// what it encoded, `Stopped`.
     pub fn publish(&self, item: &T) -> Result<ItemId, PublishError> {
         let (id, op) = self.insertion(item)?;
         match self.lease.shared.inbox.offer(op) {
@@ -68,7 +71,11 @@ impl<T: PoolItem> PoolHandle<T> {
         }
     }
 
-    /// As [`publish`](Self::publish), and waits for room in the mailbox, at most `publish_deadline` of the configuration.
+    /// As [`publish`](Self::publish), and waits for room in the mailbox, at most `mailboxes.publish_deadline_ms` of the
+    /// configuration.
+    ///
+    /// # Errors
+    /// As `publish`, with [`PublishError::Deadline`] in place of `Busy`.
     pub async fn publish_wait(&self, item: &T) -> Result<ItemId, PublishError> {
         let (id, op) = self.insertion(item)?;
         let shared = &self.lease.shared;
@@ -94,7 +101,8 @@ impl<T: PoolItem> PoolHandle<T> {
         Ok((id, Op::Pool(self.channel, PoolOp::Insert(bytes))))
     }
 
-    /// Waits for the next item to decide on; `None` once the node has stopped.
+    /// Waits for the next item to decide on; `None` once the node has stopped. At most 1,024 are out at once without a
+    /// verdict; the next comes after one of these was decided.
     pub async fn next(&self) -> Option<Candidate<T>> {
         loop {
             let raw = self.mailbox()?.next().await?;
@@ -124,7 +132,12 @@ impl<T: PoolItem> PoolHandle<T> {
         self.mailbox().map_or(0, Outbox::len)
     }
 
-    /// Takes an item out of the pool: it is no longer offered. It may come again from others unless it is decided on then.
+    /// Takes an item out of the pool: it is no longer offered, and not fetched again as long as its id is remembered (the
+    /// latest 65,536 that were removed, rejected or ignored). An id that is not in the pool is remembered too.
+    ///
+    /// # Errors
+    /// [`PublishError::Busy`] where the node's mailbox is full: nothing has happened; `Stopped`. So it is with the other
+    /// commands of a pool.
     pub fn remove(&self, id: ItemId) -> Result<(), PublishError> {
         self.tell(PoolOp::Remove(id))
     }
@@ -139,17 +152,19 @@ impl<T: PoolItem> PoolHandle<T> {
         self.tell(PoolOp::Pause(false))
     }
 
-    /// Deferred items may have become valid: they come again, as far as they are still at hand.
+    /// Deferred items may have become valid: they come again now. At most 4,096 of 4 MiB in all are kept; of more, those
+    /// that were to come last are dropped, and asked of peers again later.
     pub fn reconsider(&self) -> Result<(), PublishError> {
         self.tell(PoolOp::Reconsider)
     }
 
-    /// Asks all peers to offer from the start of their pools: after a sync.
+    /// Asks all peers to offer from the start of their pools: after a sync. Each is asked at most every 10 s.
     pub fn resync(&self) -> Result<(), PublishError> {
         self.tell(PoolOp::Resync)
     }
 
-    /// Items of lower priority are neither kept nor asked for from now on.
+    /// Items of lower [priority](PoolItem::priority) are not asked for from now on; those in the pool stay. A lower floor
+    /// than before asks all peers to offer from the start again. At first 0.
     pub fn set_floor(&self, priority: u64) -> Result<(), PublishError> {
         self.tell(PoolOp::Floor(priority))
     }
@@ -190,7 +205,8 @@ impl<T: PoolItem> PoolHandle<T> {
     }
 }
 
-/// An item that waits for a verdict. Dropped without one, it is deferred for 10 s.
+/// An item that waits for a verdict. Dropped without one, it is deferred for 10 s. So is one that was taken and not decided
+/// within 10 s; a verdict after that counts for nothing.
 #[derive(Debug)]
 #[must_use = "an item that is not decided is deferred"]
 pub struct Candidate<T> {
@@ -227,17 +243,18 @@ impl<T> Candidate<T> {
         self.verdict.accept();
     }
 
-    /// Invalid whatever the state: the deliverer's fault.
+    /// Invalid whatever the state: the deliverer's fault (*invalid*). It is not asked for again as long as its id is
+    /// remembered.
     pub fn reject(self) {
         self.verdict.reject();
     }
 
-    /// Not wanted, nobody's fault. It is not asked for again.
+    /// Not wanted, nobody's fault. It is not asked for again as long as its id is remembered.
     pub fn ignore(self) {
         self.verdict.ignore();
     }
 
-    /// Not now, nobody's fault: it comes again after `pause`, or on [`PoolHandle::reconsider`].
+    /// Not now, nobody's fault: it comes again after `pause` (an hour at most), or on [`PoolHandle::reconsider`].
     pub fn defer(self, pause: Duration) {
         self.verdict.defer(pause);
     }

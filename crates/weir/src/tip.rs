@@ -54,7 +54,8 @@ impl<T: TipValue> TipHandle<T> {
     /// This node's value from now on. It is encoded here and goes to peers as they ask.
     ///
     /// # Errors
-    /// [`PublishError::Busy`] where the node's mailbox is full: nothing has happened.
+    /// [`PublishError::Busy`] where the node's mailbox is full: nothing has happened. `TooLarge` above the channel's largest
+    /// value, `Stopped`.
     pub fn publish(&self, value: &T) -> Result<(), PublishError> {
         self.publish_with(value, 0)
     }
@@ -66,7 +67,11 @@ impl<T: TipValue> TipHandle<T> {
         offer(&self.lease.shared, op)
     }
 
-    /// As [`publish`](Self::publish), and waits for room in the mailbox, at most `publish_deadline` of the configuration.
+    /// As [`publish`](Self::publish), and waits for room in the mailbox, at most `mailboxes.publish_deadline_ms` of the
+    /// configuration.
+    ///
+    /// # Errors
+    /// As `publish`, with [`PublishError::Deadline`] in place of `Busy`.
     pub async fn publish_wait(&self, value: &T) -> Result<(), PublishError> {
         let op = self.publication(value, 0)?;
         let shared = &self.lease.shared;
@@ -91,7 +96,11 @@ impl<T: TipValue> TipHandle<T> {
         Ok(Op::Tip(self.channel, tip::Command::Publish { value: bytes, grounds }))
     }
 
-    /// The current value proved invalid or unobtainable: peers are told, and there is none until the next is published.
+    /// The current value proved invalid or unobtainable: peers are told, and there is none until the next is published or
+    /// accepted.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
     pub fn withdraw(&self) -> Result<(), PublishError> {
         offer(&self.lease.shared, Op::Tip(self.channel, tip::Command::Withdraw))
     }
@@ -232,12 +241,12 @@ impl<T: TipValue> Received<T> {
         self.owed.decide(tip::Verdict::Evidence(grounds));
     }
 
-    /// Nobody's fault; not relayed.
+    /// Not better, nobody's fault; not relayed.
     pub fn ignore(self) {
         self.owed.decide(tip::Verdict::Ignore);
     }
 
-    /// Wrong on stateless grounds: the peer's fault.
+    /// Wrong whatever the state: the peer's fault (*invalid*).
     pub fn reject(self) {
         self.owed.decide(tip::Verdict::Reject);
     }

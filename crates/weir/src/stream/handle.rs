@@ -128,6 +128,9 @@ impl RawReader {
 
     /// The next bytes as they arrived, without a copy; `None` after the last. They are a slice of a receive buffer of up to
     /// 64 KiB: copy what is kept for long.
+    ///
+    /// # Errors
+    /// [`StreamError::Reset`] where the peer broke off, [`StreamError::Gone`] where the link or the node did.
     pub async fn read_chunk(&mut self) -> Result<Option<Bytes>, StreamError> {
         poll_fn(|cx| self.poll_chunk(cx)).await
     }
@@ -137,7 +140,7 @@ impl RawReader {
         Poll::Ready(Ok(if ready!(self.poll_fill(cx))? { self.parts.pop_front() } else { None }))
     }
 
-    /// Tells the peer to send no more, with a code of the application's.
+    /// Tells the peer to send no more, with a code of the application's. Dropping the reader does so with code 0.
     pub fn stop(self, code: u32) {
         self.end.pipe.stop(&self.end.lease.shared.inbox, code);
     }
@@ -171,7 +174,11 @@ impl RawWriter {
         self.end.peer
     }
 
-    /// Sends `bytes` without a copy. Waits while the send buffer is full.
+    /// Sends `bytes` without a copy. Waits while the send buffer (`mailboxes.stream_send`) is full.
+    ///
+    /// # Errors
+    /// [`StreamError::Stopped`] where the peer reads no more, [`StreamError::Finished`] after [`finish`](Self::finish),
+    /// [`StreamError::Gone`] where the link or the node is gone.
     pub async fn write_bytes(&mut self, bytes: Bytes) -> Result<(), StreamError> {
         poll_fn(|cx| self.end.pipe.poll_write_bytes(&self.end.lease.shared.inbox, cx, &bytes)).await
     }
