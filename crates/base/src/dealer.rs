@@ -1,4 +1,4 @@
-//! Deficit round robin on three levels: who is served next (`docs/spec/fairness.md`, protocol §7).
+//! Deficit round robin on three levels: who is served next (`docs/spec/fairness.md`).
 //!
 //! Half to links this node dialled or the operator pinned, half to inbound ones; these by address group; then by link.
 //! - a member has work → [`set_waiting`](Dealer::set_waiting); it has none left → the same;

@@ -1,4 +1,4 @@
-//! Short ids: eight bytes that name an item under a key its receiver chose (protocol §3).
+//! Short ids: eight bytes that name an item under a key its receiver chose (`docs/spec/pool.md`).
 
 use std::hash::Hasher as _;
 

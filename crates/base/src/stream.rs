@@ -24,7 +24,7 @@ use crate::identity::PeerId;
 use crate::{Chunk, Fault, Instant, LinkId, ProtocolId, Rope, StreamKey};
 
 /// Who serves first where bytes compete. Control goes before all; the others get their guaranteed shares first and the
-/// rest in this order (protocol §7).
+/// rest in this order (`docs/spec/streams.md`, "Classes").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// Hello, permits, keep-alive, goodbye.

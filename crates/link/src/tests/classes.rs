@@ -1,5 +1,5 @@
-//! Protocol §7: of a link that has less room than its writers want, every class gets its guaranteed share, and the first of them
-//! the rest; over frames and over QUIC.
+//! `docs/spec/streams.md`, "Classes": of a link that has less room than its writers want, every class gets its guaranteed
+//! share, and the first of them the rest; over frames and over QUIC.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Call — one request, one response, on a stream of its own (`docs/spec/call.md`, protocol §5).
+//! Call — one request, one response, on a stream of its own (`docs/spec/call.md`).
 //!
 //! Message flow: the caller opens a stream, writes Request and ends; the server writes Response or Refusal and ends.
 //! Either side gives up by breaking the stream off; the server's work is then cancelled.

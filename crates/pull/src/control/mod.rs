@@ -1,4 +1,4 @@
-//! Control: hello, keep-alive, services, short-id keys, goodbye (`docs/spec/control.md`, protocol §1).
+//! Control: hello, keep-alive, services, short-id keys, goodbye (`docs/spec/control.md`).
 
 //!
 //! Message flow of one link:

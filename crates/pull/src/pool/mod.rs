@@ -1,4 +1,4 @@
-//! Pool — a set that all nodes should come to share (`docs/spec/pool.md`, protocol §3).
+//! Pool — a set that all nodes should come to share (`docs/spec/pool.md`).
 //!
 //! Message flow, one side as client and the other as server:
 //! - client opens lane 0 and sends a permit ([`codec::Want`]): how many entries, from where on, above which priority;

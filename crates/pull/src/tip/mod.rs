@@ -1,4 +1,4 @@
-//! Tip — one current value, the newest wins (`docs/spec/tip.md`, protocol §2).
+//! Tip — one current value, the newest wins (`docs/spec/tip.md`).
 //!
 //! Message flow, for each direction of a link a stream of its own: the side that wants the peer's tips opens it and writes
 //! Want; the other holds that permit until it has something new and writes Tip, Evidence or Withdrawn. The next Want goes

@@ -6,7 +6,7 @@ use std::time::Duration;
 use weir_sim::flood::{Flood, Load, pool_channel};
 use weir_sim::{NodeId, Setup};
 
-/// The sizes that the protocol's scenarios state, with `WEIR_FULL=1`; without it the same scenario, smaller, so that all of
+/// The full sizes of the scenarios, with `WEIR_FULL=1`; without it the same scenarios, smaller, so that all of
 /// them run in a minute or two.
 pub(crate) fn full() -> bool {
     std::env::var_os("WEIR_FULL").is_some_and(|value| value == "1")

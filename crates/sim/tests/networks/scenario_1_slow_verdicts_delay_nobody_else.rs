@@ -1,4 +1,4 @@
-//! Protocol §10, 1: one item in 100 takes 2 s to judge, 1,000 tx/s, 20 peers: p99 of the others is at most 50 ms above the
+//! Scenario 1: one item in 100 takes 2 s to judge, 1,000 tx/s, 20 peers: p99 of the others is at most 50 ms above the
 //! baseline, and no link falls under 90 % of its offer rate.
 
 use crate::common;

@@ -1,4 +1,4 @@
-//! Protocol §10, 2: 7 of 20 links offer everything first and deliver nothing, with new identities again and again: p95 is at
+//! Scenario 2: 7 of 20 links offer everything first and deliver nothing, with new identities again and again: p95 is at
 //! most 0.3 s × the graph's mean hops above the baseline, bodies at most 1.05 per node, and no honest link runs out of credit.
 
 use crate::common;

@@ -1,4 +1,4 @@
-//! Protocol §10, 4: the largest messages on the smallest windows, with one stopped consumer, over frames and over QUIC: every
+//! Scenario 4: the largest messages on the smallest windows, with one stopped consumer, over frames and over QUIC: every
 //! other channel advances, the messages complete, and what is buffered never exceeds what was granted.
 
 use crate::common;

@@ -1,4 +1,4 @@
-//! Protocol §10, 6, a model test: under random disconnects, eviction, defer, update, floor changes, key rotation and restarts
+//! Scenario 6, a model test: under random disconnects, eviction, defer, update, floor changes, key rotation and restarts
 //! pools are equal above the common floor at rest, each entry is offered once per link plus once per reconnect or move, and no
 //! body is fetched twice while it is held.
 

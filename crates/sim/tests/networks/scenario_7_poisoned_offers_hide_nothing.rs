@@ -1,4 +1,4 @@
-//! Protocol §10, 7, without ground collisions: false summaries or sizes, malleated bodies, storms of *gone*: each honest item
+//! Scenario 7, without ground collisions: false summaries or sizes, malleated bodies, storms of *gone*: each honest item
 //! reaches every honest pool within 8 s, and no honest peer is faulted.
 
 use crate::common;

@@ -1,4 +1,4 @@
-//! Protocol §10, 9, replay over QUIC: the first flight of a known peer (hello, a permit, a call that is replay-safe, and one that
+//! Scenario 9, replay over QUIC: the first flight of a known peer (hello, a permit, a call that is replay-safe, and one that
 //! is not, which therefore waits) is replayed 1,000 times from elsewhere. It brings no loss, no fault, no link replaced, at most
 //! three times its bytes back, and runs no call that is not replay-safe; the one that is runs at most once.
 

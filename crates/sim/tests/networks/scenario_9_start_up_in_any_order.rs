@@ -1,4 +1,4 @@
-//! Protocol §10, 9, start-up over frames: the first frames of both sides arrive in every interleaving across streams: no
+//! Scenario 9, start-up over frames: the first frames of both sides arrive in every interleaving across streams: no
 //! fault, no loss, and the network works afterwards. Here whole stacks, and four frames a side. All orders of both first flights
 //! and of what they bring are `both_sides_start_in_any_order` in `weir-pull`; over QUIC all orders of the first datagrams, with
 //! each lost or doubled, are `first_datagrams_in_any_order` in `weir-stack`.

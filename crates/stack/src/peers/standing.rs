@@ -1,4 +1,4 @@
-//! Standing: a peer's sum of faults, and what follows from it (protocol §8).
+//! Standing: a peer's sum of faults, and what follows from it.
 //!
 //! Each fault adds points; points halve in every half-life. What a peer *did wrong* (misbehaved, invalid) and what it *did
 //! not do* (unreliable) are summed apart: both make its share smaller, only the first disconnects and bans. A peer that

@@ -1,4 +1,4 @@
-//! Whom a candidate is asked of, where several announced it: protocol §3 "Fetch", one test for each rule.
+//! Whom a candidate is asked of: `docs/spec/pool.md`, "Where the client fetches", one test for each rule.
 
 use super::super::*;
 use super::fetching::{config, prove, with_strangers};

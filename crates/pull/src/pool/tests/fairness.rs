@@ -1,5 +1,5 @@
-//! Protocol §7 where it is used: checking time, fetch slots, upload bytes, permits. The levels themselves are tested at the
-//! dealer.
+//! `docs/spec/fairness.md` where it is used: checking time, fetch slots, upload bytes, permits. The levels themselves are
+//! tested at the dealer.
 
 use std::time::Duration;
 

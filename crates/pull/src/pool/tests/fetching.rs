@@ -1,4 +1,4 @@
-//! One test for each rule of protocol §3 "Fetch": it fails where the rule is removed.
+//! One test for each rule of `docs/spec/pool.md`, "Where the client fetches": it fails where the rule is removed.
 
 use std::time::Duration;
 

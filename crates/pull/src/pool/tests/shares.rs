@@ -1,4 +1,4 @@
-//! Protocol §7 at each of the resources of a pool: sides, groups, links, true costs, and the shares that standing leaves.
+//! `docs/spec/fairness.md` at each resource of a pool: sides, groups, links, true costs, and the shares that standing leaves.
 
 use std::time::Duration;
 use weir_base::LinkId;
