@@ -254,9 +254,6 @@ pub enum ConnectError {
     /// Every address failed, or the dial's deadline (`node.dial.timeout_ms`) passed; the last failure.
     #[error("no address answered: {0}")]
     Failed(weir_stack::DialProblem),
-    /// Not within the deadline.
-    #[error("not connected within the deadline")]
-    Deadline,
     /// The node has stopped.
     #[error("the node has stopped")]
     Stopped,
@@ -305,7 +302,7 @@ impl ConnectError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Busy => Retry::Soon,
-            Self::Failed(_) | Self::Deadline => Retry::After(Duration::from_secs(1)),
+            Self::Failed(_) => Retry::After(Duration::from_secs(1)),
             Self::Address(_) | Self::Banned | Self::Myself | Self::Stopped => Retry::Never,
         }
     }
