@@ -5,7 +5,8 @@
 //! - something is free → [`whose_turn`](Dealer::whose_turn) names who gets it;
 //! - its true cost is known → [`charge`](Dealer::charge), which may be much later.
 //!
-//! The bound is on members: whoever talks more is not served more. Every call costs the logarithm of their number.
+//! The bound is on members: whoever talks more is not served more. Every call costs the logarithm of their number; who joins or
+//! leaves moves the others of its level in memory.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -188,7 +189,7 @@ impl<K: Copy + Ord> Dealer<K> {
 struct Level<C> {
     risen: i64,
     served: u64,
-    queues: BTreeMap<C, Queue>,
+    queues: Vec<(C, Queue)>, // ascending; most groups have one member, and a map has room for eleven
     waiting: BTreeSet<(Reverse<i64>, u64, C)>, // highest deficit first, then least recently served
 }
 
@@ -201,19 +202,25 @@ struct Queue {
 
 impl<C> Default for Level<C> {
     fn default() -> Self {
-        Self { risen: 0, served: 0, queues: BTreeMap::new(), waiting: BTreeSet::new() }
+        Self { risen: 0, served: 0, queues: Vec::new(), waiting: BTreeSet::new() }
     }
 }
 
 impl<C: Copy + Ord> Level<C> {
     fn add(&mut self, member: C) {
+        let Err(at) = place(&self.queues, member) else { return };
+        if self.queues.is_empty() {
+            self.queues.reserve_exact(1);
+        }
         let fresh = Queue { deficit: -self.risen, turn: self.served, waiting: false };
-        self.queues.entry(member).or_insert(fresh);
+        self.queues.insert(at, (member, fresh));
     }
 
     fn remove(&mut self, member: C) {
         self.set_waiting(member, false);
-        self.queues.remove(&member);
+        if let Ok(at) = place(&self.queues, member) {
+            self.queues.remove(at);
+        }
     }
 
     fn has_work(&self) -> bool {
@@ -222,7 +229,7 @@ impl<C: Copy + Ord> Level<C> {
 
     /// Returns whether that changed anything.
     fn set_waiting(&mut self, member: C, waiting: bool) -> bool {
-        let Some(queue) = self.queues.get_mut(&member).filter(|queue| queue.waiting != waiting) else {
+        let Some(queue) = queue_of(&mut self.queues, member).filter(|queue| queue.waiting != waiting) else {
             return false;
         };
         if waiting {
@@ -245,7 +252,7 @@ impl<C: Copy + Ord> Level<C> {
     }
 
     fn charge(&mut self, member: C, cost: i64, debt: i64) {
-        let Some(queue) = self.queues.get_mut(&member) else { return };
+        let Some(queue) = queue_of(&mut self.queues, member) else { return };
         if queue.waiting {
             self.waiting.remove(&(Reverse(queue.deficit), queue.turn, member));
         } else {
@@ -259,6 +266,16 @@ impl<C: Copy + Ord> Level<C> {
             self.waiting.insert((Reverse(queue.deficit), queue.turn, member));
         }
     }
+}
+
+/// Where `member` is, or would be.
+fn place<C: Copy + Ord>(queues: &[(C, Queue)], member: C) -> Result<usize, usize> {
+    queues.binary_search_by_key(&member, |(other, _)| *other)
+}
+
+fn queue_of<C: Copy + Ord>(queues: &mut [(C, Queue)], member: C) -> Option<&mut Queue> {
+    let at = place(queues, member).ok()?;
+    queues.get_mut(at).map(|(_, queue)| queue)
 }
 
 fn signed(value: u64) -> i64 {
