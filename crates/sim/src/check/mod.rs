@@ -138,8 +138,9 @@ fn signed(bytes: u64) -> i64 {
 struct WayWatch {
     receiver: NodeId,
     link: Credit,
-    streams: BTreeMap<u64, StreamWatch>,
-    pools: BTreeMap<ChannelId, Box<PoolWatch>>, // of the receiver as client; mostly one, and a map has room for 11
+    // A map has room for 11, and a wire has a few streams, one pool: so what is large is boxed.
+    streams: BTreeMap<u64, Box<StreamWatch>>,
+    pools: BTreeMap<ChannelId, Box<PoolWatch>>, // of the receiver as client
 }
 
 #[derive(Debug)]
@@ -380,6 +381,6 @@ fn open(
     };
     for (way, what) in [(client, asks), (1 - client, answers)] {
         let watch = StreamWatch { credit: Credit::new(INITIAL), what, cutter: Cutter::default() };
-        ways[way].streams.insert(stream, watch);
+        ways[way].streams.insert(stream, Box::new(watch));
     }
 }
