@@ -19,6 +19,7 @@ impl Pool {
         self.stats.bodies += 1;
         self.stats.body_bytes += bytes.len() as u64;
         let Some(get) = self.finish(slot, index) else { return };
+        self.answered(now, slot, index, get.candidate);
         let more = self.links.get(slot).is_some_and(|link| !link.gets.flight.is_empty());
         let more = if more { More::Expected } else { More::Idle };
         let size = bytes.len() as u64;
@@ -56,6 +57,14 @@ impl Pool {
         self.hold(id, slot);
     }
 
+    /// An index was answered for this candidate: another that is offered under it now may be asked for.
+    fn answered(&mut self, now: Instant, slot: Slot, index: u64, id: CandId) {
+        let now_there = self.links.get(slot).and_then(|link| link.intake.candidate_at(index));
+        if let Some(other) = now_there.filter(|other| *other != id) {
+            self.wanted(now, other);
+        }
+    }
+
     /// What a candidate turned out to be is here already, under another key.
     fn known_already(&mut self, now: Instant, id: CandId, place: Place) {
         let Some(candidate) = self.close(now, id) else { return };
@@ -72,6 +81,7 @@ impl Pool {
     pub(super) fn gone(&mut self, now: Instant, slot: Slot, index: u64) {
         self.stats.gone += 1;
         let Some(get) = self.finish(slot, index) else { return };
+        self.answered(now, slot, index, get.candidate);
         let id = get.candidate;
         if get.cancelled {
             return self.wanted(now, id); // no answer about the item: it may be asked again

@@ -79,6 +79,12 @@ impl Intake {
         self.undecided.iter().map(|(_, candidate)| *candidate)
     }
 
+    /// The candidate that this link offered under `index`, where it is not known to be decided.
+    pub(super) fn candidate_at(&self, index: u64) -> Option<CandId> {
+        let at = self.undecided.partition_point(|(other, _)| *other < index);
+        self.undecided.get(at).filter(|(other, _)| *other == index).map(|(_, candidate)| *candidate)
+    }
+
     /// Entries that count as charged, because too many are undecided.
     fn extra(&self) -> u64 {
         self.undecided.len().saturating_sub(MAX_UNDECIDED) as u64

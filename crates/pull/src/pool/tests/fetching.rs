@@ -166,3 +166,28 @@ fn a_withheld_item_is_unreliable_after_its_time_if_the_peer_was_heard() {
     let blamed: Vec<_> = mesh.faults.iter().map(|(_, link, fault)| (*link, *fault)).collect();
     assert_eq!(blamed, [(talking.link, WITHHELD)]);
 }
+
+#[test]
+fn what_is_offered_under_an_index_that_owes_an_answer_is_asked_for_after_it() {
+    let (mut mesh, mut strangers) = with_strangers(&config(), 1);
+    let stranger = &mut strangers[0];
+    let (old, new) = (item(5, 1, 100), item(5, 2, 100));
+    stranger.offer(&mut mesh, &old);
+    mesh.run_for(ms(120));
+    mesh.insert(0, &old); // nobody waits for it any more
+    mesh.command(0, Command::Resync);
+    mesh.run_for(ms(60));
+    let key = mesh.nodes[0].key;
+    let head = codec::OfferHead { first: Some((1, codec::Epoch([8; 8]))), key: key.number, from: 0, to: 1 };
+    let summary = Summary::new(&new[..1]).unwrap();
+    let entry = codec::Entry { index: 0, short: key.key.short(&id(&new)), size: 100, summary };
+    let mut first = BytesMut::new();
+    codec::encode_offer_head(&head, &mut first);
+    codec::encode_entry(&entry, 0, &mut first);
+    stranger.send(&mut mesh, 0, codec::FIRST, &first);
+    mesh.run_for(ms(120));
+    assert_eq!((stranger.asked(&mesh).len(), mesh.faults.len()), (1, 0), "its answer is still to come");
+    stranger.gone(&mut mesh);
+    mesh.run_for(ms(120));
+    assert_eq!(stranger.asked(&mesh), [0]);
+}
