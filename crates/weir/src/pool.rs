@@ -190,12 +190,10 @@ impl<T: PoolItem> PoolHandle<T> {
         let RawCandidate { ticket, peer, id, bytes } = raw;
         let verdict = Undecided { shared: Arc::clone(shared), channel: self.channel, ticket, decided: false };
         let size = bytes.len();
+        let taken = PoolOp::Taken(ticket, shared.clock.now()); // nobody is woken for it: it says when it was
+        shared.inbox.post_quietly(Op::Pool(self.channel, taken));
         match T::decode(bytes) {
-            Ok(item) => {
-                let taken = PoolOp::Taken(ticket, shared.clock.now()); // nobody is woken for it: it says when it was
-                shared.inbox.post_quietly(Op::Pool(self.channel, taken));
-                Some(Candidate { item, id, peer, size, verdict })
-            }
+            Ok(item) => Some(Candidate { item, id, peer, size, verdict }),
             Err(error) => {
                 tracing::debug!(%peer, %id, %error, "an item cannot be decoded");
                 verdict.reject();

@@ -46,6 +46,7 @@ struct World {
     floors: Vec<u8>,
     keys: Vec<u32>,
     removed: BTreeSet<[u8; 32]>,
+    spare: Vec<u64>, // bodies that each node may get again: of what it lacked when its key changed
     disturbed: bool, // by what makes bodies come in vain, or again
 }
 
@@ -62,7 +63,8 @@ impl World {
         });
         let (floors, keys) = (vec![0; nodes], vec![1; nodes]);
         let (items, removed) = (Vec::new(), BTreeSet::new());
-        Self { mesh, config, nodes, seed, number: 0, items, floors, keys, removed, disturbed: false }
+        let spare = vec![0; nodes];
+        Self { mesh, config, nodes, seed, number: 0, items, floors, keys, removed, spare, disturbed: false }
     }
 
     fn insert(&mut self, node: usize, priority: u8) {
@@ -103,15 +105,21 @@ impl World {
                 self.floors[node] = floor;
                 self.mesh.command(node, Command::Floor(u64::from(floor)));
             }
-            Step::Rotate { node } => {
-                self.keys[node] += 1;
-                self.mesh.rotate(node, self.keys[node], false);
-            }
+            Step::Rotate { node } => self.rotate(node),
             Step::Restart { node } => self.restart(node),
             Step::Reconsider { node } => self.mesh.command(node, Command::Reconsider),
             Step::Wait { millis } => self.mesh.run_for(ms(millis)),
         }
         self.relink();
+    }
+
+    /// What is offered under both keys before its first body is there stands as two candidates until then.
+    fn rotate(&mut self, node: usize) {
+        let held = self.mesh.ids(node);
+        let others: BTreeSet<_> = (0..self.nodes).flat_map(|other| self.mesh.ids(other)).collect();
+        self.spare[node] += others.iter().filter(|id| !held.contains(*id)).count() as u64;
+        self.keys[node] += 1;
+        self.mesh.rotate(node, self.keys[node], false);
     }
 
     fn restart(&mut self, node: usize) {
@@ -180,14 +188,18 @@ impl World {
             assert_eq!(stats.in_flight, 0);
             assert_eq!(self.mesh.nodes[node].pool.as_ref().unwrap().candidates.len(), 0);
             if !self.disturbed {
-                assert_eq!(stats.duplicates, 0, "node {node}");
+                assert!(
+                    stats.duplicates <= self.spare[node],
+                    "node {node}: {stats:?}, spare {:?}",
+                    self.spare
+                );
             }
         }
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn two_pools_agree_at_rest(seed in 0..1_000_u64, steps in proptest::collection::vec(step(2), 1..80)) {
