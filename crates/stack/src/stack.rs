@@ -258,18 +258,8 @@ impl Stack {
         if self.work != Work::None {
             return Some((self.now, "work is left"));
         }
-        self.due(self.links.poll_timeout())
-    }
-
-    /// Whether [`handle_timeout`](Self::handle_timeout) has work at `now` for the time alone. For a host with output still to
-    /// drain, when [`poll_timeout`](Self::poll_timeout) tells of that.
-    pub fn is_due(&self, now: Instant) -> bool {
-        self.due(self.links.timer()).is_some_and(|(due, _)| due <= now)
-    }
-
-    fn due(&self, links: Option<Timeout>) -> Option<Timeout> {
         let due = [
-            links,
+            self.links.poll_timeout(),
             self.pump.poll_timeout(),
             self.peers.poll_timeout(),
             self.targets.poll_timeout(),

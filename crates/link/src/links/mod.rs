@@ -269,6 +269,9 @@ impl Links {
     /// Advances what is due. Early and repeated calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = self.work.at(now);
+        if self.timer().is_none_or(|(due, _)| due > now) {
+            return; // a host may come with every turn
+        }
         self.dialler.handle_timeout(now, &self.config.dial);
         self.drive_dials(now);
         while let Some(timer) = self.work.timers.pop_due(now) {
@@ -287,8 +290,8 @@ impl Links {
         [self.timer(), touched].into_iter().flatten().min_by_key(|(due, _)| *due)
     }
 
-    /// As [`poll_timeout`](Self::poll_timeout), before it was drained: of the deadlines alone. One may have moved.
-    pub fn timer(&self) -> Option<(Instant, &'static str)> {
+    /// Of the deadlines alone. One that was touched may have moved.
+    fn timer(&self) -> Option<(Instant, &'static str)> {
         let timer = self.work.timers.next().map(|(due, timer)| match timer {
             Timer::Link(_) => (due, "link"),
             Timer::Credit => (due, "credit"),

@@ -163,9 +163,7 @@ impl Core {
     /// Advances what is due.
     #[cfg(feature = "native")]
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        if self.stack.is_due(now) {
-            self.stack.handle_timeout(now);
-        }
+        self.stack.handle_timeout(now);
         self.wake_sleepers(now);
     }
 
