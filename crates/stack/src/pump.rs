@@ -83,6 +83,8 @@ pub(crate) enum Notice {
     Link(weir_link::Event),
     /// A user blames a peer.
     Blame(LinkId, Fault),
+    /// Something was read: the pull protocol may have events. They go to the application before anything else is done.
+    Read,
 }
 
 /// Plain counters.
@@ -150,6 +152,7 @@ impl Pump {
                 }
             } else if let Some(key) = self.reading.pop_front() {
                 self.read(now, links, key);
+                return Some(Notice::Read);
             } else if let Some(event) = links.poll_event(Look::Quickly) {
                 if let Some(notice) = self.event(now, links, event) {
                     return Some(notice);

@@ -37,13 +37,18 @@ impl Stack {
         }
     }
 
-    /// Moves everything that can be moved, at most [`STEPS`] steps.
+    /// Moves everything that can be moved, at most [`STEPS`] steps, or until what was read makes an event.
     fn turn(&mut self) {
         let now = self.now;
         let mut steps = STEPS;
         loop {
             if let Some(notice) = self.pump.turn(now, &mut self.links, &mut steps) {
+                let read = matches!(notice, Notice::Read);
                 self.notice(notice);
+                if read && !self.events.is_empty() {
+                    self.work = Work::Handed;
+                    return;
+                }
             } else if let Some(event) = self.pump.pull.poll_event() {
                 self.pulled(event);
             } else if let Some(event) = self.pump.raw.poll_event() {
@@ -77,6 +82,11 @@ impl Stack {
         let now = self.now;
         match notice {
             Notice::Blame(link, fault) => self.fault(link, fault),
+            Notice::Read => {
+                while let Some(event) = self.pump.pull.poll_event() {
+                    self.pulled(event);
+                }
+            }
             Notice::Link(event) => match event {
                 weir_link::Event::Early { link, info, dial: _ } => self.early(link, info),
                 weir_link::Event::Up { link, info, address, dial } => {

@@ -56,7 +56,6 @@ impl Calls {
     }
 
     /// Calls under way.
-    #[cfg(feature = "native")]
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()
     }

@@ -20,8 +20,12 @@ impl Core {
     pub(super) fn hand_over(&mut self, now: Instant) -> bool {
         let mut any = false;
         while let Some(event) = self.stack.poll_event() {
+            let call = matches!(event, StackEvent::Answer { .. } | StackEvent::Call(..));
             self.hand_over_one(now, event);
             any = true;
+            if call && self.is_quiet() {
+                self.wake(); // who got it begins while the rest is done
+            }
         }
         any
     }

@@ -41,6 +41,9 @@ use streams::Streams;
 #[cfg(feature = "native")]
 const QUIET: Duration = Duration::from_secs(1);
 
+/// So many calls and requests under way are served one by one.
+const ALONE: usize = 2;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -110,8 +113,7 @@ impl Core {
     }
 
     /// Calls that wait for an answer here, and requests that wait for one elsewhere.
-    #[cfg(feature = "native")]
-    pub(crate) fn under_way(&self) -> usize {
+    fn under_way(&self) -> usize {
         self.calls.len() + self.requests.len()
     }
 
@@ -185,6 +187,12 @@ impl Core {
         }
         self.wake();
         any
+    }
+
+    /// Whether each call waits for nothing but threads to wake. With more of them under way, what they have to send goes out
+    /// together, which costs less.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.under_way() <= ALONE
     }
 
     /// Wakes whoever got something.

@@ -28,9 +28,6 @@ const WALL_EVERY: Duration = Duration::from_secs(10);
 /// A step of the wall clock that is worth telling.
 const WALL_STEP: u64 = 100; // milliseconds
 
-/// With at most so many calls and requests under way the network thread lends its turn when it sleeps: each of them waits for
-/// nothing but threads to wake. With more, what they have to send goes out together, which costs less.
-const ALONE: usize = 2;
 /// Sending system calls of a user's thread in a turn it was lent. What is left is the network thread's.
 const LENT_SENDS: usize = 4;
 
@@ -73,7 +70,7 @@ impl Engine {
     /// Lets others ring. False where somebody was quicker, and nothing has changed.
     fn doze(&self) -> bool {
         let inbox = &self.core.shared().inbox;
-        inbox.bell().doze(self.core.under_way() <= ALONE);
+        inbox.bell().doze(self.core.is_quiet());
         if !inbox.is_empty() {
             inbox.bell().rise();
             return false;
