@@ -34,6 +34,15 @@ async fn serve(node: Node) -> Result<(), ChannelError> {
     Ok(())
 }
 
+/// A server whose requests a thread answers, a client linked to it, and the server's name.
+fn served() -> (Network, Network, PeerId, Node) {
+    let (server, node) = builder().start().unwrap();
+    let (client, client_node) = builder().start().unwrap();
+    std::thread::spawn(move || weir::block_on(serve(node)));
+    let peer = weir::block_on(client.connect(&server.addresses()[0])).unwrap();
+    (server, client, peer, client_node)
+}
+
 async fn ask(client: Network, peer: PeerId) {
     for size in [0, 1, 1000, 60_000] {
         let answer = client.call(&ECHO, peer, Bytes::from(vec![3; size])).await.unwrap();
@@ -151,10 +160,7 @@ fn an_idle_node_sleeps() {
 
 #[test]
 fn a_call_with_nothing_beside_it_wakes_no_network_thread_to_go_out() {
-    let (server, node) = builder().start().unwrap();
-    let (client, _client_node) = builder().start().unwrap();
-    let _answering = std::thread::spawn(move || weir::block_on(serve(node)));
-    let peer = weir::block_on(client.connect(&server.addresses()[0])).unwrap();
+    let (server, client, peer, _client_node) = served();
     // Whether a network thread sleeps just then is chance; in thousands of calls it does.
     let lent = || [&client, &server].map(|network| weir::block_on(network.stats()).unwrap().host.lent);
     for _ in 0..100 {
@@ -169,10 +175,7 @@ fn a_call_with_nothing_beside_it_wakes_no_network_thread_to_go_out() {
 
 #[test]
 fn calls_of_many_threads_all_end_whoever_drives_the_node() {
-    let (server, node) = builder().start().unwrap();
-    let (client, _client_node) = builder().start().unwrap();
-    let _answering = std::thread::spawn(move || weir::block_on(serve(node)));
-    let peer = weir::block_on(client.connect(&server.addresses()[0])).unwrap();
+    let (_server, client, peer, _client_node) = served();
     // One caller, then two, then eight: alone, at the limit of what is lent, and beyond.
     for callers in [1, 2, 8] {
         let threads: Vec<_> = (0..callers)

@@ -171,19 +171,14 @@ fn rounds_of(there: usize, back: usize) -> u64 {
     };
     let before = sent(&mut net);
     for _ in 0..400 {
-        assert_eq!(net.write(0, key, &Bytes::from(vec![1; there])), there);
-        let mut got = 0;
-        while got < there {
-            net.run(Duration::from_millis(5));
-            got += net.read(1, answer).0.len();
-            net.drain();
-        }
-        assert_eq!(net.write(1, answer, &Bytes::from(vec![2; back])), back);
-        let mut got = 0;
-        while got < back {
-            net.run(Duration::from_millis(5));
-            got += net.read(0, key).0.len();
-            net.drain();
+        for (from, to, len) in [((0, key), (1, answer), there), ((1, answer), (0, key), back)] {
+            assert_eq!(net.write(from.0, from.1, &Bytes::from(vec![1; len])), len);
+            let mut got = 0;
+            while got < len {
+                net.run(Duration::from_millis(5));
+                got += net.read(to.0, to.1).0.len();
+                net.drain();
+            }
         }
     }
     sent(&mut net) - before
