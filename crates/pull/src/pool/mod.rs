@@ -40,7 +40,7 @@ mod store;
 mod time;
 mod types;
 
-pub use types::{Command, Config, Event, MAX_SUMMARY, Rules, Stats, Summary, Verdict};
+pub use types::{Command, Config, Event, MAX_BATCH, MAX_SUMMARY, Rules, Stats, Summary, Verdict};
 
 use std::collections::VecDeque;
 
@@ -186,20 +186,22 @@ impl Pool {
         }
     }
 
-    /// Carries out what the application wants. The ticket returned is never named again.
+    /// Carries out what the application wants. The ticket returned is named again by [`Event::BatchDone`] alone.
     pub(crate) fn command(&mut self, now: Instant, command: Command) -> Result<Ticket, Refused> {
+        let ticket = self.tickets.next();
         match command {
             Command::Insert { bytes } => self.insert(now, bytes)?,
             Command::Verdict { ticket, verdict } => self.verdict(now, ticket, verdict)?,
             Command::Taken { ticket, at } => self.taken(ticket, at.min(now))?,
             Command::Remove { id } => self.remove(now, &id),
+            Command::Batch { remove, insert } => self.batch(now, ticket, &remove, insert)?,
             Command::Pause(paused) => self.pause(now, paused),
             Command::Reconsider => self.reconsider(now),
             Command::Floor(floor) => self.set_floor(now, floor),
             Command::Resync => self.resync(now),
         }
         self.settle(now);
-        Ok(self.tickets.next())
+        Ok(ticket)
     }
 
     /// The next thing to tell the application.

@@ -9,9 +9,9 @@ use super::known::LinkSet;
 use super::link::Role;
 use super::log::Item;
 use super::places::Place;
-use super::{Event, Pool};
+use super::{Event, MAX_BATCH, Pool};
 use crate::control::Keys;
-use crate::machine::Refused;
+use crate::machine::{Refused, Ticket};
 
 impl Pool {
     /// An item of this node's own.
@@ -111,10 +111,37 @@ impl Pool {
 
     /// The application is done with an item.
     pub(super) fn remove(&mut self, now: Instant, id: &[u8; 32]) {
+        self.take_out(id);
+        self.lower_floor(now);
+    }
+
+    /// The application is done with these, and has checked those.
+    pub(super) fn batch(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        remove: &[[u8; 32]],
+        insert: Vec<Bytes>,
+    ) -> Result<(), Refused> {
+        if remove.len() + insert.len() > MAX_BATCH {
+            return Err(Refused::TooLarge);
+        }
+        remove.iter().for_each(|id| self.take_out(id));
+        let inserts = insert.into_iter().map(|bytes| self.insert(now, bytes)).collect();
+        self.events.push_back(Event::BatchDone { ticket, inserts });
+        self.lower_floor(now);
+        Ok(())
+    }
+
+    fn take_out(&mut self, id: &[u8; 32]) {
         if !matches!(self.place_of(id), Some(Place::Seen(_))) {
             self.forget_place(id);
             self.places.remember(id);
         }
+    }
+
+    /// Where the pool was full and is not any more, what had found no place is asked for again.
+    fn lower_floor(&mut self, now: Instant) {
         let roomy = self.log.len() < u64::from(self.config.max_items) / 4 * 3
             && self.log.bytes() < self.config.max_bytes / 4 * 3;
         if self.want.full > 0 && roomy {

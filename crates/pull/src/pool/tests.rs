@@ -1,5 +1,6 @@
 mod aside;
 mod basic;
+mod batch;
 mod bytes;
 mod checking;
 mod choosing;

@@ -102,6 +102,7 @@ impl Core {
                 }
             }
             pool::Event::Evicted { id } => self.announce(&Event::Evicted { channel, id: ItemId(id) }),
+            pool::Event::BatchDone { .. } => {} // no handle sends batches
         }
     }
 

@@ -368,6 +368,7 @@ impl Mesh {
                 }
             }
             Event::Evicted { id } => self.nodes[node].evicted.push(id),
+            Event::BatchDone { .. } => {} // who sends a batch reads its event
         }
     }
 
