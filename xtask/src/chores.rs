@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::gates;
 use crate::repo::Repo;
 use crate::run::{self, Error};
-use crate::wasm;
+use crate::{wasm, widths};
 
 struct Chore {
     name: &'static str,
@@ -27,6 +27,12 @@ const CHORES: &[Chore] = &[
         arguments: "",
         about: "the pure crates on wasm32-unknown-unknown: compile, and nothing unwanted in their tree",
         run: |repo, _| wasm::chore(repo),
+    },
+    Chore {
+        name: "widths",
+        arguments: "",
+        about: "the widest types of all crates: methods and fields",
+        run: |repo, _| widths::chore(repo),
     },
     Chore {
         name: "bench",

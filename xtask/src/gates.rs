@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::repo::Repo;
 use crate::run::{self, Error};
-use crate::{layers, lengths, links, msrv, purity, wasm};
+use crate::{layers, lengths, links, msrv, purity, wasm, widths};
 
 /// How a gate ended.
 pub(crate) enum Outcome {
@@ -39,6 +39,11 @@ pub(crate) const GATES: &[Gate] = &[
         name: "lengths",
         about: "no file over 600 lines, no function over 100, base within 2,500 of code",
         run: |repo| Ok(Outcome::of(lengths::gate(repo)?)),
+    },
+    Gate {
+        name: "widths",
+        about: "no type with over 40 methods or, where they change it, over 12 fields",
+        run: |repo| Ok(Outcome::of(widths::gate(repo)?)),
     },
     Gate {
         name: "purity",

@@ -3,7 +3,9 @@
 //! A dependency that is not in the table is refused; so is a crate. Change the table together with
 //! `ARCHITECTURE.md` and a record in `docs/adr/`.
 
-use crate::manifest::{Manifest, Section, parse};
+use cargo_metadata::{DependencyKind, Package};
+
+use crate::metadata::workspace;
 use crate::repo::Repo;
 use crate::run::Error;
 
@@ -67,32 +69,40 @@ pub(crate) fn package(folder: &str) -> String {
 /// Every crate folder against the table.
 pub(crate) fn gate(repo: &Repo) -> Result<Vec<String>, Error> {
     let mut findings = Vec::new();
-    for folder in repo.crate_folders()? {
-        let path = format!("crates/{folder}/Cargo.toml");
-        let manifest = parse(&repo.read(&path)?);
-        for (line, finding) in judge(&folder, &manifest) {
-            findings.push(format!("{path}:{line}: {finding}"));
-        }
+    for package in workspace(repo)?.workspace_packages() {
+        let path = package.manifest_path.as_std_path();
+        let Some(folder) = path.parent().and_then(|folder| folder.strip_prefix(repo.root()).ok()) else {
+            continue;
+        };
+        let Some(folder) = folder.to_str().and_then(|folder| folder.strip_prefix("crates/")) else {
+            continue;
+        };
+        findings.extend(
+            judge(folder, package)
+                .into_iter()
+                .map(|finding| format!("crates/{folder}/Cargo.toml: {finding}")),
+        );
     }
     Ok(findings)
 }
 
-/// What is wrong with one manifest, by line.
-fn judge(folder: &str, manifest: &Manifest) -> Vec<(usize, String)> {
+/// What is wrong with one crate.
+fn judge(folder: &str, package: &Package) -> Vec<String> {
     let Some(layer) = LAYERS.iter().find(|layer| layer.folder == folder) else {
         let advice = "is not in the layer table; add it in xtask/src/layers.rs and ARCHITECTURE.md";
-        return vec![(1, format!("crate `{folder}` {advice}"))];
+        return vec![format!("crate `{folder}` {advice}")];
     };
     let mut findings = Vec::new();
-    if let Some(line) = manifest.features.filter(|_| layer.pure) {
-        findings.push((line, "a pure crate has no features".into()));
+    // an optional dependency makes a feature of its own, and is judged as a dependency
+    let stated = package.features.iter().any(|(name, makes)| *makes != [format!("dep:{name}")]);
+    if layer.pure && stated {
+        findings.push("a pure crate has no features".into());
     }
-    for dependency in &manifest.dependencies {
-        let fault = match dependency.section {
-            Section::Normal | Section::Build => layer.forbids(&dependency.package, dependency.optional),
-            Section::Development => layer.tests_forbid(&dependency.package),
-        };
-        findings.extend(fault.map(|fault| (dependency.line, fault)));
+    for dependency in &package.dependencies {
+        findings.extend(match dependency.kind {
+            DependencyKind::Development => layer.tests_forbid(&dependency.name),
+            _ => layer.forbids(&dependency.name, dependency.optional),
+        });
     }
     findings
 }

@@ -1,11 +1,11 @@
-//! How long files and functions may be, how large `base` may grow, how wide its hubs.
+//! How long files and functions may be, and how large `base` may grow.
 
 use std::collections::BTreeSet;
 
-use crate::lexer::{Kind, Token, tokens};
+use crate::lexer::tokens;
 use crate::repo::{Repo, TextFile};
 use crate::run::Error;
-use crate::spans::{TestModule, closing, functions, starts_with, test_modules};
+use crate::spans::{TestModule, functions, test_modules};
 
 #[cfg(test)]
 mod tests;
@@ -17,11 +17,6 @@ const FUNCTION_LINES: usize = 100;
 /// Lines of `crates/base/src` with code on them, without tests: a vocabulary that grows further is a dump. Comments and
 /// blank lines are free, so that nobody saves on documentation.
 const BASE_LINES: usize = 2_500;
-/// The types that hold machines and route between them, with the crate that has them.
-const HUBS: &[(&str, &str)] = &[("crates/stack/src", "Stack"), ("crates/link/src", "Links")];
-const HUB_FIELDS: usize = 12;
-const HUB_METHODS: usize = 15;
-
 /// All files of the repository, the outer workspaces included.
 pub(crate) fn gate(repo: &Repo) -> Result<Vec<String>, Error> {
     let mut findings = Vec::new();
@@ -31,9 +26,6 @@ pub(crate) fn gate(repo: &Repo) -> Result<Vec<String>, Error> {
     let lines = code_lines(&repo.rust_files("crates/base/src")?);
     if lines > BASE_LINES {
         findings.push(format!("crates/base: {lines} lines of code without tests, at most {BASE_LINES}"));
-    }
-    for (folder, hub) in HUBS {
-        findings.extend(too_wide(&repo.rust_files(folder)?, hub));
     }
     Ok(findings)
 }
@@ -95,74 +87,4 @@ fn module_prefix(path: &str, name: &str) -> String {
         "lib.rs" | "main.rs" | "mod.rs" => format!("{folder}/{name}"),
         _ => format!("{folder}/{}/{name}", file.trim_end_matches(".rs")),
     }
-}
-
-/// Fields and public methods of a hub over all files of its crate.
-fn too_wide(files: &[TextFile], hub: &str) -> Vec<String> {
-    let mut fields = 0;
-    let mut methods = 0;
-    for file in files {
-        let all = tokens(&file.text);
-        for at in 0..all.len() {
-            if starts_with(&all, at, &["struct", hub]) {
-                fields += count_fields(&all, at);
-            } else if starts_with(&all, at, &["impl", hub]) {
-                methods += count_public_methods(&all, at);
-            }
-        }
-    }
-    let mut findings = Vec::new();
-    if fields > HUB_FIELDS {
-        findings.push(format!("struct {hub}: {fields} fields, at most {HUB_FIELDS}"));
-    }
-    if methods > HUB_METHODS {
-        findings.push(format!("{hub}: {methods} public methods, at most {HUB_METHODS}"));
-    }
-    findings
-}
-
-/// A field is a word before a single colon, not inside any inner bracket.
-fn count_fields(tokens: &[Token<'_>], at: usize) -> usize {
-    let Some(open) = next_brace(tokens, at) else {
-        return 0;
-    };
-    let inside = tokens.get(open + 1..closing(tokens, open)).unwrap_or_default();
-    direct(inside)
-        .windows(2)
-        .filter(|pair| matches!(pair, [name, colon] if name.kind == Kind::Word && colon.is(":")))
-        .count()
-}
-
-fn count_public_methods(tokens: &[Token<'_>], at: usize) -> usize {
-    let Some(open) = next_brace(tokens, at) else {
-        return 0;
-    };
-    let inside = tokens.get(open + 1..closing(tokens, open)).unwrap_or_default();
-    direct(inside)
-        .windows(3)
-        .filter(|tokens| {
-            matches!(tokens, [public, next, after]
-                if public.is("pub") && (next.is("fn") || next.is("const") && after.is("fn")))
-        })
-        .count()
-}
-
-fn next_brace(tokens: &[Token<'_>], from: usize) -> Option<usize> {
-    let rest = tokens.get(from..)?;
-    let found = rest.iter().position(|token| token.is("{") || token.is(";"))?;
-    rest.get(found)?.is("{").then_some(from + found)
-}
-
-/// The tokens that stand in no inner bracket; of each bracket its first character stays.
-fn direct<'a>(tokens: &[Token<'a>]) -> Vec<Token<'a>> {
-    let mut kept = Vec::new();
-    let mut at = 0;
-    while let Some(token) = tokens.get(at) {
-        kept.push(*token);
-        if token.is("{") || token.is("(") || token.is("[") {
-            at = closing(tokens, at);
-        }
-        at += 1;
-    }
-    kept
 }

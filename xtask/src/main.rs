@@ -1,7 +1,6 @@
 //! Gates and chores of the workspace. `cargo xtask` lists them.
 //!
-//! Nothing here is published. The source gates read the tree with a small lexer of their own
-//! ([`lexer`]), so that they need nothing but the standard library and run in well under a second.
+//! Nothing here is published. The source gates read the tree as `proc-macro2` and `syn` see it, manifests as cargo does.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::print_stdout,
@@ -15,7 +14,7 @@ mod layers;
 mod lengths;
 mod lexer;
 mod links;
-mod manifest;
+mod metadata;
 mod msrv;
 mod paths;
 mod purity;
@@ -23,6 +22,7 @@ mod repo;
 mod run;
 mod spans;
 mod wasm;
+mod widths;
 
 use std::process::ExitCode;
 

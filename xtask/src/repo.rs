@@ -30,19 +30,6 @@ impl Repo {
         &self.root
     }
 
-    /// Names of the folders in `crates/`.
-    pub(crate) fn crate_folders(&self) -> Result<Vec<String>, Error> {
-        let mut names = Vec::new();
-        for path in children(&self.root.join("crates"))? {
-            if path.is_dir()
-                && let Some(name) = path.file_name()
-            {
-                names.push(name.to_string_lossy().into_owned());
-            }
-        }
-        Ok(names)
-    }
-
     /// A text file, by its path from the root.
     pub(crate) fn read(&self, path: &str) -> Result<String, Error> {
         read(&self.root.join(path))

@@ -14,6 +14,8 @@ pub(crate) enum Error {
     Write { path: PathBuf, source: std::io::Error },
     #[error("cannot run {program}: {source}")]
     Run { program: String, source: std::io::Error },
+    #[error("cargo metadata: {0}")]
+    Metadata(#[from] cargo_metadata::Error),
     #[error("{0}")]
     Usage(String),
 }

@@ -1,0 +1,163 @@
+//! How wide a type may be: methods of its own `impl` blocks and fields, counted over all files of a crate.
+//!
+//! A type has one concern. One that grows further is two types and a parent (`docs/adr/0001`); to spread its `impl` blocks
+//! over files does not make it smaller, so they are counted together.
+
+use std::collections::BTreeMap;
+
+use syn::visit::Visit;
+use syn::{Fields, FnArg, ImplItem, Item, ItemImpl, ItemStruct, ReceiverKind, Type};
+
+use crate::lengths::is_test_file;
+use crate::repo::{Repo, TextFile};
+use crate::run::Error;
+
+#[cfg(test)]
+mod tests;
+
+/// Methods of one type, whatever their visibility; those of traits are not counted.
+const METHODS: usize = 40;
+/// Fields of one type that has methods which change it. Plain data may have more.
+const FIELDS: usize = 12;
+
+/// Types that are wider still: no wider than this, until they are divided.
+const WIDER: &[Wider] = &[
+    Wider { name: "cli/devnet::Devnet", methods: 20, fields: 15 },
+    Wider { name: "link/frames::FrameLink", methods: 49, fields: 11 },
+    Wider { name: "link/links::Links", methods: 52, fields: 11 },
+    Wider { name: "link/quic::QuicLink", methods: 72, fields: 12 },
+    Wider { name: "pull/pool::Pool", methods: 121, fields: 22 },
+    Wider { name: "sim/host::Host", methods: 59, fields: 8 },
+    Wider { name: "weir/core::Core", methods: 36, fields: 14 },
+];
+
+/// One exception.
+struct Wider {
+    /// As [`Name`] is written: crate, module, type.
+    name: &'static str,
+    methods: usize,
+    fields: usize,
+}
+
+/// Crate, first module and name: types of one name in different modules are different ones.
+type Name = String;
+
+/// How wide one type is.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Width {
+    methods: usize,
+    fields: usize,
+    changes: bool,
+}
+
+/// All crates of the workspace, without their tests.
+pub(crate) fn gate(repo: &Repo) -> Result<Vec<String>, Error> {
+    let files = repo.rust_files("crates")?;
+    Ok(judge(&measure(&files), WIDER))
+}
+
+/// `cargo xtask widths`: the widest types, for a reader.
+pub(crate) fn chore(repo: &Repo) -> Result<bool, Error> {
+    let widths = measure(&repo.rust_files("crates")?);
+    let mut sorted: Vec<_> = widths.iter().collect();
+    sorted.sort_by_key(|(name, width)| (std::cmp::Reverse(width.methods), (*name).clone()));
+    println!("methods  fields  type");
+    for (name, width) in sorted.into_iter().take(20) {
+        println!("{:7}  {:6}  {name}", width.methods, width.fields);
+    }
+    Ok(true)
+}
+
+fn judge(widths: &BTreeMap<Name, Width>, wider: &[Wider]) -> Vec<String> {
+    let mut findings = Vec::new();
+    for (name, width) in widths {
+        let exception = wider.iter().find(|wider| wider.name == name);
+        let methods = exception.map_or(METHODS, |wider| wider.methods.max(METHODS));
+        let fields = exception.map_or(FIELDS, |wider| wider.fields.max(FIELDS));
+        if width.methods > methods {
+            findings.push(format!("{name}: {} methods, at most {methods}", width.methods));
+        }
+        if width.changes && width.fields > fields {
+            findings.push(format!("{name}: {} fields, at most {fields}", width.fields));
+        }
+    }
+    for wider in wider {
+        let width = widths.get(wider.name);
+        if !width.is_some_and(|width| width.methods > METHODS || width.fields > FIELDS) {
+            findings.push(format!(
+                "{}: needs no exception any more; remove it in xtask/src/widths.rs",
+                wider.name
+            ));
+        }
+    }
+    findings
+}
+
+fn measure(files: &[TextFile]) -> BTreeMap<Name, Width> {
+    let mut widths = BTreeMap::new();
+    for file in files {
+        let Some(module) = module(&file.path) else { continue };
+        if let Ok(syntax) = syn::parse_file(&file.text) {
+            Counter { module, widths: &mut widths }.visit_file(&syntax);
+        }
+    }
+    widths
+}
+
+/// `crates/pull/src/pool/fetch.rs` lies in `pull/pool`, `crates/pull/src/lib.rs` in `pull`; a test file nowhere.
+fn module(path: &str) -> Option<String> {
+    let (package, rest) = path.strip_prefix("crates/")?.split_once("/src/")?;
+    if is_test_file(path) {
+        return None;
+    }
+    match rest.split('/').next()?.trim_end_matches(".rs") {
+        "lib" | "main" => Some(package.to_owned()),
+        first => Some(format!("{package}/{first}")),
+    }
+}
+
+struct Counter<'a> {
+    module: String,
+    widths: &'a mut BTreeMap<Name, Width>,
+}
+
+impl Counter<'_> {
+    fn of(&mut self, name: &syn::Ident) -> &mut Width {
+        self.widths.entry(format!("{}::{name}", self.module)).or_default()
+    }
+}
+
+impl<'ast> Visit<'ast> for Counter<'_> {
+    fn visit_item(&mut self, item: &'ast Item) {
+        match item {
+            Item::Mod(module) if module.attrs.iter().any(is_test) => {}
+            item => syn::visit::visit_item(self, item),
+        }
+    }
+
+    fn visit_item_struct(&mut self, item: &'ast ItemStruct) {
+        if let Fields::Named(fields) = &item.fields {
+            self.of(&item.ident).fields += fields.named.len();
+        }
+    }
+
+    fn visit_item_impl(&mut self, item: &'ast ItemImpl) {
+        let (None, Type::Path(path)) = (&item.trait_, &*item.self_ty) else { return };
+        let Some(last) = path.path.segments.last() else { return };
+        let width = self.of(&last.ident);
+        for item in &item.items {
+            let ImplItem::Fn(function) = item else { continue };
+            width.methods += 1;
+            width.changes |= matches!(
+                function.sig.inputs.first(),
+                Some(FnArg::Receiver(receiver))
+                    if receiver.mutability.is_some() || matches!(receiver.kind, ReceiverKind::Reference(_, _, Some(_)))
+            );
+        }
+    }
+}
+
+fn is_test(attribute: &syn::Attribute) -> bool {
+    attribute.path().is_ident("cfg")
+        && matches!(&attribute.meta, syn::Meta::List(list) if list.tokens.to_string() == "test")
+}
