@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::stream::{Ask, Goodbye};
-use weir_base::{Fault, Instant, LinkId, ProtocolId, Rng, Rope, StreamKey};
+use weir_base::{Blame, Fault, Instant, LinkId, ProtocolId, Rng, Rope, StreamKey};
 use weir_link::{Dial, DownReason, Frame, HostChange, Links, Start, Transmit, WireId};
 use weir_pull::{Pull, Shape, Ticket, call, control};
 
@@ -172,6 +172,10 @@ impl Stack {
             }
             Command::Forgive(peer) => {
                 self.peers.forgive(now, peer);
+                Ok(self.ticket())
+            }
+            Command::Report { peer, fault } => {
+                self.judge(self.peers.any_link(&peer), peer, fault);
                 Ok(self.ticket())
             }
             Command::Restore(record) => {

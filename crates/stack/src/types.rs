@@ -85,6 +85,15 @@ pub enum Command {
     Unban(PeerId),
     /// Forgets everything against a peer.
     Forgive(PeerId),
+    /// The application judged what a peer did: something wrong that only it can see. [`Event::Fault`] follows, and what standing
+    /// makes of it. A peer without a link is reported just as well.
+    Report {
+        /// Whom.
+        peer: PeerId,
+        /// What it did. [`Invalid`](weir_base::Blame::Invalid) and [`Unreliable`](weir_base::Blame::Unreliable) are usual;
+        /// [`Misbehaved`](weir_base::Blame::Misbehaved) is for the rules of an application's own protocol on raw streams.
+        fault: Fault,
+    },
     /// Takes a standing kept from an earlier run ([`Action::Persist`]).
     Restore(Record),
     /// Of a channel or of control.
@@ -261,8 +270,8 @@ pub enum Event {
     },
     /// A peer did something wrong.
     Fault {
-        /// Its link.
-        link: LinkId,
+        /// Its link; `None` where it has none any more.
+        link: Option<LinkId>,
         /// Who.
         peer: PeerId,
         /// What.

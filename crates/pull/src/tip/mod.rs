@@ -233,7 +233,7 @@ impl Tip {
             Verdict::Evidence(grounds) => self.relay.evidence(now, value, &grounds),
             Verdict::Ignore => {}
             Verdict::Reject => {
-                self.asks.extend(self.links.contains_key(&link).then_some(Ask::Blame(link, REJECTED)));
+                self.asks.push_back(Ask::Blame(link, REJECTED)); // who has left pays, too
             }
         }
         if let Some(peer) = self.links.get_mut(&link)

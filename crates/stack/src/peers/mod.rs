@@ -33,6 +33,10 @@ pub use standing::{Reaction, Record, Share, Standing};
 /// Changed standings are offered to the host so long after the first change: one write for a burst of faults.
 const PERSIST_AFTER: Duration = Duration::from_secs(1);
 
+/// Links that ended are remembered so many at a time, the oldest forgotten first: an item that one of them delivered may be
+/// judged later. About 100 bytes each.
+const MAX_ENDED: usize = 4096;
+
 /// One link as the node sees it.
 #[derive(Clone, Debug)]
 pub struct Linked {
@@ -81,6 +85,7 @@ pub struct Peers {
     links: BTreeMap<LinkId, Linked>,
     by_peer: BTreeMap<PeerId, LinkId>,  // the newest link of each
     early: BTreeMap<LinkId, EarlyLink>, // <= admission.max_half_open and attempts of dials
+    ended: BTreeMap<LinkId, PeerId>,    // <= MAX_ENDED
     own_dials: BTreeMap<DialId, (Ticket, Option<PeerId>)>, // commanded, not the book's; <= dial.max_dials
     book_dials: u32,
     wall: (Instant, UnixTime),
@@ -98,6 +103,7 @@ impl Peers {
             links: BTreeMap::new(),
             by_peer: BTreeMap::new(),
             early: BTreeMap::new(),
+            ended: BTreeMap::new(),
             own_dials: BTreeMap::new(),
             book_dials: 0,
             wall: (Instant::ZERO, wall),
@@ -318,7 +324,16 @@ impl Peers {
             self.by_peer.remove(&peer);
         }
         self.book.handle_down(now, &peer, link);
+        self.ended.insert(link, peer);
+        if self.ended.len() > MAX_ENDED {
+            self.ended.pop_first();
+        }
         Some(linked)
+    }
+
+    /// Whose link it was, of one that has ended.
+    pub(crate) fn ended(&self, link: LinkId) -> Option<PeerId> {
+        self.ended.get(&link).copied()
     }
 
     /// Notes a fault and says what follows.

@@ -1,8 +1,8 @@
 //! A turn: everything that follows from what was handed in, until nothing moves.
 
 use super::{
-    Action, Arc, DialProblem, DownReason, Event, Fault, Goodbye, Instant, LinkId, Notice, Reaction, STEPS,
-    Stack, Work, call, control,
+    Action, Arc, Blame, DialProblem, DownReason, Event, Fault, Goodbye, Instant, LinkId, Notice, PeerId,
+    Reaction, STEPS, Stack, Work, call, control,
 };
 use crate::targets::Ended;
 use weir_base::stream::LinkInfo;
@@ -164,14 +164,24 @@ impl Stack {
         self.events.push_back(Event::Refused { peer, why });
     }
 
-    /// A peer did something wrong.
+    /// A peer did something wrong on a link. What it delivered is judged after the link has ended, too: who leaves still pays.
+    /// Anything else that is said of a link that has ended was not seen to its end, and is dropped.
     fn fault(&mut self, link: LinkId, fault: Fault) {
-        let Some(peer) = self.peers.link(link).map(|linked| linked.info.peer) else {
-            return self.peers.note_early_fault(link, fault); // counts if it ever is a link
-        };
+        if let Some(linked) = self.peers.link(link) {
+            return self.judge(Some(link), linked.info.peer, fault);
+        }
+        match self.peers.ended(link).filter(|_| fault.blame == Blame::Invalid) {
+            Some(peer) => self.judge(self.peers.any_link(&peer), peer, fault),
+            None => self.peers.note_early_fault(link, fault), // counts if it ever is a link
+        }
+    }
+
+    /// Notes a fault of a peer, and does what follows from it.
+    pub(super) fn judge(&mut self, link: Option<LinkId>, peer: PeerId, fault: Fault) {
         let reaction = self.peers.blame(self.now, peer, fault.blame);
         tracing::debug!(?link, ?peer, %fault, ?reaction, "a peer did something wrong");
         self.events.push_back(Event::Fault { link, peer, fault, reaction });
+        let Some(link) = link else { return };
         self.share(link);
         match reaction {
             Reaction::None => {}

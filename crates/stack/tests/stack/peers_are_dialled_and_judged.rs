@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use weir_base::identity::PeerId;
 use weir_base::stream::{Goodbye, Side};
-use weir_base::{Instant, NetworkId};
+use weir_base::{Blame, Fault, Instant, NetworkId};
 use weir_stack::{
     Action, Command, Config, DialProblem, DownReason, Event, Known, Profile, Reaction, Refused, Role, peers,
     tip,
@@ -98,6 +98,60 @@ fn faults_disconnect_then_ban_and_a_ban_ends() {
     let until = net.now + Duration::from_secs(1200);
     assert!(net.run_until(until, |net| net.are_peers(0, 1)), "both dial again once it is over");
     assert!(net.take(0, |event| matches!(event, Event::Released(_)).then_some(())).is_some());
+}
+
+#[test]
+fn an_application_reports_a_peer_and_standing_decides() {
+    for carrier in Carrier::ALL {
+        let mut net = Net::line(carrier, 11, 2);
+        let peer = net.nodes[1].peer;
+        let wrong = Fault::invalid("a block without its parent");
+        net.command(0, Command::Report { peer, fault: wrong });
+        let link = net.nodes[0].stack.peers().ready_link(&peer);
+        let told = net.wait(0, |event| match event {
+            Event::Fault { link, peer, fault, .. } => Some((*link, *peer, *fault)),
+            _ => None,
+        });
+        assert_eq!(told, (link, peer, wrong));
+        let share = net.nodes[0].stack.peers().links().next().map(|(_, linked)| linked.share);
+        assert_eq!(share, Some(peers::Share::Half));
+        net.command(0, Command::Report { peer, fault: Fault::misbehaved("a wrong greeting") });
+        let why = net.wait(0, |event| match event {
+            Event::PeerDown { why, .. } => Some(*why),
+            _ => None,
+        });
+        assert_eq!(why, DownReason::Closed(Goodbye::Fault), "a peer with so many points is sent away");
+        net.nodes[0].events.clear();
+        // It counts while there is no link, too.
+        net.command(0, Command::Report { peer, fault: Fault::misbehaved("a wrong greeting") });
+        let told = net.take(0, |event| match event {
+            Event::Fault { link: None, reaction, .. } => Some(*reaction),
+            _ => None,
+        });
+        assert!(matches!(told, Some(Reaction::Ban { .. })), "{told:?}");
+        assert!(net.nodes[0].stack.peers().standing().banned(net.now, &peer).is_some());
+    }
+}
+
+#[test]
+fn a_tip_is_judged_though_its_deliverer_has_left() {
+    let mut net = Net::line(Carrier::Frames, 12, 2);
+    let value = Bytes::from_static(b"a wrong tip");
+    let grounds = tip::Grounds { slot: tip::SlotKey([1; 32]), unvalidated: 0, begins: None };
+    net.pull(1, weir_pull::Command::Tip(TIP, tip::Command::Publish { value, grounds }));
+    let ticket = net.wait(0, |event| match event {
+        Event::Tip(TIP, tip::Event::Received { ticket, .. }) => Some(*ticket),
+        _ => None,
+    });
+    net.command(1, Command::Shutdown { deadline: Duration::from_secs(1) });
+    net.wait(0, |event| matches!(event, Event::PeerDown { .. }).then_some(()));
+    let verdict = tip::Command::Verdict { ticket, verdict: tip::Verdict::Reject };
+    net.pull(0, weir_pull::Command::Tip(TIP, verdict));
+    let told = net.take(0, |event| match event {
+        Event::Fault { link, peer, fault, .. } => Some((*link, *peer, fault.blame)),
+        _ => None,
+    });
+    assert_eq!(told, Some((None, net.nodes[1].peer, Blame::Invalid)));
 }
 
 #[test]
