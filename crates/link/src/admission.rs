@@ -31,22 +31,22 @@ pub(crate) struct Admission {
 #[derive(Debug, Default)]
 struct Counts {
     all: u32,
-    places: BTreeMap<Place, u32>,
+    prefixes: BTreeMap<Prefix, u32>,
 }
 
 /// Leading bits of an address, and how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct Prefix {
     six: bool,
     bits: u8,
     prefix: u128,
 }
 
 /// An address at three widths: itself, its prefix, its group.
-fn places(ip: IpAddr) -> [Place; 3] {
+fn prefixes(ip: IpAddr) -> [Prefix; 3] {
     let place = |six: bool, bits: u8, number: u128| {
         let width: u8 = if six { 128 } else { 32 };
-        Place { six, bits, prefix: number >> (width - bits) }
+        Prefix { six, bits, prefix: number >> (width - bits) }
     };
     match ip.to_canonical() {
         IpAddr::V4(ip) => [32, 24, 16].map(|bits| place(false, bits, u128::from(ip.to_bits()))),
@@ -57,27 +57,27 @@ fn places(ip: IpAddr) -> [Place; 3] {
 impl Counts {
     fn add(&mut self, ip: Option<IpAddr>) {
         self.all = self.all.saturating_add(1);
-        for place in ip.iter().flat_map(|ip| places(*ip)) {
-            *self.places.entry(place).or_default() += 1;
+        for place in ip.iter().flat_map(|ip| prefixes(*ip)) {
+            *self.prefixes.entry(place).or_default() += 1;
         }
     }
 
     fn remove(&mut self, ip: Option<IpAddr>) {
         self.all = self.all.saturating_sub(1);
-        for place in ip.iter().flat_map(|ip| places(*ip)) {
-            if let Some(count) = self.places.get_mut(&place) {
+        for place in ip.iter().flat_map(|ip| prefixes(*ip)) {
+            if let Some(count) = self.prefixes.get_mut(&place) {
                 *count = count.saturating_sub(1);
                 if *count == 0 {
-                    self.places.remove(&place);
+                    self.prefixes.remove(&place);
                 }
             }
         }
     }
 
     /// Whether one more from `ip` stays within its three limits.
-    fn has_place(&self, ip: IpAddr, limits: [u32; 3]) -> bool {
-        let count = |place: &Place| self.places.get(place).copied().unwrap_or(0);
-        places(ip).iter().zip(limits).all(|(place, limit)| count(place) < limit)
+    fn has_room(&self, ip: IpAddr, limits: [u32; 3]) -> bool {
+        let count = |place: &Prefix| self.prefixes.get(place).copied().unwrap_or(0);
+        prefixes(ip).iter().zip(limits).all(|(place, limit)| count(place) < limit)
     }
 }
 
@@ -86,7 +86,7 @@ impl Admission {
     #[cfg(not(target_family = "wasm"))]
     pub(crate) fn first_packet(&self, config: &AdmissionConfig, ip: IpAddr, proven: bool) -> Verdict {
         let limits = [config.half_open_per_ip, config.half_open_per_prefix, u32::MAX];
-        let within = is_exempt(config, ip) || self.half_open.has_place(ip, limits);
+        let within = is_exempt(config, ip) || self.half_open.has_room(ip, limits);
         if !proven && self.half_open.all >= config.retry_after {
             return Verdict::Retry; // costs nothing to keep, so it comes before every other limit
         }
@@ -99,7 +99,7 @@ impl Admission {
     /// Whether an inbound link from `ip` (`None`: a wire) has a place.
     pub(crate) fn has_slot(&self, config: &AdmissionConfig, ip: Option<IpAddr>, links: u32) -> bool {
         let limits = [config.inbound_per_ip, config.inbound_per_prefix, config.inbound_per_group];
-        let place = |ip: IpAddr| is_exempt(config, ip) || self.inbound.has_place(ip, limits);
+        let place = |ip: IpAddr| is_exempt(config, ip) || self.inbound.has_room(ip, limits);
         links < config.max_links && self.inbound.all < config.max_inbound && ip.is_none_or(place)
     }
 

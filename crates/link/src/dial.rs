@@ -86,11 +86,11 @@ impl Dialler {
     pub(crate) fn dial(
         &mut self,
         now: Instant,
-        me: PeerId,
+        local_peer: PeerId,
         dial: Dial,
         config: &DialConfig,
     ) -> Result<DialId, DialError> {
-        let peer = self.check(me, &dial, config)?;
+        let peer = self.check(local_peer, &dial, config)?;
         let Dial { addresses, pinned, .. } = dial;
         self.last_dial += 1;
         let id = DialId(self.last_dial);
@@ -134,7 +134,12 @@ impl Dialler {
         Ok(id)
     }
 
-    fn check(&self, me: PeerId, dial: &Dial, config: &DialConfig) -> Result<Option<PeerId>, DialError> {
+    fn check(
+        &self,
+        local_peer: PeerId,
+        dial: &Dial,
+        config: &DialConfig,
+    ) -> Result<Option<PeerId>, DialError> {
         if dial.addresses.is_empty() {
             return Err(DialError::NoAddress);
         }
@@ -150,7 +155,7 @@ impl Dialler {
                 return Err(DialError::OtherPeer);
             }
         }
-        if peer == Some(me) { Err(DialError::Myself) } else { Ok(peer) }
+        if peer == Some(local_peer) { Err(DialError::Myself) } else { Ok(peer) }
     }
 
     /// A name has these addresses.

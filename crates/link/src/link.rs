@@ -179,13 +179,13 @@ impl Link {
     }
 
     /// This stream's reader may stall: what it leaves unread is lent on top of the base window.
-    pub fn raw(&mut self, stream: u64) {
-        transport!(self, carrier => carrier.raw(stream));
+    pub fn mark_raw(&mut self, stream: u64) {
+        transport!(self, carrier => carrier.mark_raw(stream));
     }
 
     /// The peer's hello is accepted: it may open as many streams as configured, instead of 32.
-    pub fn greet(&mut self, _now: Instant) {
-        transport!(self, carrier => carrier.greet());
+    pub fn raise_stream_limit(&mut self) {
+        transport!(self, carrier => carrier.raise_stream_limit());
     }
 
     /// Says goodbye: no new streams; what was written is delivered; then the link ends, at the latest after `dial.linger`.
@@ -223,14 +223,14 @@ impl Link {
     }
 
     /// Ends it without waiting for what was written.
-    pub(crate) fn cut(&mut self, now: Instant, goodbye: Goodbye, why: DownReason) {
+    pub(crate) fn abort(&mut self, now: Instant, goodbye: Goodbye, why: DownReason) {
         self.end(now, why);
-        transport!(self, carrier => carrier.cut(goodbye));
+        transport!(self, carrier => carrier.abort(goodbye));
     }
 
     /// The peer broke the transport's rules.
     pub(crate) fn fail(&mut self, now: Instant, fault: Fault) {
-        self.cut(now, Goodbye::Fault, DownReason::Fault(fault));
+        self.abort(now, Goodbye::Fault, DownReason::Fault(fault));
     }
 
     pub(crate) fn is_up(&self) -> bool {

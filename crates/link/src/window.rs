@@ -1,9 +1,9 @@
 //! The receive window of one link: what it is, what it should be, and for whom.
 //!
-//! A window is what the peer was told it may have in flight. It starts at the base, which is reserved for every link. It grows
-//! for two reasons only: **owed** bytes, which the owner of a stream has reserved memory for and whose first have arrived
-//! ([`Owed`]); and **raw** streams, whose readers may stall ([`RawUse`]). What was told cannot be taken back: a window above
-//! its target shrinks as bytes are read, by not telling of the room they leave.
+//! A window is what the peer may have in flight. It starts at the base, which is reserved for every link. It grows for two
+//! reasons only: **expected** bytes, which the owner of a stream has reserved memory for and whose first have arrived
+//! ([`Expected`]); and **raw** streams, whose readers may stall ([`RawUse`]). Advertised credit cannot be taken back: a window
+//! above its target shrinks as bytes are read, because the room that they leave is not advertised again.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use weir_base::Instant;
 #[derive(Debug)]
 pub(crate) struct Window {
     base: u64,
-    granted: u64, // >= base; told to the peer, less what was read
-    owed: u64,    // sum over streams of what is reserved and has begun to arrive
-    growth: u64,  // sum over raw streams of twice what their readers took in a round trip
-    backlog: u64, // sum over raw streams of what their readers leave unread
+    granted: u64,  // >= base; advertised, less what was read
+    expected: u64, // sum over streams of what is reserved and has begun to arrive
+    growth: u64,   // sum over raw streams of twice what their readers took in a round trip
+    backlog: u64,  // sum over raw streams of what their readers leave unread
     max_lent: u64,
-    freed: u64,     // spent, not yet given back to the budget
-    heard: Instant, // when bytes were last read
+    repaid: u64,        // not yet given back to the budget
+    last_read: Instant, // when bytes were last read
 }
 
 impl Window {
     pub(crate) fn new(base: u64, max_lent: u64, now: Instant) -> Self {
-        Self { base, granted: base, owed: 0, growth: 0, backlog: 0, max_lent, freed: 0, heard: now }
+        Self { base, granted: base, expected: 0, growth: 0, backlog: 0, max_lent, repaid: 0, last_read: now }
     }
 
     /// The window now.
@@ -42,85 +42,85 @@ impl Window {
         self.backlog
     }
 
-    /// Whether raw streams' unread bytes take room from the base window.
-    pub(crate) fn is_eaten(&self) -> bool {
+    /// Whether raw streams' unread bytes occupy room of the base window.
+    pub(crate) fn base_is_occupied(&self) -> bool {
         self.granted < self.base + self.backlog
     }
 
     /// Bytes missing to what it should be.
-    pub(crate) fn short(&self) -> u64 {
+    pub(crate) fn deficit(&self) -> u64 {
         self.target().saturating_sub(self.granted)
     }
 
     /// Lent bytes beyond what it should be.
-    pub(crate) fn left_over(&self) -> u64 {
+    pub(crate) fn surplus(&self) -> u64 {
         self.granted.saturating_sub(self.target())
     }
 
-    /// Whether the peer owes the rest of an answer.
-    pub(crate) fn owes(&self) -> bool {
-        self.owed > 0
+    /// Whether the rest of an answer is expected.
+    pub(crate) fn is_expecting(&self) -> bool {
+        self.expected > 0
     }
 
     /// When bytes were last read.
-    pub(crate) fn heard(&self) -> Instant {
-        self.heard
+    pub(crate) fn last_read(&self) -> Instant {
+        self.last_read
     }
 
     /// More was lent.
     pub(crate) fn grow(&mut self, now: Instant, lent: u64) {
-        self.heard = now; // silence is counted from here
+        self.last_read = now; // silence is counted from here
         self.granted += lent;
     }
 
-    /// `len` bytes were read, and the room they left is told of only as far as the window is not above its target: the rest
-    /// pays lent credit back.
+    /// `len` bytes were read. The room they left is advertised only as far as the window is not above its target; the rest
+    /// repays lent credit.
     pub(crate) fn read(&mut self, now: Instant, len: u64) {
         let spent = self.shrink(now, len);
-        self.free(spent);
+        self.repay(spent);
     }
 
-    /// As [`read`](Self::read), where the transport has told of the room already: it must not tell of so many of the bytes
-    /// read next, and then [`free`](Self::free)s them.
+    /// As [`read`](Self::read), where the transport has advertised the room already: it must not advertise so many of the
+    /// bytes read next, and then [`repay`](Self::repay)s them.
     pub(crate) fn shrink(&mut self, now: Instant, len: u64) -> u64 {
-        self.heard = now;
-        let spent = self.left_over().min(len);
+        self.last_read = now;
+        let spent = self.surplus().min(len);
         self.granted -= spent;
         spent
     }
 
-    /// So many lent bytes are spent.
-    pub(crate) fn free(&mut self, spent: u64) {
-        self.freed += spent;
+    /// So many lent bytes are repaid.
+    pub(crate) fn repay(&mut self, spent: u64) {
+        self.repaid += spent;
     }
 
     /// Credit to give back to the budget.
-    pub(crate) fn take_freed(&mut self) -> u64 {
-        std::mem::take(&mut self.freed)
+    pub(crate) fn take_repaid(&mut self) -> u64 {
+        std::mem::take(&mut self.repaid)
     }
 
     /// All lent credit, when the link ends.
     pub(crate) fn close(&mut self) -> u64 {
-        let lent = self.lent() + self.take_freed();
+        let lent = self.lent() + self.take_repaid();
         self.granted = self.base;
-        (self.owed, self.growth, self.backlog) = (0, 0, 0);
+        (self.expected, self.growth, self.backlog) = (0, 0, 0);
         lent
     }
 
     fn target(&self) -> u64 {
-        let extra = self.owed.saturating_sub(self.base).saturating_add(self.growth);
+        let extra = self.expected.saturating_sub(self.base).saturating_add(self.growth);
         self.base + extra.min(self.max_lent) + self.backlog
     }
 }
 
 /// What the owner of one stream has reserved for its next bytes.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Owed {
+pub(crate) struct Expected {
     bytes: u64,
     begun: bool, // counted in the window
 }
 
-impl Owed {
+impl Expected {
     /// Bytes reserved and not yet read.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
@@ -149,8 +149,8 @@ impl Owed {
     }
 
     fn count(&mut self, window: &mut Window, next: Self) {
-        let counted = |owed: &Self| if owed.begun { owed.bytes } else { 0 };
-        window.owed = window.owed.saturating_sub(counted(self)).saturating_add(counted(&next));
+        let counted = |expected: &Self| if expected.begun { expected.bytes } else { 0 };
+        window.expected = window.expected.saturating_sub(counted(self)).saturating_add(counted(&next));
         *self = next;
     }
 }
@@ -203,32 +203,32 @@ mod tests {
 
     #[test]
     fn a_window_grows_only_when_an_answer_begins_and_shrinks_as_it_is_read() {
-        let (mut window, mut owed) = (window(), Owed::default());
-        owed.set(&mut window, 400 * KIB, false);
-        assert_eq!(window.short(), 0, "nothing has arrived");
-        owed.arrived(&mut window);
-        assert_eq!(window.short(), 336 * KIB);
+        let (mut window, mut expected) = (window(), Expected::default());
+        expected.set(&mut window, 400 * KIB, false);
+        assert_eq!(window.deficit(), 0, "nothing has arrived");
+        expected.arrived(&mut window);
+        assert_eq!(window.deficit(), 336 * KIB);
         window.grow(Instant::ZERO, 336 * KIB);
         let mut left = 400 * KIB;
         while left > 0 {
             let piece = left.min(10 * KIB);
-            owed.read(&mut window, piece);
+            expected.read(&mut window, piece);
             window.read(Instant::ZERO, piece);
             left -= piece;
             assert_eq!(window.granted(), left.max(64 * KIB));
         }
-        assert_eq!((window.lent(), window.take_freed()), (0, 336 * KIB));
+        assert_eq!((window.lent(), window.take_repaid()), (0, 336 * KIB));
     }
 
     #[test]
     fn left_over_credit_is_used_before_more_is_lent() {
-        let (mut window, mut owed) = (window(), Owed::default());
-        owed.set(&mut window, 164 * KIB, true);
-        window.grow(Instant::ZERO, window.short());
-        owed.set(&mut window, 0, false); // the answer broke off
-        assert_eq!(window.left_over(), 100 * KIB);
-        owed.set(&mut window, 214 * KIB, true);
-        assert_eq!(window.short(), 50 * KIB);
+        let (mut window, mut expected) = (window(), Expected::default());
+        expected.set(&mut window, 164 * KIB, true);
+        window.grow(Instant::ZERO, window.deficit());
+        expected.set(&mut window, 0, false); // the answer broke off
+        assert_eq!(window.surplus(), 100 * KIB);
+        expected.set(&mut window, 214 * KIB, true);
+        assert_eq!(window.deficit(), 50 * KIB);
     }
 
     #[test]
@@ -240,15 +240,15 @@ mod tests {
         assert_eq!(raw.growth(1024 * KIB), 120 * KIB);
         let growth = raw.growth(100 * KIB);
         raw.count(&mut window, 0, growth);
-        assert_eq!(window.short(), 100 * KIB);
+        assert_eq!(window.deficit(), 100 * KIB);
         raw.count(&mut window, 0, 0);
-        assert_eq!(window.short(), 0);
+        assert_eq!(window.deficit(), 0);
     }
 
     #[test]
     fn no_link_is_lent_more_than_its_cap() {
-        let (mut window, mut owed) = (window(), Owed::default());
-        owed.set(&mut window, u64::MAX, true);
-        assert_eq!(window.short(), 1024 * KIB);
+        let (mut window, mut expected) = (window(), Expected::default());
+        expected.set(&mut window, u64::MAX, true);
+        assert_eq!(window.deficit(), 1024 * KIB);
     }
 }

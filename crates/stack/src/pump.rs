@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 
 use weir_base::stream::{Ask, Incoming, LinkChange, LinkInfo, OpenError, Origin, StreamUser};
 use weir_base::{Fault, Instant, LinkId, Numbered, ProtocolId, Rope, StreamKey};
-use weir_link::{Link, Links, Look, Read};
+use weir_link::{Link, Links, Read};
 use weir_pull::Pull;
 
 use crate::raw::Raw;
@@ -153,13 +153,13 @@ impl Pump {
             } else if let Some(key) = self.reading.pop_front() {
                 self.read(now, links, key);
                 return Some(Notice::Read);
-            } else if let Some(event) = links.poll_event(Look::Quickly) {
+            } else if let Some(event) = links.poll_queued_event() {
                 if let Some(notice) = self.event(now, links, event) {
                     return Some(notice);
                 }
             } else if let Some(key) = self.next_writer() {
                 self.write(now, links, key);
-            } else if let Some(event) = links.poll_event(Look::Closely) {
+            } else if let Some(event) = links.poll_event() {
                 if let Some(notice) = self.event(now, links, event) {
                     return Some(notice);
                 }
@@ -289,7 +289,7 @@ impl Pump {
         let Some(link) = links.link(key.link) else { return };
         let owner = if self.raw.serves(protocol) { Owner::Raw } else { Owner::Pull };
         if owner == Owner::Raw {
-            link.raw(key.stream);
+            link.mark_raw(key.stream);
         }
         let class = self.user(owner).class(protocol);
         link.set_class(key.stream, class);
@@ -328,7 +328,7 @@ impl Pump {
                 let opened = links.link(link).ok_or(OpenError::Closed).and_then(|link| {
                     let stream = link.open(now, protocol, class)?;
                     if owner == Owner::Raw {
-                        link.raw(stream);
+                        link.mark_raw(stream);
                     }
                     Ok(stream)
                 });

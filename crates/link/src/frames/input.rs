@@ -155,7 +155,7 @@ impl FrameLink {
         let len = bytes.len() as u64;
         let entry = self.streams.get_mut(&stream).ok_or(AFTER_END)?;
         let receive = &mut entry.receive;
-        if !matches!(receive.end, ReceiveEnd::Open | ReceiveEnd::Stopped | ReceiveEnd::Shed(_)) {
+        if !matches!(receive.end, ReceiveEnd::Open | ReceiveEnd::Stopped | ReceiveEnd::Stalled(_)) {
             return Err(AFTER_END);
         }
         if receive.received + len > receive.advertised {
@@ -173,11 +173,11 @@ impl FrameLink {
         receive.queue.push_back(bytes);
         receive.unread += len;
         self.receiving.unread += len;
-        receive.owed.arrived(window);
+        receive.expected.arrived(window);
         if let Some(raw) = &mut receive.raw {
             raw.count(window, receive.unread, raw.growth(self.limits.window));
         }
-        Ok(!std::mem::replace(&mut receive.told, true))
+        Ok(!std::mem::replace(&mut receive.notified, true))
     }
 
     /// The peer's direction ends. Returns whether the reader is to be told.
@@ -188,14 +188,14 @@ impl FrameLink {
             ReceiveEnd::Open => {
                 entry.receive.end = end;
                 let again = matches!(entry.receive.end, ReceiveEnd::Reset(_));
-                Ok(!std::mem::replace(&mut entry.receive.told, true) || again)
+                Ok(!std::mem::replace(&mut entry.receive.notified, true) || again)
             }
             ReceiveEnd::Stopped => {
                 entry.receive.end = ReceiveEnd::Over;
                 self.remove_if_over(stream);
                 Ok(false)
             }
-            ReceiveEnd::Shed(code) => {
+            ReceiveEnd::Stalled(code) => {
                 entry.receive.end = ReceiveEnd::Reset(code);
                 Ok(false)
             }
@@ -210,9 +210,9 @@ impl FrameLink {
         if entry.send.end == SendEnd::Over || std::mem::replace(&mut entry.send.stopped, true) {
             return Ok(false);
         }
-        let told = entry.send.end == SendEnd::Open;
+        let notified = entry.send.end == SendEnd::Open;
         self.reset(stream, code);
-        Ok(told)
+        Ok(notified)
     }
 
     fn open_waiting(&mut self) {

@@ -209,7 +209,7 @@ impl FrameLink {
                 self.end_receive(stream, window);
                 return Read::Reset(code);
             }
-            ReceiveEnd::Shed(code) => {
+            ReceiveEnd::Stalled(code) => {
                 receive.end = ReceiveEnd::Stopped; // until the peer ends
                 return Read::Reset(code);
             }
@@ -225,11 +225,11 @@ impl FrameLink {
                 self.end_receive(stream, window);
                 return Read::End;
             }
-            receive.told = false;
+            receive.notified = false;
             return Read::Blocked;
         };
         let len = chunk.len() as u64;
-        receive.owed.read(window, len);
+        receive.expected.read(window, len);
         if let Some(raw) = &mut receive.raw {
             raw.read(now, self.echo.rtt.unwrap_or(RTT_UNKNOWN), len);
             raw.count(window, receive.unread, raw.growth(self.limits.window));
@@ -313,7 +313,7 @@ impl FrameLink {
                 self.end_frame(stream, Frame::Stop { stream, code });
             }
             ReceiveEnd::Ended | ReceiveEnd::Reset(_) => entry.receive.end = ReceiveEnd::Over,
-            ReceiveEnd::Shed(_) => entry.receive.end = ReceiveEnd::Stopped,
+            ReceiveEnd::Stalled(_) => entry.receive.end = ReceiveEnd::Stopped,
             ReceiveEnd::Stopped | ReceiveEnd::Over => return,
         }
         self.drop_unread(now, window, stream);
@@ -324,7 +324,7 @@ impl FrameLink {
         let Some(entry) = self.streams.get_mut(&stream) else { return };
         let receive = &mut entry.receive;
         if matches!(receive.end, ReceiveEnd::Open | ReceiveEnd::Ended) && receive.raw.is_none() {
-            receive.owed.set(window, bytes, receive.unread > 0);
+            receive.expected.set(window, bytes, receive.unread > 0);
             receive.credit_due |= receive.credit(self.limits.window).is_some();
             if receive.credit_due {
                 self.control_credit(stream);
@@ -332,13 +332,13 @@ impl FrameLink {
         }
     }
 
-    pub(crate) fn raw(&mut self, stream: u64) {
+    pub(crate) fn mark_raw(&mut self, stream: u64) {
         if let Some(entry) = self.streams.get_mut(&stream) {
             entry.receive.raw.get_or_insert_default();
         }
     }
 
-    pub(crate) fn greet(&mut self) {
+    pub(crate) fn raise_stream_limit(&mut self) {
         self.numbers.limit = self.limits.max_inbound;
         self.grant_streams();
     }
@@ -355,7 +355,7 @@ impl FrameLink {
     }
 
     /// Ends at once: nothing that waits goes out, but the close.
-    pub(crate) fn cut(&mut self, why: Goodbye) {
+    pub(crate) fn abort(&mut self, why: Goodbye) {
         if matches!(self.ending, Ending::Open | Ending::Flushing(_)) {
             self.ending = Ending::Flushing(why);
             self.control.clear();
@@ -374,7 +374,7 @@ impl FrameLink {
     }
 
     /// Breaks a stalled raw stream off, both ways; its user hears of it.
-    pub(crate) fn shed(
+    pub(crate) fn reset_stalled(
         &mut self,
         now: Instant,
         link: LinkId,
@@ -391,8 +391,8 @@ impl FrameLink {
             self.end_frame(stream, Frame::Stop { stream, code });
         }
         if let Some(entry) = self.streams.get_mut(&stream) {
-            entry.receive.end = if reading { ReceiveEnd::Shed(code) } else { ReceiveEnd::Reset(code) };
-            entry.receive.told = true;
+            entry.receive.end = if reading { ReceiveEnd::Stalled(code) } else { ReceiveEnd::Reset(code) };
+            entry.receive.notified = true;
         }
         events.push_back(Event::Readable(key));
         if writing {
@@ -459,7 +459,7 @@ impl FrameLink {
     pub(super) fn drop_unread(&mut self, now: Instant, window: &mut Window, stream: u64) {
         let Some(entry) = self.streams.get_mut(&stream) else { return };
         let dropped = entry.receive.drop_queue();
-        entry.receive.owed.set(window, 0, false);
+        entry.receive.expected.set(window, 0, false);
         if let Some(raw) = &mut entry.receive.raw {
             raw.count(window, 0, 0);
         }
@@ -469,7 +469,7 @@ impl FrameLink {
     fn end_receive(&mut self, stream: u64, window: &mut Window) {
         if let Some(entry) = self.streams.get_mut(&stream) {
             entry.receive.end = ReceiveEnd::Over;
-            entry.receive.owed.set(window, 0, false);
+            entry.receive.expected.set(window, 0, false);
             if let Some(raw) = &mut entry.receive.raw {
                 raw.count(window, 0, 0);
             }

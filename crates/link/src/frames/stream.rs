@@ -7,7 +7,7 @@ use weir_base::stream::Class;
 use weir_base::{Chunk, Rope};
 
 use super::STREAM_INITIAL;
-use crate::window::{Owed, RawUse};
+use crate::window::{Expected, RawUse};
 
 /// Both directions. Gone when both have ended.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(super) enum ReceiveEnd {
     /// The peer broke off; the reader does not know yet.
     Reset(u32),
     /// This side stopped it by itself; the reader does not know yet, and the peer has not ended.
-    Shed(u32),
+    Stalled(u32),
     /// This side wants no more; what comes is dropped until the peer ends.
     Stopped,
     /// The peer ended and the reader knows, or wanted no more.
@@ -52,9 +52,9 @@ pub(super) struct Receive {
     pub(super) received: u64, // since the stream began, <= advertised
     pub(super) advertised: u64,
     pub(super) credit_due: bool, // a StreamCredit frame waits
-    pub(super) owed: Owed,
+    pub(super) expected: Expected,
     pub(super) raw: Option<Box<RawUse>>,
-    pub(super) told: bool, // Readable was sent and the reader has not seen the end of what is there
+    pub(super) notified: bool, // Readable was sent and the reader has not seen the end of what is there
 }
 
 impl Default for Receive {
@@ -66,9 +66,9 @@ impl Default for Receive {
             received: 0,
             advertised: STREAM_INITIAL,
             credit_due: false,
-            owed: Owed::default(),
+            expected: Expected::default(),
             raw: None,
-            told: false,
+            notified: false,
         }
     }
 }
@@ -93,7 +93,7 @@ impl Receive {
 
     /// What the peer may have in flight on this stream.
     pub(super) fn window(&self, most: u64) -> u64 {
-        let wanted = self.raw.as_ref().map_or(self.owed.bytes(), |raw| raw.growth(most));
+        let wanted = self.raw.as_ref().map_or(self.expected.bytes(), |raw| raw.growth(most));
         wanted.clamp(STREAM_INITIAL, most)
     }
 

@@ -23,7 +23,7 @@ impl Links {
             HostChange::Unbound(socket) => {
                 for id in self.quic.unbind(socket) {
                     if let Some(link) = self.links.get_mut(&id) {
-                        link.cut(now, Goodbye::Shutdown, DownReason::Lost);
+                        link.abort(now, Goodbye::Shutdown, DownReason::Lost);
                         self.work.touched.mark(id);
                     }
                 }
@@ -138,7 +138,7 @@ impl Links {
         if let Some(peer) = peer.filter(|_| carrier.is_early()) {
             let side = if self.dialler.is_pinned(dial) { Side::Pinned } else { Side::Dialled };
             let info = LinkInfo { peer, side, dialler: true, group: Group::of(remote.ip()) };
-            carrier.tell_early(id, info, Some(dial), &mut self.work.events);
+            carrier.notify_early(id, info, Some(dial), &mut self.work.events);
         }
         self.half_open(now, id, carrier, remote, Some(dial));
         Ok(id)
@@ -154,7 +154,7 @@ impl Links {
         loop {
             let Some(link) = self.links.get_mut(&id) else { return };
             let Transport::Quic(carrier) = &mut link.transport else { return };
-            carrier.say_heads();
+            carrier.write_heads();
             self.quic.exchange(id, carrier);
             let Some(turn) = carrier.poll(now, id, &mut link.window, &mut self.work.events) else { break };
             match turn {
@@ -208,7 +208,7 @@ impl Links {
         }
         while let Some(id) = self.quic.next_ready() {
             let Some(link) = self.links.get_mut(&id) else {
-                if let Some(transmit) = self.last_words(now, id, max_segments, out) {
+                if let Some(transmit) = self.closing_output(now, id, max_segments, out) {
                     return Some(transmit);
                 }
                 continue;
@@ -226,7 +226,7 @@ impl Links {
     }
 
     /// What the connection of a link that is down has to send.
-    fn last_words(
+    fn closing_output(
         &mut self,
         now: Instant,
         id: LinkId,

@@ -37,7 +37,7 @@ impl Links {
             if let Some(link) = self.links.get_mut(&id) {
                 link.origin.dial = None;
                 let why = weir_base::stream::Goodbye::Asked;
-                link.cut(self.work.now, why, DownReason::Closed(why));
+                link.abort(self.work.now, why, DownReason::Closed(why));
                 self.work.touched.mark(id);
             }
         }

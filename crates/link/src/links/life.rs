@@ -101,7 +101,7 @@ impl Links {
         let Confirmed { peer, dialler, .. } = confirmed;
         let Some(link) = self.links.get(&id) else { return Err(Goodbye::Asked) };
         let (dial, ip) = (link.origin.dial, link.origin.ip);
-        if peer == self.me {
+        if peer == self.local_peer {
             self.dial_failed(now, dial, id, DialFailure::OtherPeer);
             return Err(Goodbye::Asked);
         }
@@ -148,7 +148,7 @@ impl Links {
     fn loses_to(&self, now: Instant, before: &Link, confirmed: Confirmed) -> bool {
         let (Some(info), Life::Up(since)) = (before.info, before.life) else { return false };
         let simultaneous = info.dialler != confirmed.dialler && now.since(since) <= self.config.dial.timeout;
-        simultaneous && confirmed.dialler != (self.me > confirmed.peer)
+        simultaneous && confirmed.dialler != (self.local_peer > confirmed.peer)
     }
 
     fn dial_failed(&mut self, now: Instant, dial: Option<DialId>, link: LinkId, error: DialFailure) {
@@ -162,7 +162,7 @@ impl Links {
         tracing::debug!(link = id.0, ?why, "link refused");
         if let Some(link) = self.links.get_mut(&id) {
             link.origin.dial = None; // the dial knows already
-            link.cut(now, why, DownReason::Closed(why));
+            link.abort(now, why, DownReason::Closed(why));
         }
     }
 

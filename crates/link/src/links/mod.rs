@@ -28,22 +28,12 @@ use crate::{
 /// Room for so many events is kept while there are none.
 const EVENTS_KEPT: usize = 64;
 
-/// How far [`Links::poll_event`] looks for an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
-    /// Only at what was told already. Links that were touched are left as they are, so that many streams can be read and
-    /// written before each link is brought in order once.
-    Quickly,
-    /// Then at every link that was touched.
-    Closely,
-}
-
 /// All links of a node, and what routes between them, the host and the stack. See the crate's documentation for how it is
 /// driven.
 #[allow(clippy::struct_field_names)] // the links are what it is named for
 pub struct Links {
     config: Arc<Config>,
-    me: PeerId,
+    local_peer: PeerId,
     links: BTreeMap<LinkId, Link>,
     peers: BTreeMap<PeerId, LinkId>, // the one link of each peer that is up
     wires: Wires,
@@ -122,7 +112,7 @@ impl Links {
         };
         let stats = Stats { receive: credit.receive.stats(), send: credit.send.stats(), ..Stats::default() };
         Ok(Self {
-            me: keypair.peer_id(),
+            local_peer: keypair.peer_id(),
             #[cfg(not(target_family = "wasm"))]
             quic: Quic::new(&config, &keypair, seed, start)?,
             config,
@@ -233,7 +223,7 @@ impl Links {
         if self.stats.links >= u64::from(self.config.admission.max_links) && !replaces {
             return Err(DialError::Full);
         }
-        let id = self.dialler.dial(now, self.me, dial, &self.config.dial)?;
+        let id = self.dialler.dial(now, self.local_peer, dial, &self.config.dial)?;
         self.drive_dials(now);
         Ok(id)
     }
@@ -252,11 +242,10 @@ impl Links {
         Some(found)
     }
 
-    /// The next event. Call until `None`, in the end with [`Look::Closely`]: links that were touched may have more to tell.
-    pub fn poll_event(&mut self, look: Look) -> Option<Event> {
-        let event = self.work.events.pop_front();
-        if event.is_some() || look == Look::Quickly {
-            return event;
+    /// The next event. Call until `None`. Brings every link that was touched in order first, where no event waits already.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.work.events.pop_front() {
+            return Some(event);
         }
         self.settle(self.work.now);
         let event = self.work.events.pop_front();
@@ -264,6 +253,12 @@ impl Links {
             self.work.events = VecDeque::new(); // a burst leaves no buffer behind
         }
         event
+    }
+
+    /// The next event that waits already. Links that were touched are left as they are, so that many streams can be read and
+    /// written before each link is brought in order once; [`poll_event`](Self::poll_event) must follow.
+    pub fn poll_queued_event(&mut self) -> Option<Event> {
+        self.work.events.pop_front()
     }
 
     /// Advances what is due. Early and repeated calls do nothing.

@@ -55,8 +55,8 @@ impl Links {
             return; // what comes with a handshake has the base window
         }
         let ledger = &mut self.credit.receive;
-        ledger.give_back(link.window.take_freed());
-        let short = link.window.short();
+        ledger.give_back(link.window.take_repaid());
+        let short = link.window.deficit();
         if short == 0 {
             return ledger.forget(id);
         }
@@ -72,14 +72,14 @@ impl Links {
         if lent < short && self.work.timers.get(Timer::Credit).is_none() {
             self.work.timers.set(Timer::Credit, Some(now + self.config.budget.patience));
         }
-        self.shed_raw(now, id);
+        self.reset_stalled_raw(now, id);
     }
 
-    /// Raw streams past their cap, or that eat the base window where no credit is left, lose the latest of them.
-    fn shed_raw(&mut self, now: Instant, id: LinkId) {
+    /// Resets the latest raw streams, while they are past their cap or occupy the base window where no credit is left.
+    fn reset_stalled_raw(&mut self, now: Instant, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
         let cap = self.config.budget.max_raw;
-        let over = |window: &Window| window.backlog() > cap || window.is_eaten();
+        let over = |window: &Window| window.backlog() > cap || window.base_is_occupied();
         while over(&link.window) {
             let stream = match &link.transport {
                 Transport::Frames(carrier) => carrier.stalled_raw(),
@@ -89,39 +89,43 @@ impl Links {
             let Some(stream) = stream else { return };
             self.stats.raw_resets += 1;
             let events = &mut self.work.events;
-            transport!(link, carrier => carrier.shed(now, id, &mut link.window, stream, STALLED, events));
+            transport!(link, carrier => carrier.reset_stalled(now, id, &mut link.window, stream, STALLED, events));
             self.work.touched.mark(id);
         }
     }
 
-    /// While links wait for credit: of those that hold lent credit and were silent for too long, one that owes the rest of an
-    /// answer is closed, or else one with left-over credit.
+    /// While links wait for credit: of those that hold lent credit and were silent for too long, one whose peer still has to
+    /// deliver the rest of an answer is closed, or else one with surplus credit.
     pub(super) fn reclaim(&mut self, now: Instant) {
         if !self.credit.receive.is_short() {
             return;
         }
         let patience = self.config.budget.patience;
         let holders = self.links.values().filter(|link| link.is_up() && link.window.lent() > 0);
-        let by_age = |owes: bool| {
+        let by_age = |is_expecting: bool| {
             let of_kind = move |link: &&crate::Link| {
-                if owes { link.window.owes() } else { !link.window.owes() && link.window.left_over() > 0 }
+                if is_expecting {
+                    link.window.is_expecting()
+                } else {
+                    !link.window.is_expecting() && link.window.surplus() > 0
+                }
             };
-            holders.clone().filter(of_kind).min_by_key(|link| (link.window.heard(), link.id()))
+            holders.clone().filter(of_kind).min_by_key(|link| (link.window.last_read(), link.id()))
         };
         let oldest = [by_age(true), by_age(false)];
-        let victim = oldest.iter().flatten().find(|link| link.window.heard() + patience <= now);
+        let victim = oldest.iter().flatten().find(|link| link.window.last_read() + patience <= now);
         if let Some(victim) = victim.map(|link| link.id()) {
             tracing::info!(link = victim.0, "closed to take lent credit back");
             self.stats.credit_closed += 1;
             self.work.touched.mark(victim);
             if let Some(link) = self.links.get_mut(&victim) {
                 let why = weir_base::stream::Goodbye::Credit;
-                link.cut(now, why, DownReason::Closed(why));
+                link.abort(now, why, DownReason::Closed(why));
             }
             self.work.timers.set(Timer::Credit, Some(now + RECLAIM_PAUSE));
             return;
         }
-        let next = oldest.iter().flatten().map(|link| link.window.heard() + patience).min();
+        let next = oldest.iter().flatten().map(|link| link.window.last_read() + patience).min();
         self.work.timers.set(Timer::Credit, Some(next.unwrap_or(now + patience)));
     }
 
@@ -146,7 +150,7 @@ impl Links {
         let Some(link) = self.links.get_mut(&id) else { return };
         if matches!(link.life, Life::HalfOpen(deadline) if deadline <= now) {
             let why = weir_base::stream::Goodbye::Idle;
-            link.cut(now, why, DownReason::Lost);
+            link.abort(now, why, DownReason::Lost);
         }
         self.work.touched.mark(id);
     }

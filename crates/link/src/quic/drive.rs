@@ -70,7 +70,7 @@ impl QuicLink {
         let most = self.config.streams.window;
         for stream in &self.receiving.raws {
             let Some(entry) = self.streams.get_mut(*stream) else { continue };
-            let waits = entry.receive.told && entry.receive.end == ReceiveEnd::Open;
+            let waits = entry.receive.notified && entry.receive.end == ReceiveEnd::Open;
             let Some(raw) = &mut entry.receive.raw else { continue };
             // Unread bytes are at most what came since the reader saw the end of what was there.
             let came = if waits { self.receiving.bytes.saturating_sub(raw.drained_at) } else { 0 };
@@ -117,7 +117,7 @@ impl QuicLink {
     /// The link is down: nothing is kept but what the connection's end needs.
     pub(crate) fn abandon(&mut self, now: Instant, why: Goodbye) {
         if !matches!(self.phase, Phase::Closed { .. }) {
-            self.shut(now, why);
+            self.close_connection(now, why);
         }
         for stream in self.streams.keys_where(|_, entry| entry.receive.end == ReceiveEnd::Open) {
             let _ = self.conn.recv_stream(id(stream)).stop(VarInt::from_u32(0));

@@ -40,22 +40,22 @@ impl QuicLink {
 
     /// Whether [`Event::Early`] was told.
     pub(crate) fn was_early(&self) -> bool {
-        self.told_early
+        self.notified_early
     }
 
-    pub(crate) fn tell_early(
+    pub(crate) fn notify_early(
         &mut self,
         link: LinkId,
         info: LinkInfo,
         dial: Option<DialId>,
         events: &mut VecDeque<Event>,
     ) {
-        self.told_early = true;
+        self.notified_early = true;
         events.push_back(Event::Early { link, info, dial });
     }
 
     /// The first stream of an inbound handshake: only 0-RTT data can be there before the handshake is complete.
-    pub(super) fn greet_early(&mut self, link: LinkId, events: &mut VecDeque<Event>) {
+    pub(super) fn detect_early(&mut self, link: LinkId, events: &mut VecDeque<Event>) {
         let waits = self.phase == (Phase::Handshake { early: false }) && self.conn.side() == Side::Server;
         if !waits || self.config.streams.early.is_empty() {
             return;
@@ -64,7 +64,7 @@ impl QuicLink {
             self.phase = Phase::Handshake { early: true };
             let group = Group::of(self.remote().ip());
             let info = LinkInfo { peer, side: Dialled::Inbound, dialler: false, group };
-            self.tell_early(link, info, None, events);
+            self.notify_early(link, info, None, events);
         }
     }
 

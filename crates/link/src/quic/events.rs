@@ -63,7 +63,7 @@ impl QuicLink {
                 Quic::Connected => return Some(Turn::Connected),
                 Quic::ConnectionLost { reason } => return Some(Turn::Lost(self.lost(reason))),
                 Quic::Stream(event) => {
-                    self.greet_early(link, events);
+                    self.detect_early(link, events);
                     self.stream_event(now, link, window, &event, events)
                 }
                 Quic::HandshakeDataReady | Quic::DatagramReceived | Quic::DatagramsUnblocked => Ok(()),
@@ -106,9 +106,9 @@ impl QuicLink {
             StreamEvent::Writable { id } => self.writable(link, id.into(), events),
             StreamEvent::Stopped { id, error_code } => {
                 let stream = u64::from(id);
-                let told = self.streams.get(stream).is_some_and(|entry| entry.send.end == SendEnd::Open);
+                let notified = self.streams.get(stream).is_some_and(|entry| entry.send.end == SendEnd::Open);
                 self.reset(stream, code32(error_code));
-                if told && (self.phase == Phase::Up || self.is_early()) {
+                if notified && (self.phase == Phase::Up || self.is_early()) {
                     events.push_back(Event::Stopped(StreamKey { link, stream }, code32(error_code)));
                 }
             }
@@ -161,7 +161,7 @@ impl QuicLink {
         if entry.receive.end == ReceiveEnd::Over {
             return Ok(());
         }
-        if !std::mem::replace(&mut entry.receive.told, true) {
+        if !std::mem::replace(&mut entry.receive.notified, true) {
             events.push_back(Event::Readable(key));
         } else if entry.receive.end == ReceiveEnd::Open
             && let Ok(Some(code)) = self.conn.recv_stream(id(stream)).received_reset()
@@ -245,15 +245,15 @@ impl QuicLink {
     fn end(&mut self, now: Instant) {
         match self.phase {
             Phase::Flushing(why) if self.sending.rest == 0 && self.conn.streams().send_streams() == 0 => {
-                self.shut(now, why);
+                self.close_connection(now, why);
             }
-            Phase::Cutting(why) => self.shut(now, why),
+            Phase::Cutting(why) => self.close_connection(now, why),
             _ => {}
         }
     }
 
     /// Closes the connection now.
-    pub(crate) fn shut(&mut self, now: Instant, why: Goodbye) {
+    pub(crate) fn close_connection(&mut self, now: Instant, why: Goodbye) {
         let code = VarInt::from_u32(why.code().into());
         self.conn.close(self.clock.to_quic(now), code, Bytes::new());
         self.phase = Phase::Closed { by_peer: false };

@@ -31,8 +31,8 @@ pub(crate) struct QuicLink {
     pub(super) clock: Clock,
     pub(super) config: Arc<Config>,
     pub(super) phase: Phase,
-    pub(super) other_peer: bool, // the handshake failed because of who answered
-    pub(super) told_early: bool, // `Event::Early` was told
+    pub(super) other_peer: bool,     // the handshake failed because of who answered
+    pub(super) notified_early: bool, // `Event::Early` was told
     pub(super) streams: Numbered<u64, Box<Stream>>,
     pub(super) numbers: Numbers,
     pub(super) receiving: Receiving,
@@ -59,7 +59,7 @@ pub(super) enum Phase {
 pub(super) struct Numbers {
     pub(super) opened: u64,                          // those that wait included
     pub(super) waiting: VecDeque<(u64, ProtocolId)>, // <= max_waiting
-    pub(super) unsaid: Vec<u64>,                     // opened since the link was settled
+    pub(super) unwritten_heads: Vec<u64>,            // opened since the link was settled
 }
 
 /// What comes in.
@@ -117,7 +117,7 @@ impl QuicLink {
             config,
             phase: Phase::Handshake { early },
             other_peer: false,
-            told_early: false,
+            notified_early: false,
             streams: Numbered::default(),
             numbers: Numbers::default(),
             receiving: Receiving { credit, ..Receiving::default() },
@@ -150,7 +150,7 @@ impl QuicLink {
     pub(super) fn begin(&mut self, stream: u64, protocol: ProtocolId) {
         let Some(entry) = self.streams.get_mut(stream) else { return };
         entry.send.head = OwnHead::new(protocol);
-        self.numbers.unsaid.push(stream);
+        self.numbers.unwritten_heads.push(stream);
         let _ = self.conn.send_stream(id(stream)).set_priority(priority(entry.send.class));
     }
 
@@ -182,7 +182,7 @@ impl QuicLink {
         }
         let read = match entry.receive.end {
             ReceiveEnd::Open => {
-                entry.receive.told = false;
+                entry.receive.notified = false;
                 if let Some(raw) = &mut entry.receive.raw {
                     raw.drained_at = self.receiving.bytes;
                 }
@@ -232,9 +232,9 @@ impl QuicLink {
         let _ = chunks.finalize(); // what is to be sent is asked for when the link is settled
         let len = total as u64;
         if total > 0 {
-            receive.owed.arrived(window);
+            receive.expected.arrived(window);
         }
-        receive.owed.read(window, len);
+        receive.expected.read(window, len);
         if let Some(raw) = &mut receive.raw {
             let trip = self.conn.rtt().max(TRIP_MIN);
             raw.use_.read(now, trip, len);
@@ -260,11 +260,11 @@ impl QuicLink {
             && entry.receive.raw.is_none()
         {
             let waiting = !entry.receive.ahead.is_empty();
-            entry.receive.owed.set(window, bytes, waiting);
+            entry.receive.expected.set(window, bytes, waiting);
         }
     }
 
-    pub(crate) fn raw(&mut self, stream: u64) {
+    pub(crate) fn mark_raw(&mut self, stream: u64) {
         if let Some(entry) = self.streams.get_mut(stream)
             && entry.receive.raw.is_none()
         {
@@ -274,7 +274,7 @@ impl QuicLink {
         }
     }
 
-    pub(crate) fn greet(&mut self) {
+    pub(crate) fn raise_stream_limit(&mut self) {
         let count = VarInt::from_u32(self.config.streams.max_inbound);
         self.conn.set_max_concurrent_streams(Dir::Bi, count);
     }
@@ -289,7 +289,7 @@ impl QuicLink {
     }
 
     /// Ends at once: what waits does not go out, but the reason does.
-    pub(crate) fn cut(&mut self, why: Goodbye) {
+    pub(crate) fn abort(&mut self, why: Goodbye) {
         if !matches!(self.phase, Phase::Closed { .. }) {
             self.phase = Phase::Cutting(why);
         }
@@ -297,7 +297,7 @@ impl QuicLink {
 
     /// Whether nothing more will go out or be read.
     pub(crate) fn is_over(&self) -> bool {
-        let unread = |entry: &Stream| entry.receive.told && entry.receive.end != ReceiveEnd::Over;
+        let unread = |entry: &Stream| entry.receive.notified && entry.receive.end != ReceiveEnd::Over;
         match self.phase {
             Phase::Closed { by_peer } => !by_peer || !self.streams.any(|entry| unread(entry)),
             _ => false,
@@ -323,12 +323,12 @@ impl QuicLink {
 
     /// The latest raw stream whose reader leaves bytes unread.
     pub(crate) fn stalled_raw(&self) -> Option<u64> {
-        let stalled = |stream: &&u64| self.streams.get(**stream).is_some_and(|entry| entry.receive.told);
+        let stalled = |stream: &&u64| self.streams.get(**stream).is_some_and(|entry| entry.receive.notified);
         self.receiving.raws.iter().rev().find(stalled).copied()
     }
 
     /// Breaks a stalled raw stream off, both ways; its user hears of it.
-    pub(crate) fn shed(
+    pub(crate) fn reset_stalled(
         &mut self,
         _now: Instant,
         link: LinkId,
@@ -367,7 +367,7 @@ impl QuicLink {
         if let Some(entry) = self.streams.get_mut(stream) {
             entry.receive.end = ReceiveEnd::Over;
             entry.receive.ahead = VecDeque::new();
-            entry.receive.owed.set(window, 0, false);
+            entry.receive.expected.set(window, 0, false);
             self.forget_raw(window, stream);
             self.remove_if_over(stream);
         }

@@ -66,7 +66,7 @@ impl Rests {
     }
 
     /// Whether a class whose writers were refused may write again. Asked once for each time.
-    fn relents(&mut self) -> bool {
+    fn take_unblocked(&mut self) -> bool {
         let mut any = false;
         for (bytes, refused) in self.bytes.iter().zip(&mut self.refused) {
             any |= *refused && *bytes < REST_MAX;
@@ -128,7 +128,7 @@ impl QuicLink {
 
     /// Takes bytes for QUIC, behind the stream's head if that was not said; what it does not take from us waits.
     pub(super) fn take(&mut self, stream: u64, rope: &mut Rope) {
-        self.tell_along();
+        self.piggyback_credit();
         let Some(entry) = self.streams.get_mut(stream) else { return };
         let head = std::mem::take(&mut entry.send.head);
         let mut gathered = BytesMut::new();
@@ -190,15 +190,15 @@ impl QuicLink {
     }
 
     /// Writes the heads of streams on which nothing was written yet.
-    pub(crate) fn say_heads(&mut self) {
-        let mut unsaid = std::mem::take(&mut self.numbers.unsaid);
-        for stream in unsaid.drain(..) {
+    pub(crate) fn write_heads(&mut self) {
+        let mut unwritten_heads = std::mem::take(&mut self.numbers.unwritten_heads);
+        for stream in unwritten_heads.drain(..) {
             let silent = |entry: &Stream| !entry.send.head.is_empty() && entry.send.end != SendEnd::Over;
             if self.streams.get(stream).is_some_and(|entry| silent(entry)) {
                 self.take(stream, &mut Rope::new());
             }
         }
-        self.numbers.unsaid = unsaid;
+        self.numbers.unwritten_heads = unwritten_heads;
     }
 
     /// A stream with a rest waits for its turn.
@@ -260,7 +260,7 @@ impl QuicLink {
                 Left::Blocked => {}
             }
         }
-        if self.sending.rests.relents() {
+        if self.sending.rests.take_unblocked() {
             let all = self.streams.keys();
             all.into_iter().for_each(|stream| self.announce(link, stream, events));
         }

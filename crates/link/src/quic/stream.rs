@@ -7,7 +7,7 @@ use weir_base::codec::{Malformed, peek_varint, put_varint};
 use weir_base::stream::Class;
 use weir_base::{Chunk, ProtocolId, Rope};
 
-use crate::window::{Owed, RawUse};
+use crate::window::{Expected, RawUse};
 
 /// Both directions. Gone when both have ended.
 #[derive(Debug)]
@@ -24,8 +24,8 @@ pub(super) struct Receive {
     pub(super) head: Option<Head>,       // what is known of the stream's head, until it is whole
     pub(super) held: Option<ProtocolId>, // it came early and may not be read before the link is up
     pub(super) ahead: VecDeque<Chunk>,   // taken from QUIC in one go, for a reader that has room for it
-    pub(super) told: bool, // Readable was sent and the reader has not seen the end of what is there
-    pub(super) owed: Owed,
+    pub(super) notified: bool, // Readable was sent and the reader has not seen the end of what is there
+    pub(super) expected: Expected,
     pub(super) raw: Option<Box<Raw>>,
 }
 
@@ -151,8 +151,8 @@ impl Receive {
             head,
             held: None,
             ahead: VecDeque::new(),
-            told: false,
-            owed: Owed::default(),
+            notified: false,
+            expected: Expected::default(),
             raw: None,
         }
     }

@@ -38,7 +38,7 @@ fn opens_beyond_the_peers_limit_wait_and_even_their_ends_arrive_in_order() {
     net.nodes[0].links.link(link).unwrap().reset(now, keys[38].stream, 5);
     net.run(SECOND);
     assert_eq!(net.nodes[1].opened.len(), 32);
-    net.nodes[1].links.link(other).unwrap().greet(now);
+    net.nodes[1].links.link(other).unwrap().raise_stream_limit();
     net.run(SECOND);
     assert_eq!(net.nodes[1].opened.len(), 40);
     assert_eq!(net.nodes[0].writable, vec![keys[39]]);
@@ -60,7 +60,7 @@ fn a_stalled_raw_stream_leaves_the_base_window_to_the_others() {
     let raw = net.open(0, link, 400, Class::Bulk);
     let pool = net.open(0, link, 8, Class::Pool);
     net.run(SECOND);
-    net.nodes[1].links.link(other).unwrap().raw(raw.stream);
+    net.nodes[1].links.link(other).unwrap().mark_raw(raw.stream);
     for _ in 0..20 {
         net.write(0, raw, &pattern(64 * KIB));
         net.run(Duration::from_millis(100));
@@ -80,7 +80,7 @@ fn raw_streams_past_the_cap_lose_the_latest() {
     let keys: Vec<StreamKey> = (0..3).map(|_| net.open(0, link, 400, Class::Bulk)).collect();
     net.run(SECOND);
     for key in &keys {
-        net.nodes[1].links.link(other).unwrap().raw(key.stream);
+        net.nodes[1].links.link(other).unwrap().mark_raw(key.stream);
     }
     for _ in 0..20 {
         for key in &keys {

@@ -49,12 +49,12 @@ fn opens_beyond_the_peers_limit_wait() {
     net.nodes[0].links.link(link).unwrap().reset(now, keys[38].stream, 5);
     net.run(SECOND);
     assert_eq!(net.nodes[1].opened.len(), 32);
-    net.nodes[1].links.link(other).unwrap().greet(now);
+    net.nodes[1].links.link(other).unwrap().raise_stream_limit();
     net.run(SECOND);
     assert_eq!(
         net.nodes[1].opened.len() + net.nodes[1].blamed.len(),
         39,
-        "all but the one that was reset unsaid"
+        "all but the one that was reset unwritten_heads"
     );
     assert_eq!(net.nodes[0].writable, vec![keys[39]]);
     let now = net.now;

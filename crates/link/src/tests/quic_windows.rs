@@ -37,7 +37,7 @@ fn open_all(net: &mut Net, quic: bool) -> (Streams, Streams) {
     };
     net.write(0, here.raw, &Bytes::from_static(b"r"));
     net.run(Duration::from_millis(100));
-    net.nodes[1].links.link(other).unwrap().raw(there.raw.stream);
+    net.nodes[1].links.link(other).unwrap().mark_raw(there.raw.stream);
     (here, there)
 }
 
@@ -48,7 +48,7 @@ fn control_advances_beside_a_stopped_raw_stream_and_a_large_item() {
         let (here, there) = open_all(&mut net, quic);
         let item = Bytes::from(vec![5; 4 * MIB]);
         let flood = Bytes::from(vec![6; MIB]);
-        let (mut sent, mut got, mut beats, mut heard, mut offers) = (0, 0, 0, 0, 0);
+        let (mut sent, mut got, mut beats, mut last_read, mut offers) = (0, 0, 0, 0, 0);
         let mut worst = Duration::ZERO;
         let mut last = net.now;
         for turn in 0..2_000_u32 {
@@ -66,7 +66,7 @@ fn control_advances_beside_a_stopped_raw_stream_and_a_large_item() {
                 worst = worst.max(net.now - last);
                 last = net.now;
             }
-            heard += beat;
+            last_read += beat;
             offers += net.read(1, there.offers).0.len();
             got += net.read(1, there.items).0.len();
             if got == item.len() && turn > 400 {
@@ -75,8 +75,8 @@ fn control_advances_beside_a_stopped_raw_stream_and_a_large_item() {
         }
         assert_eq!(got, item.len(), "the item completes (quic: {quic})");
         net.run(Duration::from_millis(300));
-        heard += net.read(1, there.control).0.len();
-        assert_eq!(heard, beats, "every beat of control arrives (quic: {quic})");
+        last_read += net.read(1, there.control).0.len();
+        assert_eq!(last_read, beats, "every beat of control arrives (quic: {quic})");
         assert!(offers > 0);
         assert!(worst < Duration::from_millis(400), "control waits at most {worst:?} (quic: {quic})");
         assert_eq!(net.nodes[1].links.stats().raw_resets, 0);
@@ -95,7 +95,7 @@ fn raw_streams_past_the_cap_lose_the_latest() {
     let second = net.open(0, here.raw.link, 400, Class::Bulk);
     net.write(0, second, &Bytes::from_static(b"s"));
     net.run(Duration::from_millis(100));
-    net.nodes[1].links.link(there.raw.link).unwrap().raw(second.stream);
+    net.nodes[1].links.link(there.raw.link).unwrap().mark_raw(second.stream);
     for _ in 0..40 {
         net.write(0, here.raw, &Bytes::from(vec![6; 30_000]));
         net.write(0, second, &Bytes::from(vec![6; 30_000]));
@@ -205,7 +205,7 @@ fn the_whole_window_comes_back_after_small_messages_both_ways() {
         net.run(Duration::from_millis(100));
         net.read(0, key);
     }
-    // At most a quarter of 64 KiB is untold; the rest, and no more, arrives without being read.
+    // At most a quarter of 64 KiB is unadvertised; the rest, and no more, arrives without being read.
     net.write(0, key, &Bytes::from(vec![1; 64 * KIB]));
     net.run(Duration::from_secs(2));
     let arrived = net.read(1, answer).0.len();

@@ -1,4 +1,4 @@
-//! Whatever two honest users do with streams: bytes arrive whole and in order, nobody is blamed, nothing stays owed.
+//! Whatever two honest users do with streams: bytes arrive whole and in order, nobody is blamed, no credit stays lent.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -170,9 +170,9 @@ fn random_use_of_streams_keeps_every_promise() {
                 assert!(node.blamed.is_empty() && node.down.is_empty(), "{:?} {:?}", node.blamed, node.down);
                 // What was expected and never sent is left over, to be used by the next answer.
                 let window = &node.links.link(id).unwrap().window;
-                let at_rest = !window.owes() && window.backlog() == 0 && window.short() == 0;
+                let at_rest = !window.is_expecting() && window.backlog() == 0 && window.deficit() == 0;
                 assert!(
-                    at_rest && window.lent() == window.left_over(),
+                    at_rest && window.lent() == window.surplus(),
                     "{window:?} (quic: {quic}, seed {seed})"
                 );
             }

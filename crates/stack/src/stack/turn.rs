@@ -6,7 +6,6 @@ use super::{
 };
 use crate::targets::Ended;
 use weir_base::stream::LinkInfo;
-use weir_link::Look;
 
 impl Stack {
     /// Notes that something was handed in.
@@ -17,7 +16,7 @@ impl Stack {
 
     /// No output is left: whether taking it has moved something, which is then carried out.
     pub(super) fn moved(&mut self) -> bool {
-        let Some(event) = self.links.poll_event(Look::Closely) else {
+        let Some(event) = self.links.poll_event() else {
             if self.work == Work::Polled {
                 self.work = Work::None;
             }
@@ -211,7 +210,7 @@ impl Stack {
         let told = match event {
             weir_pull::Event::Ready { link, hello, .. } => {
                 if let Some(link) = self.links.link(link) {
-                    link.greet(self.now);
+                    link.raise_stream_limit();
                 }
                 self.pump.raw.handle_ready(link, &hello);
                 let Some(linked) = self.peers.handle_ready(link, &hello) else { return };
