@@ -39,14 +39,14 @@ struct Counts {
 struct Prefix {
     six: bool,
     bits: u8,
-    prefix: u128,
+    number: u128,
 }
 
 /// An address at three widths: itself, its prefix, its group.
 fn prefixes(ip: IpAddr) -> [Prefix; 3] {
     let place = |six: bool, bits: u8, number: u128| {
         let width: u8 = if six { 128 } else { 32 };
-        Prefix { six, bits, prefix: number >> (width - bits) }
+        Prefix { six, bits, number: number >> (width - bits) }
     };
     match ip.to_canonical() {
         IpAddr::V4(ip) => [32, 24, 16].map(|bits| place(false, bits, u128::from(ip.to_bits()))),
