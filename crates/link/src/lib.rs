@@ -40,5 +40,5 @@ pub use frames::{
     DATA_MAX, FRAME_MAX, Frame, FrameError, LINK_INITIAL, NUMBER_MAX, STREAM_INITIAL, STREAMS_INITIAL,
 };
 pub use link::{Link, LinkStats, Read};
-pub use links::Links;
+pub use links::{Drain, Links};
 pub use stats::{BudgetStats, Stats};

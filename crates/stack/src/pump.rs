@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 
 use weir_base::stream::{Ask, Incoming, LinkChange, LinkInfo, OpenError, Origin, StreamUser};
 use weir_base::{Fault, Instant, LinkId, Numbered, ProtocolId, Rope, StreamKey};
-use weir_link::{Link, Links, Read};
+use weir_link::{Drain, Link, Links, Read};
 use weir_pull::Pull;
 
 use crate::raw::Raw;
@@ -153,13 +153,13 @@ impl Pump {
             } else if let Some(key) = self.reading.pop_front() {
                 self.read(now, links, key);
                 return Some(Notice::Read);
-            } else if let Some(event) = links.poll_queued_event() {
+            } else if let Some(event) = links.poll_event(Drain::Queued) {
                 if let Some(notice) = self.event(now, links, event) {
                     return Some(notice);
                 }
             } else if let Some(key) = self.next_writer() {
                 self.write(now, links, key);
-            } else if let Some(event) = links.poll_event() {
+            } else if let Some(event) = links.poll_event(Drain::All) {
                 if let Some(notice) = self.event(now, links, event) {
                     return Some(notice);
                 }

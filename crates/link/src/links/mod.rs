@@ -28,6 +28,16 @@ use crate::{
 /// Room for so many events is kept while there are none.
 const EVENTS_KEPT: usize = 64;
 
+/// Which events [`Links::poll_event`] takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain {
+    /// Those that are queued already. Links that were touched are not settled, so that many streams can be read and written
+    /// before each link is settled once.
+    Queued,
+    /// Those too that follow once every touched link is settled.
+    All,
+}
+
 /// All links of a node, and what routes between them, the host and the stack. See the crate's documentation for how it is
 /// driven.
 #[allow(clippy::struct_field_names)] // the links are what it is named for
@@ -242,10 +252,11 @@ impl Links {
         Some(found)
     }
 
-    /// The next event. Call until `None`. Brings every link that was touched in order first, where no event waits already.
-    pub fn poll_event(&mut self) -> Option<Event> {
-        if let Some(event) = self.work.events.pop_front() {
-            return Some(event);
+    /// The next event. Call until `None`, in the end with [`Drain::All`]: links that were touched may have more to tell.
+    pub fn poll_event(&mut self, drain: Drain) -> Option<Event> {
+        let event = self.work.events.pop_front();
+        if event.is_some() || drain == Drain::Queued {
+            return event;
         }
         self.settle(self.work.now);
         let event = self.work.events.pop_front();
@@ -253,12 +264,6 @@ impl Links {
             self.work.events = VecDeque::new(); // a burst leaves no buffer behind
         }
         event
-    }
-
-    /// The next event that waits already. Links that were touched are left as they are, so that many streams can be read and
-    /// written before each link is brought in order once; [`poll_event`](Self::poll_event) must follow.
-    pub fn poll_queued_event(&mut self) -> Option<Event> {
-        self.work.events.pop_front()
     }
 
     /// Advances what is due. Early and repeated calls do nothing.

@@ -12,7 +12,7 @@ use weir_base::stream::{Class, Group, LinkInfo};
 use weir_base::{Fault, Instant, LinkId, ProtocolId, Rng, Rope, StreamKey, UnixTime};
 
 use crate::{
-    Config, Datagrams, Dial, DialFailure, DialId, DownReason, Event, Frame, HostChange, Links, Read,
+    Config, Datagrams, Dial, DialFailure, DialId, DownReason, Drain, Event, Frame, HostChange, Links, Read,
     SocketId, Start, WireChange, WireId,
 };
 
@@ -235,7 +235,7 @@ impl Net {
         for index in 0..self.nodes.len() {
             loop {
                 let mut quiet = true;
-                while let Some(event) = self.nodes[index].links.poll_event() {
+                while let Some(event) = self.nodes[index].links.poll_event(Drain::All) {
                     quiet = false;
                     self.event(index, event);
                 }

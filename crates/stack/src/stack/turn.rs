@@ -6,6 +6,7 @@ use super::{
 };
 use crate::targets::Ended;
 use weir_base::stream::LinkInfo;
+use weir_link::Drain;
 
 impl Stack {
     /// Notes that something was handed in.
@@ -16,7 +17,7 @@ impl Stack {
 
     /// No output is left: whether taking it has moved something, which is then carried out.
     pub(super) fn moved(&mut self) -> bool {
-        let Some(event) = self.links.poll_event() else {
+        let Some(event) = self.links.poll_event(Drain::All) else {
             if self.work == Work::Polled {
                 self.work = Work::None;
             }
