@@ -28,7 +28,7 @@ pub use deadlines::Deadlines;
 pub use dealer::Dealer;
 pub use fault::{Blame, Fault};
 pub use identity::{KeyKind, Keypair, PeerId, PublicKey};
-pub use ids::{ChannelId, LinkId, NetworkId, ProtocolId, StreamKey};
+pub use ids::{LinkId, NetworkId, ProtocolId, StreamKey};
 pub use multiaddr::Multiaddr;
 pub use numbered::{Counted, Numbered};
 pub use ready::Ready;

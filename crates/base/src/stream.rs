@@ -6,7 +6,7 @@
 //! - the user asks ([`StreamUser::poll_ask`]) to open, read, write, finish, reset, stop, blame or close;
 //! - a stream opens (by the peer, or as asked) → [`StreamUser::handle_opened`]; an open that fails → `handle_refused`;
 //! - bytes arrive: the pump asks [`StreamUser::room`], takes at most that much off the link, and hands it over. A room of 0
-//!   leaves the rest in the transport, whose window then stops the peer; the pump comes back after [`Ask::Read`];
+//!   leaves the rest in the transport, whose window then stops the peer; the pump comes back after [`Ask::Resume`];
 //! - after [`Ask::Write`] the pump calls [`StreamUser::poll_write`] whenever link and peer can take bytes, until a call
 //!   appends nothing. Nothing is encoded early.
 //!
@@ -110,7 +110,7 @@ pub enum Origin {
     /// The peer, for this protocol.
     Peer(ProtocolId),
     /// This user, by [`Ask::Open`] with this tag.
-    Us {
+    Local {
         /// The user's own number for the request.
         tag: u64,
     },
@@ -221,8 +221,8 @@ pub enum Ask {
         /// The user's own number for the request.
         tag: u64,
     },
-    /// There is room again on a stream.
-    Read(StreamKey),
+    /// There is room again on a stream: its reading goes on.
+    Resume(StreamKey),
     /// There is something to write on a stream.
     Write(StreamKey),
     /// This direction ends after what was written.
@@ -247,7 +247,12 @@ pub trait StreamUser {
     fn handle_refused(&mut self, now: Instant, tag: u64, why: OpenError);
     /// The class of what this side writes on a stream that the peer opened for `protocol`.
     fn class(&self, protocol: ProtocolId) -> Class;
-    /// Bytes this stream can take now, already reserved; 0 until [`Ask::Read`].
+    /// The protocols whose streams may be opened, and read, before the handshake is confirmed (0-RTT), when whoever recorded
+    /// the bytes can send them again. Asked once, at start. Default: none.
+    fn replay_safe(&self) -> Vec<ProtocolId> {
+        Vec::new()
+    }
+    /// Bytes this stream can take now, already reserved; 0 until [`Ask::Resume`].
     fn room(&self, key: StreamKey) -> usize;
     /// Bytes, or an end.
     fn handle_incoming(&mut self, now: Instant, key: StreamKey, input: Incoming);

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use weir_base::{ChannelId, NetworkId};
+use crate::channel::ChannelId;
+use weir_base::NetworkId;
 
 use crate::control::Service;
 use crate::{call, control, pool, tip};

@@ -15,6 +15,7 @@
 
 mod bucket;
 pub mod call;
+pub mod channel;
 pub mod config;
 pub mod control;
 pub mod framing;
@@ -23,6 +24,7 @@ pub mod pool;
 mod pull;
 pub mod tip;
 
+pub use channel::ChannelId;
 pub use config::{Channel, Config, ConfigError, Shape};
 pub use control::{NumberedKey, PeerHello, Service};
 pub use machine::{Negotiated, Refused, Ticket};

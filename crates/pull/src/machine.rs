@@ -13,8 +13,9 @@
 
 use std::time::Duration;
 
+use crate::channel::ChannelId;
 use weir_base::stream::{Ask, Class, Incoming, LinkInfo, OpenError};
-use weir_base::{ChannelId, Instant, LinkId, Rng, Rope, StreamKey, UnixTime};
+use weir_base::{Instant, LinkId, Rng, Rope, StreamKey, UnixTime};
 
 use crate::control::{Keys, NumberedKey};
 
@@ -99,7 +100,7 @@ impl Tickets {
 /// What a channel's machine is born with.
 #[derive(Debug)]
 pub(crate) struct Seat {
-    /// The channel the machine serves; its streams are `ProtocolId::new(channel, lane)`.
+    /// The channel the machine serves; its streams are `channel.protocol(lane)`.
     pub(crate) channel: ChannelId,
     /// Its tickets.
     pub(crate) tickets: Tickets,
@@ -118,7 +119,7 @@ pub(crate) enum Opened {
         lane: u8,
     },
     /// This machine asked for it with this tag.
-    Us {
+    Local {
         /// Its own number.
         tag: u64,
     },

@@ -14,11 +14,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::channel::ChannelId;
 use weir_base::identity::PeerId;
 use weir_base::stream::{Ask, Class, Goodbye, Incoming, LinkChange, LinkInfo, OpenError, Origin, StreamUser};
-use weir_base::{
-    ChannelId, Deadlines, Instant, LinkId, Numbered, ProtocolId, Ready, Rng, Rope, StreamKey, UnixTime,
-};
+use weir_base::{Deadlines, Instant, LinkId, Numbered, ProtocolId, Ready, Rng, Rope, StreamKey, UnixTime};
 
 use crate::call::Call;
 use crate::config::{Config, ConfigError, Shape};
@@ -172,7 +171,7 @@ impl Child {
 #[derive(Clone, Copy, Debug)]
 struct Route {
     child: u16,
-    waiting: Option<ProtocolId>, // for hello; the machine does not know of it yet
+    waiting: Option<u8>, // for hello, on this lane; the machine does not know of it yet
     read_ended: bool,
     write_ended: bool,
 }
@@ -318,15 +317,21 @@ impl Pull {
         }
     }
 
+    /// The machine of a stream that speaks `protocol`, and its lane.
+    fn lane(&self, protocol: ProtocolId) -> Option<(u16, u8)> {
+        let (channel, lane) = ChannelId::of(protocol)?;
+        Some((*self.by_channel.get(&channel)?, lane))
+    }
+
     /// Whether what this side opens for `protocol` may be sent before the peer is confirmed (0-RTT): control, permits, and
     /// calls that are declared replay-safe.
-    pub fn replay_safe(&self, protocol: ProtocolId) -> bool {
-        let child = protocol.channel().and_then(|channel| self.child(*self.by_channel.get(&channel)?));
-        match child.map(|child| &child.machine) {
-            Some(Shaped::Pool(_)) => protocol.lane() == 0,
-            Some(Shaped::Tip(_)) => true,
-            Some(Shaped::Control(_) | Shaped::Call(_)) => child.is_some_and(Child::joins_early),
-            None => false,
+    fn may_go_early(&self, protocol: ProtocolId) -> bool {
+        let Some((index, lane)) = self.lane(protocol) else { return false };
+        let Some(child) = self.child(index) else { return false };
+        match &child.machine {
+            Shaped::Pool(_) => lane == 0,
+            Shaped::Tip(_) => true,
+            Shaped::Control(_) | Shaped::Call(_) => child.joins_early(),
         }
     }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use weir_base::identity::{Keypair, PeerId};
-use weir_base::{ChannelId, Instant, Rng};
+use weir_base::{Instant, Rng};
+use weir_pull::ChannelId;
 use weir_stack::{Command, Config, ConfigError, Event, Stack, Ticket, pool, tip};
 
 use crate::flood::number_of;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use weir_base::codec::Malformed;
-use weir_base::{ChannelId, Instant, Rng};
+use weir_base::{Instant, Rng};
+use weir_pull::ChannelId;
 use weir_stack::pool::{self, Rules, Summary};
 use weir_stack::{Channel, Command, Config, ConfigError, Shape};
 

@@ -4,10 +4,9 @@
 //! them: a message that a permit, get, next or call allows must fit what is left of the windows' total, or it could never
 //! be drained. [`weir_link::Config::check`] compares; here is the number it compares with.
 
-use weir_base::ChannelId;
 use weir_base::codec::varint_len;
 use weir_link::BudgetStats;
-use weir_pull::{Channel, ChannelStats, Shape, pool};
+use weir_pull::{Channel, ChannelId, ChannelStats, Shape, pool};
 
 /// A length, a type and an index before a body, each a varint of at most 10 bytes.
 const HEAD: u64 = 30;

@@ -410,7 +410,7 @@ fn saturated(count: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use weir_base::ChannelId;
+    use weir_pull::ChannelId;
     use weir_pull::{Shape, call};
 
     use super::*;

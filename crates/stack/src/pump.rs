@@ -336,12 +336,12 @@ impl Pump {
                     Ok(stream) => {
                         let key = StreamKey { link, stream };
                         self.insert(key, owner);
-                        self.user(owner).handle_opened(now, key, Origin::Us { tag });
+                        self.user(owner).handle_opened(now, key, Origin::Local { tag });
                     }
                     Err(why) => self.user(owner).handle_refused(now, tag, why),
                 }
             }
-            Ask::Read(key) => {
+            Ask::Resume(key) => {
                 if self.streams.get(key).is_some_and(|stream| stream.inward == Inward::Held) {
                     self.readable(key);
                 }

@@ -16,8 +16,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 use weir_base::identity::PeerId;
 use weir_base::stream::{Ask, Class, Incoming, LinkChange, OpenError, Origin, StreamUser};
-use weir_base::{ChannelId, Instant, LinkId, ProtocolId, Rope, StreamKey};
+use weir_base::{Instant, LinkId, ProtocolId, Rope, StreamKey};
 pub use weir_link::Read;
+use weir_pull::ChannelId;
 use weir_pull::framing::code;
 use weir_pull::{PeerHello, Ticket};
 
@@ -157,7 +158,12 @@ impl Raw {
 
     /// Whether streams of `protocol` belong here.
     pub(crate) fn serves(&self, protocol: ProtocolId) -> bool {
-        protocol.lane() == LANE && protocol.channel().is_some_and(|channel| self.channels.contains(&channel))
+        self.channel_of(protocol).is_some()
+    }
+
+    fn channel_of(&self, protocol: ProtocolId) -> Option<ChannelId> {
+        let (channel, lane) = ChannelId::of(protocol)?;
+        (lane == LANE && self.channels.contains(&channel)).then_some(channel)
     }
 
     /// Both hellos of a link have come: streams that waited are shown, or broken off.
@@ -201,7 +207,7 @@ impl Raw {
             return Err(Refused::Limit);
         }
         self.opening.insert(ticket.0, (link, channel));
-        let protocol = ProtocolId::new(channel, LANE);
+        let protocol = channel.protocol(LANE);
         self.asks.push_back(Ask::Open { link, protocol, class, tag: ticket.0 });
         Ok(())
     }
@@ -339,14 +345,14 @@ impl StreamUser for Raw {
 
     fn handle_opened(&mut self, _: Instant, key: StreamKey, origin: Origin) {
         match origin {
-            Origin::Us { tag } => {
+            Origin::Local { tag } => {
                 let Some((_, channel)) = self.opening.remove(&tag) else { return };
                 self.insert(key, channel, false);
                 self.events.push_back(Event::Opened { ticket: Ticket(tag), key });
             }
             Origin::Peer(protocol) => {
-                let channel = protocol.channel().filter(|_| self.serves(protocol));
-                let (Some(channel), Some(link)) = (channel, self.links.get(&key.link)) else {
+                let (Some(channel), Some(link)) = (self.channel_of(protocol), self.links.get(&key.link))
+                else {
                     return self.break_off(key, code::UNKNOWN_CHANNEL);
                 };
                 let (peer, shared) =

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_base::identity::{Keypair, PeerId};
-use weir_base::stream::{Ask, Goodbye};
-use weir_base::{Blame, Fault, Instant, LinkId, ProtocolId, Rng, Rope, StreamKey};
+use weir_base::stream::{Ask, Goodbye, StreamUser};
+use weir_base::{Blame, Fault, Instant, LinkId, Rng, Rope, StreamKey};
 use weir_link::{Dial, DownReason, Frame, HostChange, Links, Start, Transmit, WireId};
 use weir_pull::{Pull, Shape, Ticket, call, control};
 
@@ -75,12 +75,9 @@ impl Stack {
         let raw = channels.iter().filter(|channel| matches!(channel.shape, Shape::Raw));
         let raw = Raw::new(config.raw.clone(), raw.map(|channel| channel.id).collect());
         let mut link = config.link()?;
-        let lanes = (0_u8..).take(ProtocolId::LANES as usize);
-        link.streams.early = std::iter::once(weir_base::ChannelId::CONTROL)
-            .chain(channels.iter().map(|channel| channel.id))
-            .flat_map(|channel| lanes.clone().map(move |lane| ProtocolId::new(channel, lane)))
-            .filter(|protocol| config.quic.early && pull.replay_safe(*protocol))
-            .collect();
+        if config.quic.early {
+            link.streams.early = pull.replay_safe().into_iter().chain(raw.replay_safe()).collect();
+        }
         let links = Links::new(link, Arc::new(keypair), rng.child("links").bytes(), start)?;
         let mut peers = Peers::new(config.peers.clone(), config.standing.clone(), wall, rng.child("peers"));
         for known in config.peers.known()? {

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use weir_base::identity::PeerId;
-use weir_base::{ChannelId, Deadlines, Instant, LinkId, Numbered, Rng};
+use weir_base::{Deadlines, Instant, LinkId, Numbered, Rng};
 use weir_pull::call::{CallError, Refusal};
-use weir_pull::{Channel, Shape, Ticket, call};
+use weir_pull::{Channel, ChannelId, Shape, Ticket, call};
 
 mod waiting;
 

@@ -8,10 +8,11 @@ use bytes::Bytes;
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::LinkInfo;
-use weir_base::{ChannelId, Fault, Instant, LinkId};
+use weir_base::{Fault, Instant, LinkId};
 use weir_link::{
     Datagrams, DialError, DialFailure, DialId, DownReason, Family, Frame, HostChange, WireChange, WireId,
 };
+use weir_pull::ChannelId;
 use weir_pull::call::CallError;
 use weir_pull::{PeerHello, Service, Ticket, call, pool, tip};
 

@@ -6,12 +6,12 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use weir_base::NetworkId;
 use weir_base::codec;
 use weir_base::identity::Keypair;
 use weir_base::multiaddr::Multiaddr;
-use weir_base::{ChannelId, NetworkId};
 use weir_pull::pool::{Rules, Summary};
-use weir_pull::{Service, Shape, call, pool, tip};
+use weir_pull::{ChannelId, Service, Shape, call, pool, tip};
 use weir_stack::{Known, Role};
 
 use crate::Config;

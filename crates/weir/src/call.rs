@@ -12,8 +12,9 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use weir_base::Instant;
 use weir_base::identity::PeerId;
-use weir_base::{ChannelId, Instant};
+use weir_pull::ChannelId;
 use weir_pull::call::Refusal;
 
 use crate::channel::Method;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use weir_base::Fault;
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::Side;
-use weir_base::{ChannelId, Fault};
-use weir_pull::Service;
+use weir_pull::{ChannelId, Service};
 use weir_stack::{DialProblem, DownReason, Reaction, Record};
 
 use crate::mailbox::{Outbox, lock};

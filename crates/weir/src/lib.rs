@@ -98,10 +98,10 @@ pub use weir_base::codec;
 pub use weir_base::identity::{Keypair, PeerId, PublicKey};
 pub use weir_base::multiaddr::Multiaddr;
 pub use weir_base::stream::{Class, Goodbye, Side};
-pub use weir_base::{Blame, ChannelId, Fault, Instant, NetworkId, UnixTime};
-pub use weir_pull::Service;
+pub use weir_base::{Blame, Fault, Instant, NetworkId, UnixTime};
 pub use weir_pull::pool::{MAX_SUMMARY, Summary};
 pub use weir_pull::tip::SlotKey;
+pub use weir_pull::{ChannelId, Service};
 pub use weir_stack::{DialProblem, DownReason, Reaction, Record, Refused};
 
 pub use builder::Builder;

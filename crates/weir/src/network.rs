@@ -7,8 +7,8 @@ use std::time::Duration;
 use tracing::Instrument as _;
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::multiaddr::Multiaddr;
-use weir_base::{ChannelId, Instant, NetworkId};
-use weir_pull::{Service, control};
+use weir_base::{Instant, NetworkId};
+use weir_pull::{ChannelId, Service, control};
 use weir_stack::{Command, Known, Record, Refused, Role};
 
 use crate::builder::Builder;

@@ -4,7 +4,7 @@ use std::any::TypeId;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_base::ChannelId;
+use weir_pull::ChannelId;
 
 use crate::call::Requests;
 use crate::channel::{Method, Raw};

@@ -13,10 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use weir_base::ChannelId;
 use weir_base::identity::PeerId;
-use weir_pull::Ticket;
 use weir_pull::pool::Verdict;
+use weir_pull::{ChannelId, Ticket};
 
 use crate::channel::Pool;
 use crate::core::{Op, PoolOp, RawCandidate};

@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use weir_base::Instant;
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
-use weir_base::{ChannelId, Instant};
+use weir_pull::ChannelId;
 
 use crate::channel::Declared;
 use crate::config::Mailboxes;

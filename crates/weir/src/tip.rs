@@ -9,9 +9,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_base::ChannelId;
 use weir_base::identity::PeerId;
-use weir_pull::{Ticket, tip};
+use weir_pull::{ChannelId, Ticket, tip};
 
 use crate::channel::Tip;
 use crate::core::{Op, RawReceived};

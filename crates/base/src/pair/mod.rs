@@ -186,7 +186,7 @@ impl<A: StreamUser, B: StreamUser> Pair<A, B> {
         }
         match ask {
             Ask::Open { protocol, tag, .. } => self.open(end, protocol, tag),
-            Ask::Read(key) => self.deliver((end.other(), key.stream)),
+            Ask::Resume(key) => self.deliver((end.other(), key.stream)),
             Ask::Write(key) => self.writing.mark((end, key.stream)),
             Ask::Finish(key) => {
                 if let Some(flow) = self.flows.get_mut(&(end, key.stream)) {
@@ -232,7 +232,7 @@ impl<A: StreamUser, B: StreamUser> Pair<A, B> {
         self.flows.insert((End::A, stream), Flow::default());
         self.flows.insert((End::B, stream), Flow::default());
         self.fly((end, stream), Piece::Open(protocol));
-        self.user(end).handle_opened(now, StreamKey { link: LINK, stream }, Origin::Us { tag });
+        self.user(end).handle_opened(now, StreamKey { link: LINK, stream }, Origin::Local { tag });
     }
 
     fn write(&mut self, direction: Direction) {

@@ -26,7 +26,7 @@ impl StreamUser for Sender {
         }
     }
     fn handle_opened(&mut self, _: Instant, key: StreamKey, origin: Origin) {
-        if origin == (Origin::Us { tag: 9 }) {
+        if origin == (Origin::Local { tag: 9 }) {
             self.asks.extend([Ask::Write(key), Ask::Finish(key)]);
         }
     }
@@ -89,7 +89,7 @@ fn a_reader_without_room_stops_the_writer_at_the_window() {
     pair.run_until(Instant::from_millis(10_000));
     assert_eq!((pair.a.sent, pair.b.got.len()), (65_536, 0));
     pair.b.room = 1000;
-    pair.b.asks.push_back(Ask::Read(StreamKey { link: LINK, stream: 0 }));
+    pair.b.asks.push_back(Ask::Resume(StreamKey { link: LINK, stream: 0 }));
     pair.run_until(Instant::from_millis(20_000));
     assert_eq!(pair.b.got.len(), 300_000);
 }

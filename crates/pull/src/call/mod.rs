@@ -234,7 +234,7 @@ impl Call {
     pub(crate) fn new(config: Config, seat: Seat) -> Self {
         Self {
             config,
-            protocol: ProtocolId::new(seat.channel, 0),
+            protocol: seat.channel.protocol(0),
             tickets: seat.tickets,
             links: BTreeMap::new(),
             outgoing: Numbered::default(),

@@ -46,7 +46,7 @@ impl Machine for Call {
 
     fn handle_opened(&mut self, now: Instant, key: StreamKey, opened: Opened) {
         match opened {
-            Opened::Us { tag } => self.call_opened(key, self.tickets.of(tag)),
+            Opened::Local { tag } => self.call_opened(key, self.tickets.of(tag)),
             Opened::Peer { lane: 0 } => self.request_opened(now, key),
             Opened::Peer { .. } => self.break_off(key, code::UNKNOWN_CHANNEL),
         }

@@ -1,9 +1,10 @@
 //! The bytes of control's messages (`docs/spec/control.md`).
 
+use crate::channel::ChannelId;
 use bytes::{BufMut, Bytes, BytesMut};
 use weir_base::codec::{Malformed, Reader, put_prefixed, put_varint};
 use weir_base::stream::Goodbye;
-use weir_base::{ChannelId, NetworkId, ShortKey};
+use weir_base::{NetworkId, ShortKey};
 
 use super::hello::{
     MAX_AGENT, MAX_CHANNELS, MAX_NAME, MAX_SERVICE_PAYLOAD, MAX_SERVICES, NumberedKey, Service, is_name,

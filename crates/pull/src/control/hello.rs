@@ -1,7 +1,8 @@
 //! What hello says, as the application and the other machines see it, and what two of them have in common.
 
+use crate::channel::ChannelId;
 use bytes::Bytes;
-use weir_base::{ChannelId, ShortKey};
+use weir_base::ShortKey;
 
 use super::VERSION;
 use super::codec::{ChannelOffer, Hello, Preamble};

@@ -21,8 +21,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::channel::ChannelId;
 use weir_base::stream::{Ask, Goodbye};
-use weir_base::{ChannelId, Deadlines, Fault, Instant, LinkId, ProtocolId, Rng, ShortKey};
+use weir_base::{Deadlines, Fault, Instant, LinkId, ProtocolId, Rng, ShortKey};
 
 pub use hello::{
     Keys, MAX_AGENT, MAX_CHANNELS, MAX_NAME, MAX_SERVICE_PAYLOAD, MAX_SERVICES, NumberedKey, PeerHello,
@@ -234,7 +235,7 @@ impl Control {
     pub(crate) fn proven(&mut self, now: Instant, link: LinkId) {
         let Some(line) = self.lines.get_mut(&link) else { return };
         (line.up, line.heard) = (Some(now), now);
-        self.asks.extend(line.stream.map(Ask::Read));
+        self.asks.extend(line.stream.map(Ask::Resume));
         self.read(now, link);
         self.retime(link);
     }
@@ -391,4 +392,4 @@ impl Control {
 }
 
 /// The protocol of the control stream.
-const PROTOCOL: ProtocolId = ProtocolId::new(ChannelId::CONTROL, 0);
+const PROTOCOL: ProtocolId = ChannelId::CONTROL.protocol(0);

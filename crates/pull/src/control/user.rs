@@ -31,7 +31,7 @@ impl Machine for Control {
     fn handle_opened(&mut self, _: Instant, key: StreamKey, opened: Opened) {
         let Some(line) = self.lines.get_mut(&key.link) else { return };
         match opened {
-            Opened::Us { .. } => {}
+            Opened::Local { .. } => {}
             Opened::Peer { lane: 0 } if !line.dialler && line.stream.is_none() => {}
             Opened::Peer { lane: 0 } => {
                 self.asks.push_back(Ask::Blame(key.link, SECOND_STREAM));

@@ -2,7 +2,7 @@
 
 use weir_base::stream::{Ask, Class, Incoming, LinkInfo, OpenError};
 use weir_base::time::nanos;
-use weir_base::{Instant, LinkId, ProtocolId, Rope, StreamKey};
+use weir_base::{Instant, LinkId, Rope, StreamKey};
 
 use super::Pool;
 use super::codec::{MAX_LIST, MAX_OFFER, MAX_OFFER_HEAD, MAX_WANT};
@@ -59,7 +59,7 @@ impl Pool {
         let max_item = negotiated.max_answer.min(self.config.max_item);
         link.ready = Some(Ready { max_item, key: negotiated.peer_key });
         if let Some(stream) = link.intake.lane.stream {
-            self.asks.push_back(Ask::Read(StreamKey { link: id, stream }));
+            self.asks.push_back(Ask::Resume(StreamKey { link: id, stream }));
         }
         self.offer_more(slot);
     }
@@ -107,7 +107,7 @@ impl Pool {
             return;
         }
         lane.opening = Opening::Yes;
-        let protocol = ProtocolId::new(self.channel, role.lane());
+        let protocol = self.channel.protocol(role.lane());
         let tag = id.0 * 2 + u64::from(role.lane());
         self.asks.push_back(Ask::Open { link: id, protocol, class: Class::Control, tag });
     }
@@ -115,8 +115,8 @@ impl Pool {
     pub(super) fn opened(&mut self, _now: Instant, key: StreamKey, opened: Opened) {
         let Some(slot) = self.links.slot(key.link) else { return };
         let role = match opened {
-            Opened::Us { tag } if tag % 2 == 0 => Role::Intake,
-            Opened::Us { .. } => Role::Gets,
+            Opened::Local { tag } if tag % 2 == 0 => Role::Intake,
+            Opened::Local { .. } => Role::Gets,
             Opened::Peer { lane: OFFERS } => Role::Outlet,
             Opened::Peer { lane: ITEMS } => Role::Serving,
             Opened::Peer { .. } => return self.refuse(key, code::UNKNOWN_CHANNEL),

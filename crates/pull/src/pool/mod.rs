@@ -44,9 +44,10 @@ pub use types::{Command, Config, Event, MAX_BATCH, MAX_SUMMARY, Rules, Stats, Su
 
 use std::collections::VecDeque;
 
+use crate::channel::ChannelId;
 use bytes::BytesMut;
 use weir_base::stream::{Ask, Class, Incoming, LinkInfo, OpenError, Side};
-use weir_base::{ChannelId, Deadlines, Fault, Instant, LinkId, Rng, Rope, StreamKey};
+use weir_base::{Deadlines, Fault, Instant, LinkId, Rng, Rope, StreamKey};
 
 use self::candidates::Candidates;
 use self::checking::Checking;

@@ -82,7 +82,7 @@ impl Pull {
         let Ask::Open { link, protocol, .. } = ask else { return false };
         let Some(state) = self.links.get(link) else { return false };
         let early = matches!(state.proof, Proof::Early { .. });
-        early && !(state.info.dialler && self.replay_safe(*protocol))
+        early && !(state.info.dialler && self.may_go_early(*protocol))
     }
 
     /// The machines that hear of a link before it is confirmed.

@@ -113,11 +113,9 @@ impl Pull {
             self.routes.remove(key);
             return self.break_off(key, code::UNKNOWN_CHANNEL);
         }
-        if let Some(protocol) = waited {
-            self.with(index, |machine| {
-                machine.handle_opened(now, key, Opened::Peer { lane: protocol.lane() });
-            });
-            self.asks.push_back(Ask::Read(key));
+        if let Some(lane) = waited {
+            self.with(index, |machine| machine.handle_opened(now, key, Opened::Peer { lane }));
+            self.asks.push_back(Ask::Resume(key));
         }
     }
 

@@ -31,13 +31,13 @@ impl StreamUser for Pull {
     fn handle_opened(&mut self, now: Instant, key: StreamKey, origin: Origin) {
         match origin {
             Origin::Peer(protocol) => self.opened_by_peer(now, key, protocol),
-            Origin::Us { tag } => {
+            Origin::Local { tag } => {
                 let (index, tag) = split(tag);
                 if !self.serves(key.link, index) {
                     return self.break_off(key, code::CANCELLED);
                 }
                 self.route(key, index, None);
-                self.with(index, |machine| machine.handle_opened(now, key, Opened::Us { tag }));
+                self.with(index, |machine| machine.handle_opened(now, key, Opened::Local { tag }));
             }
         }
         self.notices(now);
@@ -50,9 +50,8 @@ impl StreamUser for Pull {
     }
 
     fn class(&self, protocol: ProtocolId) -> Class {
-        let index = protocol.channel().and_then(|channel| self.by_channel.get(&channel).copied());
-        let child = index.and_then(|index| self.child(index));
-        child.map_or(Class::Bulk, |child| child.seen().class(protocol.lane()))
+        let Some((index, lane)) = self.lane(protocol) else { return Class::Bulk };
+        self.child(index).map_or(Class::Bulk, |child| child.seen().class(lane))
     }
 
     fn room(&self, key: StreamKey) -> usize {
@@ -109,6 +108,12 @@ impl StreamUser for Pull {
         }
     }
 
+    /// Control, permits, and calls that are declared replay-safe.
+    fn replay_safe(&self) -> Vec<ProtocolId> {
+        let all = self.children.iter().flat_map(|child| child.channel.protocols());
+        all.filter(|protocol| self.may_go_early(*protocol)).collect()
+    }
+
     fn handle_timeout(&mut self, now: Instant) {
         for _ in 0..=self.children.len() {
             let Some(index) = self.deadlines.pop_due(now) else { break };
@@ -128,7 +133,7 @@ impl StreamUser for Pull {
 }
 
 impl Pull {
-    fn route(&mut self, key: StreamKey, child: u16, waiting: Option<ProtocolId>) {
+    fn route(&mut self, key: StreamKey, child: u16, waiting: Option<u8>) {
         self.routes.insert(key, Route { child, waiting, read_ended: false, write_ended: false });
         if let Some(child) = self.children.get_mut(usize::from(child)) {
             child.stats.streams += 1;
@@ -147,16 +152,18 @@ impl Pull {
     }
 
     fn opened_by_peer(&mut self, now: Instant, key: StreamKey, protocol: ProtocolId) {
-        let index = protocol.channel().and_then(|channel| self.by_channel.get(&channel).copied());
-        let early = index.is_some_and(|index| self.serves_early(key, index));
-        let Some((state, index)) = self.links.get_mut(&key.link).zip(index) else {
+        let Some((index, lane)) = self.lane(protocol) else {
+            return self.break_off(key, code::UNKNOWN_CHANNEL);
+        };
+        let early = self.serves_early(key, index);
+        let Some(state) = self.links.get_mut(&key.link) else {
             return self.break_off(key, code::UNKNOWN_CHANNEL);
         };
         match &mut state.phase {
             _ if index == CONTROL || early => {}
             Phase::Early { waiting, .. } if *waiting < EARLY_STREAMS => {
                 *waiting += 1;
-                return self.route(key, index, Some(protocol));
+                return self.route(key, index, Some(lane));
             }
             Phase::Early { .. } => return self.break_off(key, code::LIMIT),
             Phase::Ready { matched } if matched.contains(&index) => {}
@@ -164,7 +171,7 @@ impl Pull {
             Phase::Closing { .. } => return self.break_off(key, code::CANCELLED),
         }
         self.route(key, index, None);
-        self.with(index, |machine| machine.handle_opened(now, key, Opened::Peer { lane: protocol.lane() }));
+        self.with(index, |machine| machine.handle_opened(now, key, Opened::Peer { lane }));
     }
 
     /// A stream that waited for hello ended first: it is forgotten, its other direction too.
@@ -186,7 +193,7 @@ impl Pull {
         match ask {
             Ask::Open { link, protocol, class, tag } => self
                 .pass_open(index, Ask::Open { link, protocol, class, tag: u64::from(index) * TAG_END + tag }),
-            Ask::Read(key) | Ask::Write(key) => self.routes.contains(key).then_some(ask),
+            Ask::Resume(key) | Ask::Write(key) => self.routes.contains(key).then_some(ask),
             Ask::Finish(key) | Ask::Reset(key, _) => self.end(key, false).then_some(ask),
             Ask::Stop(key, _) => self.end(key, true).then_some(ask),
             Ask::Blame(..) => {

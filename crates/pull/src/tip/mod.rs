@@ -186,7 +186,7 @@ struct Undecided {
 impl Tip {
     pub(crate) fn new(config: Config, seat: Seat) -> Self {
         Self {
-            protocol: ProtocolId::new(seat.channel, 0),
+            protocol: seat.channel.protocol(0),
             tickets: seat.tickets,
             relay: Relay::new(&config),
             config,

@@ -1,4 +1,5 @@
-use weir_base::{ChannelId, Rng, ShortKey};
+use crate::channel::ChannelId;
+use weir_base::{Rng, ShortKey};
 
 use super::*;
 use crate::control::{Keys, NumberedKey};

@@ -54,7 +54,7 @@ impl Machine for Tip {
     fn handle_opened(&mut self, _: Instant, key: StreamKey, opened: Opened) {
         let Some(peer) = self.links.get_mut(&key.link) else { return };
         match opened {
-            Opened::Us { .. } => {
+            Opened::Local { .. } => {
                 peer.client.stream = Some(key);
                 self.asks.push_back(Ask::Write(key));
             }

@@ -9,7 +9,7 @@ use weir_pull::{Command, Pull, call};
 
 use crate::common::*;
 
-const LANE: ProtocolId = ProtocolId::new(CALL, 0);
+const LANE: ProtocolId = CALL.protocol(0);
 
 fn blames(pair: &Pair<Script, Pull>) -> Vec<Blame> {
     pair.faults.iter().map(|(end, fault)| if *end == End::B { fault.blame } else { panic!() }).collect()

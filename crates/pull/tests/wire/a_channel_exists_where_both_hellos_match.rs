@@ -1,6 +1,6 @@
+use weir_base::NetworkId;
 use weir_base::pair::{LINK, Pipe};
-use weir_base::{ChannelId, NetworkId};
-use weir_pull::{Channel, Config, Event, Negotiated, PeerHello, Refused, Shape, call};
+use weir_pull::{Channel, ChannelId, Config, Event, Negotiated, PeerHello, Refused, Shape, call};
 
 use crate::common::*;
 

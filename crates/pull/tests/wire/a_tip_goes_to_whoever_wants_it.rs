@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use weir_base::pair::{LINK, Pair, Pipe};
 use weir_base::stream::Ask;
-use weir_base::{Blame, ProtocolId, UnixTime};
+use weir_base::{Blame, UnixTime};
 use weir_pull::tip::{Event, Grounds, Verdict};
 use weir_pull::{Command, Pull, Refused, tip};
 
@@ -128,14 +128,14 @@ fn of_one_slot_two_values_are_relayed_the_second_as_evidence() {
 #[test]
 fn evidence_goes_on_to_others_as_such_and_the_tip_stays() {
     let mut script = Script::polite();
-    let stream = script.open(ProtocolId::new(TIP, 0), message(0, &[0]));
+    let stream = script.open(TIP.protocol(0), message(0, &[0]));
     let mut pair = against(script, config());
     pair.run_until(at(300));
     publish(&mut pair.b, pair.now, "one", 1).unwrap();
     pair.run_for(secs(1));
     pair.a.write(stream, message(0, &[1]));
     for value in ["two", "three"] {
-        pair.a.reply(ProtocolId::new(TIP, 0), message(2, value.as_bytes()));
+        pair.a.reply(TIP.protocol(0), message(2, value.as_bytes()));
         pair.run_for(secs(1));
         let (ticket, _) = received(&mut pair.b).remove(0);
         decide(&mut pair.b, pair.now, ticket, Verdict::Evidence(grounds(1))).unwrap();
@@ -227,7 +227,7 @@ fn a_stream_that_was_broken_off_is_opened_again_after_10_s() {
     assert_eq!(script.a.theirs.len(), 1);
     script.run_until(at(11_000));
     assert_eq!(script.a.theirs.len(), 2);
-    assert_eq!(messages(&script.a.heard_on(ProtocolId::new(TIP, 0))), [(0, bytes::Bytes::from_static(&[0]))]);
+    assert_eq!(messages(&script.a.heard_on(TIP.protocol(0))), [(0, bytes::Bytes::from_static(&[0]))]);
     script.a.ask(Ask::Reset(script.a.theirs[1].1, 1));
     script.run_until(at(44_000));
     assert_eq!(script.a.theirs.len(), 2, "the peer does not have the channel");
@@ -252,7 +252,7 @@ fn the_last_verdict_counts_even_where_the_link_is_gone() {
 
 #[test]
 fn a_peer_that_took_its_value_back_is_told_ours_though_it_is_the_same() {
-    let lane = ProtocolId::new(TIP, 0);
+    let lane = TIP.protocol(0);
     let mut script = Script::polite();
     let stream = script.open(lane, message(0, &[0]));
     let mut pair = against(script, config());
@@ -272,7 +272,7 @@ fn a_peer_that_took_its_value_back_is_told_ours_though_it_is_the_same() {
 #[test]
 fn a_new_stream_does_not_renew_the_senders_rate() {
     for broken in [false, true] {
-        let lane = ProtocolId::new(TIP, 0);
+        let lane = TIP.protocol(0);
         let mut slow = config();
         *tip_config(&mut slow) = tip::Config { rate: 1, burst: 1, ..tip::Config::default() };
         let mut script = Script::polite();
@@ -302,7 +302,7 @@ fn a_new_stream_does_not_renew_the_senders_rate() {
 fn a_value_larger_than_the_peer_takes_is_not_sent() {
     let mut theirs = hello();
     theirs.channels[0].max_answer = 3;
-    let lane = ProtocolId::new(TIP, 0);
+    let lane = TIP.protocol(0);
     let mut script = Script::saying(hello_bytes(&theirs));
     let stream = script.open(lane, message(0, &[0]));
     let mut pair = against(script, config());

@@ -6,7 +6,7 @@ use weir_pull::{Pull, tip};
 
 use crate::common::*;
 
-const LANE: ProtocolId = ProtocolId::new(TIP, 0);
+const LANE: ProtocolId = TIP.protocol(0);
 
 fn blames(pair: &Pair<Script, Pull>) -> Vec<Blame> {
     pair.faults.iter().map(|(_, fault)| fault.blame).collect()

@@ -2,10 +2,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use weir_base::Rng;
 use weir_base::pair::{LINK, Pair, Pipe};
 use weir_base::stream::Goodbye;
-use weir_base::{ChannelId, ProtocolId, Rng};
-use weir_pull::{Channel, Command, Config, Event, Pull, Shape, call, control, pool, tip};
+use weir_base::stream::StreamUser;
+use weir_pull::{Channel, ChannelId, Command, Config, Event, Pull, Shape, call, control, pool, tip};
 
 use crate::common::*;
 
@@ -170,7 +171,8 @@ fn before_the_link_is_confirmed_only_permits_and_calls_that_are_declared_replay_
         let mut limits = with_pool();
         call_config(&mut limits).replay_safe = declared;
         let pull = node(1, limits);
-        let may_go = |channel, lane| pull.replay_safe(ProtocolId::new(channel, lane));
+        let safe = pull.replay_safe();
+        let may_go = |channel: ChannelId, lane| safe.contains(&channel.protocol(lane));
         assert_eq!(may_go(CALL, 0), declared);
         assert!(may_go(ChannelId::CONTROL, 0) && may_go(TIP, 0) && may_go(POOL, 0), "hello, and permits");
         assert!(!may_go(POOL, 1), "gets depend on offers");

@@ -13,8 +13,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use weir_base::pair::LINK;
 use weir_base::stream::{Ask, Group, Incoming, LinkChange, LinkInfo, Origin, Side, StreamUser};
-use weir_base::{ChannelId, Chunk, Instant, ProtocolId, Rope, StreamKey};
-use weir_pull::{Channel, Command, Config, Event, Pull, Shape, call, pool, tip};
+use weir_base::{Chunk, Instant, ProtocolId, Rope, StreamKey};
+use weir_pull::{Channel, ChannelId, Command, Config, Event, Pull, Shape, call, pool, tip};
 
 use crate::common::*;
 
@@ -139,7 +139,7 @@ impl World {
                 node.opened += 1;
                 node.reading.insert(stream);
                 node.writing.insert(stream);
-                node.pull.handle_opened(NOW, StreamKey { link: LINK, stream }, Origin::Us { tag });
+                node.pull.handle_opened(NOW, StreamKey { link: LINK, stream }, Origin::Local { tag });
                 self.send(side, stream, false, Piece::Open(protocol));
             }
             Ask::Write(key) => {
@@ -149,7 +149,7 @@ impl World {
                     self.send(side, key.stream, false, Piece::Data(out.into_bytes()));
                 }
             }
-            Ask::Read(key) => self.read(side, key.stream),
+            Ask::Resume(key) => self.read(side, key.stream),
             Ask::Finish(key) => {
                 assert!(node.writing.remove(&key.stream));
                 self.send(side, key.stream, false, Piece::End);

@@ -10,13 +10,13 @@ use weir_base::codec::put_varint;
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::pair::{LINK, Pair, Pipe};
 use weir_base::stream::{Ask, Class, Incoming, LinkChange, OpenError, Origin, StreamUser};
-use weir_base::{ChannelId, Instant, LinkId, NetworkId, ProtocolId, Rng, Rope, ShortKey, StreamKey};
+use weir_base::{Instant, LinkId, NetworkId, ProtocolId, Rng, Rope, ShortKey, StreamKey};
 use weir_pull::control::codec::{ChannelOffer, Hello, Preamble};
-use weir_pull::framing;
 use weir_pull::tip::{Grounds, SlotKey};
 use weir_pull::{
     Channel, Command, Config, Event, NumberedKey, Pull, Refused, Shape, Ticket, call, control, tip,
 };
+use weir_pull::{ChannelId, framing};
 
 pub const TIP: ChannelId = ChannelId(1);
 pub const CALL: ChannelId = ChannelId(2);
@@ -284,7 +284,7 @@ impl StreamUser for Script {
     }
     fn handle_opened(&mut self, _: Instant, key: StreamKey, origin: Origin) {
         match origin {
-            Origin::Us { tag } => {
+            Origin::Local { tag } => {
                 self.keys.insert(tag, key);
                 self.asks.push_back(Ask::Write(key));
             }

@@ -131,7 +131,7 @@ fn hello_in_all_its_wrong_forms_is_a_fault() {
         |hello| hello.agent = "x".repeat(65),
         |hello| hello.channels.reverse(),
         |hello| hello.channels[1].id = hello.channels[0].id,
-        |hello| hello.channels[0].id = weir_base::ChannelId(0),
+        |hello| hello.channels[0].id = weir_pull::ChannelId(0),
         |hello| hello.channels[0].name = "Upper".into(),
         |hello| hello.channels = vec![hello.channels[0].clone(); 65],
         |hello| hello.preamble.oldest = 2,

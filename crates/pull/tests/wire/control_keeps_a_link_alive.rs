@@ -1,8 +1,8 @@
 use std::time::Duration;
 
+use weir_base::Instant;
 use weir_base::pair::{LINK, Pipe};
 use weir_base::stream::Goodbye;
-use weir_base::{Instant, ProtocolId};
 use weir_pull::control::Service;
 use weir_pull::{Command, Event, Pull, Refused, control};
 
@@ -237,7 +237,7 @@ fn a_stream_that_is_opened_after_goodbye_is_broken_off_without_a_fault() {
     pair.run_until(at(1_000));
     pair.a.write(0, message(10, &[0]));
     pair.run_until(at(2_000));
-    let late = pair.a.open(ProtocolId::new(CALL, 0), message(0, &[&varint(9_000)[..], b"late"].concat()));
+    let late = pair.a.open(CALL.protocol(0), message(0, &[&varint(9_000)[..], b"late"].concat()));
     pair.run_until(at(3_000));
     let stream = pair.a.keys[&late].stream;
     assert_eq!((pair.a.stopped.get(&stream), pair.a.ends.get(&stream)), (Some(&0), Some(&Some(0))));

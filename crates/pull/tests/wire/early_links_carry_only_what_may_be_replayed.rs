@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use weir_base::pair::LINK;
 use weir_base::stream::{Ask, Group, Incoming, LinkChange, LinkInfo, Origin, Side, StreamUser};
-use weir_base::{ChannelId, Chunk, Instant, ProtocolId, Rope, StreamKey};
-use weir_pull::{Channel, Command, Config, Event, Pull, Shape, call};
+use weir_base::{Chunk, Instant, ProtocolId, Rope, StreamKey};
+use weir_pull::{Channel, ChannelId, Command, Config, Event, Pull, Shape, call};
 
 use crate::common::*;
 
@@ -66,13 +66,13 @@ impl End {
                     let key = StreamKey { link: LINK, stream: self.streams };
                     self.streams += 4;
                     self.opened.push((key, protocol));
-                    self.pull.handle_opened(NOW, key, Origin::Us { tag });
+                    self.pull.handle_opened(NOW, key, Origin::Local { tag });
                 }
                 Ask::Write(key) => {
                     let out = self.written.entry(key).or_default();
                     self.pull.poll_write(NOW, key, 10_000, out);
                 }
-                Ask::Read(key) => self.read(key),
+                Ask::Resume(key) => self.read(key),
                 other => self.other.push(other),
             }
         }
@@ -121,7 +121,7 @@ fn early() -> (End, End) {
     client.link(LinkChange::Early(client.info()));
     client.call(UNSAFE);
     client.call(CALL);
-    let lane = |channel| ProtocolId::new(channel, 0);
+    let lane = |channel: ChannelId| channel.protocol(0);
     assert_eq!(protocols(&client), vec![lane(ChannelId::CONTROL), lane(TIP), lane(CALL)]);
     server.link(LinkChange::Early(server.info()));
     server.take(&mut client);
@@ -144,7 +144,7 @@ fn what_waited_goes_on_once_the_link_is_up() {
     let (mut client, mut server) = early();
     events(&mut server.pull);
     client.link(LinkChange::Up(client.info()));
-    assert_eq!(protocols(&client), vec![ProtocolId::new(UNSAFE, 0)]);
+    assert_eq!(protocols(&client), vec![UNSAFE.protocol(0)]);
     server.link(LinkChange::Up(server.info()));
     let told = events(&mut server.pull);
     assert!(is_ready(&told), "{told:?}");

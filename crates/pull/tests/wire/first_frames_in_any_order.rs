@@ -35,7 +35,7 @@ fn first_flight() -> Vec<Flight> {
             Ask::Open { protocol, tag, .. } => {
                 let key = StreamKey { link: LINK, stream: flights.len() as u64 };
                 flights.push(Flight { protocol, bytes: Bytes::new(), ends: false });
-                pull.handle_opened(Instant::ZERO, key, Origin::Us { tag });
+                pull.handle_opened(Instant::ZERO, key, Origin::Local { tag });
             }
             Ask::Write(key) => {
                 let mut out = Rope::new();
@@ -102,14 +102,14 @@ impl Receiver {
                 Ask::Open { tag, .. } => {
                     opened += 1;
                     let key = StreamKey { link: LINK, stream: 1_000 + opened };
-                    self.pull.handle_opened(Instant::ZERO, key, Origin::Us { tag });
+                    self.pull.handle_opened(Instant::ZERO, key, Origin::Local { tag });
                 }
                 Ask::Write(key) => {
                     let mut out = Rope::new();
                     self.pull.poll_write(Instant::ZERO, key, 100_000, &mut out);
                     self.tips_wanted |= out.into_bytes() == message(2, b"tip");
                 }
-                Ask::Read(key) => self.deliver(key),
+                Ask::Resume(key) => self.deliver(key),
                 other => panic!("{other:?}"),
             }
         }

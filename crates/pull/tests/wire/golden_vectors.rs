@@ -5,10 +5,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use weir_base::codec::Framer;
 use weir_base::stream::Goodbye;
-use weir_base::{ChannelId, Instant, Rope, ShortKey};
+use weir_base::{Instant, Rope, ShortKey};
 use weir_pull::control::codec::{self as control, Control, Hello};
 use weir_pull::framing::{self, Message};
-use weir_pull::{NumberedKey, Service, call, tip};
+use weir_pull::{ChannelId, NumberedKey, Service, call, tip};
 
 use crate::common::{hello, message};
 

@@ -1,8 +1,8 @@
 use bytes::{Bytes, BytesMut};
+use weir_base::Blame;
 use weir_base::codec::{put_prefixed, put_varint};
-use weir_base::{Blame, ChannelId};
-use weir_pull::Service;
 use weir_pull::control::codec::Hello;
+use weir_pull::{ChannelId, Service};
 
 use crate::common::*;
 

@@ -15,7 +15,7 @@ fn call_message(request: &[u8]) -> bytes::Bytes {
 fn at_most_32_of_them_without_a_fault_and_are_served_after_it() {
     let mut script = Script::default();
     for _ in 0..40 {
-        script.open(ProtocolId::new(CALL, 0), call_message(b"early"));
+        script.open(CALL.protocol(0), call_message(b"early"));
     }
     let mut pair = against(script, config());
     pair.run_until(at(4_000));
@@ -33,8 +33,7 @@ fn at_most_32_of_them_without_a_fault_and_are_served_after_it() {
 #[test]
 fn a_stream_that_ends_before_hello_frees_its_place() {
     let mut script = Script::default();
-    let tags: Vec<u64> =
-        (0..32).map(|_| script.open(ProtocolId::new(CALL, 0), call_message(b"early"))).collect();
+    let tags: Vec<u64> = (0..32).map(|_| script.open(CALL.protocol(0), call_message(b"early"))).collect();
     let mut pair = against(script, config());
     pair.run_until(at(100));
     for tag in tags {
@@ -43,7 +42,7 @@ fn a_stream_that_ends_before_hello_frees_its_place() {
         pair.a.ask(weir_base::stream::Ask::Reset(key, 0));
     }
     pair.run_until(at(300));
-    pair.a.open(ProtocolId::new(CALL, 0), call_message(b"late"));
+    pair.a.open(CALL.protocol(0), call_message(b"late"));
     pair.a.open(ProtocolId(0), hello_bytes(&hello()));
     pair.run_until(at(1_000));
     assert_eq!(calls(&mut pair.b).len(), 1);
@@ -77,11 +76,11 @@ fn this_side_opens_no_more_than_32_itself_and_the_rest_after_hello() {
 #[test]
 fn a_stream_of_an_unknown_channel_or_lane_is_broken_off_without_a_fault() {
     let mut script = Script::polite();
-    let unknown = script.open(ProtocolId::new(weir_base::ChannelId(77), 0), &b"?"[..]);
+    let unknown = script.open(weir_pull::ChannelId(77).protocol(0), &b"?"[..]);
     let beyond = script.open(ProtocolId(u32::MAX), &b"?"[..]);
-    let call = script.open(ProtocolId::new(CALL, 3), &b"?"[..]);
-    let tip = script.open(ProtocolId::new(TIP, 1), &b"?"[..]);
-    let control = script.open(ProtocolId::new(weir_base::ChannelId::CONTROL, 2), &b"?"[..]);
+    let call = script.open(CALL.protocol(3), &b"?"[..]);
+    let tip = script.open(TIP.protocol(1), &b"?"[..]);
+    let control = script.open(weir_pull::ChannelId::CONTROL.protocol(2), &b"?"[..]);
     let mut pair = against(script, config());
     pair.run_until(at(1_000));
     for tag in [unknown, beyond, call, tip, control] {
@@ -95,13 +94,13 @@ fn streams_of_a_channel_that_is_not_shared_are_broken_off_without_a_fault() {
     let mut theirs = hello();
     theirs.channels.retain(|channel| channel.id != CALL);
     let mut script = Script::default();
-    let early = script.open(ProtocolId::new(CALL, 0), call_message(b"early"));
+    let early = script.open(CALL.protocol(0), call_message(b"early"));
     let mut pair = against(script, config());
     pair.run_until(at(1_000));
     assert!(pair.a.stopped.is_empty(), "it waits");
     pair.a.open(ProtocolId(0), hello_bytes(&theirs));
     pair.run_until(at(2_000));
-    let late = pair.a.open(ProtocolId::new(CALL, 0), call_message(b"late"));
+    let late = pair.a.open(CALL.protocol(0), call_message(b"late"));
     pair.run_until(at(3_000));
     for tag in [early, late] {
         let stream = pair.a.keys[&tag].stream;

@@ -20,7 +20,8 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_base::codec::Malformed;
-use weir_base::{ChannelId, Instant, ProtocolId};
+use weir_base::{Instant, ProtocolId};
+use weir_pull::ChannelId;
 use weir_stack::Frame;
 
 use crate::host::NodeId;
@@ -373,10 +374,10 @@ fn open(
     stream: u64,
     protocol: ProtocolId,
 ) {
-    let channel = protocol.channel().filter(|channel| pools.contains(channel));
-    let (asks, answers) = match (channel, protocol.lane()) {
-        (Some(channel), 0) => (Speaks::Wants(channel), Speaks::Offers(channel)),
-        (Some(channel), 1) => (Speaks::Gets(channel), Speaks::Items(channel)),
+    let lane = ChannelId::of(protocol).filter(|(channel, _)| pools.contains(channel));
+    let (asks, answers) = match lane {
+        Some((channel, 0)) => (Speaks::Wants(channel), Speaks::Offers(channel)),
+        Some((channel, 1)) => (Speaks::Gets(channel), Speaks::Items(channel)),
         _ => (Speaks::Other, Speaks::Other),
     };
     for (way, what) in [(client, asks), (1 - client, answers)] {

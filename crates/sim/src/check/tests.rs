@@ -2,7 +2,8 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use weir_base::codec::put_varint;
-use weir_base::{ChannelId, Instant, ProtocolId};
+use weir_base::{Instant, ProtocolId};
+use weir_pull::ChannelId;
 use weir_stack::Frame;
 
 use super::{Checker, Found, Passing};
@@ -23,7 +24,7 @@ fn message(fields: &[u8]) -> Bytes {
 fn opened() -> Checker {
     let mut checker = Checker::new([POOL]);
     for (stream, lane) in [(0, 0), (4, 1)] {
-        let open = Frame::Open { stream, protocol: ProtocolId::new(POOL, lane) };
+        let open = Frame::Open { stream, protocol: POOL.protocol(lane) };
         checker.sent(Instant::ZERO, CLIENT, &open);
         checker.delivered(Instant::ZERO, CLIENT, &open);
     }

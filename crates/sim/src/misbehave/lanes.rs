@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use weir_base::ChannelId;
 use weir_base::codec::{Reader, peek_varint, put_varint, varint_len};
+use weir_pull::ChannelId;
 use weir_stack::{Frame, WireId};
 
 /// The most bytes of one frame of data (`docs/spec/frames.md`).
@@ -58,8 +58,9 @@ impl Lanes {
     /// A frame of the peer. The lane it is on, where this node serves it.
     pub(super) fn received(&mut self, wire: WireId, frame: &Frame) -> Option<Lane> {
         match frame {
-            Frame::Open { stream, protocol } if protocol.channel() == Some(self.pool) => {
-                let lane = if protocol.lane() == 0 { Lane::Offers } else { Lane::Items };
+            Frame::Open { stream, protocol } => {
+                let (_, lane) = ChannelId::of(*protocol).filter(|(channel, _)| *channel == self.pool)?;
+                let lane = if lane == 0 { Lane::Offers } else { Lane::Items };
                 let served = Served { lane, sent: 0, credit: INITIAL, held: Vec::new() };
                 self.served.insert((wire, *stream), served);
                 None

@@ -9,8 +9,9 @@
 mod lanes;
 
 use bytes::Bytes;
+use weir_base::Instant;
 use weir_base::codec::put_varint;
-use weir_base::{ChannelId, Instant};
+use weir_pull::ChannelId;
 use weir_stack::{Frame, WireId};
 
 use crate::host::{Outcome, Tamper};

@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use weir_base::{ChannelId, Instant};
+use weir_base::Instant;
+use weir_pull::ChannelId;
 use weir_stack::{Channel, Shape, tip};
 
 use super::{Measured, Options, RunError};

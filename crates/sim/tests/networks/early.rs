@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use weir_base::{ChannelId, Instant};
+use weir_base::Instant;
+use weir_pull::ChannelId;
 use weir_sim::flood::pool_channel;
 use weir_sim::{Model, Network, Node as _, NodeId, Note, Setup, Transport};
 use weir_stack::{Channel, Command, Event, Shape, Target, call};

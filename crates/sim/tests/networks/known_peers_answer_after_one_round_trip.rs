@@ -8,7 +8,7 @@ use weir_sim::Network;
 use crate::early::{CLIENT, SAFE, SERVER, UNSAFE, acquainted, call, strangers, watch};
 
 /// Dials and calls at once; round trips until the response, rounded down.
-fn round_trips(net: &mut Network, channel: weir_base::ChannelId) -> u128 {
+fn round_trips(net: &mut Network, channel: weir_pull::ChannelId) -> u128 {
     let (begun, trip) = (net.host.now(), net.host.round_trip(CLIENT, SERVER));
     net.dial(CLIENT, SERVER);
     assert!(call(net, channel));

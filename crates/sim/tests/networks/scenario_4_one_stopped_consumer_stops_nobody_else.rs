@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use weir_base::stream::Class;
-use weir_base::{ChannelId, KIB, MIB, Rope, StreamKey};
+use weir_base::{KIB, MIB, Rope, StreamKey};
+use weir_pull::ChannelId;
 use weir_sim::flood::{TXS, pool_channel, pool_of};
 use weir_sim::{Checking, Network, Node as _, NodeId, Note, Setup, Transport};
 use weir_stack::{Channel, Command, Event, Shape, Target, call, pool, raw, tip};

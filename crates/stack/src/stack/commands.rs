@@ -7,8 +7,8 @@ use super::{
 use crate::peers::Reach;
 use crate::targets::{Again, Place};
 use bytes::Bytes;
-use weir_base::ChannelId;
 use weir_base::multiaddr::Multiaddr;
+use weir_pull::ChannelId;
 
 impl Stack {
     /// A ticket no other command has returned.

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use weir_base::identity::PeerId;
-use weir_base::{ChannelId, Deadlines, Instant, LinkId};
+use weir_base::{Deadlines, Instant, LinkId};
+use weir_pull::ChannelId;
 use weir_pull::call::CallError;
 use weir_pull::{Ticket, call};
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use weir_base::ChannelId;
+use weir_pull::ChannelId;
 use weir_stack::{Channel, Event, Role, Service, Shape, call, pool, tip};
 
 use crate::net::{CALL, Carrier, Net, POOL, TIP, config};

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use weir_base::ChannelId;
 use weir_base::multiaddr::Multiaddr;
+use weir_pull::ChannelId;
 use weir_stack::{
     Channel, Command, Config, DialProblem, Event, Profile, Refused, Shape, Target, Ticket, call,
 };

@@ -12,7 +12,8 @@ use bytes::{Bytes, BytesMut};
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::{Class, Group};
-use weir_base::{ChannelId, Instant, NetworkId, Rope, StreamKey, UnixTime};
+use weir_base::{Instant, NetworkId, Rope, StreamKey, UnixTime};
+use weir_pull::ChannelId;
 use weir_stack::{
     Action, Channel, Command, Config, Datagrams, Event, Frame, HostChange, Input, Known, Profile, Role,
     Shape, SocketId, Stack, Start, Ticket, Transmit, WireChange, WireId, call, pool, raw, tip,

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use weir_base::{ChannelId, Instant};
+use weir_base::Instant;
+use weir_pull::ChannelId;
 use weir_pull::call::Refusal;
 use weir_pull::{call, pool, tip};
 use weir_stack::{Action, Command, Event as StackEvent};

@@ -16,8 +16,8 @@ use std::task::Waker;
 use std::time::Duration;
 
 use weir_base::identity::PeerId;
-use weir_base::{ChannelId, Deadlines, Instant, LinkId, Numbered};
-use weir_pull::{Ticket, call, pool};
+use weir_base::{Deadlines, Instant, LinkId, Numbered};
+use weir_pull::{ChannelId, Ticket, call, pool};
 #[cfg(feature = "native")]
 use weir_stack::Input;
 use weir_stack::{Command, DialError, Refused, Stack};

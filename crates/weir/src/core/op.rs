@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use weir_base::Instant;
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
-use weir_base::{ChannelId, Instant};
+use weir_pull::ChannelId;
 use weir_pull::pool::Verdict;
 use weir_pull::{Ticket, call, tip};
 use weir_stack::{Command, Refused, Target};

@@ -6,8 +6,8 @@ use std::task::Waker;
 
 use weir_base::identity::PeerId;
 use weir_base::stream::{Class, OpenError as StackOpenError};
-use weir_base::{ChannelId, Chunk, Instant, KIB, Rope, StreamKey};
-use weir_pull::Ticket;
+use weir_base::{Chunk, Instant, KIB, Rope, StreamKey};
+use weir_pull::{ChannelId, Ticket};
 use weir_stack::{Command, Refused, Stack, raw};
 
 use crate::error::{OpenError, StreamError};

@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use crate::channel::ChannelId;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use weir_base::codec::Malformed;
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::stream::{Ask, Group, Incoming, LinkInfo, Side};
-use weir_base::{ChannelId, Chunk, Fault, Instant, LinkId, Ready, Rng, Rope, ShortKey, StreamKey};
+use weir_base::{Chunk, Fault, Instant, LinkId, Ready, Rng, Rope, ShortKey, StreamKey};
 
 use super::super::*;
 use crate::control::{Keys, NumberedKey};
@@ -380,11 +381,11 @@ impl Mesh {
     fn ask(&mut self, node: usize, ask: Ask) {
         match ask {
             Ask::Open { link, protocol, tag, .. } => {
-                let stream = self.open(node, link, protocol.lane());
+                let stream = self.open(node, link, ChannelId::of(protocol).unwrap().1);
                 let (now, Some(key)) = (self.now, stream) else { return };
-                self.pool(node).handle_opened(now, key, Opened::Us { tag });
+                self.pool(node).handle_opened(now, key, Opened::Local { tag });
             }
-            Ask::Read(key) => {
+            Ask::Resume(key) => {
                 if let Some(other) = self.other(key.link, node) {
                     self.deliver((key.link, key.stream, other));
                 }
