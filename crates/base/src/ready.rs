@@ -34,6 +34,11 @@ impl<K: Copy + Ord> Ready<K> {
         }
     }
 
+    /// The child that waits longest. It keeps its place.
+    pub fn first(&self) -> Option<K> {
+        self.queue.front().copied()
+    }
+
     /// Takes the child that waits longest.
     pub fn pop(&mut self) -> Option<K> {
         let child = self.queue.pop_front()?;
@@ -87,6 +92,7 @@ mod tests {
             ready.mark(child);
         }
         ready.remove(1);
+        assert_eq!(ready.first(), Some(3));
         assert_eq!((ready.pop(), ready.pop(), ready.pop()), (Some(3), Some(2), None));
         ready.mark(3);
         assert_eq!(ready.len(), 1);

@@ -237,8 +237,27 @@ pub enum Ask {
     Close(LinkId, Goodbye),
 }
 
+/// Who moves the bytes of a user's streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// The pump, as the module says.
+    Pump,
+    /// The application, which reads and writes by calls of its own. The pump tells the user when it can
+    /// ([`StreamUser::handle_readable`], [`StreamUser::handle_writable`]), and calls neither `room` nor `poll_write`. What is left
+    /// unread is lent on top of the link's base window.
+    Application,
+}
+
 /// One protocol of one node: see the module for how and when each is called.
 pub trait StreamUser {
+    /// The protocols whose streams this user takes when a peer opens them. Asked once, at start. Default: none.
+    fn protocols(&self) -> Vec<ProtocolId> {
+        Vec::new()
+    }
+    /// Who moves the bytes of its streams. Default: the pump.
+    fn driver(&self) -> Driver {
+        Driver::Pump
+    }
     /// A link came up or is gone.
     fn handle_link(&mut self, now: Instant, link: LinkId, change: &LinkChange);
     /// A stream opened. Streams of the peer that this user does not want are answered by `Reset` and `Stop`.
@@ -254,6 +273,10 @@ pub trait StreamUser {
     }
     /// Bytes this stream can take now, already reserved; 0 until [`Ask::Resume`].
     fn room(&self, key: StreamKey) -> usize;
+    /// Something waits to be read on a stream that the application drives. Comes again only after a read found nothing.
+    fn handle_readable(&mut self, _key: StreamKey) {}
+    /// There is room again on a stream that the application drives, after there was none.
+    fn handle_writable(&mut self, _key: StreamKey) {}
     /// Bytes, or an end.
     fn handle_incoming(&mut self, now: Instant, key: StreamKey, input: Incoming);
     /// Appends at most `room` bytes to `out`. Called again later until it appends nothing; then only after [`Ask::Write`].

@@ -17,6 +17,7 @@ pub mod raw;
 mod stack;
 pub mod targets;
 mod types;
+mod users;
 
 pub use budget::Stats;
 pub use config::{Config, ConfigError, Profile};

@@ -1,6 +1,8 @@
-//! The pump: the only place that knows both links and the users of streams, and joins them.
+//! The pump: the only place that knows both links and the users of streams, and joins them. It knows users as `dyn StreamUser`
+//! alone, from the registry ([`Users`]).
 //!
-//! - what links tell ([`weir_link::Event`]) becomes calls of the stream's owner, found by its protocol;
+//! - what links tell ([`weir_link::Event`]) becomes calls of the stream's owner, found by its protocol; a stream whose protocol
+//!   nobody takes is refused;
 //! - what owners ask ([`Ask`]) becomes calls of the link;
 //! - bytes are read when both sides can: the link has some and the owner has room. The room is told to the link first, so
 //!   that credit for it is lent;
@@ -9,16 +11,17 @@
 //! - what concerns no stream goes up as a [`Notice`].
 //!
 //! Bytes pass through without a copy and without an allocation: a chunk in, one rope that is used again out.
-//! Raw streams are read and written by the host itself; here they only have their ends.
+//! Streams that the application drives ([`Driver::Application`]) are read and written by its own calls; here they only have
+//! their ends.
 
 use std::collections::VecDeque;
 
-use weir_base::stream::{Ask, Incoming, LinkChange, LinkInfo, OpenError, Origin, StreamUser};
+use weir_base::stream::{Ask, Driver, Incoming, LinkChange, LinkInfo, OpenError, Origin};
 use weir_base::{Fault, Instant, LinkId, Numbered, ProtocolId, Rope, StreamKey};
 use weir_link::{Drain, Link, Links, Read};
-use weir_pull::Pull;
+use weir_pull::framing::code;
 
-use crate::raw::Raw;
+use crate::users::{UserId, Users};
 
 /// Bytes that one stream may read or write before the next one's turn.
 const TURN: usize = 256 * 1024;
@@ -30,17 +33,11 @@ const OPENING: usize = 4 * 1024;
 /// Reads and writes of one stream before the next one's turn.
 const CALLS: usize = 64;
 
-/// Whose a stream is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Owner {
-    Pull,
-    Raw,
-}
-
 /// What the pump knows of a stream, while one of its directions is open.
 #[derive(Clone, Copy, Debug)]
 struct Stream {
-    owner: Owner,
+    owner: UserId,
+    driver: Driver,
     expected: usize, // told to the link, less what came since
     inward: Inward,
     outward: Outward,
@@ -83,24 +80,21 @@ pub(crate) enum Notice {
     Link(weir_link::Event),
     /// A user blames a peer.
     Blame(LinkId, Fault),
-    /// Something was read: the pull protocol may have events. They go to the application before anything else is done.
+    /// Something was read: its owner may have events. They go to the application before anything else is done.
     Read,
 }
 
-/// Plain counters.
+/// Bytes moved between links and users. Plain counters.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) bytes_read: u64,
     pub(crate) bytes_written: u64,
-    pub(crate) raw_read: u64,
-    pub(crate) raw_written: u64,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Pump {
-    pub(crate) pull: Pull,
-    pub(crate) raw: Raw,
+    pub(crate) users: Users,
     pub(crate) counters: Counters,
     streams: Numbered<StreamKey, Stream>, // bounded by the links' stream limits
     reading: VecDeque<StreamKey>,         // each stream at most once
@@ -112,10 +106,9 @@ pub(crate) struct Pump {
 }
 
 impl Pump {
-    pub(crate) fn new(pull: Pull, raw: Raw) -> Self {
+    pub(crate) fn new(users: Users) -> Self {
         Self {
-            pull,
-            raw,
+            users,
             counters: Counters::default(),
             streams: Numbered::default(),
             reading: VecDeque::new(),
@@ -142,12 +135,8 @@ impl Pump {
     pub(crate) fn turn(&mut self, now: Instant, links: &mut Links, steps: &mut usize) -> Option<Notice> {
         while *steps > 0 {
             *steps -= 1;
-            if let Some(ask) = self.pull.poll_ask() {
-                if let Some(notice) = self.ask(now, links, Owner::Pull, ask) {
-                    return Some(notice);
-                }
-            } else if let Some(ask) = self.raw.poll_ask() {
-                if let Some(notice) = self.ask(now, links, Owner::Raw, ask) {
+            if let Some((user, ask)) = self.users.poll_ask() {
+                if let Some(notice) = self.ask(now, links, user, ask) {
                     return Some(notice);
                 }
             } else if let Some(key) = self.reading.pop_front() {
@@ -173,95 +162,19 @@ impl Pump {
     /// A handshake with a known peer runs: users may use it for what may be replayed.
     pub(crate) fn link_early(&mut self, now: Instant, link: LinkId, info: &LinkInfo) {
         let change = LinkChange::Early(*info);
-        self.users().into_iter().for_each(|user| user.handle_link(now, link, &change));
+        self.users.each(|user| user.handle_link(now, link, &change));
     }
 
     /// A link is up and not refused: users may use it.
     pub(crate) fn link_up(&mut self, now: Instant, link: LinkId, info: &LinkInfo) {
         let change = LinkChange::Up(*info);
-        self.users().into_iter().for_each(|user| user.handle_link(now, link, &change));
+        self.users.each(|user| user.handle_link(now, link, &change));
     }
 
     /// A link is gone, and all its streams.
     pub(crate) fn link_down(&mut self, now: Instant, link: LinkId) {
         self.streams.of_link(link).into_iter().for_each(|key| self.forget(key));
-        self.users().into_iter().for_each(|user| user.handle_link(now, link, &LinkChange::Down));
-    }
-
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        self.users().into_iter().for_each(|user| user.handle_timeout(now));
-    }
-
-    pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        [self.pull.poll_timeout(), self.raw.poll_timeout()].into_iter().flatten().min()
-    }
-
-    /// Reads a raw stream for the host.
-    pub(crate) fn raw_read(&mut self, now: Instant, links: &mut Links, key: StreamKey, max: usize) -> Read {
-        let link = if self.raw.can_read(key) { links.link(key.link) } else { None };
-        let Some(link) = link else { return Read::Closed };
-        let read = link.read(now, key.stream, max);
-        match &read {
-            Read::Data(chunk) => self.counters.raw_read += chunk.len() as u64,
-            Read::Blocked => self.raw.note_blocked(key),
-            Read::End | Read::Reset(_) | Read::Closed => {
-                self.raw.ended(key, true);
-                self.ended(key, true);
-            }
-        }
-        read
-    }
-
-    /// Writes a raw stream for the host; `None` where its writing has ended.
-    pub(crate) fn raw_write(
-        &mut self,
-        now: Instant,
-        links: &mut Links,
-        key: StreamKey,
-        rope: &mut Rope,
-    ) -> Option<usize> {
-        if !self.raw.can_write(key) {
-            return None;
-        }
-        let (link, before) = (links.link(key.link)?, rope.len());
-        while !rope.is_empty() {
-            // Bounded by what the link may hold; a room of 0 also asks it to tell when there is some.
-            if link.room(key.stream) == 0 {
-                self.raw.note_short(key);
-                break;
-            }
-            let left = rope.len();
-            link.write(now, key.stream, rope);
-            if rope.len() == left {
-                break;
-            }
-        }
-        let written = before - rope.len();
-        self.counters.raw_written += written as u64;
-        Some(written)
-    }
-
-    /// Room of a raw stream; 0 where its writing has ended. Where it is 0, `Writable` will tell.
-    pub(crate) fn raw_room(&mut self, links: &mut Links, key: StreamKey) -> usize {
-        if !self.raw.can_write(key) {
-            return 0;
-        }
-        let room = links.link(key.link).map_or(0, |link| link.room(key.stream));
-        if room == 0 {
-            self.raw.note_short(key);
-        }
-        room
-    }
-
-    fn users(&mut self) -> [&mut dyn StreamUser; 2] {
-        [&mut self.pull, &mut self.raw]
-    }
-
-    fn user(&mut self, owner: Owner) -> &mut dyn StreamUser {
-        match owner {
-            Owner::Pull => &mut self.pull,
-            Owner::Raw => &mut self.raw,
-        }
+        self.users.each(|user| user.handle_link(now, link, &LinkChange::Down));
     }
 
     /// Carries out what links tell; what concerns no stream goes up.
@@ -278,7 +191,7 @@ impl Pump {
             weir_link::Event::Stopped(key, code) => {
                 let owner = self.streams.get(key).filter(|stream| stream.outward != Outward::Ended)?.owner;
                 self.ended(key, false);
-                self.user(owner).handle_incoming(now, key, Incoming::Stopped(code));
+                self.users.call(owner).handle_incoming(now, key, Incoming::Stopped(code));
             }
             other => return Some(Notice::Link(other)),
         }
@@ -287,22 +200,27 @@ impl Pump {
 
     fn opened(&mut self, now: Instant, links: &mut Links, key: StreamKey, protocol: ProtocolId) {
         let Some(link) = links.link(key.link) else { return };
-        let owner = if self.raw.serves(protocol) { Owner::Raw } else { Owner::Pull };
-        if owner == Owner::Raw {
+        let Some(owner) = self.users.owner(protocol) else {
+            link.reset(now, key.stream, code::UNKNOWN_CHANNEL);
+            link.stop(now, key.stream, code::UNKNOWN_CHANNEL);
+            return;
+        };
+        let user = self.users.call(owner);
+        link.set_class(key.stream, user.class(protocol));
+        let driver = user.driver();
+        if driver == Driver::Application {
             link.mark_raw(key.stream);
         }
-        let class = self.user(owner).class(protocol);
-        link.set_class(key.stream, class);
-        self.insert(key, owner);
-        self.user(owner).handle_opened(now, key, Origin::Peer(protocol));
+        self.insert(key, owner, driver);
+        self.users.call(owner).handle_opened(now, key, Origin::Peer(protocol));
     }
 
     fn readable(&mut self, key: StreamKey) {
         let Some(stream) = self.streams.get_mut(key) else { return };
-        match (stream.owner, stream.inward) {
-            (Owner::Raw, Inward::Ended) | (Owner::Pull, Inward::Queued | Inward::Ended) => {}
-            (Owner::Raw, _) => self.raw.handle_readable(key),
-            (Owner::Pull, Inward::Quiet | Inward::Held) => {
+        match (stream.driver, stream.inward) {
+            (_, Inward::Ended) | (Driver::Pump, Inward::Queued) => {}
+            (Driver::Application, _) => self.users.call(stream.owner).handle_readable(key),
+            (Driver::Pump, Inward::Quiet | Inward::Held) => {
                 stream.inward = Inward::Queued;
                 self.reading.push_back(key);
             }
@@ -311,23 +229,24 @@ impl Pump {
 
     fn writable(&mut self, key: StreamKey) {
         let Some(stream) = self.streams.get_mut(key) else { return };
-        match (stream.owner, stream.outward) {
-            (Owner::Raw, Outward::Ended) => {}
-            (Owner::Raw, _) => self.raw.handle_writable(key),
-            (Owner::Pull, Outward::Held) => {
+        match (stream.driver, stream.outward) {
+            (_, Outward::Ended) => {}
+            (Driver::Application, _) => self.users.call(stream.owner).handle_writable(key),
+            (Driver::Pump, Outward::Held) => {
                 stream.outward = Outward::Queued;
                 self.queue_writer(key);
             }
-            (Owner::Pull, _) => {}
+            (Driver::Pump, _) => {}
         }
     }
 
-    fn ask(&mut self, now: Instant, links: &mut Links, owner: Owner, ask: Ask) -> Option<Notice> {
+    fn ask(&mut self, now: Instant, links: &mut Links, owner: UserId, ask: Ask) -> Option<Notice> {
         match ask {
             Ask::Open { link, protocol, class, tag } => {
+                let driver = self.users.get(owner).driver();
                 let opened = links.link(link).ok_or(OpenError::Closed).and_then(|link| {
                     let stream = link.open(now, protocol, class)?;
-                    if owner == Owner::Raw {
+                    if driver == Driver::Application {
                         link.mark_raw(stream);
                     }
                     Ok(stream)
@@ -335,10 +254,10 @@ impl Pump {
                 match opened {
                     Ok(stream) => {
                         let key = StreamKey { link, stream };
-                        self.insert(key, owner);
-                        self.user(owner).handle_opened(now, key, Origin::Local { tag });
+                        self.insert(key, owner, driver);
+                        self.users.call(owner).handle_opened(now, key, Origin::Local { tag });
                     }
-                    Err(why) => self.user(owner).handle_refused(now, tag, why),
+                    Err(why) => self.users.call(owner).handle_refused(now, tag, why),
                 }
             }
             Ask::Resume(key) => {
@@ -398,10 +317,11 @@ impl Pump {
             return;
         }
         stream.inward = Inward::Quiet;
+        let owner = stream.owner;
         let Some(link) = links.link(key.link) else { return };
         let mut left = TURN;
         for _ in 0..CALLS {
-            let room = self.pull.room(key);
+            let room = self.users.get(owner).room(key);
             if room != stream.expected {
                 link.expect(key.stream, room as u64); // after the first bytes a message's own length is known
                 stream.expected = room;
@@ -412,7 +332,7 @@ impl Pump {
                     let len = chunk.len();
                     stream.expected = stream.expected.saturating_sub(len);
                     self.counters.bytes_read += len as u64;
-                    self.pull.handle_incoming(now, key, Incoming::Data(chunk));
+                    self.users.call(owner).handle_incoming(now, key, Incoming::Data(chunk));
                     left = left.saturating_sub(len);
                     if left == 0 {
                         break;
@@ -424,17 +344,17 @@ impl Pump {
                     }
                     return;
                 }
-                Read::End => return self.read_ended(now, key, Incoming::End),
-                Read::Reset(code) => return self.read_ended(now, key, Incoming::Reset(code)),
+                Read::End => return self.read_ended(now, owner, key, Incoming::End),
+                Read::Reset(code) => return self.read_ended(now, owner, key, Incoming::Reset(code)),
                 Read::Closed => return self.ended(key, true),
             }
         }
         self.readable(key); // its next turn, after the others
     }
 
-    fn read_ended(&mut self, now: Instant, key: StreamKey, end: Incoming) {
+    fn read_ended(&mut self, now: Instant, owner: UserId, key: StreamKey, end: Incoming) {
         self.ended(key, true);
-        self.pull.handle_incoming(now, key, end);
+        self.users.call(owner).handle_incoming(now, key, end);
     }
 
     /// Asks the owner for bytes while the link takes them: one stream's turn.
@@ -444,6 +364,7 @@ impl Pump {
             return;
         }
         let Some(link) = links.link(key.link) else { return };
+        let owner = stream.owner;
         let mut left = if self.opening.is_empty() { TURN } else { OPENING };
         for _ in 0..CALLS {
             let room = link.room(key.stream).min(left);
@@ -454,7 +375,7 @@ impl Pump {
                 stream.outward = Outward::Held; // `Writable` tells
                 return;
             }
-            self.pull.poll_write(now, key, room, &mut self.rope);
+            self.users.call(owner).poll_write(now, key, room, &mut self.rope);
             let len = self.rope.len();
             debug_assert!(len <= room, "an owner wrote {len} bytes into a room of {room}");
             if len == 0 {
@@ -487,7 +408,12 @@ impl Pump {
         if wrote { self.writing.push_back(key) } else { self.opening.push_back(key) }
     }
 
-    /// The link of a stream, where this direction is open. A raw stream's own record of its ends runs ahead of this one.
+    /// The application has read a stream of its own to the end.
+    pub(crate) fn read_to_end(&mut self, key: StreamKey) {
+        self.ended(key, true);
+    }
+
+    /// The link of a stream, where this direction is open. An owner's own record of its ends may run ahead of this one.
     fn open_direction<'a>(
         &self,
         links: &'a mut Links,
@@ -499,9 +425,9 @@ impl Pump {
         open.then(|| links.link(key.link)).flatten()
     }
 
-    fn insert(&mut self, key: StreamKey, owner: Owner) {
+    fn insert(&mut self, key: StreamKey, owner: UserId, driver: Driver) {
         let (inward, outward) = (Inward::Quiet, Outward::Quiet);
-        let stream = Stream { owner, expected: 0, inward, outward, wrote: false, finishing: false };
+        let stream = Stream { owner, driver, expected: 0, inward, outward, wrote: false, finishing: false };
         self.streams.insert(key, stream);
     }
 

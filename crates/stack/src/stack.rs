@@ -6,19 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_base::identity::{Keypair, PeerId};
-use weir_base::stream::{Ask, Goodbye, StreamUser};
+use weir_base::stream::{Ask, Goodbye};
 use weir_base::{Blame, Fault, Instant, LinkId, Rng, Rope, StreamKey};
 use weir_link::{Dial, DownReason, Frame, HostChange, Links, Start, Transmit, WireId};
-use weir_pull::{Pull, Shape, Ticket, call, control};
+use weir_pull::{Ticket, call, control};
 
 use crate::budget::Stats;
 use crate::config::{Config, ConfigError};
 use crate::ending::Ending;
 use crate::peers::{Peers, Reaction};
 use crate::pump::{Notice, Pump};
-use crate::raw::{self, Raw};
+use crate::raw;
 use crate::targets::{Targets, method};
 use crate::types::{Action, Command, DialProblem, Event, Input, Refused, Target, Timeout};
+use crate::users::{Make, Named, Told, Users};
 
 /// Steps of one turn: what a burst of 64 inputs needs, and not so many that a host waits.
 const STEPS: usize = 4096;
@@ -69,14 +70,11 @@ impl Stack {
         let mut rng = Rng::new(seed);
         let me = PeerId::from_public_key(&keypair.public());
         let wall = start.wall;
-        let channels = &config.profile.channels;
-        let mut pull = Pull::new(config.pull(), rng.child("pull"))?;
-        pull.handle_wall(Instant::ZERO, wall);
-        let raw = channels.iter().filter(|channel| matches!(channel.shape, Shape::Raw));
-        let raw = Raw::new(config.raw.clone(), raw.map(|channel| channel.id).collect());
+        let mut users = Users::new(Make { config: &config, rng: &mut rng })?;
+        users.pull().handle_wall(Instant::ZERO, wall);
         let mut link = config.link()?;
         if config.quic.early {
-            link.streams.early = pull.replay_safe().into_iter().chain(raw.replay_safe()).collect();
+            link.streams.early = users.replay_safe();
         }
         let links = Links::new(link, Arc::new(keypair), rng.child("links").bytes(), start)?;
         let mut peers = Peers::new(config.peers.clone(), config.standing.clone(), wall, rng.child("peers"));
@@ -92,7 +90,7 @@ impl Stack {
             me,
             config,
             links,
-            pump: Pump::new(pull, raw),
+            pump: Pump::new(users),
             peers,
             targets,
             ending: None,
@@ -119,7 +117,7 @@ impl Stack {
             Input::Resolved { query, addresses } => self.links.handle_resolved(now, query, &addresses),
             Input::Host(change) => {
                 if let HostChange::Wall(wall) = change {
-                    self.pump.pull.handle_wall(now, wall);
+                    self.pump.users.pull().handle_wall(now, wall);
                     self.peers.set_wall(now, wall);
                 }
                 self.links.handle_host(now, change);
@@ -243,7 +241,7 @@ impl Stack {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.touch(now);
         self.links.handle_timeout(now);
-        self.pump.handle_timeout(now);
+        self.pump.users.handle_timeout(now);
         self.peers.handle_timeout(now);
         while let Some(peer) = self.peers.pop_released(now) {
             self.events.push_back(Event::Released(peer));
@@ -261,7 +259,7 @@ impl Stack {
         }
         let due = [
             self.links.poll_timeout(),
-            self.pump.poll_timeout(),
+            self.pump.users.poll_timeout(),
             self.peers.poll_timeout(),
             self.targets.poll_timeout(),
             self.ending.as_ref().and_then(Ending::poll_timeout),
@@ -272,7 +270,7 @@ impl Stack {
     /// Takes at most `max` bytes off a raw stream, as a slice of the receive buffer.
     pub fn raw_read(&mut self, now: Instant, key: StreamKey, max: usize) -> raw::Read {
         self.touch(now);
-        self.pump.raw_read(now, &mut self.links, key, max)
+        raw::drive::read(&mut self.pump, &mut self.links, now, key, max)
     }
 
     /// Writes what there is room for on a raw stream, off the front of `rope`, large parts by reference. Returns how much;
@@ -282,12 +280,12 @@ impl Stack {
     /// [`Refused::NoStream`] where writing has ended.
     pub fn raw_write(&mut self, now: Instant, key: StreamKey, rope: &mut Rope) -> Result<usize, Refused> {
         self.touch(now);
-        self.pump.raw_write(now, &mut self.links, key, rope).ok_or(Refused::NoStream)
+        raw::drive::write(&mut self.pump, &mut self.links, now, key, rope).ok_or(Refused::NoStream)
     }
 
     /// Bytes that can be written on a raw stream now. Where it is 0, [`raw::Event::Writable`] tells, unless writing has ended.
     pub fn raw_room(&mut self, key: StreamKey) -> usize {
-        self.pump.raw_room(&mut self.links, key)
+        raw::drive::room(&mut self.pump, &mut self.links, key)
     }
 
     /// Who is known, linked and trusted.
@@ -298,18 +296,18 @@ impl Stack {
     /// Counters.
     pub fn stats(&self) -> Stats {
         let counters = &self.pump.counters;
-        let pull = &self.pump.pull;
+        let Named { pull, raw, .. } = self.pump.users.named();
         let pools = self.config.profile.channels.iter().map(|channel| channel.id);
         Stats {
             link: *self.links.stats(),
             channels: pull.stats().collect(),
             pools: pools.filter_map(|id| Some((id, pull.pool_stats(id)?))).collect(),
-            raw_streams: self.pump.raw.len() as u64,
+            raw_streams: raw.len() as u64,
             streams: self.pump.streams() as u64,
             bytes_read: counters.bytes_read,
             bytes_written: counters.bytes_written,
-            raw_read: counters.raw_read,
-            raw_written: counters.raw_written,
+            raw_read: raw.counters.read,
+            raw_written: raw.counters.written,
             expired: self.targets.expired(),
             ..self.peers.stats()
         }

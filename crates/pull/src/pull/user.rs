@@ -19,6 +19,10 @@ fn split(tag: u64) -> (u16, u64) {
 }
 
 impl StreamUser for Pull {
+    fn protocols(&self) -> Vec<ProtocolId> {
+        self.children.iter().flat_map(|child| child.channel.protocols()).collect()
+    }
+
     fn handle_link(&mut self, now: Instant, link: LinkId, change: &LinkChange) {
         match change {
             LinkChange::Early(info) => self.link_early(now, link, info),

@@ -41,7 +41,7 @@ impl Stack {
                 self.events.extend(self.targets.answer_local(ticket, response));
                 Ok(self.ticket())
             }
-            command => Ok(self.pump.pull.command(now, command)?),
+            command => Ok(self.pump.users.pull().command(now, command)?),
         }
     }
 
@@ -69,7 +69,8 @@ impl Stack {
             match self.peers.reach(&peer, method.replay_safe) {
                 Reach::Link(link) => {
                     let command = call::Command::Call { link, request, deadline };
-                    let call = self.pump.pull.command(now, weir_pull::Command::Call(channel, command))?;
+                    let call =
+                        self.pump.users.pull().command(now, weir_pull::Command::Call(channel, command))?;
                     self.targets.begin_direct(call, channel, link, peer);
                     return Ok(call);
                 }
@@ -89,7 +90,7 @@ impl Stack {
         let mut refused = None;
         for (link, peer) in links {
             let command = call::Command::Call { link, request: request.clone(), deadline };
-            match self.pump.pull.command(now, weir_pull::Command::Call(channel, command)) {
+            match self.pump.users.pull().command(now, weir_pull::Command::Call(channel, command)) {
                 Ok(ticket) => begun.push((ticket, link, peer)),
                 Err(why) => refused = Some(why),
             }
@@ -120,7 +121,7 @@ impl Stack {
             let Some(call) = self.targets.take(wait) else { continue };
             let deadline = Some(call.deadline.since(now));
             let command = call::Command::Call { link, request: call.request.clone(), deadline };
-            match self.pump.pull.command(now, weir_pull::Command::Call(call.channel, command)) {
+            match self.pump.users.pull().command(now, weir_pull::Command::Call(call.channel, command)) {
                 Ok(ticket) => {
                     let again = matches!(reach, Reach::Early(_)).then_some(call);
                     self.targets.begun(wait, ticket, link, again);
@@ -139,7 +140,7 @@ impl Stack {
                 }
                 Place::There => {
                     let command = weir_pull::Command::Call(channel, call::Command::Cancel { ticket });
-                    let _ended_meanwhile = self.pump.pull.command(now, command);
+                    let _ended_meanwhile = self.pump.users.pull().command(now, command);
                 }
                 Place::Waiting => {}
             }
@@ -149,7 +150,7 @@ impl Stack {
 
     pub(super) fn raw(&mut self, command: raw::Command) -> Result<Ticket, Refused> {
         let ticket = self.ticket();
-        let raw = &mut self.pump.raw;
+        let raw = self.pump.users.raw();
         match command {
             raw::Command::Open { peer, channel, class } => {
                 let link = self.peers.ready_link(&peer).ok_or(Refused::NoPeer)?;

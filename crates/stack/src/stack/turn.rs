@@ -2,7 +2,7 @@
 
 use super::{
     Action, Arc, Blame, DialProblem, DownReason, Event, Fault, Goodbye, Instant, LinkId, Notice, PeerId,
-    Reaction, STEPS, Stack, Work, call, control,
+    Reaction, STEPS, Stack, Told, Work, call, control,
 };
 use crate::targets::Ended;
 use weir_base::stream::LinkInfo;
@@ -39,25 +39,36 @@ impl Stack {
 
     /// Moves everything that can be moved, at most [`STEPS`] steps, or until what was read makes an event.
     fn turn(&mut self) {
-        let now = self.now;
         let mut steps = STEPS;
         loop {
-            if let Some(notice) = self.pump.turn(now, &mut self.links, &mut steps) {
-                let read = matches!(notice, Notice::Read);
+            let notice = self.pump.turn(self.now, &mut self.links, &mut steps);
+            let (read, idle) = (matches!(notice, Some(Notice::Read)), notice.is_none());
+            if let Some(notice) = notice {
                 self.notice(notice);
-                if read && !self.events.is_empty() {
-                    self.work = Work::Handed;
-                    return;
-                }
-            } else if let Some(event) = self.pump.pull.poll_event() {
-                self.pulled(event);
-            } else if let Some(event) = self.pump.raw.poll_event() {
-                self.events.push_back(Event::Raw(event));
-            } else if !self.dial_next() && !self.end() {
+            }
+            let told = self.tell();
+            if read && !self.events.is_empty() {
+                self.work = Work::Handed;
+                return;
+            }
+            if idle && !told && !self.dial_next() && !self.end() {
                 break;
             }
         }
         self.work = if steps == 0 { Work::Handed } else { Work::None };
+    }
+
+    /// Takes what users tell; whether there was anything.
+    fn tell(&mut self) -> bool {
+        let mut any = false;
+        while let Some(told) = self.pump.users.poll_told() {
+            any = true;
+            match told {
+                Told::Pull(event) => self.pulled(event),
+                Told::Event(event) => self.events.push_back(event),
+            }
+        }
+        any
     }
 
     /// Begins to dial the next peer of the book; whether there was one.
@@ -82,11 +93,7 @@ impl Stack {
         let now = self.now;
         match notice {
             Notice::Blame(link, fault) => self.fault(link, fault),
-            Notice::Read => {
-                while let Some(event) = self.pump.pull.poll_event() {
-                    self.pulled(event);
-                }
-            }
+            Notice::Read => {} // what it made a user tell is taken next
             Notice::Link(event) => match event {
                 weir_link::Event::Early { link, info, dial: _ } => self.early(link, info),
                 weir_link::Event::Up { link, info, address, dial } => {
@@ -193,14 +200,14 @@ impl Stack {
     /// Tells channels what standing leaves of a link's share, if that has changed.
     fn share(&mut self, link: LinkId) {
         if let Some(share) = self.peers.changed_share(self.now, link) {
-            self.pump.pull.set_share(link, share.quarters());
+            self.pump.users.pull().set_share(link, share.quarters());
         }
     }
 
     /// Says goodbye on a link and closes it, whatever state it is in.
     pub(super) fn goodbye(&mut self, link: LinkId, reason: Goodbye) {
         let (now, command) = (self.now, control::Command::Goodbye { link, reason });
-        let said = self.pump.pull.command(now, weir_pull::Command::Control(command));
+        let said = self.pump.users.pull().command(now, weir_pull::Command::Control(command));
         if let (Err(_), Some(link)) = (said, self.links.link(link)) {
             link.close(now, reason);
         }
@@ -213,7 +220,7 @@ impl Stack {
                 if let Some(link) = self.links.link(link) {
                     link.raise_stream_limit();
                 }
-                self.pump.raw.handle_ready(link, &hello);
+                self.pump.users.raw().handle_ready(link, &hello);
                 let Some(linked) = self.peers.handle_ready(link, &hello) else { return };
                 let (ticket, info, address) = (linked.ticket.take(), linked.info, linked.address.clone());
                 self.share(link);

@@ -11,16 +11,17 @@
 //! Threat: a peer may open many streams, and before its hello. Streams are bounded per link and in all; those that come
 //! before hello wait unread, and are broken off where the peer turns out not to have the channel.
 
+pub(crate) mod drive;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use weir_base::identity::PeerId;
-use weir_base::stream::{Ask, Class, Incoming, LinkChange, OpenError, Origin, StreamUser};
+use weir_base::stream::{Ask, Class, Driver, Incoming, LinkChange, OpenError, Origin, StreamUser};
 use weir_base::{Instant, LinkId, ProtocolId, Rope, StreamKey};
 pub use weir_link::Read;
-use weir_pull::ChannelId;
 use weir_pull::framing::code;
-use weir_pull::{PeerHello, Ticket};
+use weir_pull::{Channel, ChannelId, PeerHello, Shape, Ticket};
 
 use crate::types::Refused;
 
@@ -131,7 +132,14 @@ struct Link {
     streams: u32,                        // <= config.max_per_link
 }
 
-/// All raw streams of the node. The pump reads and writes the link for it, on the host's calls.
+/// Bytes that the application has read and written. Plain counters.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) read: u64,
+    pub(crate) written: u64,
+}
+
+/// All raw streams of the node. What the application reads and writes goes past it, in `drive`.
 #[derive(Debug)]
 pub(crate) struct Raw {
     config: Config,
@@ -139,26 +147,25 @@ pub(crate) struct Raw {
     links: BTreeMap<LinkId, Link>,
     streams: BTreeMap<StreamKey, Stream>,        // <= config.max_streams
     opening: BTreeMap<u64, (LinkId, ChannelId)>, // by tag; answered at once by the pump
+    pub(crate) counters: Counters,
     asks: VecDeque<Ask>,
     events: VecDeque<Event>, // at most a few per stream: told only once until the user acts
 }
 
 impl Raw {
-    pub(crate) fn new(config: Config, channels: BTreeSet<ChannelId>) -> Self {
+    /// Raw streams of those of `channels` that are raw.
+    pub(crate) fn new(config: Config, channels: &[Channel]) -> Self {
+        let raw = channels.iter().filter(|channel| matches!(channel.shape, Shape::Raw));
         Self {
             config,
-            channels,
+            channels: raw.map(|channel| channel.id).collect(),
+            counters: Counters::default(),
             links: BTreeMap::new(),
             streams: BTreeMap::new(),
             opening: BTreeMap::new(),
             asks: VecDeque::new(),
             events: VecDeque::new(),
         }
-    }
-
-    /// Whether streams of `protocol` belong here.
-    pub(crate) fn serves(&self, protocol: ProtocolId) -> bool {
-        self.channel_of(protocol).is_some()
     }
 
     fn channel_of(&self, protocol: ProtocolId) -> Option<ChannelId> {
@@ -225,24 +232,6 @@ impl Raw {
         self.asks.push_back(ask);
         self.ended(key, reading);
         Ok(())
-    }
-
-    /// Bytes or an end wait in the link.
-    pub(crate) fn handle_readable(&mut self, key: StreamKey) {
-        let quiet = |stream: &&mut Stream| stream.reading == Reading::Quiet;
-        let Some(stream) = self.streams.get_mut(&key).filter(quiet) else { return };
-        stream.reading = Reading::Told;
-        if !stream.hidden {
-            self.events.push_back(Event::Readable(key));
-        }
-    }
-
-    /// There is room again in the link.
-    pub(crate) fn handle_writable(&mut self, key: StreamKey) {
-        let short = |stream: &&mut Stream| stream.writing == Writing::Short;
-        let Some(stream) = self.streams.get_mut(&key).filter(short) else { return };
-        stream.writing = Writing::Open;
-        self.events.push_back(Event::Writable(key));
     }
 
     /// The user's write left something over.
@@ -325,6 +314,14 @@ fn keys_of(streams: &BTreeMap<StreamKey, Stream>, link: LinkId) -> Vec<(StreamKe
 }
 
 impl StreamUser for Raw {
+    fn protocols(&self) -> Vec<ProtocolId> {
+        self.channels.iter().map(|channel| channel.protocol(LANE)).collect()
+    }
+
+    fn driver(&self) -> Driver {
+        Driver::Application
+    }
+
     fn handle_link(&mut self, _: Instant, link: LinkId, change: &LinkChange) {
         match change {
             LinkChange::Early(_) => {} // an open may do anything: it waits
@@ -381,9 +378,25 @@ impl StreamUser for Raw {
         Class::Bulk
     }
 
-    /// Always 0: what arrives stays in the link until the host reads it.
+    /// Always 0: what arrives stays in the link until the application reads it.
     fn room(&self, _: StreamKey) -> usize {
         0
+    }
+
+    fn handle_readable(&mut self, key: StreamKey) {
+        let quiet = |stream: &&mut Stream| stream.reading == Reading::Quiet;
+        let Some(stream) = self.streams.get_mut(&key).filter(quiet) else { return };
+        stream.reading = Reading::Told;
+        if !stream.hidden {
+            self.events.push_back(Event::Readable(key));
+        }
+    }
+
+    fn handle_writable(&mut self, key: StreamKey) {
+        let short = |stream: &&mut Stream| stream.writing == Writing::Short;
+        let Some(stream) = self.streams.get_mut(&key).filter(short) else { return };
+        stream.writing = Writing::Open;
+        self.events.push_back(Event::Writable(key));
     }
 
     fn handle_incoming(&mut self, _: Instant, key: StreamKey, input: Incoming) {

@@ -1,0 +1,195 @@
+//! The registry of stream users: which there are, who takes which protocol, who has something to say, and when each is due.
+//!
+//! - The pump knows users only as `dyn StreamUser`, by their number.
+//! - [`Ready`] and [`Deadlines`] index them, so that nothing asks all users in turn: whoever is called may have asks, events
+//!   and another deadline afterwards, and is marked for that.
+//! - What is peculiar to one user (its commands, its events) passes beside the pump: the stack calls the user by its name
+//!   here, and hears of it by [`Told`].
+//!
+//! To add a protocol: a machine that implements [`StreamUser`], its [`ProtocolId`] in [`protocols`](crate::protocols), and
+//! one line in the table below.
+
+use std::collections::BTreeMap;
+
+use weir_base::stream::{Ask, StreamUser};
+use weir_base::{Deadlines, Instant, ProtocolId, Ready, Rng};
+use weir_pull::Pull;
+
+use crate::config::{Config, ConfigError};
+use crate::raw::Raw;
+use crate::types::Event;
+
+/// What a user is built from.
+pub(crate) struct Make<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) rng: &'a mut Rng,
+}
+
+/// What a user tells the stack.
+pub(crate) enum Told {
+    /// Of the pull protocol: the stack has a part in some of it.
+    Pull(weir_pull::Event),
+    /// For the application as it is.
+    Event(Event),
+}
+
+/// The table: name and type of each user; how it is built; and what becomes of its events.
+macro_rules! users {
+    ($($name:ident: $user:ident = |$make:ident| $build:expr, tells |$event:ident| $told:expr;)*) => {
+        /// A user's number.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) enum UserId {
+            $($user,)*
+        }
+
+        /// The users by name, to look at.
+        #[derive(Debug)]
+        pub(crate) struct Named {
+            $(pub(crate) $name: $user,)*
+        }
+
+        impl Named {
+            fn new(make: &mut Make<'_>) -> Result<Self, ConfigError> {
+                $(let $name = { let $make = &mut *make; $build };)*
+                Ok(Self { $($name,)* })
+            }
+
+            fn get(&self, id: UserId) -> &dyn StreamUser {
+                match id {
+                    $(UserId::$user => &self.$name,)*
+                }
+            }
+
+            fn get_mut(&mut self, id: UserId) -> &mut dyn StreamUser {
+                match id {
+                    $(UserId::$user => &mut self.$name,)*
+                }
+            }
+
+            fn poll_event(&mut self, id: UserId) -> Option<Told> {
+                match id {
+                    $(UserId::$user => self.$name.poll_event().map(|$event| $told),)*
+                }
+            }
+        }
+
+        impl Users {
+            /// Every user, in the order of the table.
+            const ALL: &[UserId] = &[$(UserId::$user,)*];
+
+            $(
+                /// This user, for what is peculiar to it.
+                pub(crate) fn $name(&mut self) -> &mut $user {
+                    self.mark(UserId::$user);
+                    &mut self.named.$name
+                }
+            )*
+        }
+    };
+}
+
+users! {
+    pull: Pull = |make| Pull::new(make.config.pull(), make.rng.child("pull"))?, tells |event| Told::Pull(event);
+    raw: Raw = |make| Raw::new(make.config.raw.clone(), &make.config.profile.channels), tells |event| Told::Event(Event::Raw(event));
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Users {
+    named: Named,
+    owners: BTreeMap<ProtocolId, UserId>,
+    asking: Ready<UserId>,
+    telling: Ready<UserId>,
+    deadlines: Deadlines<UserId>,
+}
+
+impl Users {
+    /// # Errors
+    /// [`ConfigError`]: a limit of a user that does not hold.
+    pub(crate) fn new(mut make: Make<'_>) -> Result<Self, ConfigError> {
+        let named = Named::new(&mut make)?;
+        let owned = |id: &UserId| named.get(*id).protocols().into_iter().zip(std::iter::repeat(*id));
+        let owners = Self::ALL.iter().flat_map(owned).collect();
+        let (asking, telling, deadlines) = (Ready::default(), Ready::default(), Deadlines::default());
+        let mut users = Self { named, owners, asking, telling, deadlines };
+        Self::ALL.iter().for_each(|id| users.mark(*id));
+        Ok(users)
+    }
+
+    /// The users by name, to look at.
+    pub(crate) fn named(&self) -> &Named {
+        &self.named
+    }
+
+    /// Who takes the streams that a peer opens for `protocol`.
+    pub(crate) fn owner(&self, protocol: ProtocolId) -> Option<UserId> {
+        self.owners.get(&protocol).copied()
+    }
+
+    /// The protocols that may go along with a handshake (0-RTT).
+    pub(crate) fn replay_safe(&self) -> Vec<ProtocolId> {
+        Self::ALL.iter().flat_map(|id| self.named.get(*id).replay_safe()).collect()
+    }
+
+    /// One user, to look at.
+    pub(crate) fn get(&self, id: UserId) -> &dyn StreamUser {
+        self.named.get(id)
+    }
+
+    /// One user, to be told something: it may have asks and events then.
+    pub(crate) fn call(&mut self, id: UserId) -> &mut dyn StreamUser {
+        self.mark(id);
+        self.named.get_mut(id)
+    }
+
+    /// Tells all users.
+    pub(crate) fn each(&mut self, mut tell: impl FnMut(&mut dyn StreamUser)) {
+        Self::ALL.iter().for_each(|id| tell(self.call(*id)));
+    }
+
+    /// The next ask, and whose it is. Drain before [`poll_timeout`](Self::poll_timeout).
+    pub(crate) fn poll_ask(&mut self) -> Option<(UserId, Ask)> {
+        while let Some(id) = self.asking.first() {
+            let user = self.named.get_mut(id);
+            if let Some(ask) = user.poll_ask() {
+                return Some((id, ask));
+            }
+            let due = user.poll_timeout().map(|(due, _)| due);
+            if due != self.deadlines.get(id) {
+                self.deadlines.set(id, due);
+            }
+            self.asking.pop();
+            self.telling.mark(id); // asking may make events, too
+        }
+        None
+    }
+
+    /// The next thing that a user tells.
+    pub(crate) fn poll_told(&mut self) -> Option<Told> {
+        while let Some(id) = self.telling.first() {
+            if let Some(told) = self.named.poll_event(id) {
+                return Some(told);
+            }
+            self.telling.pop();
+        }
+        None
+    }
+
+    /// Advances the users that are due.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        while let Some(id) = self.deadlines.pop_due(now) {
+            self.call(id).handle_timeout(now);
+        }
+    }
+
+    /// The next time a user is due, and why.
+    pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        let (_, id) = self.deadlines.next()?;
+        self.get(id).poll_timeout()
+    }
+
+    fn mark(&mut self, id: UserId) {
+        self.asking.mark(id);
+        self.telling.mark(id);
+    }
+}
