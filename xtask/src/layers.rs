@@ -33,8 +33,10 @@ pub(crate) const LAYERS: &[Layer] = &[
     Layer::pure("pull", &["base"]),
     Layer::pure("link", &["base", "libp2p"]),
     Layer::pure("stack", &["base", "libp2p", "link", "pull"]),
-    Layer::host("sim", &["base", "pull", "stack"], &[], &[]),
-    Layer::host("weir", &["base", "pull", "stack", "sim"], &["sim"], &[]),
+    Layer::pure("node", &["base", "libp2p", "pull", "stack"]),
+    Layer::host("native", &["base", "stack", "node"], &[], &[]),
+    Layer::host("sim", &["base", "pull", "stack", "node"], &[], &[]),
+    Layer::host("weir", &["node", "native", "sim"], &["native", "sim"], &[]),
     Layer::host("chain", &["weir"], &[], &[]),
     Layer::host("cli", &["weir", "chain", "sim"], &[], &[]),
 ];
@@ -45,10 +47,10 @@ const RESERVED: &[(&str, &[&str], &str)] = &[
     ("futures-executor", &[], "the library needs no async runtime"),
     ("smol", &[], "the library needs no async runtime"),
     ("tokio", &[], "the library needs no async runtime"),
-    ("getrandom", &["weir", "cli"], "seeds enter at the host"),
-    ("mio", &["weir"], "only the native host has sockets"),
-    ("quinn-udp", &["weir"], "only the native host has sockets"),
-    ("socket2", &["weir"], "only the native host has sockets"),
+    ("getrandom", &["native", "cli"], "seeds enter at the host"),
+    ("mio", &["native"], "only the native host has sockets"),
+    ("quinn-udp", &["native"], "only the native host has sockets"),
+    ("socket2", &["native"], "only the native host has sockets"),
     ("redb", &["chain"], "the chain owns the store"),
     ("clap", &["cli"], "only the command has a command line"),
     ("indicatif", &["cli"], "only the command has a terminal"),
@@ -61,9 +63,9 @@ pub(crate) fn pure() -> impl Iterator<Item = &'static str> {
     LAYERS.iter().filter(|layer| layer.pure).map(|layer| layer.folder)
 }
 
-/// Package name of a crate folder.
+/// Package name of a crate folder. `weir` itself is taken on the registry.
 pub(crate) fn package(folder: &str) -> String {
-    if folder == "weir" { folder.to_owned() } else { format!("weir-{folder}") }
+    if folder == "weir" { "weir-net".to_owned() } else { format!("weir-{folder}") }
 }
 
 /// Every crate folder against the table.
@@ -145,8 +147,5 @@ impl Layer {
 
 /// The folder of a workspace package. An unknown one of ours counts too: the table lacks it.
 fn folder_of(package: &str) -> Option<&str> {
-    if package == "weir" {
-        return Some(package);
-    }
-    package.strip_prefix("weir-")
+    if package == "weir-net" { Some("weir") } else { package.strip_prefix("weir-") }
 }

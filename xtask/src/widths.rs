@@ -28,7 +28,7 @@ const WIDER: &[Wider] = &[
     Wider { name: "link/quic::QuicLink", methods: 72, fields: 12 },
     Wider { name: "pull/pool::Pool", methods: 121, fields: 22 },
     Wider { name: "sim/host::Host", methods: 59, fields: 8 },
-    Wider { name: "weir/core::Core", methods: 36, fields: 14 },
+    Wider { name: "node/core::Core", methods: 43, fields: 14 },
 ];
 
 /// One exception.

@@ -36,7 +36,7 @@ pub fn builder(config: Config) -> Builder {
 }
 
 fn start(builder: Builder) -> (Network, Node) {
-    builder.start().expect("a node")
+    weir::start(builder).expect("a node")
 }
 
 /// Where `net` listens.

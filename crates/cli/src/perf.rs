@@ -107,10 +107,7 @@ fn parse(option: &str, text: &str) -> Result<Multiaddr, Failure> {
 
 fn serve(options: &Serve) -> Result<ExitCode, Failure> {
     let listen = parse("--listen", &options.listen)?;
-    let (net, node) = Network::builder(keypair()?, NETWORK)
-        .raw(&STREAM)
-        .listen(listen)
-        .start()
+    let (net, node) = weir::start(Network::builder(keypair()?, NETWORK).raw(&STREAM).listen(listen))
         .map_err(|error| Failure::input(format!("--listen: {error}")))?;
     let address = net.addresses().first().ok_or_else(|| Failure::run("no address is listened on"))?.clone();
     let address = address.clone().with_p2p(net.peer_id()).unwrap_or(address).to_string();
@@ -174,7 +171,7 @@ fn run(options: &Run) -> Result<ExitCode, Failure> {
         return Err(Failure::input(format!("--write-bytes: {given} is not between 1 and 16777216")));
     }
     let builder = Network::builder(keypair()?, NETWORK).raw(&STREAM);
-    let (net, node) = builder.start().map_err(Failure::run)?;
+    let (net, node) = weir::start(builder).map_err(Failure::run)?;
     let begun = Instant::now();
     let peer = net
         .block_on(net.connect(to))

@@ -4,6 +4,7 @@
 //!   datagrams as [`Model`] says; [`Tamper`] stands between a misbehaving node and the network;
 //! - [`Actor`] is the node of whole-network tests: a bare stack and the simplest application;
 //! - [`check::Checker`] watches that nothing is sent that was not granted;
+//! - [`cluster::Cluster`] hosts whole nodes, for the tests of applications;
 //! - every run has a trace hash: same seed, same hash.
 
 // numbers of wires and nodes, and bytes of one run, fit 32 and 52 bits; the simulator runs on hosts of 64 bits
@@ -11,6 +12,7 @@
 
 mod actor;
 pub mod check;
+pub mod cluster;
 pub mod flood;
 pub mod host;
 pub mod load;

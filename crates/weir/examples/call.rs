@@ -13,8 +13,8 @@ const SQUARE: Method<u64, u64> = Method::new(5, "square").deadline(Duration::fro
 /// Runs the example.
 pub fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let builder = || Ok::<_, weir::StartError>(Network::builder(weir::random_keypair()?, NetworkId([1; 32])));
-    let (server, node) = builder()?.serve(&SQUARE).listen("127.0.0.1:0").start()?;
-    let (client, _client_node) = builder()?.call(&SQUARE).listen("127.0.0.1:0").start()?;
+    let (server, node) = weir::start(builder()?.serve(&SQUARE).listen("127.0.0.1:0"))?;
+    let (client, _client_node) = weir::start(builder()?.call(&SQUARE).listen("127.0.0.1:0"))?;
 
     // A server in a thread; in a task it would be `while let Some(request) = requests.next().await`.
     let requests = node.requests(&SQUARE)?;

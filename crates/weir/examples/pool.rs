@@ -46,8 +46,8 @@ pub fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let builder = || {
         Ok::<_, weir::StartError>(Network::builder(weir::random_keypair()?, NetworkId([1; 32])).pool(&TXS))
     };
-    let (alice, _alice_node) = builder()?.listen("127.0.0.1:0").start()?;
-    let (bob, _bob_node) = builder()?.listen("127.0.0.1:0").peers(alice.addresses()).start()?;
+    let (alice, _alice_node) = weir::start(builder()?.listen("127.0.0.1:0"))?;
+    let (bob, _bob_node) = weir::start(builder()?.listen("127.0.0.1:0").peers(alice.addresses()))?;
 
     let pool = alice.pool(&TXS)?;
     for (fee, text) in [(5, "too cheap to be asked for"), (30, "alice pays bob"), (20, "forged")] {

@@ -17,8 +17,8 @@ pub fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
             Network::builder(weir::random_keypair()?, NetworkId([1; 32])).raw(&SNAPSHOT),
         )
     };
-    let (server, node) = builder()?.listen("127.0.0.1:0").start()?;
-    let (client, _client_node) = builder()?.listen("127.0.0.1:0").start()?;
+    let (server, node) = weir::start(builder()?.listen("127.0.0.1:0"))?;
+    let (client, _client_node) = weir::start(builder()?.listen("127.0.0.1:0"))?;
     let peer = weir::block_on(client.connect(&server.addresses()[0]))?;
 
     // The server sends what it is asked for, in small writes: they gather on their way.

@@ -38,8 +38,8 @@ pub fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let builder = || {
         Ok::<_, weir::StartError>(Network::builder(weir::random_keypair()?, NetworkId([1; 32])).tip(&HEAD))
     };
-    let (alice, _alice_node) = builder()?.listen("127.0.0.1:0").start()?;
-    let (bob, _bob_node) = builder()?.listen("127.0.0.1:0").peers(alice.addresses()).start()?;
+    let (alice, _alice_node) = weir::start(builder()?.listen("127.0.0.1:0"))?;
+    let (bob, _bob_node) = weir::start(builder()?.listen("127.0.0.1:0").peers(alice.addresses()))?;
 
     // Whatever bob has not asked for in time he never sees: only the newest value counts.
     let head = alice.tip(&HEAD)?;

@@ -13,11 +13,12 @@
 //! const BLOCK: Method<u64, String> = Method::new(5, "block");
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-//! let (net, node) = Network::builder(weir::random_keypair()?, NetworkId([1; 32]))
-//!     .listen("127.0.0.1:0")
-//!     .pool(&TXS)
-//!     .serve(&BLOCK)
-//!     .start()?;
+//! let (net, node) = weir::start(
+//!     Network::builder(weir::random_keypair()?, NetworkId([1; 32]))
+//!         .listen("127.0.0.1:0")
+//!         .pool(&TXS)
+//!         .serve(&BLOCK),
+//! )?;
 //! println!("others reach this node at {}", net.addresses()[0]);
 //!
 //! net.pool(&TXS)?.publish(&"alice pays bob".to_owned())?;
@@ -62,68 +63,22 @@
 //! - *Dropped is decided*: a [`Candidate`] is deferred, a [`Request`] refused with a retry, a [`Received`] ignored. The last handle
 //!   that is dropped stops the node, with goodbye, within a second.
 //! - *Native or simulated*: the same [`Builder`] and the same handles; [`Network::now`], [`sleep`](Network::sleep) and
-//!   [`block_on`](Network::block_on) are the host's.
+//!   [`block_on`](Network::block_on) are the host's. Another host is written against [`host`].
 //!
 //! # Features
 //!
 //! `native` (default): UDP sockets and a network thread per node. `testing`: clusters in virtual time. With neither, what is
-//! written against the handles compiles, and whoever uses it chooses the host; nothing can be started.
+//! written against the handles compiles, and whoever uses it chooses the host: one of these, or one of its own ([`host`]).
 #![forbid(unsafe_code)]
 
-mod builder;
-pub mod call;
-pub mod channel;
-mod config;
-mod core;
-pub mod error;
-mod events;
-mod mailbox;
-mod message;
 #[cfg(feature = "native")]
-mod native;
-mod network;
-mod node;
-mod peers;
-pub mod pool;
-mod shared;
-mod stats;
-pub mod stream;
+#[doc(inline)]
+pub use weir_native::{block_on, random_keypair, start};
+#[doc(inline)]
+pub use weir_node::*;
 #[cfg(feature = "testing")]
-pub mod testing;
-mod time;
-pub mod tip;
-
-pub use bytes::Bytes;
-pub use weir_base::codec;
-pub use weir_base::identity::{Keypair, PeerId, PublicKey};
-pub use weir_base::multiaddr::Multiaddr;
-pub use weir_base::stream::{Class, Goodbye, Side};
-pub use weir_base::{Blame, Fault, Instant, NetworkId, UnixTime};
-pub use weir_pull::pool::{MAX_SUMMARY, Summary};
-pub use weir_pull::tip::SlotKey;
-pub use weir_pull::{ChannelId, Service};
-pub use weir_stack::{DialProblem, DownReason, Reaction, Record, Refused};
-
-pub use builder::Builder;
-pub use call::{Answer, Request, Requests, Target, Targets};
-pub use channel::{Method, Pool, Raw, Tip};
-pub use config::{Config, Mailboxes, Sockets};
-pub use error::{
-    CallError, ChannelError, ConnectError, Elapsed, OpenError, PublishError, Retry, StartError, Stopped,
-    StreamError,
-};
-pub use events::{Event, Events};
-pub use mailbox::block_on;
-pub use message::{ItemId, Malformed, Message, PoolItem, TipValue};
-#[cfg(feature = "native")]
-pub use native::random_keypair;
-pub use network::{Network, ToAddress};
-pub use node::{Node, ShutdownReport, Streams};
-pub use peers::{Peer, PeerError};
-pub use pool::{Candidate, PoolHandle, Undecided};
-pub use stats::{HostStats, Stats};
-pub use stream::{BlockingStream, RawReader, RawStream, RawWriter};
-pub use tip::{Received, TipHandle};
+#[doc(inline)]
+pub use weir_sim::cluster as testing;
 
 /// The README's example, compiled and run.
 #[cfg(all(doctest, feature = "testing"))]

@@ -36,8 +36,8 @@ async fn serve(node: Node) -> Result<(), ChannelError> {
 
 /// A server whose requests a thread answers, a client linked to it, and the server's name.
 fn served() -> (Network, Network, PeerId, Node) {
-    let (server, node) = builder().start().unwrap();
-    let (client, client_node) = builder().start().unwrap();
+    let (server, node) = weir::start(builder()).unwrap();
+    let (client, client_node) = weir::start(builder()).unwrap();
     std::thread::spawn(move || weir::block_on(serve(node)));
     let peer = weir::block_on(client.connect(&server.addresses()[0])).unwrap();
     (server, client, peer, client_node)
@@ -52,8 +52,8 @@ async fn ask(client: Network, peer: PeerId) {
 
 #[test]
 fn a_call_on_threads() {
-    let (server, node) = builder().start().unwrap();
-    let (client, _client_node) = builder().start().unwrap();
+    let (server, node) = weir::start(builder()).unwrap();
+    let (client, _client_node) = weir::start(builder()).unwrap();
     let requests = node.requests(&ECHO).unwrap();
     let answering = std::thread::spawn(move || {
         while let Some(request) = requests.next_blocking() {
@@ -72,7 +72,7 @@ fn a_call_on_threads() {
 #[test]
 fn who_listens_everywhere_in_one_family_dials_the_other_too() {
     for (here, there) in [("[::]:0", LOCAL), ("0.0.0.0:0", "[::1]:0")] {
-        let (one, other) = match (builder_at(here).start(), builder_at(there).start()) {
+        let (one, other) = match (weir::start(builder_at(here)), weir::start(builder_at(there))) {
             (Ok(one), Ok(other)) => (one, other),
             (Err(StartError::Listen { .. }), _) | (_, Err(StartError::Listen { .. })) => return, // no IPv6 here
             (one, other) => panic!("{one:?} {other:?}"),
@@ -87,8 +87,8 @@ fn who_listens_everywhere_in_one_family_dials_the_other_too() {
 fn a_call_on_tokio() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
-        let (server, node) = builder().start().unwrap();
-        let (client, _client_node) = builder().start().unwrap();
+        let (server, node) = weir::start(builder()).unwrap();
+        let (client, _client_node) = weir::start(builder()).unwrap();
         let serving = tokio::spawn(serve(node));
         let peer = client.connect(&server.addresses()[0]).await.unwrap();
         tokio::join!(ask(client.clone(), peer), ask(client.clone(), peer));
@@ -99,8 +99,8 @@ fn a_call_on_tokio() {
 #[test]
 fn a_call_on_smol() {
     smol::block_on(async {
-        let (server, node) = builder().start().unwrap();
-        let (client, _client_node) = builder().start().unwrap();
+        let (server, node) = weir::start(builder()).unwrap();
+        let (client, _client_node) = weir::start(builder()).unwrap();
         let serving = smol::spawn(serve(node));
         let peer = client.connect(&server.addresses()[0]).await.unwrap();
         ask(client, peer).await;
@@ -111,8 +111,8 @@ fn a_call_on_smol() {
 #[test]
 fn raw_streams_carry_megabytes_with_large_and_small_writes() {
     const TOTAL: usize = 16 << 20;
-    let (server, node) = builder().start().unwrap();
-    let (client, _client_node) = builder().start().unwrap();
+    let (server, node) = weir::start(builder()).unwrap();
+    let (client, _client_node) = weir::start(builder()).unwrap();
     let peer = weir::block_on(client.connect(&server.addresses()[0])).unwrap();
     for write in [64 * 1024, 1024, 77] {
         let total = if write < 1024 { TOTAL / 16 } else { TOTAL };
@@ -148,8 +148,8 @@ fn raw_streams_carry_megabytes_with_large_and_small_writes() {
 
 #[test]
 fn an_idle_node_sleeps() {
-    let (server, _node) = builder().start().unwrap();
-    let (client, _client_node) = builder().start().unwrap();
+    let (server, _node) = weir::start(builder()).unwrap();
+    let (client, _client_node) = weir::start(builder()).unwrap();
     weir::block_on(client.connect(&server.addresses()[0])).unwrap();
     weir::block_on(client.sleep(Duration::from_millis(500))).unwrap();
     let before = weir::block_on(client.stats()).unwrap().host;
@@ -162,7 +162,8 @@ fn an_idle_node_sleeps() {
 fn a_call_with_nothing_beside_it_wakes_no_network_thread_to_go_out() {
     let (server, client, peer, _client_node) = served();
     // Whether a network thread sleeps just then is chance; in thousands of calls it does.
-    let lent = || [&client, &server].map(|network| weir::block_on(network.stats()).unwrap().host.lent);
+    let lent =
+        || [&client, &server].map(|network| weir::block_on(network.stats()).unwrap().host.inline_turns);
     for _ in 0..100 {
         weir::block_on(ask(client.clone(), peer));
         if lent().iter().all(|lent| *lent > 10) {
@@ -190,7 +191,7 @@ fn calls_of_many_threads_all_end_whoever_drives_the_node() {
 
 #[test]
 fn sleeps_and_deadlines_keep_time() {
-    let (net, _node) = builder().start().unwrap();
+    let (net, _node) = weir::start(builder()).unwrap();
     let before = std::time::Instant::now();
     weir::block_on(net.sleep(Duration::from_millis(50))).unwrap();
     assert!(before.elapsed() >= Duration::from_millis(50));
@@ -204,28 +205,28 @@ fn sleeps_and_deadlines_keep_time() {
 fn a_port_in_use_is_named() {
     let taken = std::net::UdpSocket::bind(LOCAL).unwrap();
     let address = taken.local_addr().unwrap();
-    let error = builder().listen(address).start().unwrap_err();
+    let error = weir::start(builder().listen(address)).unwrap_err();
     assert!(matches!(error, StartError::InUse { address: named } if named == address), "{error}");
     assert!(error.to_string().contains("in use"));
-    let error = builder().listen("/ip4/127.0.0.1/tcp/1").start().unwrap_err();
+    let error = weir::start(builder().listen("/ip4/127.0.0.1/tcp/1")).unwrap_err();
     assert!(error.to_string().contains("/tcp/1"), "{error}");
-    let error = builder().listen("nonsense").start().unwrap_err();
+    let error = weir::start(builder().listen("nonsense")).unwrap_err();
     assert!(error.to_string().contains("nonsense"), "{error}");
-    let error = builder().serve(&ECHO).start().unwrap_err();
+    let error = weir::start(builder().serve(&ECHO)).unwrap_err();
     assert!(matches!(error, StartError::Declared { id: 1, .. }), "{error}");
     let mut config = Config::default();
     config.mailboxes.commands = 0;
-    let error = builder().config(config).start().unwrap_err();
+    let error = weir::start(builder().config(config)).unwrap_err();
     assert!(error.to_string().contains("mailboxes.commands"), "{error}");
 }
 
 #[test]
 fn a_port_is_free_once_the_node_was_dropped_or_aborted() {
-    let (net, node) = builder().start().unwrap();
+    let (net, node) = weir::start(builder()).unwrap();
     let address = net.addresses()[0].socket_addr().unwrap().1;
     drop(net);
     node.abort();
-    let (net, node) = builder().listen(address).start().unwrap();
+    let (net, node) = weir::start(builder().listen(address)).unwrap();
     drop((net, node));
     assert!(std::net::UdpSocket::bind(address).is_ok());
 }
@@ -251,7 +252,7 @@ impl PoolItem for Broken {
 #[test]
 fn a_panic_on_the_network_thread_ends_every_handle_and_closes_the_sockets() {
     const ITEMS: Pool<Broken> = Pool::new(3, "broken");
-    let (net, node) = builder().pool(&ITEMS).start().unwrap();
+    let (net, node) = weir::start(builder().pool(&ITEMS)).unwrap();
     let address = net.addresses()[0].socket_addr().unwrap().1;
     let pool = net.pool(&ITEMS).unwrap();
     let waiting = std::thread::spawn({
@@ -267,10 +268,10 @@ fn a_panic_on_the_network_thread_ends_every_handle_and_closes_the_sockets() {
 
 #[test]
 fn a_kept_peer_is_dialled_again_by_name_and_events_tell() {
-    let (server, node) = builder().start().unwrap();
+    let (server, node) = weir::start(builder()).unwrap();
     let port = server.addresses()[0].socket_addr().unwrap().1.port();
     let name = format!("/dns4/localhost/udp/{port}/quic-v1/p2p/{}", server.peer_id());
-    let (client, _client_node) = builder().peer(name.as_str()).start().unwrap();
+    let (client, _client_node) = weir::start(builder().peer(name.as_str())).unwrap();
     let events = client.events();
     let next_up = || {
         weir::block_on(client.within(Duration::from_secs(20), async {
@@ -295,8 +296,8 @@ fn a_kept_peer_is_dialled_again_by_name_and_events_tell() {
 
 #[test]
 fn a_banned_peer_stays_away_until_unbanned() {
-    let (server, _node) = builder().start().unwrap();
-    let (client, _client_node) = builder().start().unwrap();
+    let (server, _node) = weir::start(builder()).unwrap();
+    let (client, _client_node) = weir::start(builder()).unwrap();
     let address = server.addresses()[0].clone();
     weir::block_on(client.connect(&address)).unwrap();
     let events = client.events();

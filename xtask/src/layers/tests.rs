@@ -39,7 +39,7 @@ fn a_crate_that_keeps_to_its_layer_passes() {
 #[test]
 fn reaching_sideways_or_up_is_found() {
     assert_eq!(
-        findings("pull", &[normal("weir-libp2p"), normal("weir")]),
+        findings("pull", &[normal("weir-libp2p"), normal("weir-net")]),
         ["`pull` may not use `libp2p` (layer table)", "`pull` may not use `weir` (layer table)"]
     );
 }
@@ -54,7 +54,7 @@ fn tests_may_not_reach_further_than_the_table_says() {
 
 #[test]
 fn a_test_may_use_its_own_crate_with_a_feature() {
-    assert!(findings("chain", &[normal("weir"), of_tests("weir")]).is_empty());
+    assert!(findings("chain", &[normal("weir-net"), of_tests("weir-net")]).is_empty());
 }
 
 #[test]
@@ -70,9 +70,21 @@ fn features_of_pure_crates_are_found() {
 }
 
 #[test]
-fn the_simulator_comes_in_by_a_feature_only() {
-    assert_eq!(findings("weir", &[normal("weir-sim")]).len(), 1);
-    assert!(findings("weir", &[dependency("weir-sim", "null", true)]).is_empty());
+fn hosts_come_in_by_a_feature_only() {
+    for host in ["weir-sim", "weir-native"] {
+        let (fixed, optional) = (normal(host), dependency(host, "null", true));
+        assert_eq!(findings("weir", &[fixed]).len(), 1, "{host}");
+        assert!(findings("weir", std::slice::from_ref(&optional)).is_empty(), "{host}");
+        assert_eq!(findings("node", &[optional]).len(), 1, "a node names no host");
+    }
+}
+
+#[test]
+fn the_front_door_has_another_name_on_the_registry() {
+    assert!(findings("chain", &[normal("weir-net")]).is_empty());
+    assert_eq!(findings("node", &[normal("weir-net")]).len(), 1);
+    assert_eq!(package("weir"), "weir-net");
+    assert_eq!(package("node"), "weir-node");
 }
 
 #[test]

@@ -70,8 +70,7 @@ impl Plan {
             .listen(self.address);
         let store = Store::open(&self.store, genesis).map_err(Failure::run)?;
         let chain = Chain::open(genesis.clone(), store).map_err(Failure::run)?;
-        let (net, node) = builder
-            .start()
+        let (net, node) = weir::start(builder)
             .map_err(|error| Failure::input(format!("--port: cannot start a node: {error}")))?;
         let socket = net.addresses().iter().find_map(Multiaddr::socket_addr);
         if let Some((_, address)) = socket {

@@ -1,0 +1,85 @@
+//! The native host: one thread per node, `mio` and UDP sockets with segmentation offload.
+//!
+//! A turn: look for work (sleeping until the next timeout where there is none) → receive, at most 4 batches → carry out at
+//! most 256 commands → timeouts → events into mailboxes, tasks woken → actions → send until the sockets block. Where a budget
+//! ran out the next turn begins without sleeping. While the thread sleeps, one that makes or answers a call may carry out a
+//! bounded turn in its place; no thread of a handle ever waits for a lock that is held across a system call.
+#![forbid(unsafe_code)]
+
+mod driver;
+mod engine;
+mod park;
+mod resolver;
+mod socket;
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use weir_base::Instant;
+use weir_base::identity::Keypair;
+use weir_base::multiaddr::Multiaddr;
+use weir_node::host::{Host, Setup, assemble};
+use weir_node::{Builder, Network, Node, StartError};
+use weir_stack::Start;
+
+use driver::Driver;
+use engine::{Engine, wall_time};
+pub use park::block_on;
+use resolver::Resolver;
+use socket::Sockets;
+
+/// The token of the waker; sockets have their numbers.
+const WAKE: mio::Token = mio::Token(usize::MAX);
+
+/// A new identity, Ed25519, from the system's randomness. Keep [`Keypair::to_protobuf`] secret and safe: peers know the node
+/// by it.
+///
+/// # Errors
+/// [`StartError::System`] where the system has no randomness.
+pub fn random_keypair() -> Result<Keypair, StartError> {
+    random_seed().map(Keypair::ed25519_from_seed)
+}
+
+fn random_seed() -> Result<[u8; 32], StartError> {
+    let mut seed = [0; 32];
+    let failed = |error| StartError::System { what: "no randomness", source: io::Error::other(error) };
+    getrandom::fill(&mut seed).map_err(failed)?;
+    Ok(seed)
+}
+
+/// Starts a node on real sockets, with a thread of its own.
+///
+/// # Errors
+/// [`StartError`], which names the field, address or port and the remedy. Nothing is left behind.
+pub fn start(node: Builder) -> Result<(Network, Node), StartError> {
+    let plan = node.plan()?;
+    let system = |what| move |source| StartError::System { what, source };
+    let poll = mio::Poll::new().map_err(system("no event queue"))?;
+    let waker = Arc::new(mio::Waker::new(poll.registry(), WAKE).map_err(system("no waker"))?);
+    let sockets = Sockets::bind(plan.listen(), plan.config(), poll.registry())?;
+    let resolver = Resolver::new(plan.config().sockets.max_queries as usize, Arc::clone(&waker));
+
+    let (anchor, wall) = (std::time::Instant::now(), wall_time());
+    let driver = Arc::new(Driver::new(anchor, waker));
+    let setup = Setup {
+        seed: random_seed()?,
+        start: Start { anchor, wall },
+        now: Instant::ZERO,
+        addresses: sockets.addresses().map(Multiaddr::from_quic).collect(),
+        bound: sockets.bound(),
+    };
+    let (core, network, node) = assemble(plan, Arc::clone(&driver) as Arc<dyn Host>, setup)?;
+    let engine = Engine::new(core, sockets, resolver, anchor, wall);
+    let runner = Arc::clone(&driver);
+    let thread = std::thread::Builder::new()
+        .name("weir-net".into())
+        .spawn(move || runner.run(poll, engine))
+        .map_err(system("no thread"))?;
+    driver.runs_on(thread);
+    Ok((network, node))
+}
+
+/// Locks, also after a panic of another holder: every critical section leaves its data whole at each step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

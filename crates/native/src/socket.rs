@@ -1,0 +1,334 @@
+//! UDP sockets: several datagrams per system call both ways, with the marks of ECN.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use bytes::BytesMut;
+use mio::net::UdpSocket;
+use mio::{Interest, Registry, Token};
+use quinn_udp::{EcnCodepoint, RecvMeta, UdpSockRef, UdpSocketState};
+use weir_base::multiaddr::{Multiaddr, Transport};
+use weir_base::{Instant, KIB};
+use weir_node::host::Core;
+use weir_node::{Config, StartError};
+use weir_stack::{Datagrams, Ecn, HostChange, Input, SocketId, Transmit};
+
+/// Buffers per receiving system call. Each takes up to 64 datagrams that the kernel joined.
+const BUFFERS: usize = 8;
+/// Bytes of each: the largest UDP payload, joined or not.
+const BUFFER: usize = 64 * KIB;
+/// Bytes of one segmented send: the kernel builds one UDP datagram of them first.
+const SEND_MAX: usize = 65_507;
+/// The longest accepted batch to send, in segments.
+const SEGMENTS_MAX: usize = 64;
+
+/// Datagrams from one sender that lie in memory and were not handed over yet.
+#[derive(Clone, Copy)]
+struct Received {
+    socket: SocketId,
+    meta: RecvMeta,
+    start: usize,
+    end: usize,
+}
+
+struct Socket {
+    id: SocketId,
+    io: UdpSocket,
+    state: UdpSocketState,
+    local: SocketAddr,
+    readable: bool, // until it would block
+    blocked: bool,  // the last send would have blocked
+}
+
+/// All sockets of a node.
+pub(crate) struct Sockets {
+    list: Vec<Socket>,
+    registry: Registry,
+    listening: usize, // of them, the first, others may know of
+    next: usize,      // whose turn it is to be read
+    segments: usize,
+    memory: Vec<u8>,             // BUFFERS * BUFFER
+    waiting: VecDeque<Received>, // in `memory`, of the last receiving call; <= BUFFERS
+    unsent: Option<Transmit>,
+    out: Vec<u8>, // what `unsent` says, or scratch
+}
+
+impl Sockets {
+    /// Binds all addresses, or none. Without any, a port for dialling in each family that the system has; where one of them
+    /// is every address of its family (`0.0.0.0`, `::`), a port for dialling in the other, as a socket carries one family.
+    pub(crate) fn bind(
+        listen: &[Multiaddr],
+        config: &Config,
+        registry: &Registry,
+    ) -> Result<Self, StartError> {
+        let mut list = Vec::new();
+        for address in listen {
+            let Some((Transport::Quic, socket)) = address.socket_addr() else {
+                return Err(StartError::Address { address: address.to_string() });
+            };
+            list.push(Socket::bind(list.len(), socket, config, registry)?);
+        }
+        let everywhere = list.is_empty() || list.iter().any(|socket| socket.local.ip().is_unspecified());
+        for any in [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)] {
+            if !everywhere || list.iter().any(|socket| socket.local.is_ipv4() == any.is_ipv4()) {
+                continue;
+            }
+            match Socket::bind(list.len(), SocketAddr::new(any, 0), config, registry) {
+                Ok(socket) => list.push(socket),
+                Err(error) if list.is_empty() && any.is_ipv6() => return Err(error),
+                Err(error) => tracing::debug!(%error, %any, "no port for dialling in this family"),
+            }
+        }
+        let fits = SEND_MAX / usize::from(config.node.quic.max_mtu).max(1);
+        let offload = list.iter().map(|socket| socket.state.max_gso_segments()).min().unwrap_or(1);
+        let registry =
+            registry.try_clone().map_err(|source| StartError::System { what: "no event queue", source })?;
+        Ok(Self {
+            listening: if listen.is_empty() { list.len() } else { listen.len() },
+            list,
+            registry,
+            next: 0,
+            segments: offload.min(fits).clamp(1, SEGMENTS_MAX),
+            memory: vec![0; BUFFERS * BUFFER],
+            waiting: VecDeque::with_capacity(BUFFERS),
+            unsent: None,
+            out: Vec::new(),
+        })
+    }
+
+    /// Where this node listens; of a node that only dials, where it is bound.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.list.iter().take(self.listening).map(|socket| socket.local)
+    }
+
+    /// What the stack should know of them.
+    pub(crate) fn bound(&self) -> Vec<HostChange> {
+        let bound = |socket: &Socket| HostChange::Bound {
+            socket: socket.id,
+            local: socket.local,
+            may_fragment: socket.state.may_fragment(),
+        };
+        self.list.iter().map(bound).collect()
+    }
+
+    /// The system says that something has changed.
+    pub(crate) fn ready(&mut self, event: &mio::event::Event) {
+        let token = event.token().0;
+        if let Some(socket) = self.list.iter_mut().find(|socket| socket.id.0 as usize == token) {
+            socket.readable |= event.is_readable();
+            if socket.blocked && event.is_writable() {
+                socket.blocked = false;
+                socket.watch(&self.registry, Interest::READABLE);
+            }
+        }
+    }
+
+    /// Whether something could not be sent.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.unsent.is_some()
+    }
+
+    /// Receives at most `batches` times, sockets in turn, and hands over at most `most` datagrams. True where there may be
+    /// more.
+    pub(crate) fn receive(&mut self, now: Instant, batches: usize, most: usize, core: &mut Core) -> bool {
+        let mut left = most;
+        for _ in 0..batches {
+            left -= self.hand_over(now, left, core);
+            if left == 0 {
+                return true;
+            }
+            let count = self.list.len();
+            let Some(index) = (0..count)
+                .map(|step| (self.next + step) % count)
+                .find(|index| self.list.get(*index).is_some_and(|socket| socket.readable))
+            else {
+                return false;
+            };
+            self.next = (index + 1) % count;
+            if let Some(socket) = self.list.get_mut(index) {
+                socket.receive(&mut self.memory, &mut self.waiting, core);
+            }
+        }
+        self.hand_over(now, left, core);
+        !self.waiting.is_empty() || self.list.iter().any(|socket| socket.readable)
+    }
+
+    /// Hands over at most `most` of the datagrams in memory, a copy for each sender; how many.
+    fn hand_over(&mut self, now: Instant, most: usize, core: &mut Core) -> usize {
+        let mut left = most;
+        while let Some(next) = self.waiting.front_mut().filter(|_| left > 0) {
+            let stride = if next.meta.stride == 0 { next.meta.len } else { next.meta.stride };
+            let end = next.end.min(next.start.saturating_add(left.saturating_mul(stride)));
+            let data = self.memory.get(next.start..end).unwrap_or_default();
+            let count = data.len().div_ceil(stride.max(1));
+            left -= count.min(left);
+            core.counters().datagrams_in += count as u64;
+            let datagrams = Datagrams {
+                socket: next.socket,
+                remote: next.meta.addr,
+                local_ip: next.meta.dst_ip,
+                ecn: next.meta.ecn.map(from_codepoint),
+                stride,
+                data: BytesMut::from(data),
+            };
+            next.start = end;
+            if next.start >= next.end {
+                self.waiting.pop_front();
+            }
+            core.handle(now, Input::Datagrams(datagrams));
+        }
+        most - left
+    }
+
+    /// Sends what the stack has, by at most `most` system calls, until it has nothing, or a socket blocks. How many it made.
+    pub(crate) fn send(&mut self, now: Instant, most: usize, core: &mut Core) -> usize {
+        let mut sent = 0;
+        while sent < most
+            && let Some(transmit) = self.next_transmit(now, core)
+        {
+            let Some(socket) = self.list.iter_mut().find(|socket| socket.id == transmit.socket) else {
+                continue;
+            };
+            if socket.blocked || !socket.send(&transmit, &self.out, core) {
+                if !std::mem::replace(&mut socket.blocked, true) {
+                    socket.watch(&self.registry, Interest::READABLE | Interest::WRITABLE);
+                }
+                self.unsent = Some(transmit);
+                return sent;
+            }
+            sent += 1;
+        }
+        sent
+    }
+
+    /// What could not be sent before, or else what the stack has; its bytes are in `out`.
+    fn next_transmit(&mut self, now: Instant, core: &mut Core) -> Option<Transmit> {
+        self.unsent.take().or_else(|| {
+            self.out.clear();
+            core.stack().poll_datagrams(now, self.segments, &mut self.out)
+        })
+    }
+}
+
+impl Socket {
+    fn bind(
+        index: usize,
+        address: SocketAddr,
+        config: &Config,
+        registry: &Registry,
+    ) -> Result<Self, StartError> {
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => StartError::InUse { address },
+            _ => StartError::Listen { address, source },
+        };
+        let domain = socket2::Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))
+            .map_err(failed)?;
+        if address.is_ipv6() {
+            // Both families may have the same port; IPv4 peers never appear as mapped IPv6 addresses.
+            socket.set_only_v6(true).map_err(failed)?;
+        }
+        socket.bind(&address.into()).map_err(failed)?;
+        let state = UdpSocketState::new(UdpSockRef::from(&socket)).map_err(failed)?;
+        // The system may give less, which costs speed and nothing else.
+        for result in [
+            state.set_send_buffer_size(UdpSockRef::from(&socket), config.sockets.send_buffer as usize),
+            state.set_recv_buffer_size(UdpSockRef::from(&socket), config.sockets.receive_buffer as usize),
+        ] {
+            if let Err(error) = result {
+                tracing::debug!(%error, "the socket keeps its buffer size");
+            }
+        }
+        let mut io = UdpSocket::from_std(socket.into());
+        let local = io.local_addr().map_err(failed)?;
+        registry.register(&mut io, Token(index), Interest::READABLE).map_err(failed)?;
+        let id = SocketId(u32::try_from(index).unwrap_or(u32::MAX));
+        Ok(Self { id, io, state, local, readable: true, blocked: false })
+    }
+
+    /// What the system should tell of. Not of room to send while there is some: every datagram that its receiver took would
+    /// wake this thread for nothing.
+    fn watch(&mut self, registry: &Registry, interest: Interest) {
+        let token = Token(self.id.0 as usize);
+        if let Err(error) = registry.reregister(&mut self.io, token, interest) {
+            tracing::warn!(%error, "the event queue cannot be told what to watch");
+        }
+    }
+
+    /// One receiving system call; what it brings waits in `memory`.
+    fn receive(&mut self, memory: &mut [u8], waiting: &mut VecDeque<Received>, core: &mut Core) {
+        let mut metas = [RecvMeta::default(); BUFFERS];
+        let mut slices = memory.chunks_exact_mut(BUFFER).map(IoSliceMut::new);
+        let mut slices: [IoSliceMut<'_>; BUFFERS] =
+            std::array::from_fn(|_| slices.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
+        let received = self.state.recv(UdpSockRef::from(&self.io), &mut slices, &mut metas);
+        core.counters().receives += 1;
+        let count = match received {
+            Ok(count) => count,
+            Err(error) => {
+                match error.kind() {
+                    io::ErrorKind::WouldBlock => self.readable = false,
+                    // Interrupted, or an earlier send was refused by its receiver: the next call gives data again.
+                    io::ErrorKind::Interrupted
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionRefused => {}
+                    _ => {
+                        tracing::debug!(%error, "receiving failed");
+                        self.readable = false;
+                    }
+                }
+                return;
+            }
+        };
+        // Where one call can bring several and brought fewer, no more were there; the next ones raise readiness again.
+        self.readable = count >= BUFFERS.min(quinn_udp::BATCH_SIZE);
+        for (index, meta) in metas.iter().enumerate().take(count).filter(|(_, meta)| meta.len > 0) {
+            let (start, len) = (index * BUFFER, meta.len.min(BUFFER));
+            waiting.push_back(Received { socket: self.id, meta: *meta, start, end: start + len });
+        }
+    }
+
+    /// One sending system call. False where it would block; other failures count as loss.
+    fn send(&mut self, transmit: &Transmit, bytes: &[u8], core: &mut Core) -> bool {
+        let Some(contents) = bytes.get(..transmit.len) else { return true };
+        let packet = quinn_udp::Transmit {
+            destination: transmit.remote,
+            ecn: transmit.ecn.map(to_codepoint),
+            contents,
+            segment_size: transmit.segment,
+            src_ip: transmit.local_ip,
+        };
+        let sent = self.state.try_send(UdpSockRef::from(&self.io), &packet);
+        let datagrams = transmit.segment.map_or(1, |segment| transmit.len.div_ceil(segment.max(1))) as u64;
+        let host = core.counters();
+        host.sends += 1;
+        match sent {
+            Ok(()) => host.datagrams_out += datagrams,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return false;
+            }
+            Err(error) => {
+                host.unsent += datagrams;
+                tracing::trace!(%error, "a datagram was not sent");
+            }
+        }
+        true
+    }
+}
+
+fn from_codepoint(ecn: EcnCodepoint) -> Ecn {
+    match ecn {
+        EcnCodepoint::Ect0 => Ecn::Ect0,
+        EcnCodepoint::Ect1 => Ecn::Ect1,
+        EcnCodepoint::Ce => Ecn::Ce,
+    }
+}
+
+fn to_codepoint(ecn: Ecn) -> EcnCodepoint {
+    match ecn {
+        Ecn::Ect0 => EcnCodepoint::Ect0,
+        Ecn::Ect1 => EcnCodepoint::Ect1,
+        Ecn::Ce => EcnCodepoint::Ce,
+    }
+}

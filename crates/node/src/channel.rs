@@ -1,0 +1,240 @@
+//! Channels: what two nodes agree on, as constants of the application.
+//!
+//! A channel exists between two nodes where id, name, version and shape match on both sides; of each limit the smaller of
+//! both sides' counts. Ids are 1 to 16,383, names 1 to 32 bytes of `a-z 0-9 . _ - /`; both are unique within a network. A
+//! node has at most 64 channels. [`Builder::plan`](crate::Builder::plan) refuses what does not hold.
+//!
+//! ```
+//! # use weir_node as weir;
+//! use weir::{Bytes, Method, Pool, Raw, Tip};
+//! # use weir::{Malformed, Message, PoolItem, SlotKey, TipValue};
+//! # struct Tx;
+//! # impl Message for Tx {
+//! #     fn encode(&self) -> Bytes { Bytes::new() }
+//! #     fn decode(_: Bytes) -> Result<Self, Malformed> { Ok(Self) }
+//! # }
+//! # impl PoolItem for Tx {}
+//! # struct Head;
+//! # impl Message for Head {
+//! #     fn encode(&self) -> Bytes { Bytes::new() }
+//! #     fn decode(_: Bytes) -> Result<Self, Malformed> { Ok(Self) }
+//! # }
+//! # impl TipValue for Head {
+//! #     fn slot(&self) -> SlotKey { SlotKey([0; 32]) }
+//! # }
+//! const HEAD: Tip<Head> = Tip::new(2, "head");
+//! const TXS: Pool<Tx> = Pool::new(4, "tx").max_item(16 * 1024);
+//! const BLOCK: Method<String, Bytes> = Method::new(5, "block").max_response(4 << 20);
+//! const SNAPSHOT: Raw = Raw::new(9, "snapshot");
+//! ```
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use weir_base::stream::Class;
+
+/// What every kind of channel declares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Declared {
+    pub(crate) id: u16,
+    pub(crate) name: &'static str,
+    pub(crate) version: u16,
+    pub(crate) class: Class,
+}
+
+impl Declared {
+    const fn new(id: u16, name: &'static str, class: Class) -> Self {
+        Self { id, name, version: 1, class }
+    }
+}
+
+macro_rules! common {
+    () => {
+        /// Another version than 1, 0 to 65,535: nodes with different versions do not share the channel.
+        #[must_use]
+        pub const fn version(mut self, version: u16) -> Self {
+            self.declared.version = version;
+            self
+        }
+
+        /// Another class of service for what this node sends: it decides what goes first on a link that has too little room.
+        /// Each node's own choice, not on the wire. Default: [`Class::Pool`] for pools and methods, [`Class::Tip`] for tips,
+        /// [`Class::Bulk`] for raw streams.
+        #[must_use]
+        pub const fn class(mut self, class: Class) -> Self {
+            self.declared.class = class;
+            self
+        }
+
+        /// The id on the wire.
+        pub const fn id(&self) -> u16 {
+            self.declared.id
+        }
+
+        /// The name.
+        pub const fn name(&self) -> &'static str {
+            self.declared.name
+        }
+    };
+}
+
+/// A set of items that all nodes should come to share. On the wire: `docs/spec/pool.md`.
+#[derive(Debug)]
+pub struct Pool<T> {
+    pub(crate) declared: Declared,
+    pub(crate) limits: PoolLimits,
+    item: PhantomData<fn() -> T>,
+}
+
+/// What a pool is declared with; `None` is the default of the configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PoolLimits {
+    pub(crate) max_item: Option<u32>,
+    pub(crate) max_items: Option<u32>,
+    pub(crate) max_bytes: Option<u64>,
+    pub(crate) offer_delay: Option<Duration>,
+}
+
+impl<T> Pool<T> {
+    /// A pool called `name` on channel `id`.
+    pub const fn new(id: u16, name: &'static str) -> Self {
+        let limits = PoolLimits { max_item: None, max_items: None, max_bytes: None, offer_delay: None };
+        Self { declared: Declared::new(id, name, Class::Pool), limits, item: PhantomData }
+    }
+
+    common!();
+
+    /// The largest item in encoded bytes, 1 byte to 64 MiB. Larger ones are neither published nor fetched. Default: 64 KiB.
+    #[must_use]
+    pub const fn max_item(mut self, bytes: u32) -> Self {
+        self.limits.max_item = Some(bytes);
+        self
+    }
+
+    /// What this node keeps at most, in items and in encoded bytes, one largest item at least; the least wanted are evicted
+    /// first. Default: 50,000 items, 64 MiB.
+    #[must_use]
+    pub const fn keep(mut self, items: u32, bytes: u64) -> Self {
+        self.limits.max_items = Some(items);
+        self.limits.max_bytes = Some(bytes);
+        self
+    }
+
+    /// How long new items are gathered before they are offered, on average: 0 for votes, about 100 ms for transactions. At
+    /// most 60 s. Default: 100 ms.
+    #[must_use]
+    pub const fn offer_delay(mut self, delay: Duration) -> Self {
+        self.limits.offer_delay = Some(delay);
+        self
+    }
+}
+
+/// One current value of which the newest wins. On the wire: `docs/spec/tip.md`.
+#[derive(Debug)]
+pub struct Tip<T> {
+    pub(crate) declared: Declared,
+    pub(crate) max_value: Option<u32>,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T> Tip<T> {
+    /// A tip called `name` on channel `id`.
+    pub const fn new(id: u16, name: &'static str) -> Self {
+        Self { declared: Declared::new(id, name, Class::Tip), max_value: None, value: PhantomData }
+    }
+
+    common!();
+
+    /// The largest value in encoded bytes, 1 to 1,024. Default: 1,024.
+    #[must_use]
+    pub const fn max_value(mut self, bytes: u32) -> Self {
+        self.max_value = Some(bytes);
+        self
+    }
+}
+
+/// A question with one answer. On the wire: `docs/spec/call.md`.
+#[derive(Debug)]
+pub struct Method<Req, Resp> {
+    pub(crate) declared: Declared,
+    pub(crate) limits: MethodLimits,
+    types: PhantomData<fn(Req) -> Resp>,
+}
+
+/// What a method is declared with; `None` is the default of the configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MethodLimits {
+    pub(crate) max_request: Option<u32>,
+    pub(crate) max_response: Option<u32>,
+    pub(crate) concurrency: Option<u32>,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) replay_safe: bool,
+}
+
+impl<Req, Resp> Method<Req, Resp> {
+    /// A method called `name` on channel `id`.
+    pub const fn new(id: u16, name: &'static str) -> Self {
+        let limits = MethodLimits {
+            max_request: None,
+            max_response: None,
+            concurrency: None,
+            deadline: None,
+            replay_safe: false,
+        };
+        Self { declared: Declared::new(id, name, Class::Pool), limits, types: PhantomData }
+    }
+
+    common!();
+
+    /// The largest request in encoded bytes. Default: 64 KiB.
+    #[must_use]
+    pub const fn max_request(mut self, bytes: u32) -> Self {
+        self.limits.max_request = Some(bytes);
+        self
+    }
+
+    /// The largest response in encoded bytes. Default: 1 MiB.
+    #[must_use]
+    pub const fn max_response(mut self, bytes: u32) -> Self {
+        self.limits.max_response = Some(bytes);
+        self
+    }
+
+    /// How many calls are under way at once with one peer, in each direction; at least 1. Default: 64.
+    #[must_use]
+    pub const fn concurrency(mut self, requests: u32) -> Self {
+        self.limits.concurrency = Some(requests);
+        self
+    }
+
+    /// How long a call may take, above 0; a call may set less
+    /// ([`Network::call_within`](crate::Network::call_within)). Peers are told an hour at most. Default: 10 s.
+    #[must_use]
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.limits.deadline = Some(deadline);
+        self
+    }
+
+    /// Running a request twice does no harm: such a call may go along with the handshake (0-RTT), where an attacker could
+    /// replay it. Default: it may not.
+    #[must_use]
+    pub const fn replay_safe(mut self) -> Self {
+        self.limits.replay_safe = true;
+        self
+    }
+}
+
+/// Byte streams of the application's own.
+#[derive(Debug)]
+pub struct Raw {
+    pub(crate) declared: Declared,
+}
+
+impl Raw {
+    /// Raw streams called `name` on channel `id`.
+    pub const fn new(id: u16, name: &'static str) -> Self {
+        Self { declared: Declared::new(id, name, Class::Bulk) }
+    }
+
+    common!();
+}

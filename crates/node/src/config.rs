@@ -1,0 +1,124 @@
+//! What a node may use: one file an operator can write. Unknown fields are refused, missing ones have their default.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use weir_base::KIB;
+
+use crate::error::StartError;
+
+/// In the unit of these fields.
+const MIB: u32 = 1024 * 1024;
+
+/// Everything about a node but its key, its channels and its addresses. Durations are whole milliseconds (`…_ms`), sizes
+/// bytes.
+///
+/// ```
+/// # use weir_node as weir;
+/// let config: weir::Config = toml::from_str(
+///     "[node.admission]\nmax_links = 64\nmax_inbound = 48\n[mailboxes]\nevents = 100\n",
+/// )?;
+/// assert_eq!(config.node.admission.max_links, 64);
+/// assert!(toml::from_str::<weir::Config>("[mailboxes]\nevnts = 100\n").is_err());
+/// # Ok::<(), toml::de::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Peers, links, memory, protocols.
+    pub node: weir_stack::Config,
+    /// Between the application and the network thread.
+    pub mailboxes: Mailboxes,
+    /// Sockets of the native host.
+    pub sockets: Sockets,
+}
+
+/// Bounds of what lies between the application and the network thread. None may be 0.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mailboxes {
+    /// Commands of handles that wait for the network thread; beyond it `publish` is `Busy` and futures wait. Default: 1,024.
+    pub commands: u32,
+    /// Requests per method that wait for the application; beyond it peers are told to retry. Default: 1,024.
+    pub requests: u32,
+    /// Raw streams per channel that wait to be accepted; beyond it they are broken off. Default: 64.
+    pub streams: u32,
+    /// Events per listener; beyond it the oldest is dropped and counted. Default: 1,024.
+    pub events: u32,
+    /// Bytes per raw stream that wait for the network, at least 4,096. Default: 1 MiB.
+    pub stream_send: u32,
+    /// Bytes per raw stream that wait for their reader, who holds at most as many again; at least 4,096. Default: 1 MiB.
+    pub stream_receive: u32,
+    /// How long `publish_wait` waits for room, in milliseconds. Default: 10 s.
+    pub publish_deadline_ms: u64,
+    /// How long the opening of a raw stream may take, in milliseconds. Default: 10 s.
+    pub open_deadline_ms: u64,
+}
+
+impl Default for Mailboxes {
+    fn default() -> Self {
+        Self {
+            commands: 1024,
+            requests: 1024,
+            streams: 64,
+            events: 1024,
+            stream_send: MIB,
+            stream_receive: MIB,
+            publish_deadline_ms: 10_000,
+            open_deadline_ms: 10_000,
+        }
+    }
+}
+
+impl Mailboxes {
+    pub(crate) fn publish_deadline(&self) -> Duration {
+        Duration::from_millis(self.publish_deadline_ms)
+    }
+
+    pub(crate) fn open_deadline(&self) -> Duration {
+        Duration::from_millis(self.open_deadline_ms)
+    }
+}
+
+/// UDP sockets of the native host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sockets {
+    /// Bytes asked of the system for each socket's send buffer. The system may give less. Default: 2 MiB.
+    pub send_buffer: u32,
+    /// Bytes asked of the system for each socket's receive buffer. The system may give less. Default: 4 MiB.
+    pub receive_buffer: u32,
+    /// Names that wait to be resolved; beyond it they count as unknown. Default: 256.
+    pub max_queries: u32,
+}
+
+impl Default for Sockets {
+    fn default() -> Self {
+        Self { send_buffer: 2 * MIB, receive_buffer: 4 * MIB, max_queries: 256 }
+    }
+}
+
+impl Config {
+    /// Checks what is not the stack's to check.
+    pub(crate) fn check(&self) -> Result<(), StartError> {
+        let mail = &self.mailboxes;
+        let checks = [
+            (mail.commands > 0, "mailboxes.commands", "must be at least 1; 1024 is usual"),
+            (mail.requests > 0, "mailboxes.requests", "must be at least 1; 1024 is usual"),
+            (mail.streams > 0, "mailboxes.streams", "must be at least 1; 64 is usual"),
+            (mail.events > 0, "mailboxes.events", "must be at least 1; 1024 is usual"),
+            (mail.stream_send as usize >= 4 * KIB, "mailboxes.stream_send", "must be at least 4096 bytes"),
+            (
+                mail.stream_receive as usize >= 4 * KIB,
+                "mailboxes.stream_receive",
+                "must be at least 4096 bytes",
+            ),
+            (mail.publish_deadline_ms > 0, "mailboxes.publish_deadline_ms", "must be above 0"),
+            (mail.open_deadline_ms > 0, "mailboxes.open_deadline_ms", "must be above 0"),
+        ];
+        match checks.iter().find(|(holds, ..)| !holds) {
+            Some((_, field, remedy)) => Err(StartError::Limit { field, remedy }),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! From the stack's events to mailboxes and promises.
+
+use std::sync::Arc;
+
+use weir_base::Instant;
+use weir_pull::ChannelId;
+use weir_pull::call::Refusal;
+use weir_pull::{call, pool, tip};
+use weir_stack::{Action, Command, Event as StackEvent};
+
+use super::Core;
+use super::op::{EncodedCandidate, EncodedRequest, EncodedValue, EncodedWithdrawal, RequestBody};
+use crate::call::{Cancelled, RETRY_DROPPED};
+use crate::error::ConnectError;
+use crate::events::Event;
+use crate::message::ItemId;
+use crate::shared::Mail;
+
+impl Core {
+    /// Drains the stack's events. True where there was one.
+    pub(super) fn hand_over(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        while let Some(event) = self.stack.poll_event() {
+            let call = matches!(event, StackEvent::Answer { .. } | StackEvent::Call(..));
+            self.hand_over_one(now, event);
+            any = true;
+            if call && self.is_quiet() {
+                self.wake(); // who got it begins while the rest is done
+            }
+        }
+        any
+    }
+
+    fn hand_over_one(&mut self, now: Instant, event: StackEvent) {
+        match event {
+            StackEvent::Pool(channel, event) => self.pool_event(now, channel, event),
+            StackEvent::Tip(channel, event) => self.tip_event(now, channel, event),
+            StackEvent::Call(channel, event) => self.call_event(now, channel, event),
+            StackEvent::Answer { ticket, from, result, left } => {
+                self.called = now;
+                self.calls.answered(ticket, from, result, left, &mut self.wakers);
+            }
+            StackEvent::Raw(event) => {
+                let Self { streams, stack, shared, wakers, .. } = self;
+                streams.handle(now, stack, shared, event, wakers);
+            }
+            StackEvent::DialFailed { ticket, why } => {
+                if let Some(promise) = self.dials.remove(&ticket) {
+                    promise.fill(Err(ConnectError::Failed(why)), &mut self.wakers);
+                }
+            }
+            StackEvent::Closed(report) => self.ended(report),
+            other => self.peer_event(other),
+        }
+    }
+
+    fn peer_event(&mut self, event: StackEvent) {
+        let event = match event {
+            StackEvent::PeerUp { ticket, info, address, hello, .. } => {
+                tracing::debug!(peer = %info.peer, side = ?info.side, "peer up");
+                if let Some(promise) = ticket.and_then(|ticket| self.dials.remove(&ticket)) {
+                    promise.fill(Ok(info.peer), &mut self.wakers);
+                }
+                let (agent, services) = (hello.agent.clone(), hello.services.clone());
+                Event::PeerUp { peer: info.peer, side: info.side, address, agent, services }
+            }
+            StackEvent::PeerDown { link, peer, why } => {
+                tracing::debug!(%peer, ?why, "peer down");
+                self.rtts.remove(&link);
+                Event::PeerDown { peer, why }
+            }
+            StackEvent::Refused { peer, why } => Event::Refused { peer, why },
+            StackEvent::Unreachable { peer, why } => Event::Unreachable { peer, why },
+            StackEvent::Rtt { link, rtt } => {
+                let Some(peer) = self.stack.peers().link(link).map(|linked| linked.info.peer) else { return };
+                self.rtts.insert(link, rtt);
+                Event::Rtt { peer, rtt }
+            }
+            StackEvent::Services { link, services } => {
+                let Some(peer) = self.stack.peers().link(link).map(|linked| linked.info.peer) else { return };
+                Event::Services { peer, services }
+            }
+            StackEvent::Fault { peer, fault, reaction, .. } => {
+                tracing::info!(%peer, %fault, ?reaction, "a peer did something wrong");
+                Event::Fault { peer, fault, reaction }
+            }
+            StackEvent::Released(peer) => Event::Unbanned { peer },
+            _ => return, // the others have been dealt with
+        };
+        self.announce(&event);
+    }
+
+    fn pool_event(&mut self, now: Instant, channel: ChannelId, event: pool::Event) {
+        match event {
+            pool::Event::Candidate { ticket, peer, id, bytes, .. } => {
+                let candidate = EncodedCandidate { ticket, peer, id: ItemId(id), bytes };
+                let Some(Mail::Pool { candidates, .. }) = self.shared.mail(channel) else { return };
+                self.undecided += 1;
+                if candidates.push(candidate, &mut self.wakers).is_err() {
+                    // It holds what the pool hands out without a verdict; this is for a closed one.
+                    let verdict = weir_pull::pool::Verdict::Defer(crate::pool::DEFER_DROPPED);
+                    self.pool(now, channel, super::PoolOp::Verdict(ticket, verdict));
+                }
+            }
+            pool::Event::Evicted { id } => self.announce(&Event::Evicted { channel, id: ItemId(id) }),
+            pool::Event::BatchDone { .. } => {} // no handle sends batches
+        }
+    }
+
+    fn tip_event(&mut self, now: Instant, channel: ChannelId, event: tip::Event) {
+        let Some(Mail::Tip { received, withdrawn, .. }) = self.shared.mail(channel) else { return };
+        match event {
+            tip::Event::Received { ticket, peer, value, .. } => {
+                if received.push(EncodedValue { ticket, peer, value }, &mut self.wakers).is_err() {
+                    let command = tip::Command::Verdict { ticket, verdict: tip::Verdict::Ignore };
+                    let command = Command::Pull(weir_pull::Command::Tip(channel, command));
+                    super::note_refusal("tip", channel, self.stack.command(now, command));
+                }
+            }
+            tip::Event::Withdrawn { peer, value, .. } => {
+                withdrawn.push_newest(EncodedWithdrawal { peer, value }, &mut self.wakers);
+            }
+        }
+    }
+
+    fn call_event(&mut self, now: Instant, channel: ChannelId, event: call::Event) {
+        match event {
+            call::Event::Request { ticket, peer, request, deadline, .. } => {
+                self.called = now;
+                let cancelled = Arc::new(Cancelled::default());
+                let body = RequestBody::Remote(ticket, request);
+                let raw = EncodedRequest { peer, deadline, cancelled: Arc::clone(&cancelled), body };
+                let pushed = match self.shared.mail(channel) {
+                    Some(Mail::Call { requests: Some(requests), .. }) => {
+                        requests.push(raw, &mut self.wakers).is_ok()
+                    }
+                    _ => false,
+                };
+                if pushed {
+                    self.requests.insert(ticket, cancelled);
+                } else {
+                    self.answer(now, channel, ticket, Err(Refusal { retry_after: RETRY_DROPPED }));
+                }
+            }
+            call::Event::Cancelled { ticket } => {
+                if let Some(request) = self.requests.remove(ticket) {
+                    request.cancel(&mut self.wakers);
+                }
+            }
+            call::Event::Response { .. } => {} // calls by link are not made here
+        }
+    }
+
+    /// What the stack wants of the host next. What only concerns the application never comes here.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        while let Some(action) = self.stack.poll_action() {
+            match self.note(action) {
+                None => {}
+                action => return action,
+            }
+        }
+        None
+    }
+
+    /// For hosts that take the stack's actions by themselves: what concerns the application goes to it, the others come back.
+    pub fn note(&mut self, action: Action) -> Option<Action> {
+        let Action::Persist { peer, record } = action else { return Some(action) };
+        self.announce(&Event::Standing { peer, record });
+        self.wake();
+        None
+    }
+}

@@ -1,0 +1,371 @@
+//! A node without a host: the stack, and what joins it to the handles.
+
+mod calls;
+mod ending;
+mod events;
+mod op;
+mod streams;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use weir_base::identity::PeerId;
+use weir_base::{Deadlines, Instant, LinkId, Numbered};
+use weir_pull::{ChannelId, Ticket, call, pool};
+use weir_stack::{Command, DialError, Input, Refused, Stack};
+
+use crate::call::Cancelled;
+use crate::error::ConnectError;
+use crate::events::Event;
+use crate::mailbox::{Promise, Taken, lock};
+use crate::peers::Peer;
+use crate::shared::Shared;
+use crate::stats::{HostStats, Stats};
+use calls::Calls;
+use ending::Ending;
+pub(crate) use op::{
+    CallOp, EncodedCandidate, EncodedRequest, EncodedValue, EncodedWithdrawal, Op, PoolOp, Replies,
+    RequestBody,
+};
+use streams::Streams;
+
+/// While candidates are without a verdict, the host looks into the inbox at least this often: that a candidate was taken is
+/// reported without waking the host.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Up to this many calls and requests in progress are served one by one.
+const UNBATCHED: usize = 2;
+
+/// A node without a host: the stack, and what joins it to the handles. [`host`](crate::host) says in what order a host calls
+/// it.
+#[derive(Debug)]
+pub struct Core {
+    stack: Stack,
+    shared: Arc<Shared>,
+    taken: Taken,
+    calls: Calls,
+    requests: Numbered<Ticket, Arc<Cancelled>>, // <= what the stack handed out
+    streams: Streams,
+    dials: BTreeMap<Ticket, Promise<Result<PeerId, ConnectError>>>, // <= the stack's limit of dials
+    sleepers: Sleepers,
+    rtts: BTreeMap<LinkId, Duration>,
+    undecided: u64,
+    called: Instant, // when a call or a request was handed over last
+    ending: Ending,
+    wakers: Vec<Waker>,
+    host: HostStats,
+}
+
+/// Futures that wait for a time. Bounded by the user's own futures.
+#[derive(Debug, Default)]
+struct Sleepers {
+    due: Deadlines<u64>,
+    promises: BTreeMap<u64, Promise<()>>,
+}
+
+impl Core {
+    pub(crate) fn new(stack: Stack, shared: Arc<Shared>) -> Self {
+        Self {
+            stack,
+            shared,
+            taken: Taken::default(),
+            calls: Calls::default(),
+            requests: Numbered::default(),
+            streams: Streams::default(),
+            dials: BTreeMap::new(),
+            sleepers: Sleepers::default(),
+            rtts: BTreeMap::new(),
+            undecided: 0,
+            called: Instant::ZERO,
+            ending: Ending::default(),
+            wakers: Vec::new(),
+            host: HostStats::default(),
+        }
+    }
+
+    /// The stack, for its datagrams, socket bytes and frames. Input goes through [`handle`](Self::handle), actions come out of
+    /// [`poll_action`](Self::poll_action).
+    pub fn stack(&mut self) -> &mut Stack {
+        &mut self.stack
+    }
+
+    /// What the host counts.
+    pub fn counters(&mut self) -> &mut HostStats {
+        &mut self.host
+    }
+
+    /// Whether a call ended, or a request came, within the last `period`.
+    pub fn has_called(&self, now: Instant, period: Duration) -> bool {
+        self.called > Instant::ZERO && now.since(self.called) <= period
+    }
+
+    /// Something happened at the host.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        self.stack.handle(now, input);
+    }
+
+    /// Whether the node has ended: nothing more will come of it. The host closes and drops it.
+    pub fn stopped(&self) -> bool {
+        self.ending.stopped()
+    }
+
+    /// Whether it is to end, or has.
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_asked() || self.ending.stopped()
+    }
+
+    /// Whether it ended without goodbye ([`Node::abort`](crate::Node::abort)).
+    pub fn aborted(&self) -> bool {
+        self.ending.aborted()
+    }
+
+    /// From here on handles wake the host, once, when they have something.
+    pub fn listen(&self) {
+        self.shared.inbox.bell().sleep(self.is_quiet());
+    }
+
+    /// As [`listen`](Self::listen), for a host that is about to sleep. False where handles have something already: then the
+    /// host goes on with [`commands`](Self::commands) instead.
+    #[must_use]
+    pub fn sleep(&self) -> bool {
+        self.listen();
+        !self.has_commands()
+    }
+
+    /// The host is awake: handles need not wake it.
+    pub fn wake_up(&self) {
+        self.shared.inbox.bell().wake_up();
+    }
+
+    /// Whether handles have something.
+    pub fn has_commands(&self) -> bool {
+        !self.shared.inbox.is_empty()
+    }
+
+    /// Carries out at most `most` commands of handles, and moves what raw streams have to write. True where commands are left.
+    pub fn commands(&mut self, now: Instant, most: usize) -> bool {
+        let mut taken = std::mem::take(&mut self.taken);
+        self.shared.inbox.take(most, &mut taken, &mut self.wakers);
+        let full = taken.ops.len() >= most;
+        self.host.commands += taken.ops.len() as u64;
+        for op in taken.ops.drain(..) {
+            self.carry_out(now, op);
+        }
+        for pipe in taken.streams.drain(..) {
+            self.streams.service(now, &mut self.stack, &pipe, &mut self.wakers);
+        }
+        self.taken = taken;
+        full
+    }
+
+    /// Advances what is due. Early and repeated calls do nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.stack.handle_timeout(now);
+        self.wake_sleepers(now);
+    }
+
+    /// Ends the sleeps of handles that are over; part of [`handle_timeout`](Self::handle_timeout), for hosts that drive the
+    /// stack's timeouts by themselves.
+    pub fn wake_sleepers(&mut self, now: Instant) {
+        while let Some(id) = self.sleepers.due.pop_due(now) {
+            if let Some(promise) = self.sleepers.promises.remove(&id) {
+                promise.fill((), &mut self.wakers);
+            }
+        }
+    }
+
+    /// Hands events to the handles, goes on with a shutdown, and wakes whoever got something. True where there was an event.
+    pub fn settle(&mut self, now: Instant) -> bool {
+        let mut any = self.hand_over(now);
+        if self.ending.is_asked() {
+            self.say_goodbye(now);
+            any |= self.hand_over(now);
+        }
+        self.wake();
+        any
+    }
+
+    /// Whether each call waits for nothing but threads to wake. With more calls in progress, what they have to send goes out
+    /// together, which costs less.
+    fn is_quiet(&self) -> bool {
+        self.calls.len() + self.requests.len() <= UNBATCHED
+    }
+
+    /// Wakes whoever got something.
+    fn wake(&mut self) {
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+
+    /// When the host should come back at the latest; `None`: when something happens.
+    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let stack = self.stack.poll_timeout().map(|(due, _)| due);
+        let quiet = (self.undecided > 0).then(|| now + QUIET);
+        [stack, quiet, self.own_timeout()].into_iter().flatten().min()
+    }
+
+    /// The same without the stack's timeouts.
+    pub fn own_timeout(&self) -> Option<Instant> {
+        let sleeper = self.sleepers.due.next().map(|(due, _)| due);
+        [sleeper, self.ending.due()].into_iter().flatten().min()
+    }
+
+    /// The node is gone: every handle ends. Dropping the core does the same.
+    pub fn close(&mut self) {
+        self.streams.lose_all(&mut self.wakers);
+        for ticket in self.requests.keys() {
+            if let Some(request) = self.requests.remove(ticket) {
+                request.cancel(&mut self.wakers);
+            }
+        }
+        // Dropped promises end whoever waits for them: a stopped node may be kept for long.
+        (self.sleepers, self.calls) = (Sleepers::default(), Calls::default());
+        self.dials.clear();
+        self.ending.close();
+        self.shared.close();
+        self.wake();
+    }
+
+    fn carry_out(&mut self, now: Instant, op: Op) {
+        match op {
+            Op::Pool(channel, op) => self.pool(now, channel, op),
+            Op::Tip(channel, command) => {
+                let told = self.stack.command(now, Command::Pull(weir_pull::Command::Tip(channel, command)));
+                note_refusal("tip", channel, told);
+            }
+            Op::Call(op) => self.calls.begin(now, &mut self.stack, *op, &mut self.wakers),
+            Op::CancelCall(id) => self.calls.cancel(now, &mut self.stack, id),
+            Op::Answer(channel, ticket, response) => {
+                self.requests.remove(ticket);
+                self.answer(now, channel, ticket, response);
+            }
+            Op::Open(channel, peer, reply) => {
+                let class = self.shared.channels.get(&channel).map(|channel| channel.declared.class);
+                self.streams.open(now, &mut self.stack, (channel, class, peer), reply, &mut self.wakers);
+            }
+            Op::Connect(peer, addresses, reply) => self.dial(now, peer, addresses, reply),
+            Op::Stack(command, reply) => {
+                let told = self.stack.command(now, *command).map(|_| ());
+                reply.fill(told, &mut self.wakers);
+            }
+            Op::Peers(reply) => reply.fill(self.peers(), &mut self.wakers),
+            Op::Stats(reply) => reply.fill(self.stats(), &mut self.wakers),
+            Op::Sleep(id, due, promise) => {
+                self.sleepers.due.set(id, Some(due));
+                self.sleepers.promises.insert(id, promise);
+            }
+            Op::CancelSleep(id) => {
+                self.sleepers.due.set(id, None);
+                self.sleepers.promises.remove(&id);
+            }
+            Op::Shutdown { deadline, report } => self.ending.ask(now + deadline, report),
+            Op::Abort => self.ending.abort(),
+        }
+    }
+
+    fn pool(&mut self, now: Instant, channel: ChannelId, op: PoolOp) {
+        let command = match op {
+            PoolOp::Insert(bytes) => pool::Command::Insert { bytes },
+            PoolOp::Verdict(ticket, verdict) => {
+                self.undecided = self.undecided.saturating_sub(1);
+                pool::Command::Verdict { ticket, verdict }
+            }
+            PoolOp::Taken(ticket, at) => pool::Command::Taken { ticket, at },
+            PoolOp::Remove(id) => pool::Command::Remove { id: id.0 },
+            PoolOp::Pause(paused) => pool::Command::Pause(paused),
+            PoolOp::Reconsider => pool::Command::Reconsider,
+            PoolOp::Resync => pool::Command::Resync,
+            PoolOp::Floor(priority) => pool::Command::Floor(priority),
+        };
+        let told = self.stack.command(now, Command::Pull(weir_pull::Command::Pool(channel, command)));
+        note_refusal("pool", channel, told);
+    }
+
+    fn answer(
+        &mut self,
+        now: Instant,
+        channel: ChannelId,
+        ticket: Ticket,
+        response: Result<bytes::Bytes, call::Refusal>,
+    ) {
+        let command = call::Command::Answer { ticket, response };
+        let told = self.stack.command(now, Command::Pull(weir_pull::Command::Call(channel, command)));
+        note_refusal("call", channel, told);
+    }
+
+    fn dial(
+        &mut self,
+        now: Instant,
+        peer: Option<PeerId>,
+        addresses: Vec<weir_base::multiaddr::Multiaddr>,
+        reply: Promise<Result<PeerId, ConnectError>>,
+    ) {
+        // Linked already, by whoever dialled: there is nothing to do.
+        if let Some(peer) = peer.filter(|peer| self.stack.peers().ready_link(peer).is_some()) {
+            return reply.fill(Ok(peer), &mut self.wakers);
+        }
+        match self.stack.command(now, Command::Dial { peer, addresses }) {
+            Ok(ticket) => {
+                self.dials.insert(ticket, reply);
+            }
+            Err(refused) => reply.fill(Err(connect_error(&refused)), &mut self.wakers),
+        }
+    }
+
+    fn peers(&self) -> Vec<Peer> {
+        let peers = self.stack.peers();
+        let ready = peers.links().filter(|(link, linked)| peers.ready_link(&linked.info.peer) == Some(*link));
+        let mut list: Vec<Peer> = ready
+            .map(|(link, linked)| Peer {
+                peer: linked.info.peer,
+                side: linked.info.side,
+                address: linked.address.clone(),
+                since: linked.since,
+                rtt: self.rtts.get(&link).copied(),
+                agent: linked.hello.as_ref().map(|hello| hello.agent.clone()).unwrap_or_default(),
+                services: linked.services.clone(),
+            })
+            .collect();
+        list.sort_by_key(|peer| peer.peer);
+        list
+    }
+
+    fn stats(&self) -> Stats {
+        let mut host = self.host;
+        host.rings = self.shared.inbox.bell().rings();
+        host.expired = self.calls.expired();
+        Stats { stack: self.stack.stats(), host }
+    }
+
+    /// Tells every listener.
+    fn announce(&mut self, event: &Event) {
+        for listener in lock(&self.shared.listeners).iter() {
+            listener.push_newest(event.clone(), &mut self.wakers);
+        }
+    }
+}
+
+/// However a host loses its node, also by a panic: no handle waits for ever.
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Commands whose handle does not wait for an answer: a refusal is a mistake in the program or a race with the end.
+fn note_refusal(shape: &'static str, channel: ChannelId, told: Result<Ticket, Refused>) {
+    if let Err(refused) = told {
+        tracing::debug!(shape, channel = channel.0, %refused, "a command was refused");
+    }
+}
+
+fn connect_error(refused: &Refused) -> ConnectError {
+    match refused {
+        Refused::Closing => ConnectError::Stopped,
+        Refused::Banned => ConnectError::Banned,
+        Refused::Dial(DialError::Myself) => ConnectError::Myself,
+        Refused::Dial(DialError::TooManyDials | DialError::Full) | Refused::Limit => ConnectError::Busy,
+        other => ConnectError::Address(other.to_string()),
+    }
+}

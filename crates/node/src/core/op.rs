@@ -1,0 +1,155 @@
+//! What travels between user threads and the core.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use weir_base::Instant;
+use weir_base::identity::PeerId;
+use weir_base::multiaddr::Multiaddr;
+use weir_pull::ChannelId;
+use weir_pull::pool::Verdict;
+use weir_pull::{Ticket, call, tip};
+use weir_stack::{Command, Refused, Target};
+
+use crate::call::Cancelled;
+use crate::error::{CallError, ConnectError, OpenError};
+use crate::mailbox::Promise;
+use crate::message::ItemId;
+use crate::node::ShutdownReport;
+use crate::peers::Peer;
+use crate::stats::Stats;
+use crate::stream::NewStream;
+
+/// A wish of a handle, or the answer to something the core handed out.
+#[derive(Debug)]
+pub(crate) enum Op {
+    /// Something about a pool.
+    Pool(ChannelId, PoolOp),
+    /// Something about a tip.
+    Tip(ChannelId, tip::Command),
+    /// Calls one peer or several.
+    Call(Box<CallOp>),
+    /// The future of a call was dropped.
+    CancelCall(u64),
+    /// Answers a request.
+    Answer(ChannelId, Ticket, Result<Bytes, call::Refusal>),
+    /// Opens a raw stream.
+    Open(ChannelId, PeerId, Promise<Result<NewStream, OpenError>>),
+    /// Dials, and answers once there is a link.
+    Connect(Option<PeerId>, Vec<Multiaddr>, Promise<Result<PeerId, ConnectError>>),
+    /// What the stack does by itself.
+    Stack(Box<Command>, Promise<Result<(), Refused>>),
+    /// The peers with a link.
+    Peers(Promise<Vec<Peer>>),
+    /// The counters.
+    Stats(Promise<Stats>),
+    /// Answers at a time.
+    Sleep(u64, Instant, Promise<()>),
+    /// The future of a sleep was dropped.
+    CancelSleep(u64),
+    /// Says goodbye, flushes and stops.
+    Shutdown { deadline: Duration, report: Option<Promise<ShutdownReport>> },
+    /// Stops at once.
+    Abort,
+}
+
+/// A call on its way into the stack.
+#[derive(Debug)]
+pub(crate) struct CallOp {
+    pub(crate) id: u64,
+    pub(crate) channel: ChannelId,
+    pub(crate) target: Target,
+    pub(crate) request: Bytes,
+    pub(crate) deadline: Instant,
+    pub(crate) reply: Replies,
+}
+
+/// The answers to a call to several: who, and what.
+pub(crate) type Answers = Vec<(PeerId, Result<Bytes, CallError>)>;
+
+/// Where the answers of a call go.
+#[derive(Debug)]
+pub(crate) enum Replies {
+    /// The first answer is the answer.
+    One(Promise<Result<(PeerId, Bytes), CallError>>),
+    /// All of them, together.
+    Many(Promise<Result<Answers, CallError>>),
+}
+
+/// What a pool's handle wants.
+#[derive(Debug)]
+pub(crate) enum PoolOp {
+    Insert(Bytes),
+    Verdict(Ticket, Verdict),
+    Taken(Ticket, Instant),
+    Remove(ItemId),
+    Pause(bool),
+    Reconsider,
+    Resync,
+    Floor(u64),
+}
+
+impl Op {
+    /// Whether somebody waits for what it sends: a user's thread may carry it out while the network thread sleeps.
+    pub(crate) const fn is_urgent(&self) -> bool {
+        matches!(self, Self::Call(_) | Self::Answer(..))
+    }
+
+    /// Whether it counts against the inbox's capacity. The others answer something handed out, or end something.
+    pub(crate) fn is_bounded(&self) -> bool {
+        match self {
+            Self::Pool(_, op) => !matches!(op, PoolOp::Verdict(..) | PoolOp::Taken(..)),
+            Self::Tip(_, command) => !matches!(command, tip::Command::Verdict { .. }),
+            Self::CancelCall(_)
+            | Self::Answer(..)
+            | Self::CancelSleep(_)
+            | Self::Shutdown { .. }
+            | Self::Abort => false,
+            _ => true,
+        }
+    }
+}
+
+/// An item as it lies in its mailbox.
+#[derive(Debug)]
+pub(crate) struct EncodedCandidate {
+    pub(crate) ticket: Ticket,
+    pub(crate) peer: PeerId,
+    pub(crate) id: ItemId,
+    pub(crate) bytes: Bytes,
+}
+
+/// A tip as it lies in its mailbox.
+#[derive(Debug)]
+pub(crate) struct EncodedValue {
+    pub(crate) ticket: Ticket,
+    pub(crate) peer: PeerId,
+    pub(crate) value: Bytes,
+}
+
+/// A tip that was taken back.
+#[derive(Debug)]
+pub(crate) struct EncodedWithdrawal {
+    pub(crate) peer: PeerId,
+    pub(crate) value: Bytes,
+}
+
+/// A request as it lies in its mailbox.
+#[derive(Debug)]
+pub(crate) struct EncodedRequest {
+    pub(crate) peer: PeerId,
+    pub(crate) deadline: Instant,
+    pub(crate) cancelled: Arc<Cancelled>,
+    pub(crate) body: RequestBody,
+}
+
+/// The request itself.
+#[derive(Debug)]
+pub(crate) enum RequestBody {
+    /// Of a peer, encoded.
+    Remote(Ticket, Bytes),
+    /// Of this node itself, not encoded: the query, and a promise of `Result<Resp, CallError>`.
+    Local { query: Box<dyn Any + Send>, reply: Box<dyn Any + Send> },
+}

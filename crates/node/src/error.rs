@@ -1,0 +1,326 @@
+//! One error enum per operation. Each says whether to try again ([`Retry`]).
+//!
+//! | operation | error | worth trying again |
+//! |---|---|---|
+//! | starting: [`Builder::plan`](crate::Builder::plan), and what the host adds | [`StartError`] | after the configuration or the machine changed |
+//! | [`Network::pool`](crate::Network::pool) and its like | [`ChannelError`] | never: a mistake in the program |
+//! | `publish` | [`PublishError`] | `Busy`, `Deadline`: soon |
+//! | [`Network::call`](crate::Network::call) | [`CallError`] | `Refused`: after the time it names; `Busy`: soon; `LinkDown`, `Deadline` and most others: elsewhere |
+//! | [`Network::open`](crate::Network::open) | [`OpenError`] | `Busy`, `Deadline`: soon; `NotConnected`: once connected |
+//! | reading and writing a raw stream | [`StreamError`] | on a new stream |
+//! | [`Network::connect`](crate::Network::connect) | [`ConnectError`] | `Failed`: after a second; `Busy`: soon |
+//! | [`Network::keep`](crate::Network::keep), `ban` and their like | [`PeerError`](crate::PeerError) | never, but for a limit: soon |
+//! | anything at a node that has stopped | [`Stopped`] | never |
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::Malformed;
+
+/// Whether the same operation may succeed later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// No: something has to change first.
+    Never,
+    /// Yes, at once or soon, in the same place.
+    Soon,
+    /// Yes, in the same place, not before this time.
+    After(Duration),
+    /// Yes, with another peer, or once the link is back.
+    Elsewhere,
+}
+
+/// The node has stopped, or is about to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the node has stopped")]
+pub struct Stopped;
+
+/// The time was up first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not within {0:?}")]
+pub struct Elapsed(
+    /// How long was waited.
+    pub Duration,
+);
+
+/// Why a node could not start. Nothing is left behind.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration does not hold; the message names field and remedy.
+    #[error("configuration: {0}")]
+    Config(#[from] weir_stack::ConfigError),
+    /// A limit of this crate's part of the configuration does not hold.
+    #[error("configuration: {field} {remedy}")]
+    Limit {
+        /// The field.
+        field: &'static str,
+        /// What it should be.
+        remedy: &'static str,
+    },
+    /// A channel was added to the builder twice, or two share an id.
+    #[error("channel {id} (`{name}`) is declared twice; give each channel an id of its own")]
+    Declared {
+        /// The id.
+        id: u16,
+        /// The name of the second.
+        name: &'static str,
+    },
+    /// An address to listen on is none that this host can bind.
+    #[error("cannot listen on {address}: use /ip4/…/udp/…/quic-v1 or /ip6/…/udp/…/quic-v1, or IP:PORT")]
+    Address {
+        /// As given.
+        address: String,
+    },
+    /// The port belongs to another program.
+    #[error("cannot listen on {address}: the port is in use; stop the other program or choose another port")]
+    InUse {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The system refused the socket.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system gave no thread, poll or randomness.
+    #[error("{what}: {source}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+/// Why a handle of a channel could not be had: a mistake in the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChannelError {
+    /// The builder was not told of it.
+    #[error("channel {id} (`{name}`) was not declared at the builder; add it before `start`")]
+    NotDeclared {
+        /// Its id.
+        id: u16,
+        /// Its name.
+        name: &'static str,
+    },
+    /// The builder was told of another channel with this id: name, shape or types differ.
+    #[error("channel {id} was declared at the builder as `{declared}`, not as this `{name}`")]
+    Mismatch {
+        /// The id.
+        id: u16,
+        /// The name asked for.
+        name: &'static str,
+        /// The name it has.
+        declared: &'static str,
+    },
+    /// The method was declared with `call`, not with `serve`.
+    #[error("method {id} (`{name}`) is only called here; declare it with `serve` to answer it")]
+    NotServed {
+        /// Its id.
+        id: u16,
+        /// Its name.
+        name: &'static str,
+    },
+}
+
+/// Why an item or a value was not published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The node's mailbox is full: the network thread has not caught up. Wait with `publish_wait`, or try again soon.
+    #[error("the mailbox is full; try again soon")]
+    Busy,
+    /// There was no room within the deadline.
+    #[error("the mailbox stayed full until the deadline")]
+    Deadline,
+    /// More bytes than the channel allows.
+    #[error("{size} bytes encoded, and the channel allows {max}")]
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+        /// The largest, in bytes.
+        max: u32,
+    },
+    /// The item's type refuses what it wrote itself.
+    #[error("the item cannot be read back: {0}")]
+    Malformed(#[from] Malformed),
+    /// The node has stopped.
+    #[error("the node has stopped")]
+    Stopped,
+}
+
+/// Why a call brought no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The server does not serve it now: it has too much to do, or said so.
+    #[error("refused; retry after {retry_after:?}")]
+    Refused {
+        /// When it may, counted from the answer; an hour at most.
+        retry_after: Duration,
+    },
+    /// No response within the deadline. The request may have been served.
+    #[error("no response within the deadline")]
+    Deadline,
+    /// The link went down meanwhile. The request may have been served.
+    #[error("the link went down")]
+    LinkDown,
+    /// There is no link to this peer and no dial under way that brings one, or nobody with the service is connected.
+    #[error("not connected to such a peer")]
+    NotConnected,
+    /// The peer does not have the channel.
+    #[error("the peer does not have this channel")]
+    Unsupported,
+    /// The request is larger than the channel, or the peer, allows.
+    #[error("the request is too large")]
+    TooLarge,
+    /// The server broke the call off, without a reason that this node could tell.
+    #[error("the server broke the call off")]
+    Aborted,
+    /// As many calls as allowed are under way: with this peer, or at this node; or its own requests' mailbox is full.
+    #[error("as many calls as allowed are under way")]
+    Busy,
+    /// What came is no response of this method: the peer's fault.
+    #[error("the response is malformed")]
+    Malformed,
+    /// The method was not declared at the builder.
+    #[error("the method was not declared at the builder; add it before `start`")]
+    NotDeclared,
+    /// The node itself does not serve this method.
+    #[error("this node does not serve the method")]
+    NotServed,
+    /// The node has stopped.
+    #[error("the node has stopped")]
+    Stopped,
+}
+
+/// Why a raw stream was not opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// There is no link to this peer.
+    #[error("not connected to this peer")]
+    NotConnected,
+    /// The channel was not declared at the builder.
+    #[error("the channel was not declared at the builder; add it before `start`")]
+    NotDeclared,
+    /// The peer does not have the channel.
+    #[error("the peer does not have this channel")]
+    Unsupported,
+    /// As many streams as allowed are open, or wait to be.
+    #[error("as many streams as allowed are open")]
+    Busy,
+    /// Not within the deadline.
+    #[error("not opened within the deadline")]
+    Deadline,
+    /// The node has stopped.
+    #[error("the node has stopped")]
+    Stopped,
+}
+
+/// Why a raw stream can no longer be read or written. Converts to [`io::Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StreamError {
+    /// The peer broke off its direction, with this code.
+    #[error("the peer reset the stream with code {0}")]
+    Reset(u32),
+    /// The peer wants no more of ours, with this code.
+    #[error("the peer stopped the stream with code {0}")]
+    Stopped(u32),
+    /// This side finished writing before.
+    #[error("this side has finished writing")]
+    Finished,
+    /// The link went down, or the node stopped.
+    #[error("the link is gone")]
+    Gone,
+}
+
+/// Why no link came up.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The address cannot be parsed, or this node has no transport for it.
+    #[error("cannot dial {0}")]
+    Address(String),
+    /// The peer is banned here.
+    #[error("the peer is banned here; unban it first")]
+    Banned,
+    /// The peer is this node itself.
+    #[error("that is this node")]
+    Myself,
+    /// Too many dials are under way, or all link slots are taken.
+    #[error("too many dials or links; wait for one to end")]
+    Busy,
+    /// Every address failed, or the dial's deadline (`node.dial.timeout_ms`) passed; the last failure.
+    #[error("no address answered: {0}")]
+    Failed(weir_stack::DialProblem),
+    /// The node has stopped.
+    #[error("the node has stopped")]
+    Stopped,
+}
+
+impl PublishError {
+    /// Whether to try again.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Busy | Self::Deadline => Retry::Soon,
+            Self::TooLarge { .. } | Self::Malformed(_) | Self::Stopped => Retry::Never,
+        }
+    }
+}
+
+impl CallError {
+    /// Whether to try again.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Refused { retry_after } => Retry::After(*retry_after),
+            Self::Busy => Retry::Soon,
+            Self::Deadline
+            | Self::LinkDown
+            | Self::NotConnected
+            | Self::Unsupported
+            | Self::Aborted
+            | Self::Malformed => Retry::Elsewhere,
+            Self::TooLarge | Self::NotDeclared | Self::NotServed | Self::Stopped => Retry::Never,
+        }
+    }
+}
+
+impl OpenError {
+    /// Whether to try again.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Busy | Self::Deadline => Retry::Soon,
+            Self::NotConnected | Self::Unsupported => Retry::Elsewhere,
+            Self::NotDeclared | Self::Stopped => Retry::Never,
+        }
+    }
+}
+
+impl ConnectError {
+    /// Whether to try again.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Busy => Retry::Soon,
+            Self::Failed(_) => Retry::After(Duration::from_secs(1)),
+            Self::Address(_) | Self::Banned | Self::Myself | Self::Stopped => Retry::Never,
+        }
+    }
+}
+
+impl From<StreamError> for io::Error {
+    fn from(error: StreamError) -> Self {
+        let kind = match error {
+            StreamError::Reset(_) => io::ErrorKind::ConnectionReset,
+            StreamError::Stopped(_) | StreamError::Finished => io::ErrorKind::BrokenPipe,
+            StreamError::Gone => io::ErrorKind::ConnectionAborted,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<Stopped> for CallError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}

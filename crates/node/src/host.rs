@@ -1,0 +1,119 @@
+//! The contract between a node and whatever runs it: threads and sockets, a simulation, a browser, a loop of one's own.
+//!
+//! 1. [`Builder::plan`](crate::Builder::plan) checks a description.
+//! 2. [`assemble`] builds a node of the plan: the [`Core`], which the host drives, and the handles, which it gives to the
+//!    application.
+//! 3. The host drives the core. One turn, as often as it likes:
+//!    what arrived ([`Core::handle`]) → [`Core::commands`] → [`Core::handle_timeout`] → [`Core::settle`], which hands events
+//!    to the handles and wakes their tasks → [`Core::poll_action`] until `None` → datagrams and frames of
+//!    [`Core::stack`] until `None`; again from `settle` while any of it brought something.
+//! 4. Then it may sleep until [`Core::poll_timeout`], but for what [`Core::sleep`] says.
+//! 5. When [`Core::stopped`], the host drops the core: every handle ends.
+//!
+//! Handles reach the host through the [`Host`] it gave to `assemble`, from any thread.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+use weir_base::Instant;
+use weir_base::multiaddr::Multiaddr;
+use weir_stack::{Command, HostChange, Input, Stack, Start};
+
+pub use crate::builder::Plan;
+pub use crate::core::Core;
+use crate::error::StartError;
+use crate::mailbox::{Bell, Inbox};
+use crate::network::Network;
+use crate::node::Node;
+use crate::shared::{Lease, Shared};
+
+/// What the handles of a node ask of its host, from any thread.
+pub trait Host: std::fmt::Debug + Send + Sync {
+    /// Time since the host's origin. It never goes back.
+    fn now(&self) -> Instant;
+
+    /// Wakes whoever drives the node: it has work. Called once per [sleep](Core::sleep), never while a lock of the node is
+    /// held.
+    fn wake(&self);
+
+    /// Whether waking costs no system call. Then handles wake for more.
+    fn wakes_cheaply(&self) -> bool {
+        false
+    }
+
+    /// Carries out one turn on the calling thread, in place of a driver that sleeps. `false`: the driver has to be woken.
+    fn run_inline(&self) -> bool {
+        false
+    }
+
+    /// Lets the calling thread wait until `future` is ready: for the blocking calls of handles.
+    ///
+    /// # Panics
+    /// Where the platform cannot block, or the wait could never end.
+    fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>);
+
+    /// The node has been told to stop: waits until its resources (threads, ports) are free, unless the calling thread is the
+    /// one that drives it.
+    fn join(&self) {}
+}
+
+/// What a node gets of its host at birth.
+#[derive(Debug)]
+pub struct Setup {
+    /// Unpredictable to everybody else, and another one for each start. In a simulation, derived from the run's.
+    pub seed: [u8; 32],
+    /// The zero of the host's clock, and wall time then.
+    pub start: Start,
+    /// The time of the birth.
+    pub now: Instant,
+    /// Where others reach the node. Its peer id is appended to each.
+    pub addresses: Vec<Multiaddr>,
+    /// Sockets that are bound already.
+    pub bound: Vec<HostChange>,
+}
+
+/// Builds a node: the core for the host to drive, and the handles.
+///
+/// # Errors
+/// [`StartError`]: the configuration does not hold, or an address of a peer cannot be used.
+pub fn assemble(plan: Plan, host: Arc<dyn Host>, setup: Setup) -> Result<(Core, Network, Node), StartError> {
+    let Setup { seed, start, now, addresses, bound } = setup;
+    let Plan { keypair, config, stack, peers, channels, .. } = plan;
+    let peer_id = keypair.peer_id();
+    let named = addresses.into_iter().filter_map(|address| address.with_p2p(peer_id).ok());
+    let shared = Arc::new(Shared {
+        peer_id,
+        inbox: Inbox::new(config.mailboxes.commands as usize, Bell::new(host)),
+        limits: config.mailboxes,
+        channels,
+        addresses: named.collect(),
+        listeners: Mutex::default(),
+        numbers: AtomicU64::new(1),
+    });
+    let mut stack = Stack::new(stack, keypair, seed, start)?;
+    for change in bound {
+        stack.handle(now, Input::Host(change));
+    }
+    for known in peers {
+        stack
+            .command(now, Command::AddPeer(known))
+            .map_err(|refused| StartError::Address { address: refused.to_string() })?;
+    }
+    let core = Core::new(stack, Arc::clone(&shared));
+    let lease = Arc::new(Lease { shared });
+    Ok((core, Network::of(&lease), Node::new(lease)))
+}
+
+impl Shared {
+    /// Waits for `future` on this thread, the host's way.
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let mut output = None;
+        self.host().block_on(pin!(async { output = Some(future.await) }));
+        match output {
+            Some(output) => output,
+            None => unreachable!("a host returns from `block_on` once the future is ready"),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! A Weir node without a host: its description ([`Builder`]), the handles of the application, and what joins them to a
+//! [`Stack`](weir_stack::Stack).
+//!
+//! Applications depend on `weir-net` (the library `weir`), which re-exports the handles and brings a host. This crate is for
+//! those who write another host: see [`host`].
+//!
+//! No clock, socket or thread is named here. Handles are shared between threads of the application and of the host: that is
+//! what the mailboxes and their locks are for.
+#![forbid(unsafe_code)]
+
+mod builder;
+pub mod call;
+pub mod channel;
+mod config;
+mod core;
+pub mod error;
+mod events;
+pub mod host;
+mod mailbox;
+mod message;
+mod network;
+mod node;
+mod peers;
+pub mod pool;
+mod shared;
+mod stats;
+pub mod stream;
+mod time;
+pub mod tip;
+
+pub use bytes::Bytes;
+pub use weir_base::codec;
+pub use weir_base::identity::{Keypair, PeerId, PublicKey};
+pub use weir_base::multiaddr::Multiaddr;
+pub use weir_base::stream::{Class, Goodbye, Side};
+pub use weir_base::{Blame, Fault, Instant, NetworkId, UnixTime};
+pub use weir_pull::pool::{MAX_SUMMARY, Summary};
+pub use weir_pull::tip::SlotKey;
+pub use weir_pull::{ChannelId, Service};
+pub use weir_stack::{DialProblem, DownReason, Reaction, Record, Refused};
+
+pub use builder::Builder;
+pub use call::{Answer, Request, Requests, Target, Targets};
+pub use channel::{Method, Pool, Raw, Tip};
+pub use config::{Config, Mailboxes, Sockets};
+pub use error::{
+    CallError, ChannelError, ConnectError, Elapsed, OpenError, PublishError, Retry, StartError, Stopped,
+    StreamError,
+};
+pub use events::{Event, Events};
+pub use message::{ItemId, Malformed, Message, PoolItem, TipValue};
+pub use network::{Network, ToAddress};
+pub use node::{Node, ShutdownReport, Streams};
+pub use peers::{Peer, PeerError};
+pub use pool::{Candidate, PoolHandle, Undecided};
+pub use stats::{HostStats, Stats};
+pub use stream::{BlockingStream, RawReader, RawStream, RawWriter};
+pub use tip::{Received, TipHandle};

@@ -1,0 +1,26 @@
+//! What stands between user threads and the network thread: bounded queues and the wakers of both sides.
+//!
+//! - user → network: one [`Inbox`] per node. A push rings the host's bell only while the network thread sleeps.
+//! - network → user: one [`Outbox`] per channel. Items are handed over in batches; each wakes one waiting task.
+//! - one answer: [`promise`].
+//!
+//! Locks are held for a few moves of pointers, never across a system call or a waker.
+
+mod bell;
+mod inbox;
+mod outbox;
+mod promise;
+mod waiters;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub(crate) use bell::Bell;
+pub(crate) use inbox::{Busy, Inbox, Taken};
+pub(crate) use outbox::Outbox;
+pub(crate) use promise::{Pending, Promise, promise};
+pub(crate) use waiters::{Place, Waiters};
+
+/// Locks, also after a panic of another holder: every critical section leaves its data whole at each step.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,167 @@
+//! What a type of the application implements to travel.
+
+use bytes::Bytes;
+use weir_base::{UnixTime, codec};
+use weir_pull::pool::Summary;
+use weir_pull::tip::SlotKey;
+
+/// A type that travels. Bounds are the channel's: what encodes to more is not sent, and `decode` never sees more than the
+/// channel's largest message.
+///
+/// ```
+/// # use weir_node as weir;
+/// use weir::{Bytes, Malformed, Message};
+///
+/// struct Height(u64);
+///
+/// impl Message for Height {
+///     fn encode(&self) -> Bytes {
+///         Bytes::copy_from_slice(&self.0.to_be_bytes())
+///     }
+///     fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+///         let bytes = bytes.as_ref().try_into().map_err(|_| Malformed("a height has 8 bytes"))?;
+///         Ok(Self(u64::from_be_bytes(bytes)))
+///     }
+/// }
+/// ```
+pub trait Message: Sized + Send + 'static {
+    /// The bytes on the wire. Equal values should give equal bytes: ids are hashes of them.
+    fn encode(&self) -> Bytes;
+    /// The value in `bytes`, all of them. Runs on the thread that takes the message; on the network thread only where
+    /// [`PoolItem::summary_of`] calls it. A slice kept of `bytes` shares their memory.
+    ///
+    /// # Errors
+    /// [`Malformed`] where the bytes are no such value, also where some are left over.
+    fn decode(bytes: Bytes) -> Result<Self, Malformed>;
+}
+
+/// Bytes that are no such value. For items and tips this is the deliverer's fault (*invalid*).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed: {0}")]
+pub struct Malformed(
+    /// What is wrong.
+    pub &'static str,
+);
+
+/// A type that travels in a [`Pool`](crate::Pool). Its id is the SHA-256 of all its encoded bytes ([`ItemId`]).
+///
+/// [`summary_of`](Self::summary_of) and [`priority`](Self::priority) run on the network thread, for each item received and
+/// for each entry offered: keep them short, verify signatures later.
+pub trait PoolItem: Message {
+    /// What to tell peers with the id: the few bytes by which they decide whether they want the item at all, say a fee and a
+    /// nonce; at most [`MAX_SUMMARY`](crate::MAX_SUMMARY) bytes. A function of the item alone. Empty by default.
+    fn summary(&self) -> Summary {
+        Summary::EMPTY
+    }
+
+    /// How much an item with this summary is wanted: higher is fetched first and evicted last; `None`: not at all. A refusal
+    /// is remembered for the peer that offered it, never for the item. By default every item is wanted alike.
+    fn priority(summary: &Summary) -> Option<u64> {
+        let _ = summary;
+        Some(0)
+    }
+
+    /// The summary of encoded bytes. By default the item is decoded for it; override it where it can be read from fewer
+    /// bytes.
+    ///
+    /// # Errors
+    /// [`Malformed`] where the bytes are no item: the deliverer's fault.
+    fn summary_of(bytes: &Bytes) -> Result<Summary, Malformed> {
+        Self::decode(bytes.clone()).map(|item| item.summary())
+    }
+}
+
+/// A type that is a node's one current value in a [`Tip`](crate::Tip).
+pub trait TipValue: Message {
+    /// What only one value should exist for: signer and height, say. At most two values per key are relayed, the second as
+    /// evidence of double signing.
+    fn slot(&self) -> SlotKey;
+
+    /// When its slot begins by wall clock, where slots have a time: it is relayed 500 ms before that at the earliest. `None`
+    /// by default: at once.
+    fn begins(&self) -> Option<UnixTime> {
+        None
+    }
+}
+
+/// The id of a pool's item: the SHA-256 of all its encoded bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ItemId(
+    /// The hash.
+    pub [u8; 32],
+);
+
+impl std::fmt::Display for ItemId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl std::fmt::Debug for ItemId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Message for Bytes {
+    fn encode(&self) -> Bytes {
+        self.clone()
+    }
+    fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+        Ok(bytes)
+    }
+}
+
+impl Message for Vec<u8> {
+    fn encode(&self) -> Bytes {
+        Bytes::copy_from_slice(self)
+    }
+    fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+        Ok(bytes.into())
+    }
+}
+
+impl Message for String {
+    fn encode(&self) -> Bytes {
+        Bytes::copy_from_slice(self.as_bytes())
+    }
+    fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+        Self::from_utf8(bytes.into()).map_err(|_| Malformed("not UTF-8"))
+    }
+}
+
+impl Message for () {
+    fn encode(&self) -> Bytes {
+        Bytes::new()
+    }
+    fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+        if bytes.is_empty() { Ok(()) } else { Err(Malformed("nothing was expected")) }
+    }
+}
+
+impl Message for u64 {
+    /// Eight bytes, the most significant first.
+    fn encode(&self) -> Bytes {
+        Bytes::copy_from_slice(&self.to_be_bytes())
+    }
+    fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+        let bytes = bytes.as_ref().try_into().map_err(|_| Malformed("a number has 8 bytes"))?;
+        Ok(Self::from_be_bytes(bytes))
+    }
+}
+
+impl PoolItem for Bytes {}
+impl PoolItem for Vec<u8> {}
+impl PoolItem for String {}
+
+impl From<codec::Malformed> for Malformed {
+    fn from(error: codec::Malformed) -> Self {
+        Self(match error {
+            codec::Malformed::Truncated => "ends too early",
+            codec::Malformed::Varint => "a varint is not minimal or too long",
+            codec::Malformed::TooLarge => "a length or number is above its limit",
+            codec::Malformed::Value => "a value is not allowed",
+            codec::Malformed::Trailing => "bytes are left over",
+        })
+    }
+}

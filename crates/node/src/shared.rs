@@ -1,0 +1,133 @@
+//! What all handles of one node share, and the lease that stops the node when the last of them is dropped.
+
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use weir_base::Instant;
+use weir_base::identity::PeerId;
+use weir_base::multiaddr::Multiaddr;
+use weir_pull::ChannelId;
+
+use crate::channel::Declared;
+use crate::config::Mailboxes;
+use crate::core::{EncodedCandidate, EncodedRequest, EncodedValue, EncodedWithdrawal, Op};
+use crate::error::ChannelError;
+use crate::events::Event;
+use crate::host::Host;
+use crate::mailbox::{Inbox, Outbox, lock};
+use crate::stream::NewStream;
+
+/// What a node does by itself when its last handle is dropped: goodbye, and a flush of at most this long.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) peer_id: PeerId,
+    pub(crate) inbox: Inbox,
+    pub(crate) limits: Mailboxes,
+    pub(crate) channels: BTreeMap<ChannelId, Channel>,
+    pub(crate) addresses: Vec<Multiaddr>,
+    pub(crate) listeners: Mutex<Vec<Arc<Outbox<Event>>>>,
+    pub(crate) numbers: AtomicU64,
+}
+
+/// A declared channel and its mailboxes.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub(crate) declared: Declared,
+    pub(crate) types: TypeId,
+    pub(crate) mail: Mail,
+}
+
+/// The mailboxes of a channel, by shape, and the limits its handles check.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    /// Items to decide on.
+    Pool { candidates: Outbox<EncodedCandidate>, max_item: u32 },
+    /// Values to decide on, and values taken back.
+    Tip { received: Outbox<EncodedValue>, withdrawn: Outbox<EncodedWithdrawal>, max_value: u32 },
+    /// Requests to answer, where this node serves the method.
+    Call { requests: Option<Outbox<EncodedRequest>>, max_request: u32, max_response: u32, deadline: Duration },
+    /// Streams that peers opened.
+    Raw(Outbox<NewStream>),
+}
+
+impl Shared {
+    /// The host.
+    pub(crate) fn host(&self) -> &dyn Host {
+        self.inbox.bell().host()
+    }
+
+    /// The host's clock.
+    pub(crate) fn now(&self) -> Instant {
+        self.host().now()
+    }
+
+    /// A number no other call of this node returns.
+    pub(crate) fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The declared channel that `declared` and `types` name.
+    pub(crate) fn channel(&self, declared: &Declared, types: TypeId) -> Result<&Channel, ChannelError> {
+        let Declared { id, name, .. } = *declared;
+        let Some(channel) = self.channels.get(&ChannelId(id)) else {
+            return Err(ChannelError::NotDeclared { id, name });
+        };
+        if channel.types != types
+            || channel.declared.name != name
+            || channel.declared.version != declared.version
+        {
+            return Err(ChannelError::Mismatch { id, name, declared: channel.declared.name });
+        }
+        Ok(channel)
+    }
+
+    /// The mailboxes of a channel; only for ids that [`channel`](Self::channel) has found before.
+    pub(crate) fn mail(&self, id: ChannelId) -> Option<&Mail> {
+        self.channels.get(&id).map(|channel| &channel.mail)
+    }
+
+    /// All mailboxes end after what is in them; no command is taken any more.
+    pub(crate) fn close(&self) {
+        self.inbox.close();
+        let mut wakers = Vec::new();
+        for channel in self.channels.values() {
+            match &channel.mail {
+                Mail::Pool { candidates, .. } => candidates.close(&mut wakers),
+                Mail::Tip { received, withdrawn, .. } => {
+                    received.close(&mut wakers);
+                    withdrawn.close(&mut wakers);
+                }
+                Mail::Call { requests, .. } => {
+                    if let Some(requests) = requests {
+                        requests.close(&mut wakers);
+                    }
+                }
+                Mail::Raw(streams) => {
+                    streams.close(&mut wakers);
+                    streams.clear(); // they hold what this is part of
+                }
+            }
+        }
+        lock(&self.listeners).drain(..).for_each(|listener| listener.close(&mut wakers));
+        wakers.into_iter().for_each(std::task::Waker::wake);
+    }
+}
+
+/// Held by every handle. When the last is dropped, the node says goodbye and stops.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.shared.inbox.post(Op::Shutdown { deadline: LAST_WORDS, report: None });
+        self.shared.host().join();
+    }
+}

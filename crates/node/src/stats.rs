@@ -1,0 +1,39 @@
+//! Counters of a node.
+
+/// What a node counts. Plain numbers, since the start; they only grow, but for those that are called *now*.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Of links, channels and pools: traffic, windows, permits, bodies, faults.
+    pub stack: weir_stack::Stats,
+    /// Of the host: system calls, wake-ups and commands. In a cluster all zero but `commands` and `expired`.
+    pub host: HostStats,
+}
+
+/// What a host counts. The network thread is whatever drives the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostStats {
+    /// Times the network thread looked for work.
+    pub rounds: u64,
+    /// Times it slept.
+    pub sleeps: u64,
+    /// Times another thread had to wake it.
+    pub rings: u64,
+    /// Turns that the thread of a handle carried out while the network thread slept: a call or an answer went out without
+    /// waking it.
+    pub inline_turns: u64,
+    /// Receiving system calls.
+    pub receives: u64,
+    /// Sending system calls.
+    pub sends: u64,
+    /// Datagrams received.
+    pub datagrams_in: u64,
+    /// Datagrams sent.
+    pub datagrams_out: u64,
+    /// Datagrams that the system refused to send: no route, for example. The protocol treats them as lost.
+    pub unsent: u64,
+    /// Commands of handles.
+    pub commands: u64,
+    /// Calls whose deadline was over before the network thread came to them: dropped, never sent. Those that expired later are
+    /// in `expired` of the stack or of their channel.
+    pub expired: u64,
+}

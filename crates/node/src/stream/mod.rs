@@ -1,0 +1,20 @@
+//! Raw streams: bytes of the application's own, with backpressure from end to end.
+//!
+//! [`Network::open`](crate::Network::open) opens one, [`Node::streams`](crate::Node::streams) accepts; both give a
+//! [`RawStream`]. It implements futures-io's `AsyncRead` and `AsyncWrite`; [`RawStream::blocking`] gives `std::io::Read` and
+//! `Write`; [`RawReader::read_chunk`] and [`RawWriter::write_bytes`] move bytes without a copy.
+//!
+//! Small writes are cheap: they gather in segments, and the network thread is rung once per batch, not per write. What a
+//! reader leaves unread stops the writer at the other end, on this stream alone. Bounds: `mailboxes.stream_send` and
+//! `mailboxes.stream_receive` in [`Config`](crate::Config), and the link's windows between them.
+
+mod blocking;
+mod handle;
+mod pipe;
+#[cfg(test)]
+mod tests;
+
+pub use blocking::BlockingStream;
+pub(crate) use handle::NewStream;
+pub use handle::{RawReader, RawStream, RawWriter};
+pub(crate) use pipe::{Drained, Ending, Pipe};

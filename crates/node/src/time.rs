@@ -1,0 +1,64 @@
+//! The host's clock: the system's natively, the simulation's in a cluster.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use weir_base::Instant;
+
+use crate::core::Op;
+use crate::error::{Elapsed, Stopped};
+use crate::mailbox::promise;
+use crate::shared::Shared;
+
+struct CancelOnDrop<'a> {
+    shared: &'a Shared,
+    id: u64,
+    armed: bool,
+}
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.shared.inbox.post(Op::CancelSleep(self.id));
+        }
+    }
+}
+
+/// Waits until `due`.
+pub(crate) async fn sleep_until(shared: &Shared, due: Instant) -> Result<(), Stopped> {
+    let id = shared.number();
+    let (promise, pending) = promise();
+    if !shared.inbox.room(Op::Sleep(id, due, promise)).await {
+        return Err(Stopped);
+    }
+    let mut guard = CancelOnDrop { shared, id, armed: true };
+    let slept = pending.await;
+    guard.armed = false;
+    slept.ok_or(Stopped)
+}
+
+/// Waits for `future`, at most `limit`. The clock is not asked where the future is ready at once.
+pub(crate) async fn within<F: Future>(
+    shared: &Shared,
+    limit: Duration,
+    future: F,
+) -> Result<F::Output, Elapsed> {
+    let mut future = pin!(future);
+    let due = shared.now() + limit;
+    let mut sleep = pin!(None);
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        if sleep.is_none() {
+            sleep.set(Some(sleep_until(shared, due)));
+        }
+        match sleep.as_mut().as_pin_mut().map(|sleep| sleep.poll(cx)) {
+            Some(Poll::Ready(_)) => Poll::Ready(Err(Elapsed(limit))),
+            _ => Poll::Pending,
+        }
+    })
+    .await
+}

@@ -1,0 +1,256 @@
+//! Tips: one current value per node, the newest wins.
+//!
+//! A node [`publish`](TipHandle::publish)es what it holds for the head; peers hear of it when they have processed the one
+//! before, so a slow peer skips values instead of queueing them. What peers hold arrives as [`Received`]; a value is relayed
+//! only once it was accepted, and the peer that sent it sends the next only once this one was decided.
+
+use std::any::TypeId;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use weir_base::identity::PeerId;
+use weir_pull::{ChannelId, Ticket, tip};
+
+use crate::channel::Tip;
+use crate::core::{EncodedValue, Op};
+use crate::error::{ChannelError, PublishError};
+use crate::mailbox::{Busy, Outbox};
+use crate::message::TipValue;
+use crate::network::Network;
+use crate::shared::{Lease, Mail, Shared};
+
+/// A tip of one node. Cheap to clone; several tasks may share it, each value goes to one of them.
+pub struct TipHandle<T> {
+    lease: Arc<Lease>,
+    channel: ChannelId,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for TipHandle<T> {
+    fn clone(&self) -> Self {
+        Self { lease: Arc::clone(&self.lease), channel: self.channel, value: PhantomData }
+    }
+}
+
+impl<T> std::fmt::Debug for TipHandle<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TipHandle").field("channel", &self.channel).finish_non_exhaustive()
+    }
+}
+
+/// What the node weighs before it relays a value.
+fn grounds<T: TipValue>(value: &T, unvalidated: u32) -> tip::Grounds {
+    tip::Grounds { slot: value.slot(), unvalidated, begins: value.begins() }
+}
+
+impl<T: TipValue> TipHandle<T> {
+    pub(crate) fn new(lease: &Arc<Lease>, tip: &Tip<T>) -> Result<Self, ChannelError> {
+        lease.shared.channel(&tip.declared, TypeId::of::<T>())?;
+        Ok(Self { lease: Arc::clone(lease), channel: ChannelId(tip.declared.id), value: PhantomData })
+    }
+
+    /// This node's value from now on. It is encoded here and goes to peers as they ask.
+    ///
+    /// # Errors
+    /// [`PublishError::Busy`] where the node's mailbox is full: nothing has happened. `TooLarge` above the channel's largest
+    /// value, `Stopped`.
+    pub fn publish(&self, value: &T) -> Result<(), PublishError> {
+        self.publish_with(value, 0)
+    }
+
+    /// As [`publish`](Self::publish), for a value of which `unvalidated` ancestors have no validated body yet. With more
+    /// than 2 it is held back until published again with fewer.
+    pub fn publish_with(&self, value: &T, unvalidated: u32) -> Result<(), PublishError> {
+        let op = self.publication(value, unvalidated)?;
+        offer(&self.lease.shared, op)
+    }
+
+    /// As [`publish`](Self::publish), and waits for room in the mailbox, at most `mailboxes.publish_deadline_ms` of the
+    /// configuration.
+    ///
+    /// # Errors
+    /// As `publish`, with [`PublishError::Deadline`] in place of `Busy`.
+    pub async fn publish_wait(&self, value: &T) -> Result<(), PublishError> {
+        let op = self.publication(value, 0)?;
+        let shared = &self.lease.shared;
+        let room = shared.inbox.room(op);
+        match Network::of(&self.lease).within(shared.limits.publish_deadline(), room).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(PublishError::Stopped),
+            Err(_) => Err(PublishError::Deadline),
+        }
+    }
+
+    fn publication(&self, value: &T, unvalidated: u32) -> Result<Op, PublishError> {
+        let bytes = value.encode();
+        let max = match self.lease.shared.mail(self.channel) {
+            Some(Mail::Tip { max_value, .. }) => *max_value,
+            _ => return Err(PublishError::Stopped),
+        };
+        if bytes.len() as u64 > u64::from(max) {
+            return Err(PublishError::TooLarge { size: bytes.len(), max });
+        }
+        let grounds = grounds(value, unvalidated);
+        Ok(Op::Tip(self.channel, tip::Command::Publish { value: bytes, grounds }))
+    }
+
+    /// The current value proved invalid or unobtainable: peers are told, and there is none until the next is published or
+    /// accepted.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn withdraw(&self) -> Result<(), PublishError> {
+        offer(&self.lease.shared, Op::Tip(self.channel, tip::Command::Withdraw))
+    }
+
+    /// Waits for the next value of a peer; `None` once the node has stopped.
+    pub async fn next(&self) -> Option<Received<T>> {
+        loop {
+            let raw = self.mailbox()?.next().await?;
+            if let Some(received) = self.open(raw) {
+                return Some(received);
+            }
+        }
+    }
+
+    /// As [`next`](Self::next), on this thread. In a simulated cluster this drives the simulation.
+    pub fn next_blocking(&self) -> Option<Received<T>> {
+        self.lease.shared.block_on(self.next())
+    }
+
+    /// The next value, if one waits.
+    pub fn try_next(&self) -> Option<Received<T>> {
+        loop {
+            let raw = self.mailbox()?.take()?;
+            if let Some(received) = self.open(raw) {
+                return Some(received);
+            }
+        }
+    }
+
+    /// Waits for the next value that a peer takes back, and who does; `None` once the node has stopped. Of those nobody
+    /// waits for, only the latest are kept.
+    pub async fn next_withdrawn(&self) -> Option<(PeerId, T)> {
+        let Some(Mail::Tip { withdrawn, .. }) = self.lease.shared.mail(self.channel) else { return None };
+        loop {
+            let raw = withdrawn.next().await?;
+            if let Ok(value) = T::decode(raw.value) {
+                return Some((raw.peer, value));
+            }
+        }
+    }
+
+    fn mailbox(&self) -> Option<&Outbox<EncodedValue>> {
+        match self.lease.shared.mail(self.channel) {
+            Some(Mail::Tip { received, .. }) => Some(received),
+            _ => None,
+        }
+    }
+
+    fn open(&self, raw: EncodedValue) -> Option<Received<T>> {
+        let shared = &self.lease.shared;
+        let verdict = PendingVerdict {
+            shared: Arc::clone(shared),
+            channel: self.channel,
+            ticket: raw.ticket,
+            decided: false,
+        };
+        match decode::<T>(raw.value) {
+            Ok(value) => Some(Received { value, peer: raw.peer, verdict }),
+            Err(error) => {
+                tracing::debug!(peer = %raw.peer, %error, "a tip cannot be decoded");
+                verdict.decide(tip::Verdict::Reject);
+                None
+            }
+        }
+    }
+}
+
+fn decode<T: TipValue>(value: Bytes) -> Result<T, crate::Malformed> {
+    T::decode(value)
+}
+
+fn offer(shared: &Shared, op: Op) -> Result<(), PublishError> {
+    match shared.inbox.offer(op) {
+        Ok(()) => Ok(()),
+        Err(Busy::Full) => Err(PublishError::Busy),
+        Err(Busy::Closed) => Err(PublishError::Stopped),
+    }
+}
+
+/// A peer's value that waits for a verdict. Dropped without one, it is ignored.
+#[derive(Debug)]
+#[must_use = "a value that is not decided is ignored"]
+pub struct Received<T> {
+    value: T,
+    peer: PeerId,
+    verdict: PendingVerdict,
+}
+
+#[derive(Debug)]
+struct PendingVerdict {
+    shared: Arc<Shared>,
+    channel: ChannelId,
+    ticket: Ticket,
+    decided: bool,
+}
+
+impl PendingVerdict {
+    fn decide(mut self, verdict: tip::Verdict) {
+        self.decided = true;
+        self.post(verdict);
+    }
+
+    fn post(&self, verdict: tip::Verdict) {
+        self.shared.inbox.post(Op::Tip(self.channel, tip::Command::Verdict { ticket: self.ticket, verdict }));
+    }
+}
+
+impl Drop for PendingVerdict {
+    fn drop(&mut self) {
+        if !self.decided {
+            self.post(tip::Verdict::Ignore);
+        }
+    }
+}
+
+impl<T: TipValue> Received<T> {
+    /// The value.
+    pub fn value(&self) -> &T {
+        &self.value
+    }
+
+    /// Who sent it: it holds the value, so it can be asked for the body.
+    pub fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    /// Better than the current one: it becomes this node's tip and is relayed.
+    pub fn accept(self) {
+        self.accept_with(0);
+    }
+
+    /// As [`accept`](Self::accept), for a value of which `unvalidated` ancestors have no validated body yet. With more
+    /// than 2 it is held back until published again with fewer.
+    pub fn accept_with(self, unvalidated: u32) {
+        let grounds = grounds(&self.value, unvalidated);
+        self.verdict.decide(tip::Verdict::Adopt(grounds));
+    }
+
+    /// Valid, and not better: relayed only where it is the second value of its slot key, as evidence.
+    pub fn evidence(self) {
+        let grounds = grounds(&self.value, 0);
+        self.verdict.decide(tip::Verdict::Evidence(grounds));
+    }
+
+    /// Not better, nobody's fault; not relayed.
+    pub fn ignore(self) {
+        self.verdict.decide(tip::Verdict::Ignore);
+    }
+
+    /// Wrong whatever the state: the peer's fault (*invalid*).
+    pub fn reject(self) {
+        self.verdict.decide(tip::Verdict::Reject);
+    }
+}
