@@ -22,6 +22,7 @@ pub mod short;
 pub mod stream;
 pub mod table;
 pub mod time;
+pub mod units;
 
 pub use chunk::{Chunk, Rope};
 pub use deadlines::Deadlines;

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing)]
 
+pub mod ping;
 pub mod record;
 #[cfg(not(target_family = "wasm"))]
 pub mod tls;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weir_base::NetworkId;
+use weir_libp2p::ping;
 use weir_link::{AdmissionConfig, BudgetConfig, DialConfig, Network, QuicConfig, StreamsConfig};
 use weir_pull::{Channel, Service, control};
 
@@ -36,6 +37,8 @@ pub struct Config {
     pub quic: Quic,
     /// Hello, keep-alive and key rotation.
     pub control: Control,
+    /// libp2p's ping.
+    pub ping: ping::Config,
     /// Raw streams of the application.
     pub raw: raw::Config,
     /// Calls to targets.
@@ -305,9 +308,10 @@ impl Config {
     /// The first field that does not hold, and what would.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.peers.validate()?;
-        let of_standing =
+        let of_field =
             |(field, remedy): (&'static str, &str)| ConfigError::Field { field, remedy: remedy.into() };
-        self.standing.validate().map_err(of_standing)?;
+        self.standing.validate().map_err(of_field)?;
+        self.ping.validate().map_err(of_field)?;
         self.pull().validate()?;
         Ok(self.link()?.check()?)
     }

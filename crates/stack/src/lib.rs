@@ -12,6 +12,7 @@ pub mod budget;
 pub mod config;
 mod ending;
 pub mod peers;
+mod protocols;
 mod pump;
 pub mod raw;
 mod stack;

@@ -9,6 +9,7 @@ use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::LinkInfo;
 use weir_base::{Fault, Instant, LinkId};
+use weir_libp2p::ping;
 use weir_link::{
     Datagrams, DialError, DialFailure, DialId, DownReason, Family, Frame, HostChange, WireChange, WireId,
 };
@@ -303,6 +304,13 @@ pub enum Event {
     Raw(raw::Event),
     /// The shutdown has ended; nothing follows.
     Closed(Report),
+}
+
+impl From<ping::Event> for Event {
+    fn from(event: ping::Event) -> Self {
+        let ping::Event::Rtt { link, rtt } = event;
+        Self::Rtt { link, rtt }
+    }
 }
 
 /// When the stack wants to be called back, and why.

@@ -13,15 +13,18 @@ use std::collections::BTreeMap;
 
 use weir_base::stream::{Ask, StreamUser};
 use weir_base::{Deadlines, Instant, ProtocolId, Ready, Rng};
+use weir_libp2p::ping::Ping;
 use weir_pull::Pull;
 
 use crate::config::{Config, ConfigError};
+use crate::protocols::PING;
 use crate::raw::Raw;
 use crate::types::Event;
 
 /// What a user is built from.
 pub(crate) struct Make<'a> {
     pub(crate) config: &'a Config,
+    /// The first user's generator is drawn from it; those that were added later draw from a clone, so that they shift nobody's.
     pub(crate) rng: &'a mut Rng,
 }
 
@@ -76,14 +79,6 @@ macro_rules! users {
         impl Users {
             /// Every user, in the order of the table.
             const ALL: &[UserId] = &[$(UserId::$user,)*];
-
-            $(
-                /// This user, for what is peculiar to it.
-                pub(crate) fn $name(&mut self) -> &mut $user {
-                    self.mark(UserId::$user);
-                    &mut self.named.$name
-                }
-            )*
         }
     };
 }
@@ -91,6 +86,7 @@ macro_rules! users {
 users! {
     pull: Pull = |make| Pull::new(make.config.pull(), make.rng.child("pull"))?, tells |event| Told::Pull(event);
     raw: Raw = |make| Raw::new(make.config.raw.clone(), &make.config.profile.channels), tells |event| Told::Event(Event::Raw(event));
+    ping: Ping = |make| Ping::new(make.config.ping.clone(), PING, make.rng.clone().child("ping")), tells |event| Told::Event(event.into());
 }
 
 /// See the module.
@@ -119,6 +115,18 @@ impl Users {
     /// The users by name, to look at.
     pub(crate) fn named(&self) -> &Named {
         &self.named
+    }
+
+    /// The pull protocol, for its commands.
+    pub(crate) fn pull(&mut self) -> &mut Pull {
+        self.mark(UserId::Pull);
+        &mut self.named.pull
+    }
+
+    /// Raw streams, for their commands, and for the application's reading and writing.
+    pub(crate) fn raw(&mut self) -> &mut Raw {
+        self.mark(UserId::Raw);
+        &mut self.named.raw
     }
 
     /// Who takes the streams that a peer opens for `protocol`.

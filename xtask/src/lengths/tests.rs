@@ -25,6 +25,7 @@ fn tests_and_comments_are_not_counted_towards_base() {
         file("base/src/a.rs", "/* c */ fn a() {}\n#[cfg(test)]\nmod tests {\nb\n}\n".into()),
         file("base/src/b/tests.rs", code(50)),
         file("base/src/tests/c.rs", code(50)),
+        file("crates/base/src/pair/mod.rs", code(50)),
         file("base/src/support.rs", code(50)),
         file("base/src/support/more.rs", code(50)),
         file("base/src/supporting.rs", code(5)),
