@@ -1,6 +1,9 @@
-//! How a command fails: by the user's input (exit code 2) or by what happened (exit code 1).
+//! How a command fails: by the user's input (exit code 2), by what happened (1), or because it was told to stop (128 and the
+//! signal's number).
 
 use std::fmt::Display;
+
+use crate::signals::Signal;
 
 /// Why a command did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +14,9 @@ pub(crate) enum Failure {
     /// It ran and did not come out as it must. Exit code 1.
     #[error("{0}")]
     Run(String),
+    /// It was told to stop. Exit code 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP.
+    #[error("stopped by {0}")]
+    Stopped(Signal),
 }
 
 impl Failure {
@@ -19,6 +25,7 @@ impl Failure {
         match self {
             Self::Input(_) => 2,
             Self::Run(_) => 1,
+            Self::Stopped(signal) => signal.exit_code(),
         }
     }
 

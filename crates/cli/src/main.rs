@@ -1,11 +1,14 @@
-//! The `weir` command: a devnet, throughput, and simulations.
+//! The `weir` command: a devnet, throughput, simulations, and keys.
 
 mod devnet;
 mod error;
+mod keys;
+mod output;
 mod perf;
+mod process;
+mod signals;
 mod sim;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -15,8 +18,13 @@ use crate::error::Failure;
 /// A pull-based peer-to-peer network stack for blockchain nodes.
 #[derive(Debug, Parser)]
 #[command(
-    version,
-    after_help = "Run `weir COMMAND --help` for a command's options and examples.",
+    name = "weir",
+    version = output::VERSION,
+    after_help = "\
+Exit codes: 0 done; 1 it ran and did not come out as it must; 2 an option, file or address cannot be used; 129, 130, 143
+stopped by SIGHUP, SIGINT (Ctrl-C), SIGTERM. With --json there is an object on failure, too: `ok` is false, `error` says why.
+
+Run `weir COMMAND --help` for a command's options, ranges and examples.",
     arg_required_else_help = true
 )]
 struct Line {
@@ -30,33 +38,58 @@ enum Command {
     #[command(subcommand)]
     Perf(perf::Command),
     Sim(sim::Options),
+    Keygen(keys::Options),
 }
 
 fn main() -> ExitCode {
-    let done = match Line::parse().command {
+    let json = std::env::args_os().any(|word| word == "--json");
+    let done = Line::try_parse().map_err(Refused::Line).and_then(|line| run(line).map_err(Refused::Command));
+    match done {
+        Ok(code) => code,
+        Err(Refused::Line(told)) if !told.use_stderr() => {
+            output::print(&told.to_string()).map_or_else(|failure| fail(&failure), |()| ExitCode::SUCCESS)
+        }
+        Err(Refused::Line(error)) => {
+            let text = error.to_string();
+            output::note(text.trim_end());
+            if json {
+                // clap's error begins with this word and ends with advice.
+                let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+                told_in_json(first);
+            }
+            ExitCode::from(2)
+        }
+        Err(Refused::Command(failure)) => {
+            if json {
+                told_in_json(&failure.to_string());
+            }
+            fail(&failure)
+        }
+    }
+}
+
+/// Why there is no result.
+enum Refused {
+    Line(clap::Error),
+    Command(Failure),
+}
+
+fn run(line: Line) -> Result<ExitCode, Failure> {
+    match line.command {
         Command::Devnet(options) => devnet::main(&options),
         Command::Perf(command) => perf::main(&command),
         Command::Sim(options) => sim::main(&options),
-    };
-    done.unwrap_or_else(|failure| {
-        note(&format!("error: {failure}"));
-        ExitCode::from(failure.exit_code())
-    })
+        Command::Keygen(options) => keys::main(&options),
+    }
 }
 
-/// Writes to standard output; a reader that went away is no error.
-fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+fn fail(failure: &Failure) -> ExitCode {
+    output::note(&format!("error: {failure}"));
+    ExitCode::from(failure.exit_code())
 }
 
-/// Writes one JSON object and a line end to standard output.
-fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string(value).map_err(|error| Failure::run(format!("result: {error}")))?;
-    print(&format!("{text}\n"));
-    Ok(())
-}
-
-/// Writes a line for people to standard error.
-fn note(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+fn told_in_json(error: &str) {
+    if let Err(failure) = output::print_failure(error) {
+        output::note(&format!("error: {failure}"));
+    }
 }

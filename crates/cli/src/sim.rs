@@ -6,6 +6,7 @@ use clap::Args;
 use weir_sim::SCENARIOS;
 
 use crate::error::Failure;
+use crate::output;
 
 /// Run a scenario of many nodes in virtual time, reproducibly.
 #[derive(Args, Clone, Debug)]
@@ -54,7 +55,7 @@ pub(crate) struct Options {
 pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
     let Some(name) = options.name.as_ref().filter(|_| !options.list) else {
         for scenario in SCENARIOS {
-            crate::print(&format!("{:<12} {}\n", scenario.name, scenario.about));
+            output::print(&format!("{:<12} {}\n", scenario.name, scenario.about))?;
         }
         return Ok(ExitCode::SUCCESS);
     };
@@ -69,25 +70,34 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
         transport,
     };
     let report = weir_sim::run(name, &chosen).map_err(Failure::input)?;
+    let failure = problem(&report);
+    let error = failure.as_ref().map(ToString::to_string);
     if options.json {
-        crate::print_json(&report)?;
+        output::print_json(&report, error.as_deref())?;
     } else {
-        crate::print(&text(&report));
+        output::print(&text(&report))?;
     }
+    if let Some(error) = error {
+        output::note(&format!("error: {error}"));
+    }
+    Ok(failure.map_or(ExitCode::SUCCESS, |failure| ExitCode::from(failure.exit_code())))
+}
+
+fn problem(report: &weir_sim::Report) -> Option<Failure> {
     if !report.converged() {
-        return Err(Failure::run("the nodes did not agree by the deadline"));
+        return Some(Failure::run("the nodes did not agree by the deadline"));
     }
-    if report.peak_bytes_over_grants > 0 {
-        let over = report.peak_bytes_over_grants;
-        return Err(Failure::run(format!("a node held {over} bytes more than it had granted")));
-    }
-    Ok(ExitCode::SUCCESS)
+    let over = report.peak_bytes_over_grants;
+    (over > 0).then(|| Failure::run(format!("a node held {over} bytes more than it had granted")))
 }
 
 fn text(report: &weir_sim::Report) -> String {
     let number = |value: Option<f64>| value.map_or_else(|| "-".into(), |value| format!("{value:.3}"));
     let latency = report.tx_latency_ms.as_ref();
-    let latency = latency.map_or_else(|| "-".into(), |found| format!("{found:?}"));
+    let latency = latency.map_or_else(
+        || "-".into(),
+        |found| format!("p50 {:.1} ms, p95 {:.1} ms, p99 {:.1} ms", found.p50, found.p95, found.p99),
+    );
     format!(
         "{} on {} nodes with {} links, seed {}, over {}: {} submitted\n\
          converged after     {} s\nlatency             {latency}\nbodies per node     {}\ncontrol bytes       {} per \

@@ -46,6 +46,46 @@ fn all_nodes_agree_and_all_transactions_are_committed() {
     assert_eq!(report["txs_submitted"], report["txs_committed"]);
     assert!(report["tx_bodies_per_node"].as_f64().unwrap() >= 1.0, "{report}");
     assert!(report["control_bytes_per_tx_per_node"].as_f64().unwrap() > 0.0, "{report}");
+    assert_eq!((&report["ok"], &report["error"]), (&true.into(), &serde_json::Value::Null));
+    assert_eq!(
+        (&report["version"], &report["options"]["nodes"]),
+        (&env!("CARGO_PKG_VERSION").into(), &4.into())
+    );
+    assert!(report["commit"].is_string());
+    assert_eq!(report["rate_asked"].as_u64(), Some(50));
+    for figure in ["rate_reached", "committed_per_s", "cpu_s", "rss_bytes"] {
+        assert!(report[figure].as_f64().unwrap() > 0.0, "{figure}: {report}");
+    }
+    for figure in
+        ["submit_ms", "tx_latency_ms", "tx_commit_ms", "header_latency_ms", "body_latency_ms", "rtt_ms"]
+    {
+        assert!(report[figure]["count"].as_u64().unwrap() > 0, "{figure}: {report}");
+    }
+    let rows = report["rows"].as_array().unwrap();
+    assert!(rows.len() == 4 && rows.iter().all(|row| row["height"] == report["blocks"]), "{report}");
+    let permits = &report["permits"];
+    assert!(permits["entries_used"].as_u64().unwrap() > 0);
+    assert!(permits["entries_granted"].as_u64() > permits["entries_used"].as_u64());
+}
+
+#[test]
+fn what_never_happened_is_null() {
+    let report = json(&weir(&[
+        "devnet",
+        "--nodes",
+        "2",
+        "--blocks",
+        "3",
+        "--rate",
+        "0",
+        "--block-ms",
+        "100",
+        "--json",
+    ]));
+    for figure in ["tx_latency_ms", "tx_commit_ms", "submit_ms", "rate_reached", "tx_bodies_per_node"] {
+        assert!(report[figure].is_null(), "{figure}: {report}");
+    }
+    assert_eq!((report["txs_committed"].as_u64(), &report["ok"]), (Some(0), &true.into()));
 }
 
 #[test]
@@ -102,7 +142,7 @@ fn what_cannot_be_used_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("lines");
     std::fs::write(&path, format!("short\n{}\n", "x".repeat(20_000))).unwrap();
-    refused(&["devnet", "--txs", path.to_str().unwrap()], &["line 2", "20000", "16384"]);
+    refused(&["devnet", "--txs", path.to_str().unwrap()], &["line 2", "16384"]);
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     refused(&["devnet", "--nodes", "2", "--port", &port], &["--port", &port]);

@@ -62,6 +62,9 @@ pub(super) async fn bodies(inner: &Inner) {
         }
         let Some(peer) = next_peer(&wanted, &mut asked) else { continue };
         let got = step(inner, &wanted, peer).await;
+        if let Err(StepError::Add(AddError::Store(error))) = got {
+            return inner.failed(error);
+        }
         if let Err(error) = got {
             tracing::debug!(%peer, %error, "no block");
             if asked.values().all(|times| *times > 0) && inner.net.sleep(PAUSE).await.is_err() {

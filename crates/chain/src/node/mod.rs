@@ -4,7 +4,7 @@
 //! on. One block's way: the producer's tip → header checked → relayed → body by a call to those whose tip it was → executed,
 //! durable → requests that were held for it are answered → its transfers leave the pool.
 //!
-//! [`ChainNode::run`] is all of that as one future; it ends when the network does.
+//! [`ChainNode::run`] is all of that as one future; it ends when the network does, or when the store fails.
 
 mod follow;
 mod serve;
@@ -23,7 +23,7 @@ use weir::{Builder, Instant, ItemId, Network, Node, PeerId, PoolHandle, Shutdown
 
 use crate::chain::{AddError, Added, Chain, TransferCheck};
 use crate::channels::{BLOCKS, BODY, HEAD, TRANSFERS};
-use crate::store::Head;
+use crate::store::{Head, StoreError};
 use crate::{Block, Hash, Header, Transfer};
 use serve::Held;
 
@@ -100,6 +100,8 @@ struct State {
     deferred: bool,
     /// Observations that found the observer full.
     unobserved: u64,
+    /// The store's first failure: nothing of this node can be relied on after it.
+    failed: Option<StoreError>,
 }
 
 #[derive(Clone, Debug)]
@@ -136,6 +138,7 @@ impl ChainNode {
             follower: None,
             deferred: false,
             unobserved: 0,
+            failed: None,
         };
         Ok(Self {
             inner: Arc::new(Inner {
@@ -150,7 +153,11 @@ impl ChainNode {
     }
 
     /// Does everything a node does, until the network stops.
-    pub async fn run(&self) {
+    ///
+    /// # Errors
+    /// [`StoreError`] as soon as the store fails. The node does nothing any more: stop it with [`shutdown`](Self::shutdown),
+    /// so that its peers turn to others.
+    pub async fn run(&self) -> Result<(), StoreError> {
         let mut loops: Vec<Pin<Box<dyn Future<Output = ()> + Send + '_>>> = vec![
             Box::pin(work::transfers(&self.inner)),
             Box::pin(work::evictions(&self.inner)),
@@ -163,9 +170,13 @@ impl ChainNode {
         ];
         poll_fn(|cx| {
             loops.retain_mut(|one| one.as_mut().poll(cx).is_pending());
-            if loops.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+            match self.inner.state().failed.take() {
+                Some(error) => Poll::Ready(Err(error)),
+                None if loops.is_empty() => Poll::Ready(Ok(())),
+                None => Poll::Pending,
+            }
         })
-        .await;
+        .await
     }
 
     /// Takes a transfer of this node's own: checks it, keeps it, offers it. Waits while the network thread is behind.
@@ -262,6 +273,12 @@ impl Inner {
         state.held.answer(&hash, &encoded);
         self.after(&mut state, &added);
         Ok(())
+    }
+
+    /// Notes that the store failed, so that [`ChainNode::run`] ends.
+    fn failed(&self, error: StoreError) {
+        tracing::error!(%error, "the store failed");
+        self.state().failed.get_or_insert(error);
     }
 
     /// What follows from blocks that joined the chain.

@@ -64,8 +64,9 @@ pub(super) async fn bodies(inner: &Inner) {
             Ok(Some(block)) => request.answer(block),
             Ok(None) => state.held.hold(inner.net.now() + HELD_FOR, request),
             Err(error) => {
-                tracing::warn!(%error, "a body could not be read");
                 request.refuse(RETRY_AFTER);
+                drop(state);
+                return inner.failed(error);
             }
         }
     }
@@ -83,11 +84,12 @@ pub(super) async fn expire(inner: &Inner) {
 pub(super) async fn blocks(inner: &Inner) {
     let Some(requests) = requests(inner, &BLOCKS) else { return };
     while let Some(request) = requests.next().await {
-        match read(&inner.state().chain, *request.query()) {
+        let found = read(&inner.state().chain, *request.query());
+        match found {
             Ok(blocks) => request.answer(Blocks(blocks)),
             Err(error) => {
-                tracing::warn!(%error, "blocks could not be read");
                 request.refuse(RETRY_AFTER);
+                return inner.failed(error);
             }
         }
     }

@@ -6,7 +6,7 @@ use weir::{Event, Undecided};
 
 use super::{Inner, What};
 use crate::Transfer;
-use crate::chain::TransferCheck;
+use crate::chain::{AddError, TransferCheck};
 use crate::ledger::Refused;
 
 /// How long a transfer beyond a nonce gap waits before it comes again by itself.
@@ -76,6 +76,10 @@ pub(super) async fn produce(inner: &Inner) {
                 inner.observe(&mut state, What::Published(hash));
                 state.held.answer(&hash, &block.encode());
                 inner.after(&mut state, &added);
+            }
+            Err(AddError::Store(error)) => {
+                drop(state);
+                return inner.failed(error);
             }
             Err(error) => tracing::warn!(%error, "no block produced"),
         }

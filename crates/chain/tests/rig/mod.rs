@@ -49,7 +49,7 @@ impl Rig {
         };
         let node = ChainNode::new((net, node), chain, options).unwrap();
         let runner = node.clone();
-        self.cluster.spawn(async move { runner.run().await });
+        self.cluster.spawn(async move { runner.run().await.unwrap() });
         node
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use weir::{Keypair, Multiaddr, Network, NetworkId};
 use weir_chain::chain::Chain;
 use weir_chain::node::{Observation, declare, wall_origin};
-use weir_chain::store::Store;
+use weir_chain::store::{Audit, Store, StoreError};
 use weir_chain::{ChainNode, Genesis, Options, SigningKey};
 
 use crate::error::Failure;
@@ -34,18 +34,43 @@ pub(crate) struct Plan {
     pub(crate) producer: Option<SigningKey>,
 }
 
+/// All nodes of a run, by number.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    genesis: Genesis,
+    begun: Instant,
+    plans: Vec<Plan>,
+    running: Vec<Option<Running>>,
+}
+
 /// A running node.
 #[derive(Debug)]
 pub(crate) struct Running {
     /// The chain's node.
     pub(crate) node: ChainNode,
-    /// What it reports.
+    /// What it and its network report.
+    pub(crate) reports: Reports,
+    thread: Option<JoinHandle<Result<(), StoreError>>>,
+}
+
+/// What a node reports, to be read while it runs and after it stopped.
+#[derive(Debug)]
+pub(crate) struct Reports {
+    /// Of the chain.
     pub(crate) observations: Receiver<Observation>,
-    /// What its network reports.
+    /// Of its network.
     pub(crate) events: weir::Events,
     /// The process's time at the zero of the node's clock.
     pub(crate) zero: Duration,
-    thread: JoinHandle<()>,
+    /// Observations that found no room, once the node has stopped.
+    unobserved: u64,
+}
+
+impl Reports {
+    /// Reports that were lost because they were not read in time.
+    pub(crate) fn lost(&self) -> u64 {
+        self.unobserved + self.events.missed()
+    }
 }
 
 impl Plan {
@@ -56,14 +81,14 @@ impl Plan {
     }
 
     /// The address others dial, this node's identity included.
-    pub(crate) fn multiaddr(&self) -> Multiaddr {
+    fn multiaddr(&self) -> Multiaddr {
         let address = Multiaddr::from_quic(self.address);
         let peer = Keypair::ed25519_from_seed(self.identity).peer_id();
         address.clone().with_p2p(peer).unwrap_or(address)
     }
 
     /// Starts the node; its port is fixed from then on.
-    pub(crate) fn start(&mut self, genesis: &Genesis, begun: Instant) -> Result<Running, Failure> {
+    fn start(&mut self, genesis: &Genesis, begun: Instant) -> Result<Running, Failure> {
         let keypair = Keypair::ed25519_from_seed(self.identity);
         let builder = declare(Network::builder(keypair, NetworkId(genesis.id())))
             .agent(concat!("weir-devnet/", env!("CARGO_PKG_VERSION")))
@@ -83,28 +108,125 @@ impl Plan {
             wall_origin_ms: wall_origin(&net),
             observer: Some(observer),
         };
-        let events = net.events();
+        let reports = Reports { observations, events: net.events(), zero, unobserved: 0 };
         let node = ChainNode::new((net, node), chain, options).map_err(Failure::run)?;
         let runner = node.clone();
         let thread = std::thread::Builder::new()
             .name("chain".into())
             .spawn(move || runner.network().clone().block_on(runner.run()))
             .map_err(|error| Failure::run(format!("cannot start a thread: {error}")))?;
-        Ok(Running { node, observations, events, zero, thread })
+        Ok(Running { node, reports, thread: Some(thread) })
+    }
+}
+
+impl Fleet {
+    /// Starts all nodes, then tells each whom to keep a link to. `begun` is the zero of the run's time.
+    pub(crate) fn start(genesis: Genesis, plans: Vec<Plan>, begun: Instant) -> Result<Self, Failure> {
+        let mut fleet = Self { genesis, begun, plans, running: Vec::new() };
+        for plan in &mut fleet.plans {
+            fleet.running.push(Some(plan.start(&fleet.genesis, begun)?));
+        }
+        for node in 0..fleet.plans.len() {
+            fleet.dial(node)?;
+        }
+        Ok(fleet)
+    }
+
+    /// How many there are, running or not.
+    pub(crate) fn len(&self) -> usize {
+        self.plans.len()
+    }
+
+    /// A node, while it runs.
+    pub(crate) fn get(&self, node: usize) -> Option<&Running> {
+        self.running.get(node)?.as_ref()
+    }
+
+    /// The nodes that run, with their numbers.
+    pub(crate) fn up(&self) -> impl Iterator<Item = (usize, &Running)> {
+        self.running.iter().enumerate().filter_map(|(index, node)| Some((index, node.as_ref()?)))
+    }
+
+    /// The first node that does nothing any more, and why.
+    pub(crate) fn failure(&mut self) -> Option<(usize, String)> {
+        let mut running = self.running.iter_mut().enumerate();
+        running.find_map(|(index, node)| Some((index, node.as_mut()?.failure()?)))
+    }
+
+    /// Stops one as a crash would; returns what it reported.
+    pub(crate) fn kill(&mut self, node: usize) -> Option<Reports> {
+        self.running.get_mut(node).and_then(Option::take).map(Running::kill)
+    }
+
+    /// Starts one again that was killed.
+    pub(crate) fn restart(&mut self, node: usize) -> Result<(), Failure> {
+        let Some(plan) = self.plans.get_mut(node) else { return Ok(()) };
+        let running = plan.start(&self.genesis, self.begun)?;
+        if let Some(slot) = self.running.get_mut(node) {
+            *slot = Some(running);
+        }
+        self.dial(node)
+    }
+
+    /// All say goodbye and stop, at once; returns what they reported, with their numbers.
+    pub(crate) fn stop(&mut self) -> Vec<(usize, Reports)> {
+        let running = std::mem::take(&mut self.running);
+        std::thread::scope(|scope| {
+            let stop =
+                |(index, node): (usize, Option<Running>)| Some((index, scope.spawn(|| Some(node?.stop()))));
+            let stopping: Vec<_> = running.into_iter().enumerate().filter_map(stop).collect();
+            stopping.into_iter().filter_map(|(index, reports)| Some((index, reports.join().ok()??))).collect()
+        })
+    }
+
+    /// Reads every store back, once all nodes have stopped.
+    pub(crate) fn audit(&self) -> Result<Vec<Audit>, Failure> {
+        let audit = |(node, plan): (usize, &Plan)| {
+            let audit = Store::open(&plan.store, &self.genesis).and_then(|store| store.audit());
+            audit.map_err(|error| Failure::run(format!("node {node}: {error}")))
+        };
+        self.plans.iter().enumerate().map(audit).collect()
+    }
+
+    fn dial(&self, node: usize) -> Result<(), Failure> {
+        let (Some(plan), Some(running)) = (self.plans.get(node), self.get(node)) else { return Ok(()) };
+        let net = running.node.network();
+        for peer in plan.dials.iter().filter_map(|peer| self.plans.get(*peer)) {
+            net.block_on(net.keep(peer.multiaddr()))
+                .map_err(|error| Failure::run(format!("node {node}: {error}")))?;
+        }
+        Ok(())
     }
 }
 
 impl Running {
+    /// Why the node does nothing any more; `None` while it runs.
+    fn failure(&mut self) -> Option<String> {
+        let thread = self.thread.take_if(|thread| thread.is_finished())?;
+        Some(match thread.join() {
+            Ok(Ok(())) => "its network stopped".into(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "its thread panicked".into(),
+        })
+    }
+
     /// Stops as a crash would.
-    pub(crate) fn kill(self) {
+    fn kill(self) -> Reports {
         self.node.abort();
-        let _ = self.thread.join();
+        self.ended()
     }
 
     /// Says goodbye and stops.
-    pub(crate) fn stop(self) {
+    fn stop(self) -> Reports {
         let net = self.node.network().clone();
         net.block_on(self.node.shutdown(GOODBYE));
-        let _ = self.thread.join();
+        self.ended()
+    }
+
+    /// The store is closed when this returns.
+    fn ended(mut self) -> Reports {
+        self.thread.take().map(JoinHandle::join);
+        self.reports.unobserved = self.node.unobserved();
+        self.reports
     }
 }

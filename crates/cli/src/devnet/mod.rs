@@ -3,11 +3,17 @@
 //! Each node has its own UDP socket, network thread, application thread and store. Transactions spread through the pool,
 //! blocks by tip and call; at the end every node's store is read back and compared.
 
+mod crash;
+mod feed;
 mod fleet;
+mod folder;
 mod graph;
 mod load;
+mod progress;
 mod report;
+mod rows;
 mod run;
+mod source;
 mod view;
 mod watch;
 
@@ -15,11 +21,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use serde::Serialize;
 
 use crate::error::Failure;
+use crate::output;
+use crate::signals::Signals;
 
 /// Start a small network of complete nodes, spread transactions and blocks, and check that all nodes agree.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Serialize)]
 #[command(after_help = "\
 Examples:
   weir devnet                            7 nodes, 20 blocks, 200 transactions a second, live
@@ -27,31 +36,33 @@ Examples:
   weir devnet --txs payloads.txt         one transaction for each line of a file
   weir devnet --kill-one --json          crash a node, let it catch up; one JSON object at the end
 
-Exit codes: 0 all nodes agree and all transactions are committed; 1 they do not, or the run made no progress for 30 s;
-2 an option, file or port cannot be used.")]
+Exit codes: 0 all nodes agree and all transactions are committed; 1 they do not, a node failed, or no block came for 30 s
+longer than it should; 2 an option, file or port cannot be used; 129, 130, 143 stopped by SIGHUP, SIGINT (Ctrl-C), SIGTERM:
+the nodes say goodbye and what is known is printed; a second signal stops at once.")]
 pub(crate) struct Options {
     /// Nodes, 2 to 64.
     #[arg(long, default_value_t = 7, value_name = "N")]
     pub(crate) nodes: usize,
-    /// Height to reach, at least 3. The load stops two blocks before; blocks go on until all pools are empty.
+    /// Height to reach, 3 to 1,000,000. The load stops two blocks before; blocks go on until all pools are empty.
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub(crate) blocks: u64,
-    /// Transactions a second, over all nodes; 0 for none.
+    /// Transactions a second, over all nodes, up to 100,000; 0 for none.
     #[arg(long, default_value_t = 200, value_name = "N")]
     pub(crate) rate: u32,
-    /// Links per node in the random graph.
+    /// Links per node in the random graph, 1 to 63.
     #[arg(long, default_value_t = 4, value_name = "N")]
     pub(crate) degree: usize,
-    /// Milliseconds between blocks.
+    /// Milliseconds between blocks, 50 to 3,600,000.
     #[arg(long, default_value_t = 1000, value_name = "MS")]
     pub(crate) block_ms: u64,
     /// Decides graph, keys, payloads and who is killed.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) seed: u64,
-    /// Take payloads from a file, one per line, instead of making them up.
+    /// Take payloads from a file, one per line of at most 16,384 bytes, instead of making them up.
     #[arg(long, value_name = "FILE")]
     pub(crate) txs: Option<PathBuf>,
-    /// Stop a node that is not the producer without goodbye or flush; it comes back after 3 s and catches up.
+    /// Stop a node that is not the producer without goodbye or flush; it comes back after 3 s and catches up. Needs
+    /// --blocks 8 or more.
     #[arg(long)]
     pub(crate) kill_one: bool,
     /// First UDP port of 127.0.0.1; nodes take one each from there on. By default the system chooses.
@@ -62,6 +73,7 @@ pub(crate) struct Options {
     pub(crate) keep: bool,
     /// Print one JSON object at the end and nothing else.
     #[arg(long)]
+    #[serde(skip)]
     pub(crate) json: bool,
 }
 
@@ -99,16 +111,18 @@ impl Options {
 /// Runs the command.
 pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
     options.check()?;
-    let report = run::run(options)?;
+    let signals = Signals::watch()?;
+    let report = run::run(options, &signals)?;
+    let error = report.failure().map(ToString::to_string);
     if options.json {
-        crate::print_json(&report)?;
+        output::print_json(&report, error.as_deref())?;
     } else {
-        crate::print(&report.text());
+        output::print(&report.text())?;
     }
-    match report.problem() {
-        None => Ok(ExitCode::SUCCESS),
-        Some(problem) => Err(Failure::run(problem)),
+    if let Some(error) = error {
+        output::note(&format!("error: {error}"));
     }
+    Ok(report.failure().map_or(ExitCode::SUCCESS, |failure| ExitCode::from(failure.exit_code())))
 }
 
 #[cfg(test)]

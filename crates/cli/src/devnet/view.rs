@@ -7,37 +7,30 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Options;
+use super::rows::Row;
 
 /// Pause between two pictures on a terminal, and between two lines elsewhere.
 const PAUSE: Duration = Duration::from_millis(250);
 const LINE_PAUSE: Duration = Duration::from_secs(1);
 
-/// One node now.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Row {
-    /// Whether it runs.
-    pub(crate) up: bool,
-    /// Its chain's height.
+/// The run now.
+pub(crate) struct Picture<'a> {
+    /// Since its begin.
+    pub(crate) now: Duration,
+    /// The producer's height.
     pub(crate) height: u64,
-    /// The first digits of its tip.
-    pub(crate) tip: String,
-    /// Links.
-    pub(crate) links: u64,
-    /// Transactions that wait for a block.
-    pub(crate) pool: usize,
-    /// Bytes received.
-    pub(crate) bytes_in: u64,
-    /// Bytes sent.
-    pub(crate) bytes_out: u64,
-    /// Peers' faults.
-    pub(crate) faults: u64,
-}
-
-impl Row {
-    /// A node that does not run.
-    pub(crate) fn down() -> Self {
-        Self::default()
-    }
+    /// Transactions submitted.
+    pub(crate) submitted: usize,
+    /// Of these, in a block where they were submitted.
+    pub(crate) committed: usize,
+    /// Lines of the file that are left.
+    pub(crate) left: Option<usize>,
+    /// Committed transactions a second so far.
+    pub(crate) committed_per_s: Option<f64>,
+    /// Since the latest block.
+    pub(crate) block_age: Option<Duration>,
+    /// Each node.
+    pub(crate) rows: &'a [Row],
 }
 
 enum Kind {
@@ -76,17 +69,22 @@ impl View {
     }
 
     /// Shows the nodes as they are.
-    pub(crate) fn show(&mut self, now: Duration, height: u64, submitted: usize, rows: &[Row]) {
+    pub(crate) fn show(&mut self, picture: &Picture<'_>) {
+        let Picture { now, height, submitted, committed, left, committed_per_s, block_age, rows } = *picture;
         self.next = now + if matches!(self.kind, Kind::Lines) { LINE_PAUSE } else { PAUSE };
         match &self.kind {
             Kind::Silent => {}
             Kind::Lines => {
                 let (up, pool) =
-                    (rows.iter().filter(|row| row.up).count(), rows.iter().map(|row| row.pool).max());
+                    (rows.iter().filter(|row| row.up).count(), rows.iter().map(|row| row.waiting).max());
                 let lowest = rows.iter().filter(|row| row.up).map(|row| row.height).min().unwrap_or(0);
                 let faults: u64 = rows.iter().map(|row| row.faults).sum();
-                crate::note(&format!(
-                    "{:>4} s  block {height}/{}  lowest {lowest}  nodes {up}/{}  submitted {submitted}  pool {}  faults {faults}",
+                let rate = committed_per_s.map_or_else(|| "-".into(), |rate| format!("{rate:.0}/s"));
+                let age = block_age.map_or_else(|| "-".into(), |age| format!("{:.1} s", age.as_secs_f64()));
+                let left = left.map_or_else(String::new, |left| format!("  lines left {left}"));
+                crate::output::note(&format!(
+                    "{:>4} s  block {height}/{}  age {age}  lowest {lowest}  nodes {up}/{}  submitted {submitted}{left}  \
+                     committed {committed} ({rate})  waiting {}  faults {faults}",
                     now.as_secs(),
                     self.blocks,
                     rows.len(),
@@ -102,7 +100,7 @@ impl View {
     }
 
     /// Takes the picture off the screen.
-    pub(crate) fn clear(&mut self) {
+    pub(crate) fn leave(&mut self) {
         if let Kind::Picture(bar) = &self.kind {
             bar.finish_and_clear();
         }
@@ -117,9 +115,9 @@ fn table(rows: &[Row]) -> String {
                 out,
                 "\n{index:>4}  {:>6}  {:<8}  {:>5}  {:>5}  {:>8}  {:>8}  {:>6}",
                 row.height,
-                row.tip,
+                row.tip.get(..8).unwrap_or_default(),
                 row.links,
-                row.pool,
+                row.waiting,
                 size(row.bytes_in),
                 size(row.bytes_out),
                 row.faults
@@ -155,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_node_that_is_down_says_so() {
-        let rows = [Row { up: true, height: 3, tip: "abcd".into(), ..Row::default() }, Row::down()];
+        let rows = [Row { up: true, height: 3, tip: "abcdabcd".into(), ..Row::default() }, Row::down(1)];
         let table = table(&rows);
         assert!(table.lines().nth(1).unwrap().contains("abcd") && table.ends_with("1  down"));
     }

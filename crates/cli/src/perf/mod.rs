@@ -3,16 +3,21 @@
 //! One raw stream per transfer. The client writes two numbers (8 bytes each, little-endian): bytes it uploads, bytes it wants.
 //! Then it uploads; the server answers the last byte with a one-byte receipt, then sends what was wanted.
 
+mod addresses;
+
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use weir::{BlockingStream, Keypair, Multiaddr, Network, NetworkId, PeerId, Raw};
+use weir::{BlockingStream, Event, Events, Multiaddr, Network, NetworkId, PeerId, Raw, Streams};
 
 use crate::error::Failure;
+use crate::signals::Signals;
+use crate::{keys, output};
 
 const STREAM: Raw = Raw::new(1, "perf");
 const NETWORK: NetworkId = NetworkId(*b"weir perf, a network of its own.");
@@ -26,7 +31,10 @@ const GOODBYE: Duration = Duration::from_secs(2);
 #[command(after_help = "\
 Examples:
   weir perf serve --listen 127.0.0.1:4001
-  weir perf run --to /ip4/127.0.0.1/udp/4001/quic-v1/p2p/12D3… --upload-bytes 1073741824 --json")]
+  weir perf run --to /ip4/127.0.0.1/udp/4001/quic-v1/p2p/12D3… --upload-bytes 1073741824 --json
+
+Exit codes: 0 done; 1 it could not connect, or a transfer broke off; 2 an option or address cannot be used; 129, 130, 143
+stopped by SIGHUP, SIGINT (Ctrl-C), SIGTERM: the other side is told; a second signal stops at once.")]
 pub(crate) enum Command {
     /// Take uploads and send downloads until interrupted; prints the address to give to `run`.
     Serve(Serve),
@@ -36,25 +44,35 @@ pub(crate) enum Command {
 
 /// Options of `serve`.
 #[derive(Args, Clone, Debug)]
+#[command(
+    after_help = "Exit codes: 2 an option, file or address cannot be used; 129, 130, 143 stopped by a signal."
+)]
 pub(crate) struct Serve {
     /// Where to listen: `IP:PORT` or a multiaddr; port 0 lets the system choose.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: String,
-    /// Print one JSON object with `address`, then nothing.
+    /// Serve under the key in this file (see `weir keygen`) instead of a fresh one.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Print one JSON object with `address` and all `addresses`, then nothing.
     #[arg(long)]
     json: bool,
 }
 
 /// Options of `run`.
 #[derive(Args, Clone, Debug)]
+#[command(
+    after_help = "Exit codes: 0 done; 1 it could not connect, or a transfer broke off; 2 an option or address cannot be \
+used; 129, 130, 143 stopped by a signal."
+)]
 pub(crate) struct Run {
     /// The server's address, as `serve` prints it.
     #[arg(long, value_name = "ADDRESS")]
     to: String,
-    /// Bytes to upload.
+    /// Bytes to upload; 0 for none.
     #[arg(long, value_name = "N", default_value_t = 1 << 30)]
     upload_bytes: u64,
-    /// Bytes to download.
+    /// Bytes to download; 0 for none.
     #[arg(long, value_name = "N", default_value_t = 1 << 30)]
     download_bytes: u64,
     /// Bytes per write to the stream, 1 to 16,777,216.
@@ -66,8 +84,9 @@ pub(crate) struct Run {
 }
 
 #[derive(Serialize)]
-struct Address {
+struct Listening {
     address: String,
+    addresses: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -89,13 +108,6 @@ pub(crate) fn main(command: &Command) -> Result<ExitCode, Failure> {
     }
 }
 
-fn keypair() -> Result<Keypair, Failure> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed)
-        .map_err(|error| Failure::run(format!("no randomness from the system: {error}")))?;
-    Ok(Keypair::ed25519_from_seed(seed))
-}
-
 fn parse(option: &str, text: &str) -> Result<Multiaddr, Failure> {
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Ok(Multiaddr::from_quic(address));
@@ -107,16 +119,46 @@ fn parse(option: &str, text: &str) -> Result<Multiaddr, Failure> {
 
 fn serve(options: &Serve) -> Result<ExitCode, Failure> {
     let listen = parse("--listen", &options.listen)?;
-    let (net, node) = weir::start(Network::builder(keypair()?, NETWORK).raw(&STREAM).listen(listen))
+    let keypair = options.key.as_deref().map_or_else(keys::fresh, keys::read)?;
+    let signals = Signals::watch()?;
+    let (net, node) = weir::start(Network::builder(keypair, NETWORK).raw(&STREAM).listen(listen))
         .map_err(|error| Failure::input(format!("--listen: {error}")))?;
-    let address = net.addresses().first().ok_or_else(|| Failure::run("no address is listened on"))?.clone();
-    let address = address.clone().with_p2p(net.peer_id()).unwrap_or(address).to_string();
+    let addresses: Vec<String> =
+        addresses::dialable(net.addresses(), net.peer_id()).iter().map(ToString::to_string).collect();
+    let address = addresses.first().ok_or_else(|| Failure::run("no address is listened on"))?.clone();
     if options.json {
-        crate::print_json(&Address { address })?;
+        output::print_json(&Listening { address, addresses }, None)?;
     } else {
-        crate::print(&format!("listening on {address}\n"));
+        let lines: Vec<String> =
+            addresses.iter().map(|address| format!("listening on {address}\n")).collect();
+        output::print(&lines.concat())?;
     }
     let streams = node.streams(&STREAM).map_err(Failure::run)?;
+    let accepting = std::thread::Builder::new().name("accept".into()).spawn(move || accept(&streams));
+    accepting.map_err(|error| Failure::run(format!("cannot start a thread: {error}")))?;
+    let events = net.events();
+    let telling = std::thread::Builder::new().name("events".into()).spawn(move || tell(&events));
+    telling.map_err(|error| Failure::run(format!("cannot start a thread: {error}")))?;
+    let signal = signals.wait();
+    let told = net.block_on(node.shutdown(GOODBYE));
+    output::note(&format!("stopped by {signal}: {} clients were told", told.closed + told.unfinished));
+    Ok(ExitCode::from(signal.exit_code()))
+}
+
+/// Says who comes and goes, until the node stops.
+fn tell(events: &Events) {
+    while let Some(event) = events.next_blocking() {
+        match event {
+            Event::PeerUp { peer, .. } => output::note(&format!("a client connected: {peer}")),
+            Event::PeerDown { peer, .. } => output::note(&format!("a client is gone: {peer}")),
+            Event::Fault { peer, fault, .. } => output::note(&format!("{peer} did wrong: {fault}")),
+            _ => {}
+        }
+    }
+}
+
+/// Answers each stream on a thread of its own, until the node stops.
+fn accept(streams: &Streams) {
     while let Some(stream) = streams.next_blocking() {
         let answering = std::thread::Builder::new().name("perf".into()).spawn(move || {
             if let Err(error) = answer(&mut stream.blocking()) {
@@ -124,10 +166,9 @@ fn serve(options: &Serve) -> Result<ExitCode, Failure> {
             }
         });
         if let Err(error) = answering {
-            crate::note(&format!("a transfer was refused: {error}"));
+            output::note(&format!("a transfer was refused: {error}"));
         }
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn answer(stream: &mut BlockingStream) -> std::io::Result<()> {
@@ -170,33 +211,45 @@ fn run(options: &Run) -> Result<ExitCode, Failure> {
         let given = options.write_bytes;
         return Err(Failure::input(format!("--write-bytes: {given} is not between 1 and 16777216")));
     }
-    let builder = Network::builder(keypair()?, NETWORK).raw(&STREAM);
-    let (net, node) = weir::start(builder).map_err(Failure::run)?;
+    let signals = Signals::watch()?;
+    let (net, node) =
+        weir::start(Network::builder(keys::fresh()?, NETWORK).raw(&STREAM)).map_err(Failure::run)?;
+    let (client, plan) = (net.clone(), options.clone());
+    let measuring = signals.run(move || measure(&client, to, &plan))?;
+    let measured = loop {
+        match measuring.wait(Duration::from_secs(3600)) {
+            Ok(Some(measured)) => break measured,
+            Ok(None) => {}
+            Err(stopped) => break Err(stopped),
+        }
+    };
+    net.block_on(node.shutdown(GOODBYE));
+    let figures = measured?;
+    if options.json {
+        output::print_json(&figures, None)?;
+    } else {
+        output::print(&text(&figures))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure(net: &Network, to: Multiaddr, options: &Run) -> Result<Figures, Failure> {
     let begun = Instant::now();
     let peer = net
         .block_on(net.connect(to))
         .map_err(|error| Failure::run(format!("--to: cannot connect to {}: {error}", options.to)))?;
     let connected = begun.elapsed();
-    exchange(&net, peer, 1, 0, 1)?;
+    exchange(net, peer, 1, 0, 1)?;
     let first_response = begun.elapsed();
-    let upload = transfer(&net, peer, options.upload_bytes, 0, options.write_bytes)?;
-    let download = transfer(&net, peer, 0, options.download_bytes, options.write_bytes)?;
-    let figures = Figures {
-        upload_gbit_s: upload,
-        download_gbit_s: download,
+    Ok(Figures {
+        upload_gbit_s: transfer(net, peer, options.upload_bytes, 0, options.write_bytes)?,
+        download_gbit_s: transfer(net, peer, 0, options.download_bytes, options.write_bytes)?,
         connect_ms: connected.as_secs_f64() * 1e3,
         first_response_ms: first_response.as_secs_f64() * 1e3,
         upload_bytes: options.upload_bytes,
         download_bytes: options.download_bytes,
         write_bytes: options.write_bytes,
-    };
-    net.block_on(node.shutdown(GOODBYE));
-    if options.json {
-        crate::print_json(&figures)?;
-    } else {
-        crate::print(&text(&figures));
-    }
-    Ok(ExitCode::SUCCESS)
+    })
 }
 
 fn text(figures: &Figures) -> String {
@@ -219,7 +272,7 @@ fn transfer(
     download: u64,
     write: usize,
 ) -> Result<Option<f64>, Failure> {
-    let bytes = upload + download;
+    let bytes = upload.saturating_add(download);
     if bytes == 0 {
         return Ok(None);
     }
@@ -244,6 +297,6 @@ fn exchange(
     stream.write_all(&[upload.to_le_bytes(), download.to_le_bytes()].concat()).map_err(broken)?;
     send(&mut stream, upload, write).map_err(broken)?;
     stream.finish();
-    drain(&mut stream, 1 + download).map_err(broken)?;
+    drain(&mut stream, download.saturating_add(1)).map_err(broken)?;
     Ok(begun.elapsed())
 }

@@ -1,0 +1,73 @@
+//! What the commands write: results to standard output, words for people to standard error.
+
+use std::io::{ErrorKind, Write as _};
+
+use serde::Serialize;
+
+use crate::error::Failure;
+
+/// Name, version and commit of this program.
+pub(crate) const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("WEIR_COMMIT"), ")");
+
+/// Version and commit, for JSON objects.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Build {
+    version: &'static str,
+    commit: &'static str,
+}
+
+impl Build {
+    /// Of this program.
+    pub(crate) const THIS: Self = Self { version: env!("CARGO_PKG_VERSION"), commit: env!("WEIR_COMMIT") };
+}
+
+/// The object that `--json` prints where there is no result.
+#[derive(Debug, Serialize)]
+struct Failed<'a> {
+    ok: bool,
+    error: &'a str,
+    #[serde(flatten)]
+    build: Build,
+}
+
+/// A result with what every JSON object says first.
+#[derive(Debug, Serialize)]
+struct Outcome<'a, T> {
+    ok: bool,
+    error: Option<&'a str>,
+    #[serde(flatten)]
+    build: Build,
+    #[serde(flatten)]
+    result: &'a T,
+}
+
+/// Writes to standard output. A reader that went away is no error, a full disk is.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::run(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a result as one JSON object and a line end to standard output; `error` says what is wrong with it.
+pub(crate) fn print_json(result: &impl Serialize, error: Option<&str>) -> Result<(), Failure> {
+    line(&Outcome { ok: error.is_none(), error, build: Build::THIS, result })
+}
+
+/// Writes the JSON object of a command without a result.
+pub(crate) fn print_failure(error: &str) -> Result<(), Failure> {
+    line(&Failed { ok: false, error, build: Build::THIS })
+}
+
+fn line(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value).map_err(|error| Failure::run(format!("result: {error}")))?;
+    print(&format!("{text}\n"))
+}
+
+/// Writes a line for people to standard error.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
