@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::gates;
 use crate::repo::Repo;
 use crate::run::{self, Error};
-use crate::{wasm, widths};
+use crate::{mutants, wasm, widths};
 
 struct Chore {
     name: &'static str,
@@ -39,6 +39,18 @@ const CHORES: &[Chore] = &[
         arguments: "NAME",
         about: "a benchmark of the bench/ workspace, both sides of one run (`all` for every one)",
         run: bench,
+    },
+    Chore {
+        name: "hostile",
+        arguments: "[ATTACK ..] [--json]",
+        about: "hostile peers over real sockets beside an honest pair (`-- --help` says more)",
+        run: hostile,
+    },
+    Chore {
+        name: "mutants",
+        arguments: "[--diff REV] [--every N]",
+        about: "mutation testing of base, pull, link and stack: of a change, or of each Nth mutant",
+        run: mutants::chore,
     },
     Chore {
         name: "fuzz",
@@ -78,6 +90,13 @@ fn bench(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {
         .arg(manifest)
         .arg("--")
         .args(arguments);
+    run::succeeds(&mut command)
+}
+
+fn hostile(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {
+    let manifest = outer_workspace(repo, "hostile")?;
+    let mut command = run::cargo(repo);
+    command.args(["run", "--quiet", "--release", "--manifest-path"]).arg(manifest).arg("--").args(arguments);
     run::succeeds(&mut command)
 }
 

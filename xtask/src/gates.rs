@@ -116,7 +116,7 @@ fn line(name: &str, outcome: &Outcome, took: Duration) -> String {
 
 fn fmt(repo: &Repo) -> Result<Outcome, Error> {
     let mut findings = Vec::new();
-    for folder in [".", "fuzz", "bench", "interop"] {
+    for folder in [".", "fuzz", "bench", "hostile", "interop"] {
         let manifest = repo.root().join(folder).join("Cargo.toml");
         if !manifest.is_file() {
             continue;

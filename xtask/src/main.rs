@@ -16,6 +16,7 @@ mod lexer;
 mod links;
 mod metadata;
 mod msrv;
+mod mutants;
 mod paths;
 mod purity;
 mod repo;

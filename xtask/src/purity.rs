@@ -16,10 +16,10 @@ use crate::run::Error;
 use crate::spans::{TestModule, attributes, starts_with, test_modules};
 use rules::{DECODING, EXCEPTIONS, MODULES, PATHS, Rule, UNBOUNDED, UNSAFE_FILES, WORDS};
 
-/// All Rust files of `crates/`, `xtask/`, `fuzz/`, `bench/` and `interop/`, and the pure crates' settings.
+/// All Rust files of `crates/`, `xtask/`, `fuzz/`, `bench/`, `hostile/` and `interop/`, and the pure crates' settings.
 pub(crate) fn gate(repo: &Repo) -> Result<Vec<String>, Error> {
     let mut findings = Vec::new();
-    for folder in ["crates", "xtask", "fuzz", "bench", "interop"] {
+    for folder in ["crates", "xtask", "fuzz", "bench", "hostile", "interop"] {
         for file in repo.rust_files(folder)? {
             findings.extend(judge(&file));
         }

@@ -1,0 +1,149 @@
+//! What hostile peers do, a file an attack: each function runs until it is dropped.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::task::JoinSet;
+
+use crate::peer::{Answer, Items, Peer};
+use crate::victim::USELESS;
+use crate::wire;
+
+mod calls;
+mod floods;
+mod streams;
+
+/// Every attack, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Attack {
+    /// Deliver items that are wrong, leave, come back as somebody else.
+    HitAndRun,
+    /// Call for a megabyte again and again and read no answer.
+    UnreadAnswers,
+    /// Requests a byte at a time.
+    SlowRequests,
+    /// Items that are not wrong, as many as are granted, on 24 links.
+    ManyItems,
+    /// As many calls as are allowed, on 24 links.
+    ManyCalls,
+    /// First packets of handshakes that never go on, from many addresses of one prefix.
+    FirstPackets,
+    /// Offer everything, answer every get with *gone*.
+    GoneStorm,
+    /// Stream heads of which the second byte never comes.
+    HalfHeads,
+    /// Move the victim's cursor back to 0 as often as allowed.
+    MovesBack,
+    /// Six streams that each break the protocol, in one instant.
+    SixFaults,
+    /// Hundreds of raw streams that nobody uses.
+    RawStreams,
+    /// Messages of unknown odd types without end.
+    OddMessages,
+}
+
+/// Where attackers are, as the victim's address groups see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arrangement {
+    /// Each in a group of its own, the honest pair in another.
+    Apart,
+    /// All in the honest pair's group.
+    Together,
+    /// All in the honest pair's group, but the victim has dialled the pair.
+    Dialled,
+}
+
+impl Arrangement {
+    /// The address of attacker number `index`: no two in one /24, so that only groups are shared.
+    fn address(self, index: u32) -> IpAddr {
+        let low = index as u8;
+        match self {
+            Self::Apart => Ipv4Addr::new(127, 20 + low, 1, 1).into(),
+            Self::Together | Self::Dialled => Ipv4Addr::new(127, 1, 20 + low, 1).into(),
+        }
+    }
+}
+
+/// Whom, and from where.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    pub victim: SocketAddr,
+    pub arrangement: Arrangement,
+}
+
+impl Attack {
+    /// Whether what it does is a fault, for which somebody must be blamed.
+    pub const fn is_a_fault(self) -> bool {
+        matches!(
+            self,
+            Self::HitAndRun | Self::SlowRequests | Self::SixFaults | Self::OddMessages | Self::MovesBack
+        )
+    }
+
+    /// Attackers at work at once.
+    pub const fn peers(self) -> u32 {
+        match self {
+            Self::SixFaults | Self::FirstPackets => 1,
+            Self::HitAndRun => 8,
+            Self::UnreadAnswers | Self::SlowRequests => 60,
+            _ => 24,
+        }
+    }
+
+    /// Runs it; the work ends when the future is dropped.
+    pub async fn run(self, field: Field) {
+        if self == Self::FirstPackets {
+            return floods::first_packets(field).await;
+        }
+        let mut peers = JoinSet::new();
+        for index in 0..self.peers() {
+            peers.spawn(async move {
+                loop {
+                    // refused, closed or banned: it comes back as somebody else after a moment
+                    drop(self.once(field.victim, field.arrangement.address(index)).await);
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            });
+        }
+        while peers.join_next().await.is_some() {}
+    }
+
+    /// The life of one identity.
+    async fn once(
+        self,
+        victim: SocketAddr,
+        local: IpAddr,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let peer = Peer::dial(victim, local).await?;
+        match self {
+            Self::HitAndRun => {
+                let serve = peer.serve(Items::new(b'x')?, Answer::Item);
+                drop(tokio::time::timeout(Duration::from_millis(150), serve).await);
+                peer.connection.close(0_u8.into(), b"");
+                Ok(())
+            }
+            Self::ManyItems => peer.serve(Items::new(USELESS)?, Answer::Item).await,
+            Self::GoneStorm => peer.serve(Items::new(USELESS)?, Answer::Gone).await,
+            Self::UnreadAnswers => calls::unread(&peer).await,
+            Self::SlowRequests => calls::a_byte_at_a_time(&peer).await,
+            Self::ManyCalls => calls::many(&peer).await,
+            Self::HalfHeads => streams::half_heads(&peer).await,
+            Self::MovesBack => streams::moves_back(&peer).await,
+            Self::SixFaults => streams::six_faults(&peer).await,
+            Self::RawStreams => streams::raw(&peer).await,
+            Self::OddMessages => floods::odd_messages(&peer).await,
+            Self::FirstPackets => Ok(()),
+        }
+    }
+}
+
+/// The victim's largest answer, as a request of this program's method asks for it.
+const LARGEST: [u8; 4] = (1_u32 << 20).to_le_bytes();
+
+/// The whole of a call's stream but its head.
+fn ask(size: [u8; 4]) -> Vec<u8> {
+    wire::request(&size)
+}

@@ -1,0 +1,64 @@
+//! `hostile`: peers that misbehave on purpose, over real sockets, beside an honest pair that exchanges items through their victim
+//! and calls it. Everything an attacker says is written by hand from `docs/spec/`. Printed for each attack: what the honest
+//! pair got before and during it, what it cost the victim, whom the victim blamed, and whether that is within what
+//! `docs/security.md` promises.
+
+mod attacks;
+mod honest;
+mod identity;
+mod peer;
+mod victim;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use attacks::{Arrangement, Attack};
+
+mod run;
+
+/// Attack a node and see what an honest pair beside it notices.
+#[derive(Debug, Parser)]
+#[command(
+    name = "hostile",
+    after_help = "Exit codes: 0 within what is promised, 1 not, 2 it could not be run."
+)]
+struct Arguments {
+    /// The attacks; all by default.
+    attacks: Vec<Attack>,
+    /// Where the attackers are; all arrangements by default.
+    #[arg(long)]
+    arrangement: Vec<Arrangement>,
+    /// How long the victim's application takes for each item and request, in microseconds: 0, 50 and 5000 by default.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
+    handling: Vec<u64>,
+    /// Length of each window (before, during) in seconds, 1 to 600.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// A line of JSON for each run instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Starts the victim; the program calls itself so.
+    #[arg(long, hide = true)]
+    victim: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match &arguments.victim {
+        Some(order) => serde_json::from_str(order)
+            .map_err(Into::into)
+            .and_then(|order| victim::run(&order))
+            .map(|()| true),
+        None => run::all(&arguments),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("hostile: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! One run: a victim, an honest pair, an attack, and the figures.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use weir::PeerId;
+
+use crate::Arguments;
+use crate::attacks::{Arrangement, Attack, Field};
+use crate::honest::{Pair, Served};
+use crate::victim::{Order, Usage};
+
+type Any = Box<dyn std::error::Error + Send + Sync>;
+
+/// What the victim may hold: the documented budgets (receive 64, send 64, calls 32, pool 64 MiB) and 64 MiB beside them.
+const RSS_LIMIT: u64 = (64 + 64 + 32 + 64 + 64) << 20;
+
+/// How much of what it asks for, or of its share, an honest link gets at least.
+const SHARE: f64 = 0.9;
+
+/// The figures of one run.
+#[derive(Debug, Serialize)]
+struct Report {
+    attack: Attack,
+    arrangement: Arrangement,
+    handling_us: u64,
+    attackers: u32,
+    asked_items_per_s: u32,
+    asked_calls_per_s: u32,
+    share_per_s: Option<f64>,
+    before: Served,
+    during: Served,
+    after: Served,
+    newcomers_in: Option<String>,
+    rss_peak: u64,
+    cpu_share: f64,
+    faults: std::collections::BTreeMap<String, u64>,
+    honest_blamed: bool,
+    longest_ban_s: u64,
+    broken: Vec<String>,
+}
+
+pub(crate) fn all(arguments: &Arguments) -> Result<bool, Any> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let attacks = chosen(&arguments.attacks, clap::ValueEnum::value_variants());
+    let arrangements = chosen(&arguments.arrangement, clap::ValueEnum::value_variants());
+    let mut fine = true;
+    for attack in attacks {
+        for arrangement in &arrangements {
+            for handling in chosen(&arguments.handling, &[0, 50, 5_000]) {
+                let report = runtime.block_on(one(attack, *arrangement, handling, arguments.seconds))?;
+                fine &= report.broken.is_empty();
+                print(&report, arguments.json)?;
+            }
+        }
+    }
+    Ok(fine)
+}
+
+fn chosen<T: Copy>(named: &[T], all: &[T]) -> Vec<T> {
+    if named.is_empty() { all.to_vec() } else { named.to_vec() }
+}
+
+async fn one(
+    attack: Attack,
+    arrangement: Arrangement,
+    handling_us: u64,
+    seconds: u64,
+) -> Result<Report, Any> {
+    let mut victim = Process::start(&Order { listen: "127.0.0.1:0".into(), handling_us })?;
+    let mut pair = Pair::start(["127.1.1.1:0", "127.1.2.1:0"])?;
+    if arrangement == Arrangement::Dialled {
+        for address in &pair.addresses {
+            victim.say(&format!("dial {address}"))?;
+        }
+    } else {
+        pair.connect(victim.address, victim.id).await?;
+    }
+    let (items, calls) = if handling_us >= 5_000 { (40, 20) } else { (100, 40) };
+    pair.work(victim.id, items, calls)?;
+    let window = Duration::from_secs(seconds);
+    tokio::time::sleep(Duration::from_secs(1)).await; // the pair finds its pace
+    let begun = Instant::now();
+    tokio::time::sleep(window).await;
+    let idle = victim.usage()?;
+    let struck = Instant::now();
+    let field = Field { victim: victim.address, arrangement };
+    let work = tokio::spawn(attack.run(field));
+    let newcomers = if attack == Attack::FirstPackets {
+        let mut linked = 0;
+        for index in 0..6 {
+            linked += u32::from(
+                Pair::newcomer(&format!("127.1.1.{}:0", 5 + index), victim.address, victim.id).await?,
+            );
+        }
+        Some(linked)
+    } else {
+        None
+    };
+    tokio::time::sleep(window.saturating_sub(struck.elapsed())).await;
+    let ended = Instant::now();
+    let busy = victim.usage()?;
+    work.abort();
+    drop(work.await);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let last = victim.usage()?;
+    let mut kept = (Vec::new(), Vec::new());
+    let before = pair.served(begun, struck, items, calls, &mut kept);
+    let during = pair.served(struck, ended, items, calls, &mut kept);
+    let (from, to) = (ended + Duration::from_secs(1), ended + Duration::from_secs(3));
+    let after = pair.served(from, to, items, calls, &mut kept);
+    let honest: Vec<String> = pair.ids.iter().map(PeerId::to_string).collect();
+    let mut report = Report {
+        attack,
+        arrangement,
+        handling_us,
+        attackers: attack.peers(),
+        asked_items_per_s: items,
+        asked_calls_per_s: calls,
+        share_per_s: share(attack, arrangement, handling_us),
+        before,
+        during,
+        after,
+        newcomers_in: newcomers.map(|linked| format!("{linked} of 6")),
+        rss_peak: last.rss_peak,
+        cpu_share: (busy.cpu_s - idle.cpu_s) / (ended - struck).as_secs_f64(),
+        honest_blamed: honest.iter().any(|id| last.blamed.contains(id)),
+        faults: last.faults,
+        longest_ban_s: last.longest_ban_s,
+        broken: Vec::new(),
+    };
+    report.broken = broken(&report, newcomers);
+    pair.stop().await;
+    victim.stop()?;
+    Ok(report)
+}
+
+/// What §7 leaves an honest link of the application's time: half of it where the victim dialled the pair (two links), else what
+/// its group, and in it its peer, gets among those that want as much as they can have. `None`: the application takes no time.
+fn share(attack: Attack, arrangement: Arrangement, handling_us: u64) -> Option<f64> {
+    if handling_us == 0
+        || !matches!(
+            attack,
+            Attack::HitAndRun | Attack::ManyItems | Attack::ManyCalls | Attack::UnreadAnswers
+        )
+    {
+        return None;
+    }
+    let capacity = 1e6 / handling_us as f64;
+    let peers = f64::from(attack.peers());
+    Some(match arrangement {
+        Arrangement::Dialled => capacity / 2.0,
+        Arrangement::Apart | Arrangement::Together => capacity / (peers + 1.0),
+    })
+}
+
+/// Every promise that did not hold.
+fn broken(report: &Report, newcomers: Option<u32>) -> Vec<String> {
+    let mut broken = Vec::new();
+    let share = report.share_per_s.unwrap_or(f64::INFINITY);
+    let asked = [
+        ("items", report.asked_items_per_s, report.during.items_per_s, report.after.items_per_s),
+        ("calls", report.asked_calls_per_s, report.during.calls_per_s, report.after.calls_per_s),
+    ];
+    for (what, asked, during, after) in asked {
+        let least = SHARE * f64::from(asked).min(share);
+        if during < least {
+            broken.push(format!("{what}: {during:.1}/s during, at least {least:.1}"));
+        }
+        if after < SHARE * f64::from(asked) {
+            broken.push(format!("{what}: {after:.1}/s a second after, asked {asked}"));
+        }
+    }
+    let turn = report.handling_us as f64 / 1000.0 * f64::from(report.attackers + 2);
+    let latencies = [
+        ("items", report.asked_items_per_s, report.before.items_p99_ms, report.during.items_p99_ms),
+        ("calls", report.asked_calls_per_s, report.before.calls_p99_ms, report.during.calls_p99_ms),
+    ];
+    for (what, asked, before, during) in latencies {
+        if f64::from(asked) >= share {
+            continue; // asks for more than its share: it waits
+        }
+        let most = 3.0 * before.unwrap_or(f64::INFINITY) + turn;
+        if during.unwrap_or(f64::INFINITY) > most {
+            broken.push(format!("{what}: p99 {during:?} ms during, at most {most:.1}"));
+        }
+    }
+    if report.rss_peak > RSS_LIMIT {
+        broken.push(format!("{} MiB resident, at most {}", report.rss_peak >> 20, RSS_LIMIT >> 20));
+    }
+    if report.honest_blamed {
+        broken.push("an honest peer was blamed".into());
+    }
+    if report.attack.is_a_fault() && report.faults.values().sum::<u64>() == 0 {
+        broken.push("nobody was blamed".into());
+    }
+    if report.attack == Attack::SixFaults && report.longest_ban_s > 3600 {
+        broken.push(format!("one act led to a ban of {} s", report.longest_ban_s));
+    }
+    if newcomers.is_some_and(|linked| linked < 6) {
+        broken.push("an honest newcomer was kept out".into());
+    }
+    broken
+}
+
+fn print(report: &Report, json: bool) -> Result<(), Any> {
+    let mut out = std::io::stdout().lock();
+    if json {
+        writeln!(out, "{}", serde_json::to_string(report)?)?;
+    } else {
+        let served = |served: &Served| {
+            let millis =
+                |value: Option<f64>| value.map_or("never".to_owned(), |value| format!("{value:.1} ms"));
+            format!(
+                "items {:.0}/s p99 {}, calls {:.0}/s p99 {}",
+                served.items_per_s,
+                millis(served.items_p99_ms),
+                served.calls_per_s,
+                millis(served.calls_p99_ms)
+            )
+        };
+        writeln!(out, "{:?}, {:?}, {} µs", report.attack, report.arrangement, report.handling_us)?;
+        writeln!(out, "  before  {}", served(&report.before))?;
+        writeln!(out, "  during  {}", served(&report.during))?;
+        writeln!(out, "  after   {}", served(&report.after))?;
+        writeln!(
+            out,
+            "  victim  {} MiB, {:.2} cores, faults {:?}{}",
+            report.rss_peak >> 20,
+            report.cpu_share,
+            report.faults,
+            report
+                .newcomers_in
+                .as_deref()
+                .map_or(String::new(), |linked| format!(", newcomers in: {linked}"))
+        )?;
+        for broken in &report.broken {
+            writeln!(out, "  BROKEN  {broken}")?;
+        }
+    }
+    Ok(out.flush()?)
+}
+
+/// The victim's process.
+struct Process {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    address: SocketAddr,
+    id: PeerId,
+}
+
+impl Process {
+    fn start(order: &Order) -> Result<Self, Any> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["--victim", &serde_json::to_string(order)?])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let input = child.stdin.take().ok_or("no input")?;
+        let mut output = BufReader::new(child.stdout.take().ok_or("no output")?);
+        let mut line = String::new();
+        output.read_line(&mut line)?;
+        let (address, id): (String, String) = serde_json::from_str(&line)?;
+        Ok(Self { child, input, output, address: address.parse()?, id: id.parse()? })
+    }
+
+    fn say(&mut self, line: &str) -> Result<String, Any> {
+        writeln!(self.input, "{line}")?;
+        let mut answer = String::new();
+        self.output.read_line(&mut answer)?;
+        Ok(answer)
+    }
+
+    fn usage(&mut self) -> Result<Usage, Any> {
+        Ok(serde_json::from_str(&self.say("usage")?)?)
+    }
+
+    fn stop(mut self) -> Result<(), Any> {
+        drop(self.input);
+        self.child.wait()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,162 @@
+//! The node under attack: a program of its own on the public API, so that its memory and processor time can be told from the
+//! attackers'. What it is asked on standard input it answers on standard output, a line of JSON each.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use weir::{Bytes, Config, Keypair, Method, Multiaddr, Network, NetworkId, Pool, Raw};
+
+use crate::wire;
+
+type Any = Box<dyn std::error::Error + Send + Sync>;
+
+pub const ITEMS: Pool<Bytes> = Pool::new(wire::POOL as u16, "items").offer_delay(Duration::ZERO);
+pub const WORK: Method<Bytes, Bytes> = Method::new(wire::CALL as u16, "work");
+pub const BYTES: Raw = Raw::new(wire::RAW as u16, "bytes");
+
+/// First byte of an item that the application accepts, and of one it has no use for. All others it rejects.
+pub const HONEST: u8 = b'h';
+pub const USELESS: u8 = b'n';
+
+/// What the victim is started with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Order {
+    /// Where it listens.
+    pub listen: String,
+    /// How long each item and each request takes to handle, in microseconds.
+    pub handling_us: u64,
+}
+
+/// What it tells when asked.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// Largest resident size so far, in bytes.
+    pub rss_peak: u64,
+    /// User and system time so far, in seconds.
+    pub cpu_s: f64,
+    /// Faults by blame, of all peers.
+    pub faults: BTreeMap<String, u64>,
+    /// Peers with a fault.
+    pub blamed: Vec<String>,
+    /// The longest ban so far, in seconds.
+    pub longest_ban_s: u64,
+    /// Links now.
+    pub links: u64,
+}
+
+/// A node with the channels of victim and honest pair.
+pub fn node(listen: &str, config: Config) -> Result<(Network, weir::Node), Any> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed)?;
+    let keypair = Keypair::ed25519_from_seed(seed);
+    let address: std::net::SocketAddr = listen.parse()?;
+    let builder = Network::builder(keypair, NetworkId(wire::NETWORK)).listen(address).config(config);
+    Ok(builder.pool(&ITEMS).serve(&WORK).raw(&BYTES).start()?)
+}
+
+/// Loopback addresses count like any other here.
+pub fn config() -> Config {
+    let mut config = Config::default();
+    config.node.admission.exempt.clear();
+    config
+}
+
+/// Runs until standard input ends.
+pub fn run(order: &Order) -> Result<(), Any> {
+    let (net, node) = node(&order.listen, config())?;
+    let handling = Duration::from_micros(order.handling_us);
+    let usage = Arc::new(std::sync::Mutex::new(Usage::default()));
+    let handled = Arc::new(AtomicU64::new(0));
+    let pool = net.pool(&ITEMS)?;
+    let counter = Arc::clone(&handled);
+    std::thread::spawn(move || {
+        while let Some(candidate) = pool.next_blocking() {
+            spin(handling);
+            counter.fetch_add(1, Ordering::Relaxed);
+            match candidate.item().first() {
+                Some(&HONEST) => candidate.accept(),
+                Some(&USELESS) => candidate.ignore(),
+                _ => candidate.reject(),
+            }
+        }
+    });
+    let requests = node.requests(&WORK)?;
+    std::thread::spawn(move || {
+        while let Some(request) = requests.next_blocking() {
+            spin(handling);
+            let wanted = request.query().first_chunk().map_or(16, |bytes| u32::from_le_bytes(*bytes));
+            request.answer(vec![0x5a; wanted.min(1 << 20) as usize].into());
+        }
+    });
+    let streams = node.streams(&BYTES)?;
+    std::thread::spawn(move || {
+        let mut kept = std::collections::VecDeque::new();
+        while let Some(stream) = streams.next_blocking() {
+            kept.push_back(stream);
+            kept.truncate(4096);
+        }
+    });
+    let events = net.events();
+    let (seen, clock) = (Arc::clone(&usage), net.clone());
+    std::thread::spawn(move || {
+        while let Some(event) = events.next_blocking() {
+            let weir::Event::Fault { peer, fault, reaction, .. } = event else { continue };
+            let Ok(mut usage) = seen.lock() else { return };
+            *usage.faults.entry(fault.blame.as_str().to_owned()).or_default() += 1;
+            let peer = peer.to_string();
+            if usage.blamed.len() < 4096 && !usage.blamed.contains(&peer) {
+                usage.blamed.push(peer);
+            }
+            if let weir::Reaction::Ban { until } = reaction {
+                usage.longest_ban_s = usage.longest_ban_s.max(until.since(clock.now()).as_secs());
+            }
+        }
+    });
+    let address =
+        net.addresses().iter().find_map(Multiaddr::socket_addr).map(|(_, at)| at).ok_or("no address")?;
+    println!("{}", serde_json::to_string(&(address.to_string(), net.peer_id().to_string()))?);
+    std::io::stdout().flush()?;
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        if let Some(peer) = line.strip_prefix("dial ") {
+            net.block_on(net.keep(peer))?;
+            println!("null");
+        } else {
+            let mut usage = usage.lock().map_err(|_| "a thread panicked")?.clone();
+            usage.rss_peak = status("VmHWM:")? * 1024;
+            usage.cpu_s = cpu_seconds()?;
+            usage.links = net.block_on(net.stats())?.stack.link.links;
+            println!("{}", serde_json::to_string(&usage)?);
+        }
+        std::io::stdout().flush()?;
+    }
+    Ok(())
+}
+
+/// Uses the processor for so long, as checking a signature would.
+fn spin(time: Duration) {
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
+/// A line of `/proc/self/status`, in its unit.
+fn status(name: &str) -> Result<u64, Any> {
+    let text = std::fs::read_to_string("/proc/self/status")?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such line")?;
+    Ok(line.split_whitespace().next().ok_or("no number")?.parse()?)
+}
+
+/// User and system time of this process; the kernel counts in hundredths of a second.
+fn cpu_seconds() -> Result<f64, Any> {
+    let text = std::fs::read_to_string("/proc/self/stat")?;
+    let after = text.rsplit_once(')').ok_or("no name")?.1;
+    let field =
+        |at: usize| after.split_whitespace().nth(at).and_then(|word| word.parse::<u32>().ok()).unwrap_or(0);
+    Ok(f64::from(field(11) + field(12)) / 100.0)
+}
