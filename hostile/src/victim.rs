@@ -55,7 +55,7 @@ pub fn node(listen: &str, config: Config) -> Result<(Network, weir::Node), Any> 
     let keypair = Keypair::ed25519_from_seed(seed);
     let address: std::net::SocketAddr = listen.parse()?;
     let builder = Network::builder(keypair, NetworkId(wire::NETWORK)).listen(address).config(config);
-    Ok(builder.pool(&ITEMS).serve(&WORK).raw(&BYTES).start()?)
+    Ok(weir::start(builder.pool(&ITEMS).serve(&WORK).raw(&BYTES))?)
 }
 
 /// Loopback addresses count like any other here.
