@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 use std::path::Path;
 
+use crate::chain;
 use crate::gates;
 use crate::repo::Repo;
 use crate::run::{self, Error};
@@ -37,7 +38,7 @@ const CHORES: &[Chore] = &[
     Chore {
         name: "bench",
         arguments: "NAME",
-        about: "a benchmark of the bench/ workspace, both sides of one run (`all` for every one)",
+        about: "a benchmark of the bench/ workspace, both sides of one run (`all` for every one); `chain` for devnet's highest rate",
         run: bench,
     },
     Chore {
@@ -51,6 +52,12 @@ const CHORES: &[Chore] = &[
         arguments: "[--diff REV] [--every N]",
         about: "mutation testing of base, pull, link and stack: of a change, or of each Nth mutant",
         run: mutants::chore,
+    },
+    Chore {
+        name: "record",
+        arguments: "",
+        about: "the live view of `weir devnet` as docs/devnet.svg",
+        run: record,
     },
     Chore {
         name: "fuzz",
@@ -82,7 +89,21 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> Result<bool, Error> {
     (chore.run)(&repo, arguments)
 }
 
+/// The live view of a short run, for the README and `docs/devnet.md`.
+fn record(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {
+    if !arguments.is_empty() {
+        return Err(Error::Usage("cargo xtask record".into()));
+    }
+    let mut command = run::cargo(repo);
+    command.args(["run", "--release", "--quiet", "--package", "weir-cli", "--", "devnet"]);
+    command.args(["--nodes", "7", "--blocks", "12", "--record", "docs/devnet.svg"]);
+    run::succeeds(&mut command)
+}
+
 fn bench(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {
+    if let Some(("chain", rest)) = arguments.split_first().map(|(name, rest)| (name.as_str(), rest)) {
+        return chain::bench(repo, rest);
+    }
     let manifest = outer_workspace(repo, "bench")?;
     let mut command = run::cargo(repo);
     command

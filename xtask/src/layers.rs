@@ -53,7 +53,7 @@ const RESERVED: &[(&str, &[&str], &str)] = &[
     ("socket2", &["native"], "only the native host has sockets"),
     ("redb", &["chain"], "the chain owns the store"),
     ("clap", &["cli"], "only the command has a command line"),
-    ("indicatif", &["cli"], "only the command has a terminal"),
+    ("ratatui", &["cli"], "only the command has a terminal"),
     ("signal-hook", &["cli"], "signals belong to the process"),
     ("tempfile", &["cli"], "only the command makes folders"),
 ];

@@ -8,6 +8,7 @@
     reason = "a command-line program speaks on its standard streams"
 )]
 
+mod chain;
 mod chores;
 mod gates;
 mod layers;

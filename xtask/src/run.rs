@@ -1,7 +1,7 @@
 //! Running other programs, and what can go wrong here.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::repo::Repo;
 
@@ -50,6 +50,13 @@ pub(crate) fn succeeds(command: &mut Command) -> Result<bool, Error> {
 pub(crate) fn output(command: &mut Command) -> Result<Option<String>, Error> {
     let output = command.output().map_err(|source| not_run(command, source))?;
     Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
+/// Runs and returns standard output, whatever the exit code; standard error is inherited.
+pub(crate) fn output_whatever(command: &mut Command) -> Result<String, Error> {
+    command.stderr(Stdio::inherit());
+    let output = command.output().map_err(|source| not_run(command, source))?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn not_run(command: &Command, source: std::io::Error) -> Error {

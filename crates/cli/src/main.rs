@@ -3,6 +3,7 @@
 mod devnet;
 mod error;
 mod keys;
+mod log;
 mod output;
 mod perf;
 mod process;
@@ -28,6 +29,8 @@ Run `weir COMMAND --help` for a command's options, ranges and examples.",
     arg_required_else_help = true
 )]
 struct Line {
+    #[command(flatten)]
+    log: log::Options,
     #[command(subcommand)]
     command: Command,
 }
@@ -75,6 +78,7 @@ enum Refused {
 }
 
 fn run(line: Line) -> Result<ExitCode, Failure> {
+    log::start(&line.log)?;
     match line.command {
         Command::Devnet(options) => devnet::main(&options),
         Command::Perf(command) => perf::main(&command),

@@ -1,6 +1,8 @@
 //! What the commands write: results to standard output, words for people to standard error.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Write as _};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
@@ -67,7 +69,52 @@ fn line(value: &impl Serialize) -> Result<(), Failure> {
     print(&format!("{text}\n"))
 }
 
-/// Writes a line for people to standard error.
+/// Notes that wait while a picture is on the terminal, at most so many: the oldest go first.
+const HELD: usize = 1000;
+
+static WAITING: Mutex<Option<Waiting>> = Mutex::new(None);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    notes: VecDeque<String>, // <= HELD
+    lost: u64,
+}
+
+fn waiting() -> MutexGuard<'static, Option<Waiting>> {
+    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes a line for people to standard error, or keeps it until [`release`].
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let mut waiting = waiting();
+    let Some(held) = waiting.as_mut() else {
+        let _ = writeln!(std::io::stderr(), "{text}");
+        return;
+    };
+    if held.notes.len() == HELD {
+        held.notes.pop_front();
+        held.lost += 1;
+    }
+    held.notes.push_back(text.to_owned());
+}
+
+/// From now on notes wait.
+pub(crate) fn hold() {
+    waiting().get_or_insert_default();
+}
+
+/// Writes what waited.
+pub(crate) fn release() {
+    let Some(held) = waiting().take() else { return };
+    if held.lost > 0 {
+        note(&format!("{} earlier notes were lost", held.lost));
+    }
+    held.notes.iter().for_each(|text| note(text));
+}
+
+/// The latest notes that wait, in their order.
+pub(crate) fn held(most: usize) -> Vec<String> {
+    waiting().as_ref().map_or_else(Vec::new, |held| {
+        held.notes.iter().skip(held.notes.len().saturating_sub(most)).cloned().collect()
+    })
 }

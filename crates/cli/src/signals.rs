@@ -2,7 +2,7 @@
 //! second ends the process at once.
 
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::Failure;
@@ -36,6 +36,21 @@ impl fmt::Display for Signal {
             Self::Interrupt => "SIGINT",
             Self::Terminate => "SIGTERM",
         })
+    }
+}
+
+/// What is done before the process ends at once, or is put to sleep (Ctrl-Z).
+static CLEAN_UP: OnceLock<fn()> = OnceLock::new();
+
+/// Names what is to be done before a signal ends the process at once or puts it to sleep. The first that is named counts.
+pub(crate) fn before_stop(clean_up: fn()) {
+    CLEAN_UP.get_or_init(|| clean_up);
+}
+
+#[cfg(unix)]
+fn clean_up() {
+    if let Some(clean_up) = CLEAN_UP.get() {
+        clean_up();
     }
 }
 
@@ -139,9 +154,9 @@ impl<T> Working<T> {
 
 #[cfg(unix)]
 fn listen(shared: Arc<Shared>) -> std::io::Result<()> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 
-    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM, SIGTSTP])?;
     let told = move || {
         for number in signals.forever() {
             let signal = match number {
@@ -149,8 +164,14 @@ fn listen(shared: Arc<Shared>) -> std::io::Result<()> {
                 SIGINT => Signal::Interrupt,
                 _ => Signal::Terminate,
             };
+            if number == SIGTSTP {
+                clean_up();
+                let _ = signal_hook::low_level::emulate_default_handler(SIGTSTP);
+                continue;
+            }
             let mut first = shared.first();
             if first.is_some() {
+                clean_up();
                 std::process::exit(i32::from(signal.exit_code()));
             }
             *first = Some(signal);

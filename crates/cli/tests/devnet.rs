@@ -1,7 +1,6 @@
 //! The devnet as a user runs it: small, on real sockets, with its errors.
 #![allow(clippy::unwrap_used)] // tests
 
-use std::net::UdpSocket;
 use std::process::{Command, Output};
 
 fn weir(words: &[&str]) -> Output {
@@ -17,20 +16,6 @@ fn json(output: &Output) -> serde_json::Value {
         String::from_utf8_lossy(&output.stderr)
     );
     serde_json::from_str(&text).unwrap()
-}
-
-/// Exit code 2, nothing on standard output, and these words in the error.
-fn refused(words: &[&str], named: &[&str]) {
-    let folder = tempfile::tempdir().unwrap();
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_weir")).args(words).env("TMPDIR", folder.path()).output().unwrap();
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{error}");
-    assert!(output.stdout.is_empty());
-    for word in named {
-        assert!(error.contains(word), "`{word}` is not in: {error}");
-    }
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "something was left behind");
 }
 
 #[test]
@@ -134,19 +119,4 @@ fn each_line_of_a_file_is_a_transaction() {
     ];
     let report = json(&weir(&words));
     assert_eq!(report["txs_committed"].as_u64(), Some(150), "{report}");
-}
-
-#[test]
-fn what_cannot_be_used_is_named() {
-    refused(&["devnet", "--txs", "no-such-file"], &["--txs", "no-such-file"]);
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("lines");
-    std::fs::write(&path, format!("short\n{}\n", "x".repeat(20_000))).unwrap();
-    refused(&["devnet", "--txs", path.to_str().unwrap()], &["line 2", "16384"]);
-    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port().to_string();
-    refused(&["devnet", "--nodes", "2", "--port", &port], &["--port", &port]);
-    refused(&["devnet", "--nodes", "1"], &["--nodes"]);
-    refused(&["sim", "no-such-scenario"], &["no-such-scenario", "--list"]);
-    refused(&["perf", "run", "--to", "nowhere"], &["--to", "nowhere"]);
 }

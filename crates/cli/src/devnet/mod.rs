@@ -68,6 +68,10 @@ pub(crate) struct Options {
     /// First UDP port of 127.0.0.1; nodes take one each from there on. By default the system chooses.
     #[arg(long, value_name = "PORT")]
     pub(crate) port: Option<u16>,
+    /// Write the live view, a picture a second, to this file as an animated SVG instead of showing it.
+    #[arg(long, value_name = "FILE", hide = true)]
+    #[serde(skip)]
+    pub(crate) record: Option<PathBuf>,
     /// Keep the stores. (They are kept on failure, too.)
     #[arg(long)]
     pub(crate) keep: bool,

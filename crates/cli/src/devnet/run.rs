@@ -136,7 +136,7 @@ impl<'a> Devnet<'a> {
 
     fn finish(mut self) -> Report {
         let outcome = self.run_until_settled();
-        self.view.leave();
+        let outcome = self.view.leave().and(outcome);
         let rows = self.rows();
         for (node, reports) in self.fleet.stop() {
             read(&mut self.watch, &mut self.tally, node, &reports);
