@@ -189,8 +189,12 @@ impl<T: PoolItem> PoolHandle<T> {
         let EncodedCandidate { ticket, peer, id, bytes } = raw;
         let verdict = Undecided { shared: Arc::clone(shared), channel: self.channel, ticket, decided: false };
         let size = bytes.len();
-        let taken = PoolOp::Taken(ticket, shared.now()); // nobody is woken for it: it says when it was
-        shared.inbox.post_quietly(Op::Pool(self.channel, taken));
+        let taken = Op::Pool(self.channel, PoolOp::Taken(ticket, shared.now()));
+        if self.mailbox().is_some_and(|mailbox| mailbox.len() == 0) {
+            shared.inbox.post(taken); // what was taken makes room for more
+        } else {
+            shared.inbox.post_quietly(taken); // nobody is woken for it: it says when it was
+        }
         match T::decode(bytes) {
             Ok(item) => Some(Candidate { item, id, peer, size, verdict }),
             Err(error) => {

@@ -1,11 +1,11 @@
 //! Items that were offered and are not decided: who announced them, who is charged, who was asked.
 
 use bytes::Bytes;
-use weir_base::{Instant, LinkId, Rng, ShortId, Table, identity::PeerId};
+use weir_base::{Instant, LinkId, Rng, ShortId, Table};
 
 use super::Summary;
 use super::known::LinkSet;
-use super::link::Slot;
+use super::link::{Account, Slot};
 use crate::machine::Ticket;
 
 /// Names a candidate; never names another one later.
@@ -83,9 +83,10 @@ pub(super) struct Body {
 /// Who delivered a body.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deliverer {
-    pub(super) slot: Slot,
+    /// Which link; it may be gone by now.
     pub(super) link: LinkId,
-    pub(super) peer: PeerId,
+    /// Who pays for what it costs.
+    pub(super) account: Account,
 }
 
 /// An item that was offered and is not decided.

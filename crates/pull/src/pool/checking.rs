@@ -1,12 +1,16 @@
 //! Hand-over to the application and its verdicts. Checking time is dealt among deliverers.
 //!
-//! A candidate is handed over, then taken by the application, then decided. From *taken* to the verdict it is being checked; the
-//! time that passes meanwhile is shared by all that are ([`Meter`]), and charged to each one's deliverer at its verdict.
+//! A body waits in the queue of its deliverer's account, which outlives the link. It is handed over, then taken by the
+//! application, then decided. From *taken* to the verdict it is being checked; the time that passes meanwhile is shared by all
+//! that are ([`Meter`]), and charged to each one's deliverer at its verdict.
+//!
+//! Threat: what has been handed over stands in one queue, first come, first served. So only a few milliseconds of checking, by
+//! what the items of each deliverer took before, are handed over ahead of what was taken, and few items.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use weir_base::stream::{Group, Side};
+use weir_base::stream::{Ask, Group, Side};
 use weir_base::time::nanos;
 use weir_base::{Dealer, Instant};
 
@@ -18,7 +22,7 @@ use super::places::Place;
 use super::{Event, Pool, REJECTED, Verdict};
 use crate::machine::{Refused, Ticket};
 
-/// Nanoseconds of one turn.
+/// Nanoseconds of one turn; also what an item of a deliverer of whom none was checked yet is expected to take at least.
 const QUANTUM: u64 = 1_000_000;
 /// Nanoseconds that a link may be behind.
 const DEBT: u64 = 10_000_000_000;
@@ -27,17 +31,38 @@ const DEBT: u64 = 10_000_000_000;
 #[derive(Debug)]
 pub(super) struct Checking {
     dealer: Dealer<Slot>,
+    deliverers: BTreeMap<Slot, Queue>,
     open: BTreeMap<Ticket, Open>, // <= Config::checking
+    ahead: Ahead,
     meter: Meter,
-    orphans: VecDeque<CandId>, // held ones whose deliverer is gone, and released ones
     taken: VecDeque<(Instant, Ticket)>, // when silence means *defer*; ascending
-    verdict_time: u64,         // nanoseconds from hand-over, moving mean
+    verdict_time: u64,                  // nanoseconds from hand-over, moving mean
+    cost: u64,                          // nanoseconds of an item of anybody, moving mean
+}
+
+/// What was handed over and is not taken.
+#[derive(Debug, Default)]
+struct Ahead {
+    items: u32,
+    expected: u64, // nanoseconds
+}
+
+/// The bodies of one deliverer.
+#[derive(Debug, Default)]
+struct Queue {
+    held: VecDeque<(CandId, u32)>, // to be handed over, with their sizes; some may be decided
+    bytes: u64,                    // of these
+    open: u32,                     // that the application has
+    cost: Option<u64>,             // nanoseconds of one, moving mean that rises fast and falls slowly
 }
 
 /// A candidate that the application has.
 #[derive(Debug)]
 struct Open {
     candidate: CandId,
+    deliverer: Slot,
+    /// Nanoseconds that it was expected to take.
+    expected: u64,
     /// Since it was taken out of the mailbox.
     begun: Option<Begun>,
 }
@@ -46,16 +71,19 @@ impl Checking {
     pub(super) fn new() -> Self {
         Self {
             dealer: Dealer::new(QUANTUM, DEBT),
+            deliverers: BTreeMap::new(),
             open: BTreeMap::new(),
+            ahead: Ahead::default(),
             meter: Meter::default(),
-            orphans: VecDeque::new(),
             taken: VecDeque::new(),
             verdict_time: 0,
+            cost: 0,
         }
     }
 
     pub(super) fn add(&mut self, slot: Slot, side: Side, group: Group) {
         self.dealer.add(slot, side, group);
+        self.deliverers.insert(slot, Queue::default());
     }
 
     pub(super) fn set_share(&mut self, slot: Slot, quarters: u8) {
@@ -64,11 +92,99 @@ impl Checking {
 
     pub(super) fn remove(&mut self, slot: Slot) {
         self.dealer.remove(slot);
+        self.deliverers.remove(&slot);
     }
 
-    /// These are handed over without a deliverer's turn.
-    pub(super) fn orphan(&mut self, held: impl IntoIterator<Item = CandId>) {
-        self.orphans.extend(held);
+    /// Bodies of this deliverer that wait to be handed over, some of which may be decided, and their bytes.
+    pub(super) fn waiting(&self, slot: Slot) -> (usize, u64) {
+        self.deliverers.get(&slot).map_or((0, 0), |queue| (queue.held.len(), queue.bytes))
+    }
+
+    /// Whether any of this deliverer's bodies wait, or are at the application.
+    pub(super) fn has_work(&self, slot: Slot) -> bool {
+        self.deliverers.get(&slot).is_some_and(|queue| queue.open > 0 || !queue.held.is_empty())
+    }
+
+    /// A body waits to be handed over, in the queue of this deliverer.
+    pub(super) fn hold(&mut self, slot: Slot, id: CandId, size: u32) {
+        let Some(queue) = self.deliverers.get_mut(&slot) else { return };
+        queue.held.push_back((id, size));
+        queue.bytes += u64::from(size);
+        self.dealer.set_waiting(slot, true);
+    }
+
+    /// Takes the body that waits first in a deliverer's queue.
+    fn next(&mut self, slot: Slot) -> Option<CandId> {
+        let queue = self.deliverers.get_mut(&slot)?;
+        let (id, size) = queue.held.pop_front()?;
+        queue.bytes -= u64::from(size);
+        if queue.held.capacity() > 4 * queue.held.len().max(16) {
+            queue.held.shrink_to(2 * queue.held.len());
+        }
+        Some(id)
+    }
+
+    /// Takes the body that waits last in a deliverer's queue.
+    pub(super) fn last(&mut self, slot: Slot) -> Option<CandId> {
+        let queue = self.deliverers.get_mut(&slot)?;
+        let (id, size) = queue.held.pop_back()?;
+        queue.bytes -= u64::from(size);
+        Some(id)
+    }
+
+    /// All of one deliverer's bodies are another's from now on.
+    pub(super) fn give_to(&mut self, from: Slot, to: Slot) {
+        let Some(queue) = self.deliverers.get_mut(&from).map(std::mem::take) else { return };
+        for (id, size) in queue.held {
+            self.hold(to, id, size);
+        }
+        for open in self.open.values_mut().filter(|open| open.deliverer == from) {
+            open.deliverer = to;
+        }
+        if let Some(heir) = self.deliverers.get_mut(&to) {
+            heir.open += queue.open;
+        }
+    }
+
+    /// What waits of this deliverer.
+    pub(super) fn held_of(&self, slot: Slot) -> impl Iterator<Item = CandId> {
+        self.deliverers.get(&slot).into_iter().flat_map(|queue| &queue.held).map(|(id, _)| *id)
+    }
+
+    /// What the application has of this deliverer.
+    pub(super) fn open_of(&self, slot: Slot) -> Vec<CandId> {
+        self.open.values().filter(|open| open.deliverer == slot).map(|open| open.candidate).collect()
+    }
+
+    /// Nanoseconds that the next item of this deliverer is expected to take.
+    fn expected(&self, slot: Slot) -> u64 {
+        let cost = self.deliverers.get(&slot).and_then(|queue| queue.cost);
+        cost.unwrap_or(self.cost.max(QUANTUM))
+    }
+
+    /// The application has taken this, or needs it no more.
+    fn not_ahead(ahead: &mut Ahead, open: &Open) {
+        ahead.items = ahead.items.saturating_sub(1);
+        ahead.expected = ahead.expected.saturating_sub(open.expected);
+    }
+
+    /// The application is done with a candidate. What it took is charged to its deliverer.
+    fn end(&mut self, now: Instant, ticket: Ticket) {
+        let Some(open) = self.open.remove(&ticket) else { return };
+        let queue = self.deliverers.get_mut(&open.deliverer);
+        let Some(begun) = open.begun else {
+            Self::not_ahead(&mut self.ahead, &open);
+            queue.into_iter().for_each(|queue| queue.open = queue.open.saturating_sub(1));
+            return;
+        };
+        let cost = self.meter.end(now, begun);
+        self.cost = self.cost - self.cost / 16 + cost / 16;
+        if let Some(queue) = queue {
+            queue.open = queue.open.saturating_sub(1);
+            let mean = queue.cost.unwrap_or(cost);
+            queue.cost = Some(if cost > mean { mean + (cost - mean) / 2 } else { mean - (mean - cost) / 16 });
+        }
+        self.dealer.charge(open.deliverer, cost);
     }
 
     /// How long the application takes, on average.
@@ -82,47 +198,43 @@ impl Checking {
 }
 
 impl Pool {
-    /// A body that matches its offer waits to be handed over.
-    pub(super) fn hold(&mut self, id: CandId, slot: Slot) {
-        if let Some(link) = self.links.get_mut(slot) {
-            link.held.push_back(id);
-            self.checking.dealer.set_waiting(slot, true);
-        }
-    }
-
-    /// Hands over what the application may have, by the dealer.
+    /// Hands over what the application may have, by the dealer: few ahead of what it has taken, at least one.
     pub(super) fn hand_over(&mut self, now: Instant) {
+        let most = nanos(self.config.ahead_time);
         while self.checking.open.len() < self.config.checking as usize {
-            if let Some(id) = self.checking.orphans.pop_front() {
-                self.hand(now, id);
-                continue;
-            }
             let Some(slot) = self.checking.dealer.whose_turn() else { return };
-            let next = self.links.get_mut(slot).and_then(|link| link.held.pop_front());
-            let more = self.links.get(slot).is_some_and(|link| !link.held.is_empty());
-            if let Some(id) = next {
-                self.checking.dealer.charge(slot, 1); // takes turns; the cost itself is known at the verdict
-                self.hand(now, id);
+            let (expected, ahead) = (self.checking.expected(slot), &self.checking.ahead);
+            let full = ahead.items >= self.config.ahead || ahead.expected.saturating_add(expected) > most;
+            if full && ahead.items > 0 {
+                return;
             }
-            if !more {
+            if let Some(id) = self.checking.next(slot) {
+                self.hand(now, id, slot, expected);
+            }
+            if self.checking.waiting(slot).0 == 0 {
                 self.checking.dealer.set_waiting(slot, false);
             }
         }
     }
 
-    fn hand(&mut self, now: Instant, id: CandId) {
+    fn hand(&mut self, now: Instant, id: CandId, deliverer: Slot, expected: u64) {
         let Some(candidate) = self.candidates.get_mut(id) else { return };
         let State::Held(body) = &candidate.state else { return };
         let ticket = self.tickets.next();
         let event = Event::Candidate {
             ticket,
             link: body.from.link,
-            peer: body.from.peer,
+            peer: body.from.account.peer(),
             id: body.id,
             bytes: body.bytes.clone(),
         };
         candidate.state = State::Checking { body: body.clone(), ticket, since: now };
-        self.checking.open.insert(ticket, Open { candidate: id, begun: None });
+        let checking = &mut self.checking;
+        checking.dealer.charge(deliverer, 1); // takes turns; the cost itself is known at the verdict
+        checking.open.insert(ticket, Open { candidate: id, deliverer, expected, begun: None });
+        (checking.ahead.items, checking.ahead.expected) =
+            (checking.ahead.items + 1, checking.ahead.expected + expected);
+        checking.deliverers.entry(deliverer).or_default().open += 1;
         self.stats.candidates += 1;
         self.events.push_back(event);
     }
@@ -130,12 +242,13 @@ impl Pool {
     /// The application has taken a candidate out of its mailbox. Where several threads took some at the same time and are
     /// heard of in another order, the earlier one waits with the later.
     pub(super) fn taken(&mut self, ticket: Ticket, at: Instant) -> Result<(), Refused> {
-        let Checking { open, meter, taken, .. } = &mut self.checking;
+        let Checking { open, ahead, meter, taken, .. } = &mut self.checking;
         let open = open.get_mut(&ticket).ok_or(Refused::UnknownTicket)?;
         if open.begun.is_some() {
             return Ok(());
         }
         open.begun = Some(meter.begin(at));
+        Checking::not_ahead(ahead, open);
         let due = at + self.config.verdict_time;
         let last = taken.back().map_or(due, |(last, _)| *last);
         taken.push_back((due.max(last), ticket));
@@ -170,9 +283,7 @@ impl Pool {
         match verdict {
             Verdict::Accept => self.accept(now, &candidate, body),
             Verdict::Reject => {
-                if self.is_up(&body.from) {
-                    self.blame(body.from.slot, REJECTED);
-                }
+                self.blame_deliverer(&body.from);
                 self.remember(&body.id);
             }
             Verdict::Ignore => self.remember(&body.id),
@@ -193,29 +304,22 @@ impl Pool {
         }
     }
 
-    /// The application is done with a candidate: its deliverer is charged for the time since it was taken.
-    fn charge_time(&mut self, now: Instant, ticket: Ticket, from: &Deliverer) {
-        let Checking { open, meter, .. } = &mut self.checking;
-        let Some(begun) = open.remove(&ticket).and_then(|open| open.begun) else { return };
-        let cost = meter.end(now, begun);
-        if self.is_up(from) {
-            self.checking.dealer.charge(from.slot, cost);
-        }
-    }
-
-    fn is_up(&self, from: &Deliverer) -> bool {
-        self.links.get(from.slot).is_some_and(|link| link.id == from.link)
+    /// An item was rejected. Who delivered it is to blame, linked or not.
+    fn blame_deliverer(&mut self, from: &Deliverer) {
+        self.stats.faults += 1;
+        self.asks.push_back(Ask::Blame(from.link, REJECTED)); // the stack knows whose link it was
     }
 
     /// A candidate is decided or given up: credit and reservations return.
     pub(super) fn close(&mut self, now: Instant, id: CandId) -> Option<Candidate> {
         self.cancel_sources(id);
         let candidate = self.candidates.remove(id)?;
+        self.deferred.decided(id);
         if candidate.crowded {
             self.forget_aside(id, &candidate.heard);
         }
-        if let State::Checking { ticket, body, .. } = &candidate.state {
-            self.charge_time(now, *ticket, &body.from);
+        if let State::Checking { ticket, .. } = candidate.state {
+            self.checking.end(now, ticket);
         }
         if let Some(body) = candidate.body() {
             self.fetch.decided(body.bytes.len() as u64);

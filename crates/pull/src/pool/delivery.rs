@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use weir_base::Instant;
 
 use super::candidates::{Announcer, Body, CandId, Candidate, Deliverer, State};
-use super::link::Slot;
+use super::link::{Account, Slot};
 use super::places::Place;
 use super::record::{More, Record};
 use super::{FALSE_ITEM, MOSTLY_GONE, Pool};
@@ -40,7 +40,7 @@ impl Pool {
         }
         self.recorded(slot, |record| record.item(now, size, more));
         let Some(link) = self.links.get(slot) else { return };
-        let from = Deliverer { slot, link: link.id, peer: link.peer() };
+        let from = Deliverer { link: link.id, account: Account::of(&link.info) };
         self.cancel_sources(id);
         self.fetch.hold(size);
         let known = self.place_of(&full);
@@ -54,7 +54,7 @@ impl Pool {
             self.stats.duplicates += 1;
             return self.known_already(now, id, place);
         }
-        self.hold(id, slot);
+        self.checking.hold(slot, id, claim.size);
     }
 
     /// An index was answered for this candidate: another that is offered under it now may be asked for.
@@ -113,7 +113,8 @@ impl Pool {
         candidate.drop_announcer(slot);
         self.call_in(id);
         let Some(candidate) = self.candidates.get_mut(id) else { return };
-        if candidate.charged == Some(slot) {
+        let delivered = candidate.body().is_some_and(|body| self.links.slot(body.from.link) == Some(slot));
+        if candidate.charged == Some(slot) && !delivered {
             let score = |a: &Announcer| {
                 self.links.get(a.slot).map(|link| (link.gets.record.score(), Reverse(a.slot)))
             };

@@ -94,14 +94,14 @@ impl Fetch {
         self.dealer.set_share(slot, quarters);
     }
 
-    pub(super) fn remove(&mut self, slot: Slot) {
-        self.dealer.remove(slot);
+    /// The link is gone: nothing is fetched there. What it owes the others stays.
+    pub(super) fn depart(&mut self, slot: Slot) {
+        self.dealer.set_waiting(slot, false);
         self.line.retain(|other| *other != slot);
     }
 
-    /// The part of `total` grants that this link may have.
-    pub(super) fn part(&self, slot: Slot, total: u64) -> u64 {
-        self.dealer.part(slot, total)
+    pub(super) fn remove(&mut self, slot: Slot) {
+        self.dealer.remove(slot);
     }
 
     /// Bytes asked for and not answered.

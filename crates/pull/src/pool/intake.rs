@@ -220,7 +220,7 @@ impl Pool {
                 }
                 same
             }
-            Some(Place::Penned(at)) => self.pen.heard(at, slot, entry.size, &entry.summary),
+            Some(Place::Deferred(at)) => self.deferred.heard(at, slot, entry.size, &entry.summary),
             Some(Place::Seen(_)) => true,
             None => false,
         }
@@ -311,7 +311,9 @@ impl Pool {
 
     /// A candidate charged to this link is decided.
     pub(super) fn give_back(&mut self, now: Instant, slot: Slot) {
-        if let Some(link) = self.links.get_mut(slot) {
+        if let Some(departed) = self.links.departed_mut(slot) {
+            departed.charged = departed.charged.saturating_sub(1);
+        } else if let Some(link) = self.links.get_mut(slot) {
             self.want.lent.take(link.info.side, 1);
             link.intake.grant.give_back();
             self.credit(now, slot);
@@ -349,7 +351,7 @@ impl Pool {
         let (lent, total) = (self.want.lent.of(side), u64::from(self.config.max_grants));
         let (least, most) = (u64::from(self.config.entries), u64::from(self.config.max_entries));
         let most = if lent >= total / 8 * 3 { least } else { most };
-        let most = most.min(self.fetch.part(slot, total));
+        let most = most.min(self.part(slot, total));
         let verdict = self.checking.verdict_time();
         let Some(link) = self.links.get_mut(slot) else { return };
         if !std::mem::take(&mut link.intake.due) {

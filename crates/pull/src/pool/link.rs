@@ -1,20 +1,19 @@
 //! What a pool keeps of each link, and the four streams it has with it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use weir_base::identity::PeerId;
-use weir_base::stream::{Ask, LinkInfo};
+use weir_base::stream::{Ask, Group, LinkInfo, Side};
 use weir_base::{Instant, LinkId, Rope, StreamKey};
 
-use super::candidates::CandId;
 use super::gets::Gets;
 use super::intake::Intake;
 use super::outlet::Outlet;
 use super::serving::Serving;
 use crate::control::NumberedKey;
 
-/// A link's place among those of this pool. Taken again by another link once it is gone.
+/// A link's place among those of this pool. A link that has ended keeps it for a while; then another link takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Slot(pub(super) u16);
 
@@ -39,8 +38,6 @@ pub(super) struct Link {
     pub(super) gets: Gets,
     /// What the peer asks for.
     pub(super) serving: Serving,
-    /// Bodies that wait to be handed to the application.
-    pub(super) held: VecDeque<CandId>,
 }
 
 /// What the peer's hello said.
@@ -62,7 +59,6 @@ impl Link {
             outlet,
             gets: Gets::new(),
             serving: Serving::default(),
-            held: VecDeque::new(),
         }
     }
 
@@ -161,23 +157,102 @@ impl Lane {
     }
 }
 
-/// All links of this pool.
+/// To whom something is charged: a peer, at one side, in one group of addresses. It outlives the peer's link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Account {
+    inbound: bool,
+    group: Group,
+    peer: PeerId,
+}
+
+impl Account {
+    pub(super) const fn of(info: &LinkInfo) -> Self {
+        match info.side {
+            Side::Inbound => Self { inbound: true, group: info.group, peer: info.peer },
+            Side::Dialled | Side::Pinned => Self { inbound: false, group: Group::Local(0), peer: info.peer },
+        }
+    }
+
+    pub(super) const fn side(&self) -> Side {
+        if self.inbound { Side::Inbound } else { Side::Dialled }
+    }
+
+    pub(super) const fn group(&self) -> Group {
+        self.group
+    }
+
+    pub(super) const fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    fn has_group_of(&self, other: &Self) -> bool {
+        self.inbound == other.inbound && self.group == other.group
+    }
+}
+
+/// An account whose link has ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Departed {
+    pub(super) account: Account,
+    since: Instant,
+    /// Undecided candidates that it delivered and that are charged to it.
+    pub(super) charged: u64,
+}
+
+/// Who holds a slot.
+#[derive(Debug)]
+enum Holder {
+    Nobody,
+    Link(Box<Link>),
+    Departed(Departed),
+}
+
+/// The slot of a new link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Joined {
+    /// One that nobody held.
+    New(Slot),
+    /// The one that its account held.
+    Back(Slot),
+}
+
+/// All links of this pool, and the accounts of those that ended.
 #[derive(Debug, Default)]
 pub(super) struct Links {
-    slots: Vec<Option<Box<Link>>>,
+    slots: Vec<Holder>,
     by_id: BTreeMap<LinkId, Slot>,
+    accounts: BTreeMap<Account, Slot>, // where two links have one account, one of them
+    departed: BTreeSet<(Instant, Slot)>,
 }
 
 impl Links {
-    /// Adds a link. `None` where 65,535 are up.
-    pub(super) fn insert(&mut self, link: Link) -> Option<Slot> {
-        let free = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
+    /// Adds a link. `None` where all 65,535 slots are held.
+    pub(super) fn insert(&mut self, mut link: Link) -> Option<Joined> {
+        let (id, account) = (link.id, Account::of(&link.info));
+        let held = self.accounts.get(&account).copied();
+        let back = held.and_then(|slot| Some((slot, *self.departed(slot)?)));
+        let joined = match back {
+            Some((slot, departed)) => {
+                self.departed.remove(&(departed.since, slot));
+                (0..departed.charged).for_each(|_| link.intake.grant.charge());
+                Joined::Back(slot)
+            }
+            None => Joined::New(self.free()?),
+        };
+        let (Joined::New(slot) | Joined::Back(slot)) = joined;
+        self.by_id.insert(id, slot);
+        self.accounts.entry(account).or_insert(slot);
+        *self.slots.get_mut(usize::from(slot.0))? = Holder::Link(Box::new(link));
+        Some(joined)
+    }
+
+    fn free(&mut self) -> Option<Slot> {
+        let nobody = |holder: &Holder| matches!(holder, Holder::Nobody);
+        let free = self.slots.iter().position(nobody).unwrap_or(self.slots.len());
         let slot = Slot(u16::try_from(free).ok()?);
-        self.by_id.insert(link.id, slot);
         if free == self.slots.len() {
-            self.slots.push(None);
+            self.slots.push(Holder::Nobody);
         }
-        *self.slots.get_mut(free)? = Some(Box::new(link));
         Some(slot)
     }
 
@@ -186,20 +261,117 @@ impl Links {
     }
 
     pub(super) fn get(&self, slot: Slot) -> Option<&Link> {
-        self.slots.get(usize::from(slot.0))?.as_deref()
+        match self.slots.get(usize::from(slot.0))? {
+            Holder::Link(link) => Some(link),
+            Holder::Nobody | Holder::Departed(_) => None,
+        }
     }
 
     pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Link> {
-        self.slots.get_mut(usize::from(slot.0))?.as_deref_mut()
+        match self.slots.get_mut(usize::from(slot.0))? {
+            Holder::Link(link) => Some(link),
+            Holder::Nobody | Holder::Departed(_) => None,
+        }
     }
 
-    pub(super) fn remove(&mut self, slot: Slot) -> Option<Link> {
-        let link = self.slots.get_mut(usize::from(slot.0))?.take()?;
-        self.by_id.remove(&link.id);
-        while self.slots.last().is_some_and(Option::is_none) {
+    /// A link has ended. Its account keeps the slot.
+    pub(super) fn depart(&mut self, now: Instant, slot: Slot) {
+        let Some(link) = self.get(slot) else { return };
+        let (id, account) = (link.id, Account::of(&link.info));
+        let departed = Departed { account, since: now, charged: link.intake.grant.charged() };
+        self.by_id.remove(&id);
+        self.hold(slot, departed);
+    }
+
+    fn hold(&mut self, slot: Slot, departed: Departed) {
+        self.accounts.entry(departed.account).or_insert(slot);
+        self.departed.insert((departed.since, slot));
+        if let Some(holder) = self.slots.get_mut(usize::from(slot.0)) {
+            *holder = Holder::Departed(departed);
+        }
+    }
+
+    pub(super) fn departed(&self, slot: Slot) -> Option<&Departed> {
+        match self.slots.get(usize::from(slot.0))? {
+            Holder::Departed(departed) => Some(departed),
+            Holder::Nobody | Holder::Link(_) => None,
+        }
+    }
+
+    pub(super) fn departed_mut(&mut self, slot: Slot) -> Option<&mut Departed> {
+        match self.slots.get_mut(usize::from(slot.0))? {
+            Holder::Departed(departed) => Some(departed),
+            Holder::Nobody | Holder::Link(_) => None,
+        }
+    }
+
+    /// The accounts whose links ended, the first to end first.
+    pub(super) fn all_departed(&self) -> impl Iterator<Item = (Instant, Slot)> {
+        self.departed.iter().copied()
+    }
+
+    /// Another account whose link ended, of the same group where there is one.
+    pub(super) fn heir(&self, slot: Slot) -> Option<Slot> {
+        let account = self.departed(slot)?.account;
+        let may = |(_, other): &(&Account, &Slot)| **other != slot && self.departed(**other).is_some();
+        let after = self.accounts.range(account..).find(may);
+        let before = self.accounts.range(..account).rev().find(may);
+        let both = [after, before].into_iter().flatten();
+        both.min_by_key(|(other, _)| !other.has_group_of(&account)).map(|(_, slot)| *slot)
+    }
+
+    /// A candidate is charged to an account whose link has ended.
+    pub(super) fn charge_departed(&mut self, slot: Slot) {
+        if let Some(departed) = self.departed_mut(slot) {
+            departed.charged += 1;
+        }
+    }
+
+    /// Candidates charged to accounts of this group whose links have ended.
+    pub(super) fn departed_charges(&self, account: &Account) -> u64 {
+        if self.departed.is_empty() {
+            return 0;
+        }
+        let of_group = |(other, _): &(&Account, &Slot)| other.has_group_of(account);
+        let after = self.accounts.range(account..).take_while(of_group);
+        let before = self.accounts.range(..account).rev().take_while(of_group);
+        after.chain(before).filter_map(|(_, slot)| Some(self.departed(*slot)?.charged)).sum()
+    }
+
+    /// The slot that an account holds.
+    pub(super) fn find(&self, account: &Account) -> Option<Slot> {
+        self.accounts.get(account).copied()
+    }
+
+    /// Gives an account that holds none a slot, as if its link had ended now.
+    pub(super) fn open(&mut self, now: Instant, account: Account) -> Option<Slot> {
+        let slot = self.free()?;
+        self.hold(slot, Departed { account, since: now, charged: 0 });
+        Some(slot)
+    }
+
+    /// An account whose link ended is kept for another while.
+    pub(super) fn prolong(&mut self, now: Instant, slot: Slot) {
+        if let Some(departed) = self.departed_mut(slot) {
+            let since = std::mem::replace(&mut departed.since, now);
+            self.departed.remove(&(since, slot));
+            self.departed.insert((now, slot));
+        }
+    }
+
+    /// An account whose link ended gives up its slot.
+    pub(super) fn release(&mut self, slot: Slot) {
+        let Some(Departed { account, since, .. }) = self.departed(slot).copied() else { return };
+        self.departed.remove(&(since, slot));
+        if self.accounts.get(&account) == Some(&slot) {
+            self.accounts.remove(&account);
+        }
+        if let Some(holder) = self.slots.get_mut(usize::from(slot.0)) {
+            *holder = Holder::Nobody;
+        }
+        while matches!(self.slots.last(), Some(Holder::Nobody)) {
             self.slots.pop();
         }
-        Some(*link)
     }
 
     /// All links, in the order of their ids.

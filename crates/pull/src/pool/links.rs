@@ -37,17 +37,14 @@ impl Role {
 }
 
 impl Pool {
-    pub(super) fn add_link(&mut self, _now: Instant, id: LinkId, info: &LinkInfo) {
+    pub(super) fn add_link(&mut self, now: Instant, id: LinkId, info: &LinkInfo) {
         if self.links.slot(id).is_some() {
             return;
         }
         let resumed = self.resume.take(&info.peer);
         let phase = self.rng.below(2 * nanos(self.config.offer_delay));
         let intake = Intake::new(self.config.entries, resumed);
-        let Some(slot) = self.links.insert(Link::new(id, *info, intake, Outlet::new(phase))) else { return };
-        self.fetch.add(slot, info.side, info.group);
-        self.checking.add(slot, info.side, info.group);
-        self.uploads.add(slot, info.side, info.group);
+        let Some(slot) = self.join(now, Link::new(id, *info, intake, Outlet::new(phase))) else { return };
         if !self.want.paused {
             self.open_lane(slot, Role::Intake);
         }
@@ -71,10 +68,13 @@ impl Pool {
         link.ready = None;
         link.gets.lane.opening = Opening::Never;
         let peer = link.peer();
-        let undecided: Vec<_> =
-            if link.intake.rewound { self.candidates.all() } else { link.intake.undecided().collect() };
-        let held = std::mem::take(&mut link.held);
+        let undecided: Vec<_> = if link.intake.rewound {
+            self.candidates.all()
+        } else {
+            link.intake.undecided().chain(self.deferred.released()).collect()
+        };
         if let Some((epoch, through)) = receipt {
+            let through = if self.deferred.lost_at(slot) { 0 } else { through };
             self.resume.keep(peer, epoch, through);
         }
         self.lose_gets(now, slot);
@@ -85,17 +85,11 @@ impl Pool {
                 self.unable(now, id, slot);
             }
         }
-        self.checking.orphan(held);
         self.recorded(slot, |record| *record = super::record::Record::new());
-        self.fetch.remove(slot);
-        self.checking.remove(slot);
-        self.uploads.remove(slot);
         self.clear_timers(slot);
         self.known.forget(slot);
-        self.pen.forget(slot);
-        if let Some(link) = self.links.remove(slot) {
-            self.want.lent.take(link.info.side, link.intake.grant.outstanding());
-        }
+        self.deferred.forget(slot);
+        self.depart(now, slot);
     }
 
     /// Opens one of this node's own streams.

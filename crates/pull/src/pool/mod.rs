@@ -19,7 +19,9 @@ mod aside;
 mod candidates;
 mod checking;
 pub mod codec;
+mod deferred;
 mod delivery;
+mod departed;
 mod fetch;
 mod gets;
 mod intake;
@@ -30,7 +32,6 @@ mod log;
 mod meter;
 mod outlet;
 mod overdue;
-mod pen;
 mod permits;
 mod places;
 mod record;
@@ -47,16 +48,16 @@ use std::collections::VecDeque;
 use crate::channel::ChannelId;
 use bytes::BytesMut;
 use weir_base::stream::{Ask, Class, Incoming, LinkInfo, OpenError, Side};
-use weir_base::{Deadlines, Fault, Instant, LinkId, Rng, Rope, StreamKey};
+use weir_base::{Deadlines, Dealer, Fault, Instant, LinkId, Rng, Rope, StreamKey};
 
 use self::candidates::Candidates;
 use self::checking::Checking;
+use self::deferred::Deferred;
 use self::fetch::Fetch;
 use self::known::Known;
 use self::link::{Links, Role, Slot};
 use self::log::Log;
 use self::outlet::Clock;
-use self::pen::Pen;
 use self::places::Places;
 use self::resume::Resume;
 use self::serving::Uploads;
@@ -101,10 +102,10 @@ pub(crate) struct Pool {
     candidates: Candidates,
     fetch: Fetch,
     checking: Checking,
-    pen: Pen,
+    deferred: Deferred,
     uploads: Uploads,
     clock: Clock,
-    want: Appetite,
+    want: Demand,
     timers: Deadlines<Timer>,
     asks: VecDeque<Ask>, // a few per input; streams ask once until they are served
     events: VecDeque<Event>,
@@ -114,8 +115,8 @@ pub(crate) struct Pool {
 }
 
 /// What this node wants at all.
-#[derive(Debug, Default)]
-struct Appetite {
+#[derive(Debug)]
+struct Demand {
     /// Grants nothing while true.
     paused: bool,
     /// The application's floor.
@@ -123,6 +124,14 @@ struct Appetite {
     /// The lowest priority that finds a place, while the pool is full.
     full: u64,
     lent: Lent,
+    /// Whose part of all grants is how large.
+    parts: Dealer<Slot>,
+}
+
+impl Demand {
+    fn new() -> Self {
+        Self { paused: false, floor: 0, full: 0, lent: Lent::default(), parts: Dealer::new(1, 1) }
+    }
 }
 
 /// Entries granted that have not returned, to links of this node's own choice and to inbound ones. Each side has half of
@@ -172,10 +181,10 @@ impl Pool {
             candidates: Candidates::new(rng),
             fetch: Fetch::new(),
             checking: Checking::new(),
-            pen: Pen::new(config.pen_items, config.pen_bytes),
+            deferred: Deferred::new(config.pen_items, config.pen_bytes),
             uploads: Uploads::new(),
             clock: Clock::default(),
-            want: Appetite::default(),
+            want: Demand::new(),
             timers: Deadlines::default(),
             asks: VecDeque::new(),
             events: VecDeque::new(),
@@ -276,6 +285,7 @@ impl Machine for Pool {
             self.fetch.set_share(slot, quarters);
             self.checking.set_share(slot, quarters);
             self.uploads.set_share(slot, quarters);
+            self.want.parts.set_share(slot, quarters);
         }
     }
 

@@ -58,6 +58,11 @@ impl Grant {
         self.open() + self.charged
     }
 
+    /// Undecided candidates charged to this peer.
+    pub(super) const fn charged(&self) -> u64 {
+        self.charged
+    }
+
     /// Bytes of offers that may still come.
     pub(super) const fn open_bytes(&self) -> u64 {
         self.bytes - self.used_bytes

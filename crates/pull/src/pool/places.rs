@@ -13,8 +13,8 @@ use crate::control::{Keys, NumberedKey};
 pub(super) enum Place {
     /// In the log, at this index.
     Live(u64),
-    /// In the pen, at this place.
-    Penned(u32),
+    /// Deferred, at this place.
+    Deferred(u32),
     /// Decided and not kept: this number among the ids remembered.
     Seen(u64),
 }
@@ -23,7 +23,7 @@ impl Place {
     const fn pack(self) -> u64 {
         match self {
             Self::Live(index) => index << 2,
-            Self::Penned(at) => (at as u64) << 2 | 1,
+            Self::Deferred(at) => (at as u64) << 2 | 1,
             Self::Seen(number) => number << 2 | 2,
         }
     }
@@ -31,7 +31,7 @@ impl Place {
     fn unpack(word: u64) -> Self {
         match word & 3 {
             0 => Self::Live(word >> 2),
-            1 => Self::Penned(u32::try_from(word >> 2).unwrap_or(u32::MAX)),
+            1 => Self::Deferred(u32::try_from(word >> 2).unwrap_or(u32::MAX)),
             _ => Self::Seen(word >> 2),
         }
     }

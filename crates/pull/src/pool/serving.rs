@@ -81,10 +81,15 @@ impl Uploads {
         self.dealer.set_share(slot, quarters);
     }
 
-    pub(super) fn remove(&mut self, slot: Slot) {
-        self.dealer.remove(slot);
+    /// The link is gone: nothing is sent there. What it owes the others stays.
+    pub(super) fn depart(&mut self, slot: Slot) {
+        self.dealer.set_waiting(slot, false);
         self.turns.retain(|(_, other), _| *other != slot);
         self.open = self.turns.values().sum();
+    }
+
+    pub(super) fn remove(&mut self, slot: Slot) {
+        self.dealer.remove(slot);
     }
 
     /// One more turn for a link whose turns began at `since`.

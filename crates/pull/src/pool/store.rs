@@ -29,7 +29,7 @@ impl Pool {
         let claim = Claim { key: self.places.number(), short: self.places.short(&id), size, summary };
         let heard = match (self.place_of(&id), self.candidates.find(&claim)) {
             (Some(Place::Live(_)), _) => return Ok(()),
-            (Some(Place::Penned(at)), _) => self.pen.get(at).map(|item| item.heard.clone()),
+            (Some(Place::Deferred(at)), _) => self.deferred.get(at).map(|item| item.heard.clone()),
             (_, Some(candidate)) => self.candidates.get(candidate).map(|candidate| candidate.heard.clone()),
             _ => None,
         };
@@ -83,7 +83,7 @@ impl Pool {
         self.places.find_id(id, |place| {
             let found = match place {
                 Place::Live(index) => self.log.get(index).map(|item| &item.id),
-                Place::Penned(at) => self.pen.get(at).map(|item| &item.id),
+                Place::Deferred(at) => self.deferred.get(at).map(|item| &item.id),
                 Place::Seen(number) => self.places.seen(number),
             };
             found == Some(id)
@@ -95,7 +95,7 @@ impl Pool {
         let place = self.place_of(id)?;
         match place {
             Place::Live(index) => drop(self.log.remove(index)),
-            Place::Penned(at) => drop(self.pen.remove(at)),
+            Place::Deferred(at) => drop(self.deferred.remove(at)),
             Place::Seen(_) => {}
         }
         self.places.remove(id, place);
@@ -188,7 +188,7 @@ impl Pool {
             live.push((&item.id, Place::Live(index)));
             next = index + 1;
         }
-        self.places.rotate(keys, live.into_iter().chain(self.pen.iter()));
+        self.places.rotate(keys, live.into_iter().chain(self.deferred.iter()));
         for (id, full) in self.candidates.delivered() {
             self.candidates.alias(id, self.places.number(), self.places.short(&full));
         }

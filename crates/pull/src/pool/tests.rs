@@ -1,9 +1,12 @@
+mod ahead;
 mod aside;
 mod basic;
 mod batch;
 mod bytes;
 mod checking;
 mod choosing;
+mod deferred;
+mod departed;
 mod fairness;
 mod fetching;
 mod hostile;

@@ -21,8 +21,8 @@ pub(super) enum Timer {
     Message(Slot, Role),
     /// A stream that could not be opened is tried again.
     Open(Slot, Role),
-    /// All servers begin anew.
-    Resync,
+    /// Servers that had offered what was lost begin anew.
+    Lost,
 }
 
 impl Timer {
@@ -33,7 +33,7 @@ impl Timer {
             Self::Move(_) => "a cursor may be moved",
             Self::Message(..) => "a message must have ended",
             Self::Open(..) => "a stream is opened again",
-            Self::Resync => "items that were lost are asked for again",
+            Self::Lost => "items that were lost are asked for again",
         }
     }
 }
@@ -73,12 +73,12 @@ impl Pool {
                 Timer::Move(slot) => self.move_due(now, slot),
                 Timer::Message(slot, role) => self.break_off(slot, role, STALLED),
                 Timer::Open(slot, role) => self.open_lane(slot, role),
-                Timer::Resync => self.resync(now),
+                Timer::Lost => self.regain(now),
             }
         }
         self.late_gets(now);
         self.verdicts_due(now);
-        self.pen_due(now);
+        self.deferred_due(now);
         self.turns_due(now);
     }
 
@@ -88,7 +88,7 @@ impl Pool {
         let others = [
             self.fetch.next_timeout(),
             self.checking.next_timeout(),
-            self.pen.next_timeout(),
+            self.deferred.next_timeout(),
             self.uploads.next_timeout(),
         ];
         others.into_iter().chain([timers]).flatten().min()

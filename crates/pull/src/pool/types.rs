@@ -85,6 +85,11 @@ pub struct Config {
     pub pen_bytes: u64,
     /// Candidates the application may have at once without a verdict. Default: 1,024.
     pub checking: u32,
+    /// Candidates handed over and not yet taken; beyond it, all wait their turn by deliverer. Default: 32.
+    pub ahead: u32,
+    /// The same in expected checking time, but for the first of them. Raise it where an application checks many at once.
+    /// Default: 4 ms.
+    pub ahead_time: Duration,
     /// How long after it took a candidate the application may stay silent before that means *defer*. Default: 10 s.
     pub verdict_time: Duration,
     /// Bytes asked of one peer and not yet answered, above one item. Default: 1 MiB.
@@ -111,6 +116,8 @@ impl Config {
             pen_items: 4_096,
             pen_bytes: 4 * MIB as u64,
             checking: 1_024,
+            ahead: 32,
+            ahead_time: Duration::from_millis(4),
             verdict_time: Duration::from_secs(10),
             link_in_flight: MIB as u64,
             in_flight: 32 * MIB as u64,
@@ -140,6 +147,7 @@ impl Config {
                 "must hold at least one item of `max_item`",
             ),
             (self.checking > 0, "checking", "must be at least 1"),
+            (self.ahead > 0, "ahead", "must be at least 1"),
             (!self.verdict_time.is_zero(), "verdict_time", "must be above 0"),
         ];
         checks.iter().find(|(holds, ..)| !holds).map_or(Ok(()), |(_, field, remedy)| Err((field, remedy)))

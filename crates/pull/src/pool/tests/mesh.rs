@@ -565,6 +565,8 @@ impl Pool {
             }
         }
         for (slot, link) in self.links.iter() {
+            let charged = self.candidates.all().into_iter().filter_map(|id| self.candidates.get(id)?.charged);
+            assert_eq!(charged.filter(|of| *of == slot).count() as u64, link.intake.grant.charged());
             for (id, announcer) in &link.intake.aside {
                 let candidate = self.candidates.get(*id).unwrap();
                 let waits = announcer.listed || link.gets.flight.contains_key(&announcer.index);

@@ -1,0 +1,102 @@
+//! How much is handed over ahead of what the application took: a few milliseconds of checking, all else waits by deliverer.
+
+use std::time::Duration;
+
+use weir_base::stream::{Group, Side};
+
+use super::super::*;
+use super::fetching::config;
+use super::mesh::{Mesh, id, item, ms, pool};
+use super::stranger::Stranger;
+
+/// Node 0, whose application takes nothing by itself; four strangers that dial it from groups of their own have delivered 250
+/// items each.
+fn crowd(config: Config) -> Mesh {
+    let mut mesh = Mesh::new(1);
+    mesh.add(Some(pool(0, config, 1)));
+    mesh.app = Box::new(|_, _| (Duration::ZERO, None));
+    let mut hostile = Vec::new();
+    for node in 1..=4 {
+        mesh.add(None);
+        mesh.set_group(node, Side::Inbound, Group::Local(u32::try_from(node).unwrap()));
+        hostile.push(Stranger::dial(&mut mesh, node, 0));
+    }
+    mesh.run_for(ms(200));
+    for (at, stranger) in (0..).zip(&mut hostile) {
+        (0..250).for_each(|number| stranger.offer(&mut mesh, &item(2, at * 1_000 + number, 100)));
+    }
+    for _ in 0..20 {
+        mesh.run_for(ms(120));
+        hostile.iter_mut().for_each(|stranger| stranger.serve(&mut mesh));
+    }
+    mesh.run_for(ms(120));
+    mesh
+}
+
+/// The application takes the candidate that it was handed first, decides after `time`, and so on, until it has decided on
+/// `wanted`, or on 1,000. How many it decided on before.
+fn decide(mesh: &mut Mesh, time: Duration, wanted: Option<[u8; 32]>) -> usize {
+    let mut decided = 0;
+    while decided < 1_000 {
+        let mut open = mesh.pool(0).checking_now();
+        open.sort_unstable_by_key(|(ticket, _)| *ticket);
+        let Some((ticket, id)) = open.first().copied() else { break };
+        if Some(id) == wanted {
+            break;
+        }
+        let at = mesh.now;
+        mesh.command(0, Command::Taken { ticket, at });
+        mesh.run_for(time);
+        mesh.command(0, Command::Verdict { ticket, verdict: Verdict::Accept });
+        decided += 1;
+    }
+    decided
+}
+
+#[test]
+fn an_item_of_a_link_this_node_dialled_waits_for_few_others() {
+    let mut mesh = crowd(config());
+    let node = mesh.add(None);
+    let mut honest = Stranger::dialled(&mut mesh, node, 0);
+    mesh.run_for(ms(200));
+    let good = item(5, 1, 100);
+    honest.offer(&mut mesh, &good);
+    mesh.run_for(ms(120));
+    honest.serve(&mut mesh);
+    mesh.run_for(ms(120));
+    let before = decide(&mut mesh, ms(5), Some(id(&good)));
+    assert!(before <= 5, "{before} of one other side went before it");
+}
+
+#[test]
+fn the_longer_items_take_the_fewer_are_handed_over() {
+    let mut mesh = crowd(config());
+    let handed = |mesh: &mut Mesh| mesh.pool(0).checking_now().len();
+    assert_eq!(handed(&mut mesh), 4, "of those of whom none was checked, a millisecond each is expected");
+    let now = mesh.now;
+    for _ in 0..3 {
+        for (ticket, _) in mesh.pool(0).checking_now() {
+            mesh.pool(0).command(now, Command::Taken { ticket, at: now }).unwrap();
+            mesh.pool(0).command(now, Command::Verdict { ticket, verdict: Verdict::Accept }).unwrap();
+        }
+    }
+    assert_eq!(handed(&mut mesh), 32, "never more, whatever they took before");
+    for _ in 0..40 {
+        let (ticket, _) = mesh.pool(0).checking_now()[0];
+        mesh.command(0, Command::Taken { ticket, at: mesh.now });
+        mesh.run_for(ms(5));
+        mesh.command(0, Command::Verdict { ticket, verdict: Verdict::Accept });
+    }
+    assert_eq!(handed(&mut mesh), 1, "one of 5 ms is enough");
+}
+
+#[test]
+fn an_application_that_checks_many_at_once_is_handed_as_many() {
+    let mut mesh = crowd(Config { ahead: 200, ahead_time: Duration::from_secs(60), ..config() });
+    assert_eq!(mesh.pool(0).checking_now().len(), 200);
+    let all = mesh.pool(0).checking_now();
+    for (ticket, _) in all {
+        mesh.command(0, Command::Taken { ticket, at: mesh.now });
+    }
+    assert_eq!(mesh.pool(0).checking_now().len(), 400, "what is taken makes room");
+}
