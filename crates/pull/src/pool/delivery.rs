@@ -19,6 +19,9 @@ impl Pool {
         self.stats.bodies += 1;
         self.stats.body_bytes += bytes.len() as u64;
         let Some(get) = self.finish(slot, index) else { return };
+        if let Some(link) = self.links.get_mut(slot) {
+            link.gets.lane.works();
+        }
         self.answered(now, slot, index, get.candidate);
         let more = self.links.get(slot).is_some_and(|link| !link.gets.flight.is_empty());
         let more = if more { More::Expected } else { More::Idle };

@@ -63,7 +63,7 @@ enum Hindrance {
     Never,
     /// Its answer to an earlier get of the same index is still to come.
     Answer,
-    /// It has as much to answer as it may.
+    /// It has as much to answer as it may, or its stream is opened again later.
     Load,
     /// The newcomers together have as much to answer as they may.
     Share,
@@ -258,7 +258,7 @@ impl Pool {
         }
     }
 
-    fn unstall(&mut self, slot: Slot) {
+    pub(super) fn unstall(&mut self, slot: Slot) {
         let Some(link) = self.links.get_mut(slot) else { return };
         link.gets.stalled = false;
         if !link.gets.waiting.is_empty() {
@@ -324,10 +324,14 @@ impl Pool {
         if link.ready.is_none() || gets.lane.opening == Opening::Never {
             return Some(Hindrance::Never);
         }
+        if gets.lane.opening == Opening::Paused {
+            return Some(Hindrance::Load);
+        }
         if gets.flight.contains_key(&announcer.index) {
             return Some(Hindrance::Answer);
         }
-        let much = gets.bytes + size > self.config.link_in_flight && gets.bytes > 0;
+        let most = gets.record.most_asked(self.config.link_in_flight);
+        let much = gets.bytes + size > most && gets.bytes > 0;
         if gets.flight.len() >= MAX_GETS || much {
             return Some(Hindrance::Load);
         }
@@ -352,14 +356,14 @@ impl Pool {
         let (size, rtt) = (candidate.claim.size, link.rtt());
         let gets = &mut link.gets;
         let newcomer = !gets.record.proven();
-        let mut patience = gets.record.patience(rtt, u64::from(size), gets.bytes);
+        let mut patience = gets.record.patience(rtt, gets.bytes);
         if let Some(announcer) = candidate.announcers_mut().iter_mut().find(|a| a.slot == slot) {
             patience = patience.saturating_mul(1 << announcer.tried.min(MAX_DOUBLED));
             announcer.tried = announcer.tried.saturating_add(1);
         }
         self.fetch.serial = self.fetch.serial.wrapping_add(1);
         let serial = self.fetch.serial;
-        gets.flight.insert(index, Get::new(id, size, now, serial, newcomer));
+        gets.flight.insert(index, Get::new(id, size, gets.bytes, now, serial, newcomer));
         gets.out.insert(index);
         gets.bytes += u64::from(size);
         self.fetch.flight += u64::from(size);
@@ -393,7 +397,7 @@ impl Pool {
         }
         match get.patience {
             Patience::Fresh(_) => self.fetch.leave_share(get.newcomer),
-            Patience::Overdue | Patience::Blamed => link.gets.overdue -= 1,
+            Patience::Overdue | Patience::Expired => link.gets.overdue -= 1,
         }
         self.unstall(slot);
         Some(get)

@@ -12,7 +12,7 @@ use super::link::{Lane, Role, Slot};
 use super::outlet::put_len;
 use super::record::Record;
 use super::{FALSE_ITEM, Pool, UNASKED};
-use crate::framing::{MALFORMED, Message, UNKNOWN_TYPE};
+use crate::framing::{MALFORMED, MESSAGE_RATE, Message, UNKNOWN_TYPE};
 
 /// Answers that may be outstanding on one link.
 pub(super) const MAX_GETS: usize = 4_096;
@@ -42,8 +42,6 @@ pub(super) struct Gets {
     /// Whether it is in the line of newcomers that wait for a share.
     pub(super) in_line: bool,
     pub(super) record: Record,
-    /// When a piece of a body last came.
-    pub(super) progress: Instant,
     reader: Reader,
 }
 
@@ -55,6 +53,8 @@ pub(super) struct Get {
     /// Whether it was taken back: it is answered all the same.
     pub(super) cancelled: bool,
     pub(super) size: u32,
+    /// Bytes asked of the link before it and not answered then.
+    pub(super) queued: u64,
     pub(super) since: Instant,
     /// Names its timer.
     pub(super) serial: u32,
@@ -67,23 +67,45 @@ impl Get {
     pub(super) const fn new(
         candidate: CandId,
         size: u32,
+        queued: u64,
         since: Instant,
         serial: u32,
         newcomer: bool,
     ) -> Self {
-        Self { candidate, cancelled: false, size, since, serial, patience: Patience::Fresh(0), newcomer }
+        let patience = Patience::Fresh(Come { bytes: 0, at: since });
+        Self { candidate, cancelled: false, size, queued, since, serial, patience, newcomer }
     }
 }
 
 /// How long this node still waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
-    /// Until another is asked; so many times was it prolonged, because the link made progress.
-    Fresh(u8),
+    /// Until another is asked; what had come of the item when it was last looked at.
+    Fresh(Come),
     /// Until it is a fault.
     Overdue,
-    /// It was one; until the stream is stopped.
-    Blamed,
+    /// Until the stream is stopped.
+    Expired,
+}
+
+/// How much of a body had come when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Come {
+    bytes: usize,
+    at: Instant,
+}
+
+impl Come {
+    /// What has come now, where that is progress: something at first, from then on 16 kB/s.
+    fn progress(&self, now: Instant, bytes: usize) -> Option<Self> {
+        let more = bytes.checked_sub(self.bytes).filter(|more| *more > 0)? as u64;
+        let needed = if self.bytes == 0 {
+            0
+        } else {
+            now.since(self.at).as_millis() * u128::from(MESSAGE_RATE) / 1_000
+        };
+        (u128::from(more) >= needed).then_some(Self { bytes, at: now })
+    }
 }
 
 /// What is being read.
@@ -129,7 +151,6 @@ impl Gets {
             stalled: false,
             in_line: false,
             record: Record::new(),
-            progress: Instant::ZERO,
             reader: Reader::Head([0; HEAD], 0),
         }
     }
@@ -166,7 +187,13 @@ impl Gets {
                         return Ok(Some(whole));
                     }
                 }
+                Reader::Body { index, size, body } if body.is_empty() && chunk.len() >= *size => {
+                    let whole = Answer::Item(*index, chunk.split_to(*size).keep());
+                    self.reader = Reader::Head([0; HEAD], 0);
+                    return Ok(Some(whole));
+                }
                 Reader::Body { size, body, .. } => {
+                    body.reserve(*size - body.len());
                     let part = chunk.split_to(*size - body.len());
                     body.extend_from_slice(&part);
                     if body.len() == *size {
@@ -203,7 +230,7 @@ impl Gets {
                 if chunk.len() >= size {
                     return Ok(Some(Answer::Item(index, chunk.split_to(size).keep())));
                 }
-                self.reader = Reader::Body { index, size, body: BytesMut::with_capacity(size) };
+                self.reader = Reader::Body { index, size, body: BytesMut::new() };
             }
             AnswerHead::Other { kind: codec::GONE, rest } if rest <= MAX_LIST => {
                 if chunk.len() >= rest {
@@ -230,9 +257,17 @@ impl Gets {
         }
     }
 
-    /// Whether a piece of the body of `index` has come.
-    pub(super) fn reads(&self, wanted: u64) -> bool {
-        matches!(&self.reader, Reader::Body { index, .. } if *index == wanted)
+    /// What has come of the body of `index` since `before`, where that is progress.
+    pub(super) fn progress(&self, now: Instant, wanted: u64, before: Come) -> Option<Come> {
+        match &self.reader {
+            Reader::Body { index, body, .. } if *index == wanted => before.progress(now, body.len()),
+            _ => None,
+        }
+    }
+
+    /// The stream is no more; what was being read is dropped.
+    pub(super) fn restart(&mut self) {
+        self.reader = Reader::Head([0; HEAD], 0);
     }
 }
 
@@ -243,7 +278,6 @@ impl Pool {
         loop {
             let Some(link) = self.links.get_mut(slot) else { return };
             let max = link.max_item() as usize + MAX_ITEM_HEAD;
-            link.gets.progress = now;
             let done = match link.gets.read(&mut chunk, max.max(MAX_LIST)) {
                 Ok(Some(Answer::Item(index, bytes))) => {
                     self.item(now, slot, index, bytes);
@@ -258,7 +292,7 @@ impl Pool {
                     self.recorded(slot, Record::false_item);
                 }
                 self.break_off(slot, Role::Gets, fault);
-                return self.lose_gets(now, slot);
+                return self.give_up(now, slot);
             }
         }
     }

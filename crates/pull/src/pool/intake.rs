@@ -10,7 +10,7 @@ use weir_base::{Chunk, Fault, Instant, Rope};
 
 use super::candidates::{Announcer, CandId, Candidate, Claim, State};
 use super::codec::{self, Entry, Epoch, Move, OfferHead};
-use super::link::{Lane, Role, Slot};
+use super::link::{Lane, Opening, Role, Slot};
 use super::permits::{Grant, Renew};
 use super::places::Place;
 use super::time::Timer;
@@ -72,6 +72,18 @@ impl Intake {
             rewound: false,
             aside: BTreeMap::new(),
         }
+    }
+
+    /// Its stream ended, another will begin where that one left off. Returns the entries granted that will not come any more.
+    pub(super) fn restart(&mut self, window: u32, resumed: Option<(Epoch, u64)>) -> u64 {
+        let open = self.grant.open();
+        let fresh = Self::new(window, resumed);
+        let before = std::mem::replace(self, fresh);
+        (self.lane, self.undecided, self.rewound, self.aside) =
+            (before.lane, before.undecided, before.rewound, before.aside);
+        self.moves.last = before.moves.last;
+        (0..before.grant.charged()).for_each(|_| self.grant.charge());
+        open
     }
 
     /// The candidates among what this link offered.
@@ -176,6 +188,9 @@ impl Pool {
             }
         }
         self.stats.entries += count;
+        if let Some(link) = self.links.get_mut(slot).filter(|_| count > 0) {
+            link.intake.lane.works();
+        }
         if !taken {
             self.move_to(now, slot, head.from);
         }
@@ -186,6 +201,9 @@ impl Pool {
         let Entry { index, short, size, summary } = entry;
         if self.is_known(slot, key, &entry) {
             return Ok(());
+        }
+        if self.links.get(slot).is_none_or(|link| link.gets.lane.opening == Opening::Never) {
+            return Ok(()); // it could not be asked for it
         }
         let announcer = Announcer::new(slot, index);
         let claim = Claim { key, short, size, summary };

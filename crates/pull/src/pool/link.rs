@@ -10,6 +10,7 @@ use weir_base::{Instant, LinkId, Rope, StreamKey};
 use super::gets::Gets;
 use super::intake::Intake;
 use super::outlet::Outlet;
+use super::record::MAX_RTT;
 use super::serving::Serving;
 use crate::control::NumberedKey;
 
@@ -67,8 +68,9 @@ impl Link {
         self.rtt.unwrap_or(FIRST_RTT)
     }
 
-    pub(super) const fn set_rtt(&mut self, rtt: Duration) {
-        self.rtt = Some(rtt);
+    /// A round trip was measured; the peer could make it longer than it is.
+    pub(super) fn set_rtt(&mut self, rtt: Duration) {
+        self.rtt = Some(rtt.min(MAX_RTT));
     }
 
     pub(super) fn peer(&self) -> PeerId {
@@ -127,8 +129,15 @@ pub(super) struct Lane {
     pub(super) opening: Opening,
     /// Encoded, and not taken yet: at most one message.
     pub(super) unsent: Rope,
+    /// How often it ended early, since something last came on it.
+    ends: u8,
     asked: bool,
 }
+
+/// The pause before a stream that ended early is opened again, at first.
+const FIRST_PAUSE: Duration = Duration::from_secs(10);
+/// It doubles up to this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Whether this node opens a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -138,7 +147,9 @@ pub(super) enum Opening {
     No,
     /// Asked for, or open.
     Yes,
-    /// It broke, or may not be used any more.
+    /// It ended early: opened again after a pause.
+    Paused,
+    /// The peer broke the protocol on it, or the link is gone.
     Never,
 }
 
@@ -149,6 +160,19 @@ impl Lane {
             self.asked = true;
             asks.push_back(Ask::Write(StreamKey { link, stream }));
         }
+    }
+
+    /// It ended early. How long until it may be opened again.
+    pub(super) fn pause(&mut self) -> Duration {
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.ends.min(8)).min(LONGEST_PAUSE);
+        self.ends = self.ends.saturating_add(1);
+        (self.stream, self.opening, self.unsent, self.asked) = (None, Opening::Paused, Rope::new(), false);
+        pause
+    }
+
+    /// Something came on it that this node had asked for.
+    pub(super) const fn works(&mut self) {
+        self.ends = 0;
     }
 
     /// The pump found nothing: it must be asked again.

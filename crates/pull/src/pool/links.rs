@@ -9,8 +9,9 @@ use super::codec::{MAX_LIST, MAX_OFFER, MAX_OFFER_HEAD, MAX_WANT};
 use super::intake::Intake;
 use super::link::{Link, Opening, Ready, Role, Slot};
 use super::outlet::Outlet;
+use super::overdue::Lost;
 use super::time::{REOPEN, Timer};
-use crate::framing::{code, pour};
+use crate::framing::{STALLED, code, pour};
 use crate::machine::{Negotiated, Opened};
 
 /// Lanes of a pool: offers, items.
@@ -77,7 +78,7 @@ impl Pool {
             let through = if self.deferred.lost_at(slot) { 0 } else { through };
             self.resume.keep(peer, epoch, through);
         }
-        self.lose_gets(now, slot);
+        self.lose_gets(now, slot, Lost::ForGood);
         for id in undecided {
             if let Some(candidate) = self.candidates.get_mut(id) {
                 candidate.heard.remove(slot);
@@ -179,7 +180,7 @@ impl Pool {
         }
     }
 
-    /// Breaks both directions of a stream off; it is not opened again.
+    /// Breaks both directions of a stream off.
     pub(super) fn close_lane(&mut self, slot: Slot, role: Role, code: u32) {
         let Some(link) = self.links.get_mut(slot) else { return };
         let id = link.id;
@@ -194,12 +195,60 @@ impl Pool {
 
     /// A stream has ended at the peer's side.
     fn end_lane(&mut self, now: Instant, slot: Slot, role: Role) {
+        if let Some(link) = self.links.get_mut(slot) {
+            let lane = link.lane_mut(role);
+            (lane.stream, lane.unsent) = (None, Rope::new());
+        }
+        self.timers.set(Timer::Message(slot, role), None);
+        self.pause_lane(now, slot, role);
+    }
+
+    /// A message on a stream did not end in time.
+    pub(super) fn stalled(&mut self, now: Instant, slot: Slot, role: Role) {
+        self.blame(slot, STALLED);
+        self.close_lane(slot, role, code::TIMEOUT);
+        self.pause_lane(now, slot, role);
+    }
+
+    /// A stream has ended early: this node opens its own again after a pause, and lets the peer do so with its own.
+    pub(super) fn pause_lane(&mut self, now: Instant, slot: Slot, role: Role) {
+        let window = self.config.entries;
+        let receipt = if role == Role::Intake { self.receipt(slot) } else { None };
+        let Some(link) = self.links.get_mut(slot) else { return };
+        match role {
+            Role::Intake | Role::Gets => {
+                let pause = link.lane_mut(role).pause();
+                self.timers.set(Timer::Open(slot, role), Some(now + pause));
+            }
+            Role::Outlet => {
+                link.outlet.restart();
+                self.timers.set(Timer::Offers(slot), None);
+            }
+            Role::Serving => self.restart_serving(slot),
+        }
+        if role == Role::Gets {
+            self.lose_gets(now, slot, Lost::Again);
+        } else if role == Role::Intake
+            && let Some(link) = self.links.get_mut(slot)
+        {
+            let lost = link.intake.restart(window, receipt);
+            self.want.lent.take(link.info.side, lost);
+            self.timers.set(Timer::Permit(slot), None);
+            self.timers.set(Timer::Move(slot), None);
+        }
+    }
+
+    /// The pause of a stream is over.
+    pub(super) fn reopen(&mut self, slot: Slot, role: Role) {
         let Some(link) = self.links.get_mut(slot) else { return };
         let lane = link.lane_mut(role);
-        (lane.stream, lane.opening, lane.unsent) = (None, Opening::Never, Rope::new());
-        self.timers.set(Timer::Message(slot, role), None);
-        if role == Role::Gets {
-            self.lose_gets(now, slot);
+        if lane.opening == Opening::Paused {
+            lane.opening = Opening::No;
+        }
+        match role {
+            Role::Gets if link.gets.flight.is_empty() => self.unstall(slot), // opened with the first get
+            Role::Intake if self.want.paused => {}
+            _ => self.open_lane(slot, role),
         }
     }
 

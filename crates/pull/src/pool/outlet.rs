@@ -103,6 +103,13 @@ impl Outlet {
         }
     }
 
+    /// Its stream ended; the client may open another, which begins anew. What bounds the client's moves goes on.
+    pub(super) fn restart(&mut self) {
+        let fresh = Self::new(self.phase);
+        let before = std::mem::replace(self, fresh);
+        (self.moves, self.listed) = (before.moves, before.listed);
+    }
+
     /// The next index to look at.
     pub(super) const fn cursor(&self) -> u64 {
         self.cursor

@@ -13,8 +13,14 @@ use super::record::{PATIENCE, Record};
 use super::{Pool, WITHHELD};
 use crate::framing::{allowed, code};
 
-/// How often the patience with a link that makes progress on other items is prolonged.
-const MAX_PROLONGED: u8 = 4;
+/// What becomes of gets whose stream is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// They are asked for again, here or elsewhere.
+    Again,
+    /// This link does not deliver them.
+    ForGood,
+}
 
 impl Pool {
     /// Takes back what is asked of others for a candidate.
@@ -62,38 +68,41 @@ impl Pool {
         let Some(link) = self.links.get_mut(slot) else { return };
         let heard = link.heard;
         let gets = &mut link.gets;
-        let moves = gets.progress + PATIENCE > now && (gets.reads(index) || gets.flight.len() > 1);
-        let Some(get) = gets.flight.get_mut(&index).filter(|get| get.serial == serial) else { return };
-        let (id, time) = (get.candidate, allowed(get.size.into()));
+        let Some(get) = gets.flight.get(&index).filter(|get| get.serial == serial).copied() else { return };
+        let progress = match get.patience {
+            Patience::Fresh(before) if !get.cancelled => gets.progress(now, index, before),
+            _ => None,
+        };
+        let Some(place) = gets.flight.get_mut(&index) else { return };
+        let (id, time) = (get.candidate, allowed(get.queued.saturating_add(get.size.into())));
         let again = |wait: Duration| Reverse((now + wait, slot, index, serial));
         match get.patience {
-            Patience::Fresh(prolonged) if moves && prolonged < MAX_PROLONGED && !get.cancelled => {
-                get.patience = Patience::Fresh(prolonged + 1);
+            Patience::Fresh(_) if let Some(come) = progress => {
+                place.patience = Patience::Fresh(come);
                 self.fetch.late.push(again(PATIENCE));
             }
             Patience::Fresh(_) => {
-                get.patience = Patience::Overdue;
+                place.patience = Patience::Overdue;
                 gets.overdue += 1;
                 self.fetch.late.push(again(time.saturating_sub(now.since(get.since))));
                 self.fetch.leave_share(get.newcomer);
-                let cancelled = get.cancelled;
                 self.recorded(slot, Record::late);
-                if !cancelled {
+                if !get.cancelled {
                     self.stats.late += 1;
                     self.ask_another(now, id);
                 }
             }
             Patience::Overdue => {
-                get.patience = Patience::Blamed;
+                place.patience = Patience::Expired;
                 self.fetch.late.push(again(time));
                 if heard > get.since {
                     self.blame(slot, WITHHELD);
+                    self.unable(now, id, slot);
                 }
-                self.unable(now, id, slot);
             }
-            Patience::Blamed => {
+            Patience::Expired => {
                 self.close_lane(slot, Role::Gets, code::TIMEOUT);
-                self.lose_gets(now, slot);
+                self.pause_lane(now, slot, Role::Gets);
             }
         }
     }
@@ -118,12 +127,33 @@ impl Pool {
     }
 
     /// The stream of a link's items is no more: nothing asked there will come.
-    pub(super) fn lose_gets(&mut self, now: Instant, slot: Slot) {
+    pub(super) fn lose_gets(&mut self, now: Instant, slot: Slot, lost: Lost) {
+        let Some(link) = self.links.get_mut(slot) else { return };
+        link.gets.restart();
+        let open: Vec<u64> = link.gets.flight.keys().copied().collect(); // at most MAX_GETS
+        for get in open.into_iter().filter_map(|index| self.finish(slot, index)).collect::<Vec<_>>() {
+            let id = get.candidate;
+            let Some(candidate) = self.candidates.get_mut(id) else { continue };
+            match lost {
+                Lost::ForGood => self.unable(now, id, slot),
+                Lost::Again => {
+                    candidate.drop_source(slot);
+                    if candidate.body().is_none() {
+                        self.source_lost(now, id);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A link's items can not be asked for any more. What it announced is fetched from others or given up, so that its credit
+    /// returns.
+    pub(super) fn give_up(&mut self, now: Instant, slot: Slot) {
+        self.lose_gets(now, slot, Lost::ForGood);
         let Some(link) = self.links.get(slot) else { return };
-        let lost: Vec<u64> = link.gets.flight.keys().copied().collect(); // at most MAX_GETS
-        for index in lost {
-            if let Some(get) = self.finish(slot, index) {
-                self.unable(now, get.candidate, slot);
+        for id in link.intake.undecided().collect::<Vec<_>>() {
+            if self.candidates.get(id).is_some_and(|candidate| candidate.body().is_none()) {
+                self.unable(now, id, slot);
             }
         }
     }

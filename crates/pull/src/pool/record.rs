@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use weir_base::Instant;
 
+use crate::framing::MESSAGE_RATE;
+
 /// Bytes per second that a link is taken to deliver before it was measured: 1 Mbit/s.
 const FIRST_RATE: u64 = 125_000;
 /// Items after which a link has a record.
@@ -12,6 +14,15 @@ const RECORD: u32 = 16;
 const PERFECT: u32 = 1_000;
 /// Least time without progress after which another source is asked.
 pub(super) const PATIENCE: Duration = Duration::from_millis(250);
+/// The most that this node waits for a first byte, whatever round trip and rate it measured: a peer can make both as bad as it
+/// likes, and others must not wait for it.
+const MAX_PATIENCE: Duration = Duration::from_secs(2);
+/// A peer can delay the answers that the round trip is measured by: it is taken for no longer than this.
+pub(super) const MAX_RTT: Duration = Duration::from_secs(1);
+/// Bytes per second that a link is taken to deliver at least: what the specification asks of it.
+const MIN_RATE: u64 = MESSAGE_RATE;
+/// Bytes that may be asked of a link at once, however slow it was.
+const LEAST_ASKED: u64 = 64 * 1024;
 /// Answers that are counted before `Gone` is blamed.
 const ANSWERS: u32 = 32;
 
@@ -102,21 +113,27 @@ impl Record {
         }
     }
 
-    /// How long an item of `size` bytes would take, behind `queued` bytes.
-    fn transfer(&self, size: u64, queued: u64) -> Duration {
-        let nanos = u128::from(queued.saturating_add(size)) * 1_000_000_000 / u128::from(self.rate);
+    /// How long so many bytes would take.
+    fn transfer(&self, bytes: u64) -> Duration {
+        let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.rate.max(MIN_RATE));
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// When to ask another, counted from the get.
-    pub(super) fn patience(&self, rtt: Duration, size: u64, queued: u64) -> Duration {
-        PATIENCE.max(rtt.saturating_mul(2).saturating_add(self.transfer(size, queued)))
+    /// When to ask another, counted from a get behind `queued` bytes.
+    pub(super) fn patience(&self, rtt: Duration, queued: u64) -> Duration {
+        let comes = rtt.min(MAX_RTT).saturating_mul(2).saturating_add(self.transfer(queued));
+        comes.clamp(PATIENCE, MAX_PATIENCE)
+    }
+
+    /// Bytes that may be asked of it at once, at most `most`: what it delivers in the time that this node waits at most.
+    pub(super) fn most_asked(&self, most: u64) -> u64 {
+        self.rate.saturating_mul(MAX_PATIENCE.as_secs()).max(LEAST_ASKED).min(most)
     }
 
     /// The expected time of a delivery: what it takes if it comes, and more the less often it came.
     pub(super) fn expected(&self, rtt: Duration, size: u64, queued: u64) -> Duration {
-        let comes = rtt.saturating_add(self.transfer(size, queued));
-        let fails = self.patience(rtt, size, queued).saturating_mul(PERFECT - self.score) / self.score.max(1);
+        let comes = rtt.min(MAX_RTT).saturating_add(self.transfer(queued.saturating_add(size)));
+        let fails = self.patience(rtt, queued).saturating_mul(PERFECT - self.score) / self.score.max(1);
         comes.saturating_add(fails)
     }
 }
@@ -144,8 +161,10 @@ mod tests {
         assert!(record.proven());
         let rtt = Duration::from_millis(100);
         assert!(record.expected(rtt, 1_000, 0) < Duration::from_millis(110));
-        assert_eq!(record.patience(rtt, 1_000, 0), PATIENCE);
-        assert!(record.patience(rtt, 1_000_000, 0) > Duration::from_millis(1_100));
+        assert_eq!(record.patience(rtt, 1_000), PATIENCE);
+        assert!(record.patience(rtt, 1_000_000) > Duration::from_millis(1_100));
+        assert_eq!(record.patience(rtt, 1_000_000_000), MAX_PATIENCE);
+        assert_eq!(record.patience(Duration::from_secs(40), 0), MAX_PATIENCE);
     }
 
     #[test]

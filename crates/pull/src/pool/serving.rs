@@ -218,6 +218,18 @@ impl Pool {
     }
 }
 
+impl Pool {
+    /// The stream of a peer's gets ended; it may open another, which begins anew.
+    pub(super) fn restart_serving(&mut self, slot: Slot) {
+        let Some(link) = self.links.get_mut(slot) else { return };
+        let before = std::mem::take(&mut link.serving);
+        if let Some(turn) = before.turn {
+            self.uploads.close(turn.since, slot);
+        }
+        self.uploads.dealer.set_waiting(slot, false);
+    }
+}
+
 impl Serving {
     fn has_work(&self) -> bool {
         !self.pending.is_empty() || !self.cancelled.is_empty()

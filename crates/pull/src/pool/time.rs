@@ -6,7 +6,6 @@ use weir_base::Instant;
 
 use super::Pool;
 use super::link::{Role, Slot};
-use crate::framing::STALLED;
 
 /// What happens at a time that belongs to a link, or to the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,8 +70,8 @@ impl Pool {
                 Timer::Permit(slot) => self.renew(slot),
                 Timer::Offers(slot) => self.offers_due(slot),
                 Timer::Move(slot) => self.move_due(now, slot),
-                Timer::Message(slot, role) => self.break_off(slot, role, STALLED),
-                Timer::Open(slot, role) => self.open_lane(slot, role),
+                Timer::Message(slot, role) => self.stalled(now, slot, role),
+                Timer::Open(slot, role) => self.reopen(slot, role),
                 Timer::Lost => self.regain(now),
             }
         }

@@ -52,7 +52,7 @@ impl Stranger {
 
     fn lane(&self, mesh: &Mesh, lane: u8) -> Option<StreamKey> {
         let opened = &mesh.nodes[self.node].opened;
-        opened.iter().find(|(key, other)| key.link == self.link && *other == lane).map(|(key, _)| *key)
+        opened.iter().rev().find(|(key, other)| key.link == self.link && *other == lane).map(|(key, _)| *key)
     }
 
     pub(super) fn send(&self, mesh: &mut Mesh, lane: u8, kind: u64, fields: &[u8]) {
@@ -87,6 +87,11 @@ impl Stranger {
         let kind = if self.begun { codec::OFFER } else { codec::FIRST };
         self.begun = true;
         self.send(mesh, 0, kind, &out);
+    }
+
+    /// The peer has opened its stream of gets again: what was asked for on the one before is not answered.
+    pub(super) fn reopened(&mut self) {
+        (self.answered, self.gets, self.seen) = (0, Vec::new(), (0, 0));
     }
 
     fn look(&mut self, mesh: &Mesh) {
