@@ -53,7 +53,7 @@ fn the_time_of_an_answer_counts_what_was_asked_before_it() {
     (0..16).for_each(|number| stranger.offer(&mut mesh, &item(5, 9_000 + number, 60_000)));
     mesh.run_for(ms(120));
     let asked = stranger.asked(&mesh);
-    assert_eq!(asked.len(), 16, "{} are there", before);
+    assert_eq!(asked.len(), 16, "{before} are there");
     for index in asked {
         mesh.run_for(ms(2_500));
         stranger.send(&mut mesh, 0, 1, &[]); // heard from all the time
