@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_base::Fault;
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::Side;
+use weir_base::{Fault, ProtocolId};
 use weir_pull::{ChannelId, Service};
 use weir_stack::{DialProblem, DownReason, Reaction, Record};
 
@@ -18,7 +18,7 @@ use crate::shared::Lease;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A peer is there: hello said and heard, matched channels work.
+    /// A peer is there: its link is authenticated, and it is known what it speaks. The channels among that work.
     PeerUp {
         /// Who.
         peer: PeerId,
@@ -26,7 +26,9 @@ pub enum Event {
         side: Side,
         /// The address, where there is one.
         address: Option<Multiaddr>,
-        /// Name and version of its program, as it says.
+        /// What it speaks. A channel `c` stands here with its numbers `4 × c` to `4 × c + 3`, libp2p's ping as 65,536.
+        protocols: Vec<ProtocolId>,
+        /// Name and version of its program, as it says; empty where it does not.
         agent: String,
         /// What it can do for others, as it says.
         services: Vec<Service>,

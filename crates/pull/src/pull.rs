@@ -56,6 +56,12 @@ pub enum Event {
         /// What it said.
         hello: Arc<PeerHello>,
     },
+    /// No hello came in time, or the peer refused control: this protocol leaves the link alone. Whether it stays, because the
+    /// peer speaks something else, is for others to say.
+    NoHello {
+        /// The link.
+        link: LinkId,
+    },
     /// A link that was ready, or whose peer said goodbye before, is down.
     Gone {
         /// The link.

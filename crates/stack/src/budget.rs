@@ -31,7 +31,7 @@ pub struct Stats {
     pub channels: Vec<(ChannelId, ChannelStats)>,
     /// Of each pool, with its ledger of permits.
     pub pools: Vec<(ChannelId, pool::Stats)>,
-    /// Peers whose hello has come.
+    /// Peers that are up.
     pub peers: u64,
     /// Raw streams that are open.
     pub raw_streams: u64,

@@ -22,7 +22,7 @@ mod users;
 
 pub use budget::Stats;
 pub use config::{Config, ConfigError, Profile};
-pub use peers::{BookError, Known, Linked, Peers, Reaction, Record, Role};
+pub use peers::{BookError, Known, Linked, Peers, Reaction, Record, Role, Speaks};
 pub use stack::Stack;
 pub use types::{Action, Command, DialProblem, Event, Input, Refused, Report, Target, Timeout};
 pub use weir_link::{

@@ -38,6 +38,8 @@ const CALLS: usize = 64;
 struct Stream {
     owner: UserId,
     driver: Driver,
+    protocol: ProtocolId,
+    heard: bool,     // the peer opened it, or has written on it
     expected: usize, // told to the link, less what came since
     inward: Inward,
     outward: Outward,
@@ -68,6 +70,20 @@ enum Outward {
 }
 
 impl Stream {
+    fn new(owner: UserId, driver: Driver, protocol: ProtocolId) -> Self {
+        Self {
+            owner,
+            driver,
+            protocol,
+            heard: false,
+            expected: 0,
+            inward: Inward::Quiet,
+            outward: Outward::Quiet,
+            wrote: false,
+            finishing: false,
+        }
+    }
+
     fn wants_write(&self) -> bool {
         matches!(self.outward, Outward::Held | Outward::Queued)
     }
@@ -123,6 +139,16 @@ impl Pump {
     /// Streams with an open direction.
     pub(crate) fn streams(&self) -> usize {
         self.streams.len()
+    }
+
+    /// What the peer of a link speaks, in order, as its open streams show: it opened them, or has written on them.
+    pub(crate) fn spoken(&self, link: LinkId) -> Vec<ProtocolId> {
+        let streams = self.streams.of_link(link).into_iter().filter_map(|key| self.streams.get(key));
+        let mut spoken: Vec<_> =
+            streams.filter(|stream| stream.heard).map(|stream| stream.protocol).collect();
+        spoken.sort_unstable();
+        spoken.dedup();
+        spoken
     }
 
     /// Streams whose owner has more to write than the link takes now.
@@ -211,7 +237,7 @@ impl Pump {
         if driver == Driver::Application {
             link.mark_raw(key.stream);
         }
-        self.insert(key, owner, driver);
+        self.streams.insert(key, Stream { heard: true, ..Stream::new(owner, driver, protocol) });
         self.users.call(owner).handle_opened(now, key, Origin::Peer(protocol));
     }
 
@@ -254,7 +280,7 @@ impl Pump {
                 match opened {
                     Ok(stream) => {
                         let key = StreamKey { link, stream };
-                        self.insert(key, owner, driver);
+                        self.streams.insert(key, Stream::new(owner, driver, protocol));
                         self.users.call(owner).handle_opened(now, key, Origin::Local { tag });
                     }
                     Err(why) => self.users.call(owner).handle_refused(now, tag, why),
@@ -331,6 +357,7 @@ impl Pump {
                 Read::Data(chunk) => {
                     let len = chunk.len();
                     stream.expected = stream.expected.saturating_sub(len);
+                    stream.heard = true;
                     self.counters.bytes_read += len as u64;
                     self.users.call(owner).handle_incoming(now, key, Incoming::Data(chunk));
                     left = left.saturating_sub(len);
@@ -423,12 +450,6 @@ impl Pump {
         let stream = self.streams.get(key)?;
         let open = if reading { stream.inward != Inward::Ended } else { stream.outward != Outward::Ended };
         open.then(|| links.link(key.link)).flatten()
-    }
-
-    fn insert(&mut self, key: StreamKey, owner: UserId, driver: Driver) {
-        let (inward, outward) = (Inward::Quiet, Outward::Quiet);
-        let stream = Stream { owner, driver, expected: 0, inward, outward, wrote: false, finishing: false };
-        self.streams.insert(key, stream);
     }
 
     /// One direction has ended; with both the key is gone.

@@ -112,7 +112,9 @@ impl Targets {
         let shares = |hello: &weir_pull::PeerHello| hello.negotiated(channel).is_some();
         let mut found: Vec<(u32, u64, LinkId, PeerId)> = peers
             .with_service(service)
-            .filter(|(_, linked)| linked.hello.as_deref().is_some_and(shares))
+            .filter(|(_, linked)| {
+                linked.known.as_ref().and_then(|known| known.hello.as_deref()).is_some_and(shares)
+            })
             .map(|(link, linked)| (self.busy.get(&link).copied().unwrap_or(0), 0, link, linked.info.peer))
             .collect();
         found.iter_mut().for_each(|entry| entry.1 = self.rng.u64()); // ties are drawn

@@ -1,7 +1,6 @@
 //! What goes in and out of a [`Stack`](crate::Stack).
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,9 +14,9 @@ use weir_link::{
 };
 use weir_pull::ChannelId;
 use weir_pull::call::CallError;
-use weir_pull::{PeerHello, Service, Ticket, call, pool, tip};
+use weir_pull::{Service, Ticket, call, pool, tip};
 
-use crate::peers::{BookError, Known, Reaction, Record};
+use crate::peers::{BookError, Known, Reaction, Record, Speaks};
 use crate::raw;
 
 /// Something happened at the host.
@@ -213,7 +212,7 @@ pub struct Report {
 /// What the user should know.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A peer is there: hello said and heard, matched channels work.
+    /// A peer is there: its link is authenticated, and it is known what it speaks. With a hello, matched channels work.
     PeerUp {
         /// The dial this answers, if one was commanded.
         ticket: Option<Ticket>,
@@ -223,8 +222,8 @@ pub enum Event {
         info: LinkInfo,
         /// The address the link was set up over; `None` for a wire.
         address: Option<Multiaddr>,
-        /// What it said of itself.
-        hello: Arc<PeerHello>,
+        /// What is known of it.
+        speaks: Speaks,
     },
     /// A peer that was up is gone, or its link was replaced by a newer one.
     PeerDown {
@@ -235,7 +234,7 @@ pub enum Event {
         /// Why.
         why: DownReason,
     },
-    /// A link ended before hello: nobody to talk to.
+    /// A link ended before it was known what its peer speaks: nobody to talk to.
     Refused {
         /// Who it was.
         peer: PeerId,

@@ -6,7 +6,7 @@ use weir_base::Instant;
 use weir_pull::ChannelId;
 use weir_pull::call::Refusal;
 use weir_pull::{call, pool, tip};
-use weir_stack::{Action, Command, Event as StackEvent};
+use weir_stack::{Action, Command, Event as StackEvent, Speaks};
 
 use super::Core;
 use super::op::{EncodedCandidate, EncodedRequest, EncodedValue, EncodedWithdrawal, RequestBody};
@@ -56,13 +56,13 @@ impl Core {
 
     fn peer_event(&mut self, event: StackEvent) {
         let event = match event {
-            StackEvent::PeerUp { ticket, info, address, hello, .. } => {
+            StackEvent::PeerUp { ticket, info, address, speaks, .. } => {
                 tracing::debug!(peer = %info.peer, side = ?info.side, "peer up");
                 if let Some(promise) = ticket.and_then(|ticket| self.dials.remove(&ticket)) {
                     promise.fill(Ok(info.peer), &mut self.wakers);
                 }
-                let (agent, services) = (hello.agent.clone(), hello.services.clone());
-                Event::PeerUp { peer: info.peer, side: info.side, address, agent, services }
+                let Speaks { protocols, agent, services, .. } = speaks;
+                Event::PeerUp { peer: info.peer, side: info.side, address, protocols, agent, services }
             }
             StackEvent::PeerDown { link, peer, why } => {
                 tracing::debug!(%peer, ?why, "peer down");

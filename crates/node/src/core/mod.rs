@@ -14,7 +14,7 @@ use std::time::Duration;
 use weir_base::identity::PeerId;
 use weir_base::{Deadlines, Instant, LinkId, Numbered};
 use weir_pull::{ChannelId, Ticket, call, pool};
-use weir_stack::{Command, DialError, Input, Refused, Stack};
+use weir_stack::{Command, DialError, Input, Linked, Refused, Stack};
 
 use crate::call::Cancelled;
 use crate::error::ConnectError;
@@ -315,16 +315,18 @@ impl Core {
 
     fn peers(&self) -> Vec<Peer> {
         let peers = self.stack.peers();
-        let ready = peers.links().filter(|(link, linked)| peers.ready_link(&linked.info.peer) == Some(*link));
+        let newest = |(link, linked): &(LinkId, &Linked)| peers.ready_link(&linked.info.peer) == Some(*link);
+        let ready = peers.links().filter(newest);
         let mut list: Vec<Peer> = ready
-            .map(|(link, linked)| Peer {
+            .filter_map(|(link, linked)| Some((link, linked, linked.known.as_ref()?)))
+            .map(|(link, linked, known)| Peer {
                 peer: linked.info.peer,
                 side: linked.info.side,
                 address: linked.address.clone(),
                 since: linked.since,
                 rtt: self.rtts.get(&link).copied(),
-                agent: linked.hello.as_ref().map(|hello| hello.agent.clone()).unwrap_or_default(),
-                services: linked.services.clone(),
+                agent: known.agent.clone(),
+                services: known.services.clone(),
             })
             .collect();
         list.sort_by_key(|peer| peer.peer);

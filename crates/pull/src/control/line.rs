@@ -126,6 +126,11 @@ impl Line {
         }
     }
 
+    /// Whether the link is confirmed and nothing of the peer's hello has come.
+    pub(super) fn is_unheard(&self) -> bool {
+        matches!(self.stage, Stage::Hello) && self.up.is_some() && self.inbox.deadline().is_none()
+    }
+
     /// What is due first, and when.
     pub(super) fn due(&self, config: &Config) -> Option<(Instant, Timer)> {
         let message = self.inbox.deadline().map(|due| (due, Timer::Message));

@@ -31,7 +31,7 @@ pub use hello::{
 };
 
 use crate::bucket::Bucket;
-use crate::framing::{Inbox, MALFORMED, Message, STALLED, UNKNOWN_TYPE};
+use crate::framing::{Inbox, MALFORMED, Message, STALLED, UNKNOWN_TYPE, code};
 use crate::machine::{Counters, Refused, Ticket};
 use codec::{Hello, HelloError, Preamble};
 use line::{Line, Ping, Stage};
@@ -59,8 +59,8 @@ const FLOOD: Fault = Fault::misbehaved("more control messages than 64 or 16 kB p
 const STRAY_PONG: Fault = Fault::misbehaved("a pong that answers no ping");
 /// A short-id key whose number does not grow.
 const STALE_KEY: Fault = Fault::misbehaved("a short-id key whose number is not above the one before");
-/// No hello in time.
-const NO_HELLO: Fault = Fault::unreliable("no hello in time");
+/// No hello in time, and nothing else either.
+pub const NO_HELLO: Fault = Fault::unreliable("no hello in time");
 /// Another network.
 const NETWORK: Fault = Fault::incompatible("belongs to another network");
 /// No common version.
@@ -136,6 +136,7 @@ pub enum Command {
 #[derive(Clone, Debug)]
 pub(crate) enum Notice {
     Ready { link: LinkId, hello: Arc<PeerHello> },
+    NoHello { link: LinkId },
     Rtt { link: LinkId, rtt: Duration },
     Services { link: LinkId, services: Vec<Service> },
     PeerKey { link: LinkId, key: NumberedKey },
@@ -257,6 +258,14 @@ impl Control {
         }
     }
 
+    /// The peer does not speak the pull protocol, or not in time: control has no part in the link any more.
+    fn give_up(&mut self, link: LinkId, code: u32) {
+        let Some(line) = self.lines.remove(&link) else { return };
+        let stream = line.stream.into_iter();
+        self.asks.extend(stream.flat_map(|key| [Ask::Reset(key, code), Ask::Stop(key, code)]));
+        self.notices.push_back(Notice::NoHello { link });
+    }
+
     /// One message of a peer.
     fn message(&mut self, now: Instant, link: LinkId, message: &Message) -> Handled {
         let Some(line) = self.lines.get_mut(&link) else { return Ok(()) };
@@ -366,9 +375,7 @@ impl Control {
     fn due(&mut self, now: Instant, link: LinkId) {
         let Some(line) = self.lines.get_mut(&link) else { return };
         match line.due(&self.config).filter(|(due, _)| *due <= now).map(|(_, timer)| timer) {
-            Some(line::Timer::Hello) => {
-                self.leave(now, link, &Leave { fault: Some(NO_HELLO), reason: Goodbye::Idle });
-            }
+            Some(line::Timer::Hello) => self.give_up(link, code::TIMEOUT),
             Some(line::Timer::Message) => self.leave(now, link, &STALLED.into()),
             Some(line::Timer::Idle) => self.leave(now, link, &Leave { fault: None, reason: Goodbye::Idle }),
             Some(line::Timer::Ping) => {

@@ -29,7 +29,10 @@ impl Machine for Control {
     }
 
     fn handle_opened(&mut self, _: Instant, key: StreamKey, opened: Opened) {
-        let Some(line) = self.lines.get_mut(&key.link) else { return };
+        let Some(line) = self.lines.get_mut(&key.link) else {
+            let late = code::CANCELLED; // its link has gone on without control
+            return self.asks.extend([Ask::Reset(key, late), Ask::Stop(key, late)]);
+        };
         match opened {
             Opened::Local { .. } => {}
             Opened::Peer { lane: 0 } if !line.dialler && line.stream.is_none() => {}
@@ -74,6 +77,11 @@ impl Machine for Control {
             }
             Incoming::Data(_) => {}
             Incoming::End | Incoming::Reset(_) if over => {}
+            Incoming::Reset(code::UNKNOWN_CHANNEL) | Incoming::Stopped(code::UNKNOWN_CHANNEL)
+                if line.is_unheard() =>
+            {
+                self.give_up(link, code::UNKNOWN_CHANNEL);
+            }
             Incoming::End | Incoming::Reset(_) => self.leave(now, link, &ENDED.into()),
             Incoming::Stopped(_) => {
                 line.writable = false;

@@ -47,6 +47,7 @@ impl Pull {
             let Some(notice) = control.poll_notice() else { return };
             match notice {
                 Notice::Ready { link, hello } => self.ready(now, link, hello),
+                Notice::NoHello { link } => self.no_hello(now, link),
                 Notice::Rtt { link, rtt } => {
                     self.each_matched(link, |machine| machine.link_rtt(now, link, rtt));
                     self.events.push_back(Event::Rtt { link, rtt });
@@ -99,6 +100,19 @@ impl Pull {
         for key in streams {
             self.release(now, key, &matched);
         }
+    }
+
+    /// The peer does not speak this protocol: no machine has a part in the link, and their streams are broken off.
+    fn no_hello(&mut self, now: Instant, link: LinkId) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        state.phase = Phase::Closing { was_ready: false, matched: BTreeSet::new() };
+        for index in (CONTROL + 1..).take(self.children.len().saturating_sub(1)) {
+            self.with(index, |machine| machine.link_unmatched(now, link));
+        }
+        for key in self.keys_of(link) {
+            self.release(now, key, &BTreeSet::new());
+        }
+        self.events.push_back(Event::NoHello { link });
     }
 
     /// A stream from before hello: given to its machine where the channel is shared, else broken off.

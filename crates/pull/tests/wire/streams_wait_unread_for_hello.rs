@@ -1,7 +1,7 @@
+use weir_base::ProtocolId;
+use weir_base::pair::LINK;
 use weir_base::pair::Pipe;
-use weir_base::stream::Goodbye;
-use weir_base::{Blame, ProtocolId};
-use weir_pull::call;
+use weir_pull::{Event, call};
 
 use crate::common::*;
 
@@ -50,13 +50,21 @@ fn a_stream_that_ends_before_hello_frees_its_place() {
 }
 
 #[test]
-fn a_hello_that_does_not_come_in_5_s_ends_the_link() {
-    let mut pair = against(Script::default(), config());
+fn a_hello_that_does_not_come_in_5_s_ends_the_part_of_pull_in_the_link() {
+    let mut script = Script::default();
+    script.open(CALL.protocol(0), call_message(b"early"));
+    let mut pair = against(script, config());
     pair.run_until(at(4_999));
-    assert!(pair.closed.is_none());
-    pair.run_until(at(5_001));
-    assert_eq!(pair.closed.map(|closed| closed.1), Some(Goodbye::Idle));
-    assert_eq!(pair.faults.iter().map(|(_, fault)| fault.blame).collect::<Vec<_>>(), [Blame::Unreliable]);
+    assert!(events(&mut pair.b).is_empty());
+    pair.run_until(at(5_200));
+    let told = events(&mut pair.b);
+    assert!(matches!(told[..], [Event::NoHello { link: LINK }]), "{told:?}");
+    assert_eq!(pair.a.stopped.len(), 2, "the stream that waited and the node's own are broken off");
+    // What comes late finds nobody, and whether the link stays is for others to say.
+    pair.a.open(ProtocolId(0), hello_bytes(&hello()));
+    pair.run_until(at(6_000));
+    assert_eq!(pair.a.stopped.len(), 3);
+    assert_eq!((pair.closed, pair.faults.len()), (None, 0));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! - `book`: static peers and candidates, when each may be dialled next;
 //! - the dialler, here: persistent peers always, candidates while links are fewer than wanted, or own ones too few;
 //! - [`standing`]: faults, bans;
-//! - links by peer, with what their hellos said.
+//! - links by peer, with what is known of each: a peer is one because its link is authenticated, whatever it speaks.
 //!
 //! The stack tells what happened and carries out what [`Peers`] returns; nothing here calls a link.
 
@@ -19,9 +19,9 @@ use std::time::Duration;
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::{LinkInfo, Side};
-use weir_base::{Blame, Fault, Instant, LinkId, Rng, UnixTime};
+use weir_base::{Blame, Fault, Instant, LinkId, ProtocolId, Rng, UnixTime};
 use weir_link::{Dial, DialId};
-use weir_pull::{PeerHello, Service, Ticket};
+use weir_pull::{Channel, ChannelId, PeerHello, Service, Ticket};
 
 use crate::budget::Stats;
 use book::Book;
@@ -46,13 +46,44 @@ pub struct Linked {
     pub address: Option<Multiaddr>,
     /// When it came up.
     pub since: Instant,
-    /// What the peer said of itself; `None` until hello.
-    pub hello: Option<Arc<PeerHello>>,
-    /// What it can do for others, as last told.
-    pub services: Vec<Service>,
+    /// What is known of the peer; `None` until its hello has come, or has not come in time. Then it is up.
+    pub known: Option<Speaks>,
     /// What standing leaves of its share.
     pub share: Share,
     pub(crate) ticket: Option<Ticket>,
+}
+
+/// What is known of a peer on a link: from its hello, or, where it says none, from the streams that it opened or answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Speaks {
+    /// Its hello.
+    pub hello: Option<Arc<PeerHello>>,
+    /// The protocols that it is known to speak, in order. Those of a channel are all that the channel may have.
+    pub protocols: Vec<ProtocolId>,
+    /// Name and version of its program, as it says; empty where it does not.
+    pub agent: String,
+    /// What it can do for others, as last told.
+    pub services: Vec<Service>,
+}
+
+impl Speaks {
+    fn offers(&self, service: u32) -> bool {
+        self.services.iter().any(|offered| offered.id == service)
+    }
+
+    /// What a hello says.
+    pub(crate) fn from_hello(hello: &Arc<PeerHello>, channels: &[Channel]) -> Self {
+        let shared = channels.iter().map(|channel| channel.id).filter(|id| hello.negotiated(*id).is_some());
+        let mut protocols: Vec<ProtocolId> =
+            std::iter::once(ChannelId::CONTROL).chain(shared).flat_map(ChannelId::protocols).collect();
+        protocols.sort_unstable();
+        Self {
+            protocols,
+            agent: hello.agent.clone(),
+            services: hello.services.clone(),
+            hello: Some(Arc::clone(hello)),
+        }
+    }
 }
 
 /// How a peer can be reached now.
@@ -123,10 +154,10 @@ impl Peers {
         self.links.get(&link)
     }
 
-    /// The link of a peer whose hello has come.
+    /// The link of a peer that is up: it is known what it speaks.
     pub fn ready_link(&self, peer: &PeerId) -> Option<LinkId> {
         let link = *self.by_peer.get(peer)?;
-        self.links.get(&link)?.hello.as_ref().map(|_| link)
+        self.links.get(&link)?.known.as_ref().map(|_| link)
     }
 
     /// The newest link of a peer, whether hello has come or not.
@@ -136,7 +167,7 @@ impl Peers {
 
     /// The counters of this part.
     pub(crate) fn stats(&self) -> Stats {
-        let peers = self.links.values().filter(|linked| linked.hello.is_some()).count();
+        let peers = self.links.values().filter(|linked| linked.known.is_some()).count();
         Stats { peers: peers as u64, faults: self.faults, bans: self.bans, ..Stats::default() }
     }
 
@@ -144,8 +175,7 @@ impl Peers {
     pub fn with_service(&self, service: u32) -> impl Iterator<Item = (LinkId, &Linked)> {
         self.links().filter(move |(link, linked)| {
             self.by_peer.get(&linked.info.peer) == Some(link)
-                && linked.hello.is_some()
-                && linked.services.iter().any(|offered| offered.id == service)
+                && linked.known.as_ref().is_some_and(|known| known.offers(service))
         })
     }
 
@@ -295,24 +325,22 @@ impl Peers {
         if self.book.role(&info.peer) == Some(Role::Pinned) {
             info.side = Side::Pinned;
         }
-        let (hello, services, share) = (None, Vec::new(), Share::Full);
-        let linked = Linked { info, address, since: now, hello, services, share, ticket };
+        let linked = Linked { info, address, since: now, known: None, share: Share::Full, ticket };
         self.links.insert(link, linked);
         self.by_peer.insert(info.peer, link);
         self.standing.banned(now, &info.peer).is_none().then_some(info)
     }
 
-    /// Both hellos of a link have come.
-    pub(crate) fn handle_ready(&mut self, link: LinkId, hello: &Arc<PeerHello>) -> Option<&mut Linked> {
+    /// It is known what the peer of a link speaks: it is up.
+    pub(crate) fn handle_known(&mut self, link: LinkId, known: Speaks) -> Option<&mut Linked> {
         let linked = self.links.get_mut(&link)?;
-        linked.services.clone_from(&hello.services);
-        linked.hello = Some(Arc::clone(hello));
+        linked.known = Some(known);
         Some(linked)
     }
 
     pub(crate) fn set_services(&mut self, link: LinkId, services: &[Service]) {
-        if let Some(linked) = self.links.get_mut(&link) {
-            linked.services = services.to_vec();
+        if let Some(known) = self.links.get_mut(&link).and_then(|linked| linked.known.as_mut()) {
+            known.services = services.to_vec();
         }
     }
 

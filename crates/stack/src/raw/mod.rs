@@ -128,7 +128,7 @@ enum Writing {
 #[derive(Debug)]
 struct Link {
     peer: PeerId,
-    shared: Option<BTreeSet<ChannelId>>, // raw channels both have; `None` until hello
+    shared: Option<BTreeSet<ChannelId>>, // raw channels both have; `None` until it is known
     streams: u32,                        // <= config.max_per_link
 }
 
@@ -173,11 +173,13 @@ impl Raw {
         (lane == LANE && self.channels.contains(&channel)).then_some(channel)
     }
 
-    /// Both hellos of a link have come: streams that waited are shown, or broken off.
-    pub(crate) fn handle_ready(&mut self, link: LinkId, hello: &PeerHello) {
+    /// It is known what a link's peer speaks: streams that waited are shown, or broken off. Without hello nothing says which raw
+    /// channels both sides have: any may be tried, and a peer refuses what it does not know.
+    pub(crate) fn handle_known(&mut self, link: LinkId, hello: Option<&PeerHello>) {
         let Some(state) = self.links.get_mut(&link) else { return };
-        let shared = self.channels.iter().filter(|channel| hello.negotiated(**channel).is_some());
-        let shared: BTreeSet<ChannelId> = shared.copied().collect();
+        let is_shared =
+            |channel: &&ChannelId| hello.is_none_or(|hello| hello.negotiated(**channel).is_some());
+        let shared: BTreeSet<ChannelId> = self.channels.iter().filter(is_shared).copied().collect();
         let peer = state.peer;
         state.shared = Some(shared.clone());
         for (key, stream) in keys_of(&self.streams, link) {

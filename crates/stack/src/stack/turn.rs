@@ -1,9 +1,10 @@
 //! A turn: everything that follows from what was handed in, until nothing moves.
 
 use super::{
-    Action, Arc, Blame, DialProblem, DownReason, Event, Fault, Goodbye, Instant, LinkId, Notice, PeerId,
-    Reaction, STEPS, Stack, Told, Work, call, control,
+    Action, Blame, DialProblem, DownReason, Event, Fault, Goodbye, Instant, LinkId, Notice, PeerId, Reaction,
+    STEPS, Stack, Told, Work, call, control,
 };
+use crate::peers::Speaks;
 use crate::targets::Ended;
 use weir_base::stream::LinkInfo;
 use weir_link::Drain;
@@ -162,7 +163,7 @@ impl Stack {
         }
         let peer = linked.info.peer;
         self.resume_calls();
-        if linked.hello.is_some() {
+        if linked.known.is_some() {
             return self.events.push_back(Event::PeerDown { link, peer, why });
         }
         if let Some(ticket) = linked.ticket {
@@ -213,6 +214,25 @@ impl Stack {
         }
     }
 
+    /// A peer says no hello. Where it speaks something else it is a peer all the same; else there is nobody to talk to.
+    fn no_hello(&mut self, link: LinkId) {
+        let protocols = self.pump.spoken(link);
+        if protocols.is_empty() {
+            self.fault(link, control::NO_HELLO);
+            return self.goodbye(link, Goodbye::Idle);
+        }
+        self.pump.users.raw().handle_known(link, None);
+        self.known(link, Speaks { protocols, ..Speaks::default() });
+    }
+
+    /// It is known what a link's peer speaks: the peer is up.
+    fn known(&mut self, link: LinkId, speaks: Speaks) {
+        let Some(linked) = self.peers.handle_known(link, speaks.clone()) else { return };
+        let (ticket, info, address) = (linked.ticket.take(), linked.info, linked.address.clone());
+        self.share(link);
+        self.events.push_back(Event::PeerUp { ticket, link, info, address, speaks });
+    }
+
     /// What pull tells: links that are ready are noted, answers of targets are named by their command.
     fn pulled(&mut self, event: weir_pull::Event) {
         let told = match event {
@@ -220,12 +240,10 @@ impl Stack {
                 if let Some(link) = self.links.link(link) {
                     link.raise_stream_limit();
                 }
-                self.pump.users.raw().handle_ready(link, &hello);
-                let Some(linked) = self.peers.handle_ready(link, &hello) else { return };
-                let (ticket, info, address) = (linked.ticket.take(), linked.info, linked.address.clone());
-                self.share(link);
-                Event::PeerUp { ticket, link, info, address, hello: Arc::clone(&hello) }
+                self.pump.users.raw().handle_known(link, Some(&hello));
+                return self.known(link, Speaks::from_hello(&hello, &self.config.profile.channels));
             }
+            weir_pull::Event::NoHello { link } => return self.no_hello(link),
             weir_pull::Event::Gone { .. } => return, // told when the link went down
             weir_pull::Event::Rtt { link, rtt } => {
                 self.share(link); // points decay; looked at about every 15 s

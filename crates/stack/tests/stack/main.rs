@@ -9,6 +9,7 @@ mod first_datagrams_in_any_order;
 mod known_peers_are_called_at_once;
 mod nodes_end_well;
 mod peers_are_dialled_and_judged;
+mod peers_that_say_no_hello;
 mod ping_measures_links;
 mod raw_streams_carry_bytes;
 mod targets_are_called;

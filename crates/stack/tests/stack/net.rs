@@ -108,7 +108,7 @@ pub(crate) fn config() -> Config {
 }
 
 #[allow(clippy::disallowed_methods, clippy::disallowed_types)] // a test is its own host
-fn start() -> Start {
+pub(crate) fn start() -> Start {
     Start { anchor: std::time::Instant::now(), wall: WALL }
 }
 

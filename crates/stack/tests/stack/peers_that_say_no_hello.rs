@@ -1,0 +1,193 @@
+//! A peer is a peer because its link is authenticated: one that never opens control, but speaks something else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use weir_base::identity::{Keypair, PeerId};
+use weir_base::multiaddr::Multiaddr;
+use weir_base::stream::{Class, Goodbye, Group};
+use weir_base::{Fault, Instant, LinkId, ProtocolId, Rope, StreamKey};
+use weir_link::{Dial, Drain, Links, Read};
+use weir_stack::{
+    Action, Command, DownReason, Event, Input, Reaction, Refused, Stack, WireChange, WireId, raw,
+};
+
+use crate::net::{RAW, config, start};
+
+const PING: ProtocolId = ProtocolId(65_536);
+/// A number that no node knows.
+const NOBODYS: ProtocolId = ProtocolId(70_000);
+/// The names of the wire at both ends.
+const NODES: WireId = WireId(1);
+const PEERS: WireId = WireId(2);
+
+/// A node, and a peer that is nothing but links. What one sends arrives at once.
+struct Duo {
+    node: Stack,
+    peer: Links,
+    id: PeerId,
+    link: LinkId, // at the peer
+    now: Instant,
+    events: Vec<Event>,
+    heard: Vec<weir_link::Event>,
+}
+
+impl Duo {
+    fn linked() -> Self {
+        let keypair = |seed| Keypair::ed25519_from_seed([seed; 32]);
+        let node = Stack::new(Arc::new(config()), keypair(1), [1; 32], start()).unwrap();
+        let peer = Links::new(weir_link::Config::default(), Arc::new(keypair(2)), [2; 32], start()).unwrap();
+        let id = PeerId::from_public_key(&keypair(2).public());
+        let mut duo =
+            Self { node, peer, id, link: LinkId(0), now: Instant::ZERO, events: vec![], heard: vec![] };
+        duo.dial();
+        duo
+    }
+
+    /// The peer dials the node, whatever became of the link before.
+    fn dial(&mut self) {
+        let (me, group) = (self.node.me(), Group::Local(0));
+        let dial = Dial { peer: Some(me), addresses: vec![Multiaddr::from_memory(0)], pinned: false };
+        let dial = self.peer.dial(self.now, dial).unwrap();
+        self.settle();
+        self.peer.handle_wire(self.now, PEERS, WireChange::Opened { peer: me, dialled: Some(dial), group });
+        let theirs = WireChange::Opened { peer: self.id, dialled: None, group };
+        self.node.handle(self.now, Input::Wire(NODES, theirs));
+        self.settle();
+        let up = |event: &weir_link::Event| match event {
+            weir_link::Event::Up { link, .. } => Some(*link),
+            _ => None,
+        };
+        self.link = self.heard.iter().rev().find_map(up).unwrap();
+    }
+
+    fn settle(&mut self) {
+        loop {
+            let mut moved = false;
+            while let Some(event) = self.peer.poll_event(Drain::All) {
+                self.heard.push(event);
+            }
+            while let Some((_, frame)) = self.peer.poll_frame(self.now) {
+                self.node.handle(self.now, Input::Frame(NODES, frame));
+                moved = true;
+            }
+            while let Some(event) = self.node.poll_event() {
+                self.events.push(event);
+            }
+            while let Some((_, frame)) = self.node.poll_frame(self.now) {
+                self.peer.handle_frame(self.now, PEERS, frame);
+                moved = true;
+            }
+            while let Some(action) = self.node.poll_action() {
+                if let Action::CloseWire(_) = action {
+                    self.peer.handle_wire(self.now, PEERS, WireChange::Closed);
+                }
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    fn run_for(&mut self, pause: Duration) {
+        let until = self.now + pause;
+        while self.now < until {
+            self.now = self.now + Duration::from_millis(50);
+            self.node.handle_timeout(self.now);
+            self.peer.handle_timeout(self.now);
+            self.settle();
+        }
+    }
+
+    /// The peer opens a stream and writes.
+    fn say(&mut self, protocol: ProtocolId, bytes: &'static [u8]) -> u64 {
+        let link = self.peer.link(self.link).unwrap();
+        let stream = link.open(self.now, protocol, Class::Bulk).unwrap();
+        let mut rope = Rope::new();
+        rope.push(Bytes::from_static(bytes));
+        link.write(self.now, stream, &mut rope);
+        self.settle();
+        stream
+    }
+
+    fn up(&self) -> Option<weir_stack::Speaks> {
+        self.events.iter().find_map(|event| match event {
+            Event::PeerUp { speaks, .. } => Some(speaks.clone()),
+            _ => None,
+        })
+    }
+}
+
+#[test]
+fn with_raw_streams_and_ping_it_is_a_whole_peer() {
+    let mut duo = Duo::linked();
+    let ping = duo.say(PING, &[7; 32]);
+    duo.say(RAW.protocol(0), b"hello");
+    let echo = duo.peer.link(duo.link).unwrap().read(duo.now, ping, 100);
+    assert!(matches!(echo, Read::Data(chunk) if chunk[..] == [7; 32]), "ping needs no hello");
+    duo.run_for(Duration::from_millis(4_900));
+    assert_eq!((duo.up(), duo.node.stats().peers), (None, 0), "hello may still come");
+    duo.run_for(Duration::from_millis(200));
+    let speaks = duo.up().expect("it is up");
+    assert_eq!((speaks.hello, speaks.protocols), (None, vec![RAW.protocol(0), PING]));
+    assert_eq!(duo.node.stats().peers, 1);
+    // Its stream is shown, and it can be called over raw streams.
+    let accepted = duo.events.iter().find_map(|event| match event {
+        Event::Raw(raw::Event::Accepted { key, .. }) => Some(*key),
+        _ => None,
+    });
+    let read = |duo: &mut Duo, key: StreamKey| match duo.node.raw_read(duo.now, key, 100) {
+        Read::Data(chunk) => chunk.to_vec(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(read(&mut duo, accepted.unwrap()), b"hello");
+    let open = raw::Command::Open { peer: duo.id, channel: RAW, class: Class::Bulk };
+    duo.node.command(duo.now, Command::Raw(open)).unwrap();
+    duo.settle();
+    let opened = duo.heard.iter().any(
+        |event| matches!(event, weir_link::Event::Opened { protocol, .. } if *protocol == RAW.protocol(0)),
+    );
+    assert!(opened);
+    // It is scored and banned.
+    for _ in 0..2 {
+        let fault = Fault::misbehaved("of the application's own protocol");
+        duo.node.command(duo.now, Command::Report { peer: duo.id, fault }).unwrap();
+        duo.settle();
+    }
+    let banned = |event: &Event| matches!(event, Event::Fault { reaction: Reaction::Ban { .. }, .. });
+    assert!(duo.events.iter().any(banned));
+    duo.run_for(Duration::from_secs(6));
+    let down = |event: &Event| matches!(event, Event::PeerDown { .. });
+    assert!(duo.events.iter().any(down) && duo.node.stats().peers == 0);
+    duo.dial();
+    duo.run_for(Duration::from_secs(1));
+    let refused =
+        |event: &Event| matches!(event, Event::Refused { why: DownReason::Closed(Goodbye::Banned), .. });
+    assert!(duo.events.iter().any(refused), "{:?}", duo.events);
+}
+
+#[test]
+fn with_nothing_else_it_is_nobody() {
+    let mut duo = Duo::linked();
+    duo.run_for(Duration::from_millis(5_100));
+    let refused =
+        |event: &Event| matches!(event, Event::Refused { why: DownReason::Closed(Goodbye::Idle), .. });
+    duo.run_for(Duration::from_secs(6));
+    assert!(duo.events.iter().any(refused), "{:?}", duo.events);
+    assert_eq!((duo.up(), duo.node.stats().faults), (None, 1));
+    let open = raw::Command::Open { peer: duo.id, channel: RAW, class: Class::Bulk };
+    assert_eq!(duo.node.command(duo.now, Command::Raw(open)), Err(Refused::NoPeer));
+}
+
+#[test]
+fn a_stream_whose_protocol_nobody_takes_is_refused_without_a_fault() {
+    let mut duo = Duo::linked();
+    let before = duo.node.stats().streams; // its own permits
+    let stream = duo.say(NOBODYS, b"?");
+    let key = StreamKey { link: duo.link, stream };
+    assert!(duo.heard.iter().any(|event| matches!(event, weir_link::Event::Stopped(of, 1) if *of == key)));
+    assert!(matches!(duo.peer.link(duo.link).unwrap().read(duo.now, stream, 10), Read::Reset(1)));
+    duo.run_for(Duration::from_secs(4));
+    assert_eq!((duo.node.stats().faults, duo.node.stats().streams), (0, before));
+}
