@@ -71,6 +71,7 @@ pub struct Actor {
     serial: u64,
     best: Bytes,
     notes: Vec<Note>,
+    verdicts: u64, // since the host last asked
 }
 
 struct Decision {
@@ -104,6 +105,7 @@ impl Actor {
             serial: 0,
             best: Bytes::new(),
             notes: Vec::new(),
+            verdicts: 0,
         };
         Ok((actor, peer))
     }
@@ -174,6 +176,7 @@ impl Actor {
 
     fn decide(&mut self, now: Instant, decision: Decision) {
         let Decision { channel, ticket, id, bytes, verdict } = decision;
+        self.verdicts += 1;
         self.pool(now, channel, pool::Command::Verdict { ticket, verdict });
         if verdict == pool::Verdict::Accept {
             self.notes.push(Note::Accepted { id, bytes });
@@ -188,6 +191,7 @@ impl Actor {
         } else {
             tip::Verdict::Ignore
         };
+        self.verdicts += 1;
         let command = tip::Command::Verdict { ticket, verdict };
         drop(self.stack.command(now, Command::Pull(weir_pull::Command::Tip(channel, command))));
         self.notes.push(Note::Tip { value, adopted });
@@ -222,6 +226,10 @@ impl Node for Actor {
             }
         }
         acted
+    }
+
+    fn verdicts(&mut self) -> u64 {
+        std::mem::take(&mut self.verdicts)
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

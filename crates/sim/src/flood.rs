@@ -74,6 +74,7 @@ pub struct Flood {
     first: Mark,
     last_submitted: Instant,
     converged: Option<Mark>,
+    linked: bool, // all links came up in time
 }
 
 /// What a flood came to.
@@ -153,6 +154,7 @@ impl Flood {
             first: Mark::default(),
             last_submitted: Instant::ZERO,
             converged: None,
+            linked: true,
         })
     }
 
@@ -163,7 +165,7 @@ impl Flood {
 
     /// As [`run`](Self::run); `on` sees every step's notes, after they were counted.
     pub fn run_with(&mut self, mut on: impl FnMut(&mut Self, NodeId, &Note)) {
-        self.net.link_up();
+        self.linked = self.net.link_up();
         self.start();
         let limit = self.last_submitted + self.load.deadline;
         while self.converged.is_none() {
@@ -321,6 +323,18 @@ impl Flood {
             latency: Percentiles::of(&mut self.micros.clone()),
             missing: self.expected() - seen,
         }
+    }
+
+    /// What went wrong, in sentences.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if !self.linked {
+            problems.push("some links did not come up".into());
+        }
+        if self.converged.is_none() {
+            problems.push("the nodes did not agree by the deadline".into());
+        }
+        problems
     }
 
     /// The pairs that are still missing, at most `most` of them.

@@ -25,8 +25,8 @@ mod scenarios;
 mod trace;
 
 pub use actor::{Actor, Checking, Note, keypair};
-pub use host::{Birth, Captured, Host, Node, NodeId, NodeTraffic, Outcome, Step, Tamper, Udp, WALL};
-pub use model::{Line, Model, Place, Region};
+pub use host::{Birth, Captured, Host, Node, NodeId, NodeTraffic, Outcome, Path, Step, Tamper, Udp, WALL};
+pub use model::{LAN, Line, Model, Place, Processor, Region};
 pub use network::{Network, Seen, Setup, Transport};
 pub use report::{Percentiles, Report};
 pub use scenarios::{Options, RunError, SCENARIOS, Scenario, run};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
 use weir_base::{Blame, Fault, Instant, NetworkId, Rng};
-use weir_stack::{Channel, Command, Config, ConfigError, Event, Profile, Shape};
+use weir_stack::{Channel, Command, Config, ConfigError, Event, Known, Profile, Reaction, Role, Shape};
 
 use crate::actor::{Actor, Checking, Note};
 use crate::check::{Checker, Found, PoolTraffic};
@@ -88,6 +88,8 @@ pub struct Seen {
     pub whom: NodeId,
     /// What for.
     pub fault: Fault,
+    /// Whether the peer was banned for it.
+    pub banned: bool,
 }
 
 /// Nodes that are linked as a random graph, and what they told so far.
@@ -179,18 +181,51 @@ impl Network {
         self.by_peer.get(peer).copied()
     }
 
+    fn address(&self, id: NodeId) -> Multiaddr {
+        match self.setup.transport {
+            Transport::Frames => Multiaddr::from_memory(u64::from(id.0)),
+            Transport::Quic => Multiaddr::from_quic(self.host.udp_of(id)),
+        }
+    }
+
     /// Lets one node dial another.
     pub fn dial(&mut self, one: NodeId, other: NodeId) {
-        let address = match self.setup.transport {
-            Transport::Frames => Multiaddr::from_memory(u64::from(other.0)),
-            Transport::Quic => Multiaddr::from_quic(self.host.udp_of(other)),
-        };
+        let address = self.address(other);
         let peer = self.host.peer(other);
         self.host.with(one, |actor, now| {
             use crate::host::Node as _;
             // refused where they are linked already
             drop(actor.stack().command(now, Command::Dial { peer, addresses: vec![address] }));
         });
+    }
+
+    /// One node's operator names others: it always wants links to them.
+    ///
+    /// # Errors
+    /// [`weir_stack::Refused`] where its address book is full.
+    pub fn name(&mut self, one: NodeId, others: &[NodeId]) -> Result<(), weir_stack::Refused> {
+        use crate::host::Node as _;
+        let known: Vec<Known> = others
+            .iter()
+            .map(|other| Known {
+                peer: self.host.peer(*other),
+                addresses: vec![self.address(*other)],
+                role: Role::Persistent,
+            })
+            .collect();
+        let named = self.host.with(one, |actor, now| {
+            known
+                .into_iter()
+                .try_for_each(|known| actor.stack().command(now, Command::AddPeer(known)).map(drop))
+        });
+        named.unwrap_or(Ok(()))
+    }
+
+    /// Whether a node has said hello to another and is linked to it.
+    pub fn linked(&mut self, one: NodeId, other: NodeId) -> bool {
+        use crate::host::Node as _;
+        let Some(peer) = self.host.peer(other) else { return false };
+        self.host.node(one).is_some_and(|actor| actor.stack().peers().ready_link(&peer).is_some())
     }
 
     /// Dials all edges and waits until both ends of each are up; `false` where some are not after 30 s.
@@ -278,9 +313,12 @@ impl Network {
             match note {
                 Note::Told(Event::PeerUp { .. }) => self.up += 1,
                 Note::Told(Event::PeerDown { .. }) => self.up -= 1,
-                Note::Told(Event::Fault { peer, fault, .. }) if fault.blame != Blame::Incompatible => {
+                Note::Told(Event::Fault { peer, fault, reaction, .. })
+                    if fault.blame != Blame::Incompatible =>
+                {
                     let whom = self.of_peer(peer).unwrap_or(id);
-                    self.faults.push(Seen { at: self.host.now(), by: id, whom, fault: *fault });
+                    let banned = matches!(reaction, Reaction::Ban { .. });
+                    self.faults.push(Seen { at: self.host.now(), by: id, whom, fault: *fault, banned });
                 }
                 _ => {}
             }

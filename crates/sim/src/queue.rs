@@ -1,50 +1,54 @@
-//! What is due, in order of time; what is due at the same time, in the order it was put in.
+//! What is due at one node, in order of time; of what is due at the same time, the sender with the lower number first, and of
+//! one sender in the order of sending. The order does not depend on who was carried out first, or on which thread.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 use weir_base::Instant;
 
-/// A queue of things to come. An entry costs its own size and 16 bytes.
+/// When something is due, and its place among what is due then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) due: Instant,
+    pub(crate) from: u32,
+    pub(crate) sequence: u64, // of the sender
+}
+
+/// A queue of things to come.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     heap: BinaryHeap<Reverse<Entry<T>>>,
-    next: u64,
 }
 
 #[derive(Debug)]
 struct Entry<T> {
-    due: Instant,
-    sequence: u64,
+    key: Key,
     what: T,
 }
 
 impl<T> Queue<T> {
     pub(crate) const fn new() -> Self {
-        Self { heap: BinaryHeap::new(), next: 0 }
+        Self { heap: BinaryHeap::new() }
     }
 
-    /// `what` comes at `due`, after all that was put in for the same time before.
-    pub(crate) fn push(&mut self, due: Instant, what: T) {
-        let sequence = self.next;
-        self.next += 1;
-        self.heap.push(Reverse(Entry { due, sequence, what }));
+    pub(crate) fn push(&mut self, key: Key, what: T) {
+        self.heap.push(Reverse(Entry { key, what }));
     }
 
     /// When the next thing comes.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.heap.peek().map(|entry| entry.0.due)
+        self.heap.peek().map(|entry| entry.0.key.due)
     }
 
     /// Takes the next thing.
-    pub(crate) fn pop(&mut self) -> Option<(Instant, T)> {
-        self.heap.pop().map(|entry| (entry.0.due, entry.0.what))
+    pub(crate) fn pop(&mut self) -> Option<(Key, T)> {
+        self.heap.pop().map(|entry| (entry.0.key, entry.0.what))
     }
 }
 
 impl<T> Ord for Entry<T> {
     fn cmp(&self, other: &Self) -> Ordering {
-        (self.due, self.sequence).cmp(&(other.due, other.sequence))
+        self.key.cmp(&other.key)
     }
 }
 
@@ -67,10 +71,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_comes_first_and_then_the_order_of_putting_in() {
+    fn time_comes_first_then_the_sender_and_then_the_order_of_sending() {
         let mut queue = Queue::new();
-        for (millis, what) in [(5, 'c'), (3, 'a'), (5, 'd'), (3, 'b')] {
-            queue.push(Instant::from_millis(millis), what);
+        for (millis, from, sequence, what) in [(5, 2, 0, 'd'), (3, 1, 9, 'b'), (5, 1, 7, 'c'), (3, 1, 8, 'a')]
+        {
+            queue.push(Key { due: Instant::from_millis(millis), from, sequence }, what);
         }
         assert_eq!(queue.next(), Some(Instant::from_millis(3)));
         let order: String = std::iter::from_fn(|| queue.pop()).map(|(_, what)| what).collect();

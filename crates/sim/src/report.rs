@@ -1,5 +1,7 @@
 //! What a run reports; each figure as the project defines it (`docs/simulator.md`).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Three percentiles, nearest rank, in milliseconds.
@@ -71,19 +73,16 @@ pub struct Report {
     pub peak_bytes_granted: u64,
     /// Fault events but *incompatible*, all nodes.
     pub faults: u64,
+    /// What this scenario measures beside, by name.
+    pub figures: BTreeMap<String, f64>,
+    /// What went wrong: sentences. Empty: the run came out.
+    pub problems: Vec<String>,
     /// Of the process, per node; null where the system does not tell.
     pub memory_bytes_per_node: Option<u64>,
     /// Real seconds.
     pub wall_s: f64,
     /// Virtual seconds.
     pub virtual_s: f64,
-}
-
-impl Report {
-    /// Whether all agreed in time: the exit code of the command.
-    pub fn converged(&self) -> bool {
-        self.converged_s.is_some()
-    }
 }
 
 /// Resident bytes of this process now and at most so far, where the system tells (`/proc/self/status`).

@@ -1,7 +1,8 @@
 //! The trace hash: one number for everything that happened in a run.
 //!
-//! SHA-256 over a version byte and then, for each delivered event, 45 bytes: time (8, nanoseconds), node (4), sequence (8),
-//! kind (1), link (8), length (8), payload (8). All little-endian, nothing of the host in it. The payload
+//! Each node has one: SHA-256 over a version byte and then, for each event there, 45 bytes: time (8, nanoseconds), node (4),
+//! sequence (8), kind (1), link (8), length (8), payload (8). All little-endian, nothing of the host in it. The hash of the run
+//! is SHA-256 over theirs in the order of nodes, so that it does not depend on which node was carried out first. The payload
 //! is SipHash-1-3 under a zero key of what was delivered; for QUIC's datagrams, whose cryptography draws from the system, it
 //! is 0. Two runs with the same hash delivered the same events in the same order (`docs/simulator.md`).
 
@@ -13,7 +14,7 @@ use weir_base::Instant;
 use weir_stack::{Frame, WireChange};
 
 /// The version of the layout above.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What kind of event was delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,14 @@ pub(crate) enum Kind {
     Timeout = 3,
     Wire = 4,
     Driver = 5,
+    /// A node stopped, was started, or hung.
+    Life = 6,
+    /// A path changed.
+    Path = 7,
+    /// A datagram or frame was dropped before a line or a full buffer.
+    Drop = 8,
+    /// Verdicts of an application.
+    Verdicts = 9,
 }
 
 /// One event: which wire and how long where it has either, and the hash of what it carried.
@@ -67,6 +76,11 @@ impl Traced {
         Self { kind: Kind::Wire, link: wire, len: 0, payload }
     }
 
+    /// Of a kind that needs a number and nothing else.
+    pub(crate) const fn number(kind: Kind, number: u64) -> Self {
+        Self { kind, link: number, len: 0, payload: 0 }
+    }
+
     pub(crate) fn driver(bytes: &[u8]) -> Self {
         Self { kind: Kind::Driver, link: 0, len: bytes.len() as u64, payload: hash(bytes) }
     }
@@ -78,7 +92,7 @@ fn hash(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// The hash of a run so far.
+/// The hash of what happened at a node so far.
 #[derive(Clone, Debug)]
 pub(crate) struct Trace {
     hash: Sha256,
@@ -112,10 +126,16 @@ impl Trace {
         self.events
     }
 
-    /// 64 hexadecimal digits.
-    pub(crate) fn hex(&self) -> String {
+    fn digest(&self) -> [u8; 32] {
+        self.hash.clone().finalize().into()
+    }
+
+    /// The hash of a run: 64 hexadecimal digits.
+    pub(crate) fn hex<'a>(all: impl Iterator<Item = &'a Self>) -> String {
         use std::fmt::Write as _;
-        self.hash.clone().finalize().iter().fold(String::new(), |mut text, byte| {
+        let mut hash = Sha256::new_with_prefix([VERSION]);
+        all.for_each(|trace| hash.update(trace.digest()));
+        hash.finalize().iter().fold(String::new(), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");
             text
         })
@@ -132,7 +152,7 @@ mod tests {
         let of = |now, node, event| {
             let mut trace = Trace::new();
             trace.add(Instant::from_nanos(now), node, event);
-            trace.hex()
+            Trace::hex([trace].iter())
         };
         let first = of(1, 1, event);
         assert_eq!(first, of(1, 1, event));

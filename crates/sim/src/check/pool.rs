@@ -123,10 +123,9 @@ impl PoolWatch {
         }
         traffic.entries += count;
         self.bytes.come(len, 1, sums);
-        let mut alone = Sums { over: self.entries.over, ..Sums::default() };
-        sums.over -= self.entries.over;
+        let mut alone = Sums::default();
         self.entries.come(count.max(1), ENTRY, &mut alone);
-        sums.over += self.entries.over;
+        sums.over += alone.over;
         self.dry |= self.entries.come >= self.entries.granted;
         Ok(())
     }
@@ -174,9 +173,9 @@ impl PoolWatch {
                 let Some(item) = &mut self.coming else { return Ok(()) };
                 item.come += more;
                 sums.held += signed(more);
-                sums.over -= self.items_over;
+                sums.over -= signed(self.items_over);
                 self.items_over = item.come.saturating_sub(item.granted);
-                sums.over += self.items_over;
+                sums.over += signed(self.items_over);
                 sums.item_over = sums.item_over.max(self.items_over);
             }
             Part::Ends => {
@@ -185,7 +184,7 @@ impl PoolWatch {
                 traffic.body_bytes += item.size;
                 sums.held -= signed(item.come);
                 sums.granted -= signed(item.granted);
-                sums.over -= std::mem::take(&mut self.items_over);
+                sums.over -= signed(std::mem::take(&mut self.items_over));
             }
             Part::Other { kind: GONE, body } => {
                 for index in indices(body) {
@@ -202,7 +201,7 @@ impl PoolWatch {
     /// The link is gone: so is what this held and granted.
     pub(super) fn leave(&self, sums: &mut Sums) {
         self.bytes.leave(sums);
-        sums.over -= self.entries.over + self.items_over;
+        sums.over -= signed(self.entries.over + self.items_over);
         let asked: u64 = self.gets.values().filter(|size| **size != UNKNOWN).sum();
         sums.granted -= signed(asked);
         if let Some(item) = &self.coming {

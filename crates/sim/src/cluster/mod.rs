@@ -55,8 +55,8 @@ use weir_node::host::{Setup, assemble};
 use weir_node::{Builder, Network, Node, StartError};
 
 use crate::host::{Birth, Host, Udp};
-use crate::model::Model;
 pub use crate::model::{Line, Place, Region};
+use crate::model::{Model, Processor};
 use driver::{Inner, NodeHost, World, lock};
 use executor::Executor;
 pub use executor::Task;
@@ -90,7 +90,9 @@ impl Cluster {
     pub fn over(carrier: Carrier, seed: u64) -> Self {
         let mut rng = Rng::from_number(seed);
         let places = rng.child("places");
-        let world = World::new(Host::new(seed, Model::default()), places);
+        // applications' sleeps end when they should; native ones end later
+        let processor = Processor { timer: Duration::ZERO, ..Processor::default() };
+        let world = World::new(Host::new(seed, Model { processor, ..Model::default() }), places);
         let inner = Inner {
             world: Mutex::new(world),
             executor: Executor::default(),

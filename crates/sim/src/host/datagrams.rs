@@ -1,141 +1,165 @@
-//! Datagrams: lost, reordered, delayed, and dropped where a line's queue is full.
+//! Datagrams: lost, reordered, delayed, duplicated, corrupted, and dropped where a line's queue or a socket's buffer is full.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use weir_base::Instant;
 use weir_base::time::nanos;
-use weir_stack::{Datagrams, Input, SocketId, Transmit};
+use weir_stack::{Ecn, Transmit};
 
-use super::wires::{SHORT_QUEUE, line_free};
-use super::{Captured, Due, Host, Node, NodeId, Step, index};
-use crate::model::line_time;
-use crate::trace::Traced;
+use super::paths::Path;
+use super::seat::{Arrived, Seat};
+use super::wires::SHORT_QUEUE;
+use super::world::{Due, Parcel, World};
+use super::{Captured, Host, Node, NodeId, Power, index};
+use crate::model::{Draws, Losses, jitter, line_time};
+use crate::queue::Key;
+use crate::trace::{Kind, Traced};
 
-/// Datagrams under way. Slots are used again.
-#[derive(Debug, Default)]
-pub(super) struct Flying {
-    slots: Vec<Option<Parcel>>,
-    free: Vec<u32>,
-    last: BTreeMap<(NodeId, NodeId), Instant>, // arrival of the latest datagram in order
-}
+/// Bytes of headers of a datagram: IP (20) and UDP (8).
+const HEADERS: u64 = 28;
 
+/// Who sends what a driver injects, in the order of what is due at the same time: after all nodes.
+const DRIVER: u32 = u32::MAX;
+
+/// What is special about the direction to one node.
 #[derive(Debug)]
-struct Parcel {
-    to: NodeId,
-    remote: SocketAddr,
-    queued: bool,
-    data: BytesMut,
+pub(super) struct Lane {
+    draws: Draws,
+    losses: Losses,
+    last: Instant, // arrival of the latest datagram in order
 }
 
-impl Flying {
-    fn put(&mut self, parcel: Parcel) -> u32 {
-        if let Some(slot) = self.free.pop() {
-            self.slots[slot as usize] = Some(parcel);
-            return slot;
+/// A datagram that arrives.
+pub(super) struct Incoming {
+    pub(super) remote: SocketAddr,
+    pub(super) ecn: Option<Ecn>,
+    pub(super) data: BytesMut,
+    pub(super) lined: bool,
+}
+
+impl<N: Node> Seat<N> {
+    /// The node sends datagrams.
+    pub(super) fn datagrams_out(&mut self, world: &World, transmit: &Transmit, bytes: &BytesMut) {
+        for datagram in bytes.chunks(transmit.segment.unwrap_or(transmit.len).max(1)) {
+            self.datagram_out(world, transmit.remote, transmit.ecn, datagram);
         }
-        self.slots.push(Some(parcel));
-        u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
     }
 
-    fn take(&mut self, slot: u32) -> Option<Parcel> {
-        self.free.push(slot);
-        self.slots.get_mut(slot as usize)?.take()
+    fn datagram_out(&mut self, world: &World, remote: SocketAddr, ecn: Option<Ecn>, bytes: &[u8]) {
+        let (now, model) = (self.now, &world.model);
+        let Some(place) = world.place(self.id) else { return };
+        let full = self.uplink_free > now + model.queue;
+        if full || bytes.len() > model.mtu {
+            return self.drop_datagram();
+        }
+        let on_line = bytes.len() as u64 + HEADERS;
+        let left = self.uplink_free.max(now) + Duration::from_nanos(line_time(on_line, place.line.up));
+        self.uplink_free = left;
+        self.traffic.sent(bytes.len());
+        self.traffic.headers(HEADERS);
+        let (Some(to), Some(source)) =
+            (world.addresses.get(&remote).copied(), world.sources.get(index(self.id)).copied())
+        else {
+            return;
+        };
+        if let Some(captured) = &mut self.captured {
+            captured.push(Captured { at: now, from: source, to, bytes: bytes.to_vec() });
+        }
+        let one_way = nanos(world.round_trip(self.id, to)) / 2;
+        let (id, open) = (self.id, self.path_to(to) == Path::Open);
+        let lane = self.lanes.entry(to).or_insert_with(|| Lane {
+            draws: world.draws(id, to, 0),
+            losses: Losses::default(),
+            last: Instant::ZERO,
+        });
+        if lane.losses.lost(model, &mut lane.draws, now.as_nanos(), 1) || !open {
+            return;
+        }
+        let mut due = left + Duration::from_nanos(one_way + jitter(model, &mut lane.draws, one_way));
+        if !lane.draws.per_million(model.reordered_per_million.into()) {
+            // most datagrams keep their order: jitter is a queue's, and a queue has one
+            due = due.max(lane.last);
+            lane.last = due;
+        }
+        let mut data = BytesMut::from(bytes);
+        if lane.draws.per_million(model.corrupted_per_million.into()) {
+            let bit = lane.draws.up_to(bytes.len() as u64 * 8 - 1);
+            if let Some(byte) = data.get_mut(bit as usize / 8) {
+                *byte ^= 1 << (bit % 8);
+            }
+        }
+        let twice = lane.draws.per_million(model.duplicated_per_million.into()).then(|| data.clone());
+        let queue = left.since(now);
+        let ecn = if ecn.is_some() && queue > model.queue / 4 { Some(Ecn::Ce) } else { ecn };
+        for data in twice.into_iter().chain([data]) {
+            let key = self.key(due);
+            let due = Due::Datagram { remote: source, ecn, data, lined: false };
+            self.out.push(Parcel { to, key, due });
+        }
+    }
+
+    /// A datagram arrives at this node's line, or has passed it.
+    pub(super) fn datagram_due(&mut self, world: &World, key: Key, incoming: Incoming) {
+        let Incoming { remote, mut ecn, data, lined } = incoming;
+        let now = self.now;
+        let Some(place) = world.place(self.id) else { return };
+        if lined {
+            self.lined -= 1;
+        } else {
+            let on_line = data.len() as u64 + HEADERS;
+            let free =
+                self.downlink_free.max(now) + Duration::from_nanos(line_time(on_line, place.line.down));
+            if free > now + world.model.queue {
+                return self.drop_datagram();
+            }
+            self.downlink_free = free;
+            if ecn.is_some() && free > now + world.model.queue / 4 {
+                ecn = Some(Ecn::Ce);
+            }
+            if free > now + SHORT_QUEUE || self.lined > 0 {
+                self.lined += 1;
+                let key = Key { due: free, ..key };
+                return self.queue.push(key, Due::Datagram { remote, ecn, data, lined: true });
+            }
+        }
+        if self.power == Power::Off || self.node.is_none() {
+            return;
+        }
+        if !self.has_room(world, data.len()) {
+            return self.drop_datagram();
+        }
+        self.traffic.received(data.len());
+        let source = u64::from(remote.port()) << 32 | u64::from(key.from);
+        self.arrive(source, Arrived::Datagram { remote, ecn, data });
+    }
+
+    fn drop_datagram(&mut self) {
+        self.traffic.dropped();
+        self.note(Traced::number(Kind::Drop, 0));
     }
 }
 
 impl<N: Node> Host<N> {
-    /// A stack sends datagrams.
-    pub(super) fn datagrams_out(&mut self, from: NodeId, transmit: &Transmit, bytes: &[u8]) {
-        let bytes = bytes.get(..transmit.len).unwrap_or(bytes);
-        for datagram in bytes.chunks(transmit.segment.unwrap_or(transmit.len).max(1)) {
-            self.datagram_out(from, transmit.remote, datagram);
-        }
-    }
-
-    fn datagram_out(&mut self, from: NodeId, remote: SocketAddr, bytes: &[u8]) {
-        let (now, model) = (self.now, self.net.model);
-        let to = self.addresses.get(&remote).copied();
-        let Some(seat) = self.seats.get_mut(index(from)) else { return };
-        let full = seat.uplink_free > now + model.queue;
-        let left = seat.uplink_free.max(now)
-            + Duration::from_nanos(line_time(bytes.len() as u64, seat.place.line.up));
-        if full {
-            return seat.traffic.dropped();
-        }
-        seat.uplink_free = left;
-        seat.traffic.sent(bytes.len());
-        let Some(to) = to else { return };
-        let one_way = nanos(self.round_trip(from, to)) / 2;
-        let source = self.udp_of(from);
-        if let Some(captured) = &mut self.net.capture {
-            captured.push(Captured { at: now, from: source, to, bytes: bytes.to_vec() });
-        }
-        let (jitter, lost) = model.draw(&mut self.net.rng, one_way, 1);
-        if lost || self.net.blocked.contains(&(from, to)) {
-            return;
-        }
-        let mut due = left + Duration::from_nanos(one_way + jitter);
-        if !self.net.rng.chance(model.reordered_per_million.into(), 1_000_000) {
-            // most datagrams keep their order: jitter is a queue's, and a queue has one
-            let last = self.net.flying.last.entry((from, to)).or_default();
-            due = due.max(*last);
-            *last = due;
-        }
-        let parcel = Parcel { to, remote: source, queued: false, data: BytesMut::from(bytes) };
-        let slot = self.net.flying.put(parcel);
-        self.net.queue.push(due, Due::Datagram { slot });
-    }
-
     /// A datagram from anywhere arrives at a node now: for attackers that replay or forge.
     pub fn inject(&mut self, from: SocketAddr, to: NodeId, bytes: &[u8]) {
-        let parcel = Parcel { to, remote: from, queued: false, data: BytesMut::from(bytes) };
-        let slot = self.net.flying.put(parcel);
-        self.net.queue.push(self.now, Due::Datagram { slot });
+        self.injected += 1;
+        let key = Key { due: self.now, from: DRIVER, sequence: self.injected };
+        let due = Due::Datagram { remote: from, ecn: None, data: BytesMut::from(bytes), lined: false };
+        if let Some(seat) = self.seats.get_mut(index(to)) {
+            seat.queue.push(key, due);
+        }
+        self.settle(to);
     }
 
-    /// Keeps a copy of every datagram sent from now on; what was captured before is returned.
+    /// Keeps a copy of every datagram sent from now on; what was captured before is returned, in the order of sending.
     pub fn capture(&mut self) -> Vec<Captured> {
-        self.net.capture.replace(Vec::new()).unwrap_or_default()
-    }
-
-    pub(super) fn datagram_due(&mut self, slot: u32) -> Step {
-        let now = self.now;
-        let Some(mut parcel) = self.net.flying.take(slot) else { return Step::Network };
-        let longest = self.net.model.queue;
-        let Some(seat) = self.seats.get_mut(index(parcel.to)) else { return Step::Network };
-        if !parcel.queued {
-            let free = line_free(seat, now, parcel.data.len());
-            if free > now + longest {
-                seat.traffic.dropped();
-                return Step::Network;
-            }
-            seat.downlink_free = free;
-            if free > now + SHORT_QUEUE {
-                parcel.queued = true;
-                let slot = self.net.flying.put(parcel);
-                self.net.queue.push(free, Due::Datagram { slot });
-                return Step::Network;
-            }
-        }
-        if seat.node.is_none() {
-            return Step::Network;
-        }
-        seat.traffic.received(parcel.data.len());
-        let id = parcel.to;
-        self.trace.add(now, id.0, Traced::datagram(parcel.data.len()));
-        let datagrams = Datagrams {
-            socket: SocketId(0),
-            remote: parcel.remote,
-            local_ip: Some(self.udp_of(id).ip()),
-            ecn: None,
-            stride: parcel.data.len(),
-            data: parcel.data,
-        };
-        self.hand(id, Input::Datagrams(datagrams));
-        self.turn(id);
-        Step::Turned(id)
+        let seats = self.seats.iter_mut();
+        let mut all: Vec<Captured> =
+            seats.filter_map(|seat| seat.captured.replace(Vec::new())).flatten().collect();
+        all.sort_by_key(|captured| captured.at);
+        self.capturing = true;
+        all
     }
 }

@@ -9,26 +9,33 @@
 //! Everything random comes from the run's seed, in the order of events, so that the same seed gives the same run.
 
 mod carry;
+mod clock;
 mod datagrams;
 mod life;
+mod paths;
+mod seat;
 mod wires;
+mod world;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use weir_base::identity::PeerId;
-use weir_base::{Instant, Rng, UnixTime};
-use weir_stack::{Action, Anchor, Frame, Input, Stack, Start, Transmit, WireId};
+use weir_base::{Instant, UnixTime};
+use weir_stack::{Action, Anchor, Frame, Stack, Start, WireId};
 
-use crate::check::Checker;
-use crate::model::{Model, Place};
-use crate::queue::Queue;
+use crate::check::{Checker, Offers, Served};
+use crate::model::Model;
+use crate::queue::{Key, Queue};
 use crate::trace::{Trace, Traced};
 
 pub use carry::{Captured, NodeTraffic};
-use wires::Wire;
+use life::udp_of;
+pub use paths::Path;
+use seat::Seat;
+use world::World;
 
 /// Wall time at which every run starts: 2026-01-01 00:00 UTC.
 pub const WALL: UnixTime = UnixTime::from_secs(1_767_225_600);
@@ -46,6 +53,10 @@ pub trait Node {
     fn turned(&mut self, now: Instant) -> bool;
     /// What the stack wants of its host, but for wires, which the network sets up by itself.
     fn action(&mut self, _now: Instant, _action: Action) {}
+    /// Verdicts that its application gave since the last call, each of which takes the processor time of one.
+    fn verdicts(&mut self) -> u64 {
+        0
+    }
     /// When it wants a turn of its own; the stack's timeouts are the host's matter.
     fn poll_timeout(&self) -> Option<Instant> {
         None
@@ -58,6 +69,12 @@ pub trait Tamper: Send {
     fn outgoing(&mut self, now: Instant, wire: WireId, frame: Frame, out: &mut Outcome);
     /// A frame of the peer; puts what the stack is to see instead into `out`.
     fn incoming(&mut self, now: Instant, wire: WireId, frame: Frame, out: &mut Outcome);
+    /// When it wants to act by itself.
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+    /// It is time; only [`Outcome::on`] counts.
+    fn handle_timeout(&mut self, _now: Instant, _out: &mut Outcome) {}
 }
 
 /// What a [`Tamper`] makes of one frame.
@@ -67,6 +84,8 @@ pub struct Outcome {
     pub send: Vec<Frame>,
     /// Frames for its own stack.
     pub receive: Vec<Frame>,
+    /// Frames for the network, on any wire.
+    pub on: Vec<(WireId, Frame)>,
 }
 
 /// What a node is born with.
@@ -106,102 +125,61 @@ pub enum Udp {
     None,
 }
 
+/// Whether a node and its machine run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Power {
+    /// Both do.
+    Running,
+    /// The process does nothing; its system does.
+    Hung,
+    /// There is no process; the system resets what comes for it.
+    Stopped,
+    /// Nothing answers.
+    Off,
+}
+
 /// Nodes, the network between them, and virtual time.
 pub struct Host<N> {
     now: Instant,
-    seed: u64,
-    start: Start,
+    world: World,
     seats: Vec<Seat<N>>,
-    addresses: BTreeMap<SocketAddr, NodeId>,
-    net: Net,
-    trace: Trace,
+    due: BinaryHeap<Reverse<(Instant, u32)>>, // when nodes have something to do; entries may be outdated
+    timers: Queue<u64>,                       // of the driver
+    planned: u64,                             // timers so far
+    injected: u64,
+    capturing: bool,
     checker: Option<Checker>,
 }
 
-/// The network: what is under way, and what can go wrong.
-struct Net {
-    model: Model,
-    rng: Rng,
-    queue: Queue<Due>,
-    wires: Vec<Option<Box<Wire>>>, // by WireId, never reused
-    blocked: BTreeSet<(NodeId, NodeId)>,
-    flying: datagrams::Flying,
-    capture: Option<Vec<Captured>>,
-}
-
-/// One node's place in the host.
-struct Seat<N> {
-    node: Option<Box<N>>,
-    peer: PeerId,
-    place: Place,
-    udp: Udp,
-    lives: u32,
-    scheduled: Instant, // of its one entry in the queue; FAR: none
-    uplink_free: Instant,
-    downlink_free: Instant,
-    wires: BTreeSet<u64>,
-    tamper: Option<carry::Tampering>,
-    traffic: NodeTraffic,
-}
-
-/// What is due.
-#[derive(Clone, Copy, Debug)]
-enum Due {
-    /// The first frames of a direction arrive.
-    Frames {
-        wire: u64,
-        way: u8,
-    },
-    /// A direction that its window held back may send again.
-    Release {
-        wire: u64,
-        way: u8,
-    },
-    /// A wire is heard of at the listener (`way` 0) or the dialler (1).
-    Connect {
-        wire: u64,
-        way: u8,
-    },
-    Refused {
-        wire: u64,
-    },
-    Datagram {
-        slot: u32,
-    },
-    Timeout {
-        node: NodeId,
-    },
-    Timer {
-        number: u64,
-    },
-}
+/// The driver's timers come before everything that is due at the same time.
+const DRIVER: u32 = 0;
 
 impl<N: Node> Host<N> {
     /// No node yet. The same `seed` gives the same run.
     pub fn new(seed: u64, model: Model) -> Self {
         let start = Start { anchor: Anchor::now(), wall: WALL };
-        let mut rng = Rng::from_number(seed);
         Self {
             now: Instant::ZERO,
-            seed,
-            start,
-            seats: Vec::new(),
-            addresses: BTreeMap::new(),
-            net: Net {
+            world: World {
+                seed,
+                start,
                 model,
-                rng: rng.child("network"),
-                queue: Queue::new(),
-                wires: Vec::new(),
-                blocked: BTreeSet::new(),
-                flying: datagrams::Flying::default(),
-                capture: None,
+                places: Vec::new(),
+                peers: Vec::new(),
+                addresses: BTreeMap::new(),
+                sources: Vec::new(),
             },
-            trace: Trace::new(),
+            seats: Vec::new(),
+            due: BinaryHeap::new(),
+            timers: Queue::new(),
+            planned: 0,
+            injected: 0,
+            capturing: false,
             checker: None,
         }
     }
 
-    /// Watches every frame from now on: see [`Checker`].
+    /// Watches every frame of nodes that are added from now on: see [`Checker`].
     pub fn check(&mut self, checker: Checker) {
         self.checker = Some(checker);
     }
@@ -211,9 +189,28 @@ impl<N: Node> Host<N> {
         self.checker.as_ref()
     }
 
-    /// The checker, to change what it watches.
-    pub fn checker_mut(&mut self) -> Option<&mut Checker> {
-        self.checker.as_mut()
+    /// Counts from now on how often each index of a node's log is offered to each peer.
+    pub fn count_offers(&mut self) {
+        self.seats
+            .iter_mut()
+            .filter_map(|seat| seat.watch.as_mut())
+            .for_each(crate::check::Watch::count_offers);
+    }
+
+    /// What was offered since it was last asked, where that is counted.
+    pub fn take_offers(&mut self) -> Offers {
+        let mut all = Offers::default();
+        for watch in self.seats.iter_mut().filter_map(|seat| seat.watch.as_mut()) {
+            let offers = watch.take_offers();
+            all.entries.extend(offers.entries);
+            all.moves.extend(offers.moves);
+        }
+        all
+    }
+
+    /// For each open wire, and for each of its ways, how far the receiver was served.
+    pub fn served(&self) -> impl Iterator<Item = Served> + '_ {
+        self.seats.iter().filter_map(|seat| seat.watch.as_ref()).flat_map(crate::check::Watch::served)
     }
 
     /// Virtual time.
@@ -223,17 +220,17 @@ impl<N: Node> Host<N> {
 
     /// Wall time that goes with virtual time.
     pub fn wall(&self) -> UnixTime {
-        self.start.wall + self.now.since(Instant::ZERO)
+        self.world.start.wall + self.now.since(Instant::ZERO)
     }
 
     /// The trace hash so far (`docs/simulator.md`), 64 hexadecimal digits.
     pub fn trace_hash(&self) -> String {
-        self.trace.hex()
+        Trace::hex(self.seats.iter().map(|seat| &seat.trace))
     }
 
     /// Events delivered so far.
     pub fn events(&self) -> u64 {
-        self.trace.events()
+        self.seats.iter().map(|seat| seat.trace.events()).sum()
     }
 
     /// How many nodes there are, running or not.
@@ -253,12 +250,12 @@ impl<N: Node> Host<N> {
 
     /// A node; `None` where it is not running. What it is given so has no effect until it has a turn: see [`with`](Self::with).
     pub fn node(&mut self, id: NodeId) -> Option<&mut N> {
-        self.seat(id)?.node.as_deref_mut()
+        self.seats.get_mut(index(id))?.node.as_deref_mut()
     }
 
-    /// Gives a node something to do, and then a turn. `None` where it is not running.
+    /// Gives a node something to do, and then a turn, as soon as it has time. `None` where it is not running.
     pub fn with<R>(&mut self, id: NodeId, act: impl FnOnce(&mut N, Instant) -> R) -> Option<R> {
-        let now = self.now;
+        let now = self.seats.get(index(id))?.clock.local(self.now);
         let done = act(self.node(id)?, now);
         self.turn(id);
         Some(done)
@@ -266,36 +263,61 @@ impl<N: Node> Host<N> {
 
     /// [`Step::Timer`] with this number comes at `due`.
     pub fn timer(&mut self, due: Instant, number: u64) {
-        self.net.queue.push(due.max(self.now), Due::Timer { number });
+        self.planned += 1;
+        let key = Key { due: due.max(self.now), from: DRIVER, sequence: self.planned };
+        self.timers.push(key, number);
     }
 
     /// Puts bytes of the driver into the trace: what it did that the network cannot see.
     pub fn trace_driver(&mut self, id: NodeId, bytes: &[u8]) {
-        self.trace.add(self.now, id.0, Traced::driver(bytes));
+        let now = self.now;
+        if let Some(seat) = self.seats.get_mut(index(id)) {
+            seat.now = now;
+            seat.note(Traced::driver(bytes));
+        }
     }
 
     /// When the next thing comes; `None` where nothing ever will.
     pub fn next(&self) -> Option<Instant> {
-        self.net.queue.next()
+        let node = self.due.peek().map(|Reverse((due, _))| *due);
+        earliest(node, self.timers.next())
     }
 
-    /// Lets the next thing happen, at its time. `None` where nothing is due up to `limit`; then time is `limit`.
+    /// The node that never came to an end of its turns, where there is one: then nothing happens any more.
+    pub fn endless(&self) -> Option<NodeId> {
+        self.seats.iter().find(|seat| seat.endless).map(|seat| seat.id)
+    }
+
+    /// Lets the next thing happen, at its time. `None` where nothing is due up to `limit`; then time is `limit`. `None` as well
+    /// once a node's turns never end: see [`endless`](Self::endless).
     pub fn step(&mut self, limit: Instant) -> Option<Step> {
-        if self.net.queue.next().is_none_or(|due| due > limit) {
-            self.now = self.now.max(limit);
-            return None;
+        loop {
+            let node = self.due.peek().map(|Reverse((due, _))| *due);
+            let timer = self.timers.next();
+            if earliest(node, timer).is_none_or(|due| due > limit) {
+                self.now = self.now.max(limit);
+                return None;
+            }
+            if timer.is_some_and(|timer| node.is_none_or(|node| timer <= node)) {
+                let (key, number) = self.timers.pop()?;
+                self.now = self.now.max(key.due);
+                return Some(Step::Timer(number));
+            }
+            let Reverse((due, node)) = self.due.pop()?;
+            let id = NodeId(node);
+            let Some(seat) = self.seats.get_mut(node as usize) else { continue };
+            if seat.next() != due {
+                continue; // another entry stands for what it has to do now, or it has nothing
+            }
+            self.now = self.now.max(due);
+            seat.now = self.now;
+            let turned = seat.advance(&self.world);
+            if seat.endless {
+                return None;
+            }
+            self.settle(id);
+            return Some(if turned { Step::Turned(id) } else { Step::Network });
         }
-        let (due, what) = self.net.queue.pop()?;
-        self.now = self.now.max(due);
-        Some(match what {
-            Due::Frames { wire, way } => self.frames_due(wire, way),
-            Due::Release { wire, way } => self.release(wire, way),
-            Due::Connect { wire, way } => self.connect_due(wire, way),
-            Due::Refused { wire } => self.refused_due(wire),
-            Due::Datagram { slot } => self.datagram_due(slot),
-            Due::Timeout { node } => self.timeout_due(node, due),
-            Due::Timer { number } => Step::Timer(number),
-        })
     }
 
     /// Lets everything happen that comes within `pause`, timers of the driver left out.
@@ -315,89 +337,51 @@ impl<N: Node> Host<N> {
         false
     }
 
-    /// A turn of one node, outside of events: after a command was given to it directly.
+    /// A turn of one node, outside of events: after a command was given to it directly. Where the node is busy, when it is done.
     pub fn turn(&mut self, id: NodeId) {
         let now = self.now;
-        let Some(mut node) = self.seat(id).and_then(|seat| seat.node.take()) else { return };
-        let mut buffer = Vec::new();
-        loop {
-            let again = node.turned(now);
-            let stack = node.stack();
-            while let Some((wire, frame)) = stack.poll_frame(now) {
-                self.frame_out(id, wire, frame);
-            }
-            while let Some(transmit) = poll_datagrams(stack, now, &mut buffer) {
-                self.datagrams_out(id, &transmit, &buffer);
-            }
-            let mut acted = self.tampered(id, stack);
-            while let Some(action) = node.stack().poll_action() {
-                acted = true;
-                self.act(id, action, node.as_mut());
-            }
-            if !again && !acted {
-                break;
+        let Some(seat) = self.seats.get_mut(index(id)) else { return };
+        seat.now = now;
+        seat.wake();
+        if seat.is_awake() {
+            seat.turn(&self.world);
+        }
+        self.settle(id);
+    }
+
+    /// A node was carried out: others get what it has for them, and it is noted when it is to be looked at next.
+    fn settle(&mut self, id: NodeId) {
+        let Some(seat) = self.seats.get_mut(index(id)) else { return };
+        let mut out = std::mem::take(&mut seat.out);
+        let next = seat.next();
+        if let Some(checker) = &mut self.checker {
+            seat.changes.drain(..).for_each(|(_, to, change)| checker.apply(to, &change));
+        }
+        if next != Instant::FAR {
+            self.due.push(Reverse((next, id.0)));
+        }
+        for parcel in out.drain(..) {
+            let Some(seat) = self.seats.get_mut(index(parcel.to)) else { continue };
+            let (before, due) = (seat.next(), parcel.key.due);
+            seat.queue.push(parcel.key, parcel.due);
+            if due < before {
+                self.due.push(Reverse((due, parcel.to.0)));
             }
         }
-        let due = earliest(node.stack().poll_timeout().map(|(due, _)| due), node.poll_timeout());
         if let Some(seat) = self.seats.get_mut(index(id)) {
-            seat.node = Some(node);
-            let due = due.map_or(Instant::FAR, |due| due.max(now));
-            if due < seat.scheduled {
-                seat.scheduled = due;
-                self.net.queue.push(due, Due::Timeout { node: id });
-            }
+            seat.out = out; // its memory
         }
-    }
-
-    fn timeout_due(&mut self, id: NodeId, at: Instant) -> Step {
-        let now = self.now;
-        let Some(seat) = self.seats.get_mut(index(id)) else { return Step::Network };
-        let Some(node) = seat.node.as_deref_mut().filter(|_| seat.scheduled == at) else {
-            return Step::Network;
-        };
-        seat.scheduled = Instant::FAR;
-        match earliest(node.stack().poll_timeout().map(|(due, _)| due), node.poll_timeout()) {
-            Some(due) if due <= now => {
-                node.stack().handle_timeout(now);
-                self.trace.add(now, id.0, Traced::timeout());
-                self.turn(id);
-                Step::Turned(id)
-            }
-            Some(due) => {
-                seat.scheduled = due;
-                self.net.queue.push(due, Due::Timeout { node: id });
-                Step::Network
-            }
-            None => Step::Network,
-        }
-    }
-
-    /// Hands an input to a node's stack; the caller lets it have its turn.
-    fn hand(&mut self, id: NodeId, input: Input) {
-        let now = self.now;
-        if let Some(node) = self.node(id) {
-            node.stack().handle(now, input);
-        }
-    }
-
-    fn seat(&mut self, id: NodeId) -> Option<&mut Seat<N>> {
-        self.seats.get_mut(index(id))
     }
 
     /// The seed of a node's life: the run's, its number, and how often it was started.
     fn seed_of(&self, id: NodeId, lives: u32) -> [u8; 32] {
         let mut hash = Sha256::new();
-        hash.update(self.seed.to_le_bytes());
+        hash.update(self.world.seed.to_le_bytes());
         hash.update(b"node");
         hash.update(id.0.to_le_bytes());
         hash.update(lives.to_le_bytes());
         hash.finalize().into()
     }
-}
-
-fn poll_datagrams(stack: &mut Stack, now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
-    buffer.clear();
-    stack.poll_datagrams(now, 1, buffer)
 }
 
 fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {

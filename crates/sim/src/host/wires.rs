@@ -1,4 +1,8 @@
-//! Wires of frames: never lost, always in order. A loss delays a frame and all behind it by a round trip.
+//! Wires of frames, as the systems of both ends keep them: set up by a handshake of three, never lossy, always in order, at
+//! the pace that TCP would allow. Each node has its own end; nothing else is shared.
+//!
+//! What a network does to packets shows as delay: a lost frame comes a round trip later and all behind it with it, and the
+//! sender's window is halved. Handshakes are lost like anything else, and tried again after 1, 2, 4 … seconds (RFC 6298).
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,408 +10,517 @@ use std::time::Duration;
 use weir_base::Instant;
 use weir_base::stream::Group;
 use weir_base::time::nanos;
-use weir_stack::{DialId, Frame, Input, WireChange, WireId};
+use weir_stack::{DialId, Frame, WireChange, WireId};
 
-use super::{Due, Host, Net, Node, NodeId, Outcome, Seat, Step, index};
-use crate::check::Passing;
-use crate::model::{Pace, line_time};
-use crate::trace::Traced;
+use super::paths::Path;
+use super::seat::{Arrived, Seat};
+use super::world::{Due, Echo, Parcel, Signal, World};
+use super::{Node, NodeId, Power, index};
+use crate::model::{Draws, Losses, Pace, jitter, line_time};
+use crate::queue::Key;
+use crate::trace::{Kind, Traced};
 
-/// Arrivals fall on multiples of this, as a network card gathers interrupts: 262 µs. What left together arrives together.
+/// Arrivals of distant nodes fall on multiples of this, as a network card gathers interrupts: 262 µs. What left together
+/// arrives together.
 const TICK: u64 = 1 << 18;
+/// As far away as that a node is for this to matter, in nanoseconds; arrivals of nearer ones fall on multiples of 8 µs.
+const DISTANT: u64 = 5_000_000;
+const SHORT_TICK: u64 = 1 << 13;
 
 /// A queue before a line that is shorter than this, in time, costs no delay.
 pub(super) const SHORT_QUEUE: Duration = Duration::from_millis(1);
 
-/// Frames that are handed over before the receiver has its turn.
-const BATCH: usize = 64;
+/// Bytes of headers of a packet: IP (20) and TCP with timestamps (32).
+const HEADERS: u64 = 52;
 
-/// One wire between two nodes. Way 0 leads from the dialler to the listener.
-#[derive(Debug)]
-pub(super) struct Wire {
-    pub(super) ends: [NodeId; 2],
-    dial: DialId,
-    open: [bool; 2],  // this end was told that it is open, and has not closed it
-    ended: [bool; 2], // this end has closed it or died
-    rtt: u64,
-    ways: [Way; 2],
-}
+/// The least time after which something unacknowledged is sent again, in nanoseconds (Linux).
+const RESEND: u64 = 200_000_000;
 
+/// The longest pause between two such attempts, in nanoseconds.
+const RESEND_MOST: u64 = 60_000_000_000;
+
+/// Pause after the first attempt of a handshake (RFC 6298).
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Attempts of a handshake; then the wire is refused, after 63 s.
+const ATTEMPTS: u32 = 6;
+
+/// This bit of a wire's number marks the listener's end: a node may dial itself.
+const LISTENER: u64 = 1 << 63;
+
+/// One node's end of a wire.
 #[derive(Debug)]
-struct Way {
+pub(super) struct End {
+    pub(super) peer: NodeId,
+    state: State,
+    dial: Option<DialId>, // of its dialler
+    one_way: u64,
     pace: Pace,
-    waiting: VecDeque<Frame>, // for the window, or for a partition to heal
-    flying: VecDeque<Piece>,
-    last_due: Instant,
-    closing: bool,   // its sender has closed the wire; the other end hears of it after `waiting`
-    armed: bool,     // a `Due::Frames` stands for the first of `flying`
-    releasing: bool, // a `Due::Release` stands for the first of `waiting`
+    draws: Draws,
+    losses: Losses,
+    waiting: VecDeque<Frame>, // for the window, or for a path that is silent
+    releasing: bool,          // a `Due::Release` stands for the first of `waiting`
+    stuck: Option<Instant>,   // since when the path swallows what is sent
+    beyond: u64,              // bytes sent while no acknowledgement can come
+    last_due: Instant,        // what is sent next arrives no sooner
+    packet: (Instant, u64),   // the last packet: when it left, and bytes it has room for
+    queue: u32,               // microseconds before the peer's line, as it told
+    echo: Echo,               // to tell the peer
+    resume: Instant,          // what arrives before waits for something that was dropped
+    unacknowledged: u64,      // packets received since the last acknowledgement
 }
 
-#[derive(Debug)]
-struct Piece {
-    left: Instant, // the sender's line
-    due: Instant,
-    queued: bool, // has its place on the receiver's line already
-    what: What,
-}
-
-#[derive(Debug)]
-enum What {
-    Frame(Frame),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The dialler asked.
+    Asked,
+    /// The listener accepted.
+    Accepted,
+    Open,
+    /// This node has closed it; what waits is still sent.
+    Closing,
+    /// Everything was sent; what still comes is swallowed.
     Closed,
 }
 
-impl Wire {
-    /// Which end a node has.
-    pub(super) fn end_of(&self, node: NodeId) -> usize {
-        usize::from(self.ends[0] != node)
-    }
-
-    fn one_way(&self) -> Duration {
-        Duration::from_nanos(self.rtt / 2)
-    }
-
-    /// The other end hears that `end` has closed, after all that flies already.
-    fn fly_closed(&mut self, queue: &mut crate::queue::Queue<Due>, now: Instant, wire: u64, end: usize) {
-        let due = now + self.one_way();
-        let way = &mut self.ways[end];
-        let piece = Piece { left: now, due: due.max(way.last_due), queued: false, what: What::Closed };
-        way.fly(queue, wire, end as u8, piece);
-    }
+/// A frame that arrives.
+pub(super) struct Incoming {
+    pub(super) wire: u64,
+    pub(super) frame: Frame,
+    pub(super) echo: Echo,
+    pub(super) lined: bool,
 }
 
-impl Way {
-    const fn new(pace: Pace) -> Self {
+impl End {
+    fn new(world: &World, me: NodeId, peer: NodeId, wire: u64, state: State) -> Self {
         Self {
-            pace,
+            peer,
+            state,
+            dial: None,
+            one_way: nanos(world.round_trip(me, peer)) / 2,
+            pace: Pace::new(&world.model),
+            draws: world.draws(me, peer, 1 + wire),
+            losses: Losses::default(),
             waiting: VecDeque::new(),
-            flying: VecDeque::new(),
-            last_due: Instant::ZERO,
-            closing: false,
-            armed: false,
             releasing: false,
+            stuck: None,
+            beyond: 0,
+            last_due: Instant::ZERO,
+            packet: (Instant::ZERO, 0),
+            queue: 0,
+            echo: Echo::default(),
+            resume: Instant::ZERO,
+            unacknowledged: 0,
         }
     }
 
-    fn fly(&mut self, queue: &mut crate::queue::Queue<Due>, wire: u64, way: u8, piece: Piece) {
-        self.last_due = piece.due;
-        if !self.armed {
-            self.armed = true;
-            queue.push(piece.due, Due::Frames { wire, way });
-        }
-        self.flying.push_back(piece);
-    }
-}
-
-impl Net {
-    fn wire(&mut self, wire: u64) -> Option<&mut Wire> {
-        self.wires.get_mut(usize::try_from(wire).ok()?)?.as_deref_mut()
+    /// A round trip as its sender would measure it, queues included.
+    const fn rtt(&self) -> u64 {
+        2 * self.one_way + self.queue as u64 * 1_000
     }
 
-    fn blocks(&self, from: NodeId, to: NodeId) -> bool {
-        !self.blocked.is_empty() && self.blocked.contains(&(from, to))
-    }
-}
-
-impl<N: Node> Host<N> {
-    /// A node wants a wire to an endpoint.
-    pub(super) fn dial_wire(&mut self, dialler: NodeId, dial: DialId, endpoint: u64) {
-        let number = self.net.wires.len() as u64;
-        let listener = u32::try_from(endpoint).ok().map(NodeId).filter(|id| index(*id) < self.seats.len());
-        let rtt = listener.map_or(0, |listener| nanos(self.round_trip(dialler, listener)));
-        let pace = Pace::new(&self.net.model);
-        let wire = Wire {
-            ends: [dialler, listener.unwrap_or(dialler)],
-            dial,
-            open: [false; 2],
-            ended: [false; 2],
-            rtt,
-            ways: [Way::new(pace), Way::new(pace)],
-        };
-        let (half, whole) = (self.now + wire.one_way(), self.now + Duration::from_nanos(rtt));
-        self.net.wires.push(Some(Box::new(wire)));
-        match listener {
-            Some(listener) if self.net.blocks(dialler, listener) => self.net.wires[number as usize] = None,
-            Some(listener) if self.seats[index(listener)].node.is_some() => {
-                self.net.queue.push(half, Due::Connect { wire: number, way: 0 });
-            }
-            _ => self.net.queue.push(whole, Due::Refused { wire: number }),
+    /// Packets that a frame of `len` bytes adds at `now`: frames that leave together share packets.
+    fn packets(&mut self, packet: u64, now: Instant, len: u64) -> u64 {
+        if self.packet.0 != now {
+            self.packet = (now, 0);
         }
+        let more = len.saturating_sub(self.packet.1);
+        let packets = more.div_ceil(packet);
+        self.packet.1 = self.packet.1 + packets * packet - len;
+        packets
     }
 
-    pub(super) fn connect_due(&mut self, number: u64, way: u8) -> Step {
-        let now = self.now;
-        let Some(wire) = self.net.wire(number) else { return Step::Network };
-        let [dialler, listener] = wire.ends;
-        let later = now + wire.one_way();
-        let (me, other, dialled) =
-            if way == 0 { (listener, dialler, None) } else { (dialler, listener, Some(wire.dial)) };
-        let end = 1 - usize::from(way);
-        if self.seats[index(me)].node.is_none() || self.net.wire(number).is_none_or(|wire| wire.ended[end]) {
-            if way == 0 {
-                self.net.queue.push(later, Due::Refused { wire: number });
-            }
-            return Step::Network;
-        }
-        if let Some(wire) = self.net.wire(number) {
-            wire.open[end] = true;
-            if way == 0 {
-                wire.ways[1].last_due = later;
-                self.net.queue.push(later, Due::Connect { wire: number, way: 1 });
-            }
-        }
-        self.seats[index(me)].wires.insert(number);
-        let peer = self.seats[index(other)].peer;
-        let change = WireChange::Opened { peer, dialled, group: Group::Local(other.0) };
-        self.change(me, number, change)
-    }
-
-    pub(super) fn refused_due(&mut self, number: u64) -> Step {
-        let slot = usize::try_from(number).ok().and_then(|slot| self.net.wires.get_mut(slot));
-        let Some(wire) = slot.and_then(Option::take) else { return Step::Network };
-        self.change(wire.ends[0], number, WireChange::Refused(wire.dial))
-    }
-
-    fn change(&mut self, id: NodeId, number: u64, change: WireChange) -> Step {
-        self.trace.add(self.now, id.0, Traced::wire(number, &change));
-        self.hand(id, Input::Wire(WireId(number), change));
-        self.turn(id);
-        Step::Turned(id)
-    }
-
-    /// A stack sends a frame.
-    pub(super) fn frame_out(&mut self, from: NodeId, wire: WireId, frame: Frame) {
-        let now = self.now;
-        let Some(tamper) = self.seat(from).and_then(|seat| seat.tamper.as_mut()) else {
-            return self.send(from, wire, frame);
-        };
-        let mut out = Outcome::default();
-        tamper.by.outgoing(now, wire, frame, &mut out);
-        tamper.back.extend(out.receive.into_iter().map(|frame| (wire, frame)));
-        out.send.into_iter().for_each(|frame| self.send(from, wire, frame));
-    }
-
-    fn send(&mut self, from: NodeId, WireId(number): WireId, frame: Frame) {
-        let now = self.now;
-        let Some(wire) = self.net.wire(number) else { return };
-        let end = wire.end_of(from);
-        if wire.ended[end] {
-            return;
-        }
-        let (to, rtt) = (wire.ends[1 - end], wire.rtt);
-        self.seats[index(from)].traffic.sent(frame.wire_len());
-        if let Some(checker) = &mut self.checker {
-            let passing = Passing { wire: number, way: end, from, to };
-            checker.sent(now, passing, &frame);
-        }
-        let blocked = self.net.blocks(from, to);
-        let Some(wire) = self.net.wire(number) else { return };
-        let way = &mut wire.ways[end];
-        let opens = way.pace.opens(rtt);
-        if blocked || !way.waiting.is_empty() || opens > now {
-            way.waiting.push_back(frame);
-            if !blocked && !way.releasing {
-                way.releasing = true;
-                self.net.queue.push(opens.max(now), Due::Release { wire: number, way: end as u8 });
-            }
-            return;
-        }
-        self.depart(number, end, frame);
-    }
-
-    /// A frame enters its sender's line.
-    fn depart(&mut self, number: u64, end: usize, frame: Frame) {
-        let (now, model) = (self.now, self.net.model);
-        let Net { wires, rng, queue, .. } = &mut self.net;
-        let Some(Some(wire)) = wires.get_mut(number as usize) else { return };
-        let Some(seat) = self.seats.get_mut(index(wire.ends[end])) else { return };
-        let (len, rtt) = (frame.wire_len() as u64, wire.rtt);
-        let way = &mut wire.ways[end];
-        let up = seat.place.line.up;
-        let most = up / 8 * (rtt / 1_000_000) / 1_000;
-        way.pace.take(now, len, rtt, most);
-        let left = seat.uplink_free.max(now) + Duration::from_nanos(line_time(len, up));
-        seat.uplink_free = left;
-        let (jitter, lost) = model.draw(rng, rtt / 2, len.div_ceil(model.packet));
-        let mut due = left.as_nanos() + rtt / 2 + jitter;
-        if lost {
-            due += rtt;
-            way.pace.halve(now, rtt);
-        }
-        let due = Instant::from_nanos(due.next_multiple_of(TICK)).max(way.last_due);
-        way.fly(queue, number, end as u8, Piece { left, due, queued: false, what: What::Frame(frame) });
-    }
-
-    pub(super) fn release(&mut self, number: u64, way: u8) -> Step {
-        let (now, end) = (self.now, usize::from(way));
-        loop {
-            let Some(wire) = self.net.wire(number) else { return Step::Network };
-            let (from, to, rtt) = (wire.ends[end], wire.ends[1 - end], wire.rtt);
-            let blocked = self.net.blocks(from, to);
-            let Some(wire) = self.net.wire(number) else { return Step::Network };
-            let way = &mut wire.ways[end];
-            way.releasing = false;
-            if blocked || way.waiting.is_empty() {
-                if std::mem::take(&mut way.closing) {
-                    let Net { wires, queue, .. } = &mut self.net;
-                    if let Some(Some(wire)) = wires.get_mut(number as usize) {
-                        wire.fly_closed(queue, now, number, end);
-                    }
-                }
-                return Step::Network;
-            }
-            let opens = way.pace.opens(rtt);
-            if opens > now {
-                way.releasing = true;
-                self.net.queue.push(opens, Due::Release { wire: number, way: end as u8 });
-                return Step::Network;
-            }
-            let Some(frame) = way.waiting.pop_front() else { return Step::Network };
-            self.depart(number, end, frame);
-        }
-    }
-
-    pub(super) fn frames_due(&mut self, number: u64, way: u8) -> Step {
-        let end = usize::from(way);
-        let Some(wire) = self.net.wire(number) else { return Step::Network };
-        let to = wire.ends[1 - end];
-        wire.ways[end].armed = false;
-        if !wire.open[1 - end] {
-            wire.ways[end].flying.clear();
-            return Step::Network;
-        }
-        let mut delivered = 0;
-        while delivered < BATCH {
-            let Some(piece) = self.arrived(number, end, to) else { break };
-            delivered += 1;
-            match piece {
-                What::Frame(frame) => self.deliver(number, end, to, frame),
-                What::Closed => {
-                    self.close_end(number, to);
-                    return self.change(to, number, WireChange::Closed);
-                }
-            }
-        }
-        let Net { wires, queue, .. } = &mut self.net;
-        if let Some(Some(wire)) = wires.get_mut(number as usize) {
-            let way = &mut wire.ways[end];
-            if let Some(piece) = way.flying.front() {
-                way.armed = true;
-                queue.push(piece.due, Due::Frames { wire: number, way: end as u8 });
-            }
-        }
-        if delivered == 0 {
-            return Step::Network;
-        }
-        self.turn(to);
-        Step::Turned(to)
-    }
-
-    /// Takes the first piece that has arrived, once the receiver's line has had time for it.
-    fn arrived(&mut self, number: u64, end: usize, to: NodeId) -> Option<What> {
-        let now = self.now;
-        let Net { wires, .. } = &mut self.net;
-        let way = &mut wires.get_mut(number as usize)?.as_mut()?.ways[end];
-        let seat = self.seats.get_mut(index(to))?;
-        let piece = way.flying.front_mut().filter(|piece| piece.due <= now)?;
-        if let What::Frame(frame) = &piece.what
-            && !piece.queued
+    /// How much later something arrives that crosses the network now: jitter, and a resending for each loss in a row.
+    fn delay(&mut self, world: &World, now: Instant, packets: u64) -> u64 {
+        let (model, rtt) = (&world.model, self.rtt());
+        let mut late = jitter(model, &mut self.draws, self.one_way);
+        let (mut packets, mut pause, mut resent) = (packets, rtt, 0);
+        while pause <= RESEND_MOST
+            && self.losses.lost(model, &mut self.draws, now.as_nanos() + resent, packets)
         {
-            seat.downlink_free = line_free(seat, now, frame.wire_len());
-            if seat.downlink_free > now + SHORT_QUEUE {
-                (piece.due, piece.queued) = (seat.downlink_free, true);
-                return None;
-            }
-        }
-        way.flying.pop_front().map(|piece| piece.what)
-    }
-
-    fn deliver(&mut self, number: u64, end: usize, to: NodeId, frame: Frame) {
-        let now = self.now;
-        self.trace.add(now, to.0, Traced::frame(number, &frame));
-        if let Some(checker) = &mut self.checker {
-            let from = self.net.wires[number as usize].as_ref().map_or(to, |wire| wire.ends[end]);
-            checker.delivered(now, Passing { wire: number, way: end, from, to }, &frame);
-        }
-        let Some(seat) = self.seat(to) else { return };
-        seat.traffic.received(frame.wire_len());
-        let Some(tamper) = &mut seat.tamper else {
-            return self.hand(to, Input::Frame(WireId(number), frame));
-        };
-        let mut out = Outcome::default();
-        tamper.by.incoming(now, WireId(number), frame, &mut out);
-        out.send.into_iter().for_each(|frame| self.send(to, WireId(number), frame));
-        out.receive.into_iter().for_each(|frame| self.hand(to, Input::Frame(WireId(number), frame)));
-    }
-
-    /// This end closes a wire; the other hears of it after what was sent.
-    pub(super) fn close_wire(&mut self, id: NodeId, WireId(number): WireId) {
-        let now = self.now;
-        let Net { wires, queue, blocked, .. } = &mut self.net;
-        let Some(Some(wire)) = wires.get_mut(number as usize) else { return };
-        let end = wire.end_of(id);
-        if !wire.ended[end] {
-            let held = blocked.contains(&(wire.ends[end], wire.ends[1 - end]));
-            if wire.ways[end].waiting.is_empty() || held {
-                wire.fly_closed(queue, now, number, end);
+            if resent == 0 {
+                self.pace.lost(model, now, rtt);
             } else {
-                wire.ways[end].closing = true;
+                self.pace.lost_all(model);
             }
+            resent += pause;
+            (packets, pause) = (1, (2 * pause).max(RESEND));
         }
-        self.close_end(number, id);
-    }
-
-    fn close_end(&mut self, number: u64, id: NodeId) {
-        if let Some(seat) = self.seat(id) {
-            seat.wires.remove(&number);
-        }
-        let Some(wire) = self.net.wire(number) else { return };
-        let end = wire.end_of(id);
-        (wire.open[end], wire.ended[end]) = (false, true);
-        wire.ways[1 - end].flying.clear();
-        wire.ways[1 - end].waiting.clear();
-        if wire.ended == [true; 2] {
-            self.net.wires[number as usize] = None;
-            if let Some(checker) = &mut self.checker {
-                checker.closed(number);
-            }
-        }
-    }
-
-    /// The node at this end is dead: what has not left its line never will, and its system resets the wire.
-    pub(super) fn break_wire(&mut self, number: u64, id: NodeId) {
-        let now = self.now;
-        if let Some(wire) = self.net.wire(number) {
-            let end = wire.end_of(id);
-            let way = &mut wire.ways[end];
-            way.waiting.clear();
-            while way.flying.back().is_some_and(|piece| piece.left > now) {
-                way.flying.pop_back();
-            }
-        }
-        self.close_wire(id, WireId(number));
-    }
-
-    /// What waited for a partition between two nodes goes on, a round trip after it healed.
-    pub(super) fn heal_wires(&mut self, from: NodeId, to: NodeId) {
-        let now = self.now;
-        let Some(seat) = self.seats.get(index(from)) else { return };
-        let Net { wires, queue, .. } = &mut self.net;
-        for number in seat.wires.iter().copied() {
-            let Some(Some(wire)) = wires.get_mut(number as usize) else { continue };
-            let end = wire.end_of(from);
-            let later = now + Duration::from_nanos(wire.rtt);
-            let way = &mut wire.ways[end];
-            if wire.ends[1 - end] == to && !way.waiting.is_empty() && !way.releasing {
-                way.releasing = true;
-                queue.push(later, Due::Release { wire: number, way: end as u8 });
-            }
-        }
+        late += resent;
+        late
     }
 }
 
-/// When the receiver's line is free again if `len` bytes come now.
-pub(super) fn line_free<N>(seat: &Seat<N>, now: Instant, len: usize) -> Instant {
-    seat.downlink_free.max(now) + Duration::from_nanos(line_time(len as u64, seat.place.line.down))
+impl<N: Node> Seat<N> {
+    /// The node wants a wire to an endpoint.
+    pub(super) fn dial_wire(&mut self, world: &World, dial: DialId, endpoint: u64) {
+        self.dialled += 1;
+        let wire = (u64::from(self.id.0) << 32) | u64::from(self.dialled);
+        let peer = u32::try_from(endpoint).ok().map(NodeId).filter(|id| index(*id) < world.places.len());
+        let (listener, resets) = match peer {
+            Some(peer) => (peer, self.path_to(peer) == Path::Resetting),
+            None => (self.id, true),
+        };
+        let mut end = End::new(world, self.id, listener, wire, State::Asked);
+        end.dial = Some(dial);
+        let refused = self.now + Duration::from_nanos(end.rtt());
+        self.ends.insert(wire, Box::new(end));
+        if resets {
+            return self.plan(refused, Due::Signal { wire, from: listener, signal: Signal::Reset });
+        }
+        self.signal(world, wire, Signal::Ask);
+        let again = self.now + ASK_AGAIN;
+        self.plan(again, Due::Retry { wire, tries: 1 });
+    }
+
+    /// Nothing was heard of a handshake for a while.
+    pub(super) fn retry(&mut self, world: &World, wire: u64, tries: u32) {
+        let Some(end) = self.ends.get(&wire) else { return };
+        let signal = match end.state {
+            State::Asked => Signal::Ask,
+            State::Accepted => Signal::Accept,
+            State::Open | State::Closing | State::Closed => return,
+        };
+        if tries >= ATTEMPTS {
+            return self.signal_due(world, wire, end.peer, Signal::Reset);
+        }
+        self.signal(world, wire, signal);
+        let again = self.now + ASK_AGAIN * (1 << tries);
+        self.plan(again, Due::Retry { wire, tries: tries + 1 });
+    }
+
+    /// Says something to the system at the other end; it may be lost but for a close, which is sent until it arrives.
+    fn signal(&mut self, world: &World, wire: u64, signal: Signal) {
+        let Some(end) = self.ends.get_mut(&wire) else { return };
+        let (to, one_way) = (end.peer, end.one_way);
+        let resent = signal == Signal::Close;
+        let late = if resent {
+            end.delay(world, self.now, 1)
+        } else if end.losses.lost(&world.model, &mut end.draws, self.now.as_nanos(), 1) {
+            return;
+        } else {
+            jitter(&world.model, &mut end.draws, one_way)
+        };
+        let due = (self.now + Duration::from_nanos(one_way + late)).max(end.last_due);
+        end.last_due = due;
+        self.signal_at(wire, to, due, signal);
+    }
+
+    /// Resets a wire at its other end, overtaking what is still before this node's line.
+    fn reset(&mut self, world: &World, wire: u64, to: NodeId) {
+        let one_way = nanos(world.round_trip(self.id, to)) / 2;
+        self.signal_at(wire, to, self.now + Duration::from_nanos(one_way), Signal::Reset);
+    }
+
+    fn signal_at(&mut self, wire: u64, to: NodeId, due: Instant, signal: Signal) {
+        if self.path_to(to) == Path::Silent {
+            return;
+        }
+        let (key, from) = (self.key(due), self.id);
+        self.out.push(Parcel { to, key, due: Due::Signal { wire: wire ^ LISTENER, from, signal } });
+    }
+
+    /// The system of the other end says something.
+    pub(super) fn signal_due(&mut self, world: &World, wire: u64, from: NodeId, signal: Signal) {
+        if self.power == Power::Off {
+            return;
+        }
+        let state = self.ends.get(&wire).map(|end| end.state);
+        match (signal, state) {
+            (Signal::Ask, None) if self.node.is_some() => {
+                let end = End::new(world, self.id, from, wire, State::Accepted);
+                self.ends.insert(wire, Box::new(end));
+                self.signal(world, wire, Signal::Accept);
+                let again = self.now + ASK_AGAIN;
+                self.plan(again, Due::Retry { wire, tries: 1 });
+            }
+            (Signal::Ask | Signal::Accept, None) => self.reset(world, wire, from),
+            (Signal::Ask, Some(State::Accepted)) => self.signal(world, wire, Signal::Accept),
+            (Signal::Accept, Some(State::Asked)) => {
+                self.signal(world, wire, Signal::Confirm);
+                self.open(world, wire);
+            }
+            (Signal::Accept, Some(_)) => self.signal(world, wire, Signal::Confirm),
+            (Signal::Confirm, Some(State::Accepted)) => self.open(world, wire),
+            (Signal::Close | Signal::Reset, Some(state)) => {
+                let dial = self.remove(wire).and_then(|end| end.dial);
+                match (state, dial) {
+                    (State::Open, _) => self.arrive(wire, Arrived::Wire(wire, WireChange::Closed)),
+                    (State::Asked, Some(dial)) => {
+                        self.arrive(wire, Arrived::Wire(wire, WireChange::Refused(dial)));
+                    }
+                    _ => {}
+                }
+            }
+            (Signal::Ask | Signal::Confirm, _) | (Signal::Close | Signal::Reset, None) => {}
+        }
+    }
+
+    /// The handshake is complete at this end.
+    fn open(&mut self, world: &World, wire: u64) {
+        let Some(end) = self.ends.get_mut(&wire) else { return };
+        end.state = State::Open;
+        let (peer, dialled) = (end.peer, end.dial);
+        if let Some(watch) = &mut self.watch {
+            let change = watch.opened(wire, peer);
+            self.changes.push((self.now, peer, change));
+        }
+        let Some(identity) = world.peers.get(index(peer)).copied() else { return };
+        let change = WireChange::Opened { peer: identity, dialled, group: Group::Local(peer.0) };
+        self.arrive(wire, Arrived::Wire(wire, change));
+    }
+
+    /// The node sends a frame.
+    pub(super) fn send(&mut self, world: &World, WireId(wire): WireId, frame: Frame) {
+        let Some(end) = self.ends.get_mut(&wire).filter(|end| end.state == State::Open) else { return };
+        self.traffic.sent(frame.wire_len());
+        if let Some(watch) = &mut self.watch {
+            let change = watch.sent(wire, &frame);
+            self.changes.push((self.now, end.peer, change));
+        }
+        let opens = end.pace.opens(end.rtt());
+        let (peer, waits) = (end.peer, !end.waiting.is_empty());
+        let stuck = self.is_stuck(wire, peer);
+        if !stuck && !waits && opens <= self.now {
+            return self.depart(world, wire, frame);
+        }
+        let at = opens.max(self.now);
+        let Some(end) = self.ends.get_mut(&wire) else { return };
+        end.waiting.push_back(frame);
+        if stuck {
+            end.stuck.get_or_insert(self.now);
+        } else if !end.releasing {
+            end.releasing = true;
+            self.plan(at, Due::Release { wire });
+        }
+    }
+
+    /// Whether nothing of this wire gets through, or so much went that acknowledgements would have to come first.
+    fn is_stuck(&self, wire: u64, peer: NodeId) -> bool {
+        self.path_to(peer) == Path::Silent
+            || (self.is_deaf_to(peer)
+                && self.ends.get(&wire).is_some_and(|end| end.beyond >= end.pace.window()))
+    }
+
+    /// A frame enters this node's line.
+    fn depart(&mut self, world: &World, wire: u64, frame: Frame) {
+        let (now, model) = (self.now, &world.model);
+        let Some(place) = world.place(self.id) else { return };
+        let Some(end) = self.ends.get(&wire) else { return };
+        let deaf = self.is_deaf_to(end.peer);
+        let Some(end) = self.ends.get_mut(&wire) else { return };
+        let (len, up) = (frame.wire_len() as u64, place.line.up);
+        let queue = self.uplink_free.since(now);
+        let rtt = end.rtt() + nanos(queue);
+        let most = up / 8 * (rtt / 1_000_000) / 1_000;
+        end.pace.take(model, now, len, rtt, most);
+        end.beyond = if deaf { end.beyond + len } else { 0 };
+        let packets = end.packets(model.packet, now, len);
+        let headers = packets * HEADERS;
+        self.traffic.headers(headers);
+        let left = self.uplink_free.max(now) + Duration::from_nanos(line_time(len + headers, up));
+        self.uplink_free = left;
+        let mut late = end.delay(world, now, packets);
+        if queue > model.queue {
+            // its own line dropped it
+            late += rtt;
+            end.pace.lost(model, now, rtt);
+            self.traffic.dropped();
+        }
+        let tick = if end.one_way >= DISTANT { TICK } else { SHORT_TICK };
+        let due = (left.as_nanos() + end.one_way + late).next_multiple_of(tick);
+        let due = Instant::from_nanos(due).max(end.last_due);
+        end.last_due = due;
+        let (to, echo) = (end.peer, std::mem::take(&mut end.echo));
+        let key = self.key(due);
+        let due = Due::Frame { wire: wire ^ LISTENER, frame, echo, lined: false };
+        self.out.push(Parcel { to, key, due });
+    }
+
+    /// The window of a wire has room again, or its path carries again.
+    pub(super) fn release(&mut self, world: &World, wire: u64) {
+        loop {
+            let Some(end) = self.ends.get_mut(&wire) else { return };
+            end.releasing = false;
+            let peer = end.peer;
+            let opens = end.pace.opens(end.rtt());
+            if self.is_stuck(wire, peer) {
+                return;
+            }
+            let Some(end) = self.ends.get_mut(&wire) else { return };
+            end.stuck = None;
+            if end.waiting.is_empty() {
+                if end.state == State::Closing {
+                    self.say_closed(world, wire);
+                }
+                return;
+            }
+            if opens > self.now {
+                end.releasing = true;
+                return self.plan(opens, Due::Release { wire });
+            }
+            let Some(frame) = end.waiting.pop_front() else { return };
+            self.depart(world, wire, frame);
+        }
+    }
+
+    /// A frame arrives at this node's system.
+    pub(super) fn frame_due(&mut self, world: &World, key: Key, incoming: Incoming) {
+        let Incoming { wire, frame, echo, lined } = incoming;
+        let now = self.now;
+        if self.power == Power::Off {
+            self.lined -= u32::from(lined);
+            return;
+        }
+        let Some(place) = world.place(self.id) else { return };
+        let again = |due, lined| (Key { due, ..key }, Due::Frame { wire, frame: frame.clone(), echo, lined });
+        let Some(end) = self.ends.get_mut(&wire) else {
+            self.lined -= u32::from(lined);
+            return self.reset(world, wire, NodeId(key.from));
+        };
+        if lined {
+            self.lined -= 1;
+        } else if now < end.resume {
+            let (key, due) = again(end.resume, false);
+            return self.queue.push(key, due);
+        } else {
+            let free = self.downlink_free.max(now)
+                + Duration::from_nanos(line_time(frame.wire_len() as u64, place.line.down));
+            end.echo.queue = u32::try_from(free.since(now).as_micros()).unwrap_or(u32::MAX);
+            if free > now + world.model.queue {
+                // dropped before this node's line: it comes again, and what is behind it waits
+                end.echo.lost = true;
+                end.resume = now + Duration::from_nanos(end.rtt());
+                let (key, due) = again(end.resume, false);
+                self.traffic.dropped();
+                self.note(Traced::number(Kind::Drop, wire));
+                return self.queue.push(key, due);
+            }
+            self.downlink_free = free;
+            if free > now + SHORT_QUEUE || self.lined > 0 {
+                self.lined += 1;
+                let (key, due) = again(free, true);
+                return self.queue.push(key, due);
+            }
+        }
+        self.acknowledge(world, wire, frame.wire_len(), echo, place.line.up);
+        if self.ends.get(&wire).is_some_and(|end| end.state == State::Accepted) {
+            self.open(world, wire); // the confirmation was lost, and this stands for it
+        }
+        if self.ends.get(&wire).is_none_or(|end| end.state != State::Open) {
+            return;
+        }
+        self.traffic.received(frame.wire_len());
+        self.arrive(wire, Arrived::Frame(wire, frame));
+        if self.is_overrun() {
+            let peer = NodeId(key.from);
+            self.remove(wire);
+            self.reset(world, wire, peer);
+            self.arrive(wire, Arrived::Wire(wire, WireChange::Closed));
+        }
+    }
+
+    /// The system acknowledges every second packet, and hears what the other end told.
+    fn acknowledge(&mut self, world: &World, wire: u64, len: usize, echo: Echo, up: u64) {
+        let Some(end) = self.ends.get_mut(&wire) else { return };
+        end.queue = echo.queue;
+        if echo.lost {
+            let rtt = end.rtt();
+            end.pace.lost(&world.model, self.now, rtt);
+        }
+        end.unacknowledged += (len as u64).div_ceil(world.model.packet);
+        let acknowledgements = end.unacknowledged / 2;
+        end.unacknowledged %= 2;
+        if acknowledgements > 0 {
+            let bytes = acknowledgements * HEADERS;
+            self.traffic.headers(bytes);
+            self.uplink_free = self.uplink_free.max(self.now) + Duration::from_nanos(line_time(bytes, up));
+        }
+    }
+
+    /// This node closes a wire; the other end hears of it after what was sent.
+    pub(super) fn close_wire(&mut self, world: &World, wire: u64) {
+        let Some(end) = self.ends.get_mut(&wire) else { return };
+        if !matches!(end.state, State::Open) {
+            return;
+        }
+        end.state = State::Closing;
+        let (peer, waits) = (end.peer, !end.waiting.is_empty());
+        self.unwatch(wire);
+        if self.is_stuck(wire, peer) {
+            if let Some(end) = self.ends.get_mut(&wire) {
+                end.stuck.get_or_insert(self.now);
+            }
+        } else if !waits {
+            self.say_closed(world, wire);
+        }
+    }
+
+    fn say_closed(&mut self, world: &World, wire: u64) {
+        self.signal(world, wire, Signal::Close);
+        let Some(end) = self.ends.get_mut(&wire) else { return };
+        end.state = State::Closed;
+        let at = end.last_due + Duration::from_nanos(end.rtt());
+        self.plan(at, Due::Forget { wire });
+    }
+
+    pub(super) fn forget(&mut self, wire: u64) {
+        self.remove(wire);
+    }
+
+    fn remove(&mut self, wire: u64) -> Option<End> {
+        self.unwatch(wire);
+        self.ends.remove(&wire).map(|end| *end)
+    }
+
+    fn unwatch(&mut self, wire: u64) {
+        if let Some((peer, change)) = self.watch.as_mut().and_then(|watch| watch.closed(wire)) {
+            self.changes.push((self.now, peer, change));
+        }
+    }
+
+    /// The path to a node, or back, carries again: what waited goes on at its system's next attempt.
+    pub(super) fn path_opened(&mut self, world: &World, peer: NodeId) {
+        let now = self.now.as_nanos();
+        let mut due = Vec::new();
+        for (wire, end) in &mut self.ends {
+            let Some(stuck) = end.stuck.filter(|_| end.peer == peer && !end.releasing) else { continue };
+            let (mut at, mut pause) = (stuck.as_nanos(), end.rtt().max(RESEND));
+            while at < now {
+                (at, pause) = (at + pause, (2 * pause).min(RESEND_MOST));
+            }
+            (end.releasing, end.beyond) = (true, 0);
+            end.pace.lost_all(&world.model);
+            due.push((*wire, Instant::from_nanos(at)));
+        }
+        due.into_iter().for_each(|(wire, at)| self.plan(at, Due::Release { wire }));
+    }
+
+    /// Somebody between the nodes resets their wires: this end hears it now.
+    pub(super) fn reset_wires(&mut self, peer: NodeId) {
+        let ends = self.ends.iter().filter(|(_, end)| end.peer == peer);
+        let dead: Vec<(u64, State, Option<DialId>)> =
+            ends.map(|(wire, end)| (*wire, end.state, end.dial)).collect();
+        for (wire, state, dial) in dead {
+            self.remove(wire);
+            match (state, dial) {
+                (State::Open, _) => self.arrive(wire, Arrived::Wire(wire, WireChange::Closed)),
+                (State::Asked, Some(dial)) => {
+                    self.arrive(wire, Arrived::Wire(wire, WireChange::Refused(dial)));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The node is gone; where its system lives on, it resets all wires.
+    pub(super) fn drop_wires(&mut self, world: &World) {
+        let ends: Vec<(u64, NodeId)> = self.ends.iter().map(|(wire, end)| (*wire, end.peer)).collect();
+        for (wire, peer) in ends {
+            self.remove(wire);
+            if self.power != Power::Off {
+                self.reset(world, wire, peer);
+            }
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The named runs of `weir sim`.
 
+mod mesh;
 mod tips;
 mod tx_flood;
 
@@ -17,14 +18,15 @@ pub struct Scenario {
     pub name: &'static str,
     /// What it does, in a sentence.
     pub about: &'static str,
-    run: fn(&Options) -> Result<Measured, RunError>,
+    nodes: u32, // where the options do not say
+    run: fn(&Run<'_>) -> Result<Measured, RunError>,
 }
 
 /// What a run may be told. The defaults are those of `tx-flood`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Nodes: 2 to 20,000. Default: 200.
-    pub nodes: u32,
+    /// Nodes: 2 to 20,000. Default: the scenario's, 200 for most.
+    pub nodes: Option<u32>,
     /// Links of each: 1 to 100. Default: 20.
     pub links: u32,
     /// Decides everything random. Default: 1.
@@ -42,7 +44,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            nodes: 200,
+            nodes: None,
             links: 20,
             seed: 1,
             rate: None,
@@ -81,12 +83,20 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "tx-flood",
         about: "random transactions at random nodes until every pool holds all of them",
+        nodes: 200,
         run: tx_flood::run,
     },
     Scenario {
         name: "tips",
         about: "random nodes publish higher and higher tips until every node holds the last",
+        nodes: 200,
         run: tips::run,
+    },
+    Scenario {
+        name: "mesh",
+        about: "nodes that all name each other start at once, and restart at once and one by one: no fault, every link",
+        nodes: 8,
+        run: mesh::run,
     },
 ];
 
@@ -100,29 +110,58 @@ struct Measured {
     converged: Option<Duration>,
     latency: Option<crate::report::Percentiles>,
     missing: u64,
+    figures: Vec<(&'static str, f64)>,
+    problems: Vec<String>,
+}
+
+impl Measured {
+    /// Of a scenario that measures nothing of what most do.
+    const fn of(network: Network) -> Self {
+        Self {
+            network,
+            submitted: 0,
+            bodies_per_node: None,
+            control_bytes: None,
+            wire_bytes: 0.0,
+            converged: None,
+            latency: None,
+            missing: 0,
+            figures: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+}
+
+/// A scenario's run: its options, with the number of nodes.
+struct Run<'a> {
+    options: &'a Options,
+    nodes: u32,
 }
 
 /// Runs the scenario called `name`.
 ///
 /// # Errors
-/// [`RunError`], which names the option and the remedy. Pools that do not agree in time are no error: see
-/// [`Report::converged`].
+/// [`RunError`], which names the option and the remedy. What went wrong in the run itself is no error: see
+/// [`Report::problems`].
 pub fn run(name: &str, options: &Options) -> Result<Report, RunError> {
     let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name);
     let scenario = scenario.ok_or_else(|| RunError::Unknown(name.into()))?;
-    options.check()?;
+    let asked = options.nodes.unwrap_or(scenario.nodes);
+    options.check(asked)?;
     let (begun, before) = (WallClock::now(), resident());
-    let measured = (scenario.run)(options)?;
+    let mut measured = (scenario.run)(&Run { options, nodes: asked })?;
     let after = resident();
+    measured.problems.extend(problems(&measured.network));
     let network = &measured.network;
     let host = &network.host;
     let found = network.found();
-    let nodes = u64::from(options.nodes);
+    let nodes = u64::from(asked);
     let memory = before.zip(after).map(|((before, _), (_, peak))| peak.saturating_sub(before) / nodes);
+    let figures = measured.figures.into_iter().map(|(name, figure)| (name.to_owned(), figure));
     Ok(Report {
         name: scenario.name.into(),
-        nodes: options.nodes,
-        links: options.links.min(options.nodes - 1),
+        nodes: asked,
+        links: options.links.min(asked - 1),
         seed: options.seed,
         transport: options.transport.as_str().into(),
         submitted: measured.submitted,
@@ -140,16 +179,34 @@ pub fn run(name: &str, options: &Options) -> Result<Report, RunError> {
         peak_bytes_held: found.peak_held,
         peak_bytes_granted: found.peak_granted,
         faults: network.faults.len() as u64,
+        figures: figures.collect(),
+        problems: measured.problems,
         memory_bytes_per_node: memory,
         wall_s: begun.elapsed().as_secs_f64(),
         virtual_s: host.now().since(weir_base::Instant::ZERO).as_secs_f64(),
     })
 }
 
+/// What is wrong in any run.
+fn problems(network: &Network) -> Vec<String> {
+    let found = network.found();
+    let mut problems = Vec::new();
+    if found.peak_over > 0 {
+        problems.push(format!("a node held {} bytes more than it had granted", found.peak_over));
+    }
+    if found.unread > 0 {
+        problems.push(format!("{} messages could not be read, nor what follows them", found.unread));
+    }
+    if let Some(id) = network.host.endless() {
+        problems.push(format!("node {} never came to an end of its turns", id.0));
+    }
+    problems
+}
+
 impl Options {
-    fn check(&self) -> Result<(), RunError> {
+    fn check(&self, nodes: u32) -> Result<(), RunError> {
         let ranges = [
-            ("--nodes", u64::from(self.nodes), 2, 20_000),
+            ("--nodes", u64::from(nodes), 2, 20_000),
             ("--links", u64::from(self.links), 1, 100),
             ("--rate", u64::from(self.rate.unwrap_or(1)), 1, 100_000),
             ("--seconds", u64::from(self.seconds), 1, 3_600),
@@ -173,7 +230,7 @@ mod tests {
 
     #[test]
     fn bad_options_are_named_with_what_would_do() {
-        let error = run("tx-flood", &Options { nodes: 1, ..Options::default() }).unwrap_err();
+        let error = run("tx-flood", &Options { nodes: Some(1), ..Options::default() }).unwrap_err();
         assert_eq!(error.to_string(), "`--nodes` is 1: give 2 to 20000");
         let error = run("flood", &Options::default()).unwrap_err();
         assert!(error.to_string().contains("weir sim --list"), "{error}");

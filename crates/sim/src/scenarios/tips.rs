@@ -10,7 +10,7 @@ use weir_base::Instant;
 use weir_pull::ChannelId;
 use weir_stack::{Channel, Shape, tip};
 
-use super::{Measured, Options, RunError};
+use super::{Measured, RunError};
 use crate::actor::Note;
 use crate::host::{NodeId, Step};
 use crate::network::{Network, Setup};
@@ -32,14 +32,18 @@ struct Run {
     last_at: u64, // nodes that hold the last
 }
 
-pub(super) fn run(options: &Options) -> Result<Measured, RunError> {
+pub(super) fn run(asked: &super::Run<'_>) -> Result<Measured, RunError> {
+    let (options, nodes) = (asked.options, asked.nodes);
     let channel =
         Channel { id: TIPS, name: "tip".into(), version: 1, shape: Shape::Tip(tip::Config::default()) };
-    let mut setup = Setup::new(options.nodes, options.links, options.seed, vec![channel]);
+    let mut setup = Setup::new(nodes, options.links, options.seed, vec![channel]);
     setup.transport = options.transport;
     let mut run =
         Run { network: Network::new(setup)?, published: Vec::new(), micros: Vec::new(), last_at: 0 };
-    run.network.link_up();
+    let mut problems = Vec::new();
+    if !run.network.link_up() {
+        problems.push("some links did not come up".into());
+    }
     let rate = options.rate.unwrap_or(RATE);
     let count = rate * options.seconds;
     let begin = run.network.host.now() + Duration::from_secs(1);
@@ -53,21 +57,22 @@ pub(super) fn run(options: &Options) -> Result<Measured, RunError> {
     while converged.is_none() {
         let Some(step) = run.network.host.step(last + options.deadline()) else { break };
         run.step(step);
-        if run.published.len() == count as usize && run.last_at == u64::from(options.nodes) {
+        if run.published.len() == count as usize && run.last_at == u64::from(nodes) {
             converged = Some(run.network.host.now().since(last));
         }
     }
-    let pairs = u64::from(count) * u64::from(options.nodes - 1);
+    let pairs = u64::from(count) * u64::from(nodes - 1);
+    if converged.is_none() {
+        problems.push("the nodes did not agree by the deadline".into());
+    }
     Ok(Measured {
         submitted: run.published.len() as u64,
-        bodies_per_node: None,
-        control_bytes: None,
-        wire_bytes: (wire_in(&run.network) - before) as f64
-            / (u64::from(count) * u64::from(options.nodes)) as f64,
+        wire_bytes: (wire_in(&run.network) - before) as f64 / (u64::from(count) * u64::from(nodes)) as f64,
         converged,
         missing: pairs - run.micros.len() as u64,
         latency: Percentiles::of(&mut run.micros),
-        network: run.network,
+        problems,
+        ..Measured::of(run.network)
     })
 }
 

@@ -1,11 +1,12 @@
 //! Random transactions at random nodes until every pool holds all of them.
 
-use super::{Measured, Options, RunError};
+use super::{Measured, Run, RunError};
 use crate::flood::{Flood, Load, pool_channel};
 use crate::network::Setup;
 
-pub(super) fn run(options: &Options) -> Result<Measured, RunError> {
-    let mut setup = Setup::new(options.nodes, options.links, options.seed, vec![pool_channel()]);
+pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
+    let options = run.options;
+    let mut setup = Setup::new(run.nodes, options.links, options.seed, vec![pool_channel()]);
     setup.transport = options.transport;
     let load = Load {
         rate: options.rate.unwrap_or(Load::default().rate),
@@ -14,9 +15,8 @@ pub(super) fn run(options: &Options) -> Result<Measured, RunError> {
     };
     let mut flood = Flood::new(setup, load)?;
     flood.run();
-    let spread = flood.spread();
+    let (spread, problems) = (flood.spread(), flood.problems());
     Ok(Measured {
-        network: flood.net,
         submitted: spread.submitted,
         bodies_per_node: spread.bodies_per_node,
         control_bytes: spread.control_bytes,
@@ -24,5 +24,7 @@ pub(super) fn run(options: &Options) -> Result<Measured, RunError> {
         converged: spread.converged,
         latency: spread.latency,
         missing: spread.missing,
+        problems,
+        ..Measured::of(flood.net)
     })
 }

@@ -112,10 +112,9 @@ fn withholders_that_offer_first_cost_little_time_and_no_copies() {
     assert!(p95 <= baseline + 300.0 * hops, "p95 {p95:.1} ms, baseline {baseline:.1} ms, hops {hops:.2}");
     assert!(bodies <= 1.05, "{bodies}");
     let everybody: BTreeSet<NodeId> = flood.hostile.clone();
-    let checker = flood.net.host.checker().unwrap();
-    let dry = checker.served().filter(|ways| {
-        let honest = ways.iter().all(|way| !everybody.contains(&way.0));
-        honest && ways.iter().any(|way| way.2)
+    let dry = flood.net.host.served().filter(|served| {
+        let honest = ![served.from, served.to].iter().any(|id| everybody.contains(id));
+        honest && served.dry
     });
     assert_eq!(dry.count(), 0, "honest links that ran out of credit");
     assert_eq!(flood.net.faults_between_honest(&everybody).count(), 0);

@@ -1,0 +1,232 @@
+//! The checker's part beside one sender: for each wire what it sent, and what the other end granted for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use weir_base::ProtocolId;
+use weir_base::codec::Malformed;
+use weir_pull::ChannelId;
+use weir_stack::Frame;
+
+use super::cut::Cutter;
+use super::pool::{Offered, PoolWatch};
+use super::{Change, Credit, Offers, PoolTraffic, Served, Sums, signed};
+use crate::host::NodeId;
+
+/// Credit of a link or stream before any credit frame, in bytes (`docs/spec/frames.md`).
+const INITIAL: u64 = 64 * 1024;
+
+/// Watches what one node sends.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    me: NodeId,
+    channels: Arc<BTreeSet<ChannelId>>,
+    wires: BTreeMap<u64, Box<Wire>>,
+    offered: Option<Offers>,
+}
+
+/// One wire: data that this node sends, and credit for it that comes.
+#[derive(Debug)]
+struct Wire {
+    peer: NodeId,
+    link: Credit,
+    // A map has room for 11, and a wire has a few streams, one pool: so what is large is boxed.
+    outgoing: BTreeMap<u64, Box<Outgoing>>,
+    incoming: BTreeMap<u64, Box<Incoming>>,
+    pools: BTreeMap<ChannelId, Box<PoolWatch>>, // of the peer as client
+}
+
+/// What this node sends on a stream.
+#[derive(Debug)]
+struct Outgoing {
+    credit: Credit, // its sums are left out of the node's held and granted: the link's cover them
+    what: Sends,
+    cutter: Cutter,
+}
+
+/// What one direction of a stream carries, as far as the checker reads it.
+#[derive(Clone, Copy, Debug)]
+enum Sends {
+    Other,
+    /// Of a pool's client: counted, and read where it arrives.
+    Asks,
+    Offers(ChannelId),
+    Items(ChannelId),
+}
+
+/// What a pool's client sends to this node.
+#[derive(Debug)]
+struct Incoming {
+    channel: ChannelId,
+    gets: bool, // or wants
+    cutter: Cutter,
+}
+
+impl Watch {
+    /// Watches windows, and permits of these pool channels.
+    pub(crate) const fn new(me: NodeId, channels: Arc<BTreeSet<ChannelId>>) -> Self {
+        Self { me, channels, wires: BTreeMap::new(), offered: None }
+    }
+
+    /// Counts from now on how often each index of this node's log is offered to each peer.
+    pub(crate) fn count_offers(&mut self) {
+        self.offered.get_or_insert_default();
+    }
+
+    /// What was offered since it was last asked, where that is counted.
+    pub(crate) fn take_offers(&mut self) -> Offers {
+        self.offered.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// How far the peer of each open wire was served.
+    pub(crate) fn served(&self) -> impl Iterator<Item = Served> + '_ {
+        self.wires.values().map(|wire| {
+            let served = wire.pools.values().map(|pool| pool.served());
+            let (covered, dry) = served.fold((0, false), |sum, one| (sum.0 + one.0, sum.1 | one.1));
+            Served { from: self.me, to: wire.peer, covered, dry }
+        })
+    }
+
+    /// A wire to `peer` is open.
+    pub(crate) fn opened(&mut self, wire: u64, peer: NodeId) -> Change {
+        let mut change = Change::default();
+        let link = Credit::new(INITIAL);
+        link.enter(&mut change.windows);
+        let (outgoing, incoming, pools) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        self.wires.insert(wire, Box::new(Wire { peer, link, outgoing, incoming, pools }));
+        change
+    }
+
+    /// A frame leaves this node: what it carries is held by the peer from now on.
+    pub(crate) fn sent(&mut self, wire: u64, frame: &Frame) -> Change {
+        let mut change = Change::default();
+        let Self { me, channels, wires, offered } = self;
+        let Some(wire) = wires.get_mut(&wire) else { return change };
+        let (stream, bytes) = match frame {
+            Frame::Open { stream, protocol } => {
+                let what = if lane_of(channels, *protocol).is_some() { Sends::Asks } else { Sends::Other };
+                wire.outgoing.insert(*stream, Box::new(Outgoing::new(what)));
+                return change;
+            }
+            Frame::End { stream } | Frame::Reset { stream, .. } => {
+                if let Some(stream) = wire.outgoing.remove(stream) {
+                    change.streams_over -= signed(stream.credit.over);
+                }
+                return change;
+            }
+            Frame::Data { stream, bytes } => (stream, bytes),
+            _ => return change,
+        };
+        let len = bytes.len() as u64;
+        wire.link.come(len, 1, &mut change.windows);
+        change.checks += 2;
+        let Some(stream) = wire.outgoing.get_mut(stream) else { return change };
+        let mut own = Sums::default();
+        stream.credit.come(len, 1, &mut own);
+        change.streams_over += own.over;
+        if !matches!(stream.what, Sends::Other) {
+            change.traffic.stream_bytes += len;
+        }
+        let Change { permits, traffic, checks, .. } = &mut change;
+        let read = match stream.what {
+            Sends::Offers(channel) => {
+                let pool = wire.pools.entry(channel).or_default();
+                let (from, to) = (*me, wire.peer);
+                let seen = |index| {
+                    if let Some(offered) = offered {
+                        *offered.entries.entry((from, to, index)).or_default() += 1;
+                    }
+                };
+                *checks += 1;
+                stream.cutter.messages(bytes, read_offers(pool, permits, traffic, seen))
+            }
+            Sends::Items(channel) => {
+                let pool = wire.pools.entry(channel).or_default();
+                *checks += 1;
+                stream.cutter.items(bytes, |part| pool.item(part, permits, traffic))
+            }
+            Sends::Other | Sends::Asks => Ok(()),
+        };
+        change.unread += u64::from(read.is_err());
+        change
+    }
+
+    /// A frame of the peer reaches this node: what it grants is granted from now on.
+    pub(crate) fn received(&mut self, wire: u64, frame: &Frame) -> Change {
+        let mut change = Change::default();
+        let Self { me, channels, wires, offered } = self;
+        let Some(wire) = wires.get_mut(&wire) else { return change };
+        match frame {
+            Frame::Open { stream, protocol } => {
+                let lane = lane_of(channels, *protocol);
+                let what = match lane {
+                    Some((channel, 0)) => Sends::Offers(channel),
+                    Some((channel, _)) => Sends::Items(channel),
+                    None => Sends::Other,
+                };
+                wire.outgoing.insert(*stream, Box::new(Outgoing::new(what)));
+                if let Some((channel, lane)) = lane {
+                    let incoming = Incoming { channel, gets: lane == 1, cutter: Cutter::default() };
+                    wire.incoming.insert(*stream, Box::new(incoming));
+                }
+            }
+            Frame::LinkCredit { total } => wire.link.grant(*total, &mut change.windows),
+            Frame::StreamCredit { stream, total } => {
+                if let Some(stream) = wire.outgoing.get_mut(stream) {
+                    stream.credit.granted = stream.credit.granted.max(*total);
+                }
+            }
+            Frame::Data { stream, bytes } => {
+                let Some(stream) = wire.incoming.get_mut(stream) else { return change };
+                let pool = wire.pools.entry(stream.channel).or_default();
+                let (before, gets) = (pool.moved(), stream.gets);
+                let sums = &mut change.permits;
+                let read = stream.cutter.messages(bytes, |kind, body, _| {
+                    if gets { pool.get(kind, body, sums) } else { pool.want(kind, body, sums) }
+                });
+                if let Some(offered) = offered
+                    && pool.moved() > before
+                {
+                    *offered.moves.entry((*me, wire.peer)).or_default() += pool.moved() - before;
+                }
+                change.unread += u64::from(read.is_err());
+            }
+            Frame::End { stream } | Frame::Reset { stream, .. } => {
+                wire.incoming.remove(stream);
+            }
+            _ => {}
+        }
+        change
+    }
+
+    /// A wire is gone, and what was granted on it.
+    pub(crate) fn closed(&mut self, wire: u64) -> Option<(NodeId, Change)> {
+        let wire = self.wires.remove(&wire)?;
+        let mut change = Change::default();
+        wire.link.leave(&mut change.windows);
+        change.streams_over -= wire.outgoing.values().map(|stream| signed(stream.credit.over)).sum::<i64>();
+        wire.pools.values().for_each(|pool| pool.leave(&mut change.permits));
+        Some((wire.peer, change))
+    }
+}
+
+impl Outgoing {
+    fn new(what: Sends) -> Self {
+        Self { credit: Credit::new(INITIAL), what, cutter: Cutter::default() }
+    }
+}
+
+/// The pool channel that a protocol belongs to, and its lane, where it is watched.
+fn lane_of(channels: &BTreeSet<ChannelId>, protocol: ProtocolId) -> Option<(ChannelId, u8)> {
+    ChannelId::of(protocol).filter(|(channel, lane)| channels.contains(channel) && *lane < 2)
+}
+
+/// Hands whole messages of lane 0 to the pool's watch; `seen` hears of each index.
+fn read_offers<'a>(
+    pool: &'a mut PoolWatch,
+    sums: &'a mut Sums,
+    traffic: &'a mut PoolTraffic,
+    mut seen: impl FnMut(u64) + 'a,
+) -> impl FnMut(u64, &[u8], u64) -> Result<(), Malformed> + 'a {
+    move |kind, body, len| pool.offer(Offered { kind, body, len }, sums, traffic, &mut seen)
+}

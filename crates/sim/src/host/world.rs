@@ -1,0 +1,92 @@
+//! What all nodes of a host may look at while one of them is carried out, and what they leave for each other.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use weir_base::identity::PeerId;
+use weir_stack::{Ecn, Frame, Start};
+
+use super::{NodeId, index};
+use crate::model::{Draws, Model, Place};
+use crate::queue::Key;
+
+/// Nothing here changes while nodes are carried out.
+pub(super) struct World {
+    pub(super) seed: u64,
+    pub(super) start: Start,
+    pub(super) model: Model,
+    pub(super) places: Vec<Place>,
+    pub(super) peers: Vec<PeerId>,
+    pub(super) addresses: BTreeMap<SocketAddr, NodeId>,
+    pub(super) sources: Vec<SocketAddr>, // what others see a node's datagrams come from
+}
+
+impl World {
+    pub(super) fn place(&self, id: NodeId) -> Option<Place> {
+        self.places.get(index(id)).copied()
+    }
+
+    pub(super) fn round_trip(&self, one: NodeId, other: NodeId) -> Duration {
+        let places = self.place(one).zip(self.place(other));
+        places.map_or(Duration::ZERO, |(one, other)| one.round_trip(other))
+    }
+
+    /// Chance of what flows from one node to another; `what` tells flows apart.
+    pub(super) fn draws(&self, from: NodeId, to: NodeId, what: u64) -> Draws {
+        Draws::of(self.seed, [from.0.into(), to.0.into(), what])
+    }
+}
+
+/// Something one node has for another.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    pub(super) to: NodeId,
+    pub(super) key: Key,
+    pub(super) due: Due,
+}
+
+/// What comes at a node.
+#[derive(Debug)]
+pub(super) enum Due {
+    /// A frame arrives.
+    Frame {
+        wire: u64,
+        frame: Frame,
+        echo: Echo,
+        lined: bool, // it has its place on the receiver's line already
+    },
+    /// The systems of both ends have something to say about a wire.
+    Signal { wire: u64, from: NodeId, signal: Signal },
+    /// A datagram arrives.
+    Datagram { remote: SocketAddr, ecn: Option<Ecn>, data: BytesMut, lined: bool },
+    /// A direction that its window held back may send again.
+    Release { wire: u64 },
+    /// The other end has not answered a handshake.
+    Retry { wire: u64, tries: u32 },
+    /// Nothing more can come of a closed wire.
+    Forget { wire: u64 },
+}
+
+/// What a frame tells of the other direction, as acknowledgements do.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Echo {
+    pub(super) queue: u32, // that what came last met before this node's line, in microseconds
+    pub(super) lost: bool, // something was dropped there
+}
+
+/// What the system of one end says to that of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signal {
+    /// Asks for a wire.
+    Ask,
+    /// Takes it.
+    Accept,
+    /// Has heard that it was taken.
+    Confirm,
+    /// Will send nothing more, after everything it sent.
+    Close,
+    /// Knows no such wire, or nobody listens.
+    Reset,
+}
