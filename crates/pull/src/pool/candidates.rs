@@ -1,5 +1,8 @@
 //! Items that were offered and are not decided: who announced them, who is charged, who was asked.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use bytes::Bytes;
 use weir_base::{Instant, LinkId, Rng, ShortId, Table};
 
@@ -51,6 +54,8 @@ pub(super) struct Source {
 
 /// The charged announcer and up to 8 more.
 pub(super) const MAX_ANNOUNCERS: usize = 9;
+/// Candidates for which memory is kept.
+const FEW: usize = 64;
 /// Sources asked at once.
 pub(super) const MAX_SOURCES: usize = 2;
 
@@ -205,8 +210,9 @@ impl Candidate {
 
 /// All candidates of a pool. As many as are granted; further announcements of one find it by its claim.
 pub(super) struct Candidates {
-    slab: Vec<(u32, Option<Candidate>)>,
-    free: Vec<u32>,
+    slab: Vec<(u32, Option<Candidate>)>, // the last is taken
+    free: BinaryHeap<Reverse<u32>>,      // lowest first, so that the end becomes free; some are taken or gone
+    count: usize,
     serial: u32,
     claims: Table<Claim, CandId>,
 }
@@ -219,11 +225,12 @@ impl std::fmt::Debug for Candidates {
 
 impl Candidates {
     pub(super) fn new(rng: &mut Rng) -> Self {
-        Self { slab: Vec::new(), free: Vec::new(), serial: 0, claims: Table::new(rng) }
+        let (slab, free) = (Vec::new(), BinaryHeap::new());
+        Self { slab, free, count: 0, serial: 0, claims: Table::new(rng) }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.slab.len() - self.free.len()
+        self.count
     }
 
     pub(super) fn find(&self, claim: &Claim) -> Option<CandId> {
@@ -232,10 +239,14 @@ impl Candidates {
 
     pub(super) fn insert(&mut self, candidate: Candidate) -> CandId {
         self.serial = self.serial.wrapping_add(1);
-        let at = self.free.pop().unwrap_or_else(|| {
+        let slab = &self.slab;
+        let is_free = |at: &u32| slab.get(*at as usize).is_some_and(|(_, taken)| taken.is_none());
+        let free = std::iter::from_fn(|| self.free.pop()).map(|Reverse(at)| at).find(is_free);
+        let at = free.unwrap_or_else(|| {
             self.slab.push((0, None));
             u32::try_from(self.slab.len() - 1).unwrap_or(u32::MAX)
         });
+        self.count += 1;
         let id = CandId { at, serial: self.serial };
         self.claims.insert(candidate.claim, id);
         if let Some(place) = self.slab.get_mut(at as usize) {
@@ -292,14 +303,48 @@ impl Candidates {
             return None;
         }
         let candidate = candidate.take()?;
-        self.free.push(id.at);
+        self.count -= 1;
+        self.free.push(Reverse(id.at));
         self.unclaim(&candidate.claim, id);
         if let Some(alias) = &candidate.alias {
             self.unclaim(alias, id);
         }
-        if self.free.len() == self.slab.len() && self.slab.len() > 64 {
-            (self.slab, self.free) = (Vec::new(), Vec::new()); // names go on counting, so old ones find nothing
+        while self.slab.last().is_some_and(|(_, taken)| taken.is_none()) {
+            self.slab.pop();
+        }
+        if self.slab.capacity() > 4 * self.slab.len().max(FEW) {
+            self.slab.shrink_to(2 * self.slab.len());
+        }
+        if self.slab.is_empty() {
+            self.free = BinaryHeap::new(); // names go on counting, so old ones find nothing
         }
         Some(candidate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(number: u64) -> Candidate {
+        Candidate::new(Claim { key: 1, short: ShortId(number), size: 1, summary: Summary::EMPTY }, 0, None)
+    }
+
+    #[test]
+    fn memory_is_given_back_though_some_candidates_stay() {
+        let mut candidates = Candidates::new(&mut Rng::from_number(1));
+        let ids: Vec<CandId> = (0..20_000).map(|number| candidates.insert(candidate(number))).collect();
+        for id in ids.iter().skip(100) {
+            assert!(candidates.remove(*id).is_some());
+        }
+        assert_eq!((candidates.len(), candidates.slab.len()), (100, 100));
+        assert!(candidates.slab.capacity() <= 400, "{}", candidates.slab.capacity());
+        // what is put in then is found, and is nobody else's
+        let more: Vec<CandId> = (30_000..50_000).map(|number| candidates.insert(candidate(number))).collect();
+        let short = |id: &CandId| candidates.get(*id).map(|candidate| candidate.claim.short.0);
+        assert!(more.iter().zip(30_000..).all(|(id, number)| short(id) == Some(number)));
+        assert!(ids.iter().take(100).zip(0..).all(|(id, number)| short(id) == Some(number)));
+        assert!(ids.iter().skip(100).all(|id| short(id).is_none()));
+        assert_eq!((candidates.len(), candidates.slab.len()), (20_100, 20_100));
     }
 }

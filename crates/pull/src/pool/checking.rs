@@ -293,7 +293,7 @@ impl Pool {
     }
 
     fn accept(&mut self, now: Instant, candidate: &Candidate, body: Body) {
-        self.judge_gone(candidate);
+        self.judge_gone(candidate, self.links.slot(body.from.link));
         let Body { id, bytes, .. } = body;
         if let Some(Place::Seen(_)) = self.place_of(&id) {
             return; // removed while it was being checked

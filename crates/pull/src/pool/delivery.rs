@@ -10,7 +10,7 @@ use super::candidates::{Announcer, Body, CandId, Candidate, Deliverer, State};
 use super::link::{Account, Slot};
 use super::places::Place;
 use super::record::{More, Record};
-use super::{FALSE_ITEM, MOSTLY_GONE, Pool};
+use super::{FALSE_ITEM, Pool};
 
 impl Pool {
     /// An item came, of the size that was offered.
@@ -91,22 +91,11 @@ impl Pool {
         }
         if let Some(candidate) = self.candidates.get_mut(id) {
             candidate.gone.insert(slot);
-        }
-        self.unable(now, id, slot);
-    }
-
-    /// An item was accepted from another than those links that had called it gone.
-    pub(super) fn judge_gone(&mut self, candidate: &Candidate) {
-        if candidate.gone.is_empty() {
-            return;
-        }
-        for slot in self.links.slots() {
-            if candidate.gone.contains(slot)
-                && self.links.get_mut(slot).is_some_and(|link| link.gets.record.bad_gone())
-            {
-                self.blame(slot, MOSTLY_GONE);
+            if candidate.charged == Some(slot) {
+                self.count_gone(now, slot);
             }
         }
+        self.unable(now, id, slot);
     }
 
     /// `slot` can not deliver a candidate: the best other announcer pays for it, and is asked.
@@ -136,7 +125,9 @@ impl Pool {
             return;
         }
         if candidate.announcers().is_empty() && !candidate.is_asked() {
-            self.close(now, id); // given up
+            if let Some(candidate) = self.close(now, id) {
+                self.remember_gone(candidate); // given up
+            }
         } else {
             self.source_lost(now, id);
         }

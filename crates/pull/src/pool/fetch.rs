@@ -226,7 +226,7 @@ impl Pool {
                 }
             }
             let Some(link) = self.links.get_mut(slot) else { continue };
-            link.gets.waiting.pop_front();
+            link.gets.pop_waiting();
             let kept = self.candidates.get_mut(id).map(Candidate::announcers_mut).unwrap_or_default();
             let kept = kept.iter_mut().find(|announcer| announcer.slot == slot);
             if let Some(announcer) = kept.or_else(|| link.intake.aside.get_mut(&id)) {

@@ -135,6 +135,8 @@ const HEAD: usize = 5 + 10 + 10;
 enum Answer {
     Item(u64, Bytes),
     Gone(Bytes),
+    /// One that is skipped, of so many bytes.
+    Skipped(u64),
 }
 
 impl Gets {
@@ -152,6 +154,14 @@ impl Gets {
             in_line: false,
             record: Record::new(),
             reader: Reader::Head([0; HEAD], 0),
+        }
+    }
+
+    /// The candidate that waits first need not wait any more.
+    pub(super) fn pop_waiting(&mut self) {
+        self.waiting.pop_front();
+        if self.waiting.capacity() > 4 * self.waiting.len().max(PURGE_AT) {
+            self.waiting.shrink_to(2 * self.waiting.len());
         }
     }
 
@@ -243,6 +253,7 @@ impl Gets {
                 if rest > 0 {
                     self.reader = Reader::Skip { rest };
                 }
+                return Ok(Some(Answer::Skipped(rest as u64)));
             }
             AnswerHead::Other { .. } => return Err(UNKNOWN_TYPE),
         }
@@ -283,6 +294,7 @@ impl Pool {
                     self.item(now, slot, index, bytes);
                     Ok(())
                 }
+                Ok(Some(Answer::Skipped(bytes))) => link.skipped.take(now, bytes),
                 Ok(Some(Answer::Gone(body))) => self.gone_message(now, slot, &body),
                 Ok(None) => return,
                 Err(fault) => Err(fault),

@@ -15,12 +15,17 @@ use super::permits::{Grant, Renew};
 use super::places::Place;
 use super::time::Timer;
 use super::{BEYOND_PERMIT, OUT_OF_PLACE, OVERSIZED, Pool};
-use crate::framing::{Inbox, MALFORMED, Message, UNKNOWN_TYPE};
+use crate::framing::{Inbox, MALFORMED, Message};
 
 /// Undecided entries of one link that cost no credit; from then on they count as charged.
 const MAX_UNDECIDED: usize = 4_096;
+/// Undecided entries for which memory is kept on each link.
+const FEW: usize = 64;
 /// How long a link waits for a permit when all that may be granted to its side is.
 const LENT_PAUSE: Duration = Duration::from_secs(1);
+/// How long the credit of what a server called gone takes to return, at most: it can offer no more than its window of such items
+/// in that time.
+const GONE_PAUSE: Duration = Duration::from_secs(1);
 /// Least time between two moves of one server's cursor.
 const MOVE_PAUSE: Duration = Duration::from_secs(10);
 
@@ -83,7 +88,7 @@ impl Intake {
             (before.lane, before.undecided, before.rewound, before.aside);
         self.moves.last = before.moves.last;
         (0..before.grant.charged()).for_each(|_| self.grant.charge());
-        open
+        open + before.grant.gone()
     }
 
     /// The candidates among what this link offered.
@@ -152,8 +157,10 @@ impl Pool {
         let bytes = varint_len(body as u64) + body;
         match message.kind {
             codec::OFFER | codec::FIRST => self.offer(now, slot, message, bytes as u64),
-            kind if Message::skippable(kind) => self.take_credit(slot, 0, bytes as u64),
-            _ => Err(UNKNOWN_TYPE),
+            _ => {
+                self.take_credit(slot, 0, bytes as u64)?;
+                self.skip(now, slot, message)
+            }
         }
     }
 
@@ -278,6 +285,9 @@ impl Pool {
         if undecided.len() > 2 * MAX_UNDECIDED {
             undecided.retain(|(_, id)| self.candidates.get(*id).is_some());
         }
+        if undecided.capacity() > 4 * undecided.len().max(FEW) {
+            undecided.shrink_to(2 * undecided.len());
+        }
         let first = undecided.front().map(|(index, _)| *index);
         first.or(link.intake.next).unwrap_or(0)
     }
@@ -334,6 +344,24 @@ impl Pool {
         } else if let Some(link) = self.links.get_mut(slot) {
             self.want.lent.take(link.info.side, 1);
             link.intake.grant.give_back();
+            self.credit(now, slot);
+        }
+    }
+
+    /// A candidate charged to this link is gone at it: its credit returns later.
+    pub(super) fn count_gone(&mut self, now: Instant, slot: Slot) {
+        let Some(link) = self.links.get_mut(slot) else { return };
+        link.intake.grant.count_gone();
+        self.want.lent.add(link.info.side, 1);
+        if self.timers.get(Timer::Gone(slot)).is_none() {
+            self.timers.set(Timer::Gone(slot), Some(now + GONE_PAUSE));
+        }
+    }
+
+    /// What was gone at this link counts no more.
+    pub(super) fn forget_gone(&mut self, now: Instant, slot: Slot) {
+        if let Some(link) = self.links.get_mut(slot) {
+            self.want.lent.take(link.info.side, link.intake.grant.forget_gone());
             self.credit(now, slot);
         }
     }

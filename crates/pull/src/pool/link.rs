@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use weir_base::identity::PeerId;
 use weir_base::stream::{Ask, Group, LinkInfo, Side};
-use weir_base::{Instant, LinkId, Rope, StreamKey};
+use weir_base::{Fault, Instant, LinkId, Rope, StreamKey};
 
+use super::CHATTY;
 use super::gets::Gets;
 use super::intake::Intake;
 use super::outlet::Outlet;
 use super::record::MAX_RTT;
 use super::serving::Serving;
+use crate::bucket::Bucket;
 use crate::control::NumberedKey;
 
 /// A link's place among those of this pool. A link that has ended keeps it for a while; then another link takes it.
@@ -39,6 +41,31 @@ pub(super) struct Link {
     pub(super) gets: Gets,
     /// What the peer asks for.
     pub(super) serving: Serving,
+    /// Messages of unknown odd types, on any stream.
+    pub(super) skipped: Skipped,
+}
+
+/// Bounds what a peer may send that this node skips.
+#[derive(Debug)]
+pub(super) struct Skipped {
+    messages: Bucket,
+    bytes: Bucket,
+}
+
+/// Messages a second, and at once, that are skipped without blame: as many as control takes of all its messages.
+const SKIPPED: u64 = 64;
+/// Bytes of them a second.
+const SKIPPED_BYTES: u64 = 16_000;
+/// Bytes of them at once: one of the largest item's size by default.
+const SKIPPED_BURST: u64 = 65_536 + 64;
+
+impl Skipped {
+    /// A message of so many bytes is skipped, without its head. A fault where that is too much.
+    pub(super) fn take(&mut self, now: Instant, bytes: u64) -> Result<(), Fault> {
+        let messages = self.messages.take(now, 1, SKIPPED, SKIPPED);
+        let bytes = self.bytes.take(now, bytes, SKIPPED_BYTES, SKIPPED_BURST);
+        messages.and(bytes).map_err(|_| CHATTY)
+    }
 }
 
 /// What the peer's hello said.
@@ -60,6 +87,7 @@ impl Link {
             outlet,
             gets: Gets::new(),
             serving: Serving::default(),
+            skipped: Skipped { messages: Bucket::new(), bytes: Bucket::new() },
         }
     }
 

@@ -45,7 +45,11 @@ impl Pool {
         let resumed = self.resume.take(&info.peer);
         let phase = self.rng.below(2 * nanos(self.config.offer_delay));
         let intake = Intake::new(self.config.entries, resumed);
-        let Some(slot) = self.join(now, Link::new(id, *info, intake, Outlet::new(phase))) else { return };
+        let Some(slot) =
+            self.join(now, Link::new(id, *info, intake, Outlet::new(phase, self.resume.epoch(&info.peer))))
+        else {
+            return;
+        };
         if !self.want.paused {
             self.open_lane(slot, Role::Intake);
         }
@@ -89,6 +93,7 @@ impl Pool {
         self.recorded(slot, |record| *record = super::record::Record::new());
         self.clear_timers(slot);
         self.known.forget(slot);
+        self.given_up.forget(slot);
         self.deferred.forget(slot);
         self.depart(now, slot);
     }
@@ -294,7 +299,7 @@ impl Pool {
     fn produce(&mut self, now: Instant, slot: Slot, role: Role, left: usize, out: &mut Rope) {
         match role {
             Role::Intake => self.write_wants(now, slot, out),
-            Role::Outlet => self.write_offers(slot, out),
+            Role::Outlet => self.write_offers(now, slot, out),
             Role::Gets => self.write_gets(slot, out),
             Role::Serving => self.write_answers(now, slot, left, out),
         }

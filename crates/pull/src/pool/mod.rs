@@ -24,6 +24,7 @@ mod delivery;
 mod departed;
 mod fetch;
 mod gets;
+mod gone;
 mod intake;
 mod known;
 mod link;
@@ -54,6 +55,7 @@ use self::candidates::Candidates;
 use self::checking::Checking;
 use self::deferred::Deferred;
 use self::fetch::Fetch;
+use self::gone::GivenUp;
 use self::known::Known;
 use self::link::{Links, Role, Slot};
 use self::log::Log;
@@ -63,7 +65,7 @@ use self::resume::Resume;
 use self::serving::Uploads;
 use self::time::Timer;
 use crate::control::{Keys, NumberedKey};
-use crate::framing::code;
+use crate::framing::{Message, UNKNOWN_TYPE, code};
 use crate::machine::{Counters, Machine, Negotiated, Opened, Refused, Seat, Ticket, Tickets};
 
 /// More was offered than was granted.
@@ -78,6 +80,8 @@ pub const UNASKED: Fault = Fault::misbehaved("an item or gone that was not asked
 pub const GREEDY: Fault = Fault::misbehaved("a get of what is on its way, or too many gets");
 /// The cursor was moved too often.
 pub const RESTLESS: Fault = Fault::misbehaved("the cursor was moved too often");
+/// Messages of types that are skipped came too often, or were too large together.
+pub const CHATTY: Fault = Fault::misbehaved("too many messages of types that are skipped");
 /// An item is not what its deliverer had offered.
 pub const FALSE_ITEM: Fault = Fault::invalid("an item that is not what was offered");
 /// The application rejected an item.
@@ -101,6 +105,7 @@ pub(crate) struct Pool {
     known: Known,
     candidates: Candidates,
     fetch: Fetch,
+    given_up: GivenUp,
     checking: Checking,
     deferred: Deferred,
     uploads: Uploads,
@@ -180,6 +185,7 @@ impl Pool {
             known: Known::new(),
             candidates: Candidates::new(rng),
             fetch: Fetch::new(),
+            given_up: GivenUp::default(),
             checking: Checking::new(),
             deferred: Deferred::new(config.pen_items, config.pen_bytes),
             uploads: Uploads::new(),
@@ -250,6 +256,15 @@ impl Pool {
             self.stats.faults += 1;
             self.asks.push_back(Ask::Blame(link.id, fault));
         }
+    }
+
+    /// A message of another type than this version knows: skipped, where that may be and is not too much.
+    fn skip(&mut self, now: Instant, slot: Slot, message: &Message) -> Result<(), Fault> {
+        if !Message::skippable(message.kind) {
+            return Err(UNKNOWN_TYPE);
+        }
+        let Some(link) = self.links.get_mut(slot) else { return Ok(()) };
+        link.skipped.take(now, message.body.len() as u64)
     }
 
     /// The peer is to blame for what came on a stream, which can not be read any further.

@@ -15,7 +15,7 @@ use super::link::{Lane, Ready, Role, Slot};
 use super::log::Log;
 use super::time::Timer;
 use super::{Pool, RESTLESS};
-use crate::framing::{Inbox, MALFORMED, Message, UNKNOWN_TYPE};
+use crate::framing::{Inbox, MALFORMED, Message};
 
 /// Indices that are skipped before the client is told of them without an entry.
 const SILENCE: u64 = 1_024;
@@ -23,6 +23,8 @@ const SILENCE: u64 = 1_024;
 const MAX_SCAN: usize = 4_096;
 /// Moves of the cursor that a client may ask for in [`MOVES_TIME`].
 const MAX_MOVES: u32 = 16;
+/// The whole log is offered again at most once in this time.
+const AGAIN_TIME: Duration = Duration::from_secs(10);
 /// See [`MAX_MOVES`].
 const MOVES_TIME: Duration = Duration::from_secs(10);
 
@@ -40,11 +42,42 @@ pub(super) struct Outlet {
     first: Option<u64>,
     moved: u64,
     moves: (Instant, u32), // how many since when
+    again: Again,
+    epoch: Epoch, // what this peer is shown
     floor: u64,
     through: u64,
     phase: u64, // of this link's clock, in nanoseconds
     flow: Flow,
     listed: bool, // in the clock's list
+}
+
+/// What is looked at again because the client moved the cursor back.
+#[derive(Clone, Copy, Debug, Default)]
+struct Again {
+    /// Everything before it was looked at once.
+    end: u64,
+    /// Items looked at again.
+    items: u64,
+    /// Since when.
+    since: Instant,
+}
+
+impl Again {
+    /// Whether the item at `index` may be looked at now, of a log of so many items: again at most all of them in a while.
+    fn allows(&mut self, now: Instant, index: u64, items: u64) -> bool {
+        if index < self.end && now.since(self.since) >= AGAIN_TIME {
+            (self.items, self.since) = (0, now);
+        }
+        index >= self.end || self.items < items
+    }
+
+    /// The item at `index` is looked at. Whether that is for another time.
+    fn look(&mut self, index: u64) -> bool {
+        let again = index < self.end;
+        self.items += u64::from(again);
+        self.end = self.end.max(index + 1);
+        again
+    }
 }
 
 /// What the client lets this node offer, in all, and what it has.
@@ -85,7 +118,8 @@ impl Clock {
 }
 
 impl Outlet {
-    pub(super) fn new(phase: u64) -> Self {
+    /// `phase` is that of its clock; `epoch` what the peer is shown.
+    pub(super) fn new(phase: u64, epoch: Epoch) -> Self {
         Self {
             lane: Lane::default(),
             inbox: Inbox::new(codec::MAX_WANT),
@@ -95,6 +129,8 @@ impl Outlet {
             first: Some(0),
             moved: 0,
             moves: (Instant::ZERO, 0),
+            again: Again::default(),
+            epoch,
             floor: 0,
             through: 0,
             phase,
@@ -105,9 +141,9 @@ impl Outlet {
 
     /// Its stream ended; the client may open another, which begins anew. What bounds the client's moves goes on.
     pub(super) fn restart(&mut self) {
-        let fresh = Self::new(self.phase);
+        let fresh = Self::new(self.phase, self.epoch);
         let before = std::mem::replace(self, fresh);
-        (self.moves, self.listed) = (before.moves, before.listed);
+        (self.moves, self.again, self.listed) = (before.moves, before.again, before.listed);
     }
 
     /// The next index to look at.
@@ -121,17 +157,24 @@ impl Outlet {
             && permit.bytes >= permit.sent_bytes + (MAX_ENTRY + MAX_OFFER_HEAD) as u64
     }
 
-    /// Encodes the next offer into `out`. Returns the entries it uses, 0 where there is none or the permit does not allow it.
+    /// When more may be looked at, where it is too much again now.
+    fn waits_until(&self) -> Instant {
+        self.again.since + AGAIN_TIME
+    }
+
+    /// Encodes the next offer into `out`. No entries are used where there is none or the permit does not allow it.
     fn offer(
         &mut self,
+        now: Instant,
         log: &Log,
         known: &Known,
         to: &Recipient,
         out: &mut Rope,
         scratch: &mut BytesMut,
-    ) -> u64 {
+    ) -> Offered {
+        let mut offered = Offered::default();
         if !self.may_offer() {
-            return 0;
+            return offered;
         }
         let allowed = self.permit.bytes - self.permit.sent_bytes;
         let most = usize::try_from(allowed).unwrap_or(usize::MAX).min(MAX_OFFER) - MAX_OFFER_HEAD;
@@ -149,23 +192,30 @@ impl Outlet {
                 self.cursor = index;
                 break;
             }
+            if !self.again.allows(now, index, log.len()) {
+                offered.too_much = true;
+                break;
+            }
             self.cursor = index + 1;
+            let again = self.again.look(index);
             let size = u32::try_from(item.bytes.len()).unwrap_or(u32::MAX);
             if item.priority < self.floor || size > to.ready.max_item || known.contains(index, to.slot) {
                 continue;
             }
             let short = to.ready.key.key.short(&item.id);
+            let before = scratch.len();
             codec::encode_entry(&Entry { index, short, size, summary: item.summary }, next, scratch);
+            offered.again += if again { (scratch.len() - before) as u64 } else { 0 };
             next = index + 1;
             count += 1;
         }
         if count == 0 && self.cursor - self.told < SILENCE {
-            return 0;
+            return offered;
         }
         let first = self.first.take();
         let end = self.cursor.min(self.told + MAX_SPAN);
         let head = OfferHead {
-            first: first.map(|number| (number, to.epoch)),
+            first: first.map(|number| (number, self.epoch)),
             key: to.ready.key.number,
             from: self.told,
             to: end,
@@ -174,15 +224,25 @@ impl Outlet {
         let sent = put_offer(&head, scratch, out);
         self.permit.sent += count.max(1);
         self.permit.sent_bytes += sent;
-        count.max(1)
+        offered.entries = count.max(1);
+        offered
     }
+}
+
+/// What one offer used.
+#[derive(Clone, Copy, Debug, Default)]
+struct Offered {
+    entries: u64,
+    /// Bytes of entries that were offered before.
+    again: u64,
+    /// Whether more would have been looked at again than may be now.
+    too_much: bool,
 }
 
 /// To whom an offer goes.
 struct Recipient {
     slot: Slot,
     ready: Ready,
-    epoch: Epoch,
 }
 
 /// Appends an offer with these encoded entries; returns its bytes.
@@ -232,12 +292,11 @@ impl Pool {
     fn want_message(&mut self, now: Instant, slot: Slot, message: &Message) -> Result<(), Fault> {
         self.counters.messages_in += 1;
         if message.kind != codec::WANT {
-            return if Message::skippable(message.kind) { Ok(()) } else { Err(UNKNOWN_TYPE) };
+            return self.skip(now, slot, message);
         }
         let want: Want = codec::decode_want(&message.body).map_err(|_| MALFORMED)?;
         let head = self.log.head();
         let Some(link) = self.links.get_mut(slot) else { return Ok(()) };
-        let epoch = self.resume.epoch(&link.info.peer);
         let outlet = &mut link.outlet;
         outlet.permit.entries = outlet.permit.entries.max(want.entries);
         outlet.permit.bytes = outlet.permit.bytes.max(want.bytes);
@@ -252,7 +311,7 @@ impl Pool {
         if *count > MAX_MOVES {
             return Err(RESTLESS);
         }
-        let index = if from.epoch == epoch && from.index <= head { from.index } else { 0 };
+        let index = if from.epoch == outlet.epoch && from.index <= head { from.index } else { 0 };
         outlet.moved = from.number;
         (outlet.told, outlet.cursor, outlet.first) = (index, index, Some(from.number));
         self.known.forget(slot); // it may have lost what it had
@@ -307,21 +366,23 @@ impl Pool {
     }
 
     /// Writes the next offer, where there is one.
-    pub(super) fn write_offers(&mut self, slot: Slot, out: &mut Rope) {
+    pub(super) fn write_offers(&mut self, now: Instant, slot: Slot, out: &mut Rope) {
         let Some(link) = self.links.get_mut(slot) else { return };
         let (Flow::Writing, Some(ready)) = (link.outlet.flow, link.ready) else { return };
-        let epoch =
-            if link.outlet.first.is_some() { self.resume.epoch(&link.info.peer) } else { Epoch([0; 8]) };
-        let to = Recipient { slot, ready, epoch };
-        let entries = link.outlet.offer(&self.log, &self.known, &to, out, &mut self.scratch);
-        if entries > 0 {
+        let to = Recipient { slot, ready };
+        let offered = link.outlet.offer(now, &self.log, &self.known, &to, out, &mut self.scratch);
+        if offered.entries > 0 {
             self.stats.offers_sent += 1;
-            self.stats.entries_sent += entries;
+            self.stats.entries_sent += offered.entries;
             self.counters.messages_out += 1;
+            self.uploads.charge(slot, offered.again);
             return;
         }
         if !link.outlet.may_offer() {
             link.outlet.flow = Flow::Permit;
+        } else if offered.too_much {
+            self.timers.set(Timer::Offers(slot), Some(link.outlet.waits_until()));
+            link.outlet.flow = Flow::Clock;
         } else if link.outlet.cursor >= self.log.head() {
             self.clock.wait(slot, &mut link.outlet);
         } else {

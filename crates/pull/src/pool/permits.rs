@@ -17,9 +17,11 @@ pub(super) struct Grant {
     used: u64,
     used_bytes: u64,
     charged: u64, // undecided candidates charged to this peer
+    gone: u64,    // candidates charged to it that turned out to be gone, until they no longer count
     window: u64,
-    renewed: (Instant, u64), // when, and `used` then
-    rate: u64,               // entries per second
+    useful: u64,             // entries that became candidates charged to it
+    renewed: (Instant, u64), // when, and `useful` then
+    rate: u64,               // of those, per second
 }
 
 /// Whether a new permit should go out.
@@ -42,6 +44,8 @@ impl Grant {
             used: 0,
             used_bytes: 0,
             charged: 0,
+            gone: 0,
+            useful: 0,
             window: u64::from(window),
             renewed: (Instant::ZERO, 0),
             rate: 0,
@@ -53,9 +57,9 @@ impl Grant {
         self.entries - self.used
     }
 
-    /// Entries granted that have not returned: open, or charged.
+    /// Entries granted that have not returned: open, charged, or gone of late.
     pub(super) const fn outstanding(&self) -> u64 {
-        self.open() + self.charged
+        self.open() + self.charged + self.gone
     }
 
     /// Undecided candidates charged to this peer.
@@ -86,6 +90,23 @@ impl Grant {
     /// A candidate is charged to this peer.
     pub(super) const fn charge(&mut self) {
         self.charged += 1;
+        self.useful += 1;
+    }
+
+    /// A candidate charged to it is gone at it: that counts for a while as if it were charged. Who offers what it has not got
+    /// offers no more than its window in that time.
+    pub(super) const fn count_gone(&mut self) {
+        self.gone += 1;
+    }
+
+    /// Candidates that were gone and still count.
+    pub(super) const fn gone(&self) -> u64 {
+        self.gone
+    }
+
+    /// What was gone counts no more. How many there were.
+    pub(super) const fn forget_gone(&mut self) -> u64 {
+        std::mem::replace(&mut self.gone, 0)
     }
 
     /// A candidate charged to it is decided.
@@ -95,7 +116,8 @@ impl Grant {
 
     /// Entries that could be granted now, with `extra` entries counted as if they were charged.
     fn can_give(&self, extra: u64) -> u64 {
-        (self.used + self.window.saturating_sub(self.charged + extra)).saturating_sub(self.entries)
+        (self.used + self.window.saturating_sub(self.charged + self.gone + extra))
+            .saturating_sub(self.entries)
     }
 
     fn can_give_bytes(&self) -> u64 {
@@ -117,15 +139,15 @@ impl Grant {
         Renew::No
     }
 
-    /// Sets the window: what the rate of offers needs for `cycle` (two round trips and a verdict), between `least` and `most`.
+    /// Sets the window: what the rate of offers of new items needs for `cycle` (two round trips and a verdict), between `least` and `most`.
     pub(super) fn adapt(&mut self, now: Instant, cycle: Duration, least: u64, most: u64) {
-        let (since, used) = self.renewed;
+        let (since, useful) = self.renewed;
         let elapsed = now.since(since).as_nanos().max(1_000_000);
-        let rate = u128::from(self.used - used) * 1_000_000_000 / elapsed;
+        let rate = u128::from(self.useful - useful) * 1_000_000_000 / elapsed;
         self.rate = u64::try_from(rate).unwrap_or(u64::MAX).max(self.rate / 8 * 7);
         let needed = u128::from(self.rate) * cycle.as_nanos() / 1_000_000_000;
         self.window = u64::try_from(needed).unwrap_or(u64::MAX).clamp(least.min(most).max(1), most.max(1));
-        self.renewed = (now, self.used);
+        self.renewed = (now, self.useful);
     }
 
     /// Grants what the window allows, at most `spare` entries; returns the new totals.
@@ -160,6 +182,20 @@ mod tests {
     }
 
     #[test]
+    fn what_was_gone_counts_until_it_is_forgotten() {
+        let mut grant = Grant::new(8);
+        grant.give(0, u64::MAX);
+        assert!(grant.take(8, 80));
+        (0..8).for_each(|_| grant.charge());
+        for _ in 0..8 {
+            grant.count_gone();
+            grant.give_back();
+        }
+        assert_eq!((grant.renew(0), grant.outstanding()), (Renew::No, 8));
+        assert_eq!((grant.forget_gone(), grant.outstanding(), grant.renew(0)), (8, 0, Renew::Now));
+    }
+
+    #[test]
     fn bytes_return_as_they_are_read() {
         let mut grant = Grant::new(8);
         grant.give(0, u64::MAX);
@@ -173,6 +209,9 @@ mod tests {
         let mut grant = Grant::new(256);
         grant.give(0, u64::MAX);
         assert!(grant.take(200, 2_000));
+        grant.adapt(Instant::from_millis(50), Duration::from_millis(400), 256, 4_096);
+        assert_eq!(grant.window, 256, "entries that bring nothing do not count");
+        (0..100).for_each(|_| grant.charge());
         grant.adapt(Instant::from_millis(100), Duration::from_millis(400), 256, 4_096);
         assert_eq!(grant.window, 800);
         grant.adapt(Instant::from_millis(200), Duration::from_secs(100), 256, 4_096);

@@ -235,4 +235,23 @@ mod tests {
         assert_eq!([found(0), found(1), found(2)], [None, Some(Place::Seen(1)), Some(Place::Seen(2))]);
         assert_eq!((places.seen(0), places.seen(2)), (None, Some(&[2; 32])));
     }
+
+    #[test]
+    fn items_whose_short_ids_collide_are_both_found_up_to_a_bound() {
+        // the same id twice stands for two that collide
+        let mut places = Places::new(&keys(1, None), 2, Rng::from_number(1));
+        let id = |number: u64| {
+            let mut id = [7; 32];
+            id.iter_mut().zip(number.to_le_bytes()).for_each(|(to, from)| *to = from);
+            id
+        };
+        for number in 0..1_100 {
+            places.insert(&id(number), Place::Live(number));
+            places.insert(&id(number), Place::Deferred(9));
+        }
+        let deferred = |number: u64| places.find_id(&id(number), |place| place == Place::Deferred(9));
+        assert_eq!((deferred(0), deferred(1_023)), (Some(Place::Deferred(9)), Some(Place::Deferred(9))));
+        assert_eq!((deferred(1_024), places.crowded.len()), (None, MAX_CROWDED));
+        assert_eq!(places.find_id(&id(5), |place| place == Place::Live(5)), Some(Place::Live(5)));
+    }
 }

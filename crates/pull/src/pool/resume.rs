@@ -56,3 +56,26 @@ impl Resume {
         self.ages.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use weir_base::identity::Keypair;
+
+    use super::*;
+
+    #[test]
+    fn the_receipts_of_the_last_1024_peers_are_kept() {
+        let peers: Vec<PeerId> = (0..1_026_u32)
+            .map(|number| {
+                let mut seed = [0; 32];
+                seed.iter_mut().zip(number.to_le_bytes()).for_each(|(to, from)| *to = from);
+                Keypair::ed25519_from_seed(seed).peer_id()
+            })
+            .collect();
+        let mut resume = Resume::new([1; 32]);
+        peers.iter().for_each(|peer| resume.keep(*peer, Epoch([2; 8]), 3));
+        assert_eq!((resume.take(&peers[0]), resume.take(&peers[1])), (None, None));
+        assert_eq!(resume.take(&peers[2]), Some((Epoch([2; 8]), 3)));
+        assert_eq!(resume.receipts.len(), 1_023);
+    }
+}

@@ -14,7 +14,7 @@ use super::link::{Lane, Role, Slot};
 use super::log::Log;
 use super::outlet::put_len;
 use super::{GREEDY, Pool};
-use crate::framing::{Inbox, MALFORMED, Message, UNKNOWN_TYPE};
+use crate::framing::{Inbox, MALFORMED, Message};
 
 /// Bytes of one turn.
 const QUANTUM: u64 = 64 * 1024;
@@ -92,6 +92,13 @@ impl Uploads {
         self.dealer.remove(slot);
     }
 
+    /// What was sent beside the turns.
+    pub(super) fn charge(&mut self, slot: Slot, bytes: u64) {
+        if bytes > 0 {
+            self.dealer.charge(slot, bytes);
+        }
+    }
+
     /// One more turn for a link whose turns began at `since`.
     fn open(&mut self, since: Instant, slot: Slot) {
         *self.turns.entry((since, slot)).or_default() += 1;
@@ -121,7 +128,10 @@ impl Pool {
             let done = match link.serving.inbox.next(now) {
                 Ok(Some(message)) => {
                     self.counters.messages_in += 1;
-                    link.serving.message(&message)
+                    match message.kind {
+                        codec::GET | codec::CANCEL => link.serving.message(&message),
+                        _ => self.skip(now, slot, &message),
+                    }
                 }
                 Ok(None) => break,
                 Err(_) => Err(MALFORMED),
@@ -248,30 +258,20 @@ impl Serving {
         (cost, false)
     }
 
+    /// A `Get`, or a `Cancel`.
     fn message(&mut self, message: &Message) -> Result<(), Fault> {
-        match message.kind {
-            codec::GET => {
-                for index in codec::decode_indices(&message.body) {
-                    let index = index.map_err(|_| MALFORMED)?;
-                    let many = self.pending.len() + self.cancelled.len() >= MAX_GETS;
-                    if many || self.cancelled.contains(&index) || !self.pending.insert(index) {
-                        return Err(GREEDY);
-                    }
+        for index in codec::decode_indices(&message.body) {
+            let index = index.map_err(|_| MALFORMED)?;
+            if message.kind == codec::GET {
+                let many = self.pending.len() + self.cancelled.len() >= MAX_GETS;
+                if many || self.cancelled.contains(&index) || !self.pending.insert(index) {
+                    return Err(GREEDY);
                 }
-                Ok(())
+            } else if self.pending.remove(&index) {
+                self.cancelled.insert(index);
             }
-            codec::CANCEL => {
-                for index in codec::decode_indices(&message.body) {
-                    let index = index.map_err(|_| MALFORMED)?;
-                    if self.pending.remove(&index) {
-                        self.cancelled.insert(index);
-                    }
-                }
-                Ok(())
-            }
-            kind if Message::skippable(kind) => Ok(()),
-            _ => Err(UNKNOWN_TYPE),
         }
+        Ok(())
     }
 
     /// Answers all that is gone or was cancelled. Whether there was any.
@@ -293,6 +293,14 @@ impl Serving {
 
 #[cfg(test)]
 impl Uploads {
+    /// Who of both would be next, if both waited.
+    pub(super) fn first_of(&mut self, slots: [Slot; 2]) -> Slot {
+        slots.iter().for_each(|slot| self.dealer.set_waiting(*slot, true));
+        let first = self.dealer.whose_turn().unwrap();
+        slots.iter().for_each(|slot| self.dealer.set_waiting(*slot, false));
+        first
+    }
+
     /// Turns that are waited for.
     pub(super) fn open_turns(&self) -> usize {
         usize::try_from(self.open).unwrap()

@@ -14,6 +14,8 @@ pub(super) enum Timer {
     Permit(Slot),
     /// A link's clock strikes: offers go out.
     Offers(Slot),
+    /// Credit of what was gone returns.
+    Gone(Slot),
     /// A server's cursor may be moved again.
     Move(Slot),
     /// A message that began must have ended.
@@ -29,6 +31,7 @@ impl Timer {
         match self {
             Self::Permit(_) => "a permit is due",
             Self::Offers(_) => "offers are due",
+            Self::Gone(_) => "credit of what was gone returns",
             Self::Move(_) => "a cursor may be moved",
             Self::Message(..) => "a message must have ended",
             Self::Open(..) => "a stream is opened again",
@@ -43,7 +46,7 @@ pub(super) const REOPEN: Duration = Duration::from_secs(1);
 impl Pool {
     /// All timers of a link.
     pub(super) fn clear_timers(&mut self, slot: Slot) {
-        for timer in [Timer::Permit(slot), Timer::Offers(slot), Timer::Move(slot)] {
+        for timer in [Timer::Permit(slot), Timer::Offers(slot), Timer::Gone(slot), Timer::Move(slot)] {
             self.timers.set(timer, None);
         }
         for role in [Role::Intake, Role::Outlet, Role::Gets, Role::Serving] {
@@ -69,6 +72,7 @@ impl Pool {
             match timer {
                 Timer::Permit(slot) => self.renew(slot),
                 Timer::Offers(slot) => self.offers_due(slot),
+                Timer::Gone(slot) => self.forget_gone(now, slot),
                 Timer::Move(slot) => self.move_due(now, slot),
                 Timer::Message(slot, role) => self.stalled(now, slot, role),
                 Timer::Open(slot, role) => self.reopen(slot, role),

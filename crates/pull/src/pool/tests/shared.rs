@@ -1,0 +1,30 @@
+//! Bodies are held once: what arrives whole is shared, not copied.
+
+use super::fetching::config;
+use super::mesh::{Mesh, item, ms};
+
+/// Where the one item of a node's pool lies.
+fn place(mesh: &mut Mesh, node: usize) -> *const u8 {
+    mesh.pool(node).log.next_from(0).unwrap().1.bytes.as_ptr()
+}
+
+#[test]
+fn pools_of_nodes_in_one_process_hold_one_buffer() {
+    // Pieces are not cut, as over frames: the head of a message comes in a piece of its own, the body in the next.
+    let mut mesh = Mesh::full(1, 3, &config());
+    (mesh.window, mesh.piece) = (1 << 20, usize::MAX >> 1);
+    let bytes = item(5, 1, 60_000);
+    mesh.insert(0, &bytes);
+    mesh.run_for(ms(1_000));
+    assert_eq!([0, 1, 2].map(|node| place(&mut mesh, node)), [bytes.as_ptr(); 3]);
+}
+
+#[test]
+fn a_body_that_comes_in_pieces_is_put_together_once() {
+    let mut mesh = Mesh::full(1, 2, &config());
+    let bytes = item(5, 1, 60_000);
+    mesh.insert(0, &bytes);
+    mesh.run_for(ms(1_000));
+    assert_ne!(place(&mut mesh, 1), bytes.as_ptr());
+    assert_eq!(mesh.pool(1).log.next_from(0).unwrap().1.bytes, bytes);
+}
