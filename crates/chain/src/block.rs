@@ -1,10 +1,11 @@
 //! Headers and blocks.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signer as _, SigningKey};
 use sha2::{Digest as _, Sha256};
 
 use crate::codec::{self, Malformed};
+use crate::signature::{self, Claim};
 use crate::transfer::TRANSFER_MAX;
 use crate::{AccountId, Hash, Transfer};
 
@@ -62,9 +63,8 @@ impl Header {
 
     /// Whether `producer` signed it for the chain with this network id.
     pub fn verify(&self, producer: &AccountId, network: &Hash) -> bool {
-        let Ok(key) = VerifyingKey::from_bytes(&producer.0) else { return false };
-        let message = [DOMAIN, network, &self.draft.encode()[..]].concat();
-        key.verify_strict(&message, &Signature::from_bytes(&self.signature)).is_ok()
+        let (message, signature) = (&self.draft.encode()[..], &self.signature);
+        signature::verify(&Claim { key: producer, domain: DOMAIN, network, message, signature })
     }
 
     /// The 177 bytes.
@@ -88,7 +88,7 @@ impl Header {
             items_root: codec::array(input)?,
         };
         let signature = codec::array(input)?;
-        let hash = Sha256::digest(&whole[..HEADER_LEN]).into();
+        let hash = Sha256::digest(whole.get(..HEADER_LEN).unwrap_or_default()).into(); // all of it was read
         Ok(Self { draft, signature, hash })
     }
 }
@@ -147,6 +147,33 @@ impl Block {
             out.put_slice(transfer.encoded());
         }
         out.freeze()
+    }
+}
+
+/// A block whose header its producer signed and whose transfers their senders signed: made by [`Block::check`] alone.
+#[derive(Clone, Debug)]
+pub struct Checked(Block);
+
+impl Checked {
+    /// The block.
+    pub fn block(&self) -> &Block {
+        &self.0
+    }
+}
+
+impl Block {
+    /// Checks all signatures, those of the transfers in batches. Transfers that `known` names were checked before and are
+    /// not checked again. `None` where a signature is wrong.
+    pub fn check(
+        self,
+        producer: &AccountId,
+        network: &Hash,
+        known: impl Fn(&Hash) -> bool,
+    ) -> Option<Checked> {
+        let fresh = self.transfers.iter().filter(|transfer| !known(transfer.id()));
+        let signed = self.header.verify(producer, network)
+            && Transfer::verify_all(fresh, network).into_iter().all(|right| right);
+        signed.then_some(Checked(self))
     }
 }
 

@@ -5,22 +5,26 @@
 //! [`weir::Network`]'s handles, its clock included.
 #![forbid(unsafe_code)]
 
+pub mod audit;
 pub mod block;
 pub mod chain;
 pub mod channels;
+pub mod consensus;
 pub mod genesis;
 pub mod ledger;
 pub mod mempool;
 pub mod node;
 pub mod store;
+pub mod sync;
 pub mod transfer;
 
 pub mod codec;
+mod signature;
 
 pub use block::{Block, Header};
 pub use ed25519_dalek::SigningKey;
 pub use genesis::Genesis;
-pub use node::{ChainNode, Options};
+pub use node::{ChainNode, Options, Wall};
 pub use transfer::{AccountId, Transfer};
 
 /// SHA-256 of something, also its name.

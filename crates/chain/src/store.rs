@@ -1,22 +1,30 @@
-//! The durable store: blocks, accounts and the head, changed together or not at all.
+//! The durable store: blocks, accounts, the head and what this node has signed, changed together or not at all.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytes::Bytes;
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _};
+use redb::{TableDefinition, WriteTransaction};
 
+use crate::block::HEADER_LEN;
 use crate::ledger::{Account, Ledger, Undo};
-use crate::{AccountId, Block, Genesis, Hash, hex};
+use crate::{AccountId, Block, Genesis, Hash, Header, hex};
 
-const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
-const BLOCKS: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("blocks");
-const UNDO: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("undo");
-const CHAIN: TableDefinition<u64, [u8; 32]> = TableDefinition::new("chain");
-const ACCOUNTS: TableDefinition<[u8; 32], (u64, u64)> = TableDefinition::new("accounts");
+pub(crate) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+pub(crate) const BLOCKS: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("blocks");
+pub(crate) const UNDO: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("undo");
+pub(crate) const CHAIN: TableDefinition<u64, [u8; 32]> = TableDefinition::new("chain");
+pub(crate) const ACCOUNTS: TableDefinition<[u8; 32], (u64, u64)> = TableDefinition::new("accounts");
+/// Blocks beside the chain, by height.
+pub(crate) const SIDE: TableDefinition<(u64, [u8; 32]), ()> = TableDefinition::new("side");
 
 /// Pages cached per store, in bytes: redb's default of 1 GiB is not for many nodes in one process.
 const CACHE: usize = 4 << 20;
+/// Blocks beside the chain are kept until the head is this much higher.
+pub const BRANCH_MAX: u64 = 64;
+/// Blocks beside the chain, at most; more are refused. A fork deeper than this is not followed: the store must be removed then.
+pub const SIDE_MAX: u64 = 4_096;
 
 /// Why the store failed. Nothing was changed by the call that returned it.
 #[derive(Debug, thiserror::Error)]
@@ -37,12 +45,18 @@ pub enum StoreError {
     /// What is stored is not what was written.
     #[error("store: damaged ({0}); remove it and synchronise again")]
     Damaged(&'static str),
+    /// A header of this height was signed before, and no second one may be.
+    #[error("store: height {0} was signed before")]
+    Signed(u64),
+    /// There are [`SIDE_MAX`] blocks beside the chain.
+    #[error("store: too many blocks beside the chain")]
+    SideFull,
 }
 
-/// One node's store.
+/// One node's store. Reading needs no lock: each call sees one committed state.
 #[derive(Debug)]
 pub struct Store {
-    database: Database,
+    pub(crate) database: Database,
 }
 
 /// The end of the chain as stored.
@@ -54,15 +68,17 @@ pub struct Head {
     pub hash: Hash,
 }
 
-/// What a store holds, recomputed from its rows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Audit {
-    /// The head, by walking every block from the genesis.
-    pub head: Head,
-    /// The state root, from the accounts.
-    pub state_root: Hash,
-    /// The ids of all transfers in the chain, in order.
-    pub transfers: Vec<Hash>,
+/// A step of the chain, written in one transaction.
+#[derive(Debug)]
+pub(crate) struct Step<'a> {
+    /// What leaves the chain, from the head down; it stays beside the chain.
+    pub(crate) left: &'a [Head],
+    /// What joins it, upwards, each with its undo record.
+    pub(crate) joined: &'a [(&'a Block, Undo)],
+    /// The accounts that changed, as they are after it.
+    pub(crate) accounts: &'a BTreeMap<AccountId, Account>,
+    /// The height this node has signed for it.
+    pub(crate) signed: Option<u64>,
 }
 
 impl Store {
@@ -77,19 +93,30 @@ impl Store {
             Some(found) if found == network => write.abort()?,
             Some(found) => return Err(StoreError::Network { found: hex(&found), wanted: hex(&network) }),
             None => {
-                write.open_table(META)?.insert("network", &network[..])?;
+                let mut meta = write.open_table(META)?;
+                meta.insert("network", &network[..])?;
+                meta.insert("genesis", genesis.text().as_bytes())?;
+                drop(meta);
                 write.open_table(CHAIN)?.insert(0, network)?;
                 write.open_table(BLOCKS)?;
                 write.open_table(UNDO)?;
-                let mut accounts = write.open_table(ACCOUNTS)?;
-                for (account, balance) in &genesis.balances {
-                    accounts.insert(account.0, (0, *balance))?;
-                }
-                drop(accounts);
+                write.open_table(SIDE)?;
+                let accounts = genesis.balances.iter();
+                put_accounts(&write, accounts.map(|(id, balance)| (*id, Account { nonce: 0, balance: *balance })))?;
                 write.commit()?;
             }
         }
         Ok(store)
+    }
+
+    /// The genesis it was made with.
+    pub fn genesis(&self) -> Result<Genesis, StoreError> {
+        let damaged = || StoreError::Damaged("the genesis does not read back");
+        let read = self.database.begin_read()?;
+        let table = read.open_table(META)?;
+        let row = table.get("genesis")?.ok_or_else(damaged)?;
+        let text = std::str::from_utf8(row.value()).map_err(|_| damaged())?;
+        Genesis::parse(text).map_err(|_| damaged())
     }
 
     /// The state as stored.
@@ -124,70 +151,106 @@ impl Store {
         Ok(read.open_table(BLOCKS)?.get(hash)?.map(|row| Bytes::copy_from_slice(row.value())))
     }
 
-    /// Keeps a block beside the chain.
-    pub fn put_aside(&self, block: &Block) -> Result<(), StoreError> {
-        let write = self.database.begin_write()?;
-        write.open_table(BLOCKS)?.insert(block.header.hash(), &block.encode()[..])?;
-        Ok(write.commit()?)
+    /// A block's header, on the chain or beside it. The block is not read.
+    pub fn header(&self, hash: &Hash) -> Result<Option<Header>, StoreError> {
+        let read = self.database.begin_read()?;
+        let Some(row) = read.open_table(BLOCKS)?.get(hash)? else { return Ok(None) };
+        let bytes = Bytes::copy_from_slice(row.value().get(..HEADER_LEN).unwrap_or_default());
+        let header = Header::decode(&bytes).map_err(|_| StoreError::Damaged("a header does not read back"))?;
+        if header.hash() != hash {
+            return Err(StoreError::Damaged("a block has another name"));
+        }
+        Ok(Some(header))
     }
 
-    /// Appends an executed block; `ledger` is the state after it and `undo` what it touched. Durable on return.
-    pub fn append(&self, block: &Block, undo: &Undo, ledger: &Ledger) -> Result<(), StoreError> {
+    /// Blocks of the chain from `height` upwards, encoded, within a count and a size in bytes.
+    pub fn blocks_from(&self, height: u64, count: usize, mut bytes: usize) -> Result<Vec<Bytes>, StoreError> {
+        let read = self.database.begin_read()?;
+        let (chain, stored) = (read.open_table(CHAIN)?, read.open_table(BLOCKS)?);
+        let mut blocks = Vec::new();
+        for row in chain.range(height.max(1)..)?.take(count) {
+            let (_, hash) = row?;
+            let block = stored.get(hash.value())?.ok_or(StoreError::Damaged("a block is missing"))?;
+            let block = block.value();
+            let Some(left) = bytes.checked_sub(block.len()) else { break };
+            bytes = left;
+            blocks.push(Bytes::copy_from_slice(block));
+        }
+        Ok(blocks)
+    }
+
+    /// What takes a block of the chain back.
+    pub(crate) fn undo(&self, hash: &Hash) -> Result<Undo, StoreError> {
+        let read = self.database.begin_read()?;
+        let row = read.open_table(UNDO)?.get(hash)?;
+        row.and_then(|row| decode_undo(row.value())).ok_or(StoreError::Damaged("no undo record"))
+    }
+
+    /// Keeps a block beside the chain. Durable on return.
+    pub(crate) fn put_aside(&self, block: &Block) -> Result<(), StoreError> {
+        let hash = *block.header.hash();
         let write = self.database.begin_write()?;
-        let hash = block.header.hash();
+        let mut side = write.open_table(SIDE)?;
+        let known = side.insert((block.header.draft.height, hash), ())?.is_some();
+        if !known && side.len()? > SIDE_MAX {
+            return Err(StoreError::SideFull);
+        }
+        drop(side);
         write.open_table(BLOCKS)?.insert(hash, &block.encode()[..])?;
-        write.open_table(UNDO)?.insert(hash, &encode_undo(undo)[..])?;
-        write.open_table(CHAIN)?.insert(block.header.draft.height, hash)?;
-        put_accounts(&write, undo.keys().map(|id| (*id, ledger.account(id))))?;
         Ok(write.commit()?)
     }
 
-    /// Takes the head off the chain and returns what undoes it in memory. Durable on return.
-    pub fn pop(&self) -> Result<Undo, StoreError> {
-        let head = self.head()?;
+    /// Writes one step of the chain, the height signed for it included, and drops what is too far beside it. Durable on return.
+    pub(crate) fn commit(&self, step: &Step<'_>) -> Result<(), StoreError> {
         let write = self.database.begin_write()?;
-        let undo = write
-            .open_table(UNDO)?
-            .remove(&head.hash)?
-            .and_then(|row| decode_undo(row.value()))
-            .ok_or(StoreError::Damaged("no undo record"))?;
-        write.open_table(CHAIN)?.remove(head.height)?;
-        put_accounts(&write, undo.iter().map(|(id, account)| (*id, *account)))?;
-        write.commit()?;
-        Ok(undo)
+        if let Some(height) = step.signed {
+            let mut meta = write.open_table(META)?;
+            let before = signed_row(meta.get("signed")?.map(|row| row.value().to_vec()))?;
+            if height <= before {
+                return Err(StoreError::Signed(before));
+            }
+            meta.insert("signed", &height.to_le_bytes()[..])?;
+        }
+        let mut chain = write.open_table(CHAIN)?;
+        let mut side = write.open_table(SIDE)?;
+        let mut undo = write.open_table(UNDO)?;
+        let mut blocks = write.open_table(BLOCKS)?;
+        for head in step.left {
+            chain.remove(head.height)?;
+            undo.remove(head.hash)?;
+            side.insert((head.height, head.hash), ())?;
+        }
+        for (block, before) in step.joined {
+            let (height, hash) = (block.header.draft.height, *block.header.hash());
+            if side.remove((height, hash))?.is_none() {
+                blocks.insert(hash, &block.encode()[..])?;
+            }
+            undo.insert(hash, &encode_undo(before)[..])?;
+            chain.insert(height, hash)?;
+        }
+        let head = chain.last()?.map_or(0, |(height, _)| height.value());
+        for row in side.extract_from_if((0, [0; 32])..(head.saturating_sub(BRANCH_MAX), [0; 32]), |_, ()| true)? {
+            let (key, _) = row?;
+            blocks.remove(key.value().1)?;
+        }
+        drop((chain, side, undo, blocks));
+        put_accounts(&write, step.accounts.iter().map(|(id, account)| (*id, *account)))?;
+        Ok(write.commit()?)
     }
 
-    /// The highest height this producer signed; 0 for none.
+    /// The highest height this node has signed a header of; 0 for none.
     pub fn signed(&self) -> Result<u64, StoreError> {
         let read = self.database.begin_read()?;
         let table = read.open_table(META)?;
-        let row = table.get("signed")?;
-        Ok(row.and_then(|row| row.value().try_into().ok()).map_or(0, u64::from_le_bytes))
+        signed_row(table.get("signed")?.map(|row| row.value().to_vec()))
     }
+}
 
-    /// Notes that a header of this height is about to be signed. Durable on return.
-    pub fn set_signed(&self, height: u64) -> Result<(), StoreError> {
-        let write = self.database.begin_write()?;
-        write.open_table(META)?.insert("signed", &height.to_le_bytes()[..])?;
-        Ok(write.commit()?)
-    }
-
-    /// Reads everything back: walks the chain from the genesis, hashing each block, and rehashes the state.
-    pub fn audit(&self) -> Result<Audit, StoreError> {
-        let mut head = Head { height: 0, hash: self.hash_at(0)?.ok_or(StoreError::Damaged("no genesis"))? };
-        let mut transfers = Vec::new();
-        while let Some(hash) = self.hash_at(head.height + 1)? {
-            let bytes = self.block(&hash)?.ok_or(StoreError::Damaged("a block is missing"))?;
-            let block =
-                Block::decode(&bytes).map_err(|_| StoreError::Damaged("a block does not read back"))?;
-            if *block.header.hash() != hash || block.header.draft.parent != head.hash {
-                return Err(StoreError::Damaged("the chain is broken"));
-            }
-            transfers.extend(block.transfers.iter().map(|transfer| *transfer.id()));
-            head = Head { height: head.height + 1, hash };
-        }
-        Ok(Audit { head, state_root: self.ledger()?.root(), transfers })
-    }
+/// A row that does not read back must never count as nothing signed.
+fn signed_row(row: Option<Vec<u8>>) -> Result<u64, StoreError> {
+    let Some(row) = row else { return Ok(0) };
+    let bytes = row.try_into().map_err(|_| StoreError::Damaged("the height signed does not read back"))?;
+    Ok(u64::from_le_bytes(bytes))
 }
 
 fn put_accounts(
@@ -205,7 +268,7 @@ fn put_accounts(
     Ok(())
 }
 
-fn encode_undo(undo: &Undo) -> Vec<u8> {
+pub(crate) fn encode_undo(undo: &Undo) -> Vec<u8> {
     let mut out = Vec::with_capacity(undo.len() * 48);
     for (id, account) in undo {
         out.extend_from_slice(&id.0);
@@ -242,3 +305,6 @@ from_redb!(
     redb::StorageError,
     redb::CommitError
 );
+
+#[cfg(test)]
+mod tests;

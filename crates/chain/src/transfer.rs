@@ -1,10 +1,11 @@
 //! Signed transfers.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signer as _, SigningKey};
 use sha2::{Digest as _, Sha256};
 
 use crate::codec::{self, Malformed};
+use crate::signature::{self, Claim};
 use crate::{Hash, hex};
 
 /// Bytes of a payload, at most.
@@ -98,13 +99,26 @@ impl Transfer {
         encoded.get(81..89).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes)
     }
 
-    /// Whether the sender signed this for the chain with this network id (strict: one valid signature per message).
+    /// Whether the sender signed this for the chain with this network id. The rule is in `docs/spec/chain.md`, "Signatures".
     pub fn verify(&self, network: &Hash) -> bool {
-        let Some(signed) = self.encoded.len().checked_sub(64).and_then(|len| self.encoded.get(..len)) else {
-            return false;
-        };
-        let Ok(key) = VerifyingKey::from_bytes(&self.from.0) else { return false };
-        key.verify_strict(&message(network, signed), &Signature::from_bytes(&self.signature)).is_ok()
+        signature::verify(&self.claim(network))
+    }
+
+    /// As [`verify`](Self::verify) for many, in order: about twice as fast where all are signed.
+    pub fn verify_all<'a>(transfers: impl IntoIterator<Item = &'a Self>, network: &Hash) -> Vec<bool> {
+        let claims: Vec<_> = transfers.into_iter().map(|transfer| transfer.claim(network)).collect();
+        signature::verify_all(&claims)
+    }
+
+    fn claim<'a>(&'a self, network: &'a Hash) -> Claim<'a> {
+        let signed = self.encoded.len().saturating_sub(64);
+        let message = self.encoded.get(..signed).unwrap_or_default();
+        Claim { key: &self.from, domain: DOMAIN, network, message, signature: &self.signature }
+    }
+
+    /// What it takes from its sender, as far as a number can hold it.
+    pub fn cost(&self) -> u64 {
+        self.amount.saturating_add(self.fee)
     }
 
     /// SHA-256 of all encoded bytes.

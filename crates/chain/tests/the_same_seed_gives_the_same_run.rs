@@ -2,7 +2,7 @@
 
 mod rig;
 
-fn run(seed: u64) -> (String, Vec<weir_chain::store::Audit>) {
+fn run(seed: u64) -> (String, Vec<weir_chain::audit::Audit>) {
     let mut rig = rig::Rig::new(seed);
     let nodes: Vec<_> = (0..3).map(|index| rig.start(index)).collect();
     rig.run(1_500);

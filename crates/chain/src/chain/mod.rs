@@ -1,57 +1,25 @@
-//! The chain of one node: what it accepts, executes and produces. Knows no network and no clock.
+//! The chain of one node: what it adds, executes and produces. Knows no network, no clock and no mempool.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 
-use crate::block::{BlockError, Draft, items_root};
-use crate::ledger::{Ledger, Refused, Undo};
-use crate::mempool::Mempool;
-use crate::store::{Head, Store, StoreError};
-use crate::{Block, Genesis, Hash, Header, Transfer};
-
-/// How far ahead of this node's wall clock a header's time may be, in milliseconds.
-pub const AHEAD_MS: u64 = 10_000;
-/// Blocks beside the chain are kept up to this far from the head, in heights.
-pub const BRANCH_MAX: u64 = 64;
+use crate::block::{BlockError, Checked, Draft, items_root};
+use crate::consensus::{Parent, RuleError, Rules, follows};
+use crate::ledger::{Execution, Ledger};
+use crate::store::{Head, Step, Store, StoreError};
+use crate::{AccountId, Block, Genesis, Hash, Header, Transfer};
 
 /// One node's chain.
 #[derive(Debug)]
 pub struct Chain {
     genesis: Genesis,
-    network: Hash,
-    store: Store,
+    rules: Rules,
+    store: Arc<Store>,
     ledger: Ledger,
-    /// Transfers that wait for a block.
-    pub mempool: Mempool,
     head: Head,
-}
-
-/// What to do with a transfer from the network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TransferCheck {
-    /// It joins the mempool.
-    Accept,
-    /// Wrong on stateless grounds: its deliverer is to blame.
-    Invalid,
-    /// It can never execute in this state.
-    Ignore(Refused),
-    /// Earlier transfers of the sender are missing.
-    Defer,
-}
-
-/// What a header is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeaderCheck {
-    /// Higher than the head; its body is wanted.
-    Better,
-    /// Signed, but not higher than the head.
-    Known,
-    /// Not signed by the producer, or a height that cannot be.
-    Invalid,
-    /// From the future.
-    Early,
+    parent: Parent, // the head, as what the next block must follow
 }
 
 /// A block that was executed and is durable.
@@ -68,8 +36,10 @@ pub struct Executed {
 pub struct Added {
     /// Blocks that joined the chain, upwards.
     pub executed: Vec<Executed>,
-    /// Transfers that can never execute now; they left the mempool.
-    pub stale: Vec<Hash>,
+    /// Accounts that they touched.
+    pub touched: BTreeSet<AccountId>,
+    /// Transfers of blocks that left the chain and are in no block of it now.
+    pub returned: Vec<Transfer>,
 }
 
 /// Why a block was not added.
@@ -84,15 +54,15 @@ pub enum AddError {
     /// It does not follow from its parent's state.
     #[error("the block does not execute to the state its header names")]
     State,
-    /// Its height is not its parent's plus one.
-    #[error("its height is not its parent's plus one")]
-    Height,
+    /// Its header does not follow its parent's, or is of the future.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
     /// The parent is not here yet.
     #[error("the parent is missing")]
     MissingParent(Hash),
-    /// Too far below the head to matter.
-    #[error("too far below the head")]
-    TooOld,
+    /// The chain can have no higher block.
+    #[error("the chain ends here")]
+    End,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -100,10 +70,22 @@ pub enum AddError {
 
 impl Chain {
     /// Opens the chain kept in `store`.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where the accounts are not the state that the head's header names.
     pub fn open(genesis: Genesis, store: Store) -> Result<Self, StoreError> {
         let (ledger, head) = (store.ledger()?, store.head()?);
-        let network = genesis.id();
-        Ok(Self { genesis, network, store, ledger, mempool: Mempool::default(), head })
+        let rules = Rules::of(&genesis);
+        let mut chain =
+            Self { genesis, rules, store: Arc::new(store), ledger, head, parent: Parent::default() };
+        if let Some(header) = chain.head_header()? {
+            if header.draft.state_root != chain.ledger.root() || header.draft.height != head.height {
+                return Err(StoreError::Damaged("the accounts are not the head's state"));
+            }
+            chain.parent = Parent::of(&header.draft);
+        }
+        chain.store.signed()?; // a row that does not read back is found now, not at the next block
+        Ok(chain)
     }
 
     /// The end of the chain.
@@ -116,9 +98,9 @@ impl Chain {
         &self.genesis
     }
 
-    /// The network id.
-    pub fn network(&self) -> &Hash {
-        &self.network
+    /// What headers are judged by.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// The state after the head.
@@ -127,7 +109,7 @@ impl Chain {
     }
 
     /// The store below, for reading.
-    pub fn store(&self) -> &Store {
+    pub fn store(&self) -> &Arc<Store> {
         &self.store
     }
 
@@ -136,195 +118,135 @@ impl Chain {
         if self.head.height == 0 {
             return Ok(None);
         }
-        let bytes = self.store.block(&self.head.hash)?.ok_or(StoreError::Damaged("the head is missing"))?;
-        let block = Block::decode(&bytes).map_err(|_| StoreError::Damaged("the head does not read back"))?;
-        Ok(Some(block.header))
+        self.store.header(&self.head.hash)?.map(Some).ok_or(StoreError::Damaged("the head is missing"))
     }
 
-    /// What to do with a transfer. Checks the cheap things first.
-    pub fn check_transfer(&self, transfer: &Transfer) -> TransferCheck {
-        let state = self.mempool.check(transfer, &self.ledger);
-        if !transfer.verify(&self.network) {
-            return TransferCheck::Invalid;
-        }
-        match state {
-            Ok(()) => TransferCheck::Accept,
-            Err(Refused::NonceGap) => TransferCheck::Defer,
-            Err(refused) => TransferCheck::Ignore(refused),
-        }
-    }
-
-    /// What a header is worth at this wall time (Unix milliseconds).
-    pub fn check_header(&self, header: &Header, wall_ms: u64) -> HeaderCheck {
-        if header.draft.height == 0 || !header.verify(&self.genesis.producer, &self.network) {
-            HeaderCheck::Invalid
-        } else if header.draft.time > wall_ms.saturating_add(AHEAD_MS) {
-            HeaderCheck::Early
-        } else if header.draft.height > self.head.height {
-            HeaderCheck::Better
-        } else {
-            HeaderCheck::Known
-        }
-    }
-
-    /// Adds a block: executes it where it extends the chain, switches to its branch where that is longer now, else keeps it aside.
-    pub fn add(&mut self, block: Block) -> Result<Added, AddError> {
-        let hash = *block.header.hash();
-        let draft = block.header.draft;
+    /// Adds a block at this wall time (Unix milliseconds): executes it where it extends the chain, switches to its branch where
+    /// that is longer now, else keeps it aside.
+    pub fn add(&mut self, checked: &Checked, wall_ms: u64) -> Result<Added, AddError> {
+        let block = checked.block();
+        let (hash, draft) = (*block.header.hash(), block.header.draft);
         if self.store.hash_at(draft.height)? == Some(hash) {
             return Ok(Added::default());
         }
-        if draft.height.saturating_add(BRANCH_MAX) < self.head.height {
-            return Err(AddError::TooOld);
-        }
-        self.verify(&block)?;
         if draft.parent == self.head.hash {
-            if draft.height != self.head.height + 1 {
-                return Err(AddError::Height);
-            }
-            return self.extend(vec![block]);
+            follows(&draft, self.parent, wall_ms)?;
+            return self.join(&[], std::slice::from_ref(block));
         }
-        let parent_height = self.height_of(&draft.parent)?.ok_or(AddError::MissingParent(draft.parent))?;
-        if draft.height != parent_height + 1 {
-            return Err(AddError::Height);
-        }
-        self.store.put_aside(&block)?;
+        let parent = self.parent_of(&draft)?.ok_or(AddError::MissingParent(draft.parent))?;
+        follows(&draft, parent, wall_ms)?;
+        self.store.put_aside(block)?;
         if draft.height > self.head.height { self.switch(block) } else { Ok(Added::default()) }
     }
 
-    /// Makes, signs, executes and stores the next block. Its height is durable before it is signed.
-    pub fn produce(&mut self, key: &SigningKey, wall_ms: u64) -> Result<(Block, Added), AddError> {
-        let height = self.head.height + 1;
-        if height <= self.store.signed()? {
-            return Err(AddError::Height);
+    /// Makes, signs and executes the next block at this wall time. `select` executes what shall be in it. The block and the
+    /// note that its height is signed become durable together, before anybody else can see the signature.
+    pub fn produce(
+        &mut self,
+        key: &SigningKey,
+        wall_ms: u64,
+        select: impl FnOnce(&mut Execution<'_>) -> Vec<Transfer>,
+    ) -> Result<(Block, Added), AddError> {
+        let height = self.parent.next_height().ok_or(AddError::End)?;
+        let time = self.parent.next_time(wall_ms).ok_or(AddError::End)?;
+        let signed = self.store.signed()?;
+        if height <= signed {
+            return Err(StoreError::Signed(signed).into());
         }
-        let mut undo = Undo::new();
-        let mut transfers = self.mempool.select(&self.ledger);
-        transfers.retain(|transfer| self.ledger.execute(transfer, &self.genesis.producer, &mut undo).is_ok());
-        let state_root = self.ledger.root();
-        self.ledger.undo(&undo);
-        let draft = Draft {
-            height,
-            parent: self.head.hash,
-            time: wall_ms,
-            state_root,
-            items_root: items_root(&transfers),
-        };
-        self.store.set_signed(height)?;
-        let block = Block { header: Header::sign(draft, key, &self.network), transfers };
-        let added = self.extend(vec![block.clone()])?;
+        let mut execution = self.ledger.execution(self.genesis.producer);
+        let transfers = select(&mut execution);
+        let (undo, state_root) = execution.seal();
+        let changes = execution.into_changes();
+        let draft =
+            Draft { height, parent: self.head.hash, time, state_root, items_root: items_root(&transfers) };
+        let block = Block { header: Header::sign(draft, key, &self.rules.network), transfers };
+        let touched = undo.keys().copied().collect();
+        let joined = [(&block, undo)];
+        let step = Step { left: &[], joined: &joined, accounts: changes.accounts(), signed: Some(height) };
+        self.store.commit(&step)?;
+        self.ledger.apply(changes);
+        self.advance(&draft, *block.header.hash());
+        let added = Added { executed: vec![executed(&block)], touched, returned: Vec::new() };
         Ok((block, added))
     }
 
-    /// Blocks of the chain from `height` upwards, encoded, within a count and a size in bytes.
-    pub fn blocks_from(&self, height: u64, count: usize, mut bytes: usize) -> Result<Vec<Bytes>, StoreError> {
-        let mut blocks = Vec::new();
-        for height in (height.max(1)..).take(count) {
-            let Some(hash) = self.store.hash_at(height)? else { break };
-            let Some(block) = self.store.block(&hash)? else { break };
-            if block.len() > bytes {
-                break;
-            }
-            bytes -= block.len();
-            blocks.push(block);
+    /// What a block with this parent must follow, where it is here, on the chain or beside it.
+    fn parent_of(&self, draft: &Draft) -> Result<Option<Parent>, StoreError> {
+        if draft.parent == self.rules.network {
+            return Ok(Some(Parent::default()));
         }
-        Ok(blocks)
+        Ok(self.store.header(&draft.parent)?.map(|header| Parent::of(&header.draft)))
     }
 
-    /// The height of a block on the chain or beside it.
-    pub fn height_of(&self, hash: &Hash) -> Result<Option<u64>, StoreError> {
-        if *hash == self.network {
-            return Ok(Some(0));
+    /// Goes over to the branch that ends in `tip`: in memory first, then in one transaction. Nothing changes where a block of
+    /// it does not execute.
+    fn switch(&mut self, tip: &Block) -> Result<Added, AddError> {
+        let mut branch = vec![tip.clone()];
+        let mut lowest = tip.header.draft;
+        while let Some(below) = lowest.height.checked_sub(1)
+            && self.store.hash_at(below)? != Some(lowest.parent)
+        {
+            let block = self.read(&lowest.parent)?;
+            lowest = block.header.draft;
+            branch.push(block);
         }
-        let block = self.store.block(hash)?.and_then(|bytes| Block::decode(&bytes).ok());
-        Ok(block.map(|block| block.header.draft.height))
+        branch.reverse();
+        let (mut left, mut at) = (Vec::new(), self.head);
+        while at.height >= lowest.height {
+            let block = self.read(&at.hash)?;
+            left.push(at);
+            at = Head { height: at.height.saturating_sub(1), hash: block.header.draft.parent };
+        }
+        self.join(&left, &branch)
     }
 
-    fn verify(&self, block: &Block) -> Result<(), AddError> {
-        let transfers = block
-            .transfers
-            .iter()
-            .all(|transfer| self.mempool.contains(transfer.id()) || transfer.verify(&self.network));
-        let signed = block.header.verify(&self.genesis.producer, &self.network);
-        if signed && transfers { Ok(()) } else { Err(AddError::Signature) }
-    }
-
-    /// Executes blocks on top of the head, each durable before the next.
-    fn extend(&mut self, blocks: Vec<Block>) -> Result<Added, AddError> {
+    /// Takes `left` off the chain, from the head down, and executes `blocks` on top of what remains.
+    fn join(&mut self, left: &[Head], blocks: &[Block]) -> Result<Added, AddError> {
+        let mut execution = self.ledger.execution(self.genesis.producer);
         let mut added = Added::default();
-        let mut senders = BTreeSet::new();
+        for head in left {
+            let undo = self.store.undo(&head.hash)?;
+            added.touched.extend(undo.keys().copied());
+            execution.take_back(&undo);
+            execution.seal();
+            added.returned.extend(self.read(&head.hash)?.transfers);
+        }
+        let mut joined = Vec::with_capacity(blocks.len());
         for block in blocks {
-            let mut undo = Undo::new();
-            let executed = block
-                .transfers
-                .iter()
-                .all(|transfer| self.ledger.execute(transfer, &self.genesis.producer, &mut undo).is_ok());
-            if !executed || self.ledger.root() != block.header.draft.state_root {
-                self.ledger.undo(&undo);
+            let executes = block.transfers.iter().all(|transfer| execution.execute(transfer).is_ok());
+            let (undo, root) = execution.seal();
+            if !executes || root != block.header.draft.state_root {
                 return Err(AddError::State);
             }
-            if let Err(error) = self.store.append(&block, &undo, &self.ledger) {
-                self.ledger.undo(&undo);
-                return Err(error.into());
-            }
-            self.head = Head { height: block.header.draft.height, hash: *block.header.hash() };
-            senders.extend(undo.keys().copied());
-            let transfers = block.transfers.iter().map(|transfer| *transfer.id()).collect();
-            added.executed.push(Executed { header: block.header, transfers });
+            added.touched.extend(undo.keys().copied());
+            joined.push((block, undo));
+            added.executed.push(executed(block));
         }
-        added.stale = self.mempool.drop_stale(senders, &self.ledger);
+        let changes = execution.into_changes();
+        self.store.commit(&Step { left, joined: &joined, accounts: changes.accounts(), signed: None })?;
+        self.ledger.apply(changes);
+        if let Some(last) = blocks.last() {
+            self.advance(&last.header.draft, *last.header.hash());
+        }
+        let again: BTreeSet<Hash> = added.executed.iter().flat_map(|block| block.transfers.clone()).collect();
+        added.returned.retain(|transfer| !again.contains(transfer.id()));
         Ok(added)
     }
 
-    /// Goes over to the branch that ends in `tip`; comes back where a block of it does not execute.
-    fn switch(&mut self, tip: Block) -> Result<Added, AddError> {
-        let mut branch = vec![tip];
-        loop {
-            let parent = branch.last().map_or(self.network, |block| block.header.draft.parent);
-            let below = branch.last().map_or(0, |block| block.header.draft.height.saturating_sub(1));
-            if self.store.hash_at(below)? == Some(parent) {
-                break;
-            }
-            branch.push(self.read(&parent)?);
-        }
-        branch.reverse();
-        let ancestor = branch.first().map_or(0, |block| block.header.draft.height.saturating_sub(1));
-        let mut left = Vec::new();
-        while self.head.height > ancestor {
-            left.push(self.read(&self.head.hash)?);
-            self.pop()?;
-        }
-        left.reverse();
-        match self.extend(branch) {
-            Ok(added) => {
-                for transfer in left.into_iter().flat_map(|block| block.transfers) {
-                    if self.mempool.check(&transfer, &self.ledger).is_ok() {
-                        self.mempool.insert(transfer);
-                    }
-                }
-                Ok(added)
-            }
-            Err(error) => {
-                while self.head.height > ancestor {
-                    self.pop()?;
-                }
-                self.extend(left)?;
-                Err(error)
-            }
-        }
-    }
-
-    fn pop(&mut self) -> Result<(), StoreError> {
-        let undo = self.store.pop()?;
-        self.ledger.undo(&undo);
-        self.head = self.store.head()?;
-        Ok(())
+    fn advance(&mut self, draft: &Draft, hash: Hash) {
+        self.head = Head { height: draft.height, hash };
+        self.parent = Parent::of(draft);
     }
 
     fn read(&self, hash: &Hash) -> Result<Block, StoreError> {
         let bytes = self.store.block(hash)?.ok_or(StoreError::Damaged("a block is missing"))?;
         Block::decode(&bytes).map_err(|_| StoreError::Damaged("a block does not read back"))
     }
+}
+
+fn executed(block: &Block) -> Executed {
+    let transfers = block.transfers.iter().map(|transfer| *transfer.id()).collect();
+    Executed { header: block.header.clone(), transfers }
 }
 
 #[cfg(test)]

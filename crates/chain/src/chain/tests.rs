@@ -1,7 +1,13 @@
 use std::collections::BTreeMap;
 
+use weir::Instant;
+
 use super::*;
-use crate::AccountId;
+use crate::audit::AuditError;
+use crate::mempool::{Limits, Mempool};
+
+/// A wall clock that is past all times of blocks here.
+const WALL: u64 = 1_000_000;
 
 struct Rig {
     producer: SigningKey,
@@ -28,14 +34,33 @@ impl Rig {
         Transfer::sign(&self.user, &id, nonce, (AccountId([7; 32]), amount), 1, b"").unwrap()
     }
 
-    /// A block of the producer on top of `chain`, which does not keep it.
+    fn produce(&self, chain: &mut Chain, transfers: &[Transfer], time: u64) -> Block {
+        let select = |execution: &mut Execution<'_>| {
+            transfers.iter().for_each(|transfer| execution.execute(transfer).unwrap());
+            transfers.to_vec()
+        };
+        chain.produce(&self.producer, time, select).unwrap().0
+    }
+
+    fn check(&self, block: &Block) -> Checked {
+        block.clone().check(&self.genesis.producer, &self.genesis.id(), |_| false).unwrap()
+    }
+
+    fn add(&self, chain: &mut Chain, block: &Block) -> Result<Added, AddError> {
+        chain.add(&self.check(block), WALL)
+    }
+
+    /// A block of the producer on top of `blocks`, made in a store of its own.
     fn block_on(&self, name: &str, blocks: &[Block], transfers: &[Transfer], time: u64) -> Block {
         let mut chain = self.chain(name);
         for block in blocks {
-            chain.add(block.clone()).unwrap();
+            self.add(&mut chain, block).unwrap();
         }
-        transfers.iter().for_each(|transfer| chain.mempool.insert(transfer.clone()));
-        chain.produce(&self.producer, time).unwrap().0
+        self.produce(&mut chain, transfers, time)
+    }
+
+    fn signed(&self, draft: Draft, block: &Block) -> Block {
+        Block { header: Header::sign(draft, &self.producer, &self.genesis.id()), ..block.clone() }
     }
 }
 
@@ -44,12 +69,8 @@ fn a_second_node_that_adds_the_producers_blocks_ends_in_the_same_state() {
     let rig = Rig::new();
     let (mut producer, mut node) = (rig.chain("producer"), rig.chain("node"));
     for nonce in 0..3 {
-        let transfer = rig.transfer(nonce, 10);
-        assert_eq!(producer.check_transfer(&transfer), TransferCheck::Accept);
-        producer.mempool.insert(transfer);
-        let (block, added) = producer.produce(&rig.producer, nonce).unwrap();
-        assert_eq!(added.stale.len(), 1);
-        assert_eq!(node.add(block).unwrap().executed.len(), 1);
+        let block = rig.produce(&mut producer, &[rig.transfer(nonce, 10)], 10 + nonce);
+        assert_eq!(rig.add(&mut node, &block).unwrap().executed.len(), 1);
     }
     let audits = [producer.store().audit().unwrap(), node.store().audit().unwrap()];
     assert_eq!(audits[0], audits[1]);
@@ -58,14 +79,14 @@ fn a_second_node_that_adds_the_producers_blocks_ends_in_the_same_state() {
 }
 
 #[test]
-fn a_reopened_chain_goes_on_where_it_was_and_never_signs_a_height_twice() {
+fn a_reopened_chain_goes_on_where_it_was_and_signs_the_next_height() {
     let rig = Rig::new();
     let block = rig.block_on("a", &[], &[rig.transfer(0, 5)], 1);
     let mut chain = rig.chain("a");
     assert_eq!(chain.head().hash, *block.header.hash());
     assert_eq!(chain.head_header().unwrap().unwrap(), block.header);
-    chain.store().set_signed(2).unwrap();
-    assert!(matches!(chain.produce(&rig.producer, 2), Err(AddError::Height)));
+    assert_eq!(chain.store().signed().unwrap(), 1);
+    assert_eq!(rig.produce(&mut chain, &[], 2).header.draft.height, 2);
 }
 
 #[test]
@@ -75,13 +96,29 @@ fn the_longer_branch_wins_and_transfers_of_the_other_wait_again() {
     let first = rig.block_on("first", &[], &[], 2);
     let second = rig.block_on("second", std::slice::from_ref(&first), &[], 3);
     let mut chain = rig.chain("node");
-    chain.add(lonely).unwrap();
-    assert!(chain.add(first.clone()).unwrap().executed.is_empty(), "the first seen wins among equals");
-    let added = chain.add(second.clone()).unwrap();
+    rig.add(&mut chain, &lonely).unwrap();
+    assert!(rig.add(&mut chain, &first).unwrap().executed.is_empty(), "the first seen wins among equals");
+    let added = rig.add(&mut chain, &second).unwrap();
     assert_eq!(added.executed.len(), 2);
     assert_eq!(chain.head().hash, *second.header.hash());
-    assert!(chain.mempool.contains(rig.transfer(0, 5).id()));
+    assert_eq!(added.returned.iter().map(Transfer::id).collect::<Vec<_>>(), [rig.transfer(0, 5).id()]);
     assert_eq!(chain.store().audit().unwrap().head, chain.head());
+}
+
+#[test]
+fn a_branch_that_does_not_execute_changes_nothing() {
+    let rig = Rig::new();
+    let kept = rig.block_on("kept", &[], &[rig.transfer(0, 5)], 1);
+    let first = rig.block_on("first", &[], &[], 2);
+    let second = rig.block_on("second", std::slice::from_ref(&first), &[], 3);
+    let wrong = rig.signed(Draft { state_root: [0; 32], ..second.header.draft }, &second);
+    let mut chain = rig.chain("node");
+    rig.add(&mut chain, &kept).unwrap();
+    rig.add(&mut chain, &first).unwrap();
+    assert!(matches!(rig.add(&mut chain, &wrong), Err(AddError::State)));
+    assert_eq!(chain.head().hash, *kept.header.hash());
+    assert_eq!(chain.ledger().account(&AccountId([7; 32])).balance, 5);
+    assert_eq!(rig.add(&mut chain, &second).unwrap().executed.len(), 2);
 }
 
 #[test]
@@ -91,30 +128,74 @@ fn what_does_not_follow_is_refused_and_changes_nothing() {
     let good = rig.block_on("a", &[], &[rig.transfer(0, 5)], 1);
     let stranger = SigningKey::from_bytes(&[9; 32]);
     let forged = Header::sign(good.header.draft, &stranger, &rig.genesis.id());
-    assert!(matches!(chain.add(Block { header: forged, ..good.clone() }), Err(AddError::Signature)));
-    let draft = Draft { state_root: [0; 32], ..good.header.draft };
-    let wrong = Header::sign(draft, &rig.producer, &rig.genesis.id());
-    assert!(matches!(chain.add(Block { header: wrong, ..good.clone() }), Err(AddError::State)));
-    let draft = Draft { parent: [3; 32], ..good.header.draft };
-    let orphan = Header::sign(draft, &rig.producer, &rig.genesis.id());
-    assert!(matches!(chain.add(Block { header: orphan, ..good.clone() }), Err(AddError::MissingParent(_))));
+    let forged = Block { header: forged, ..good.clone() };
+    assert!(forged.check(&rig.genesis.producer, &rig.genesis.id(), |_| false).is_none());
+    let wrong = rig.signed(Draft { state_root: [0; 32], ..good.header.draft }, &good);
+    assert!(matches!(rig.add(&mut chain, &wrong), Err(AddError::State)));
+    let orphan = rig.signed(Draft { parent: [3; 32], ..good.header.draft }, &good);
+    assert!(matches!(rig.add(&mut chain, &orphan), Err(AddError::MissingParent(_))));
     assert_eq!(chain.head().height, 0);
-    assert_eq!(chain.add(good).unwrap().executed.len(), 1);
+    assert_eq!(rig.add(&mut chain, &good).unwrap().executed.len(), 1);
 }
 
 #[test]
-fn headers_and_transfers_are_judged() {
+fn a_transfer_whose_sender_did_not_sign_it_fails_the_block_unless_it_was_checked_before() {
+    let rig = Rig::new();
+    let other = Transfer::sign(&rig.user, &[0; 32], 0, (AccountId([7; 32]), 1), 1, b"").unwrap();
+    let block = rig.block_on("a", &[], &[rig.transfer(0, 1), other.clone()].map(|t| t)[..1].as_ref(), 1);
+    let draft = Draft { items_root: items_root(std::slice::from_ref(&other)), ..block.header.draft };
+    let block = Block { transfers: vec![other.clone()], ..rig.signed(draft, &block) };
+    let (producer, network) = (rig.genesis.producer, rig.genesis.id());
+    assert!(block.clone().check(&producer, &network, |_| false).is_none());
+    assert!(block.check(&producer, &network, |id| id == other.id()).is_some());
+}
+
+#[test]
+fn blocks_of_another_time_are_refused_wherever_they_come_from() {
+    let rig = Rig::new();
+    let mut chain = rig.chain("node");
+    let first = rig.block_on("a", &[], &[], 500);
+    rig.add(&mut chain, &first).unwrap();
+    let next = rig.block_on("b", std::slice::from_ref(&first), &[], 600);
+    let at = |time| rig.signed(Draft { time, ..next.header.draft }, &next);
+    assert!(matches!(rig.add(&mut chain, &at(500)), Err(AddError::Rule(RuleError::NotLater))));
+    assert!(matches!(rig.add(&mut chain, &at(u64::MAX)), Err(AddError::Rule(RuleError::Early))));
+    assert!(matches!(rig.add(&mut chain, &at(WALL + 10_001)), Err(AddError::Rule(RuleError::Early))));
+    assert_eq!(rig.add(&mut chain, &at(WALL + 10_000)).unwrap().executed.len(), 1);
+}
+
+#[test]
+fn a_producer_whose_clock_was_set_back_still_makes_later_blocks() {
+    let rig = Rig::new();
+    let mut chain = rig.chain("node");
+    rig.produce(&mut chain, &[], 5_000);
+    assert_eq!(rig.produce(&mut chain, &[], 7).header.draft.time, 5_001);
+}
+
+#[test]
+fn a_chain_that_has_no_later_time_or_higher_block_ends_with_an_error() {
+    let rig = Rig::new();
+    let mut chain = rig.chain("node");
+    rig.produce(&mut chain, &[], u64::MAX);
+    assert!(matches!(chain.produce(&rig.producer, 1, |_| Vec::new()), Err(AddError::End)));
+}
+
+#[test]
+fn accounts_that_are_not_the_heads_state_are_found_when_the_chain_is_opened() {
     let rig = Rig::new();
     let chain = rig.chain("node");
-    let block = rig.block_on("a", &[], &[], 20_000);
-    assert_eq!(chain.check_header(&block.header, 9_999), HeaderCheck::Early);
-    assert_eq!(chain.check_header(&block.header, 10_000), HeaderCheck::Better);
-    let forged = Header::sign(block.header.draft, &rig.user, &rig.genesis.id());
-    assert_eq!(chain.check_header(&forged, 20_000), HeaderCheck::Invalid);
-    assert_eq!(chain.check_transfer(&rig.transfer(1, 1)), TransferCheck::Defer);
-    assert_eq!(chain.check_transfer(&rig.transfer(0, 1000)), TransferCheck::Ignore(Refused::Balance));
-    let other = Transfer::sign(&rig.user, &[0; 32], 0, (AccountId([7; 32]), 1), 0, b"").unwrap();
-    assert_eq!(chain.check_transfer(&other), TransferCheck::Invalid);
+    let producer = rig.block_on("a", &[], &[rig.transfer(0, 5)], 1);
+    let mut node = chain;
+    rig.add(&mut node, &producer).unwrap();
+    {
+        let write = node.store().database.begin_write().unwrap();
+        write.open_table(crate::store::ACCOUNTS).unwrap().insert([7; 32], (0, 6)).unwrap();
+        write.commit().unwrap();
+    }
+    assert!(matches!(node.store().audit(), Err(AuditError::Row(_))));
+    drop(node);
+    let store = Store::open(&rig.folder.path().join("node"), &rig.genesis).unwrap();
+    assert!(matches!(Chain::open(rig.genesis.clone(), store), Err(StoreError::Damaged(_))));
 }
 
 #[test]
@@ -124,4 +205,55 @@ fn a_store_of_another_chain_is_refused_by_name() {
     let other = Genesis::new("other", rig.genesis.producer, 1000, &BTreeMap::new()).unwrap();
     let error = Store::open(&rig.folder.path().join("node"), &other).unwrap_err();
     assert!(matches!(error, StoreError::Network { .. }), "{error}");
+}
+
+#[test]
+fn a_fork_of_any_depth_that_is_kept_can_be_followed() {
+    let rig = Rig::new();
+    let (mut ours, mut theirs) = (rig.chain("ours"), rig.chain("theirs"));
+    for time in 1..=100 {
+        rig.produce(&mut ours, &[], time);
+    }
+    let blocks: Vec<Block> = (1..=101).map(|time| rig.produce(&mut theirs, &[], 1000 + time)).collect();
+    let added: Vec<Added> = blocks.iter().map(|block| rig.add(&mut ours, block).unwrap()).collect();
+    assert_eq!(added.last().unwrap().executed.len(), 101);
+    assert_eq!(ours.head(), theirs.head());
+    assert_eq!(ours.store().audit().unwrap(), theirs.store().audit().unwrap());
+}
+
+#[test]
+fn transfers_that_can_not_be_paid_leave_the_blocks_to_others() {
+    let rig = Rig::new();
+    let (rich, honest) = (SigningKey::from_bytes(&[3; 32]), rig.user.clone());
+    let balances = BTreeMap::from([(AccountId::of(&rich), 10_000), (AccountId::of(&honest), 1000)]);
+    let genesis = Genesis::new("rig2", rig.genesis.producer, 1000, &balances).unwrap();
+    let store = Store::open(&rig.folder.path().join("x"), &genesis).unwrap();
+    let mut chain = Chain::open(genesis.clone(), store).unwrap();
+    let mut mempool = Mempool::new(chain.ledger().accounts().clone(), Limits::default());
+    let (id, now) = (genesis.id(), Instant::from_nanos(0));
+    let sign = |key: &SigningKey, nonce, amount, fee, payload: &[u8]| {
+        Transfer::sign(key, &id, nonce, (AccountId([7; 32]), amount), fee, payload).unwrap()
+    };
+    // 70 large ones of a high fee wait behind a first one, in whose place a block brings one that takes everything
+    mempool.insert(now, sign(&rich, 0, 0, 1, b""));
+    for nonce in 1..=70 {
+        mempool.insert(now, sign(&rich, nonce, 0, 100, &[0; 16_384]));
+    }
+    let greedy = sign(&rich, 0, 9_999, 1, b"");
+    let select = |execution: &mut Execution<'_>| {
+        execution.execute(&greedy).unwrap();
+        vec![greedy.clone()]
+    };
+    chain.produce(&rig.producer, 1, select).unwrap();
+    mempool.insert(now, sign(&honest, 0, 1, 50, b""));
+    let mut dropped = Vec::new();
+    let (block, _) = chain
+        .produce(&rig.producer, 2, |execution| {
+            let (chosen, gone) = mempool.select(execution);
+            dropped = gone;
+            chosen
+        })
+        .unwrap();
+    assert_eq!((block.transfers.len(), block.transfers[0].fee), (1, 50));
+    assert_eq!((dropped.len(), mempool.len()), (71, 1), "what can not be paid is gone");
 }

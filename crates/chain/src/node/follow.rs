@@ -1,158 +1,195 @@
-//! Following the producer: headers from tips, bodies from those who announced them, missing blocks from anyone who is ahead.
+//! Following the producer: headers from tips, blocks as [`Sync`](crate::sync::Sync) asks for them.
 
-use std::future::{Future as _, poll_fn};
-use std::task::Poll;
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use weir::{CallError, PeerId};
+use bytes::Bytes;
+use weir::{Instant, PeerId};
 
-use super::{Asked, Inner, Wanted, What};
-use crate::chain::{AddError, BRANCH_MAX, HeaderCheck};
-use crate::channels::{BLOCKS, BODY, BlockId, RANGE_MAX, Range, Start};
-use crate::{Block, Hash};
+use super::{Inner, What, turn};
+use crate::block::Checked;
+use crate::chain::AddError;
+use crate::channels::{BLOCKS, BODY, BlockId};
+use crate::consensus::{HeaderCheck, Rules};
+use crate::store::StoreError;
+use crate::sync::{Action, Answer, AskId, Misconduct, Outcome, Request};
+use crate::{Block, Hash, Header};
 
-/// How long one announcer is waited for before another is asked.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How often a follower with nothing to do looks whether the network still runs; it is told at once.
-const ROUSE: Duration = Duration::from_secs(3600);
-/// The pause after everyone was asked in vain.
-const PAUSE: Duration = Duration::from_millis(200);
-
-/// Takes tips, judges their headers, and notes which body is wanted and who announced it.
+/// Takes tips and judges their headers.
 pub(super) async fn headers(inner: &Inner) {
     while let Some(received) = inner.tip.next().await {
         let (header, peer) = (received.value().clone(), received.peer());
-        let wall = inner.wall_ms();
-        let mut state = inner.state();
-        match state.chain.check_header(&header, wall) {
+        let height = header.draft.height;
+        match judge(inner, header, peer) {
             HeaderCheck::Invalid => received.reject(),
             HeaderCheck::Early | HeaderCheck::Known => received.ignore(),
             HeaderCheck::Better => {
-                let unvalidated = header.draft.height.saturating_sub(state.chain.head().height + 1);
-                received.accept_with(u32::try_from(unvalidated).unwrap_or(u32::MAX));
-                let known =
-                    state.wanted.take().filter(|wanted| wanted.header.draft.height >= header.draft.height);
-                let fresh = known.is_none();
-                let mut wanted =
-                    known.unwrap_or_else(|| Wanted { header: header.clone(), announcers: Vec::new() });
-                if wanted.header == header && !wanted.announcers.contains(&peer) {
-                    wanted.announcers.push(peer);
-                }
-                state.wanted = Some(wanted);
-                if fresh {
-                    inner.observe(&mut state, What::Header(*header.hash()));
-                }
-                if let Some(waker) = state.follower.take() {
-                    waker.wake();
-                }
+                let missing = height.saturating_sub(inner.state().head.height.saturating_add(1));
+                received.accept_with(u32::try_from(missing).unwrap_or(u32::MAX));
             }
         }
+        turn().await;
     }
 }
 
-/// Brings the chain up to the best header, block after block, until the network stops.
-pub(super) async fn bodies(inner: &Inner) {
-    let mut asked = Asked::new();
-    let mut last = None;
+/// Judges a header; one that is better is told to the follower, one that is early is kept until its time has come.
+pub(super) fn judge(inner: &Inner, header: Header, peer: PeerId) -> HeaderCheck {
+    let rules = Rules { producer: inner.producer, network: inner.network };
+    let head = inner.state().head.height;
+    let check = rules.judge(&header, head, inner.wall_ms());
+    let mut state = inner.state();
+    match check {
+        HeaderCheck::Better => {
+            let fresh = !state.sync.awaits(header.hash());
+            state.sync.announced(inner.net.now(), peer, &header);
+            if fresh {
+                inner.observe(&mut state, What::Header(*header.hash()));
+            }
+            state.wake_follower();
+        }
+        HeaderCheck::Early => state.early = Some((header, peer)),
+        HeaderCheck::Invalid | HeaderCheck::Known => {}
+    }
+    check
+}
+
+type Call<'a> = (AskId, Pin<Box<dyn Future<Output = Answer> + Send + 'a>>);
+
+/// Why the follower goes on.
+enum Woken {
+    Answered(AskId, Answer),
+    Changed,
+    Due,
+    Stopped,
+}
+
+/// Carries out what the follower's machine asks for, until the network stops.
+pub(super) async fn blocks(inner: &Inner) {
+    let mut calls: Vec<Call<'_>> = Vec::new(); // at most two
     loop {
-        let Some(wanted) = wanted(inner).await else { return };
-        if last != Some(*wanted.header.hash()) {
-            asked.clear();
-            last = Some(*wanted.header.hash());
-        }
-        let Some(peer) = next_peer(&wanted, &mut asked) else { continue };
-        let got = step(inner, &wanted, peer).await;
-        if let Err(StepError::Add(AddError::Store(error))) = got {
-            return inner.failed(error);
-        }
-        if let Err(error) = got {
-            tracing::debug!(%peer, %error, "no block");
-            if asked.values().all(|times| *times > 0) && inner.net.sleep(PAUSE).await.is_err() {
-                return;
+        loop {
+            let action = inner.state().sync.poll_action();
+            match action {
+                None => break,
+                Some(Action::Ask { ask, peer, request, deadline }) => {
+                    calls.push((ask, Box::pin(call(inner, peer, request, deadline))));
+                }
+                Some(Action::Cancel(ask)) => calls.retain(|(other, _)| *other != ask),
+                Some(Action::Report { peer, why }) => report(inner, peer, why).await,
+                Some(Action::Add { peer, blocks }) => match add(inner, peer, blocks).await {
+                    Ok(outcome) => inner.state().sync.added(inner.net.now(), outcome),
+                    Err(error) => return inner.fail(error),
+                },
             }
+        }
+        let due = inner.state().sync.poll_timeout();
+        match wait(inner, &mut calls, due).await {
+            Woken::Answered(ask, answer) => {
+                calls.retain(|(other, _)| *other != ask);
+                inner.state().sync.answered(inner.net.now(), ask, answer);
+            }
+            Woken::Due => inner.state().sync.handle_timeout(inner.net.now()),
+            Woken::Changed => {}
+            Woken::Stopped => return,
         }
     }
 }
 
-/// Why a step brought no block.
-#[derive(Debug, thiserror::Error)]
-enum StepError {
-    #[error(transparent)]
-    Call(#[from] CallError),
-    #[error(transparent)]
-    Add(#[from] AddError),
-    #[error("the peer has no such block")]
-    Nothing,
-}
-
-/// Waits until a header above the head is known; `None` when the network stops.
-async fn wanted(inner: &Inner) -> Option<Wanted> {
-    // A sleep ends early only when the network stops.
-    let mut stopped = std::pin::pin!(async { while inner.net.sleep(ROUSE).await.is_ok() {} });
-    poll_fn(|cx| {
-        let mut state = inner.state();
-        if let Some(wanted) = &state.wanted {
-            return Poll::Ready(Some(wanted.clone()));
+/// Waits for an answer, a change, or the machine's next timeout.
+async fn wait(inner: &Inner, calls: &mut [Call<'_>], due: Option<Instant>) -> Woken {
+    let pause = due.map_or(super::ROUSE, |due| due.since(inner.net.now()));
+    let mut sleep = std::pin::pin!(inner.net.sleep(pause));
+    let mut first = true;
+    poll_fn(|cx: &mut Context<'_>| {
+        for (ask, call) in calls.iter_mut() {
+            if let Poll::Ready(answer) = call.as_mut().poll(cx) {
+                return Poll::Ready(Woken::Answered(*ask, answer));
+            }
         }
+        let mut state = inner.state();
+        if !first && state.follower.is_none() {
+            return Poll::Ready(Woken::Changed);
+        }
+        first = false;
         state.follower = Some(cx.waker().clone());
         drop(state);
-        stopped.as_mut().poll(cx).map(|()| None)
+        match sleep.as_mut().poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) => Poll::Ready(Woken::Due),
+            Poll::Ready(Err(_)) => Poll::Ready(Woken::Stopped),
+        }
     })
     .await
 }
 
-/// The announcer asked the fewest times, in the order they announced.
-fn next_peer(wanted: &Wanted, asked: &mut Asked) -> Option<PeerId> {
-    let peer = *wanted.announcers.iter().min_by_key(|peer| asked.get(*peer).copied().unwrap_or(0))?;
-    wanted.announcers.iter().for_each(|peer| _ = asked.entry(*peer).or_insert(0));
-    *asked.entry(peer).or_insert(0) += 1;
-    Some(peer)
+/// One request, and what came of it.
+async fn call(inner: &Inner, peer: PeerId, request: Request, deadline: std::time::Duration) -> Answer {
+    let encoded = match request {
+        Request::Body(hash) => {
+            inner.net.call_within(&BODY, peer, BlockId(hash), deadline).await.map(|block| vec![block])
+        }
+        Request::Blocks(range) => {
+            inner.net.call_within(&BLOCKS, peer, range, deadline).await.map(|blocks| blocks.0)
+        }
+    };
+    match encoded {
+        Ok(encoded) => read(inner, &encoded),
+        Err(error) => {
+            tracing::debug!(%peer, %error, "no block");
+            Answer::Nothing
+        }
+    }
 }
 
-/// One request towards the wanted block: its body where it is next, else what is missing below it.
-async fn step(inner: &Inner, wanted: &Wanted, peer: PeerId) -> Result<(), StepError> {
-    let (head, hash) = (inner.state().chain.head(), *wanted.header.hash());
-    if wanted.header.draft.parent == head.hash {
-        let bytes = inner.net.call_within(&BODY, peer, BlockId(hash), PATIENCE).await?;
-        let block = Block::decode(&bytes).map_err(AddError::from)?;
-        return if *block.header.hash() == hash { Ok(inner.add(block)?) } else { Err(StepError::Nothing) };
+fn read(inner: &Inner, encoded: &[Bytes]) -> Answer {
+    let mut blocks = Vec::with_capacity(encoded.len());
+    for encoded in encoded {
+        let Ok(block) = Block::decode(encoded) else { return Answer::Malformed };
+        let known = inner.store.header(block.header.hash()).is_ok_and(|header| header.is_some());
+        blocks.push((block, known));
     }
-    let range = Range { start: Start::Height(head.height + 1), count: RANGE_MAX };
-    let answer = inner.net.call(&BLOCKS, peer, range).await?;
-    if answer.0.is_empty() {
-        return branch(inner, peer, hash).await;
-    }
-    for bytes in answer.0 {
-        let block = Block::decode(&bytes).map_err(AddError::from)?;
-        match inner.add(block) {
+    Answer::Blocks(blocks)
+}
+
+/// Adds blocks in order until one fails. Each has a turn of its own.
+async fn add(inner: &Inner, peer: PeerId, blocks: Vec<Block>) -> Result<Outcome, StoreError> {
+    for block in blocks {
+        let hash = *block.header.hash();
+        let Some(checked) = check(inner, block) else { return Ok(Outcome::Forged) };
+        match inner.add(&checked) {
             Ok(()) => {}
-            Err(AddError::MissingParent(_)) => return branch(inner, peer, hash).await,
-            Err(error) => return Err(error.into()),
+            Err(AddError::MissingParent(_)) => return Ok(Outcome::Orphan),
+            Err(AddError::Store(StoreError::SideFull)) => {
+                tracing::error!("this node is on a branch that ended long ago; remove its store and synchronise again");
+                return Ok(Outcome::Invalid(hash));
+            }
+            Err(AddError::Store(error)) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%peer, %error, "a signed block is invalid");
+                return Ok(Outcome::Invalid(hash));
+            }
         }
+        turn().await;
     }
-    Ok(())
+    Ok(Outcome::Added)
 }
 
-/// Fetches a branch by hash, downwards from `hash` until a known block, and adds it upwards.
-async fn branch(inner: &Inner, peer: PeerId, hash: Hash) -> Result<(), StepError> {
-    let (mut blocks, mut next) = (Vec::new(), hash);
-    for _ in 0..BRANCH_MAX {
-        let range = Range { start: Start::Hash(next), count: 1 };
-        let answer = inner.net.call(&BLOCKS, peer, range).await?;
-        let bytes = answer.0.into_iter().next().ok_or(StepError::Nothing)?;
-        let block = Block::decode(&bytes).map_err(AddError::from)?;
-        let parent = block.header.draft.parent;
-        if *block.header.hash() != next {
-            return Err(StepError::Nothing);
-        }
-        blocks.push(block);
-        if inner.state().chain.height_of(&parent).map_err(AddError::from)?.is_some() {
-            for block in blocks.into_iter().rev() {
-                inner.add(block)?;
-            }
-            return Ok(());
-        }
-        next = parent;
+/// Checks signatures, but not again those of transfers that wait here.
+fn check(inner: &Inner, block: Block) -> Option<Checked> {
+    let known: BTreeSet<Hash> = {
+        let state = inner.state();
+        let ids = block.transfers.iter().map(|transfer| *transfer.id());
+        ids.filter(|id| state.mempool.contains(id)).collect()
+    };
+    block.check(&inner.producer, &inner.network, |id| known.contains(id))
+}
+
+/// Tells the network below what a peer did.
+async fn report(inner: &Inner, peer: PeerId, why: Misconduct) {
+    tracing::debug!(%peer, ?why, "reported");
+    if why == Misconduct::Invalid {
+        let _ = inner.net.disconnect(peer).await; // it may be gone already
     }
-    Err(StepError::Nothing)
 }

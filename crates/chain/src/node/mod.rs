@@ -4,13 +4,16 @@
 //! on. One block's way: the producer's tip → header checked → relayed → body by a call to those whose tip it was → executed,
 //! durable → requests that were held for it are answered → its transfers leave the pool.
 //!
-//! [`ChainNode::run`] is all of that as one future; it ends when the network does, or when the store fails.
+//! [`ChainNode::run`] is all of that as one future of several loops, each of which does a bounded amount of work in a turn. It
+//! ends when the network does, or when the store fails. Two locks: the chain's is held while a block is executed and written,
+//! the state's never for long; where both are taken, the chain's comes first.
 
 mod follow;
+mod outbox;
 mod serve;
+mod wall;
 mod work;
 
-use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::mpsc::SyncSender;
@@ -19,23 +22,36 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
-use weir::{Builder, Instant, ItemId, Network, Node, PeerId, PoolHandle, ShutdownReport, TipHandle};
+use weir::{Builder, Instant, Network, Node, PeerId, PoolHandle, ShutdownReport, TipHandle};
 
-use crate::chain::{AddError, Added, Chain, TransferCheck};
+use crate::block::Checked;
+use crate::chain::{AddError, Added, Chain};
 use crate::channels::{BLOCKS, BODY, HEAD, TRANSFERS};
-use crate::store::{Head, StoreError};
-use crate::{Block, Hash, Header, Transfer};
+use crate::ledger::{Account, Accounts, Refused};
+use crate::mempool::{self, Fit, Inserted, Mempool};
+use crate::store::{Head, Store, StoreError};
+use crate::sync::{self, Sync};
+use crate::{AccountId, Hash, Header, Transfer};
+use outbox::Outbox;
 use serve::Held;
+pub use wall::Wall;
+
+/// How often a loop with nothing to do looks whether the network still runs; it is told at once.
+const ROUSE: Duration = Duration::from_secs(3600);
 
 /// How a node runs, beside its chain and its network.
 #[derive(Debug, Default)]
 pub struct Options {
     /// The producer's key, where this node produces.
     pub producer: Option<SigningKey>,
-    /// Unix milliseconds at the zero of the network's clock: see [`wall_origin`].
-    pub wall_origin_ms: u64,
+    /// The wall clock. Default: the system's.
+    pub wall: Wall,
     /// Where to tell what happens; when it is full, what happens is not told, and counted.
     pub observer: Option<SyncSender<Observation>>,
+    /// What may wait for a block.
+    pub mempool: mempool::Limits,
+    /// How missing blocks are fetched.
+    pub sync: sync::Config,
 }
 
 /// Something happened at a node, at a time of its network's clock.
@@ -64,9 +80,15 @@ pub enum What {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
     /// It cannot join the mempool.
-    #[error("refused: {0:?}")]
-    Refused(TransferCheck),
-    /// The network did not take it.
+    #[error("refused: {0}")]
+    Refused(Refused),
+    /// Its sender did not sign it.
+    #[error("refused: the signature is wrong")]
+    Signature,
+    /// Transfers that pay more fill the mempool.
+    #[error("refused: the mempool is full of transfers that pay more")]
+    Full,
+    /// The network did not take it; it is not in the mempool either.
     #[error(transparent)]
     Publish(#[from] weir::PublishError),
 }
@@ -84,42 +106,35 @@ struct Inner {
     pool: PoolHandle<Transfer>,
     tip: TipHandle<Header>,
     options: Options,
+    store: Arc<Store>,
+    accounts: Accounts,
+    network: Hash,
+    producer: AccountId,
+    chain: Mutex<Chain>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    chain: Chain,
-    producing: bool,
-    held: Held,
-    /// The highest header above the head, and who announced it.
-    wanted: Option<Wanted>,
-    /// The follower's waker, while it waits for `wanted`.
+    head: Head,
+    mempool: Mempool,
+    sync: Sync,
+    /// The follower's waker, while it waits.
     follower: Option<Waker>,
-    /// Candidates deferred since the last reconsideration.
-    deferred: bool,
+    held: Held,
+    out: Outbox,
+    /// A header that its time kept back, and who announced it: the latest of them.
+    early: Option<(Header, PeerId)>,
+    producing: bool,
     /// Observations that found the observer full.
     unobserved: u64,
-    /// The store's first failure: nothing of this node can be relied on after it.
-    failed: Option<StoreError>,
-}
-
-#[derive(Clone, Debug)]
-struct Wanted {
-    header: Header,
-    announcers: Vec<PeerId>, // at most as many as there are links
+    failure: Option<Arc<StoreError>>,
 }
 
 /// Adds the chain's channels to a network.
 #[must_use]
 pub fn declare(builder: Builder) -> Builder {
     builder.tip(&HEAD).pool(&TRANSFERS).serve(&BODY).serve(&BLOCKS)
-}
-
-/// Unix milliseconds at the zero of `net`'s clock, by the system's clock: for nodes in real time.
-pub fn wall_origin(net: &Network) -> u64 {
-    let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    millis(unix).saturating_sub(net.now().as_nanos() / 1_000_000)
 }
 
 impl ChainNode {
@@ -130,15 +145,18 @@ impl ChainNode {
         options: Options,
     ) -> Result<Self, weir::ChannelError> {
         let (pool, tip) = (net.pool(&TRANSFERS)?, net.tip(&HEAD)?);
+        let accounts = chain.ledger().accounts().clone();
         let state = State {
-            chain,
-            producing: options.producer.is_some(),
-            held: Held::default(),
-            wanted: None,
+            head: chain.head(),
+            mempool: Mempool::new(accounts.clone(), options.mempool.clone()),
+            sync: Sync::new(options.sync.clone(), chain.head()),
             follower: None,
-            deferred: false,
+            held: Held::default(),
+            out: Outbox::default(),
+            early: None,
+            producing: options.producer.is_some(),
             unobserved: 0,
-            failed: None,
+            failure: None,
         };
         Ok(Self {
             inner: Arc::new(Inner {
@@ -147,58 +165,77 @@ impl ChainNode {
                 pool,
                 tip,
                 options,
+                store: Arc::clone(chain.store()),
+                accounts,
+                network: chain.rules().network,
+                producer: chain.rules().producer,
+                chain: Mutex::new(chain),
                 state: Mutex::new(state),
             }),
         })
     }
 
-    /// Does everything a node does, until the network stops.
-    ///
-    /// # Errors
-    /// [`StoreError`] as soon as the store fails. The node does nothing any more: stop it with [`shutdown`](Self::shutdown),
-    /// so that its peers turn to others.
-    pub async fn run(&self) -> Result<(), StoreError> {
+    /// Does everything a node does, until the network stops or the store fails ([`failure`](Self::failure)). The head is
+    /// announced first: a peer that knows less hears of it whoever was restarted.
+    pub async fn run(&self) {
+        self.inner.announce();
         let mut loops: Vec<Pin<Box<dyn Future<Output = ()> + Send + '_>>> = vec![
             Box::pin(work::transfers(&self.inner)),
-            Box::pin(work::evictions(&self.inner)),
+            Box::pin(work::events(&self.inner)),
             Box::pin(work::produce(&self.inner)),
+            Box::pin(work::tick(&self.inner)),
+            Box::pin(outbox::send(&self.inner)),
             Box::pin(follow::headers(&self.inner)),
-            Box::pin(follow::bodies(&self.inner)),
+            Box::pin(follow::blocks(&self.inner)),
             Box::pin(serve::bodies(&self.inner)),
             Box::pin(serve::blocks(&self.inner)),
-            Box::pin(serve::expire(&self.inner)),
         ];
         poll_fn(|cx| {
             loops.retain_mut(|one| one.as_mut().poll(cx).is_pending());
-            match self.inner.state().failed.take() {
-                Some(error) => Poll::Ready(Err(error)),
-                None if loops.is_empty() => Poll::Ready(Ok(())),
-                None => Poll::Pending,
-            }
+            if loops.is_empty() { Poll::Ready(()) } else { Poll::Pending }
         })
-        .await
+        .await;
     }
 
-    /// Takes a transfer of this node's own: checks it, keeps it, offers it. Waits while the network thread is behind.
+    /// Takes a transfer of this node's own: checks it, keeps it, offers it. Waits while the network thread is behind; where it
+    /// stays so, the transfer leaves the mempool again.
     pub async fn submit(&self, transfer: &Transfer) -> Result<(), SubmitError> {
+        match self.inner.state().mempool.check(transfer) {
+            Ok(Fit::Ready) => {}
+            Ok(Fit::Gap) => return Err(SubmitError::Refused(Refused::NonceGap)),
+            Err(refused) => return Err(SubmitError::Refused(refused)),
+        }
+        if !transfer.verify(&self.inner.network) {
+            return Err(SubmitError::Signature);
+        }
         self.inner.admit(transfer)?;
-        self.inner.pool.publish_wait(transfer).await?;
+        if let Err(error) = self.inner.pool.publish_wait(transfer).await {
+            let mut state = self.inner.state();
+            let gone = state.mempool.remove(transfer.id());
+            state.out.remove(gone);
+            return Err(error.into());
+        }
         Ok(())
     }
 
     /// The end of this node's chain.
     pub fn head(&self) -> Head {
-        self.inner.state().chain.head()
+        self.inner.state().head
     }
 
     /// How many transfers wait for a block.
     pub fn waiting(&self) -> usize {
-        self.inner.state().chain.mempool.len()
+        self.inner.state().mempool.len()
+    }
+
+    /// How many transfers wait for earlier ones of their senders.
+    pub fn gaps(&self) -> usize {
+        self.inner.state().mempool.gaps()
     }
 
     /// An account's nonce and balance after the head.
-    pub fn account(&self, id: &crate::AccountId) -> crate::ledger::Account {
-        self.inner.state().chain.ledger().account(id)
+    pub fn account(&self, id: &AccountId) -> Account {
+        self.inner.accounts.get(id)
     }
 
     /// Produces no more blocks.
@@ -209,6 +246,11 @@ impl ChainNode {
     /// Observations that were not told because the observer was full.
     pub fn unobserved(&self) -> u64 {
         self.inner.state().unobserved
+    }
+
+    /// Why the node stopped by itself: its store failed. `None` while it runs, or where somebody stopped it.
+    pub fn failure(&self) -> Option<Arc<StoreError>> {
+        self.inner.state().failure.clone()
     }
 
     /// The network below.
@@ -236,78 +278,115 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn chain(&self) -> MutexGuard<'_, Chain> {
+        self.chain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn node(&self) -> Option<Node> {
         self.node.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn wall_ms(&self) -> u64 {
-        self.options.wall_origin_ms.saturating_add(self.net.now().as_nanos() / 1_000_000)
+        self.options.wall.now(self.net.now())
+    }
+
+    /// A store that fails may have lost anything: the node stops, and says why.
+    fn fail(&self, error: StoreError) {
+        tracing::error!(%error, "the store failed: the node stops");
+        self.state().failure.get_or_insert(Arc::new(error));
+        if let Some(node) = self.node() {
+            node.abort();
+        }
+    }
+
+    /// Tells peers what this node has.
+    fn announce(&self) {
+        match self.chain().head_header() {
+            Ok(header) => self.state().out.tip(header),
+            Err(error) => self.fail(error),
+        }
     }
 
     fn observe(&self, state: &mut State, what: What) {
         if let Some(observer) = &self.options.observer
             && observer.try_send(Observation { at: self.net.now(), what }).is_err()
         {
-            state.unobserved += 1;
+            state.unobserved = state.unobserved.saturating_add(1);
         }
     }
 
-    /// Puts a transfer into the mempool, if it fits there.
+    /// Puts a transfer of this node's own into the mempool, if it fits there.
     fn admit(&self, transfer: &Transfer) -> Result<(), SubmitError> {
         let mut state = self.state();
-        match state.chain.check_transfer(transfer) {
-            TransferCheck::Accept => {
-                state.chain.mempool.insert(transfer.clone());
-                self.observe(&mut state, What::Accepted(*transfer.id()));
-                Ok(())
-            }
-            refused => Err(SubmitError::Refused(refused)),
+        if let Err(refused) = state.mempool.check(transfer) {
+            return Err(SubmitError::Refused(refused)); // another one took its place in the meantime
         }
+        let inserted = state.mempool.insert(self.net.now(), transfer.clone());
+        let stays = inserted.ready.iter().any(|one| one.id() == transfer.id());
+        self.changed(&mut state, inserted, Some(transfer.id()));
+        if stays { Ok(()) } else { Err(SubmitError::Full) }
     }
 
-    /// Adds a block and tells everyone whom it concerns.
-    fn add(&self, block: Block) -> Result<(), AddError> {
-        let (hash, encoded) = (*block.header.hash(), block.encode());
+    /// What the mempool took in or lost is told to the observer and to the network's pool, which has `known` already.
+    fn changed(&self, state: &mut State, inserted: Inserted, known: Option<&Hash>) {
+        for transfer in &inserted.ready {
+            self.observe(state, What::Accepted(*transfer.id()));
+        }
+        let fresh = inserted.ready.into_iter().filter(|transfer| Some(transfer.id()) != known);
+        state.out.publish(fresh);
+        state.out.remove(inserted.dropped);
+    }
+
+    /// Adds a block whose signatures were checked, and tells everyone whom it concerns.
+    fn add(&self, checked: &Checked) -> Result<(), AddError> {
+        let mut chain = self.chain();
+        let added = chain.add(checked, self.wall_ms())?;
         let mut state = self.state();
-        let added = state.chain.add(block)?;
-        state.held.answer(&hash, &encoded);
-        self.after(&mut state, &added);
+        let block = checked.block();
+        state.held.answer(block.header.hash(), || block.encode());
+        self.after(&mut state, chain.head(), added);
         Ok(())
     }
 
-    /// Notes that the store failed, so that [`ChainNode::run`] ends.
-    fn failed(&self, error: StoreError) {
-        tracing::error!(%error, "the store failed");
-        self.state().failed.get_or_insert(error);
-    }
-
     /// What follows from blocks that joined the chain.
-    fn after(&self, state: &mut State, added: &Added) {
-        for block in &added.executed {
+    fn after(&self, state: &mut State, head: Head, added: Added) {
+        let now = self.net.now();
+        state.head = head;
+        if !added.returned.is_empty() {
+            let inserted = state.mempool.rejoin(now, added.returned);
+            self.changed(state, inserted, None);
+        }
+        let settled = state.mempool.settle(added.touched);
+        self.changed(state, settled, None);
+        for block in added.executed {
+            state.out.tip(Some(block.header.clone()));
+            state.out.remove(block.transfers.iter().copied());
             let (hash, height) = (*block.header.hash(), block.header.draft.height);
-            self.observe(state, What::Executed(hash, height, block.transfers.clone()));
+            self.observe(state, What::Executed(hash, height, block.transfers));
         }
-        let gone = added.executed.iter().flat_map(|block| &block.transfers).chain(&added.stale);
-        for id in gone {
-            // A full mailbox leaves the item in the pool until it is evicted; it can do no harm there.
-            let _ = self.pool.remove(ItemId(*id));
-        }
-        if let Some(last) = added.executed.last() {
-            let _ = self.tip.publish(&last.header);
-            if std::mem::take(&mut state.deferred) {
-                let _ = self.pool.reconsider();
-            }
-        }
-        let height = state.chain.head().height;
-        if state.wanted.as_ref().is_some_and(|wanted| wanted.header.draft.height <= height) {
-            state.wanted = None;
+        state.sync.advanced(now, head);
+        state.wake_follower();
+    }
+}
+
+impl State {
+    fn wake_follower(&mut self) {
+        if let Some(waker) = self.follower.take() {
+            waker.wake();
         }
     }
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+/// Lets the other loops have their turn.
+async fn turn() {
+    let mut over = false;
+    poll_fn(|cx| {
+        if over {
+            return Poll::Ready(());
+        }
+        over = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
-
-/// Whom a body was asked of, in turn.
-type Asked = BTreeMap<PeerId, u32>;

@@ -1,17 +1,20 @@
-//! Answers to other nodes: bodies, held until they are here, and blocks of the chain.
+//! Answers to other nodes: bodies, held until they are here, and blocks of the chain. Reading the store takes no lock.
 
 use std::sync::PoisonError;
 use std::time::Duration;
 
 use bytes::Bytes;
-use weir::{Instant, Message, Method, Request, Requests};
+use weir::{Instant, Message, Method, PeerId, Request, Requests};
 
-use super::Inner;
+use super::{Inner, turn};
+use crate::Hash;
 use crate::channels::{BLOCKS, BODY, BlockId, Blocks, RANGE_BYTES, Range, Start};
-use crate::{Hash, chain::Chain, store::StoreError};
+use crate::store::{Store, StoreError};
 
-/// Requests for bodies that are held at once, at most.
+/// Requests for bodies that are held at once, at most; more are refused.
 const HELD_MAX: usize = 64;
+/// Of these, for one peer; more are refused. A peer that follows asks for one body at a time.
+const HELD_PER_PEER: usize = 4;
 /// How long one is held, at most.
 const HELD_FOR: Duration = Duration::from_secs(5);
 /// What a request beyond the limit, or held in vain, is told.
@@ -25,25 +28,34 @@ pub(super) struct Held {
 
 impl Held {
     /// Answers whoever waits for this block.
-    pub(super) fn answer(&mut self, hash: &Hash, encoded: &Bytes) {
+    pub(super) fn answer(&mut self, hash: &Hash, encode: impl FnOnce() -> Bytes) {
+        if !self.waiting.iter().any(|(_, request)| request.query().0 == *hash) {
+            return;
+        }
+        let encoded = encode();
         for (_, request) in self.waiting.extract_if(.., |(_, request)| request.query().0 == *hash) {
             request.answer(encoded.clone());
         }
     }
 
+    /// Refuses what was held in vain.
+    pub(super) fn expire(&mut self, now: Instant) {
+        for (_, request) in self.waiting.extract_if(.., |(until, _)| *until <= now) {
+            request.refuse(RETRY_AFTER);
+        }
+    }
+
     fn hold(&mut self, until: Instant, request: Request<BlockId, Bytes>) {
         self.waiting.retain(|(_, request)| !request.is_cancelled());
-        if self.waiting.len() < HELD_MAX {
+        if self.waiting.len() < HELD_MAX && self.of(request.peer()) < HELD_PER_PEER {
             self.waiting.push((until, request));
         } else {
             request.refuse(RETRY_AFTER);
         }
     }
 
-    fn expire(&mut self, now: Instant) {
-        for (_, request) in self.waiting.extract_if(.., |(until, _)| *until <= now) {
-            request.refuse(RETRY_AFTER);
-        }
+    fn of(&self, peer: PeerId) -> usize {
+        self.waiting.iter().filter(|(_, request)| request.peer() == peer).count()
     }
 }
 
@@ -55,28 +67,25 @@ fn requests<Req: Message, Resp: Message>(
     node.as_ref()?.requests(method).ok()
 }
 
-/// Answers requests for bodies, or holds them.
+/// Answers requests for bodies, or holds them where an accepted header says that the block is on its way.
 pub(super) async fn bodies(inner: &Inner) {
     let Some(requests) = requests(inner, &BODY) else { return };
     while let Some(request) = requests.next().await {
-        let mut state = inner.state();
-        match state.chain.store().block(&request.query().0) {
+        let hash = request.query().0;
+        match inner.store.block(&hash) {
             Ok(Some(block)) => request.answer(block),
-            Ok(None) => state.held.hold(inner.net.now() + HELD_FOR, request),
-            Err(error) => {
-                request.refuse(RETRY_AFTER);
-                drop(state);
-                return inner.failed(error);
+            Ok(None) => {
+                let until = inner.net.now() + HELD_FOR;
+                let mut state = inner.state();
+                if state.sync.awaits(&hash) {
+                    state.held.hold(until, request);
+                } else {
+                    request.refuse(RETRY_AFTER);
+                }
             }
+            Err(error) => return inner.fail(error),
         }
-    }
-}
-
-/// Refuses what was held in vain.
-pub(super) async fn expire(inner: &Inner) {
-    while inner.net.sleep(HELD_FOR / 10).await.is_ok() {
-        let now = inner.net.now();
-        inner.state().held.expire(now);
+        turn().await;
     }
 }
 
@@ -84,26 +93,23 @@ pub(super) async fn expire(inner: &Inner) {
 pub(super) async fn blocks(inner: &Inner) {
     let Some(requests) = requests(inner, &BLOCKS) else { return };
     while let Some(request) = requests.next().await {
-        let found = read(&inner.state().chain, *request.query());
-        match found {
+        match read(&inner.store, *request.query()) {
             Ok(blocks) => request.answer(Blocks(blocks)),
-            Err(error) => {
-                request.refuse(RETRY_AFTER);
-                return inner.failed(error);
-            }
+            Err(error) => return inner.fail(error),
         }
+        turn().await;
     }
 }
 
-fn read(chain: &Chain, range: Range) -> Result<Vec<Bytes>, StoreError> {
+fn read(store: &Store, range: Range) -> Result<Vec<Bytes>, StoreError> {
     let count = usize::from(range.count);
     match range.start {
-        Start::Height(height) => chain.blocks_from(height, count, RANGE_BYTES),
-        Start::Hash(hash) => match chain.height_of(&hash)? {
-            Some(height) if chain.store().hash_at(height)? == Some(hash) => {
-                chain.blocks_from(height, count, RANGE_BYTES)
+        Start::Height(height) => store.blocks_from(height, count, RANGE_BYTES),
+        Start::Hash(hash) => match store.header(&hash)? {
+            Some(header) if store.hash_at(header.draft.height)? == Some(hash) => {
+                store.blocks_from(header.draft.height, count, RANGE_BYTES)
             }
-            Some(_) => Ok(chain.store().block(&hash)?.into_iter().collect()),
+            Some(_) => Ok(store.block(&hash)?.into_iter().collect()),
             None => Ok(Vec::new()),
         },
     }

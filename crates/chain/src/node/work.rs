@@ -2,55 +2,105 @@
 
 use std::time::Duration;
 
-use weir::{Event, Undecided};
+use weir::{Candidate, Event, Undecided};
 
-use super::{Inner, What};
+use super::{Inner, What, turn};
 use crate::Transfer;
-use crate::chain::{AddError, TransferCheck};
-use crate::ledger::Refused;
+use crate::chain::AddError;
+use crate::mempool::Inserted;
 
-/// How long a transfer beyond a nonce gap waits before it comes again by itself.
-const GAP_PAUSE: Duration = Duration::from_secs(5);
+/// Candidates decided in one turn, at most: their signatures are checked in one batch.
+const BATCH: usize = 64;
+/// Events read in one turn, at most.
+const EVENTS: usize = 64;
+/// How often what may have expired is looked for.
+const TICK: Duration = Duration::from_millis(500);
 
-/// Takes candidates off the pool and decides on each.
+/// Takes candidates off the pool and decides on them.
 pub(super) async fn transfers(inner: &Inner) {
-    while let Some(candidate) = inner.pool.next().await {
-        let (transfer, undecided) = candidate.into_parts();
-        decide(inner, transfer, undecided);
+    while let Some(first) = inner.pool.next().await {
+        let more = std::iter::from_fn(|| inner.pool.try_next()).take(BATCH - 1);
+        decide(inner, std::iter::once(first).chain(more));
+        turn().await;
     }
 }
 
-fn decide(inner: &Inner, transfer: Transfer, undecided: Undecided) {
-    let mut state = inner.state();
-    match state.chain.check_transfer(&transfer) {
-        TransferCheck::Accept => {
-            let id = *transfer.id();
-            state.chain.mempool.insert(transfer);
-            undecided.accept();
-            inner.observe(&mut state, What::Accepted(id));
-            if std::mem::take(&mut state.deferred) {
-                let _ = inner.pool.reconsider();
+/// What the state refuses is ignored, and its signature not looked at. What waits beyond a gap is ignored too: the pool need
+/// not ask for it again, and it is published from here once the gap is closed.
+fn decide(inner: &Inner, candidates: impl Iterator<Item = Candidate<Transfer>>) {
+    let candidates: Vec<(Transfer, Undecided)> = candidates.map(Candidate::into_parts).collect();
+    let mut fitting = Vec::with_capacity(candidates.len());
+    {
+        let state = inner.state();
+        for (transfer, undecided) in candidates {
+            match state.mempool.check(&transfer) {
+                // a second one of the same batch is judged again when the first is in
+                Ok(_) => fitting.push((transfer, undecided)),
+                Err(_) => undecided.ignore(),
             }
         }
-        TransferCheck::Invalid => undecided.reject(),
-        TransferCheck::Ignore(
-            Refused::Balance | Refused::NonceUsed | Refused::NonceGap | Refused::Overflow,
-        ) => {
+    }
+    let signed = Transfer::verify_all(fitting.iter().map(|(transfer, _)| transfer), &inner.network);
+    let mut state = inner.state();
+    for ((transfer, undecided), signed) in fitting.into_iter().zip(signed) {
+        if !signed {
+            undecided.reject();
+            continue;
+        }
+        let id = *transfer.id();
+        let inserted: Inserted = state.mempool.insert(inner.net.now(), transfer);
+        if inserted.ready.iter().any(|one| *one.id() == id) {
+            undecided.accept();
+        } else {
             undecided.ignore();
         }
-        TransferCheck::Defer => {
-            state.deferred = true;
-            undecided.defer(GAP_PAUSE);
-        }
+        inner.changed(&mut state, inserted, Some(&id));
     }
 }
 
-/// What the pool evicts leaves the mempool too.
-pub(super) async fn evictions(inner: &Inner) {
+/// What the pool evicts leaves the mempool too, with what can not go without it. Where events were missed, all that is ready is
+/// published again: what has no place in the pool is evicted once more.
+pub(super) async fn events(inner: &Inner) {
     let events = inner.net.events();
-    while let Some(event) = events.next().await {
-        if let Event::Evicted { id, .. } = event {
-            inner.state().chain.mempool.remove(&id.0);
+    while let Some(first) = events.next().await {
+        let more = std::iter::from_fn(|| events.try_next()).take(EVENTS - 1);
+        for event in std::iter::once(first).chain(more) {
+            let mut state = inner.state();
+            match event {
+                Event::Evicted { id, .. } => {
+                    let gone = state.mempool.remove(&id.0);
+                    state.out.remove(gone.into_iter().filter(|other| *other != id.0));
+                }
+                Event::PeerDown { peer, .. } => {
+                    state.sync.gone(inner.net.now(), peer);
+                    state.wake_follower();
+                }
+                _ => {}
+            }
+        }
+        let missed = events.missed();
+        if missed > 0 {
+            tracing::warn!(missed, "events were missed: everything that waits is published again");
+            let mut state = inner.state();
+            let ready: Vec<Transfer> = state.mempool.ready().cloned().collect();
+            state.out.publish(ready);
+        }
+        turn().await;
+    }
+}
+
+/// What time alone does: requests and gaps expire, and an early header's time comes.
+pub(super) async fn tick(inner: &Inner) {
+    while inner.net.sleep(TICK).await.is_ok() {
+        let now = inner.net.now();
+        let mut state = inner.state();
+        state.held.expire(now);
+        let gone = state.mempool.expire(now);
+        state.out.remove(gone);
+        let early = state.early.take();
+        drop(state);
+        if let Some((header, peer)) = early {
+            super::follow::judge(inner, header, peer);
         }
     }
 }
@@ -58,28 +108,35 @@ pub(super) async fn evictions(inner: &Inner) {
 /// Produces a block each `block_ms`, where this node has the producer's key.
 pub(super) async fn produce(inner: &Inner) {
     let Some(key) = &inner.options.producer else { return };
-    let pause = Duration::from_millis(inner.state().chain.genesis().block_ms);
+    let pause = Duration::from_millis(inner.chain().genesis().block_ms);
     let mut due = inner.net.now() + pause;
     loop {
         if inner.net.sleep(due.since(inner.net.now())).await.is_err() {
             return;
         }
         due = (due + pause).max(inner.net.now());
-        let wall = inner.wall_ms();
-        let mut state = inner.state();
-        if !state.producing {
+        if !inner.state().producing {
             return;
         }
-        match state.chain.produce(key, wall) {
+        let mut chain = inner.chain();
+        let mut dropped = Vec::new();
+        let made = chain.produce(key, inner.wall_ms(), |execution| {
+            let (chosen, gone) = inner.state().mempool.select(execution);
+            dropped = gone;
+            chosen
+        });
+        let mut state = inner.state();
+        state.out.remove(dropped);
+        match made {
             Ok((block, added)) => {
                 let hash = *block.header.hash();
                 inner.observe(&mut state, What::Published(hash));
-                state.held.answer(&hash, &block.encode());
-                inner.after(&mut state, &added);
+                state.held.answer(&hash, || block.encode());
+                inner.after(&mut state, chain.head(), added);
             }
             Err(AddError::Store(error)) => {
-                drop(state);
-                return inner.failed(error);
+                drop((state, chain));
+                return inner.fail(error);
             }
             Err(error) => tracing::warn!(%error, "no block produced"),
         }

@@ -8,8 +8,9 @@ use weir::testing::Cluster;
 use weir::{Keypair, Network, NetworkId};
 use weir_chain::chain::Chain;
 use weir_chain::node::declare;
-use weir_chain::store::{Audit, Store};
-use weir_chain::{AccountId, ChainNode, Genesis, Options, SigningKey, Transfer};
+use weir_chain::audit::Audit;
+use weir_chain::store::Store;
+use weir_chain::{AccountId, ChainNode, Genesis, Options, SigningKey, Transfer, Wall};
 
 /// Unix milliseconds at the zero of virtual time.
 const WALL: u64 = 1_790_000_000_000;
@@ -44,8 +45,8 @@ impl Rig {
         self.dials.push((index, net.addresses()[0].to_string()));
         let options = Options {
             producer: (index == 0).then(|| self.producer.clone()),
-            wall_origin_ms: WALL,
-            observer: None,
+            wall: Wall::from_origin(WALL),
+            ..Options::default()
         };
         let node = ChainNode::new((net, node), chain, options).unwrap();
         let runner = node.clone();
@@ -54,7 +55,7 @@ impl Rig {
     }
 
     pub(crate) fn transfer(&self, nonce: u64, fee: u64) -> Transfer {
-        Transfer::sign(&self.user, &self.genesis.id(), nonce, (AccountId([7; 32]), 10), fee, b"hello")
+        Transfer::sign(&self.user, &self.genesis.id(), nonce, (AccountId([7; 32]), 10), fee + 1, b"hello")
             .unwrap()
     }
 

@@ -1,0 +1,73 @@
+use super::*;
+use crate::SigningKey;
+use crate::block::Draft;
+
+fn genesis() -> Genesis {
+    let producer = AccountId::of(&SigningKey::from_bytes(&[1; 32]));
+    Genesis::new("store", producer, 1000, &BTreeMap::from([(AccountId([2; 32]), 5)])).unwrap()
+}
+
+fn block(height: u64) -> Block {
+    let draft = Draft {
+        height,
+        parent: [7; 32],
+        time: height,
+        state_root: [8; 32],
+        items_root: crate::block::items_root(&[]),
+    };
+    Block { header: Header::sign(draft, &SigningKey::from_bytes(&[1; 32]), &[9; 32]), transfers: Vec::new() }
+}
+
+fn step(store: &Store, joined: &Block, signed: Option<u64>) -> Result<(), StoreError> {
+    let joined = [(joined, Undo::new())];
+    store.commit(&Step { left: &[], joined: &joined, accounts: &BTreeMap::new(), signed })
+}
+
+#[test]
+fn a_height_is_signed_with_its_block_or_not_at_all_and_never_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("s"), &genesis()).unwrap();
+    step(&store, &block(1), Some(1)).unwrap();
+    assert_eq!((store.signed().unwrap(), store.head().unwrap().height), (1, 1));
+    for height in [0, 1] {
+        assert!(matches!(step(&store, &block(2), Some(height)), Err(StoreError::Signed(1))));
+    }
+    assert_eq!(store.head().unwrap().height, 1, "nothing of a refused step stays");
+    step(&store, &block(2), Some(2)).unwrap();
+    assert_eq!((store.signed().unwrap(), store.head().unwrap().height), (2, 2));
+}
+
+#[test]
+fn a_damaged_row_of_the_height_signed_is_refused_and_nothing_is_signed_over_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("s"), &genesis()).unwrap();
+    for row in [&[][..], &[1, 0, 0, 0, 0, 0, 0], &[0; 9]] {
+        let write = store.database.begin_write().unwrap();
+        write.open_table(META).unwrap().insert("signed", row).unwrap();
+        write.commit().unwrap();
+        assert!(matches!(store.signed(), Err(StoreError::Damaged(_))));
+        assert!(matches!(step(&store, &block(1), Some(9)), Err(StoreError::Damaged(_))));
+    }
+}
+
+#[test]
+fn blocks_beside_the_chain_are_counted_and_dropped_when_the_head_has_left_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("s"), &genesis()).unwrap();
+    let aside = block(3);
+    store.put_aside(&aside).unwrap();
+    step(&store, &block(3 + BRANCH_MAX), None).unwrap();
+    assert!(store.block(aside.header.hash()).unwrap().is_some());
+    step(&store, &block(4 + BRANCH_MAX), None).unwrap();
+    assert!(store.block(aside.header.hash()).unwrap().is_none());
+}
+
+#[test]
+fn a_range_that_begins_where_heights_end_is_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("s"), &genesis()).unwrap();
+    step(&store, &block(1), None).unwrap();
+    assert_eq!(store.blocks_from(u64::MAX, 64, 1000).unwrap().len(), 0);
+    assert_eq!(store.blocks_from(0, 64, 1000).unwrap().len(), 1);
+    assert_eq!(store.blocks_from(1, 64, 180).unwrap().len(), 0, "the block has 181 bytes");
+}
