@@ -1,7 +1,10 @@
 //! Decoders of `weir-chain`.
 
 use bytes::Bytes;
-use weir_chain::{Block, Genesis, Header, Transfer};
+use weir::Message;
+use weir_chain::channels::{BlockId, Blocks, RANGE_BYTES, RANGE_MAX, Range, Start};
+use weir_chain::store::Store;
+use weir_chain::{AccountId, Block, Genesis, Header, Transfer};
 
 /// A transfer keeps the bytes that its id is the hash of.
 pub(crate) fn transfer(data: &[u8]) -> bool {
@@ -43,4 +46,51 @@ pub(crate) fn genesis(data: &[u8]) -> bool {
     let _ = Genesis::parse(text);
 
     true
+}
+
+/// A request has one encoding, and a store answers it, whatever height it names.
+pub(crate) fn request(data: &[u8]) -> bool {
+    thread_local! {
+        static STORE: Option<(tempfile::TempDir, Store)> = store();
+    }
+    let bytes = Bytes::copy_from_slice(data);
+    if let Ok(id) = BlockId::decode(bytes.clone()) {
+        assert_eq!(Message::encode(&id), data);
+        return true;
+    }
+    let Ok(range) = Range::decode(bytes) else {
+        return false;
+    };
+    assert_eq!(Message::encode(&range), data);
+    assert!((1..=RANGE_MAX).contains(&range.count));
+    STORE.with(|store| {
+        let Some((_, store)) = store else { return };
+        match range.start {
+            Start::Height(height) => {
+                let blocks = store.blocks_from(height, usize::from(range.count), RANGE_BYTES);
+                assert!(blocks.is_ok_and(|blocks| blocks.is_empty()));
+            }
+            Start::Hash(hash) => assert!(store.header(&hash).is_ok_and(|header| header.is_none())),
+        }
+    });
+
+    true
+}
+
+/// An answer has one encoding.
+pub(crate) fn answer(data: &[u8]) -> bool {
+    let Ok(blocks) = Blocks::decode(Bytes::copy_from_slice(data)) else {
+        return false;
+    };
+    assert_eq!(Message::encode(&blocks), data);
+
+    true
+}
+
+/// A store with nothing but a genesis in it.
+fn store() -> Option<(tempfile::TempDir, Store)> {
+    let folder = tempfile::tempdir().ok()?;
+    let genesis = Genesis::new("fuzz", AccountId([1; 32]), 1000, &std::collections::BTreeMap::new()).ok()?;
+    let store = Store::open(&folder.path().join("store"), &genesis).ok()?;
+    Some((folder, store))
 }

@@ -19,9 +19,11 @@ pub type Target = fn(&[u8]) -> bool;
 
 /// All targets by name. Each has a folder `corpus/<name>/` and a program `fuzz_targets/<name>.rs`.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("chain_answer", chain::answer),
     ("chain_block", chain::block),
     ("chain_genesis", chain::genesis),
     ("chain_header", chain::header),
+    ("chain_request", chain::request),
     ("chain_transfer", chain::transfer),
     ("envelope", libp2p::envelope),
     ("framer", base::framer),

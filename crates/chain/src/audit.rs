@@ -106,7 +106,9 @@ impl Store {
         for (index, hash) in self.chain_rows()?.into_iter().enumerate() {
             let height = index as u64;
             let block = self.block(&hash)?;
-            let undo = replay.execute(height, hash, block.as_deref()).map_err(|what| AuditError::Block { height, what })?;
+            let undo = replay
+                .execute(height, hash, block.as_deref())
+                .map_err(|what| AuditError::Block { height, what })?;
             undo_rows.extend(undo.map(|undo| (hash, undo)));
         }
         if self.signed()? > replay.head.height {
@@ -170,7 +172,8 @@ impl Store {
         for entry in read.open_table(SIDE)?.iter()? {
             let (height, hash) = entry?.0.value();
             let block = self.block(&hash)?.ok_or_else(|| row("a block beside the chain is missing"))?;
-            let block = Block::decode(&block).map_err(|_| row("a block beside the chain does not read back"))?;
+            let block =
+                Block::decode(&block).map_err(|_| row("a block beside the chain does not read back"))?;
             if *block.header.hash() != hash || block.header.draft.height != height {
                 return Err(row("a block beside the chain is another one"));
             }
@@ -228,7 +231,8 @@ impl Replay {
             return if hash == self.network { Ok(None) } else { Err("is not the genesis".into()) };
         }
         let bytes = block.ok_or("is missing")?;
-        let block = Block::decode(&bytes::Bytes::copy_from_slice(bytes)).map_err(|error| error.to_string())?;
+        let block =
+            Block::decode(&bytes::Bytes::copy_from_slice(bytes)).map_err(|error| error.to_string())?;
         if *block.header.hash() != hash {
             return Err("is another block".into());
         }
@@ -236,11 +240,14 @@ impl Replay {
             return Err("does not follow the block before it".into());
         }
         follows(&block.header.draft, self.parent, u64::MAX).map_err(|error| error.to_string())?;
-        let checked = block.check(&self.genesis.producer, &self.network, |_| false).ok_or("a signature is wrong")?;
+        let checked =
+            block.check(&self.genesis.producer, &self.network, |_| false).ok_or("a signature is wrong")?;
         let block = checked.block();
         let mut execution = self.ledger.execution(self.genesis.producer);
         for transfer in &block.transfers {
-            execution.execute(transfer).map_err(|refused| format!("a transfer does not execute: {refused}"))?;
+            execution
+                .execute(transfer)
+                .map_err(|refused| format!("a transfer does not execute: {refused}"))?;
         }
         let (undo, root) = execution.seal();
         let changes = execution.into_changes();

@@ -66,10 +66,13 @@ impl PoolItem for Transfer {
     fn summary(&self) -> Summary {
         summary(self.fee)
     }
+    /// Any form of a fee is worth fetching: the item then shows whether it was the right one, and whose fault it is if not.
     fn priority(summary: &Summary) -> Option<u64> {
         let (summary, mut bytes) = (summary.as_slice(), [0; 8]);
-        bytes.get_mut(..summary.len())?.copy_from_slice(summary);
-        (summary.last() != Some(&0)).then_some(u64::from_le_bytes(bytes))
+        if let Some(bytes) = bytes.get_mut(..summary.len()) {
+            bytes.copy_from_slice(summary);
+        }
+        Some(u64::from_le_bytes(bytes))
     }
     fn summary_of(bytes: &Bytes) -> Result<Summary, Malformed> {
         Self::fee_of(bytes).map(summary).ok_or(Malformed("not a transfer"))
@@ -166,13 +169,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_summary_is_the_fee_and_only_its_shortest_form_counts() {
-        for fee in [0, 1, 255, 256, 65_536, u64::MAX] {
+    fn a_summary_is_the_fee_in_its_shortest_form() {
+        for fee in [1, 255, 256, 65_536, u64::MAX] {
             assert_eq!(Transfer::priority(&summary(fee)), Some(fee));
+            assert_ne!(summary(fee).as_slice().last(), Some(&0));
         }
         assert_eq!(summary(999).as_slice().len(), 2);
-        assert_eq!(Transfer::priority(&Summary::new(&[1, 0]).unwrap()), None);
-        assert_eq!(Transfer::priority(&Summary::new(&[1; 9]).unwrap()), None);
+    }
+
+    #[test]
+    fn an_offer_with_another_form_is_fetched_and_found_not_to_be_the_items() {
+        let key = crate::SigningKey::from_bytes(&[1; 32]);
+        let transfer = Transfer::sign(&key, &[0; 32], 0, (crate::AccountId([2; 32]), 1), 1, b"").unwrap();
+        for other in [&[1, 0][..], &[1, 0, 0, 0, 0, 0, 0, 0], &[0; 9], &[]] {
+            let other = Summary::new(other).unwrap();
+            assert!(Transfer::priority(&other).is_some());
+            assert_ne!(Transfer::summary_of(transfer.encoded()).unwrap(), other);
+        }
     }
 
     #[test]

@@ -125,7 +125,11 @@ mod tests {
         assert_eq!(judge(draft(5, 20_000), 4, 10_000), HeaderCheck::Better);
         assert_eq!(judge(draft(5, 20_000), 5, 10_000), HeaderCheck::Known);
         assert_eq!(judge(draft(0, 20_000), 5, 10_000), HeaderCheck::Invalid);
-        assert_eq!(judge(draft(20_001, 20_000), 5, 10_000), HeaderCheck::Invalid, "more blocks than milliseconds");
+        assert_eq!(
+            judge(draft(20_001, 20_000), 5, 10_000),
+            HeaderCheck::Invalid,
+            "more blocks than milliseconds"
+        );
         let forged = Header::sign(draft(5, 20_000), &SigningKey::from_bytes(&[2; 32]), &[9; 32]);
         assert_eq!(rules.judge(&forged, 4, 20_000), HeaderCheck::Invalid);
     }

@@ -292,7 +292,11 @@ mod tests {
         execution.execute(&transfer(2, PRODUCER, 5, 1)).unwrap();
         let (undo, root) = execution.seal();
         let changes = execution.into_changes();
-        assert_eq!((ledger.root(), ledger.account(&OTHER).balance), (before, 0), "nothing before it is applied");
+        assert_eq!(
+            (ledger.root(), ledger.account(&OTHER).balance),
+            (before, 0),
+            "nothing before it is applied"
+        );
         ledger.apply(changes);
         assert_eq!(ledger.account(&sender()), Account { nonce: 3, balance: 61 });
         assert_eq!((ledger.account(&OTHER).balance, ledger.account(&PRODUCER).balance), (30, 9));

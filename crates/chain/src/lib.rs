@@ -11,6 +11,7 @@ pub mod chain;
 pub mod channels;
 pub mod consensus;
 pub mod genesis;
+pub mod hostile;
 pub mod ledger;
 pub mod mempool;
 pub mod node;

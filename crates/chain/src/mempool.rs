@@ -374,7 +374,9 @@ impl Mempool {
     fn bound(&mut self, inserted: &mut Inserted) {
         while self.len() > self.limits.items || self.bytes > self.limits.bytes {
             let Some((_, sender)) = self.tails.first().copied() else { return };
-            let Some(nonce) = self.senders.get(&sender).and_then(|queue| queue.ready.last_key_value()) else { return };
+            let Some(nonce) = self.senders.get(&sender).and_then(|queue| queue.ready.last_key_value()) else {
+                return;
+            };
             let nonce = *nonce.0;
             let first = inserted.dropped.len();
             self.cut(sender, nonce, &mut inserted.dropped);

@@ -102,7 +102,10 @@ impl Store {
                 write.open_table(UNDO)?;
                 write.open_table(SIDE)?;
                 let accounts = genesis.balances.iter();
-                put_accounts(&write, accounts.map(|(id, balance)| (*id, Account { nonce: 0, balance: *balance })))?;
+                put_accounts(
+                    &write,
+                    accounts.map(|(id, balance)| (*id, Account { nonce: 0, balance: *balance })),
+                )?;
                 write.commit()?;
             }
         }
@@ -156,7 +159,8 @@ impl Store {
         let read = self.database.begin_read()?;
         let Some(row) = read.open_table(BLOCKS)?.get(hash)? else { return Ok(None) };
         let bytes = Bytes::copy_from_slice(row.value().get(..HEADER_LEN).unwrap_or_default());
-        let header = Header::decode(&bytes).map_err(|_| StoreError::Damaged("a header does not read back"))?;
+        let header =
+            Header::decode(&bytes).map_err(|_| StoreError::Damaged("a header does not read back"))?;
         if header.hash() != hash {
             return Err(StoreError::Damaged("a block has another name"));
         }
@@ -229,7 +233,9 @@ impl Store {
             chain.insert(height, hash)?;
         }
         let head = chain.last()?.map_or(0, |(height, _)| height.value());
-        for row in side.extract_from_if((0, [0; 32])..(head.saturating_sub(BRANCH_MAX), [0; 32]), |_, ()| true)? {
+        for row in
+            side.extract_from_if((0, [0; 32])..(head.saturating_sub(BRANCH_MAX), [0; 32]), |_, ()| true)?
+        {
             let (key, _) = row?;
             blocks.remove(key.value().1)?;
         }

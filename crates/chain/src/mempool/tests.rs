@@ -150,7 +150,8 @@ fn beyond_the_limits_the_tail_that_pays_least_leaves() {
     let inserted = pool.insert(NOW, transfer(3, 0, 4));
     assert_eq!((inserted.ready.len(), inserted.dropped), (1, vec![*transfer(1, 1, 2).id()]));
     let size = transfer(1, 0, 1).encoded().len();
-    let mut small = super::Mempool::new(ledger.accounts().clone(), Limits { bytes: 2 * size, ..Limits::default() });
+    let mut small =
+        super::Mempool::new(ledger.accounts().clone(), Limits { bytes: 2 * size, ..Limits::default() });
     (1..=3).for_each(|seed| _ = small.insert(NOW, transfer(seed, 0, u64::from(seed))));
     assert_eq!((small.len(), small.contains(transfer(1, 0, 1).id())), (2, false));
     consistent(&pool);
@@ -212,7 +213,8 @@ fn a_large_transfer_that_does_not_fit_leaves_the_rest_of_the_block_to_others() {
     let mut pool = pool(&rich, Limits::default());
     let key = SigningKey::from_bytes(&[1; 32]);
     for nonce in 0..64 {
-        let large = Transfer::sign(&key, &[0; 32], nonce, (AccountId([9; 32]), 0), 100, &[0; 16_384]).unwrap();
+        let large =
+            Transfer::sign(&key, &[0; 32], nonce, (AccountId([9; 32]), 0), 100, &[0; 16_384]).unwrap();
         pool.insert(NOW, large);
     }
     pool.insert(NOW, transfer(2, 0, 1));

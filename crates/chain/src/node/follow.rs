@@ -162,7 +162,9 @@ async fn add(inner: &Inner, peer: PeerId, blocks: Vec<Block>) -> Result<Outcome,
             Ok(()) => {}
             Err(AddError::MissingParent(_)) => return Ok(Outcome::Orphan),
             Err(AddError::Store(StoreError::SideFull)) => {
-                tracing::error!("this node is on a branch that ended long ago; remove its store and synchronise again");
+                tracing::error!(
+                    "this node is on a branch that ended long ago; remove its store and synchronise again"
+                );
                 return Ok(Outcome::Invalid(hash));
             }
             Err(AddError::Store(error)) => return Err(error),

@@ -128,7 +128,8 @@ struct State {
     producing: bool,
     /// Observations that found the observer full.
     unobserved: u64,
-    failure: Option<Arc<StoreError>>,
+    /// The store's first failure: nothing of this node can be relied on after it.
+    failed: Option<StoreError>,
 }
 
 /// Adds the chain's channels to a network.
@@ -156,7 +157,7 @@ impl ChainNode {
             early: None,
             producing: options.producer.is_some(),
             unobserved: 0,
-            failure: None,
+            failed: None,
         };
         Ok(Self {
             inner: Arc::new(Inner {
@@ -175,9 +176,13 @@ impl ChainNode {
         })
     }
 
-    /// Does everything a node does, until the network stops or the store fails ([`failure`](Self::failure)). The head is
-    /// announced first: a peer that knows less hears of it whoever was restarted.
-    pub async fn run(&self) {
+    /// Does everything a node does, until the network stops. The head is announced first: a peer that knows less hears of it,
+    /// whichever of the two was restarted.
+    ///
+    /// # Errors
+    /// [`StoreError`] as soon as the store fails. The node does nothing any more: stop it with [`shutdown`](Self::shutdown),
+    /// so that its peers turn to others.
+    pub async fn run(&self) -> Result<(), StoreError> {
         self.inner.announce();
         let mut loops: Vec<Pin<Box<dyn Future<Output = ()> + Send + '_>>> = vec![
             Box::pin(work::transfers(&self.inner)),
@@ -192,9 +197,13 @@ impl ChainNode {
         ];
         poll_fn(|cx| {
             loops.retain_mut(|one| one.as_mut().poll(cx).is_pending());
-            if loops.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+            match self.inner.state().failed.take() {
+                Some(error) => Poll::Ready(Err(error)),
+                None if loops.is_empty() => Poll::Ready(Ok(())),
+                None => Poll::Pending,
+            }
         })
-        .await;
+        .await
     }
 
     /// Takes a transfer of this node's own: checks it, keeps it, offers it. Waits while the network thread is behind; where it
@@ -248,11 +257,6 @@ impl ChainNode {
         self.inner.state().unobserved
     }
 
-    /// Why the node stopped by itself: its store failed. `None` while it runs, or where somebody stopped it.
-    pub fn failure(&self) -> Option<Arc<StoreError>> {
-        self.inner.state().failure.clone()
-    }
-
     /// The network below.
     pub fn network(&self) -> &Network {
         &self.inner.net
@@ -290,13 +294,10 @@ impl Inner {
         self.options.wall.now(self.net.now())
     }
 
-    /// A store that fails may have lost anything: the node stops, and says why.
+    /// Notes that the store failed, so that [`ChainNode::run`] ends.
     fn fail(&self, error: StoreError) {
-        tracing::error!(%error, "the store failed: the node stops");
-        self.state().failure.get_or_insert(Arc::new(error));
-        if let Some(node) = self.node() {
-            node.abort();
-        }
+        tracing::error!(%error, "the store failed");
+        self.state().failed.get_or_insert(error);
     }
 
     /// Tells peers what this node has.

@@ -413,9 +413,13 @@ impl Sync {
             return self.empty(now, peer);
         };
         let right = match asked.request {
-            Request::Body(hash) => blocks.len() == 1 && blocks.iter().all(|(block, _)| *block.header.hash() == hash),
+            Request::Body(hash) => {
+                blocks.len() == 1 && blocks.iter().all(|(block, _)| *block.header.hash() == hash)
+            }
             Request::Blocks(range) => {
-                range.start == Start::Height(first.height) && blocks.len() <= usize::from(range.count) && linked(&blocks)
+                range.start == Start::Height(first.height)
+                    && blocks.len() <= usize::from(range.count)
+                    && linked(&blocks)
             }
         };
         if !right {

@@ -80,7 +80,8 @@ impl Rig {
                 Action::Cancel(ask) => _ = self.open.remove(&ask),
                 Action::Report { peer, why } => self.reports.push((peer, why)),
                 Action::Add { blocks, .. } => {
-                    let outcome = blocks.into_iter().map(|block| self.add(block)).find(|one| *one != Outcome::Added);
+                    let outcome =
+                        blocks.into_iter().map(|block| self.add(block)).find(|one| *one != Outcome::Added);
                     let head = self.head();
                     self.sync.advanced(now, head);
                     self.sync.added(now, outcome.unwrap_or(Outcome::Added));
@@ -122,7 +123,9 @@ impl Rig {
         {
             self.open.remove(&ask);
             let found: Vec<Block> = match request {
-                Request::Body(hash) => theirs.iter().filter(|block| *block.header.hash() == hash).cloned().collect(),
+                Request::Body(hash) => {
+                    theirs.iter().filter(|block| *block.header.hash() == hash).cloned().collect()
+                }
                 Request::Blocks(Range { start: Start::Height(height), count }) => {
                     let from = theirs.iter().filter(|block| block.header.draft.height >= height);
                     from.take(usize::from(count)).cloned().collect()
@@ -221,7 +224,8 @@ fn a_peer_that_has_nothing_where_it_claims_something_loses_its_claim_and_its_hei
     let theirs = chain(3, 1);
     let key = SigningKey::from_bytes(&[1; 32]);
     let draft = Draft { height: u64::MAX, ..theirs[0].header.draft };
-    let far = Block { header: Header::sign(Draft { parent: [5; 32], ..draft }, &key, &[9; 32]), transfers: vec![] };
+    let far =
+        Block { header: Header::sign(Draft { parent: [5; 32], ..draft }, &key, &[9; 32]), transfers: vec![] };
     let mut rig = Rig::new(&theirs[..1]);
     rig.announce(ms(0), 66, &far);
     rig.serve(ms(1), 66, &[]);
@@ -323,7 +327,8 @@ fn records_of_peers_that_went_are_bounded() {
     let mut rig = Rig::new(&theirs[..1]);
     for number in 0..=255 {
         for salt in 0..3 {
-            let id = Keypair::ed25519_from_seed([&[number, salt][..], &[7; 30]].concat().try_into().unwrap()).peer_id();
+            let id = Keypair::ed25519_from_seed([&[number, salt][..], &[7; 30]].concat().try_into().unwrap())
+                .peer_id();
             rig.sync.announced(ms(1), id, &theirs[1].header);
             rig.sync.gone(ms(1), id);
         }

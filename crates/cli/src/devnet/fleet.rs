@@ -7,9 +7,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use weir::{Keypair, Multiaddr, Network, NetworkId};
+use weir_chain::audit::{Audit, AuditError};
 use weir_chain::chain::Chain;
-use weir_chain::node::{Observation, declare, wall_origin};
-use weir_chain::store::{Audit, Store, StoreError};
+use weir_chain::node::{Observation, declare};
+use weir_chain::store::{Store, StoreError};
 use weir_chain::{ChainNode, Genesis, Options, SigningKey};
 
 use crate::error::Failure;
@@ -103,11 +104,8 @@ impl Plan {
         }
         let (observer, observations) = sync_channel(OBSERVATIONS);
         let zero = begun.elapsed().saturating_sub(Duration::from_nanos(net.now().as_nanos()));
-        let options = Options {
-            producer: self.producer.clone(),
-            wall_origin_ms: wall_origin(&net),
-            observer: Some(observer),
-        };
+        let options =
+            Options { producer: self.producer.clone(), observer: Some(observer), ..Options::default() };
         let reports = Reports { observations, events: net.events(), zero, unobserved: 0 };
         let node = ChainNode::new((net, node), chain, options).map_err(Failure::run)?;
         let runner = node.clone();
@@ -182,8 +180,10 @@ impl Fleet {
     /// Reads every store back, once all nodes have stopped.
     pub(crate) fn audit(&self) -> Result<Vec<Audit>, Failure> {
         let audit = |(node, plan): (usize, &Plan)| {
-            let audit = Store::open(&plan.store, &self.genesis).and_then(|store| store.audit());
-            audit.map_err(|error| Failure::run(format!("node {node}: {error}")))
+            let store = Store::open(&plan.store, &self.genesis).map_err(AuditError::from);
+            store
+                .and_then(|store| store.audit())
+                .map_err(|error| Failure::run(format!("node {node}: {error}")))
         };
         self.plans.iter().enumerate().map(audit).collect()
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use weir_chain::ledger::MIN_FEE;
 use weir_chain::{AccountId, Hash, SigningKey, Transfer};
 use weir_sim::Rng;
 
@@ -57,7 +58,7 @@ impl Load {
         let index = self.rng.index(accounts.len());
         let account = accounts.get_mut(index)?;
         let to = AccountId(self.rng.bytes());
-        let fee = self.rng.below(FEE_MAX);
+        let fee = MIN_FEE + self.rng.below(FEE_MAX);
         let transfer = Transfer::sign(&account.key, &self.network, account.nonce, (to, 1), fee, payload)?;
         account.nonce += 1;
         Some((set, transfer))

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
+use weir_chain::audit::Audit;
 use weir_chain::hex;
-use weir_chain::store::Audit;
 
 use super::Options;
 use super::feed::Feed;

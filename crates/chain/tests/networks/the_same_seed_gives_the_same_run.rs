@@ -1,6 +1,6 @@
 //! The chain in virtual time is deterministic: the same seed gives the same run, store and all.
 
-mod rig;
+use crate::rig;
 
 fn run(seed: u64) -> (String, Vec<weir_chain::audit::Audit>) {
     let mut rig = rig::Rig::new(seed);

@@ -1,6 +1,6 @@
 //! A node that crashed catches up from its own store, blocks it missed included.
 
-mod rig;
+use crate::rig;
 
 use weir::Keypair;
 

@@ -1,6 +1,6 @@
 //! Every node ends with the producer's chain and state, and each transfer is in it once.
 
-mod rig;
+use crate::rig;
 
 #[test]
 fn every_node_ends_with_the_producers_chain_and_state() {

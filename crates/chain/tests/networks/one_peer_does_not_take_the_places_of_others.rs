@@ -1,0 +1,69 @@
+//! Requests for bodies are held for accepted headers only: one peer that asks for what nobody has takes no place of others.
+
+use std::time::Duration;
+
+use weir::CallError;
+use weir::testing::Region;
+use weir_chain::Wall;
+use weir_chain::channels::{BODY, BlockId, HEAD};
+use weir_chain::hostile::Hostile;
+
+use crate::rig::{Producer, Rig, Spec, WALL, identity, place};
+
+#[test]
+fn a_follower_behind_a_node_that_is_asked_for_nonsense_follows_as_before() {
+    let mut rig = Rig::new(6);
+    let near = place(Region::ALL[0]);
+    let wall = Wall::from_origin(WALL);
+    let spec = |dials, producer| Spec { place: Some(near), dials, producer, wall: wall.clone() };
+    let producer = rig.start_as(0, &spec(&[], Producer::Yes));
+    let relay = rig.start_as(1, &spec(&[0], Producer::No));
+    rig.start_hostile(2, near, &[1], Hostile::Spam);
+    rig.run(3_000);
+    let follower = rig.start_as(3, &spec(&[1], Producer::No));
+    rig.run(2_000);
+    for _ in 0..20 {
+        rig.run(1_000);
+        assert!(follower.head().height + 2 >= producer.head().height);
+    }
+    assert_eq!(relay.waiting() + relay.gaps(), 0);
+}
+
+#[test]
+fn what_no_accepted_header_names_is_refused_at_once_and_a_peer_has_its_share_of_the_rest() {
+    let mut rig = Rig::new(7);
+    let near = place(Region::ALL[0]);
+    let wall = Wall::from_origin(WALL);
+    let spec = |dials, producer| Spec { place: Some(near), dials, producer, wall: wall.clone() };
+    let producer = rig.start_as(0, &spec(&[], Producer::Yes));
+    let server = rig.start_as(1, &spec(&[0], Producer::No));
+    let (net, _node) = rig.join(2, Some(near), &[1]);
+    rig.run(2_200);
+    let me = identity(1).peer_id();
+    let short = Duration::from_millis(300);
+    for number in 0..8 {
+        let asked = rig.cluster.run_until(net.call_within(&BODY, me, BlockId([number; 32]), short));
+        assert!(matches!(asked, Err(CallError::Refused { .. })), "{asked:?}");
+    }
+    // a header that the producer signed, of a block that never comes
+    let header = rig.header(50, [9; 32]);
+    let (other, _other) = rig.join(3, Some(near), &[1]);
+    rig.run(1_000);
+    let asks = [(&net, 6), (&other, 6)].map(|(net, count)| {
+        rig.cluster.run_until(net.tip(&HEAD).unwrap().publish_wait(&header)).unwrap();
+        (net.clone(), count)
+    });
+    rig.run(500);
+    let mut tasks = Vec::new();
+    for (net, count) in asks {
+        for _ in 0..count {
+            let (net, hash) = (net.clone(), BlockId(*header.hash()));
+            tasks.push(rig.cluster.spawn(async move { net.call_within(&BODY, me, hash, short).await }));
+        }
+    }
+    let ends: Vec<_> = tasks.into_iter().map(|task| rig.cluster.run_until(task)).collect();
+    let refused =
+        |ends: &[_]| ends.iter().filter(|end| matches!(end, Err(CallError::Refused { .. }))).count();
+    assert_eq!((refused(&ends[..6]), refused(&ends[6..])), (2, 2), "four each are held: {ends:?}");
+    assert!(server.head().height + 1 >= producer.head().height);
+}
