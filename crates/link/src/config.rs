@@ -23,7 +23,7 @@ pub struct Config {
 }
 
 /// A network of IP addresses: an address and the number of its leading bits that count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Network {
     /// Any address in it.
     pub address: IpAddr,

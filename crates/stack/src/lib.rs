@@ -22,11 +22,11 @@ mod users;
 
 pub use budget::Stats;
 pub use config::{Config, ConfigError, Profile};
-pub use peers::{BookError, Known, Linked, Peers, Reaction, Record, Role, Speaks};
+pub use peers::{BookError, Known, Linked, Peers, Reaction, Record, Role, Speaks, TooManyBans};
 pub use stack::Stack;
 pub use types::{Action, Command, DialProblem, Event, Input, Refused, Report, Target, Timeout};
 pub use weir_link::{
-    Anchor, Datagrams, DialError, DialFailure, DialId, DownReason, Ecn, Family, Frame, HostChange, SocketId,
+    Anchor, Datagrams, DialError, DialFailure, DialId, DownReason, Ecn, Family, Frame, HostChange, Network, SocketId,
     Start, Transmit, WireChange, WireId,
 };
 pub use weir_pull::{Channel, PeerHello, Service, Shape, Ticket, call, pool, tip};

@@ -76,8 +76,9 @@ impl Stack {
         if config.quic.early {
             link.streams.early = users.replay_safe();
         }
+        let exempt = link.admission.exempt.clone();
         let links = Links::new(link, Arc::new(keypair), rng.child("links").bytes(), start)?;
-        let mut peers = Peers::new(config.peers.clone(), config.standing.clone(), wall, rng.child("peers"));
+        let mut peers = Peers::new(config.peers.clone(), config.standing.clone(), exempt, wall, rng.child("peers"));
         for known in config.peers.known()? {
             let full = |error: crate::BookError| ConfigError::Field {
                 field: "peers.persistent",
@@ -161,6 +162,15 @@ impl Stack {
                 }
                 Ok(self.ticket())
             }
+            Command::BanNetwork { network, duration } => {
+                let links = self.peers.ban_network(now, network, now + duration)?;
+                links.into_iter().for_each(|link| self.goodbye(link, Goodbye::Banned));
+                Ok(self.ticket())
+            }
+            Command::UnbanNetwork(network) => {
+                self.peers.unban_network(network);
+                Ok(self.ticket())
+            }
             Command::Unban(peer) => {
                 self.peers.unban(now, peer);
                 Ok(self.ticket())
@@ -170,7 +180,8 @@ impl Stack {
                 Ok(self.ticket())
             }
             Command::Report { peer, fault } => {
-                self.judge(self.peers.any_link(&peer), peer, fault);
+                let blamed = self.peers.blamed_peer(peer);
+                self.judge(self.peers.any_link(&peer), blamed, fault);
                 Ok(self.ticket())
             }
             Command::Restore(record) => {
@@ -242,9 +253,16 @@ impl Stack {
         self.touch(now);
         self.links.handle_timeout(now);
         self.pump.users.handle_timeout(now);
+        while let Some(dial) = self.peers.pop_slow_dial(now) {
+            self.links.cancel(dial);
+            self.resume_calls();
+        }
         self.peers.handle_timeout(now);
         while let Some(peer) = self.peers.pop_released(now) {
             self.events.push_back(Event::Released(peer));
+        }
+        while let Some(network) = self.peers.pop_released_network(now) {
+            self.events.push_back(Event::NetworkReleased(network));
         }
         while let Some(late) = self.targets.pop_late(now) {
             self.events.extend(late);

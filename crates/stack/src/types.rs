@@ -10,13 +10,13 @@ use weir_base::stream::LinkInfo;
 use weir_base::{Fault, Instant, LinkId};
 use weir_libp2p::ping;
 use weir_link::{
-    Datagrams, DialError, DialFailure, DialId, DownReason, Family, Frame, HostChange, WireChange, WireId,
+    Datagrams, DialError, DialFailure, DialId, DownReason, Family, Frame, HostChange, Network, WireChange, WireId,
 };
 use weir_pull::ChannelId;
 use weir_pull::call::CallError;
 use weir_pull::{Service, Ticket, call, pool, tip};
 
-use crate::peers::{BookError, Known, Reaction, Record, Speaks};
+use crate::peers::{BookError, Known, Reaction, Record, Speaks, TooManyBans};
 use crate::raw;
 
 /// Something happened at the host.
@@ -82,6 +82,15 @@ pub enum Command {
         /// For how long.
         duration: Duration,
     },
+    /// Bans every peer whose address lies in a network, and closes their links; dialled ones too.
+    BanNetwork {
+        /// Which addresses.
+        network: Network,
+        /// For how long.
+        duration: Duration,
+    },
+    /// Ends the ban of a network, whoever banned it, and forgets what counts against its addresses.
+    UnbanNetwork(Network),
     /// Ends a ban.
     Unban(PeerId),
     /// Forgets everything against a peer.
@@ -133,9 +142,12 @@ pub enum Refused {
     /// No such peer is connected, or none offers the service.
     #[error("no such peer is connected, or none offers the service")]
     NoPeer,
-    /// The peer is banned.
-    #[error("the peer is banned; unban it first")]
+    /// The peer, or every one of its addresses, is banned.
+    #[error("the peer or its network is banned; unban it first")]
     Banned,
+    /// As many networks are banned as can be.
+    #[error(transparent)]
+    TooManyBans(#[from] TooManyBans),
     /// The dial could not begin.
     #[error(transparent)]
     Dial(#[from] DialError),
@@ -282,6 +294,16 @@ pub enum Event {
     },
     /// A ban is over.
     Released(PeerId),
+    /// Peers of one address prefix, whatever their identities, did so much wrong that the prefix is banned. It holds for links that
+    /// peers dial; persistent and pinned peers there are dialled as before.
+    NetworkBanned {
+        /// The prefix.
+        network: Network,
+        /// When the ban ends.
+        until: Instant,
+    },
+    /// The ban of a network is over.
+    NetworkReleased(Network),
     /// Of a pool.
     Pool(ChannelId, pool::Event),
     /// Of a tip.

@@ -3,7 +3,10 @@
 //! *Persistent* peers are those the operator named: each failure makes the pause before the next try longer, up to a cap,
 //! and none is ever the last. *Candidates* are peers this node once heard of: they are forgotten after
 //! [`Config::candidate_tries`] failures in a row. An entry waits, is dialled, or is up; a link that a peer opened towards this
-//! node counts as up just the same.
+//! node counts as up just the same, and makes the next pause short: it is a sign of life.
+//!
+//! A persistent peer whose link was lost probably restarts: for [`QUICK_FOR`] it is tried again and again after the shortest
+//! pause, each try given up after [`QUICK_TRY`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,6 +21,16 @@ use super::{Config, Role};
 
 /// A link that lived this long counts as a success: the next pause starts small again.
 const STABLE: Duration = Duration::from_secs(60);
+
+/// The loss of a link that lived this long is worth quick tries; one that ends sooner is perhaps not wanted at the other end.
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// So long after a link was lost its peer is tried again quickly: a restart takes seconds.
+const QUICK_FOR: Duration = Duration::from_secs(30);
+
+/// So long a quick try may take. A handshake's first packet is sent again after one second, then after two: a peer that is
+/// there answers one of the first two, and a fresh try begins before the third.
+const QUICK_TRY: Duration = Duration::from_secs(2);
 
 /// One entry's name within the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,7 +78,14 @@ enum State {
 struct Entry {
     known: Known,
     failures: u32, // in a row
+    lost: Option<Instant>, // its last link, until then `QUICK_FOR` has passed
     state: State,
+}
+
+impl Entry {
+    fn is_quick(&self, now: Instant) -> bool {
+        self.known.role != Role::Candidate && self.lost.is_some_and(|lost| now < lost + QUICK_FOR)
+    }
 }
 
 /// See the module.
@@ -81,6 +101,7 @@ pub(crate) struct Book {
     by_peer: BTreeMap<PeerId, BookId>,
     by_dial: BTreeMap<DialId, BookId>,
     waiting: Deadlines<BookId>,
+    tries: Deadlines<BookId>, // when dials that should be quick are given up
     due: [Vec<BookId>; 2], // whose pause is over: persistent ones, candidates; in order of id
 }
 
@@ -100,6 +121,7 @@ impl Book {
             by_peer: BTreeMap::new(),
             by_dial: BTreeMap::new(),
             waiting: Deadlines::default(),
+            tries: Deadlines::default(),
             due: [Vec::new(), Vec::new()],
         }
     }
@@ -136,7 +158,7 @@ impl Book {
             self.by_peer.insert(peer, id);
         }
         let state = up.map_or(State::Waiting, |link| State::Up { link, since: now });
-        self.entries.insert(id, Entry { known, failures: 0, state });
+        self.entries.insert(id, Entry { known, failures: 0, lost: None, state });
         if up.is_none() {
             self.waiting.set(id, Some(now));
         }
@@ -187,9 +209,22 @@ impl Book {
         }
     }
 
-    /// The next time an entry's pause is over.
+    /// A dial that should have been quick and was not: to be cancelled; its peer is tried again after a pause.
+    pub(crate) fn pop_slow(&mut self, now: Instant) -> Option<DialId> {
+        while let Some(id) = self.tries.pop_due(now) {
+            let state = self.entries.get(&id).map(|entry| entry.state);
+            let Some(State::Dialling(dial)) = state else { continue };
+            if self.by_dial.remove(&dial).is_some() {
+                self.fail(now, id);
+                return Some(dial);
+            }
+        }
+        None
+    }
+
+    /// The next time an entry's pause is over, or a try has taken too long.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.waiting.next().map(|(due, _)| due)
+        [self.waiting.next(), self.tries.next()].into_iter().flatten().map(|(due, _)| due).min()
     }
 
     /// The next peer to dial: a persistent one, or else, if wanted, a candidate, drawn at random so that nobody can arrange
@@ -230,6 +265,8 @@ impl Book {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.state = State::Dialling(dial);
             self.by_dial.insert(dial, id);
+            let quick = entry.is_quick(now);
+            self.tries.set(id, quick.then(|| now + QUICK_TRY));
         }
     }
 
@@ -244,6 +281,7 @@ impl Book {
     /// A dial failed. Whether it was one of the book's.
     pub(crate) fn handle_failed(&mut self, now: Instant, dial: DialId, up: Option<LinkId>) -> bool {
         let Some(id) = self.by_dial.remove(&dial) else { return false };
+        self.tries.set(id, None);
         let Some(entry) = self.entries.get_mut(&id) else { return true };
         match up {
             Some(link) if entry.state == State::Dialling(dial) => {
@@ -280,9 +318,13 @@ impl Book {
         let Some(id) = self.by_peer.get(&peer).copied() else { return ended };
         self.undue(id);
         self.waiting.set(id, None);
+        self.tries.set(id, None);
         if let Some(entry) = self.entries.get_mut(&id) {
             // A dial of its own that is still under way ends by itself, superseded by this link.
             entry.state = State::Up { link, since: now };
+            if dial.is_none() {
+                entry.failures = 0; // a sign of life
+            }
         }
         // An entry that named no peer, and reached one that has an entry already, is the same peer.
         if let Some(twin) = dialled.filter(|twin| *twin != id) {
@@ -303,6 +345,9 @@ impl Book {
                 if now.since(since) >= STABLE {
                     entry.failures = 0;
                 }
+                if now.since(since) >= SETTLED {
+                    entry.lost = Some(now);
+                }
                 self.fail(now, id);
             }
             _ => {}
@@ -311,7 +356,8 @@ impl Book {
 
     fn fail(&mut self, now: Instant, id: BookId) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        entry.failures = entry.failures.saturating_add(1);
+        let quick = entry.is_quick(now);
+        entry.failures = if quick { 1 } else { entry.failures.saturating_add(1) };
         if entry.known.role == Role::Candidate && entry.failures >= self.candidate_tries {
             self.forget(id);
             return;
@@ -328,6 +374,7 @@ impl Book {
     fn forget(&mut self, id: BookId) -> Option<DialId> {
         self.undue(id);
         self.waiting.set(id, None);
+        self.tries.set(id, None);
         let entry = self.entries.remove(&id)?;
         if let Some(peer) = entry.known.peer {
             self.by_peer.remove(&peer);

@@ -3,6 +3,7 @@
 //! - `book`: static peers and candidates, when each may be dialled next;
 //! - the dialler, here: persistent peers always, candidates while links are fewer than wanted, or own ones too few;
 //! - [`standing`]: faults, bans;
+//! - `origins`: what counts against the addresses that peers come from, bans of networks;
 //! - links by peer, with what is known of each: a peer is one because its link is authenticated, whatever it speaks.
 //!
 //! The stack tells what happened and carries out what [`Peers`] returns; nothing here calls a link.
@@ -10,9 +11,11 @@
 mod backoff;
 mod book;
 mod config;
+mod origins;
 pub mod standing;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,11 +23,13 @@ use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::{LinkInfo, Side};
 use weir_base::{Blame, Fault, Instant, LinkId, ProtocolId, Rng, UnixTime};
-use weir_link::{Dial, DialId};
+use weir_link::{Dial, DialId, Network};
 use weir_pull::{Channel, ChannelId, PeerHello, Service, Ticket};
 
 use crate::budget::Stats;
 use book::Book;
+use origins::{Inbound, Origins};
+pub use origins::{MAX_BANS, TooManyBans};
 pub(crate) use book::BookId;
 pub use book::{BookError, Known};
 pub use config::{Config, Role};
@@ -51,6 +56,41 @@ pub struct Linked {
     /// What standing leaves of its share.
     pub share: Share,
     pub(crate) ticket: Option<Ticket>,
+}
+
+/// Who pays for a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Blamed {
+    pub(crate) peer: PeerId,
+    /// The address that it came from, where it dialled and is not pinned: addresses are judged by those alone.
+    pub(crate) inbound_from: Option<IpAddr>,
+}
+
+impl Linked {
+    fn ip(&self) -> Option<IpAddr> {
+        self.address.as_ref().and_then(Multiaddr::socket_addr).map(|(_, socket)| socket.ip())
+    }
+
+    fn blamed(&self) -> Blamed {
+        let inbound_from = self.ip().filter(|_| self.info.side == Side::Inbound);
+        Blamed { peer: self.info.peer, inbound_from }
+    }
+}
+
+const fn inbound(side: Side) -> Inbound {
+    match side {
+        Side::Inbound => Inbound::Yes,
+        Side::Dialled | Side::Pinned => Inbound::No,
+    }
+}
+
+/// Until when a dial should wait, because the operator has banned every one of its addresses.
+fn banned_addresses(origins: &Origins, now: Instant, addresses: &[Multiaddr]) -> Option<Instant> {
+    let until = |address: &Multiaddr| {
+        address.socket_addr().and_then(|(_, socket)| origins.banned(now, socket.ip(), Inbound::No))
+    };
+    let all: Option<Vec<Instant>> = addresses.iter().map(until).collect();
+    all.and_then(|all| all.into_iter().min())
 }
 
 /// What is known of a peer on a link: from its hello, or, where it says none, from the streams that it opened or answered.
@@ -113,10 +153,11 @@ pub struct Peers {
     config: Config,
     book: Book,
     standing: Standing,
+    origins: Origins,
     links: BTreeMap<LinkId, Linked>,
     by_peer: BTreeMap<PeerId, LinkId>,  // the newest link of each
     early: BTreeMap<LinkId, EarlyLink>, // <= admission.max_half_open and attempts of dials
-    ended: BTreeMap<LinkId, PeerId>,    // <= MAX_ENDED
+    ended: BTreeMap<LinkId, Blamed>,    // <= MAX_ENDED
     own_dials: BTreeMap<DialId, (Ticket, Option<PeerId>)>, // commanded, not the book's; <= dial.max_dials
     book_dials: u32,
     wall: (Instant, UnixTime),
@@ -126,9 +167,17 @@ pub struct Peers {
 }
 
 impl Peers {
-    pub(crate) fn new(config: Config, standing: standing::Config, wall: UnixTime, mut rng: Rng) -> Self {
+    /// `exempt`: networks whose addresses are not judged.
+    pub(crate) fn new(
+        config: Config,
+        standing: standing::Config,
+        exempt: Vec<Network>,
+        wall: UnixTime,
+        mut rng: Rng,
+    ) -> Self {
         Self {
             book: Book::new(&config, rng.child("book")),
+            origins: Origins::new(standing.clone(), exempt),
             standing: Standing::new(standing),
             config,
             links: BTreeMap::new(),
@@ -177,6 +226,11 @@ impl Peers {
             self.by_peer.get(&linked.info.peer) == Some(link)
                 && linked.known.as_ref().is_some_and(|known| known.offers(service))
         })
+    }
+
+    /// Networks that are banned, and until when.
+    pub fn banned_networks(&self) -> impl Iterator<Item = (Network, Instant)> + '_ {
+        self.origins.bans()
     }
 
     /// Everybody's standing.
@@ -271,6 +325,7 @@ impl Peers {
             let candidates = self.book.has_candidates() && self.wants_more();
             let (id, known) = self.book.pop(candidates)?;
             let banned = known.peer.and_then(|peer| self.standing.banned(now, &peer));
+            let banned = banned.or_else(|| banned_addresses(&self.origins, now, &known.addresses));
             let dial = Dial {
                 peer: known.peer,
                 addresses: known.addresses.clone(),
@@ -326,9 +381,11 @@ impl Peers {
             info.side = Side::Pinned;
         }
         let linked = Linked { info, address, since: now, known: None, share: Share::Full, ticket };
+        let ip = linked.ip();
         self.links.insert(link, linked);
         self.by_peer.insert(info.peer, link);
-        self.standing.banned(now, &info.peer).is_none().then_some(info)
+        let banned = ip.and_then(|ip| self.origins.banned(now, ip, inbound(info.side)));
+        (self.standing.banned(now, &info.peer).is_none() && banned.is_none()).then_some(info)
     }
 
     /// It is known what the peer of a link speaks: it is up.
@@ -352,31 +409,44 @@ impl Peers {
             self.by_peer.remove(&peer);
         }
         self.book.handle_down(now, &peer, link);
-        self.ended.insert(link, peer);
+        self.ended.insert(link, linked.blamed());
         if self.ended.len() > MAX_ENDED {
             self.ended.pop_first();
         }
         Some(linked)
     }
 
-    /// Whose link it was, of one that has ended.
-    pub(crate) fn ended(&self, link: LinkId) -> Option<PeerId> {
-        self.ended.get(&link).copied()
+    /// Who pays for what a link did: one that is there, or has ended.
+    pub(crate) fn blamed(&self, link: LinkId) -> Option<Blamed> {
+        self.links.get(&link).map(Linked::blamed).or_else(|| self.ended.get(&link).copied())
     }
 
-    /// Notes a fault and says what follows.
-    pub(crate) fn blame(&mut self, now: Instant, peer: PeerId, blame: Blame) -> Reaction {
-        let reaction = self.standing.blame(now, peer, blame);
+    /// Who pays for what a peer did: with its link, where it has one.
+    pub(crate) fn blamed_peer(&self, peer: PeerId) -> Blamed {
+        let link = self.any_link(&peer).and_then(|link| self.blamed(link));
+        link.unwrap_or(Blamed { peer, inbound_from: None })
+    }
+
+    /// Notes a fault, and says what follows for the peer, and for the addresses that it came from.
+    pub(crate) fn blame(
+        &mut self,
+        now: Instant,
+        blamed: Blamed,
+        blame: Blame,
+    ) -> (Reaction, Option<(Network, Instant)>) {
+        let reaction = self.standing.blame(now, blamed.peer, blame);
+        let network = blamed.inbound_from.and_then(|ip| self.origins.blame(now, ip, blame));
         self.faults += 1;
-        self.bans += u64::from(matches!(reaction, Reaction::Ban { .. }));
+        self.bans += u64::from(matches!(reaction, Reaction::Ban { .. })) + u64::from(network.is_some());
         self.touched(now);
-        reaction
+        (reaction, network)
     }
 
     /// What standing leaves of a link's share, where that is not what it was when last asked.
     pub(crate) fn changed_share(&mut self, now: Instant, link: LinkId) -> Option<Share> {
         let linked = self.links.get_mut(&link)?;
-        let share = self.standing.share(now, &linked.info.peer);
+        let own = self.standing.share(now, &linked.info.peer);
+        let share = linked.blamed().inbound_from.map_or(own, |ip| own.min(self.origins.share(now, ip)));
         let changed = std::mem::replace(&mut linked.share, share) != share;
         changed.then_some(share)
     }
@@ -385,6 +455,40 @@ impl Peers {
         self.standing.ban(now, peer, until);
         self.bans += 1;
         self.touched(now);
+    }
+
+    /// Bans a network; the links that are to be closed for it.
+    pub(crate) fn ban_network(
+        &mut self,
+        now: Instant,
+        network: Network,
+        until: Instant,
+    ) -> Result<Vec<LinkId>, TooManyBans> {
+        self.origins.ban(network, until)?;
+        self.bans += 1;
+        Ok(self.banned_links(now))
+    }
+
+    /// Links whose address is banned.
+    pub(crate) fn banned_links(&self, now: Instant) -> Vec<LinkId> {
+        let banned = |linked: &Linked| {
+            linked.ip().and_then(|ip| self.origins.banned(now, ip, inbound(linked.info.side))).is_some()
+        };
+        self.links().filter(|(_, linked)| banned(linked)).map(|(link, _)| link).collect()
+    }
+
+    pub(crate) fn unban_network(&mut self, network: Network) {
+        self.origins.unban(network);
+    }
+
+    /// Whether every address lies in a banned network.
+    pub(crate) fn are_banned(&self, now: Instant, addresses: &[Multiaddr]) -> bool {
+        banned_addresses(&self.origins, now, addresses).is_some()
+    }
+
+    /// A network whose ban is over.
+    pub(crate) fn pop_released_network(&mut self, now: Instant) -> Option<Network> {
+        self.origins.pop_released(now)
     }
 
     pub(crate) fn unban(&mut self, now: Instant, peer: PeerId) {
@@ -434,6 +538,13 @@ impl Peers {
         Some(peer)
     }
 
+    /// A dial of the book that takes too long, to be cancelled. Then [`handle_timeout`](Self::handle_timeout).
+    pub(crate) fn pop_slow_dial(&mut self, now: Instant) -> Option<DialId> {
+        let dial = self.book.pop_slow(now)?;
+        self.book_dials = self.book_dials.saturating_sub(1);
+        Some(dial)
+    }
+
     /// Ends the pauses that are over; then [`next_dial`](Self::next_dial) until `None`.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.book.handle_timeout(now);
@@ -443,6 +554,7 @@ impl Peers {
         let due = [
             self.book.poll_timeout().map(|due| (due, "dial a peer again")),
             self.standing.next_release().map(|due| (due, "end a ban")),
+            self.origins.next_release().map(|due| (due, "end a ban")),
             self.persist_at.map(|due| (due, "keep standings")),
         ];
         due.into_iter().flatten().min()

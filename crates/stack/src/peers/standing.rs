@@ -16,9 +16,9 @@ use weir_base::identity::PeerId;
 use weir_base::{Blame, Deadlines, Instant, UnixTime};
 
 /// Points in memory are thousandths, so that decay does not round small sums away.
-const MILLI: u64 = 1000;
+pub(super) const MILLI: u64 = 1000;
 /// Below this many thousandths a sum counts as forgotten.
-const FORGOTTEN: u64 = 100;
+pub(super) const FORGOTTEN: u64 = 100;
 
 /// Weights and thresholds of standing. Points are whole numbers; times are in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,9 @@ pub struct Config {
     pub disconnect: u32,
     /// Points for wrongs at which the peer is banned. Default: 100.
     pub ban: u32,
+    /// Points for wrongs of all inbound peers of one address prefix (IPv4 /24, IPv6 /56) at which the prefix is banned; from `ban` on
+    /// peers from there get half their share, from twice `ban` a quarter. Default: 400.
+    pub ban_prefix: u32,
     /// Length of the first ban in milliseconds; each further one lasts twice as long. Default: 10 minutes.
     pub ban_ms: u64,
     /// The longest ban in milliseconds. Default: 24 hours.
@@ -56,6 +59,7 @@ impl Default for Config {
             lower: 10,
             disconnect: 50,
             ban: 100,
+            ban_prefix: 400,
             ban_ms: 600_000,
             ban_max_ms: 86_400_000,
             max_peers: 4096,
@@ -72,6 +76,9 @@ impl Config {
         if self.lower == 0 || self.lower > self.disconnect || self.disconnect > self.ban {
             return Err(("standing.lower", "must be at least 1, with lower <= disconnect <= ban"));
         }
+        if self.ban_prefix < self.ban {
+            return Err(("standing.ban_prefix", "must be at least standing.ban"));
+        }
         if self.ban_ms == 0 || self.ban_ms > self.ban_max_ms {
             return Err(("standing.ban_ms", "must be at least 1 and at most ban_max_ms"));
         }
@@ -81,7 +88,7 @@ impl Config {
         Ok(())
     }
 
-    const fn points(&self, blame: Blame) -> u32 {
+    pub(super) const fn points(&self, blame: Blame) -> u32 {
         match blame {
             Blame::Misbehaved => self.misbehaved,
             Blame::Invalid => self.invalid,
@@ -349,7 +356,7 @@ impl Entry {
 }
 
 /// `sum` after `past`: halved for each whole half-life, and by a straight line within one.
-fn halved(sum: u64, past: Duration, half_life_ms: u64) -> u64 {
+pub(super) fn halved(sum: u64, past: Duration, half_life_ms: u64) -> u64 {
     let half_life = u128::from(half_life_ms.max(1)) * 1_000_000;
     let whole = past.as_nanos() / half_life;
     let part = past.as_nanos() % half_life;

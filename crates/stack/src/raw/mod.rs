@@ -8,7 +8,8 @@
 //!
 //! So no byte is held here, and no event, message or allocation goes with a read or a write.
 //!
-//! Threat: a peer may open many streams, and before its hello. Streams are bounded per link and in all; those that come
+//! Threat: a peer may open many streams, and before its hello. Streams are bounded per link and in all, and places are not held by
+//! who came first: where all are taken, the newest stream of whoever has most gives way (`docs/spec/fairness.md`); those that come
 //! before hello wait unread, and are broken off where the peer turns out not to have the channel.
 
 pub(crate) mod drive;
@@ -17,7 +18,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use weir_base::identity::PeerId;
-use weir_base::stream::{Ask, Class, Driver, Incoming, LinkChange, OpenError, Origin, StreamUser};
+use weir_base::stream::{
+    Ask, Class, Driver, Group, Incoming, LinkChange, OpenError, Origin, Side, StreamUser,
+};
 use weir_base::{Instant, LinkId, ProtocolId, Rope, StreamKey};
 pub use weir_link::Read;
 use weir_pull::framing::code;
@@ -34,7 +37,7 @@ const LANE: u8 = 0;
 pub struct Config {
     /// Raw streams of one link at once, whoever opened them. Default: 64.
     pub max_per_link: u32,
-    /// Raw streams in all. Default: 4,096.
+    /// Raw streams in all; beyond it the newest stream of whoever has most is broken off. Default: 4,096.
     pub max_streams: u32,
 }
 
@@ -96,7 +99,7 @@ pub enum Event {
     Writable(StreamKey),
     /// The peer wants no more: writing has ended.
     Stopped(StreamKey, u32),
-    /// The link is gone, and the stream with it.
+    /// The stream is gone: its link is, or its place was given to a peer that has fewer.
     Lost(StreamKey),
 }
 
@@ -128,6 +131,8 @@ enum Writing {
 #[derive(Debug)]
 struct Link {
     peer: PeerId,
+    chosen: bool,        // by this node: dialled or pinned
+    group: Option<Group>, // of those that were not
     shared: Option<BTreeSet<ChannelId>>, // raw channels both have; `None` until it is known
     streams: u32,                        // <= config.max_per_link
 }
@@ -212,7 +217,7 @@ impl Raw {
         if !state.shared.as_ref().is_some_and(|shared| shared.contains(&channel)) {
             return Err(Refused::NotRaw);
         }
-        if !self.has_slot(link) {
+        if !self.make_room(link) {
             return Err(Refused::Limit);
         }
         self.opening.insert(ticket.0, (link, channel));
@@ -282,10 +287,41 @@ impl Raw {
         self.streams.len()
     }
 
-    fn has_slot(&self, link: LinkId) -> bool {
-        let max_streams = self.config.max_streams as usize;
-        self.streams.len() + self.opening.len() < max_streams
-            && self.links.get(&link).is_some_and(|link| link.streams < self.config.max_per_link)
+    /// Whether there is a place for one more stream of a link. Where all are taken, and others have more, one of theirs is broken
+    /// off: of the side, the address group and then the link with the most streams.
+    fn make_room(&mut self, newcomer: LinkId) -> bool {
+        if self.links.get(&newcomer).is_none_or(|link| link.streams >= self.config.max_per_link) {
+            return false;
+        }
+        if self.streams.len() + self.opening.len() < self.config.max_streams as usize {
+            return true;
+        }
+        let Some(most) = self.greediest(newcomer).filter(|most| *most != newcomer) else { return false };
+        let Some((key, stream)) = keys_of(&self.streams, most).pop() else { return false };
+        self.break_off(key, code::LIMIT);
+        if !stream.hidden {
+            self.events.push_back(Event::Lost(key));
+        }
+        true
+    }
+
+    /// Who would have most if `newcomer` had one more.
+    fn greediest(&self, newcomer: LinkId) -> Option<LinkId> {
+        let wanted = |id: LinkId, link: &Link| link.streams + u32::from(id == newcomer);
+        let (mut sides, mut groups) = ([0_u32; 2], BTreeMap::<(bool, Option<Group>), u32>::new());
+        for (id, link) in &self.links {
+            let streams = wanted(*id, link);
+            if let Some(side) = sides.get_mut(usize::from(link.chosen)) {
+                *side += streams;
+            }
+            *groups.entry((link.chosen, link.group)).or_default() += streams;
+        }
+        let rank = |(id, link): &(&LinkId, &Link)| {
+            let side = sides.get(usize::from(link.chosen)).copied();
+            let group = groups.get(&(link.chosen, link.group)).copied();
+            (side, group, wanted(**id, link), **id == newcomer) // among equals the newcomer
+        };
+        self.links.iter().max_by_key(rank).map(|(id, _)| *id)
     }
 
     fn insert(&mut self, key: StreamKey, channel: ChannelId, hidden: bool) {
@@ -328,7 +364,9 @@ impl StreamUser for Raw {
         match change {
             LinkChange::Early(_) => {} // an open may do anything: it waits
             LinkChange::Up(info) => {
-                self.links.insert(link, Link { peer: info.peer, shared: None, streams: 0 });
+                let chosen = info.side != Side::Inbound;
+                let group = (!chosen).then_some(info.group);
+                self.links.insert(link, Link { peer: info.peer, chosen, group, shared: None, streams: 0 });
             }
             LinkChange::Down => {
                 for (key, stream) in keys_of(&self.streams, link) {
@@ -359,7 +397,7 @@ impl StreamUser for Raw {
                 if shared == Some(false) {
                     return self.break_off(key, code::UNKNOWN_CHANNEL);
                 }
-                if !self.has_slot(key.link) {
+                if !self.make_room(key.link) {
                     return self.break_off(key, code::LIMIT);
                 }
                 self.insert(key, channel, shared.is_none());
@@ -422,3 +460,6 @@ impl StreamUser for Raw {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,7 +24,8 @@ impl Stack {
         addresses: Vec<Multiaddr>,
     ) -> Result<Ticket, Refused> {
         let named = peer.or_else(|| addresses.iter().find_map(Multiaddr::peer_id));
-        if named.is_some_and(|peer| self.peers.standing().banned(now, &peer).is_some()) {
+        let banned = named.is_some_and(|peer| self.peers.standing().banned(now, &peer).is_some());
+        if banned || self.peers.are_banned(now, &addresses) {
             return Err(Refused::Banned);
         }
         let dial = self.links.dial(now, Dial { peer, addresses, pinned: false })?;

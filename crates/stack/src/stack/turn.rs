@@ -4,7 +4,7 @@ use super::{
     Action, Blame, DialProblem, DownReason, Event, Fault, Goodbye, Instant, LinkId, Notice, PeerId, Reaction,
     STEPS, Stack, Told, Work, call, control,
 };
-use crate::peers::Speaks;
+use crate::peers::{Blamed, Speaks};
 use crate::targets::Ended;
 use weir_base::stream::LinkInfo;
 use weir_link::Drain;
@@ -175,20 +175,24 @@ impl Stack {
     /// A peer did something wrong on a link. What it delivered is judged after the link has ended, too: who leaves still pays.
     /// Anything else that is said of a link that has ended was not seen to its end, and is dropped.
     fn fault(&mut self, link: LinkId, fault: Fault) {
-        if let Some(linked) = self.peers.link(link) {
-            return self.judge(Some(link), linked.info.peer, fault);
-        }
-        match self.peers.ended(link).filter(|_| fault.blame == Blame::Invalid) {
-            Some(peer) => self.judge(self.peers.any_link(&peer), peer, fault),
+        let up = self.peers.link(link).is_some();
+        match self.peers.blamed(link).filter(|_| up || fault.blame == Blame::Invalid) {
+            Some(blamed) if up => self.judge(Some(link), blamed, fault),
+            Some(blamed) => self.judge(self.peers.any_link(&blamed.peer), blamed, fault),
             None => self.peers.note_early_fault(link, fault), // counts if it ever is a link
         }
     }
 
-    /// Notes a fault of a peer, and does what follows from it.
-    pub(super) fn judge(&mut self, link: Option<LinkId>, peer: PeerId, fault: Fault) {
-        let reaction = self.peers.blame(self.now, peer, fault.blame);
+    /// Notes a fault, and does what follows from it.
+    pub(super) fn judge(&mut self, link: Option<LinkId>, blamed: Blamed, fault: Fault) {
+        let (now, peer) = (self.now, blamed.peer);
+        let (reaction, network) = self.peers.blame(now, blamed, fault.blame);
         tracing::debug!(?link, ?peer, %fault, ?reaction, "a peer did something wrong");
         self.events.push_back(Event::Fault { link, peer, fault, reaction });
+        if let Some((network, until)) = network {
+            self.events.push_back(Event::NetworkBanned { network, until });
+            self.peers.banned_links(now).into_iter().for_each(|link| self.goodbye(link, Goodbye::Banned));
+        }
         let Some(link) = link else { return };
         self.share(link);
         match reaction {

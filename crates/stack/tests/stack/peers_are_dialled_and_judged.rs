@@ -301,3 +301,93 @@ fn addresses_without_a_name_are_dialled_and_get_one() {
         assert_eq!(named, [net.nodes[1].peer]);
     }
 }
+
+#[test]
+fn a_peer_that_restarts_is_linked_again_within_2_s_of_coming_back() {
+    for carrier in Carrier::ALL {
+        for away in [1, 7, 20] {
+            let mut net = Net::line(carrier, away, 2);
+            net.run_for(Duration::from_secs(15));
+            net.command(1, Command::Shutdown { deadline: Duration::from_secs(1) });
+            net.run_for(Duration::from_secs(1));
+            net.crash(1);
+            net.run_for(Duration::from_secs(away));
+            net.restart(1, config());
+            net.nodes[1].alive = true;
+            let back = net.now;
+            let linked = net.run_until(back + Duration::from_secs(2), |net| net.are_peers(0, 1));
+            assert!(linked, "{carrier:?}: away for {away} s");
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_opens_a_link_itself_is_tried_again_after_a_short_pause() {
+    let mut net = Net::new(Carrier::Frames, 21);
+    net.add(config());
+    net.add(config());
+    net.crash(1);
+    net.know(0, 1, Role::Persistent);
+    net.run_for(Duration::from_secs(600)); // the pause is 2 minutes by now
+    net.nodes[1].alive = true;
+    net.know(1, 0, Role::Persistent);
+    assert!(net.run_until(net.now + Duration::from_secs(2), |net| net.are_peers(0, 1)));
+    net.command(1, Command::RemovePeer(net.nodes[0].peer));
+    net.command(1, Command::Disconnect(net.nodes[0].peer));
+    net.run_for(Duration::from_millis(200));
+    assert!(!net.are_peers(0, 1));
+    assert!(net.run_until(net.now + Duration::from_secs(2), |net| net.are_peers(0, 1)), "by node 0");
+}
+
+#[test]
+fn an_operator_bans_a_network() {
+    let mut net = Net::line(Carrier::Quic, 22, 2);
+    let network = weir_stack::Network { address: "10.0.0.0".parse().unwrap(), bits: 24 };
+    let duration = Duration::from_secs(3600);
+    net.command(0, Command::BanNetwork { network, duration });
+    net.run_for(Duration::from_secs(10));
+    assert!(!net.are_peers(0, 1));
+    let addresses = vec![net.address(1)];
+    assert_eq!(net.try_command(0, Command::Dial { peer: None, addresses }), Err(Refused::Banned));
+    net.know(1, 0, Role::Persistent);
+    net.run_for(Duration::from_secs(60));
+    assert!(!net.are_peers(0, 1), "neither dialled nor let in");
+    assert_eq!(net.nodes[0].stack.peers().banned_networks().count(), 1);
+    net.command(0, Command::UnbanNetwork(network));
+    assert!(net.run_until(net.now + Duration::from_secs(121), |net| net.are_peers(0, 1)));
+    net.command(0, Command::BanNetwork { network, duration: Duration::from_secs(5) });
+    net.run_for(Duration::from_secs(6));
+    let released = net.take(0, |event| match event {
+        Event::NetworkReleased(network) => Some(*network),
+        _ => None,
+    });
+    assert_eq!(released, Some(network));
+}
+
+#[test]
+fn identities_that_are_thrown_away_get_their_prefix_banned_and_nobody_that_was_dialled() {
+    let mut net = Net::new(Carrier::Quic, 23);
+    for _ in 0..7 {
+        net.add(config());
+    }
+    net.know(0, 6, Role::Persistent); // in the same prefix
+    net.run_for(Duration::from_secs(2));
+    for offender in 1..5 {
+        net.know(offender, 0, Role::Persistent);
+        net.run_for(Duration::from_secs(1));
+        assert!(net.are_peers(0, offender));
+        for _ in 0..2 {
+            let fault = Fault::misbehaved("an attack");
+            net.command(0, Command::Report { peer: net.nodes[offender].peer, fault });
+        }
+    }
+    let banned = net.wait(0, |event| match event {
+        Event::NetworkBanned { network, .. } => Some(*network),
+        _ => None,
+    });
+    assert_eq!((banned.address, banned.bits), ("10.0.0.0".parse().unwrap(), 24));
+    net.know(5, 0, Role::Persistent);
+    net.run_for(Duration::from_secs(30));
+    assert!(!net.are_peers(0, 5), "a fresh identity from there does not come in");
+    assert!(net.are_peers(0, 6), "who was dialled stays");
+}
