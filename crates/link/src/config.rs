@@ -1,9 +1,13 @@
 //! Every limit of links, by name, with its default and unit; and the check that they fit together.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
-use weir_base::{KIB, MIB, ProtocolId};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use weir_base::{KIB, MIB, ProtocolId, units};
 
 use crate::frames::{LINK_INITIAL, STREAM_INITIAL};
 
@@ -48,14 +52,53 @@ impl Network {
     }
 }
 
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.bits)
+    }
+}
+
+/// Why a text is no [`Network`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is no network; write 10.0.0.0/8 or fd00::/8")]
+pub struct ParseNetworkError;
+
+impl FromStr for Network {
+    type Err = ParseNetworkError;
+
+    fn from_str(text: &str) -> Result<Self, ParseNetworkError> {
+        let (address, bits) = text.split_once('/').ok_or(ParseNetworkError)?;
+        let address: IpAddr = address.parse().map_err(|_| ParseNetworkError)?;
+        let bits: u8 = bits.parse().map_err(|_| ParseNetworkError)?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        if bits > most { Err(ParseNetworkError) } else { Ok(Self { address, bits }) }
+    }
+}
+
+impl Serialize for Network {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(|error| D::Error::custom(format_args!("`{text}` {error}")))
+    }
+}
+
 /// Who may be linked, and how many. Over a limit a peer is refused with its reason.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct AdmissionConfig {
     /// Links in all, dialled and accepted. Default: 128.
     pub max_links: u32,
     /// Links that peers dialled. Default: 96. At most `max_links` less `min(8, dial_target / 2)`.
     pub max_inbound: u32,
     /// Links the node wants to dial by itself. Default: 16. `min(8, dial_target / 2)` slots are kept free for them.
+    /// Not of a file: the stack takes it from its address book's target.
+    #[serde(skip)]
     pub dial_target: u32,
     /// Inbound handshakes that are not complete. Default: 64. More are ignored.
     pub max_half_open: u32,
@@ -104,18 +147,22 @@ impl Default for AdmissionConfig {
 }
 
 /// How links are dialled.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct DialConfig {
     /// One deadline over the whole set-up of a link: names, every address, the handshake. Also for inbound handshakes.
     /// Default: 10 s.
+    #[serde(with = "units::duration")]
     pub timeout: Duration,
     /// Pause before the next address is tried beside those under way. Default: 250 ms (RFC 8305).
+    #[serde(with = "units::duration")]
     pub stagger: Duration,
     /// Dials at once. Default: 64.
     pub max_dials: usize,
     /// Addresses of one dial, names resolved. Default: 16.
     pub max_addresses: usize,
     /// After a goodbye, how long a link may take to deliver what was written. Default: 5 s.
+    #[serde(with = "units::duration")]
     pub linger: Duration,
 }
 
@@ -132,26 +179,37 @@ impl Default for DialConfig {
 }
 
 /// How much memory links may pin, in bytes. See `docs/spec/links.md`, "Windows".
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct BudgetConfig {
     /// What all peers together may have in flight towards this node. Default: 64 MiB.
+    #[serde(with = "units::size")]
     pub receive_total: u64,
     /// What all links together may hold written and not yet acknowledged. Default: 64 MiB.
+    #[serde(with = "units::size")]
     pub send_total: u64,
     /// Every link's receive window, reserved from the start. Default and least: 64 KiB.
+    #[serde(with = "units::size")]
     pub base_window: u64,
     /// Every link's send window, reserved from the start. Default: 64 KiB.
+    #[serde(with = "units::size")]
     pub base_send: u64,
     /// The most lent to one link on top of its base window. Default: 16 MiB.
+    #[serde(with = "units::size")]
     pub max_lent: u64,
     /// The most that raw streams of one link may have lent; past it the latest is reset. At least one
     /// `streams.window`. Default: 8 MiB.
+    #[serde(with = "units::size")]
     pub max_raw: u64,
     /// The most a link may hold written and not yet acknowledged. Default: 16 MiB.
+    #[serde(with = "units::size")]
     pub max_send: u64,
     /// The largest message of any channel; what is left of `receive_total` must hold it. Default: 4 MiB.
+    /// Not of a file: the stack computes it from the channels.
+    #[serde(skip)]
     pub largest_message: u64,
     /// How long a link with lent credit may be silent while others wait for credit. Default: 10 s.
+    #[serde(with = "units::duration")]
     pub patience: Duration,
 }
 
@@ -173,7 +231,8 @@ impl Default for BudgetConfig {
 }
 
 /// Limits of streams.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct StreamsConfig {
     /// Streams that a peer may have open at once after its hello; before, 32. Default: 96, what QUIC keeps tables of 2 KiB
     /// for.
@@ -181,9 +240,11 @@ pub struct StreamsConfig {
     /// Opens that wait for the peer's limit, per link. Default: 64.
     pub max_waiting: usize,
     /// The most one stream may have in flight towards this node, in bytes. Default: 2 MiB.
+    #[serde(with = "units::size")]
     pub window: u64,
     /// Protocols that may be written, and are read, before the handshake is confirmed (0-RTT): replay-safe ones only. Where
-    /// there are none no early data is sent or taken. Default: none.
+    /// there are none no early data is sent or taken. Default: none. Not of a file: the stack asks the protocols.
+    #[serde(skip)]
     pub early: Vec<ProtocolId>,
 }
 
@@ -200,18 +261,24 @@ const IDLE_MIN: Duration = Duration::from_secs(1);
 const IDLE_MAX: Duration = Duration::from_secs(3600);
 
 /// QUIC alone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct QuicConfig {
     /// A link is lost when nothing was heard for so long, or for as long as the peer says, if that is shorter. 1 s to 1 h.
     /// Default: 30 s.
+    #[serde(with = "units::duration")]
     pub idle_timeout: Duration,
     /// A link that is silent for so long asks for a sign of life. Default: 20 s, above the 15 s between pings on control:
     /// those are enough. Below `idle_timeout`.
+    #[serde(with = "units::duration")]
     pub keep_alive: Duration,
     /// The largest datagram that path MTU discovery tries, in bytes of UDP payload. Default: 1,452.
     pub max_mtu: u16,
     /// Single-use sessions kept as a server, for 0-RTT of peers that come back. Default: 1,024. 0: none are issued.
     pub sessions: usize,
+    /// Whether what is replay-safe goes along with the handshake with a known peer, and is taken from one (0-RTT). Without it every
+    /// link costs a round trip more, and nothing on it could ever be replayed. Default: true.
+    pub early: bool,
     /// Whether the TLS key is Ed25519, so that every run has the same sizes, instead of P-256. Default: no.
     pub deterministic: bool,
 }
@@ -223,6 +290,7 @@ impl Default for QuicConfig {
             keep_alive: Duration::from_secs(20),
             max_mtu: 1452,
             sessions: 1024,
+            early: true,
             deterministic: false,
         }
     }
@@ -370,6 +438,11 @@ mod tests {
         assert!(network.contains("10.1.200.3".parse().unwrap()));
         assert!(network.contains("::ffff:10.1.0.1".parse().unwrap()));
         assert!(!network.contains("10.2.0.1".parse().unwrap()));
+        assert_eq!("10.1.0.0/16".parse(), Ok(network));
+        assert_eq!(network.to_string(), "10.1.0.0/16");
+        for wrong in ["10.1.0.0", "10.1.0.0/33", "::/129", "ten/8", "10.0.0.0/-1"] {
+            assert_eq!(wrong.parse::<Network>(), Err(ParseNetworkError), "{wrong}");
+        }
         let all = Network { address: "::".parse().unwrap(), bits: 0 };
         assert!(all.contains("2001:db8::1".parse().unwrap()));
     }

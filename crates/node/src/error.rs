@@ -251,7 +251,7 @@ pub enum ConnectError {
     /// Too many dials are under way, or all link slots are taken.
     #[error("too many dials or links; wait for one to end")]
     Busy,
-    /// Every address failed, or the dial's deadline (`node.dial.timeout_ms`) passed; the last failure.
+    /// Every address failed, or the dial's deadline (`node.dial.timeout`) passed; the last failure.
     #[error("no address answered: {0}")]
     Failed(weir_stack::DialProblem),
     /// The node has stopped.

@@ -147,8 +147,8 @@ impl Network {
     /// only that peer will do.
     ///
     /// # Errors
-    /// [`ConnectError`]. A dial ends after `node.dial.timeout_ms` of the configuration at the latest, hello after
-    /// `node.control.hello_timeout_ms` more: that is [`ConnectError::Failed`].
+    /// [`ConnectError`]. A dial ends after `node.dial.timeout` of the configuration at the latest, hello after
+    /// `node.control.hello_timeout` more: that is [`ConnectError::Failed`].
     pub async fn connect(&self, address: impl ToAddress) -> Result<PeerId, ConnectError> {
         let address = address.to_address().map_err(ConnectError::Address)?;
         let span = tracing::debug_span!("connect", peer = ?address.peer_id());

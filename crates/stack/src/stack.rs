@@ -72,10 +72,8 @@ impl Stack {
         let wall = start.wall;
         let mut users = Users::new(Make { config: &config, rng: &mut rng })?;
         users.pull().handle_wall(Instant::ZERO, wall);
-        let mut link = config.link()?;
-        if config.quic.early {
-            link.streams.early = users.replay_safe();
-        }
+        let mut link = config.link();
+        link.streams.early = users.replay_safe();
         let exempt = link.admission.exempt.clone();
         let links = Links::new(link, Arc::new(keypair), rng.child("links").bytes(), start)?;
         let mut peers = Peers::new(config.peers.clone(), config.standing.clone(), exempt, wall, rng.child("peers"));

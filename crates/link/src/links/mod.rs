@@ -107,7 +107,7 @@ impl Links {
     /// [`ConfigError`], where limits do not fit together.
     #[allow(clippy::needless_pass_by_value)] // shared with whoever signs for a transport later
     pub fn new(
-        config: Config,
+        mut config: Config,
         keypair: Arc<Keypair>,
         seed: [u8; 32],
         start: Start,
@@ -115,6 +115,9 @@ impl Links {
         config.check()?;
         #[cfg(target_family = "wasm")]
         let _ = (seed, start); // without sockets nothing is drawn, and no certificate is dated
+        if !config.quic.early {
+            config.streams.early.clear();
+        }
         let config = Arc::new(config);
         let credit = Credit {
             receive: Budget::new(config.budget.receive_total, config.reserved_receive()),

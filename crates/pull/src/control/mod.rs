@@ -21,9 +21,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::channel::ChannelId;
 use weir_base::stream::{Ask, Goodbye};
-use weir_base::{Deadlines, Fault, Instant, LinkId, ProtocolId, Rng, ShortKey};
+use weir_base::{Deadlines, Fault, Instant, LinkId, ProtocolId, Rng, ShortKey, units};
 
 pub use hello::{
     Keys, MAX_AGENT, MAX_CHANNELS, MAX_NAME, MAX_SERVICE_PAYLOAD, MAX_SERVICES, NumberedKey, PeerHello,
@@ -67,19 +69,27 @@ const NETWORK: Fault = Fault::incompatible("belongs to another network");
 const NO_VERSION: Fault = Fault::incompatible("speaks no version in common");
 
 /// Keep-alive, deadlines and key rotation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Pause between a pong and the next ping. Default: 15 s.
+    #[serde(with = "units::duration")]
     pub interval: Duration,
     /// A link on which nothing was heard on control for so long is closed. Default: 45 s.
+    #[serde(with = "units::duration")]
     pub idle_timeout: Duration,
     /// How long the peer's hello may take. Default: 5 s.
+    #[serde(with = "units::duration")]
     pub hello_timeout: Duration,
     /// How long a short-id key is current. Default: 1 h.
+    #[serde(with = "units::duration")]
     pub key_life: Duration,
     /// How long the key before it stays valid. Default: 60 s.
+    #[serde(with = "units::duration")]
     pub key_grace: Duration,
-    /// Streams that the peer may have open at once on a link, told in hello. Default: 256.
+    /// Streams that the peer may have open at once on a link, told in hello. Default: 256. Not of a file: the stack takes it from
+    /// `streams.max_inbound`.
+    #[serde(skip)]
     pub max_streams: u32,
 }
 

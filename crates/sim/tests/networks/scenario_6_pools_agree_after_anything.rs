@@ -42,8 +42,8 @@ fn model(seed: u64) -> Model {
     let mut setup = common::setup(NODES, 4, seed);
     setup.checking = Checking::Deferring(Duration::from_millis(500));
     pool_of(&mut setup.config).unwrap().max_items = MAX_ITEMS;
-    setup.config.control.key_life_ms = 10_000;
-    setup.config.control.key_grace_ms = 2_000;
+    setup.config.control.key_life = Duration::from_secs(10);
+    setup.config.control.key_grace = Duration::from_secs(2);
     let mut net = Network::new(setup).unwrap();
     net.host.count_offers();
     assert!(net.link_up());

@@ -109,8 +109,8 @@ impl Book {
     pub(crate) fn new(config: &Config, rng: Rng) -> Self {
         Self {
             backoff: Backoff {
-                first: Duration::from_millis(config.backoff_ms),
-                cap: Duration::from_millis(config.backoff_max_ms),
+                first: config.backoff,
+                cap: config.backoff_max,
             },
             max_known: config.max_known as usize,
             max_addresses: config.max_addresses as usize,

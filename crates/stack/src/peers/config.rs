@@ -1,6 +1,9 @@
 //! Limits of the address book and the dialler.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
+use weir_base::units;
 
 use crate::config::ConfigError;
 
@@ -18,7 +21,7 @@ pub enum Role {
     Pinned,
 }
 
-/// The address book and the dialler. Durations are in milliseconds.
+/// The address book and the dialler.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -28,10 +31,12 @@ pub struct Config {
     pub target: u32,
     /// Peers of the book dialled at once. Default: 8. At most `dial.max_dials`.
     pub max_dials: u32,
-    /// The largest pause after a first failure, in milliseconds; doubled after each further one. Default: 500.
-    pub backoff_ms: u64,
-    /// The largest pause at all, in milliseconds. Default: 2 minutes.
-    pub backoff_max_ms: u64,
+    /// The largest pause after a first failure; doubled after each further one. Default: 500 ms.
+    #[serde(with = "units::duration")]
+    pub backoff: Duration,
+    /// The largest pause at all. Default: 2 minutes.
+    #[serde(with = "units::duration")]
+    pub backoff_max: Duration,
     /// Peers in the book. Default: 1,024.
     pub max_known: u32,
     /// Addresses of one peer. Default: 8. At most `dial.max_addresses`.
@@ -46,8 +51,8 @@ impl Default for Config {
             persistent: Vec::new(),
             target: 16,
             max_dials: 8,
-            backoff_ms: 500,
-            backoff_max_ms: 120_000,
+            backoff: Duration::from_millis(500),
+            backoff_max: Duration::from_secs(120),
             max_known: 1024,
             max_addresses: 8,
             candidate_tries: 8,
@@ -87,8 +92,8 @@ impl Config {
         if self.max_dials == 0 {
             return fail("peers.max_dials", "must be at least 1");
         }
-        if self.backoff_ms == 0 || self.backoff_ms > self.backoff_max_ms {
-            return fail("peers.backoff_ms", "must be at least 1 and at most peers.backoff_max_ms");
+        if self.backoff.is_zero() || self.backoff > self.backoff_max {
+            return fail("peers.backoff", "must be above 0 and at most peers.backoff_max");
         }
         if self.max_addresses == 0 || self.candidate_tries == 0 {
             return fail("peers.max_addresses", "and peers.candidate_tries must be at least 1");

@@ -66,17 +66,16 @@ impl Origins {
         }
         let prefix = prefix_of(ip);
         self.make_room(now, prefix);
-        let half_life = self.config.half_life_ms;
+        let half_life = self.config.half_life;
         let score = self.prefixes.entry(prefix).or_insert(Score { points: 0, at: now, bans: 0 });
         score.decay(now, half_life);
         score.points = score.points.saturating_add(points);
         if score.points < u64::from(self.config.ban_prefix) * MILLI || self.bans.contains_key(&prefix) {
             return None;
         }
-        let doubled = self.config.ban_ms.saturating_mul(1_u64.checked_shl(score.bans).unwrap_or(u64::MAX));
+        let until = now + self.config.ban_length(score.bans);
         score.bans = score.bans.saturating_add(1);
         score.points = 0; // the next ban needs as many again
-        let until = now + Duration::from_millis(doubled.min(self.config.ban_max_ms));
         self.set(prefix, until, By::Faults).ok()?;
         Some((prefix, until))
     }
@@ -108,7 +107,7 @@ impl Origins {
     pub(crate) fn share(&self, now: Instant, ip: IpAddr) -> Share {
         let Some(score) = self.prefixes.get(&prefix_of(ip)) else { return Share::Full };
         let mut score = *score;
-        score.decay(now, self.config.half_life_ms);
+        score.decay(now, self.config.half_life);
         let ban = u64::from(self.config.ban) * MILLI;
         match score.points {
             points if points >= ban.saturating_mul(2) => Share::Quarter,
@@ -149,7 +148,7 @@ impl Origins {
         if self.prefixes.len() < most || self.prefixes.contains_key(&newcomer) {
             return;
         }
-        let half_life = self.config.half_life_ms;
+        let half_life = self.config.half_life;
         self.prefixes.retain(|_, score| {
             score.decay(now, half_life);
             score.points >= FORGOTTEN
@@ -172,8 +171,8 @@ pub(crate) enum Inbound {
 }
 
 impl Score {
-    fn decay(&mut self, now: Instant, half_life_ms: u64) {
-        self.points = halved(self.points, now.since(self.at), half_life_ms);
+    fn decay(&mut self, now: Instant, half_life: Duration) {
+        self.points = halved(self.points, now.since(self.at), half_life);
         self.at = self.at.max(now);
     }
 }

@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weir_base::identity::PeerId;
-use weir_base::{Blame, Deadlines, Instant, UnixTime};
+use weir_base::{Blame, Deadlines, Instant, UnixTime, units};
 
 /// Points in memory are thousandths, so that decay does not round small sums away.
 pub(super) const MILLI: u64 = 1000;
 /// Below this many thousandths a sum counts as forgotten.
 pub(super) const FORGOTTEN: u64 = 100;
 
-/// Weights and thresholds of standing. Points are whole numbers; times are in milliseconds.
+/// Weights and thresholds of standing. Points are whole numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -30,8 +30,9 @@ pub struct Config {
     pub invalid: u32,
     /// Points for not delivering; never a reason to ban. Default: 1.
     pub unreliable: u32,
-    /// Time in which points halve, in milliseconds. Default: 10 minutes.
-    pub half_life_ms: u64,
+    /// Time in which points halve. Default: 10 minutes.
+    #[serde(with = "units::duration")]
+    pub half_life: Duration,
     /// Points of either sum from which a peer's share is halved; quartered at twice as many. Default: 10.
     pub lower: u32,
     /// Points for wrongs at which the link is closed. Default: 50.
@@ -41,10 +42,12 @@ pub struct Config {
     /// Points for wrongs of all inbound peers of one address prefix (IPv4 /24, IPv6 /56) at which the prefix is banned; from `ban` on
     /// peers from there get half their share, from twice `ban` a quarter. Default: 400.
     pub ban_prefix: u32,
-    /// Length of the first ban in milliseconds; each further one lasts twice as long. Default: 10 minutes.
-    pub ban_ms: u64,
-    /// The longest ban in milliseconds. Default: 24 hours.
-    pub ban_max_ms: u64,
+    /// Length of the first ban; each further one lasts twice as long. Default: 10 minutes.
+    #[serde(with = "units::duration")]
+    pub ban_time: Duration,
+    /// The longest ban. Default: 24 hours.
+    #[serde(with = "units::duration")]
+    pub ban_time_max: Duration,
     /// Peers remembered. Default: 4,096.
     pub max_peers: u32,
 }
@@ -55,13 +58,13 @@ impl Default for Config {
             misbehaved: 50,
             invalid: 10,
             unreliable: 1,
-            half_life_ms: 600_000,
+            half_life: Duration::from_secs(600),
             lower: 10,
             disconnect: 50,
             ban: 100,
             ban_prefix: 400,
-            ban_ms: 600_000,
-            ban_max_ms: 86_400_000,
+            ban_time: Duration::from_secs(600),
+            ban_time_max: Duration::from_secs(86_400),
             max_peers: 4096,
         }
     }
@@ -70,8 +73,8 @@ impl Default for Config {
 impl Config {
     /// Checks every field; names the field and the remedy.
     pub(crate) fn validate(&self) -> Result<(), (&'static str, &'static str)> {
-        if self.half_life_ms == 0 {
-            return Err(("standing.half_life_ms", "must be at least 1"));
+        if self.half_life.is_zero() {
+            return Err(("standing.half_life", "must be above 0"));
         }
         if self.lower == 0 || self.lower > self.disconnect || self.disconnect > self.ban {
             return Err(("standing.lower", "must be at least 1, with lower <= disconnect <= ban"));
@@ -79,13 +82,19 @@ impl Config {
         if self.ban_prefix < self.ban {
             return Err(("standing.ban_prefix", "must be at least standing.ban"));
         }
-        if self.ban_ms == 0 || self.ban_ms > self.ban_max_ms {
-            return Err(("standing.ban_ms", "must be at least 1 and at most ban_max_ms"));
+        if self.ban_time.is_zero() || self.ban_time > self.ban_time_max {
+            return Err(("standing.ban_time", "must be above 0 and at most standing.ban_time_max"));
         }
         if self.max_peers == 0 {
             return Err(("standing.max_peers", "must be at least 1"));
         }
         Ok(())
+    }
+
+    /// How long a ban lasts after so many others.
+    pub(super) fn ban_length(&self, bans: u32) -> Duration {
+        let doubled = self.ban_time.saturating_mul(2_u32.checked_pow(bans).unwrap_or(u32::MAX));
+        doubled.min(self.ban_time_max)
     }
 
     pub(super) const fn points(&self, blame: Blame) -> u32 {
@@ -190,8 +199,7 @@ impl Standing {
         if lapse {
             Reaction::None
         } else if wrongs >= u64::from(self.config.ban) * MILLI {
-            let doubled = self.config.ban_ms.saturating_mul(1_u64.checked_shl(bans).unwrap_or(u64::MAX));
-            let until = now + Duration::from_millis(doubled.min(self.config.ban_max_ms));
+            let until = now + self.config.ban_length(bans);
             self.ban(now, peer, until);
             Reaction::Ban { until }
         } else if wrongs >= u64::from(self.config.disconnect) * MILLI {
@@ -283,12 +291,12 @@ impl Standing {
 
     /// Takes a record kept earlier. A wall clock that went back since then forgets nothing; a ban never grows.
     pub(crate) fn restore(&mut self, now: Instant, wall: UnixTime, record: &Record) {
-        let longest = Duration::from_millis(self.config.ban_max_ms);
+        let longest = self.config.ban_time_max;
         let past = Duration::from_millis(wall.as_millis().saturating_sub(record.at.as_millis()));
         let left = |until: UnixTime| {
             Duration::from_millis(until.as_millis().saturating_sub(wall.as_millis())).min(longest)
         };
-        let half_life = self.config.half_life_ms;
+        let half_life = self.config.half_life;
         let entry = self.entry(now, record.peer);
         entry.wrongs = entry.wrongs.max(halved(record.wrongs, past, half_life));
         entry.lapses = entry.lapses.max(halved(record.lapses, past, half_life));
@@ -337,8 +345,8 @@ impl Standing {
 impl Entry {
     fn decay(&mut self, now: Instant, config: &Config) {
         let past = now.since(self.at);
-        self.wrongs = halved(self.wrongs, past, config.half_life_ms);
-        self.lapses = halved(self.lapses, past, config.half_life_ms);
+        self.wrongs = halved(self.wrongs, past, config.half_life);
+        self.lapses = halved(self.lapses, past, config.half_life);
         self.at = self.at.max(now);
     }
 
@@ -356,8 +364,8 @@ impl Entry {
 }
 
 /// `sum` after `past`: halved for each whole half-life, and by a straight line within one.
-pub(super) fn halved(sum: u64, past: Duration, half_life_ms: u64) -> u64 {
-    let half_life = u128::from(half_life_ms.max(1)) * 1_000_000;
+pub(super) fn halved(sum: u64, past: Duration, half_life: Duration) -> u64 {
+    let half_life = half_life.as_nanos().max(1);
     let whole = past.as_nanos() / half_life;
     let part = past.as_nanos() % half_life;
     let Some(left) = u32::try_from(whole).ok().and_then(|whole| sum.checked_shr(whole)) else { return 0 };
