@@ -12,7 +12,8 @@ use weir_pull::{Channel, Service, control};
 use crate::peers::standing;
 use crate::{peers, raw};
 
-/// Everything about a node but its key. Unknown fields are refused, missing ones have the documented default.
+/// Everything about a node but its key. Plain data, like every configuration here: change what should differ and take the rest from
+/// `..Default::default()`. Unknown fields are refused, missing ones have the documented default.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -73,13 +74,11 @@ impl Default for Profile {
 pub struct Calls {
     /// Calls to targets under way at once. Default: 4,096.
     pub max_targets: u32,
-    /// Local requests that wait for their answer. Default: 1,024.
-    pub max_local: u32,
 }
 
 impl Default for Calls {
     fn default() -> Self {
-        Self { max_targets: 4096, max_local: 1024 }
+        Self { max_targets: 4096 }
     }
 }
 
@@ -166,11 +165,13 @@ mod tests {
         let text = "[peers]\ntarget = 5\n[dial]\ntimeout = '700ms'\nlinger = 900\n[budget]\nmax_raw = '3MiB'\nmax_send = 1024\n\
                     [admission]\nexempt = ['10.0.0.0/8']\n";
         let config: Config = toml::from_str(text).unwrap();
-        let millis = [config.dial.timeout, config.dial.linger, config.dial.stagger].map(|time| time.as_millis());
+        let millis =
+            [config.dial.timeout, config.dial.linger, config.dial.stagger].map(|time| time.as_millis());
         assert_eq!((config.peers.target, millis), (5, [700, 900, 250]));
         assert_eq!((config.budget.max_raw, config.budget.max_send), (3 << 20, 1024));
         assert_eq!(config.admission.exempt[0].to_string(), "10.0.0.0/8");
-        let computed = ["[admission]\ndial_target = 1", "[budget]\nlargest_message = 1", "[streams]\nearly = []"];
+        let computed =
+            ["[admission]\ndial_target = 1", "[budget]\nlargest_message = 1", "[streams]\nearly = []"];
         let unknown = ["tarket = 5", "[peers]\ntarket = 5", "[quic]\nmtu = 1", "[profile]\nagent = 'x'"];
         for unknown in computed.into_iter().chain(unknown) {
             let error = toml::from_str::<Config>(unknown).unwrap_err().to_string();

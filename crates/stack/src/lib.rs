@@ -16,7 +16,7 @@ mod protocols;
 mod pump;
 pub mod raw;
 mod stack;
-pub mod targets;
+mod targets;
 mod types;
 mod users;
 
@@ -26,7 +26,7 @@ pub use peers::{BookError, Known, Linked, Peers, Reaction, Record, Role, Speaks,
 pub use stack::Stack;
 pub use types::{Action, Command, DialProblem, Event, Input, Refused, Report, Target, Timeout};
 pub use weir_link::{
-    Anchor, Datagrams, DialError, DialFailure, DialId, DownReason, Ecn, Family, Frame, HostChange, Network, SocketId,
-    Start, Transmit, WireChange, WireId,
+    Anchor, Datagrams, DialError, DialFailure, DialId, DownReason, Ecn, Family, Frame, HostChange, Network,
+    SocketId, Start, Transmit, WireChange, WireId,
 };
 pub use weir_pull::{Channel, PeerHello, Service, Shape, Ticket, call, pool, tip};

@@ -29,18 +29,30 @@ const TICKETS: u64 = 0xffff << 48;
 
 /// What happened since the last turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Work {
+enum Activity {
     /// Nothing.
     None,
     /// Output was taken, which may have made room. Looked at once no more of it is there, so that it costs nothing per frame.
-    Polled,
+    OutputTaken,
     /// Something was handed in, or a turn ran out of steps.
-    Handed,
+    Input,
 }
 
-/// A whole node without a host. See the crate for how it is driven.
+/// A whole node without a host.
+///
+/// After any input (`handle`, `command`, `handle_timeout`, `raw_read`, `raw_write`, or up to 64 of them) the host drains, in this order:
+/// 1. [`poll_action`](Self::poll_action) until `None`: what only a host can do;
+/// 2. [`poll_event`](Self::poll_event) until `None`: what the application should know. What was read comes first; its verdicts may be
+///    commanded at once;
+/// 3. [`poll_datagrams`](Self::poll_datagrams) and [`poll_frame`](Self::poll_frame) until `None`, or until sockets block: taking output
+///    makes room, and room makes more output;
+/// 4. actions and events again, for what taking the output has moved;
+/// 5. [`poll_timeout`](Self::poll_timeout): when to call [`handle_timeout`](Self::handle_timeout).
+///
+/// Another order is correct, too, as long as every one ends in `None`; it costs turns. Nothing is lost where a drain is cut short: then
+/// `poll_timeout` is due at once.
 pub struct Stack {
-    me: PeerId,
+    local_peer: PeerId,
     config: Arc<Config>,
     links: Links,
     pump: Pump,
@@ -50,7 +62,7 @@ pub struct Stack {
     events: VecDeque<Event>, // what one turn told; the host drains it before the next input batch
     actions: VecDeque<Action>,
     now: Instant,
-    work: Work,
+    activity: Activity,
     tickets: u64,
 }
 
@@ -68,7 +80,7 @@ impl Stack {
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         let mut rng = Rng::new(seed);
-        let me = PeerId::from_public_key(&keypair.public());
+        let local_peer = PeerId::from_public_key(&keypair.public());
         let wall = start.wall;
         let mut users = Users::new(Make { config: &config, rng: &mut rng })?;
         users.pull().handle_wall(Instant::ZERO, wall);
@@ -76,7 +88,8 @@ impl Stack {
         link.streams.early = users.replay_safe();
         let exempt = link.admission.exempt.clone();
         let links = Links::new(link, Arc::new(keypair), rng.child("links").bytes(), start)?;
-        let mut peers = Peers::new(config.peers.clone(), config.standing.clone(), exempt, wall, rng.child("peers"));
+        let mut peers =
+            Peers::new(config.peers.clone(), config.standing.clone(), exempt, wall, rng.child("peers"));
         for known in config.peers.known()? {
             let full = |error: crate::BookError| ConfigError::Field {
                 field: "peers.persistent",
@@ -86,7 +99,7 @@ impl Stack {
         }
         let targets = Targets::new(config.calls.clone(), rng.child("targets"));
         Ok(Self {
-            me,
+            local_peer,
             config,
             links,
             pump: Pump::new(users),
@@ -96,14 +109,14 @@ impl Stack {
             events: VecDeque::new(),
             actions: VecDeque::new(),
             now: Instant::ZERO,
-            work: Work::Handed,
+            activity: Activity::Input,
             tickets: TICKETS,
         })
     }
 
     /// This node.
-    pub fn me(&self) -> PeerId {
-        self.me
+    pub fn local_peer(&self) -> PeerId {
+        self.local_peer
     }
 
     /// Something happened at the host.
@@ -166,7 +179,8 @@ impl Stack {
                 Ok(self.ticket())
             }
             Command::UnbanNetwork(network) => {
-                self.peers.unban_network(network);
+                self.peers.unban_network(now, network);
+                self.peers.handle_timeout(now);
                 Ok(self.ticket())
             }
             Command::Unban(peer) => {
@@ -186,7 +200,7 @@ impl Stack {
                 self.peers.restore(now, &record);
                 Ok(self.ticket())
             }
-            Command::Pull(command) => self.pull(now, command),
+            Command::Pull(command) => Ok(self.pump.users.pull().command(now, command)?),
             Command::CallTarget { channel, target, request, deadline } => {
                 self.call(now, channel, target, request, deadline)
             }
@@ -208,12 +222,12 @@ impl Stack {
     ) -> Option<Transmit> {
         self.now = now;
         loop {
-            self.turn_if(Work::Handed);
+            self.turn_after(Activity::Input);
             if let Some(transmit) = self.links.poll_datagrams(now, max_segments, out) {
-                self.work = Work::Polled;
+                self.activity = Activity::OutputTaken;
                 return Some(transmit);
             }
-            if !self.moved() {
+            if !self.settle_links() {
                 return None;
             }
         }
@@ -223,12 +237,12 @@ impl Stack {
     pub fn poll_frame(&mut self, now: Instant) -> Option<(WireId, Frame)> {
         self.now = now;
         loop {
-            self.turn_if(Work::Handed);
+            self.turn_after(Activity::Input);
             if let Some(frame) = self.links.poll_frame(now) {
-                self.work = Work::Polled;
+                self.activity = Activity::OutputTaken;
                 return Some(frame);
             }
-            if !self.moved() {
+            if !self.settle_links() {
                 return None;
             }
         }
@@ -236,13 +250,13 @@ impl Stack {
 
     /// The next thing for the host to do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.turn_if(Work::Polled);
+        self.turn_after(Activity::OutputTaken);
         self.actions.pop_front()
     }
 
     /// The next thing for the user to know.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.turn_if(Work::Polled);
+        self.turn_after(Activity::OutputTaken);
         self.events.pop_front()
     }
 
@@ -263,14 +277,14 @@ impl Stack {
             self.events.push_back(Event::NetworkReleased(network));
         }
         while let Some(late) = self.targets.pop_late(now) {
-            self.events.extend(late);
+            self.events.push_back(late);
         }
         self.persist();
     }
 
     /// The next time [`handle_timeout`](Self::handle_timeout) has work, and why. Drain first.
     pub fn poll_timeout(&self) -> Option<Timeout> {
-        if self.work != Work::None {
+        if self.activity != Activity::None {
             return Some((self.now, "work is left"));
         }
         let due = [
@@ -332,7 +346,10 @@ impl Stack {
 
 impl fmt::Debug for Stack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stack").field("me", &self.me).field("now", &self.now).finish_non_exhaustive()
+        f.debug_struct("Stack")
+            .field("local_peer", &self.local_peer)
+            .field("now", &self.now)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,33 +1,32 @@
-//! Calls to targets: one peer, any, some or all of those that offer a service, or this node itself.
+//! Calls to targets: one peer, or any, some or all of those that offer a service. (A call of the node to itself never comes here: the
+//! handle that makes it hands it over undecoded.)
 //!
-//! A call to several peers is one ticket with an answer for each. A local call comes back as a request of this node, on no
-//! link, its bytes shared; answering it is the same command as for a peer's. A call to a peer that is being dialled waits for
-//! the link (`waiting`).
+//! A call to several peers is one ticket with an answer for each. A call to a peer that is being dialled waits for the link
+//! (`waiting`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use bytes::Bytes;
 use weir_base::identity::PeerId;
-use weir_base::{Deadlines, Instant, LinkId, Numbered, Rng};
-use weir_pull::call::{CallError, Refusal};
+use weir_base::{Instant, LinkId, Numbered, Rng};
+use weir_pull::call::CallError;
 use weir_pull::{Channel, ChannelId, Shape, Ticket, call};
 
 mod waiting;
 
 use crate::config;
 use crate::peers::Peers;
-use crate::types::{Event, Refused, Target};
+use crate::types::{Event, Refused};
 pub(crate) use waiting::Again;
 use waiting::Waiting;
 
-/// The link that a local request names: links count from 1.
-pub const LOCAL: LinkId = LinkId(0);
+/// What stands for the link of a call that waits for one: links count from 1.
+const NO_LINK: LinkId = LinkId(0);
 
 #[derive(Debug)]
 struct Group {
     channel: ChannelId,
-    calls: BTreeSet<Ticket>, // of pull, or the one local request
+    calls: BTreeSet<Ticket>, // of pull, or of what waits for a link
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,17 +42,6 @@ struct Direct {
     channel: ChannelId,
     link: LinkId,
     peer: PeerId,
-}
-
-/// Where a call is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// A request of this node to itself.
-    Here,
-    /// On a link.
-    There,
-    /// Nowhere yet.
-    Waiting,
 }
 
 /// What became of a call that has ended on its link.
@@ -73,10 +61,9 @@ pub(crate) struct Targets {
     config: config::Calls,
     rng: Rng,
     groups: BTreeMap<Ticket, Group>,   // <= config.max_targets
-    members: BTreeMap<Ticket, Member>, // by call or local request
+    members: BTreeMap<Ticket, Member>, // by call
     direct: Numbered<Ticket, Direct>, // calls to one peer with a link, by the call's own ticket; these and groups together
     busy: BTreeMap<LinkId, u32>,      // calls under way, by link that is up
-    local: Deadlines<Ticket>,         // <= config.max_local
     waiting: Waiting,
     expired: u64,
 }
@@ -90,25 +77,19 @@ impl Targets {
             members: BTreeMap::new(),
             direct: Numbered::default(),
             busy: BTreeMap::new(),
-            local: Deadlines::default(),
             waiting: Waiting::default(),
             expired: 0,
         }
     }
 
-    /// The links that a target with a service means, in order of id; never empty for such.
+    /// At most `most` links whose peers offer a service and share the channel, in order of id; never empty.
     pub(crate) fn resolve(
         &mut self,
         peers: &Peers,
         channel: ChannelId,
-        target: Target,
+        service: u32,
+        most: usize,
     ) -> Result<Vec<(LinkId, PeerId)>, Refused> {
-        let (service, most) = match target {
-            Target::Local | Target::Peer(_) => return Ok(Vec::new()),
-            Target::Any(service) => (service, 1),
-            Target::All(service) => (service, usize::MAX),
-            Target::Some { service, count } => (service, count as usize),
-        };
         let shares = |hello: &weir_pull::PeerHello| hello.negotiated(channel).is_some();
         let mut found: Vec<(u32, u64, LinkId, PeerId)> = peers
             .with_service(service)
@@ -159,39 +140,6 @@ impl Targets {
         entry.calls.extend(calls.iter().map(|(call, _, _)| *call));
     }
 
-    /// Begins a call to this node itself; the request to tell.
-    pub(crate) fn begin_local(
-        &mut self,
-        now: Instant,
-        tickets: (Ticket, Ticket),
-        (channel, method): (ChannelId, &call::Config),
-        me: PeerId,
-        request: Bytes,
-        deadline: Option<Duration>,
-    ) -> Result<Event, Refused> {
-        if self.local.len() >= self.config.max_local as usize {
-            return Err(Refused::Limit);
-        }
-        if request.len() > method.max_request as usize {
-            return Err(weir_pull::Refused::TooLarge.into());
-        }
-        let (group, ticket) = tickets;
-        let deadline = now + deadline.map_or(method.deadline, |asked| asked.min(method.deadline));
-        self.begin(group, channel, &[(ticket, LOCAL, me)]);
-        self.local.set(ticket, Some(deadline));
-        Ok(Event::Call(channel, call::Event::Request { ticket, link: LOCAL, peer: me, request, deadline }))
-    }
-
-    /// Whether `ticket` names a local request.
-    pub(crate) fn is_local(&self, ticket: Ticket) -> bool {
-        self.local.get(ticket).is_some()
-    }
-
-    /// This node answered its own request.
-    pub(crate) fn answer_local(&mut self, ticket: Ticket, response: Result<Bytes, Refusal>) -> Option<Event> {
-        self.conclude(ticket, response.map_err(CallError::Refused)).ok()
-    }
-
     /// A call has ended.
     pub(crate) fn end(&mut self, ticket: Ticket, result: Result<Bytes, CallError>) -> Ended {
         if let Some(Direct { link, peer, .. }) = self.direct.remove(ticket) {
@@ -222,38 +170,29 @@ impl Targets {
         Ok(Event::Answer { ticket: member.group, from: member.peer, result, left })
     }
 
-    /// Gives a group up: its channel, the calls to cancel, and where each is.
-    pub(crate) fn cancel(&mut self, group: Ticket) -> Option<(ChannelId, Vec<(Ticket, Place)>)> {
+    /// Gives a group up: its channel, and the calls to cancel on their links.
+    pub(crate) fn cancel(&mut self, group: Ticket) -> Option<(ChannelId, Vec<Ticket>)> {
         if let Some(Direct { channel, link, .. }) = self.direct.remove(group) {
             self.less_busy(link);
-            return Some((channel, vec![(group, Place::There)]));
+            return Some((channel, vec![group]));
         }
         let group = self.groups.remove(&group)?;
-        let mut calls = Vec::with_capacity(group.calls.len());
+        let on_link = group.calls.iter().copied().filter(|ticket| !self.waiting.holds(*ticket)).collect();
         for ticket in group.calls {
-            let place = match ticket {
-                _ if self.is_local(ticket) => Place::Here,
-                _ if self.waiting.holds(ticket) => Place::Waiting,
-                _ => Place::There,
-            };
             self.forget(ticket);
-            calls.push((ticket, place));
         }
-        Some((group.channel, calls))
+        Some((group.channel, on_link))
     }
 
-    /// A local request that nobody answered in time: its cancellation and its answer. Or a call whose peer was not reached in
-    /// time: its answer.
-    pub(crate) fn pop_late(&mut self, now: Instant) -> Option<Vec<Event>> {
-        if let Some(ticket) = self.waiting.pop_late(now) {
+    /// A call whose peer was not reached in time: its answer.
+    pub(crate) fn pop_late(&mut self, now: Instant) -> Option<Event> {
+        while let Some(ticket) = self.waiting.pop_late(now) {
             self.expired += u64::from(self.waiting.is_unsent(ticket));
-            return Some(self.conclude(ticket, Err(CallError::Timeout)).into_iter().collect());
+            if let Ok(answer) = self.conclude(ticket, Err(CallError::Timeout)) {
+                return Some(answer);
+            }
         }
-        let ticket = self.local.pop_due(now)?;
-        let group = self.members.get(&ticket)?.group;
-        let channel = self.groups.get(&group)?.channel;
-        let answer = self.conclude(ticket, Err(CallError::Timeout)).ok()?;
-        Some(vec![Event::Call(channel, call::Event::Cancelled { ticket }), answer])
+        None
     }
 
     /// Calls that were never sent, because no link came in time.
@@ -262,14 +201,11 @@ impl Targets {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let local = self.local.next().map(|(due, _)| (due, "a local request is late"));
-        let waiting = self.waiting.poll_timeout().map(|due| (due, "a call waits for a link"));
-        [local, waiting].into_iter().flatten().min()
+        self.waiting.poll_timeout().map(|due| (due, "a call waits for a link"))
     }
 
     fn forget(&mut self, ticket: Ticket) -> Option<Member> {
         let member = self.members.remove(&ticket)?;
-        self.local.set(ticket, None);
         self.waiting.forget(ticket);
         self.less_busy(member.link);
         Some(member)

@@ -10,7 +10,8 @@ use weir_base::stream::LinkInfo;
 use weir_base::{Fault, Instant, LinkId};
 use weir_libp2p::ping;
 use weir_link::{
-    Datagrams, DialError, DialFailure, DialId, DownReason, Family, Frame, HostChange, Network, WireChange, WireId,
+    Datagrams, DialError, DialFailure, DialId, DownReason, Family, Frame, HostChange, Network, WireChange,
+    WireId,
 };
 use weir_pull::ChannelId;
 use weir_pull::call::CallError;
@@ -42,8 +43,6 @@ pub enum Input {
 /// Whom a call goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// This node itself: the request comes back as an event, without encoding or a wire.
-    Local,
     /// This peer.
     Peer(PeerId),
     /// One peer with the service of this id, the one with the fewest calls of this kind under way.
@@ -314,7 +313,7 @@ pub enum Event {
     Answer {
         /// Names the command.
         ticket: Ticket,
-        /// Who answered; this node itself for [`Target::Local`].
+        /// Who answered.
         from: PeerId,
         /// The response, or why there is none.
         result: Result<Bytes, CallError>,

@@ -77,7 +77,7 @@ enum State {
 #[derive(Debug)]
 struct Entry {
     known: Known,
-    failures: u32, // in a row
+    failures: u32,         // in a row
     lost: Option<Instant>, // its last link, until then `QUICK_FOR` has passed
     state: State,
 }
@@ -102,16 +102,13 @@ pub(crate) struct Book {
     by_dial: BTreeMap<DialId, BookId>,
     waiting: Deadlines<BookId>,
     tries: Deadlines<BookId>, // when dials that should be quick are given up
-    due: [Vec<BookId>; 2], // whose pause is over: persistent ones, candidates; in order of id
+    due: [Vec<BookId>; 2],    // whose pause is over: persistent ones, candidates; in order of id
 }
 
 impl Book {
     pub(crate) fn new(config: &Config, rng: Rng) -> Self {
         Self {
-            backoff: Backoff {
-                first: config.backoff,
-                cap: config.backoff_max,
-            },
+            backoff: Backoff { first: config.backoff, cap: config.backoff_max },
             max_known: config.max_known as usize,
             max_addresses: config.max_addresses as usize,
             candidate_tries: config.candidate_tries,
@@ -251,6 +248,15 @@ impl Book {
         let Some(id) = self.by_peer.get(peer).copied() else { return };
         if self.entries.get(&id).is_some_and(|entry| entry.state == State::Waiting) {
             self.waiting.set(id, Some(now));
+        }
+    }
+
+    /// Peers that were held back and have an address like that may be tried now.
+    pub(crate) fn wake_at(&mut self, now: Instant, like: impl Fn(&Multiaddr) -> bool) {
+        for (id, entry) in &self.entries {
+            if entry.state == State::Waiting && entry.known.addresses.iter().any(&like) {
+                self.waiting.set(*id, Some(now));
+            }
         }
     }
 

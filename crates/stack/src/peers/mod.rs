@@ -28,11 +28,11 @@ use weir_pull::{Channel, ChannelId, PeerHello, Service, Ticket};
 
 use crate::budget::Stats;
 use book::Book;
-use origins::{Inbound, Origins};
-pub use origins::{MAX_BANS, TooManyBans};
 pub(crate) use book::BookId;
 pub use book::{BookError, Known};
 pub use config::{Config, Role};
+use origins::{Inbound, Origins};
+pub use origins::{MAX_BANS, TooManyBans};
 pub use standing::{Reaction, Record, Share, Standing};
 
 /// Changed standings are offered to the host so long after the first change: one write for a burst of faults.
@@ -477,8 +477,11 @@ impl Peers {
         self.links().filter(|(_, linked)| banned(linked)).map(|(link, _)| link).collect()
     }
 
-    pub(crate) fn unban_network(&mut self, network: Network) {
+    pub(crate) fn unban_network(&mut self, now: Instant, network: Network) {
         self.origins.unban(network);
+        self.book.wake_at(now, |address| {
+            address.socket_addr().is_some_and(|(_, socket)| network.contains(socket.ip()))
+        });
     }
 
     /// Whether every address lies in a banned network.

@@ -45,9 +45,9 @@ enum By {
 pub(crate) struct Origins {
     config: Config,
     exempt: Vec<Network>,
-    prefixes: BTreeMap<Network, Score>,       // <= config.max_peers
-    bans: BTreeMap<Network, (Instant, By)>,   // <= MAX_BANS
-    ends: Deadlines<Network>,                 // of bans
+    prefixes: BTreeMap<Network, Score>,     // <= config.max_peers
+    bans: BTreeMap<Network, (Instant, By)>, // <= MAX_BANS
+    ends: Deadlines<Network>,               // of bans
 }
 
 impl Origins {
@@ -96,9 +96,10 @@ impl Origins {
     /// Until when a link with `ip` is banned; `inbound`: the peer dialled it and is not pinned.
     pub(crate) fn banned(&self, now: Instant, ip: IpAddr, inbound: Inbound) -> Option<Instant> {
         let holds = |by: By| by == By::Operator || inbound == Inbound::Yes;
-        let bans = self.bans.iter().filter(|(network, (until, by))| {
-            *until > now && holds(*by) && network.contains(ip)
-        });
+        let bans = self
+            .bans
+            .iter()
+            .filter(|(network, (until, by))| *until > now && holds(*by) && network.contains(ip));
         bans.map(|(_, (until, _))| *until).max()
     }
 
@@ -231,7 +232,11 @@ mod tests {
         let (prefix, until) = banned.expect("400 points ban it");
         assert_eq!((prefix, until), (network("192.0.2.0", 24), Instant::from_millis(600_000)));
         assert_eq!(origins.banned(NOW, ip("::ffff:192.0.2.77"), Inbound::Yes), Some(until));
-        assert_eq!(origins.banned(NOW, ip("192.0.2.77"), Inbound::No), None, "who was dialled is not judged by neighbours");
+        assert_eq!(
+            origins.banned(NOW, ip("192.0.2.77"), Inbound::No),
+            None,
+            "who was dialled is not judged by neighbours"
+        );
         assert_eq!(origins.banned(NOW, ip("192.0.3.77"), Inbound::Yes), None);
         assert_eq!(origins.pop_released(until), Some(prefix));
         assert_eq!(origins.banned(until, ip("192.0.2.77"), Inbound::Yes), None);

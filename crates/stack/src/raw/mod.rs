@@ -131,8 +131,8 @@ enum Writing {
 #[derive(Debug)]
 struct Link {
     peer: PeerId,
-    chosen: bool,        // by this node: dialled or pinned
-    group: Option<Group>, // of those that were not
+    chosen: bool,                        // by this node: dialled or pinned
+    group: Option<Group>,                // of those that were not
     shared: Option<BTreeSet<ChannelId>>, // raw channels both have; `None` until it is known
     streams: u32,                        // <= config.max_per_link
 }

@@ -5,7 +5,7 @@ use super::{
     Target, Ticket, call, method, raw,
 };
 use crate::peers::Reach;
-use crate::targets::{Again, Place};
+use crate::targets::Again;
 use bytes::Bytes;
 use weir_base::multiaddr::Multiaddr;
 use weir_pull::ChannelId;
@@ -34,18 +34,6 @@ impl Stack {
         Ok(ticket)
     }
 
-    pub(super) fn pull(&mut self, now: Instant, command: weir_pull::Command) -> Result<Ticket, Refused> {
-        match command {
-            weir_pull::Command::Call(_, call::Command::Answer { ticket, response })
-                if self.targets.is_local(ticket) =>
-            {
-                self.events.extend(self.targets.answer_local(ticket, response));
-                Ok(self.ticket())
-            }
-            command => Ok(self.pump.users.pull().command(now, command)?),
-        }
-    }
-
     pub(super) fn call(
         &mut self,
         now: Instant,
@@ -59,34 +47,13 @@ impl Stack {
         if !self.targets.has_slot() {
             return Err(Refused::Limit);
         }
-        if target == Target::Local {
-            let (group, request_ticket) = (self.ticket(), self.ticket());
-            let (tickets, method) = ((group, request_ticket), (channel, method));
-            let told = self.targets.begin_local(now, tickets, method, self.me, request, deadline)?;
-            self.events.push_back(told);
-            return Ok(group);
-        }
-        if let Target::Peer(peer) = target {
-            match self.peers.reach(&peer, method.replay_safe) {
-                Reach::Link(link) => {
-                    let command = call::Command::Call { link, request, deadline };
-                    let call =
-                        self.pump.users.pull().command(now, weir_pull::Command::Call(channel, command))?;
-                    self.targets.begin_direct(call, channel, link, peer);
-                    return Ok(call);
-                }
-                Reach::Early(_) | Reach::Dialling => {
-                    let (group, wait) = (self.ticket(), self.ticket());
-                    let deadline = now + deadline.map_or(method.deadline, |asked| asked.min(method.deadline));
-                    let call = Again { channel, request, deadline, safe: method.replay_safe, tried: false };
-                    self.targets.wait((group, wait), peer, call, method)?;
-                    self.resume_calls();
-                    return Ok(group);
-                }
-                Reach::Nowhere => return Err(Refused::NoPeer),
-            }
-        }
-        let links = self.targets.resolve(&self.peers, channel, target)?;
+        let (service, most) = match target {
+            Target::Peer(peer) => return self.call_peer(now, peer, (channel, method), request, deadline),
+            Target::Any(service) => (service, 1),
+            Target::All(service) => (service, usize::MAX),
+            Target::Some { service, count } => (service, count as usize),
+        };
+        let links = self.targets.resolve(&self.peers, channel, service, most)?;
         let mut begun: Vec<(Ticket, LinkId, PeerId)> = Vec::with_capacity(links.len());
         let mut refused = None;
         for (link, peer) in links {
@@ -103,6 +70,34 @@ impl Stack {
                 self.targets.begin(group, channel, &begun);
                 Ok(group)
             }
+        }
+    }
+
+    /// Calls one peer: at once where it has a link, else as soon as it has one.
+    fn call_peer(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        (channel, method): (ChannelId, &call::Config),
+        request: Bytes,
+        deadline: Option<Duration>,
+    ) -> Result<Ticket, Refused> {
+        match self.peers.reach(&peer, method.replay_safe) {
+            Reach::Link(link) => {
+                let command = call::Command::Call { link, request, deadline };
+                let call = self.pump.users.pull().command(now, weir_pull::Command::Call(channel, command))?;
+                self.targets.begin_direct(call, channel, link, peer);
+                Ok(call)
+            }
+            Reach::Early(_) | Reach::Dialling => {
+                let (group, wait) = (self.ticket(), self.ticket());
+                let deadline = now + deadline.map_or(method.deadline, |asked| asked.min(method.deadline));
+                let call = Again { channel, request, deadline, safe: method.replay_safe, tried: false };
+                self.targets.wait((group, wait), peer, call, method)?;
+                self.resume_calls();
+                Ok(group)
+            }
+            Reach::Nowhere => Err(Refused::NoPeer),
         }
     }
 
@@ -134,17 +129,9 @@ impl Stack {
 
     pub(super) fn cancel(&mut self, now: Instant, group: Ticket) -> Result<Ticket, Refused> {
         let (channel, calls) = self.targets.cancel(group).ok_or(Refused::UnknownTicket)?;
-        for (ticket, place) in calls {
-            match place {
-                Place::Here => {
-                    self.events.push_back(Event::Call(channel, call::Event::Cancelled { ticket }));
-                }
-                Place::There => {
-                    let command = weir_pull::Command::Call(channel, call::Command::Cancel { ticket });
-                    let _ended_meanwhile = self.pump.users.pull().command(now, command);
-                }
-                Place::Waiting => {}
-            }
+        for ticket in calls {
+            let command = weir_pull::Command::Call(channel, call::Command::Cancel { ticket });
+            let _ended_meanwhile = self.pump.users.pull().command(now, command);
         }
         Ok(group)
     }
@@ -179,7 +166,7 @@ impl Stack {
     pub(super) fn command_while_ending(&mut self, now: Instant, command: Command) -> Result<Ticket, Refused> {
         match command {
             Command::Pull(weir_pull::Command::Call(channel, command @ call::Command::Answer { .. })) => {
-                self.pull(now, weir_pull::Command::Call(channel, command))
+                Ok(self.pump.users.pull().command(now, weir_pull::Command::Call(channel, command))?)
             }
             Command::Raw(
                 command @ (raw::Command::Finish(_) | raw::Command::Reset(..) | raw::Command::Stop(..)),

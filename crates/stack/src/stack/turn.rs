@@ -1,8 +1,8 @@
 //! A turn: everything that follows from what was handed in, until nothing moves.
 
 use super::{
-    Action, Blame, DialProblem, DownReason, Event, Fault, Goodbye, Instant, LinkId, Notice, PeerId, Reaction,
-    STEPS, Stack, Told, Work, call, control,
+    Action, Activity, Blame, DialProblem, DownReason, Event, Fault, Goodbye, Instant, LinkId, Notice,
+    Reaction, STEPS, Stack, Told, call, control,
 };
 use crate::peers::{Blamed, Speaks};
 use crate::targets::Ended;
@@ -13,27 +13,27 @@ impl Stack {
     /// Notes that something was handed in.
     pub(super) fn touch(&mut self, now: Instant) {
         self.now = now;
-        self.work = Work::Handed;
+        self.activity = Activity::Input;
     }
 
-    /// No output is left: whether taking it has moved something, which is then carried out.
-    pub(super) fn moved(&mut self) -> bool {
+    /// No output is left. Links that taking it touched are settled; whether something came of that, which is carried out.
+    pub(super) fn settle_links(&mut self) -> bool {
         let Some(event) = self.links.poll_event(Drain::All) else {
-            if self.work == Work::Polled {
-                self.work = Work::None;
+            if self.activity == Activity::OutputTaken {
+                self.activity = Activity::None;
             }
             return false;
         };
         if let Some(notice) = self.pump.event(self.now, &mut self.links, event) {
             self.notice(notice);
         }
-        self.work = Work::Handed;
+        self.activity = Activity::Input;
         true
     }
 
-    /// Takes a turn, if at least that much happened since the last.
-    pub(super) fn turn_if(&mut self, happened: Work) {
-        if self.work == Work::Handed || self.work == happened {
+    /// Takes a turn, if at least that much happened since the last one.
+    pub(super) fn turn_after(&mut self, least: Activity) {
+        if self.activity == Activity::Input || self.activity == least {
             self.turn();
         }
     }
@@ -49,14 +49,14 @@ impl Stack {
             }
             let told = self.tell();
             if read && !self.events.is_empty() {
-                self.work = Work::Handed;
+                self.activity = Activity::Input;
                 return;
             }
             if idle && !told && !self.dial_next() && !self.end() {
                 break;
             }
         }
-        self.work = if steps == 0 { Work::Handed } else { Work::None };
+        self.activity = if steps == 0 { Activity::Input } else { Activity::None };
     }
 
     /// Takes what users tell; whether there was anything.
@@ -107,8 +107,8 @@ impl Stack {
                             None
                         }
                     };
-                    if let (Some(why), Some(link)) = (refused, self.links.link(link)) {
-                        link.close(now, why);
+                    if let Some(why) = refused {
+                        self.goodbye(link, why); // on control too, where a handshake that carried data has opened it
                     }
                     if let Some(fault) = fault {
                         self.fault(link, fault);

@@ -15,7 +15,7 @@ use weir_pull::ChannelId;
 use weir_pull::call::CallError;
 use weir_pull::{Ticket, call};
 
-use super::{Event, LOCAL, Member, Refused, Targets};
+use super::{Event, Member, NO_LINK, Refused, Targets};
 
 /// A call that can be made, or made again.
 #[derive(Clone, Debug)]
@@ -83,7 +83,7 @@ impl Targets {
         if self.waiting.calls.values().filter(alike).count() >= method.concurrency as usize {
             return Err(weir_pull::Refused::Busy.into());
         }
-        self.begin(group, call.channel, &[(ticket, LOCAL, peer)]);
+        self.begin(group, call.channel, &[(ticket, NO_LINK, peer)]);
         self.waiting.insert(ticket, peer, call);
         Ok(())
     }

@@ -152,7 +152,7 @@ impl Net {
         let index = self.nodes.len();
         let stack = self.stack(index, config, self.seed);
         self.nodes.push(Node {
-            peer: stack.me(),
+            peer: stack.local_peer(),
             stack,
             events: VecDeque::new(),
             kept: Vec::new(),

@@ -47,7 +47,7 @@ impl Duo {
 
     /// The peer dials the node, whatever became of the link before.
     fn dial(&mut self) {
-        let (me, group) = (self.node.me(), Group::Local(0));
+        let (me, group) = (self.node.local_peer(), Group::Local(0));
         let dial = Dial { peer: Some(me), addresses: vec![Multiaddr::from_memory(0)], pinned: false };
         let dial = self.peer.dial(self.now, dial).unwrap();
         self.settle();

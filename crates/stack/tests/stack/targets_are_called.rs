@@ -1,10 +1,10 @@
-//! Calls to one peer, any, some, all with a service, and the node itself.
+//! Calls to one peer, any, some and all with a service.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use weir_base::identity::PeerId;
-use weir_stack::{Command, Config, Event, Profile, Refused, Role, Service, Target, call, targets};
+use weir_stack::{Command, Config, Event, Profile, Refused, Role, Service, Target, call};
 
 use crate::net::{CALL, Carrier, Net, config, profile};
 
@@ -73,35 +73,12 @@ fn each_target_reaches_whom_it_names() {
     assert_eq!(call(&mut net, Target::All(ARCHIVE)), Ok(expected(&net, &[1, 2])));
     assert_eq!(call(&mut net, Target::Some { service: ARCHIVE, count: 5 }), Ok(expected(&net, &[1, 2])));
     assert_eq!(call(&mut net, Target::Some { service: ARCHIVE, count: 1 }).unwrap().len(), 1);
-    assert_eq!(call(&mut net, Target::Local), Ok(expected(&net, &[0])));
     assert_eq!(call(&mut net, Target::Any(1234)), Err(Refused::NoPeer));
     let mut reached = std::collections::BTreeSet::new();
     for _ in 0..12 {
         reached.extend(call(&mut net, Target::Any(ARCHIVE)).unwrap().into_iter().map(|(peer, _)| peer));
     }
     assert_eq!(reached.len(), 2, "ties are drawn");
-}
-
-#[test]
-fn a_local_request_that_nobody_answers_is_late_and_told_so() {
-    let mut net = net(2);
-    let target = Target::Local;
-    let (request, deadline) = (Bytes::from_static(b"?"), Some(Duration::from_secs(1)));
-    let asked = net.command(0, Command::CallTarget { channel: CALL, target, request, deadline });
-    let request = net.wait(0, |event| match event {
-        Event::Call(CALL, call::Event::Request { ticket, link: targets::LOCAL, .. }) => Some(*ticket),
-        _ => None,
-    });
-    let result = net.wait(0, |event| match event {
-        Event::Answer { ticket, result, left: 0, .. } if *ticket == asked => Some(result.clone()),
-        _ => None,
-    });
-    assert_eq!(result, Err(call::CallError::Timeout));
-    let cancelled = net.take(0, |event| match event {
-        Event::Call(CALL, call::Event::Cancelled { ticket }) => Some(*ticket),
-        _ => None,
-    });
-    assert_eq!(cancelled, Some(request));
 }
 
 #[test]
