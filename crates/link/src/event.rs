@@ -234,6 +234,22 @@ pub enum Event {
         address: Option<Multiaddr>,
         /// The dial that led to it.
         dial: Option<DialId>,
+        /// The link to use for this peer from now on: this one, or the other one of the same peer where that will stay.
+        preferred: LinkId,
+    },
+    /// The peer has another link that stays, and both sides use that. Say goodbye on this one and close it; where that is not
+    /// done within `dial.timeout`, [`Links`](crate::Links) closes it.
+    Superseded {
+        /// The link that should end.
+        link: LinkId,
+        /// Why.
+        goodbye: Goodbye,
+    },
+    /// Peers end this node's only link with them in favour of other links with the same key: another process uses the key.
+    /// Nobody is to blame but who runs both. Comes at most once in ten minutes.
+    KeyUsedTwice {
+        /// The peer that ended its link last.
+        peer: PeerId,
     },
     /// A link is gone with all its streams. Comes once for each `Up`, and for each `Early` that no `Up` followed.
     Down {

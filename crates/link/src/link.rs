@@ -57,6 +57,7 @@ pub struct Link {
     pub(crate) transport: Transport,
     pub(crate) origin: LinkOrigin,
     linger: Duration,
+    streamed: u64, // stream frames that came with the handshake
 }
 
 /// What carries a link's streams.
@@ -112,7 +113,7 @@ impl Link {
         transport: Transport,
         linger: Duration,
     ) -> Self {
-        Self { id, info: None, life, window, transport, origin: LinkOrigin::default(), linger }
+        Self { id, info: None, life, window, transport, origin: LinkOrigin::default(), linger, streamed: 0 }
     }
 
     /// Its id.
@@ -231,6 +232,35 @@ impl Link {
     /// The peer broke the transport's rules.
     pub(crate) fn fail(&mut self, now: Instant, fault: Fault) {
         self.abort(now, Goodbye::Fault, DownReason::Fault(fault));
+    }
+
+    /// The handshake is complete, and the link was admitted.
+    pub(crate) fn up(&mut self, now: Instant) {
+        self.life = Life::Up(now);
+        // What came with the handshake (0-RTT) shows nothing: it may be a copy, or the peer gave this attempt up meanwhile.
+        self.streamed = if self.was_early() { self.stream_frames() } else { 0 };
+    }
+
+    /// Since when it is up.
+    pub(crate) fn up_since(&self) -> Option<Instant> {
+        match self.life {
+            Life::Up(since) => Some(since),
+            Life::HalfOpen(_) | Life::Ending { .. } => None,
+        }
+    }
+
+    /// Whether the peer uses it: something came on a stream after it was up here. Its handshake alone does not show that the
+    /// peer took it up: the peer may have given it up for another attempt.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.is_up() && self.stream_frames() > self.streamed
+    }
+
+    fn stream_frames(&self) -> u64 {
+        match &self.transport {
+            Transport::Frames(carrier) => carrier.stream_frames(),
+            #[cfg(not(target_family = "wasm"))]
+            Transport::Quic(carrier) => carrier.stream_frames(),
+        }
     }
 
     pub(crate) fn is_up(&self) -> bool {

@@ -54,6 +54,12 @@ pub enum Event {
         /// Why.
         why: DialProblem,
     },
+    /// Peers end this node's only link with them in favour of others with the same key: another process uses the key. Stop one
+    /// of the two. Comes at most once in ten minutes.
+    KeyUsedTwice {
+        /// The peer that did so last.
+        peer: PeerId,
+    },
     /// A peer did something wrong.
     Fault {
         /// Who.

@@ -252,6 +252,11 @@ pub enum Event {
         /// Why, whichever side said so.
         why: DownReason,
     },
+    /// Peers end this node's only link with them in favour of others with the same key: another process uses the key.
+    KeyUsedTwice {
+        /// The peer that did so last.
+        peer: PeerId,
+    },
     /// A commanded dial brought nothing.
     DialFailed {
         /// The dial.

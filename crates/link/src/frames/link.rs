@@ -417,6 +417,11 @@ impl FrameLink {
         self.stats
     }
 
+    /// Streams that the peer opened, and bytes that came on any.
+    pub(crate) fn stream_frames(&self) -> u64 {
+        self.numbers.theirs + self.receiving.received
+    }
+
     /// The latest raw stream whose reader leaves bytes unread.
     pub(crate) fn stalled_raw(&self) -> Option<u64> {
         let stalled = |entry: &Stream| entry.receive.raw.is_some() && entry.receive.unread > 0;

@@ -1,9 +1,12 @@
 //! How links come up and go down: slots, one link per peer, wires.
 
+use std::net::IpAddr;
+
 use weir_base::identity::PeerId;
 use weir_base::stream::{Goodbye, Group, LinkInfo, Side};
 use weir_base::{Instant, LinkId};
 
+use super::duplicates::{Candidate, Decider, Pair};
 use super::{Links, Timer};
 use crate::event::{DialFailure, DialId, DownReason, WireId};
 use crate::frames::FrameLink;
@@ -65,39 +68,41 @@ impl Links {
             self.half_open_over(&mut link);
             self.links.insert(id, link);
         }
-        let side = match self.admit(now, id, confirmed) {
-            Ok(side) => side,
+        let (side, pair) = match self.admit(now, id, confirmed) {
+            Ok(admitted) => admitted,
             Err(why) => return self.refuse(now, id, why),
         };
         let Some(link) = self.links.get_mut(&id) else { return };
         let Confirmed { peer, dialler, group } = confirmed;
         let info = LinkInfo { peer, side, dialler, group };
         link.info = Some(info);
-        link.life = Life::Up(now);
+        link.up(now);
         let (address, dial, ip) = (link.origin.address.clone(), link.origin.dial, link.origin.ip);
-        let before = self.peers.insert(peer, id);
+        let goodbye = link.origin.goodbye.take();
         self.stats.links += 1;
         if !dialler {
             self.admission.enter(ip);
             self.stats.inbound += 1;
         }
-        tracing::debug!(link = id.0, %peer, dialler, "link up");
-        self.work.events.push_back(Event::Up { link: id, info, address, dial });
-        let goodbye = link.origin.goodbye.take();
-        if let Some(before) = before.and_then(|before| self.links.get_mut(&before)) {
-            let simultaneous = before.info.is_some_and(|info| info.dialler != dialler);
-            let why = if simultaneous { Goodbye::Duplicate } else { Goodbye::Replaced };
-            self.stats.replaced += 1;
-            self.work.touched.mark(before.id());
-            before.close(now, why);
+        let preferred = pair.map_or(id, |pair| pair.winner);
+        tracing::debug!(link = id.0, %peer, dialler, ?pair, "link up");
+        self.work.events.push_back(Event::Up { link: id, info, address, dial, preferred });
+        self.peers.insert(peer, preferred);
+        if let Some(pair) = pair {
+            self.pair_up(now, peer, pair);
         }
         if let Some((why, link)) = goodbye.zip(self.links.get_mut(&id)) {
             link.close(now, why);
         }
     }
 
-    /// Whether a confirmed link may come up, and on whose side it counts.
-    fn admit(&mut self, now: Instant, id: LinkId, confirmed: Confirmed) -> Result<Side, Goodbye> {
+    /// Whether a confirmed link may come up; on whose side it counts, and the pair that it makes with one of the same peer.
+    fn admit(
+        &mut self,
+        now: Instant,
+        id: LinkId,
+        confirmed: Confirmed,
+    ) -> Result<(Side, Option<Pair>), Goodbye> {
         let Confirmed { peer, dialler, .. } = confirmed;
         let Some(link) = self.links.get(&id) else { return Err(Goodbye::Asked) };
         let (dial, ip) = (link.origin.dial, link.origin.ip);
@@ -115,40 +120,56 @@ impl Links {
                 return Err(Goodbye::Asked);
             }
         }
-        let before = self.peers.get(&peer).and_then(|before| self.links.get(before));
-        if let Some(before) = before.filter(|before| before.is_up()) {
-            if self.loses_to(now, before, confirmed) {
-                if let Some(dial) = dial {
-                    self.dialler.fail(dial, DialFailure::Superseded);
-                    self.drive_dials(now);
-                }
-                return Err(Goodbye::Duplicate);
-            }
-        } else {
-            let links = u32::try_from(self.stats.links).unwrap_or(u32::MAX);
-            let slot = if dialler {
-                links < self.config.admission.max_links
-            } else {
-                self.admission.has_slot(&self.config.admission, ip, links)
-            };
-            if !slot {
-                self.stats.refused += 1;
-                self.dial_failed(now, dial, id, DialFailure::Refused(Goodbye::Full));
-                return Err(Goodbye::Full);
-            }
+        self.make_room_for_third(now, &peer);
+        let older = self.candidate(&peer);
+        let pair = older.map(|older| {
+            let newer = Candidate { link: id, dialler, up: now };
+            Pair::judge(self.local_peer, peer, self.config.dial.timeout, older, newer)
+        });
+        if self.has_lost(id, pair)
+            && let Some(dial) = dial
+        {
+            self.dialler.fail(dial, DialFailure::Superseded);
+            self.drive_dials(now);
+            return Err(Goodbye::Duplicate);
         }
-        let Some(dial) = dial else { return Ok(Side::Inbound) };
+        if !self.has_slot(dialler, ip, older) {
+            self.stats.refused += 1;
+            self.dial_failed(now, dial, id, DialFailure::Refused(Goodbye::Full));
+            return Err(Goodbye::Full);
+        }
+        let Some(dial) = dial else { return Ok((Side::Inbound, pair)) };
         let Some(success) = self.dialler.succeeded(dial, id) else { return Err(Goodbye::Asked) };
         self.give_up(success.others);
         self.stats.dials = self.dialler.len() as u64;
-        Ok(if success.pinned { Side::Pinned } else { Side::Dialled })
+        Ok((if success.pinned { Side::Pinned } else { Side::Dialled }, pair))
     }
 
-    /// Of two simultaneous dials the one of the larger id stays; both sides decide alike, whichever came first.
-    fn loses_to(&self, now: Instant, before: &Link, confirmed: Confirmed) -> bool {
-        let (Some(info), Life::Up(since)) = (before.info, before.life) else { return false };
-        let simultaneous = info.dialler != confirmed.dialler && now.since(since) <= self.config.dial.timeout;
-        simultaneous && confirmed.dialler != (self.local_peer > confirmed.peer)
+    /// Whether a new link may be refused at once, because the other one of its pair stays and is proven.
+    fn has_lost(&self, id: LinkId, pair: Option<Pair>) -> bool {
+        pair.is_some_and(|pair| {
+            pair.loser == id && pair.decider == Decider::Here && self.is_proven(pair.winner)
+        })
+    }
+
+    /// Whether a confirmed link has a place. The one of the same peer that it is a pair with gives up its own soon, so its place
+    /// counts for the new one as far as both are of the same kind.
+    fn has_slot(&mut self, dialler: bool, ip: Option<IpAddr>, older: Option<Candidate>) -> bool {
+        let links = self.stats.links.saturating_sub(u64::from(older.is_some()));
+        let links = u32::try_from(links).unwrap_or(u32::MAX);
+        if dialler {
+            return links < self.config.admission.max_links;
+        }
+        let older = older.filter(|older| !older.dialler).and_then(|older| self.links.get(&older.link));
+        let place = older.map(|older| older.origin.ip);
+        if let Some(place) = place {
+            self.admission.leave(place);
+        }
+        let slot = self.admission.has_slot(&self.config.admission, ip, links);
+        if let Some(place) = place {
+            self.admission.enter(place);
+        }
+        slot
     }
 
     fn dial_failed(&mut self, now: Instant, dial: Option<DialId>, link: LinkId, error: DialFailure) {
@@ -200,9 +221,7 @@ impl Links {
             }
         };
         if let Some(info) = link.info {
-            if self.peers.get(&info.peer) == Some(&id) {
-                self.peers.remove(&info.peer);
-            }
+            self.forget_duplicate(now, id, info.peer, why);
             self.stats.links = self.stats.links.saturating_sub(1);
             if !info.dialler {
                 self.admission.leave(link.origin.ip);

@@ -4,6 +4,7 @@
 #[cfg(not(target_family = "wasm"))]
 mod datagrams;
 mod dialling;
+mod duplicates;
 mod life;
 mod settle;
 
@@ -20,6 +21,8 @@ use crate::dial::Dialler;
 use crate::link::{Life, Transport};
 #[cfg(not(target_family = "wasm"))]
 use crate::quic::Quic;
+use duplicates::Duplicates;
+
 use crate::{
     Config, ConfigError, Datagrams, Dial, DialError, DialId, Event, Frame, HostChange, Link, Start, Stats,
     Transmit, WireChange, WireId,
@@ -45,7 +48,8 @@ pub struct Links {
     config: Arc<Config>,
     local_peer: PeerId,
     links: BTreeMap<LinkId, Link>,
-    peers: BTreeMap<PeerId, LinkId>, // the one link of each peer that is up
+    peers: BTreeMap<PeerId, LinkId>, // the link of each peer that is up; of a pair the one that stays
+    duplicates: Duplicates,
     wires: Wires,
     #[cfg(not(target_family = "wasm"))]
     quic: Quic,
@@ -85,6 +89,8 @@ enum Timer {
     Link(LinkId),
     /// Links that wait for credit.
     Credit,
+    /// A peer has two links.
+    Duplicate(PeerId),
 }
 
 impl Work {
@@ -131,6 +137,7 @@ impl Links {
             config,
             links: BTreeMap::new(),
             peers: BTreeMap::new(),
+            duplicates: Duplicates::default(),
             wires: Wires::default(),
             dialler: Dialler::default(),
             admission: Admission::default(),
@@ -281,6 +288,7 @@ impl Links {
             match timer {
                 Timer::Link(link) => self.link_timeout(now, link),
                 Timer::Credit => self.reclaim(now),
+                Timer::Duplicate(peer) => self.duplicate_overdue(now, &peer),
             }
         }
         self.settle(now);
@@ -298,6 +306,7 @@ impl Links {
         let timer = self.work.timers.next().map(|(due, timer)| match timer {
             Timer::Link(_) => (due, "link"),
             Timer::Credit => (due, "credit"),
+            Timer::Duplicate(_) => (due, "duplicate"),
         });
         let dial = self.dialler.poll_timeout().map(|due| (due, "dial"));
         [timer, dial].into_iter().flatten().min_by_key(|(due, _)| *due)

@@ -31,7 +31,7 @@ impl Links {
         self.stats.send = self.credit.send.stats();
     }
 
-    fn settle_link(&mut self, now: Instant, id: LinkId) {
+    pub(super) fn settle_link(&mut self, now: Instant, id: LinkId) {
         #[cfg(not(target_family = "wasm"))]
         self.quic_events(now, id);
         let Some(link) = self.links.get(&id) else { return };
@@ -43,6 +43,11 @@ impl Links {
         };
         if over || ended {
             return self.remove(now, id);
+        }
+        if !self.duplicates.is_empty()
+            && let Some(info) = link.info
+        {
+            self.settle_duplicate(now, &info.peer);
         }
         self.lend(now, id, false);
         self.mark_output(id);

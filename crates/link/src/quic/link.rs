@@ -321,6 +321,11 @@ impl QuicLink {
         }
     }
 
+    /// Stream frames that came.
+    pub(crate) fn stream_frames(&self) -> u64 {
+        self.conn.stats().frame_rx.stream
+    }
+
     /// The latest raw stream whose reader leaves bytes unread.
     pub(crate) fn stalled_raw(&self) -> Option<u64> {
         let stalled = |stream: &&u64| self.streams.get(**stream).is_some_and(|entry| entry.receive.notified);

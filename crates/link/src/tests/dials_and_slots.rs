@@ -14,6 +14,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn of_two_simultaneous_dials_both_sides_keep_the_one_of_the_larger_id() {
     for first in [0, 1] {
         let mut net = Net::pair();
+        net.hello = true;
         net.dial_wire(first, 1 - first);
         net.dial_wire(1 - first, first);
         net.run(SECOND * 7);
@@ -33,6 +34,7 @@ fn of_two_simultaneous_dials_both_sides_keep_the_one_of_the_larger_id() {
 #[test]
 fn a_later_link_replaces_the_older_one() {
     let mut net = Net::pair();
+    net.hello = true;
     let (old, _) = net.join_wire(0, 1);
     net.run(SECOND * 11);
     net.dial_wire(0, 1);

@@ -29,6 +29,7 @@ pub(crate) struct Node {
     pub(crate) blamed: Vec<(LinkId, Fault)>,
     pub(crate) resolves: Vec<(u64, String)>,
     pub(crate) early: Vec<(LinkId, PeerId)>,
+    pub(crate) key_used_twice: Vec<PeerId>,
     pub(crate) address: SocketAddr,
     wires: BTreeMap<WireId, (usize, WireId)>, // the other end
 }
@@ -46,6 +47,8 @@ pub(crate) struct Net {
     pub(crate) delay: Duration,
     /// Of 1,000 datagrams, how many are lost.
     pub(crate) loss: u64,
+    /// Nodes say a word on each link that comes up, as control does with its hello, and read all that comes.
+    pub(crate) hello: bool,
     /// The largest datagram the path carries, in bytes.
     pub(crate) mtu: usize,
     /// Every datagram carried: sender, receiver, bytes.
@@ -69,6 +72,7 @@ impl Net {
             nodes: Vec::new(),
             delay: Duration::from_millis(20),
             loss: 0,
+            hello: false,
             mtu: 1500,
             sniffed: Vec::new(),
             sniff: false,
@@ -104,6 +108,7 @@ impl Net {
             blamed: Vec::new(),
             resolves: Vec::new(),
             early: Vec::new(),
+            key_used_twice: Vec::new(),
             address,
             wires: BTreeMap::new(),
         });
@@ -266,14 +271,28 @@ impl Net {
     }
 
     fn event(&mut self, index: usize, event: Event) {
+        let now = self.now;
         let node = &mut self.nodes[index];
         match event {
             Event::Early { link, info, .. } => node.early.push((link, info.peer)),
-            Event::Up { link, info, .. } => node.up.push((link, info)),
+            Event::Up { link, info, .. } => {
+                node.up.push((link, info));
+                if self.hello {
+                    let key = self.open(index, link, 9, Class::Control);
+                    self.write(index, key, &Bytes::from_static(b"hello"));
+                }
+            }
             Event::Down { link, why } => node.down.push((link, why)),
+            Event::Superseded { link, goodbye } => node.links.link(link).unwrap().close(now, goodbye),
+            Event::KeyUsedTwice { peer } => node.key_used_twice.push(peer),
             Event::DialFailed { dial, error } => node.failed.push((dial, error)),
             Event::Opened { key, protocol } => node.opened.push((key, protocol)),
-            Event::Readable(key) => node.readable.push(key),
+            Event::Readable(key) => {
+                node.readable.push(key);
+                if self.hello {
+                    self.read(index, key);
+                }
+            }
             Event::Writable(key) => node.writable.push(key),
             Event::Stopped(key, code) => node.stopped.push((key, code)),
             Event::Blame { link, fault } => node.blamed.push((link, fault)),

@@ -2,6 +2,7 @@
 
 mod classes;
 mod dials_and_slots;
+mod duplicates;
 mod ends_without_room;
 mod flow;
 mod frames_flow;

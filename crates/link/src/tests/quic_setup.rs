@@ -278,24 +278,3 @@ fn nobody_there_is_told_at_the_deadline() {
     net.run(SECOND * 2);
     assert_eq!(net.nodes[0].failed, vec![(dial, DialFailure::Timeout)]);
 }
-
-#[test]
-fn simultaneous_dials_over_quic_keep_one_link() {
-    let mut net = Net::pair();
-    net.dial_quic(0, 1);
-    net.dial_quic(1, 0);
-    net.run(SECOND * 10);
-    for node in 0..2 {
-        assert_eq!(net.nodes[node].links.stats().links, 1);
-        assert!(net.nodes[node].up.len() - net.nodes[node].down.len() == 1);
-    }
-    let kept = |node: usize| {
-        let up = net.nodes[node].up.iter();
-        up.filter(|(link, _)| net.nodes[node].down.iter().all(|(down, _)| down != link))
-            .map(|(_, info)| info.dialler)
-            .next()
-            .unwrap()
-    };
-    assert_eq!(kept(0), net.peer(0) > net.peer(1));
-    assert_ne!(kept(0), kept(1));
-}

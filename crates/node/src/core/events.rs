@@ -71,6 +71,7 @@ impl Core {
             }
             StackEvent::Refused { peer, why } => Event::Refused { peer, why },
             StackEvent::Unreachable { peer, why } => Event::Unreachable { peer, why },
+            StackEvent::KeyUsedTwice { peer } => Event::KeyUsedTwice { peer },
             StackEvent::Rtt { link, rtt } => {
                 let Some(peer) = self.stack.peers().link(link).map(|linked| linked.info.peer) else { return };
                 self.rtts.insert(link, rtt);

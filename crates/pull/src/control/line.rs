@@ -57,6 +57,8 @@ pub(super) enum Stage {
     Leaving { reason: Goodbye, until: Instant, encoded: bool },
     /// Goodbye was heard. The peer closes the link once all that it wrote is delivered; this side does at `until`.
     Heard { reason: Goodbye, until: Instant },
+    /// The peer ended the stream without goodbye. That is no fault where its link ends in time, with the reason.
+    Ended { until: Instant },
     /// Goodbye is said; the link is closing.
     Closed,
 }
@@ -90,6 +92,7 @@ pub(super) enum Timer {
     Ping,
     Services,
     Goodbye,
+    End,
 }
 
 impl Timer {
@@ -101,6 +104,7 @@ impl Timer {
             Self::Ping => "ping",
             Self::Services => "services",
             Self::Goodbye => "goodbye overdue",
+            Self::End => "end of the link overdue",
         }
     }
 }
@@ -150,6 +154,7 @@ impl Line {
                 [Some(idle), message, ping, services].into_iter().flatten().min_by_key(|(due, _)| *due)
             }
             Stage::Leaving { until, .. } | Stage::Heard { until, .. } => Some((*until, Timer::Goodbye)),
+            Stage::Ended { until } => Some((*until, Timer::End)),
             Stage::Closed => None,
         }
     }
@@ -187,7 +192,7 @@ impl Line {
                 let first = !std::mem::replace(encoded, true);
                 return first.then_some((codec::Control::Goodbye(*reason), false));
             }
-            Stage::Heard { .. } | Stage::Closed => return None,
+            Stage::Heard { .. } | Stage::Ended { .. } | Stage::Closed => return None,
             Stage::Hello | Stage::Open { .. } => {}
         }
         if let Some(nonce) = self.pongs.pop_front() {

@@ -46,14 +46,15 @@ pub const MESSAGE_RATE: u64 = 64;
 pub const BYTE_RATE: u64 = 16_000;
 /// Pongs that wait to be written; of more the oldest are dropped.
 const MAX_PONGS: usize = 4;
-/// How long a goodbye may take to be written, or its sender to close the link, before this side closes it.
+/// How long a goodbye may take to be written, or its sender to close the link, before this side closes it. Also how long a link
+/// may live on after its control stream ended without goodbye.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two updates of services to one peer: far below what the peer's rate limit allows.
 const SERVICES_PAUSE: Duration = Duration::from_secs(1);
 
 /// A peer opened a control stream where there was one already, or though it did not dial.
 const SECOND_STREAM: Fault = Fault::misbehaved("opened a control stream that is not its to open");
-/// The control stream ended before goodbye.
+/// The control stream ended before goodbye, and the link did not end with it.
 const ENDED: Fault = Fault::misbehaved("ended its control stream without goodbye");
 /// Too many messages or bytes.
 const FLOOD: Fault = Fault::misbehaved("more control messages than 64 or 16 kB per second");
@@ -254,8 +255,11 @@ impl Control {
     /// Ends a link: goodbye with the reason, then close. The first reason stands.
     fn leave(&mut self, now: Instant, link: LinkId, why: &Leave) {
         let Some(line) = self.lines.get_mut(&link) else { return };
-        if !matches!(line.stage, Stage::Hello | Stage::Open { .. }) {
+        if !matches!(line.stage, Stage::Hello | Stage::Open { .. } | Stage::Ended { .. }) {
             return;
+        }
+        if let Stage::Ended { .. } = line.stage {
+            line.writable = false; // the peer is leaving, and reads no goodbye
         }
         self.asks.extend(why.fault.map(|fault| Ask::Blame(link, fault)));
         self.notices.push_back(Notice::Closing { link, heard: None });
@@ -274,6 +278,16 @@ impl Control {
         let stream = line.stream.into_iter();
         self.asks.extend(stream.flat_map(|key| [Ask::Reset(key, code), Ask::Stop(key, code)]));
         self.notices.push_back(Notice::NoHello { link });
+    }
+
+    /// The stream ended without goodbye. The peer's link may be closing for a reason that its end will tell; until then
+    /// nothing is sent, and nobody is blamed.
+    fn ended(&mut self, now: Instant, link: LinkId) {
+        let Some(line) = self.lines.get_mut(&link) else { return };
+        if matches!(line.stage, Stage::Hello | Stage::Open { .. }) {
+            line.stage = Stage::Ended { until: now + GOODBYE_TIMEOUT };
+            self.notices.push_back(Notice::Closing { link, heard: None });
+        }
     }
 
     /// One message of a peer.
@@ -396,6 +410,7 @@ impl Control {
                 line.services_from = Instant::ZERO;
                 self.asks.extend(line.stream.map(Ask::Write));
             }
+            Some(line::Timer::End) => self.leave(now, link, &ENDED.into()),
             Some(line::Timer::Goodbye) => {
                 if let Stage::Leaving { reason, .. } | Stage::Heard { reason, .. } = line.stage {
                     line.stage = Stage::Closed;

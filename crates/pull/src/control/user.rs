@@ -4,7 +4,7 @@ use weir_base::stream::{Ask, Class, Incoming, LinkInfo, OpenError};
 use weir_base::{Instant, LinkId, Rope, StreamKey};
 
 use super::line::{Line, Stage};
-use super::{Control, ENDED, Keys, MALFORMED, Notice, PROTOCOL, SECOND_STREAM, codec};
+use super::{Control, Keys, MALFORMED, Notice, PROTOCOL, SECOND_STREAM, codec};
 use crate::framing::{code, pour};
 use crate::machine::{Counters, Machine, Negotiated, Opened};
 
@@ -62,14 +62,14 @@ impl Machine for Control {
         line.map_or(0, |line| match line.stage {
             Stage::Open { .. } if line.up.is_none() => 0,
             Stage::Hello | Stage::Open { .. } => line.inbox.room(),
-            Stage::Leaving { .. } | Stage::Heard { .. } | Stage::Closed => DISCARD,
+            Stage::Leaving { .. } | Stage::Heard { .. } | Stage::Ended { .. } | Stage::Closed => DISCARD,
         })
     }
 
     fn handle_incoming(&mut self, now: Instant, key: StreamKey, input: Incoming) {
         let link = key.link;
         let Some(line) = self.lines.get_mut(&link).filter(|line| line.stream == Some(key)) else { return };
-        let over = matches!(line.stage, Stage::Leaving { .. } | Stage::Heard { .. } | Stage::Closed);
+        let over = !matches!(line.stage, Stage::Hello | Stage::Open { .. });
         match input {
             Incoming::Data(chunk) if !over => {
                 line.inbox.push(chunk);
@@ -82,10 +82,10 @@ impl Machine for Control {
             {
                 self.give_up(link, code::UNKNOWN_CHANNEL);
             }
-            Incoming::End | Incoming::Reset(_) => self.leave(now, link, &ENDED.into()),
+            Incoming::End | Incoming::Reset(_) => self.ended(now, link),
             Incoming::Stopped(_) => {
                 line.writable = false;
-                self.leave(now, link, &ENDED.into());
+                self.ended(now, link);
             }
         }
         self.retime(link);
@@ -156,7 +156,7 @@ impl Control {
         loop {
             let Some(line) = self.lines.get_mut(&link) else { return };
             match line.stage {
-                Stage::Leaving { .. } | Stage::Heard { .. } | Stage::Closed => return,
+                Stage::Leaving { .. } | Stage::Heard { .. } | Stage::Ended { .. } | Stage::Closed => return,
                 Stage::Open { .. } if line.up.is_none() => return, // the rest stays until the peer is proven
                 Stage::Hello | Stage::Open { .. } => {}
             }

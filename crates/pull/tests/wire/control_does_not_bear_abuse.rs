@@ -89,8 +89,11 @@ fn a_control_stream_of_the_listener_is_a_fault() {
 fn an_end_without_goodbye_is_a_fault_and_one_after_it_is_none() {
     let mut pair = after_hello(Bytes::new());
     pair.a.finish(0);
-    pair.run_until(at(3_000));
+    pair.run_until(at(7_000));
+    assert_eq!(blames(&pair), [], "its link may be ending, and tell why");
+    pair.run_until(at(7_100));
     assert_eq!(blames(&pair), [Blame::Misbehaved]);
+    assert_eq!(pair.closed.map(|closed| closed.1), Some(Goodbye::Fault));
     let mut pair = after_hello(message(10, &[0]));
     pair.a.finish(0);
     pair.run_until(at(7_000));
@@ -103,9 +106,27 @@ fn an_end_without_goodbye_is_a_fault_and_one_after_it_is_none() {
 fn a_peer_that_takes_no_more_control_without_goodbye_is_at_fault() {
     let mut pair = after_hello(Bytes::new());
     pair.a.ask(weir_base::stream::Ask::Stop(pair.a.keys[&0], 0));
-    pair.run_until(at(3_000));
+    pair.run_until(at(7_000));
+    assert_eq!(blames(&pair), []);
+    pair.run_until(at(7_100));
     assert_eq!(blames(&pair), [Blame::Misbehaved]);
     assert_eq!(pair.closed.map(|closed| closed.1), Some(Goodbye::Fault));
+}
+
+#[test]
+fn a_link_that_ends_right_after_its_control_stream_blames_nobody() {
+    for stop in [false, true] {
+        let mut pair = after_hello(Bytes::new());
+        if stop {
+            pair.a.ask(weir_base::stream::Ask::Stop(pair.a.keys[&0], 0));
+        } else {
+            pair.a.finish(0);
+        }
+        pair.run_until(at(6_000));
+        pair.a.ask(weir_base::stream::Ask::Close(pair.a.keys[&0].link, Goodbye::Duplicate));
+        pair.run_until(at(20_000));
+        assert_eq!((blames(&pair), pair.closed.map(|closed| closed.1)), (vec![], Some(Goodbye::Duplicate)));
+    }
 }
 
 #[test]

@@ -342,12 +342,17 @@ impl Book {
         ended
     }
 
-    /// A link is gone. Its peer is tried again after a pause, longer where the link did not live long.
-    pub(crate) fn handle_down(&mut self, now: Instant, peer: &PeerId, link: LinkId) {
+    /// A link is gone. Its peer has another one (`left`), or is tried again after a pause, longer where the link did not live
+    /// long.
+    pub(crate) fn handle_down(&mut self, now: Instant, peer: &PeerId, link: LinkId, left: Option<LinkId>) {
         let Some(id) = self.by_peer.get(peer).copied() else { return };
         let Some(entry) = self.entries.get_mut(&id) else { return };
         match entry.state {
             State::Up { link: up, since } if up == link => {
+                if let Some(link) = left {
+                    entry.state = State::Up { link, since };
+                    return;
+                }
                 if now.since(since) >= STABLE {
                     entry.failures = 0;
                 }

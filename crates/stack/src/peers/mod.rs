@@ -56,6 +56,8 @@ pub struct Linked {
     /// What standing leaves of its share.
     pub share: Share,
     pub(crate) ticket: Option<Ticket>,
+    /// Whether it is the one that stays, where its peer has two.
+    stays: bool,
 }
 
 /// Who pays for a fault.
@@ -155,7 +157,7 @@ pub struct Peers {
     standing: Standing,
     origins: Origins,
     links: BTreeMap<LinkId, Linked>,
-    by_peer: BTreeMap<PeerId, LinkId>,  // the newest link of each
+    by_peer: BTreeMap<PeerId, LinkId>,  // of each the link to use
     early: BTreeMap<LinkId, EarlyLink>, // <= admission.max_half_open and attempts of dials
     ended: BTreeMap<LinkId, Blamed>,    // <= MAX_ENDED
     own_dials: BTreeMap<DialId, (Ticket, Option<PeerId>)>, // commanded, not the book's; <= dial.max_dials
@@ -209,7 +211,7 @@ impl Peers {
         self.links.get(&link)?.known.as_ref().map(|_| link)
     }
 
-    /// The newest link of a peer, whether hello has come or not.
+    /// The link to use for a peer, whether hello has come or not.
     pub(crate) fn any_link(&self, peer: &PeerId) -> Option<LinkId> {
         self.by_peer.get(peer).copied()
     }
@@ -365,7 +367,7 @@ impl Peers {
         Err(peer)
     }
 
-    /// A link is up. The info as fairness should see it; `None` where the peer is banned, and the link should be closed.
+    /// A link is up; `preferred` is the one to use for this peer from now on. The info as fairness should see it; `None` where the peer is banned, and the link should be closed.
     pub(crate) fn handle_up(
         &mut self,
         now: Instant,
@@ -373,17 +375,24 @@ impl Peers {
         mut info: LinkInfo,
         address: Option<Multiaddr>,
         dial: Option<DialId>,
+        preferred: LinkId,
     ) -> Option<LinkInfo> {
         let ticket = dial.and_then(|dial| self.own_dials.remove(&dial)).map(|(ticket, _)| ticket);
-        let ended = self.book.handle_up(now, info.peer, link, dial);
+        let ended = self.book.handle_up(now, info.peer, preferred, dial);
         self.book_dials = self.book_dials.saturating_sub(ended);
         if self.book.role(&info.peer) == Some(Role::Pinned) {
             info.side = Side::Pinned;
         }
-        let linked = Linked { info, address, since: now, known: None, share: Share::Full, ticket };
+        let stays = preferred == link;
+        if stays {
+            let others = self.links.values_mut().filter(|other| other.info.peer == info.peer);
+            others.for_each(|other| other.stays = false);
+        }
+        let share = Share::Full;
+        let linked = Linked { info, address, since: now, known: None, share, ticket, stays };
         let ip = linked.ip();
         self.links.insert(link, linked);
-        self.by_peer.insert(info.peer, link);
+        self.choose(&info.peer);
         let banned = ip.and_then(|ip| self.origins.banned(now, ip, inbound(info.side)));
         (self.standing.banned(now, &info.peer).is_none() && banned.is_none()).then_some(info)
     }
@@ -392,7 +401,21 @@ impl Peers {
     pub(crate) fn handle_known(&mut self, link: LinkId, known: Speaks) -> Option<&mut Linked> {
         let linked = self.links.get_mut(&link)?;
         linked.known = Some(known);
-        Some(linked)
+        let peer = linked.info.peer;
+        self.choose(&peer);
+        self.links.get_mut(&link)
+    }
+
+    /// The link to use for a peer from now on: one that is known to be up before one that is not, then the one that stays.
+    fn choose(&mut self, peer: &PeerId) -> Option<LinkId> {
+        let of_peer = self.links.iter().filter(|(_, linked)| linked.info.peer == *peer);
+        let best = of_peer.max_by_key(|(link, linked)| (linked.known.is_some(), linked.stays, **link));
+        let best = best.map(|(link, _)| *link);
+        match best {
+            Some(best) => self.by_peer.insert(*peer, best),
+            None => self.by_peer.remove(peer),
+        };
+        best
     }
 
     pub(crate) fn set_services(&mut self, link: LinkId, services: &[Service]) {
@@ -405,10 +428,8 @@ impl Peers {
     pub(crate) fn handle_down(&mut self, now: Instant, link: LinkId) -> Option<Linked> {
         let linked = self.links.remove(&link)?;
         let peer = linked.info.peer;
-        if self.by_peer.get(&peer) == Some(&link) {
-            self.by_peer.remove(&peer);
-        }
-        self.book.handle_down(now, &peer, link);
+        let left = self.choose(&peer);
+        self.book.handle_down(now, &peer, link, left);
         self.ended.insert(link, linked.blamed());
         if self.ended.len() > MAX_ENDED {
             self.ended.pop_first();

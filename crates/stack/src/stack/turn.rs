@@ -97,9 +97,9 @@ impl Stack {
             Notice::Read => {} // what it made a user tell is taken next
             Notice::Link(event) => match event {
                 weir_link::Event::Early { link, info, dial: _ } => self.early(link, info),
-                weir_link::Event::Up { link, info, address, dial } => {
+                weir_link::Event::Up { link, info, address, dial, preferred } => {
                     let fault = self.peers.early_over(link);
-                    let refused = match self.peers.handle_up(now, link, info, address, dial) {
+                    let refused = match self.peers.handle_up(now, link, info, address, dial, preferred) {
                         _ if self.ending.is_some() => Some(Goodbye::Shutdown),
                         None => Some(Goodbye::Banned),
                         Some(info) => {
@@ -115,6 +115,10 @@ impl Stack {
                     }
                     self.targets.proven(link);
                     self.resume_calls();
+                }
+                weir_link::Event::Superseded { link, goodbye } => self.goodbye(link, goodbye),
+                weir_link::Event::KeyUsedTwice { peer } => {
+                    self.events.push_back(Event::KeyUsedTwice { peer })
                 }
                 weir_link::Event::Down { link, why } => self.down(link, why),
                 weir_link::Event::DialFailed { dial, error } => {
@@ -169,7 +173,9 @@ impl Stack {
         if let Some(ticket) = linked.ticket {
             self.events.push_back(Event::DialFailed { ticket, why: DialProblem::Hello(why) });
         }
-        self.events.push_back(Event::Refused { peer, why });
+        if self.peers.any_link(&peer).is_none() {
+            self.events.push_back(Event::Refused { peer, why }); // else it was one of two, and the other one stays
+        }
     }
 
     /// A peer did something wrong on a link. What it delivered is judged after the link has ended, too: who leaves still pays.
