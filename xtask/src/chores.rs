@@ -60,6 +60,12 @@ const CHORES: &[Chore] = &[
         run: record,
     },
     Chore {
+        name: "mesh",
+        arguments: "[--json] [NODES ROUNDS RESTARTS]",
+        about: "native nodes that all name each other, started and restarted at once (8 50 20): faults, bans, links missing",
+        run: mesh,
+    },
+    Chore {
         name: "fuzz",
         arguments: "[--minutes N [TARGET ..]]",
         about: "replay corpus and mutated vectors on stable; with --minutes, coverage-guided on nightly",
@@ -118,6 +124,14 @@ fn hostile(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {
     let manifest = outer_workspace(repo, "hostile")?;
     let mut command = run::cargo(repo);
     command.args(["run", "--quiet", "--release", "--manifest-path"]).arg(manifest).arg("--").args(arguments);
+    run::succeeds(&mut command)
+}
+
+fn mesh(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {
+    let mut command = run::cargo(repo);
+    command
+        .args(["run", "--quiet", "--release", "-p", "weir-net", "--example", "mesh", "--"])
+        .args(arguments);
     run::succeeds(&mut command)
 }
 

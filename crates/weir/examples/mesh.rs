@@ -1,5 +1,5 @@
 //! Runs a mesh of native nodes that all name each other and prints what they held against each other. `cargo xtask mesh`
-//! builds and runs it: `mesh NODES ROUNDS RESTARTS [--json]`.
+//! builds and runs it: `mesh [--json] [NODES ROUNDS RESTARTS]`.
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a measurement: what fails ends it
 
 #[path = "../tests/support/mesh.rs"]
@@ -8,7 +8,8 @@ mod mesh;
 use mesh::{Mesh, Restart, Tally};
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (options, arguments): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
     let number = |place: usize, default: usize| {
         arguments.get(place).and_then(|text| text.parse().ok()).unwrap_or(default)
     };
@@ -21,7 +22,7 @@ fn main() {
     }
     let one = restarted(nodes, (0..restarts).map(|round| Restart::One(round % nodes)));
     let all = restarted(nodes, (0..restarts).map(|_| Restart::All));
-    let json = arguments.iter().any(|argument| argument == "--json");
+    let json = options.iter().any(|option| option == "--json");
     for (name, tally) in [("start", &starts), ("restart-one", &one), ("restart-all", &all)] {
         let Tally { rounds, faults, bans, missing, slowest, told } = tally;
         let slowest = slowest.as_millis();

@@ -89,9 +89,9 @@ fn a_control_stream_of_the_listener_is_a_fault() {
 fn an_end_without_goodbye_is_a_fault_and_one_after_it_is_none() {
     let mut pair = after_hello(Bytes::new());
     pair.a.finish(0);
-    pair.run_until(at(7_000));
+    pair.run_until(at(7_500));
     assert_eq!(blames(&pair), [], "its link may be ending, and tell why");
-    pair.run_until(at(7_100));
+    pair.run_until(at(7_600));
     assert_eq!(blames(&pair), [Blame::Misbehaved]);
     assert_eq!(pair.closed.map(|closed| closed.1), Some(Goodbye::Fault));
     let mut pair = after_hello(message(10, &[0]));
@@ -106,9 +106,9 @@ fn an_end_without_goodbye_is_a_fault_and_one_after_it_is_none() {
 fn a_peer_that_takes_no_more_control_without_goodbye_is_at_fault() {
     let mut pair = after_hello(Bytes::new());
     pair.a.ask(weir_base::stream::Ask::Stop(pair.a.keys[&0], 0));
-    pair.run_until(at(7_000));
+    pair.run_until(at(7_500));
     assert_eq!(blames(&pair), []);
-    pair.run_until(at(7_100));
+    pair.run_until(at(7_600));
     assert_eq!(blames(&pair), [Blame::Misbehaved]);
     assert_eq!(pair.closed.map(|closed| closed.1), Some(Goodbye::Fault));
 }

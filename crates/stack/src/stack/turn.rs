@@ -118,7 +118,7 @@ impl Stack {
                 }
                 weir_link::Event::Superseded { link, goodbye } => self.goodbye(link, goodbye),
                 weir_link::Event::KeyUsedTwice { peer } => {
-                    self.events.push_back(Event::KeyUsedTwice { peer })
+                    self.events.push_back(Event::KeyUsedTwice { peer });
                 }
                 weir_link::Event::Down { link, why } => self.down(link, why),
                 weir_link::Event::DialFailed { dial, error } => {

@@ -138,7 +138,7 @@ impl Mesh {
                 let (barrier, reports, node) = (Arc::clone(&barrier), self.reports.0.clone(), *node);
                 std::thread::spawn(move || {
                     barrier.wait();
-                    let (network, running) = builder.start().unwrap();
+                    let (network, running) = weir::start(builder).unwrap();
                     (node, listen(network, running, reports))
                 })
             })
