@@ -4,7 +4,7 @@
 //! any node holds against another is counted: they are all honest.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,6 +16,9 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A round is over when no node reports anything for so long. Longer than what is left of a set-up after the last link.
 const QUIET: Duration = Duration::from_millis(300);
+
+/// Reports that wait to be looked at. A node whose listener waits drops its oldest events, and would be found by its links.
+const REPORTS: usize = 10_000;
 
 const ECHO: Method<Bytes, Bytes> = Method::new(1, "echo");
 
@@ -51,7 +54,7 @@ pub(crate) struct Mesh {
     names: Vec<Multiaddr>,
     addresses: Vec<SocketAddr>,
     running: Vec<Option<Running>>,
-    reports: (Sender<Report>, Receiver<Report>),
+    reports: (SyncSender<Report>, Receiver<Report>),
     tally: Tally,
 }
 
@@ -86,7 +89,7 @@ impl Mesh {
         Self {
             names: keys.iter().zip(&addresses).map(name).collect(),
             running: (0..count).map(|_| None).collect(),
-            reports: channel(),
+            reports: sync_channel(REPORTS),
             tally: Tally::default(),
             keys,
             addresses,
@@ -210,7 +213,7 @@ impl Mesh {
 }
 
 /// Passes on what a node reports until it stops.
-fn listen(network: Network, node: Node, reports: Sender<Report>) -> Running {
+fn listen(network: Network, node: Node, reports: SyncSender<Report>) -> Running {
     let events = network.events();
     let listener = std::thread::spawn(move || {
         while let Some(event) = events.next_blocking() {
