@@ -107,7 +107,7 @@ impl Builder {
         config.max_bytes = limits.max_bytes.unwrap_or(config.max_bytes);
         config.offer_delay = limits.offer_delay.unwrap_or(config.offer_delay);
         let item = u64::from(config.max_item);
-        config.pen_bytes = config.pen_bytes.max(item);
+        config.deferred_bytes = config.deferred_bytes.max(item);
         self.declare(pool.declared, TypeId::of::<T>(), Shape::Pool(config), false);
         self
     }

@@ -151,8 +151,8 @@ impl<T: PoolItem> PoolHandle<T> {
         self.tell(PoolOp::Pause(false))
     }
 
-    /// Deferred items may have become valid: they come again now. At most 4,096 of 4 MiB in all are kept; of more, those
-    /// that were to come last are dropped, and asked of peers again later.
+    /// Deferred items may have become valid: they come again now. At most 4,096 of 4 MiB in all are kept; of more, the peer that
+    /// delivered most of them loses the last, and those that had offered them are asked again later.
     pub fn reconsider(&self) -> Result<(), PublishError> {
         self.tell(PoolOp::Reconsider)
     }

@@ -112,8 +112,8 @@ pub(super) struct Candidate {
     pub(super) state: State,
     /// Whether its last source is over its time: the next announcer is asked as soon as one may be.
     pub(super) overdue: bool,
-    /// Whether announcers may have been set aside at their links.
-    pub(super) crowded: bool,
+    /// Whether announcers may stand in the reserve at their links.
+    pub(super) has_reserve: bool,
     announcers: [Announcer; MAX_ANNOUNCERS],
     count: u8, // of `announcers`
 }
@@ -130,7 +130,7 @@ impl Candidate {
             sources: [None; MAX_SOURCES],
             state: State::Wanted,
             overdue: false,
-            crowded: false,
+            has_reserve: false,
             announcers: [Announcer::new(Slot(0), 0); MAX_ANNOUNCERS],
             count: 0,
         };

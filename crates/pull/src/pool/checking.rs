@@ -315,8 +315,8 @@ impl Pool {
         self.cancel_sources(id);
         let candidate = self.candidates.remove(id)?;
         self.deferred.decided(id);
-        if candidate.crowded {
-            self.forget_aside(id, &candidate.heard);
+        if candidate.has_reserve {
+            self.forget_reserve(id, &candidate.heard);
         }
         if let State::Checking { ticket, .. } = candidate.state {
             self.checking.end(now, ticket);

@@ -39,7 +39,7 @@ impl Pool {
         if summary != Ok(claim.summary) || short.is_some_and(|short| short != claim.short) {
             self.recorded(slot, Record::false_item);
             self.blame(slot, FALSE_ITEM);
-            return self.unable(now, id, slot);
+            return self.cannot_deliver(now, id, slot);
         }
         self.recorded(slot, |record| record.item(now, size, more));
         let Some(link) = self.links.get(slot) else { return };
@@ -95,15 +95,15 @@ impl Pool {
                 self.count_gone(now, slot);
             }
         }
-        self.unable(now, id, slot);
+        self.cannot_deliver(now, id, slot);
     }
 
     /// `slot` can not deliver a candidate: the best other announcer pays for it, and is asked.
-    pub(super) fn unable(&mut self, now: Instant, id: CandId, slot: Slot) {
+    pub(super) fn cannot_deliver(&mut self, now: Instant, id: CandId, slot: Slot) {
         let Some(candidate) = self.candidates.get_mut(id) else { return };
         candidate.drop_source(slot);
         candidate.drop_announcer(slot);
-        self.call_in(id);
+        self.promote_reserve(id);
         let Some(candidate) = self.candidates.get_mut(id) else { return };
         let delivered = candidate.body().is_some_and(|body| self.links.slot(body.from.link) == Some(slot));
         if candidate.charged == Some(slot) && !delivered {

@@ -146,7 +146,7 @@ impl Pool {
         if let State::Held(body) = &candidate.state {
             self.fetch.decided(body.bytes.len() as u64);
             candidate.state = State::Wanted;
-            self.unable(now, id, slot);
+            self.cannot_deliver(now, id, slot);
         }
     }
 }

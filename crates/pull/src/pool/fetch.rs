@@ -58,7 +58,7 @@ enum Choice {
 
 /// Why a link may not be asked for a candidate now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hindrance {
+enum Obstacle {
     /// It never may again.
     Never,
     /// Its answer to an earlier get of the same index is still to come.
@@ -152,7 +152,7 @@ impl Fetch {
 impl Pool {
     /// A candidate should be asked for: it is new, has a new announcer, lost its source, or its source is over its time.
     pub(super) fn wanted(&mut self, now: Instant, id: CandId) {
-        self.call_in(id);
+        self.promote_reserve(id);
         if self.try_ask(now, id) {
             return;
         }
@@ -170,7 +170,7 @@ impl Pool {
         for slot in slots.into_iter().flatten() {
             self.wait_at(slot, id);
         }
-        self.wait_aside(id);
+        self.wait_in_reserve(id);
     }
 
     /// A candidate waits in the queue of a link that announced it. Those that were decided meanwhile leave it, where they have
@@ -206,48 +206,48 @@ impl Pool {
                 continue;
             };
             if !self.try_ask(now, id) {
-                if self.call_in(id) {
+                if self.promote_reserve(id) {
                     self.wanted(now, id);
                     continue;
                 }
                 let size = self.candidates.get(id).map_or(0, |candidate| u64::from(candidate.claim.size));
-                match self.hindrance_at(slot, id) {
-                    Some(Hindrance::Load) => {
+                match self.obstacle_at(slot, id) {
+                    Some(Obstacle::Load) => {
                         self.stall(slot);
                         continue;
                     }
-                    Some(Hindrance::Share) => {
+                    Some(Obstacle::Share) => {
                         self.stall(slot);
                         self.wait_in_line(slot);
                         continue;
                     }
                     None if !self.fetch.has_room(size, self.config.in_flight) => return, // an answer or a verdict makes room
-                    None | Some(Hindrance::Answer | Hindrance::Never) => {}
+                    None | Some(Obstacle::Answer | Obstacle::Never) => {}
                 }
             }
             let Some(link) = self.links.get_mut(slot) else { continue };
             link.gets.pop_waiting();
             let kept = self.candidates.get_mut(id).map(Candidate::announcers_mut).unwrap_or_default();
             let kept = kept.iter_mut().find(|announcer| announcer.slot == slot);
-            if let Some(announcer) = kept.or_else(|| link.intake.aside.get_mut(&id)) {
+            if let Some(announcer) = kept.or_else(|| link.intake.reserve.get_mut(&id)) {
                 announcer.listed = false;
             }
         }
     }
 
-    /// Why a link may not be asked for the first candidate that waits at it. [`Hindrance::Never`] where that wants nobody.
-    fn hindrance_at(&self, slot: Slot, id: CandId) -> Option<Hindrance> {
+    /// Why a link may not be asked for the first candidate that waits at it. [`Obstacle::Never`] where that wants nobody.
+    fn obstacle_at(&self, slot: Slot, id: CandId) -> Option<Obstacle> {
         let candidate = self.candidates.get(id).filter(|candidate| candidate.wants_source());
         let found = candidate.and_then(|candidate| {
             let link = self.links.get(slot)?;
             let kept = candidate.announcers().iter().find(|announcer| announcer.slot == slot);
-            Some((candidate, link, kept.or_else(|| link.intake.aside.get(&id))?))
+            Some((candidate, link, kept.or_else(|| link.intake.reserve.get(&id))?))
         });
         let Some((candidate, link, announcer)) = found.filter(|(candidate, ..)| !candidate.asks(slot)) else {
-            return Some(Hindrance::Never);
+            return Some(Obstacle::Never);
         };
         let choice = if candidate.is_asked() { Choice::Record } else { Choice::Delivery };
-        self.hindrance(link, announcer, u64::from(candidate.claim.size), choice)
+        self.obstacle(link, announcer, u64::from(candidate.claim.size), choice)
     }
 
     /// Nothing that waits at this link is asked of it, until it answers or its kind has a share again.
@@ -295,7 +295,7 @@ impl Pool {
         let rank = |announcer: &Announcer| {
             let link = self.links.get(announcer.slot)?;
             let may =
-                !candidate.asks(announcer.slot) && self.hindrance(link, announcer, size, choice).is_none();
+                !candidate.asks(announcer.slot) && self.obstacle(link, announcer, size, choice).is_none();
             let record = &link.gets.record;
             let expected = record.expected(link.rtt(), size, link.gets.bytes);
             let score = if choice == Choice::Record { record.score() } else { 0 };
@@ -316,34 +316,34 @@ impl Pool {
         let choice = if candidate.is_asked() { Choice::Record } else { Choice::Delivery };
         let size = u64::from(candidate.claim.size);
         let link = self.links.get(announcer.slot);
-        link.is_some_and(|link| self.hindrance(link, announcer, size, choice).is_none())
+        link.is_some_and(|link| self.obstacle(link, announcer, size, choice).is_none())
     }
 
-    fn hindrance(&self, link: &Link, announcer: &Announcer, size: u64, choice: Choice) -> Option<Hindrance> {
+    fn obstacle(&self, link: &Link, announcer: &Announcer, size: u64, choice: Choice) -> Option<Obstacle> {
         let (gets, fetch) = (&link.gets, &self.fetch);
         if link.ready.is_none() || gets.lane.opening == Opening::Never {
-            return Some(Hindrance::Never);
+            return Some(Obstacle::Never);
         }
         if gets.lane.opening == Opening::Paused {
-            return Some(Hindrance::Load);
+            return Some(Obstacle::Load);
         }
         if gets.flight.contains_key(&announcer.index) {
-            return Some(Hindrance::Answer);
+            return Some(Obstacle::Answer);
         }
         let most = gets.record.most_asked(self.config.link_in_flight);
         let much = gets.bytes + size > most && gets.bytes > 0;
         if gets.flight.len() >= MAX_GETS || much {
-            return Some(Hindrance::Load);
+            return Some(Obstacle::Load);
         }
         if fetch.proven == 0 || gets.record.proven() {
             return None;
         }
         if gets.flight.len() >= NEWCOMER_GETS || (gets.overdue > 0 && choice == Choice::Delivery) {
-            return Some(Hindrance::Load);
+            return Some(Obstacle::Load);
         }
         let share = choice == Choice::Record || fetch.has_share();
         let bytes = fetch.has_newcomer_bytes(size, self.config.in_flight);
-        (!share || !bytes).then_some(Hindrance::Share)
+        (!share || !bytes).then_some(Obstacle::Share)
     }
 
     fn ask(&mut self, now: Instant, id: CandId, slot: Slot, index: u64) {

@@ -46,7 +46,7 @@ pub(super) struct Intake {
     /// Whether candidates that this link announced may be missing in `undecided`: it was to offer them again.
     pub(super) rewound: bool,
     /// Candidates that it announced and is not kept for. Only such as are in `undecided`.
-    pub(super) aside: BTreeMap<CandId, Announcer>,
+    pub(super) reserve: BTreeMap<CandId, Announcer>,
 }
 
 #[derive(Debug, Default)]
@@ -75,7 +75,7 @@ impl Intake {
             moves,
             undecided: VecDeque::new(),
             rewound: false,
-            aside: BTreeMap::new(),
+            reserve: BTreeMap::new(),
         }
     }
 
@@ -84,8 +84,8 @@ impl Intake {
         let open = self.grant.open();
         let fresh = Self::new(window, resumed);
         let before = std::mem::replace(self, fresh);
-        (self.lane, self.undecided, self.rewound, self.aside) =
-            (before.lane, before.undecided, before.rewound, before.aside);
+        (self.lane, self.undecided, self.rewound, self.reserve) =
+            (before.lane, before.undecided, before.rewound, before.reserve);
         self.moves.last = before.moves.last;
         (0..before.grant.charged()).for_each(|_| self.grant.charge());
         open + before.grant.gone()
@@ -110,7 +110,7 @@ impl Intake {
     /// A first offer: whether it begins where it may. What was offered from there on is offered again.
     fn begin(&mut self, head: &OfferHead, number: u64, epoch: Epoch) -> bool {
         let newer = self.moves.acted.is_none_or(|acted| number > acted);
-        if !newer || number > self.moves.number {
+        if !newer || number > self.moves.number || (number == 0 && head.from != 0) {
             return false;
         }
         if let Some(expected) = self.moves.expected.filter(|expected| expected.number == number) {
@@ -120,7 +120,7 @@ impl Intake {
             self.moves.expected = None;
         }
         while let Some((_, candidate)) = self.undecided.back().filter(|(index, _)| *index >= head.from) {
-            self.aside.remove(candidate);
+            self.reserve.remove(candidate);
             self.undecided.pop_back();
             self.rewound = true;
         }
@@ -263,15 +263,15 @@ impl Pool {
         if candidate.asks(slot) {
             return; // under its index of before; it will be answered
         }
-        if let Some(before) = link.intake.aside.remove(&id).filter(|_| candidate.crowded) {
+        if let Some(before) = link.intake.reserve.remove(&id).filter(|_| candidate.has_reserve) {
             announcer.listed = before.listed;
         }
         if self.admit(id, announcer) {
             return self.wanted(now, id);
         }
-        self.set_aside(id, announcer);
+        self.put_in_reserve(id, announcer);
         if self.candidates.get(id).is_some_and(Candidate::wants_source) {
-            self.wait_aside_at(slot, id);
+            self.wait_in_reserve_at(slot, id);
         }
     }
 

@@ -87,7 +87,7 @@ impl Pool {
             if let Some(candidate) = self.candidates.get_mut(id) {
                 candidate.heard.remove(slot);
                 candidate.gone.remove(slot);
-                self.unable(now, id, slot);
+                self.cannot_deliver(now, id, slot);
             }
         }
         self.recorded(slot, |record| *record = super::record::Record::new());

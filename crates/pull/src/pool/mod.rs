@@ -7,15 +7,19 @@
 //! - what it got is checked against what was offered, handed to the application, and enters the log on *accept*;
 //! - each decision gives credit back; the next permit goes out when half the window can be given.
 //!
-//! Files, one per concern: `log` and `places` (what this node has), `known` (who else has it), `intake` and `permits`
-//! (offers in), `outlet` (offers out), `candidates`, `aside`, `fetch`, `gets`, `delivery`, `overdue` and `record` (who is asked for what), `serving`
-//! (what others ask), `checking`, `meter` and `pen` (verdicts), `links` and `resume` (who is there). All are driven from here.
+//! Files, one per concern:
+//! - what this node has, and who else has it: `store`, `log`, `places`, `known`;
+//! - as client: `intake` and `permits` (offers in), `candidates`, `reserve`, `fetch`, `gets`, `record`, `overdue` (who is asked for
+//!   what), `delivery` and `gone` (answers);
+//! - as server: `outlet` (offers out), `serving` (answers out);
+//! - verdicts: `checking`, `meter`, `deferred`;
+//! - who is there: `link`, `links`, `departed` (who was), `resume`, `time`.
 //!
 //! Threats and answers: too many offers → the permit; false summaries, sizes, bodies → checked against the deliverer's own
-//! offer, before shared memory is touched; withholding → another source after a quarter second, and records; items nobody
+//! offer, before shared memory is touched; withholding → another source after a quarter second, and records; leaving before
+//! the verdict → the account stays; items nobody
 //! asked for → a fault; slow verdicts → credit counts undecided candidates only; many links of one owner → the dealer.
 
-mod aside;
 mod candidates;
 mod checking;
 pub mod codec;
@@ -36,6 +40,7 @@ mod overdue;
 mod permits;
 mod places;
 mod record;
+mod reserve;
 mod resume;
 mod serving;
 mod store;
@@ -187,7 +192,7 @@ impl Pool {
             fetch: Fetch::new(),
             given_up: GivenUp::default(),
             checking: Checking::new(),
-            deferred: Deferred::new(config.pen_items, config.pen_bytes),
+            deferred: Deferred::new(config.deferred_items, config.deferred_bytes),
             uploads: Uploads::new(),
             clock: Clock::default(),
             want: Demand::new(),

@@ -35,8 +35,8 @@ pub(super) struct Outlet {
     pub(super) inbox: Inbox,
     permit: Permit,
     /// What was offered up to here, or skipped and told so.
-    told: u64,
-    /// What was looked at up to here: at least `told`.
+    covered: u64,
+    /// What was looked at up to here: at least `covered`.
     cursor: u64,
     /// The next offer is a first one, after this move.
     first: Option<u64>,
@@ -124,7 +124,7 @@ impl Outlet {
             lane: Lane::default(),
             inbox: Inbox::new(codec::MAX_WANT),
             permit: Permit::default(),
-            told: 0,
+            covered: 0,
             cursor: 0,
             first: Some(0),
             moved: 0,
@@ -179,7 +179,7 @@ impl Outlet {
         let allowed = self.permit.bytes - self.permit.sent_bytes;
         let most = usize::try_from(allowed).unwrap_or(usize::MAX).min(MAX_OFFER) - MAX_OFFER_HEAD;
         scratch.clear();
-        let (mut next, mut count) = (self.told, 0);
+        let (mut next, mut count) = (self.covered, 0);
         for _ in 0..MAX_SCAN {
             if self.permit.sent + count >= self.permit.entries || scratch.len() + MAX_ENTRY > most {
                 break;
@@ -209,18 +209,18 @@ impl Outlet {
             next = index + 1;
             count += 1;
         }
-        if count == 0 && self.cursor - self.told < SILENCE {
+        if count == 0 && self.cursor - self.covered < SILENCE {
             return offered;
         }
         let first = self.first.take();
-        let end = self.cursor.min(self.told + MAX_SPAN);
+        let end = self.cursor.min(self.covered + MAX_SPAN);
         let head = OfferHead {
             first: first.map(|number| (number, self.epoch)),
             key: to.ready.key.number,
-            from: self.told,
+            from: self.covered,
             to: end,
         };
-        self.told = end;
+        self.covered = end;
         let sent = put_offer(&head, scratch, out);
         self.permit.sent += count.max(1);
         self.permit.sent_bytes += sent;
@@ -313,7 +313,7 @@ impl Pool {
         }
         let index = if from.epoch == outlet.epoch && from.index <= head { from.index } else { 0 };
         outlet.moved = from.number;
-        (outlet.told, outlet.cursor, outlet.first) = (index, index, Some(from.number));
+        (outlet.covered, outlet.cursor, outlet.first) = (index, index, Some(from.number));
         self.known.forget(slot); // it may have lost what it had
         Ok(())
     }

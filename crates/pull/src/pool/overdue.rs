@@ -97,7 +97,7 @@ impl Pool {
                 self.fetch.late.push(again(time));
                 if heard > get.since {
                     self.blame(slot, WITHHELD);
-                    self.unable(now, id, slot);
+                    self.cannot_deliver(now, id, slot);
                 }
             }
             Patience::Expired => {
@@ -135,7 +135,7 @@ impl Pool {
             let id = get.candidate;
             let Some(candidate) = self.candidates.get_mut(id) else { continue };
             match lost {
-                Lost::ForGood => self.unable(now, id, slot),
+                Lost::ForGood => self.cannot_deliver(now, id, slot),
                 Lost::Again => {
                     candidate.drop_source(slot);
                     if candidate.body().is_none() {
@@ -153,7 +153,7 @@ impl Pool {
         let Some(link) = self.links.get(slot) else { return };
         for id in link.intake.undecided().collect::<Vec<_>>() {
             if self.candidates.get(id).is_some_and(|candidate| candidate.body().is_none()) {
-                self.unable(now, id, slot);
+                self.cannot_deliver(now, id, slot);
             }
         }
     }

@@ -38,7 +38,7 @@ impl Place {
 }
 
 /// Items whose short ids collide that are still found by their full id; beyond it, the later is not.
-const MAX_CROWDED: usize = 1_024;
+const MAX_COLLIDED: usize = 1_024;
 
 /// The places of all items, and the ids of items decided and not kept, the latest of them.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(super) struct Places {
     current: Keyed,
     previous: Option<Keyed>,
     retired: Option<NumberedKey>, // the last key that expired: what was asked for under it is still checked
-    crowded: BTreeMap<[u8; 32], Place>,
+    collided: BTreeMap<[u8; 32], Place>,
     seen: VecDeque<[u8; 32]>,
     forgotten: u64, // ids dropped from the front of `seen`
     remembered: usize,
@@ -72,7 +72,7 @@ impl Places {
             current,
             previous,
             retired: None,
-            crowded: BTreeMap::new(),
+            collided: BTreeMap::new(),
             seen: VecDeque::new(),
             forgotten: 0,
             remembered: remembered as usize,
@@ -117,13 +117,13 @@ impl Places {
     /// Where the item with this id is. `is_it` says whether the item at a place has the id.
     pub(super) fn find_id(&self, id: &[u8; 32], is_it: impl Fn(Place) -> bool) -> Option<Place> {
         let found = self.current.table.get(&self.short(id)).map(|word| Place::unpack(*word));
-        found.filter(|place| is_it(*place)).or_else(|| self.crowded.get(id).copied())
+        found.filter(|place| is_it(*place)).or_else(|| self.collided.get(id).copied())
     }
 
     /// Puts an item that is nowhere yet at a place.
     pub(super) fn insert(&mut self, id: &[u8; 32], place: Place) {
-        if !put(&mut self.current, id, place) && self.crowded.len() < MAX_CROWDED {
-            self.crowded.insert(*id, place);
+        if !put(&mut self.current, id, place) && self.collided.len() < MAX_COLLIDED {
+            self.collided.insert(*id, place);
         }
         if let Some(previous) = &mut self.previous {
             put(previous, id, place);
@@ -132,8 +132,8 @@ impl Places {
 
     /// Takes an item from its place.
     pub(super) fn remove(&mut self, id: &[u8; 32], place: Place) {
-        if self.crowded.get(id) == Some(&place) {
-            self.crowded.remove(id);
+        if self.collided.get(id) == Some(&place) {
+            self.collided.remove(id);
         }
         for keyed in [Some(&mut self.current), self.previous.as_mut()].into_iter().flatten() {
             let short = keyed.key.key.short(id);
@@ -163,14 +163,14 @@ impl Places {
         self.seen.get(usize::try_from(number.checked_sub(self.forgotten)?).ok()?)
     }
 
-    /// This node's keys changed: `items` are all that are in the log and the pen. Hashes them all, once per rotation.
+    /// This node's keys changed: `items` are all that are in the log or deferred. Hashes them all, once per rotation.
     pub(super) fn rotate<'a>(&mut self, keys: &Keys, items: impl Iterator<Item = (&'a [u8; 32], Place)>) {
         if keys.current.number != self.current.key.number {
             let mut next = Keyed { key: keys.current, table: Table::new(&mut self.rng) };
-            self.crowded.clear();
+            self.collided.clear();
             for (id, place) in items {
-                if !put(&mut next, id, place) && self.crowded.len() < MAX_CROWDED {
-                    self.crowded.insert(*id, place);
+                if !put(&mut next, id, place) && self.collided.len() < MAX_COLLIDED {
+                    self.collided.insert(*id, place);
                 }
             }
             for (id, number) in self.seen.iter().zip(self.forgotten..) {
@@ -251,7 +251,7 @@ mod tests {
         }
         let deferred = |number: u64| places.find_id(&id(number), |place| place == Place::Deferred(9));
         assert_eq!((deferred(0), deferred(1_023)), (Some(Place::Deferred(9)), Some(Place::Deferred(9))));
-        assert_eq!((deferred(1_024), places.crowded.len()), (None, MAX_CROWDED));
+        assert_eq!((deferred(1_024), places.collided.len()), (None, MAX_COLLIDED));
         assert_eq!(places.find_id(&id(5), |place| place == Place::Live(5)), Some(Place::Live(5)));
     }
 }

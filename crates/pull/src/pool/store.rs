@@ -90,7 +90,7 @@ impl Pool {
         })
     }
 
-    /// Takes an item from where it is, pool or pen or memory.
+    /// Takes an item from where it is, log, deferred items or memory.
     fn forget_place(&mut self, id: &[u8; 32]) -> Option<Place> {
         let place = self.place_of(id)?;
         match place {

@@ -1,5 +1,4 @@
 mod ahead;
-mod aside;
 mod basic;
 mod batch;
 mod bounds;
@@ -15,6 +14,7 @@ mod measure;
 mod mesh;
 mod model;
 mod patience;
+mod reserve;
 mod rewinds;
 mod shared;
 mod shares;

@@ -80,9 +80,9 @@ pub struct Config {
     /// What the item's type knows by itself.
     pub rules: Rules,
     /// Deferred items kept. Default: 4,096.
-    pub pen_items: u32,
+    pub deferred_items: u32,
     /// Bytes of deferred items kept. Default: 4 MiB.
-    pub pen_bytes: u64,
+    pub deferred_bytes: u64,
     /// Candidates the application may have at once without a verdict. Default: 1,024.
     pub checking: u32,
     /// Candidates handed over and not yet taken; beyond it, all wait their turn by deliverer. Default: 32.
@@ -113,8 +113,8 @@ impl Config {
             offer_delay: Duration::from_millis(100),
             class: Class::Pool,
             rules,
-            pen_items: 4_096,
-            pen_bytes: 4 * MIB as u64,
+            deferred_items: 4_096,
+            deferred_bytes: 4 * MIB as u64,
             checking: 1_024,
             ahead: 32,
             ahead_time: Duration::from_millis(4),
@@ -142,8 +142,8 @@ impl Config {
             (self.max_grants / 2 >= self.entries, "max_grants", "must be at least twice `entries`"),
             (self.offer_delay <= Duration::from_secs(60), "offer_delay", "must be at most 60 s"),
             (
-                self.pen_bytes >= u64::from(self.max_item),
-                "pen_bytes",
+                self.deferred_bytes >= u64::from(self.max_item),
+                "deferred_bytes",
                 "must hold at least one item of `max_item`",
             ),
             (self.checking > 0, "checking", "must be at least 1"),

@@ -35,6 +35,22 @@ fn an_item_spreads_over_a_line_of_three() {
 }
 
 #[test]
+fn over_frames_an_item_is_one_buffer_in_all_pools() {
+    let mut net = Net::line(Carrier::Frames, 1, 3);
+    let item = Bytes::from(vec![7; 3000]);
+    net.pull(0, weir_pull::Command::Pool(POOL, pool::Command::Insert { bytes: item.clone() }));
+    for node in [1, 2] {
+        let (ticket, bytes) = net.wait(node, |event| match event {
+            Event::Pool(POOL, pool::Event::Candidate { ticket, bytes, .. }) => Some((*ticket, bytes.clone())),
+            _ => None,
+        });
+        assert_eq!(bytes.as_ptr(), item.as_ptr(), "node {node}");
+        let verdict = pool::Command::Verdict { ticket, verdict: pool::Verdict::Accept };
+        net.pull(node, weir_pull::Command::Pool(POOL, verdict));
+    }
+}
+
+#[test]
 fn a_tip_spreads_over_a_line_of_three() {
     each(|carrier| {
         let mut net = Net::line(carrier, 2, 3);

@@ -180,6 +180,17 @@ fn a_first_offer_begins_where_it_was_asked_to() {
 }
 
 #[test]
+fn without_a_move_a_first_offer_begins_at_0() {
+    let (mut mesh, strangers) = with_strangers(&config(), 1);
+    let head = OfferHead { first: Some((0, Epoch([7; 8]))), key: 1, from: 3, to: 4 };
+    let mut out = BytesMut::new();
+    codec::encode_offer_head(&head, &mut out);
+    strangers[0].send(&mut mesh, 0, codec::FIRST, &out);
+    mesh.run_for(ms(120));
+    assert_eq!(faults(&mesh), [OUT_OF_PLACE]);
+}
+
+#[test]
 fn gone_before_it_could_be_asked_for_is_a_fault() {
     let (mut mesh, mut strangers) = with_strangers(&config(), 1);
     let stranger = &mut strangers[0];

@@ -8,7 +8,7 @@ use super::mesh::{id, item, ms, pool};
 
 #[test]
 fn who_fills_the_place_of_deferred_items_loses_its_own() {
-    let (mut mesh, mut strangers) = with_strangers(&Config { pen_items: 4, ..config() }, 2);
+    let (mut mesh, mut strangers) = with_strangers(&Config { deferred_items: 4, ..config() }, 2);
     mesh.app = Box::new(|_, _| (Duration::ZERO, Some(Verdict::Defer(ms(600_000)))));
     let [honest, hostile] = &mut strangers[..] else { panic!() };
     let items = [item(5, 1, 100), item(5, 2, 100)];
@@ -28,7 +28,7 @@ fn who_fills_the_place_of_deferred_items_loses_its_own() {
 
 #[test]
 fn what_was_lost_of_one_who_left_is_offered_again_when_it_returns() {
-    let mut mesh = super::mesh::Mesh::full(1, 2, &Config { pen_items: 2, ..config() });
+    let mut mesh = super::mesh::Mesh::full(1, 2, &Config { deferred_items: 2, ..config() });
     mesh.app = Box::new(|_, _| (Duration::ZERO, Some(Verdict::Defer(ms(600_000)))));
     (0..5).for_each(|number| mesh.insert(1, &item(5, number, 100)));
     mesh.run_for(ms(1_000));

@@ -567,11 +567,11 @@ impl Pool {
         for (slot, link) in self.links.iter() {
             let charged = self.candidates.all().into_iter().filter_map(|id| self.candidates.get(id)?.charged);
             assert_eq!(charged.filter(|of| *of == slot).count() as u64, link.intake.grant.charged());
-            for (id, announcer) in &link.intake.aside {
+            for (id, announcer) in &link.intake.reserve {
                 let candidate = self.candidates.get(*id).unwrap();
                 let waits = announcer.listed || link.gets.flight.contains_key(&announcer.index);
                 assert!(waits || !candidate.wants_source(), "{announcer:?}");
-                assert!(candidate.heard.contains(slot), "what is set aside was announced");
+                assert!(candidate.heard.contains(slot), "what is in the reserve was announced");
                 assert!(candidate.announcers().iter().all(|kept| kept.slot != slot), "or kept, not both");
                 assert!(link.intake.undecided().any(|undecided| undecided == *id));
             }

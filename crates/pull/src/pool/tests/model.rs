@@ -217,7 +217,7 @@ proptest! {
 
     #[test]
     fn limited_pools_agree_above_the_common_floor(seed in 0..1_000_u64, steps in proptest::collection::vec(step(3), 20..80)) {
-        let config = Config { max_items: 12, entries: 8, max_entries: 8, pen_items: 2, ..Config::new(RULES) };
+        let config = Config { max_items: 12, entries: 8, max_entries: 8, deferred_items: 2, ..Config::new(RULES) };
         let mut world = World::new(3, seed, config);
         world.disturbed = true;
         steps.iter().for_each(|step| world.step(step));

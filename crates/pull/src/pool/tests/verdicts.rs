@@ -79,7 +79,7 @@ fn a_deferred_item_comes_again_after_its_time_or_on_reconsider() {
 
 #[test]
 fn the_pen_is_bounded_and_what_it_lost_is_asked_for_again() {
-    let config = Config { pen_items: 2, ..config() };
+    let config = Config { deferred_items: 2, ..config() };
     let mut mesh = Mesh::full(1, 2, &config);
     mesh.app = Box::new(|_, _| (Duration::ZERO, Some(Verdict::Defer(ms(600_000)))));
     for number in 0..5 {

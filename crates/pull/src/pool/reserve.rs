@@ -1,9 +1,9 @@
 //! Announcers beyond those that are kept for a candidate: each link remembers its own, under the index that it offered.
 //!
-//! A candidate keeps nine announcers, which are asked. Whoever finds no place among them is set aside at its link, with how often
-//! it was asked. Where none of the kept can be asked for the first time now, those set aside take places: so an item is given
-//! up only when all who announced it have failed. A link sets no more aside than it has undecided entries, which its credit
-//! bounds; what it had set aside for a candidate is forgotten when that is decided.
+//! A candidate keeps nine announcers, which are asked. Whoever finds no place among them stands in the reserve at its link, with how often
+//! it was asked. Where none of the kept can be asked for the first time now, those in the reserve take places: so an item is given
+//! up only when all who announced it have failed. A link's reserve is no larger than its undecided entries, which its credit
+//! bounds; what is there for a candidate is forgotten when that is decided.
 
 use std::cmp::Reverse;
 
@@ -14,40 +14,42 @@ use super::link::{Opening, Slot};
 
 impl Pool {
     /// `announcer` finds no place among those kept.
-    pub(super) fn set_aside(&mut self, id: CandId, announcer: Announcer) {
+    pub(super) fn put_in_reserve(&mut self, id: CandId, announcer: Announcer) {
         let (Some(link), Some(candidate)) = (self.links.get_mut(announcer.slot), self.candidates.get_mut(id))
         else {
             return;
         };
         if link.gets.lane.opening != Opening::Never {
-            candidate.crowded = true;
-            link.intake.aside.insert(id, announcer);
+            candidate.has_reserve = true;
+            link.intake.reserve.insert(id, announcer);
         }
     }
 
-    /// A candidate of whom nobody may be asked waits also at those that were set aside.
-    pub(super) fn wait_aside(&mut self, id: CandId) {
-        let Some(candidate) = self.candidates.get(id).filter(|candidate| candidate.crowded) else { return };
-        let aside =
-            |slot: &Slot| self.links.get(*slot).is_some_and(|link| link.intake.aside.contains_key(&id));
-        let slots: Vec<Slot> = candidate.heard.iter().filter(aside).collect();
-        slots.into_iter().for_each(|slot| self.wait_aside_at(slot, id));
+    /// A candidate of whom nobody may be asked waits also at those in the reserve.
+    pub(super) fn wait_in_reserve(&mut self, id: CandId) {
+        let Some(candidate) = self.candidates.get(id).filter(|candidate| candidate.has_reserve) else {
+            return;
+        };
+        let reserve =
+            |slot: &Slot| self.links.get(*slot).is_some_and(|link| link.intake.reserve.contains_key(&id));
+        let slots: Vec<Slot> = candidate.heard.iter().filter(reserve).collect();
+        slots.into_iter().for_each(|slot| self.wait_in_reserve_at(slot, id));
     }
 
     /// The same, at one of them.
-    pub(super) fn wait_aside_at(&mut self, slot: Slot, id: CandId) {
+    pub(super) fn wait_in_reserve_at(&mut self, slot: Slot, id: CandId) {
         let Some(link) = self.links.get_mut(slot) else { return };
-        let Some(announcer) = link.intake.aside.get_mut(&id) else { return };
+        let Some(announcer) = link.intake.reserve.get_mut(&id) else { return };
         if !std::mem::replace(&mut announcer.listed, true) {
             self.wait_at(slot, id);
         }
     }
 
     /// A candidate is decided: the links that announced it need not remember it.
-    pub(super) fn forget_aside(&mut self, id: CandId, heard: &LinkSet) {
+    pub(super) fn forget_reserve(&mut self, id: CandId, heard: &LinkSet) {
         for slot in heard.iter() {
             if let Some(link) = self.links.get_mut(slot) {
-                link.intake.aside.remove(&id);
+                link.intake.reserve.remove(&id);
             }
         }
     }
@@ -70,42 +72,42 @@ impl Pool {
         true
     }
 
-    /// Where none of the announcers kept can be asked for the first time now, those set aside take their places. Whether any did.
-    pub(super) fn call_in(&mut self, id: CandId) -> bool {
-        let wants = |candidate: &&Candidate| candidate.crowded && candidate.wants_source();
+    /// Where none of the announcers kept can be asked for the first time now, those in the reserve take their places. Whether any did.
+    pub(super) fn promote_reserve(&mut self, id: CandId) -> bool {
+        let wants = |candidate: &&Candidate| candidate.has_reserve && candidate.wants_source();
         let Some(candidate) = self.candidates.get(id).filter(wants) else { return false };
         if !self.exhausted(candidate) {
             return false;
         }
         let rank = |slot: Slot| {
             let link = self.links.get(slot).filter(|link| link.gets.lane.opening != Opening::Never)?;
-            let announcer = *link.intake.aside.get(&id)?;
-            let hindered = !self.may_ask(candidate, &announcer);
-            Some((hindered, announcer.tried, Reverse(self.score(slot)), slot))
+            let announcer = *link.intake.reserve.get(&id)?;
+            let blocked = !self.may_ask(candidate, &announcer);
+            Some((blocked, announcer.tried, Reverse(self.score(slot)), slot))
         };
-        let mut aside: Vec<_> = candidate.heard.iter().filter_map(rank).collect();
-        aside.sort_unstable();
+        let mut reserve: Vec<_> = candidate.heard.iter().filter_map(rank).collect();
+        reserve.sort_unstable();
         let mut any = false;
-        for (hindered, .., slot) in aside {
-            let found = self.links.get(slot).and_then(|link| link.intake.aside.get(&id)).copied();
-            if !found.is_some_and(|announcer| self.seat(id, announcer, hindered)) {
+        for (blocked, .., slot) in reserve {
+            let found = self.links.get(slot).and_then(|link| link.intake.reserve.get(&id)).copied();
+            if !found.is_some_and(|announcer| self.take_place(id, announcer, blocked)) {
                 break;
             }
             any = true;
             if let Some(link) = self.links.get_mut(slot) {
-                link.intake.aside.remove(&id);
+                link.intake.reserve.remove(&id);
             }
         }
         any
     }
 
-    /// Gives an announcer that was set aside a free place, or that of one that it may be asked before.
-    fn seat(&mut self, id: CandId, announcer: Announcer, hindered: bool) -> bool {
+    /// Gives an announcer of the reserve a free place, or that of one that it may be asked before.
+    fn take_place(&mut self, id: CandId, announcer: Announcer, blocked: bool) -> bool {
         let Some(candidate) = self.candidates.get_mut(id) else { return false };
         if candidate.add(announcer) {
             return true;
         }
-        let Some(candidate) = self.candidates.get(id).filter(|_| !hindered) else { return false };
+        let Some(candidate) = self.candidates.get(id).filter(|_| !blocked) else { return false };
         let Some(out) = self.behind(candidate, &announcer) else { return false };
         self.replace(id, out, announcer);
         true
@@ -116,7 +118,7 @@ impl Pool {
         let dropped = candidate.drop_announcer(out);
         candidate.add(announcer);
         if let Some(dropped) = dropped {
-            self.set_aside(id, dropped);
+            self.put_in_reserve(id, dropped);
         }
     }
 
@@ -128,9 +130,9 @@ impl Pool {
     /// Of those kept, the one that should be asked last, where that is after `announcer`.
     fn behind(&self, candidate: &Candidate, announcer: &Announcer) -> Option<Slot> {
         let rank = |kept: &Announcer| {
-            let hindered = !self.may_ask(candidate, kept);
-            let behind = hindered || kept.tried > announcer.tried;
-            behind.then_some((hindered, kept.tried, Reverse(self.score(kept.slot)), kept.slot))
+            let blocked = !self.may_ask(candidate, kept);
+            let behind = blocked || kept.tried > announcer.tried;
+            behind.then_some((blocked, kept.tried, Reverse(self.score(kept.slot)), kept.slot))
         };
         Self::spare(candidate).filter_map(rank).max().map(|(.., slot)| slot)
     }

@@ -26,14 +26,14 @@ fn fail(mesh: &mut Mesh, strangers: &mut [Stranger], rounds: usize) {
     }
 }
 
-fn aside(mesh: &mut Mesh) -> usize {
-    mesh.pool(0).links.iter().map(|(_, link)| link.intake.aside.len()).sum()
+fn reserve(mesh: &mut Mesh) -> usize {
+    mesh.pool(0).links.iter().map(|(_, link)| link.intake.reserve.len()).sum()
 }
 
 #[test]
 fn the_tenth_is_asked_where_nine_have_not_got_it() {
     let (mut mesh, mut strangers) = announced(1);
-    assert_eq!(aside(&mut mesh), 1);
+    assert_eq!(reserve(&mut mesh), 1);
     let (tenth, nine) = strangers.split_last_mut().unwrap();
     fail(&mut mesh, nine, 20);
     assert_eq!((tenth.asked(&mesh).len(), nine.iter().map(Stranger::answers).sum::<usize>()), (1, 9));
@@ -51,7 +51,7 @@ fn the_tenth_is_asked_soon_where_nine_are_silent() {
     assert_eq!(tenth.asked(&mesh).len(), 1);
     tenth.serve(&mut mesh);
     mesh.run_for(ms(60));
-    assert_eq!((mesh.ids(0).len(), aside(&mut mesh)), (1, 0));
+    assert_eq!((mesh.ids(0).len(), reserve(&mut mesh)), (1, 0));
 }
 
 #[test]
@@ -123,11 +123,11 @@ fn the_tenth_is_asked_as_soon_as_it_may_where_it_is_the_first_that_may() {
 #[test]
 fn it_is_given_up_when_all_have_failed_and_nothing_is_kept_of_it() {
     let (mut mesh, mut strangers) = announced(12);
-    assert_eq!(aside(&mut mesh), 12);
+    assert_eq!(reserve(&mut mesh), 12);
     fail(&mut mesh, &mut strangers, 50);
     let asked: Vec<usize> = strangers.iter().map(Stranger::answers).collect();
     assert_eq!(asked, vec![1; MAX_ANNOUNCERS + 12], "each was asked once");
-    assert_eq!((mesh.pool(0).candidates.len(), aside(&mut mesh)), (0, 0));
+    assert_eq!((mesh.pool(0).candidates.len(), reserve(&mut mesh)), (0, 0));
     let mut grants = mesh.pool(0).links.iter().map(|(_, link)| &link.intake.grant);
     assert!(grants.all(|grant| grant.outstanding() == grant.open()), "nobody is charged for it");
 }
@@ -137,10 +137,10 @@ fn who_was_set_aside_and_is_gone_is_forgotten() {
     let (mut mesh, mut strangers) = announced(2);
     let left = strangers.pop().unwrap();
     mesh.unlink(left.link);
-    assert_eq!(aside(&mut mesh), 1);
+    assert_eq!(reserve(&mut mesh), 1);
     fail(&mut mesh, &mut strangers, 30);
     assert!(strangers.iter().all(|stranger| stranger.answers() == 1));
-    assert_eq!((mesh.pool(0).candidates.len(), aside(&mut mesh)), (0, 0));
+    assert_eq!((mesh.pool(0).candidates.len(), reserve(&mut mesh)), (0, 0));
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn who_begins_anew_is_not_asked_for_what_it_had_offered_before() {
     first.extend([1, 0, 0]); // the key; nothing from 0 on
     tenth.send(&mut mesh, 0, FIRST, &first);
     mesh.run_for(ms(60));
-    assert_eq!((aside(&mut mesh), mesh.faults.len()), (0, 0));
+    assert_eq!((reserve(&mut mesh), mesh.faults.len()), (0, 0));
     fail(&mut mesh, nine, 20);
     assert_eq!((tenth.asked(&mesh).len(), mesh.pool(0).candidates.len()), (0, 0));
 }
