@@ -27,6 +27,18 @@ const STEPS: usize = 4096;
 /// Tickets of the stack stand above those of channels.
 const TICKETS: u64 = 0xffff << 48;
 
+/// Counts the tickets of the stack's own commands.
+#[derive(Debug)]
+struct Tickets(u64);
+
+impl Tickets {
+    /// A ticket no other command has returned.
+    fn next(&mut self) -> Ticket {
+        self.0 += 1;
+        Ticket(self.0)
+    }
+}
+
 /// What happened since the last turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Activity {
@@ -63,7 +75,7 @@ pub struct Stack {
     actions: VecDeque<Action>,
     now: Instant,
     activity: Activity,
-    tickets: u64,
+    tickets: Tickets,
 }
 
 impl Stack {
@@ -110,7 +122,7 @@ impl Stack {
             actions: VecDeque::new(),
             now: Instant::ZERO,
             activity: Activity::Input,
-            tickets: TICKETS,
+            tickets: Tickets(TICKETS),
         })
     }
 
@@ -130,7 +142,7 @@ impl Stack {
             Input::Host(change) => {
                 if let HostChange::Wall(wall) = change {
                     self.pump.users.pull().handle_wall(now, wall);
-                    self.peers.set_wall(now, wall);
+                    self.peers.reputation.set_wall(now, wall);
                 }
                 self.links.handle_host(now, change);
             }
@@ -144,61 +156,61 @@ impl Stack {
     /// [`Refused`]: misuse, or over a limit. Nothing has happened then.
     pub fn command(&mut self, now: Instant, command: Command) -> Result<Ticket, Refused> {
         self.touch(now);
-        if self.ending.is_some() {
-            return self.command_while_ending(now, command);
+        if self.ending.is_some() && !command.ends_something() {
+            return Err(Refused::Closing);
         }
         match command {
             Command::Dial { peer, addresses } => self.dial(now, peer, addresses),
             Command::Disconnect(peer) => {
                 let link = self.peers.any_link(&peer).ok_or(Refused::NoPeer)?;
                 self.goodbye(link, Goodbye::Asked);
-                Ok(self.ticket())
+                Ok(self.tickets.next())
             }
             Command::AddPeer(known) => {
                 self.peers.add(now, known)?;
                 self.peers.handle_timeout(now);
-                Ok(self.ticket())
+                Ok(self.tickets.next())
             }
             Command::RemovePeer(peer) => {
                 if let Some(dial) = self.peers.remove(&peer) {
                     self.links.cancel(dial);
                     self.resume_calls();
                 }
-                Ok(self.ticket())
+                Ok(self.tickets.next())
             }
             Command::Ban { peer, duration } => {
-                self.peers.ban(now, peer, now + duration);
+                self.peers.reputation.ban(now, peer, now + duration);
                 if let Some(link) = self.peers.any_link(&peer) {
                     self.goodbye(link, Goodbye::Banned);
                 }
-                Ok(self.ticket())
+                Ok(self.tickets.next())
             }
             Command::BanNetwork { network, duration } => {
-                let links = self.peers.ban_network(now, network, now + duration)?;
-                links.into_iter().for_each(|link| self.goodbye(link, Goodbye::Banned));
-                Ok(self.ticket())
+                self.peers.reputation.ban_network(network, now + duration)?;
+                self.close_banned();
+                Ok(self.tickets.next())
             }
             Command::UnbanNetwork(network) => {
                 self.peers.unban_network(now, network);
                 self.peers.handle_timeout(now);
-                Ok(self.ticket())
+                Ok(self.tickets.next())
             }
             Command::Unban(peer) => {
                 self.peers.unban(now, peer);
-                Ok(self.ticket())
+                Ok(self.tickets.next())
             }
             Command::Forgive(peer) => {
                 self.peers.forgive(now, peer);
-                Ok(self.ticket())
+                Ok(self.tickets.next())
             }
             Command::Report { peer, fault } => {
                 let blamed = self.peers.blamed_peer(peer);
                 self.judge(self.peers.any_link(&peer), blamed, fault);
-                Ok(self.ticket())
+                Ok(self.tickets.next())
             }
             Command::Restore(record) => {
-                self.peers.restore(now, &record);
-                Ok(self.ticket())
+                self.peers.reputation.restore(now, &record);
+                Ok(self.tickets.next())
             }
             Command::Pull(command) => Ok(self.pump.users.pull().command(now, command)?),
             Command::CallTarget { channel, target, request, deadline } => {
@@ -208,7 +220,7 @@ impl Stack {
             Command::Raw(command) => self.raw(command),
             Command::Shutdown { deadline } => {
                 self.shutdown(now, deadline);
-                Ok(self.ticket())
+                Ok(self.tickets.next())
             }
         }
     }
@@ -270,10 +282,10 @@ impl Stack {
             self.resume_calls();
         }
         self.peers.handle_timeout(now);
-        while let Some(peer) = self.peers.pop_released(now) {
+        while let Some(peer) = self.peers.reputation.pop_released(now) {
             self.events.push_back(Event::Released(peer));
         }
-        while let Some(network) = self.peers.pop_released_network(now) {
+        while let Some(network) = self.peers.reputation.pop_released_network(now) {
             self.events.push_back(Event::NetworkReleased(network));
         }
         while let Some(late) = self.targets.pop_late(now) {

@@ -129,6 +129,20 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether it answers or ends what is under way: that may still be done while the node ends; nothing begins.
+    pub(crate) fn ends_something(&self) -> bool {
+        match self {
+            Self::Pull(weir_pull::Command::Call(_, command)) => {
+                matches!(command, call::Command::Answer { .. })
+            }
+            Self::Raw(command) => !matches!(command, raw::Command::Open { .. }),
+            Self::CancelTarget(_) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Why a command was refused. Nothing has happened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {

@@ -2,8 +2,7 @@
 //!
 //! - `book`: static peers and candidates, when each may be dialled next;
 //! - the dialler, here: persistent peers always, candidates while links are fewer than wanted, or own ones too few;
-//! - [`standing`]: faults, bans;
-//! - `origins`: what counts against the addresses that peers come from, bans of networks;
+//! - `reputation`: what is held against whom: [`standing`] by peer, `origins` by address;
 //! - links by peer, with what is known of each: a peer is one because its link is authenticated, whatever it speaks.
 //!
 //! The stack tells what happened and carries out what [`Peers`] returns; nothing here calls a link.
@@ -12,6 +11,7 @@ mod backoff;
 mod book;
 mod config;
 mod origins;
+mod reputation;
 pub mod standing;
 
 use std::collections::BTreeMap;
@@ -31,12 +31,10 @@ use book::Book;
 pub(crate) use book::BookId;
 pub use book::{BookError, Known};
 pub use config::{Config, Role};
-use origins::{Inbound, Origins};
+use origins::Inbound;
 pub use origins::{MAX_BANS, TooManyBans};
+use reputation::Reputation;
 pub use standing::{Reaction, Record, Share, Standing};
-
-/// Changed standings are offered to the host so long after the first change: one write for a burst of faults.
-const PERSIST_AFTER: Duration = Duration::from_secs(1);
 
 /// Links that ended are remembered so many at a time, the oldest forgotten first: an item that one of them delivered may be
 /// judged later. About 100 bytes each.
@@ -87,9 +85,9 @@ const fn inbound(side: Side) -> Inbound {
 }
 
 /// Until when a dial should wait, because the operator has banned every one of its addresses.
-fn banned_addresses(origins: &Origins, now: Instant, addresses: &[Multiaddr]) -> Option<Instant> {
+fn banned_addresses(reputation: &Reputation, now: Instant, addresses: &[Multiaddr]) -> Option<Instant> {
     let until = |address: &Multiaddr| {
-        address.socket_addr().and_then(|(_, socket)| origins.banned(now, socket.ip(), Inbound::No))
+        address.socket_addr().and_then(|(_, socket)| reputation.banned_address(now, socket.ip(), Inbound::No))
     };
     let all: Option<Vec<Instant>> = addresses.iter().map(until).collect();
     all.and_then(|all| all.into_iter().min())
@@ -154,18 +152,13 @@ struct EarlyLink {
 pub struct Peers {
     config: Config,
     book: Book,
-    standing: Standing,
-    origins: Origins,
+    pub(crate) reputation: Reputation,
     links: BTreeMap<LinkId, Linked>,
     by_peer: BTreeMap<PeerId, LinkId>,  // of each the link to use
     early: BTreeMap<LinkId, EarlyLink>, // <= admission.max_half_open and attempts of dials
     ended: BTreeMap<LinkId, Blamed>,    // <= MAX_ENDED
     own_dials: BTreeMap<DialId, (Ticket, Option<PeerId>)>, // commanded, not the book's; <= dial.max_dials
     book_dials: u32,
-    wall: (Instant, UnixTime),
-    persist_at: Option<Instant>,
-    faults: u64,
-    bans: u64,
 }
 
 impl Peers {
@@ -179,8 +172,7 @@ impl Peers {
     ) -> Self {
         Self {
             book: Book::new(&config, rng.child("book")),
-            origins: Origins::new(standing.clone(), exempt),
-            standing: Standing::new(standing),
+            reputation: Reputation::new(standing, exempt, wall),
             config,
             links: BTreeMap::new(),
             by_peer: BTreeMap::new(),
@@ -188,10 +180,6 @@ impl Peers {
             ended: BTreeMap::new(),
             own_dials: BTreeMap::new(),
             book_dials: 0,
-            wall: (Instant::ZERO, wall),
-            persist_at: None,
-            faults: 0,
-            bans: 0,
         }
     }
 
@@ -219,7 +207,8 @@ impl Peers {
     /// The counters of this part.
     pub(crate) fn stats(&self) -> Stats {
         let peers = self.links.values().filter(|linked| linked.known.is_some()).count();
-        Stats { peers: peers as u64, faults: self.faults, bans: self.bans, ..Stats::default() }
+        let (faults, bans) = self.reputation.counters();
+        Stats { peers: peers as u64, faults, bans, ..Stats::default() }
     }
 
     /// Ready links whose peer offers the service, by id.
@@ -232,26 +221,17 @@ impl Peers {
 
     /// Networks that are banned, and until when.
     pub fn banned_networks(&self) -> impl Iterator<Item = (Network, Instant)> + '_ {
-        self.origins.bans()
+        self.reputation.networks()
     }
 
     /// Everybody's standing.
     pub fn standing(&self) -> &Standing {
-        &self.standing
-    }
-
-    /// Wall time at `now`, as the host last told it.
-    pub fn wall(&self, now: Instant) -> UnixTime {
-        self.wall.1 + now.since(self.wall.0)
+        self.reputation.standing()
     }
 
     /// Everybody's standing as it should be kept for the next run, by peer id.
     pub fn records(&self, now: Instant) -> impl Iterator<Item = Record> + '_ {
-        self.standing.records(now, self.wall(now))
-    }
-
-    pub(crate) fn set_wall(&mut self, now: Instant, wall: UnixTime) {
-        self.wall = (now, wall);
+        self.reputation.records(now)
     }
 
     pub(crate) fn add(&mut self, now: Instant, known: Known) -> Result<(), BookError> {
@@ -296,7 +276,7 @@ impl Peers {
     ) -> Option<LinkInfo> {
         let (peer, dialled) = (info.peer, info.dialler);
         let taken = dialled && self.early.values().any(|early| early.dialled && early.peer == peer);
-        if taken || self.standing.banned(now, &peer).is_some() {
+        if taken || self.standing().banned(now, &peer).is_some() {
             return None;
         }
         if self.book.role(&peer) == Some(Role::Pinned) {
@@ -326,8 +306,8 @@ impl Peers {
             }
             let candidates = self.book.has_candidates() && self.wants_more();
             let (id, known) = self.book.pop(candidates)?;
-            let banned = known.peer.and_then(|peer| self.standing.banned(now, &peer));
-            let banned = banned.or_else(|| banned_addresses(&self.origins, now, &known.addresses));
+            let banned = known.peer.and_then(|peer| self.reputation.standing().banned(now, &peer));
+            let banned = banned.or_else(|| banned_addresses(&self.reputation, now, &known.addresses));
             let dial = Dial {
                 peer: known.peer,
                 addresses: known.addresses.clone(),
@@ -393,8 +373,8 @@ impl Peers {
         let ip = linked.ip();
         self.links.insert(link, linked);
         self.choose(&info.peer);
-        let banned = ip.and_then(|ip| self.origins.banned(now, ip, inbound(info.side)));
-        (self.standing.banned(now, &info.peer).is_none() && banned.is_none()).then_some(info)
+        let banned = ip.and_then(|ip| self.reputation.banned_address(now, ip, inbound(info.side)));
+        (self.standing().banned(now, &info.peer).is_none() && banned.is_none()).then_some(info)
     }
 
     /// It is known what the peer of a link speaks: it is up.
@@ -448,58 +428,27 @@ impl Peers {
         link.unwrap_or(Blamed { peer, inbound_from: None })
     }
 
-    /// Notes a fault, and says what follows for the peer, and for the addresses that it came from.
-    pub(crate) fn blame(
-        &mut self,
-        now: Instant,
-        blamed: Blamed,
-        blame: Blame,
-    ) -> (Reaction, Option<(Network, Instant)>) {
-        let reaction = self.standing.blame(now, blamed.peer, blame);
-        let network = blamed.inbound_from.and_then(|ip| self.origins.blame(now, ip, blame));
-        self.faults += 1;
-        self.bans += u64::from(matches!(reaction, Reaction::Ban { .. })) + u64::from(network.is_some());
-        self.touched(now);
-        (reaction, network)
-    }
-
     /// What standing leaves of a link's share, where that is not what it was when last asked.
     pub(crate) fn changed_share(&mut self, now: Instant, link: LinkId) -> Option<Share> {
         let linked = self.links.get_mut(&link)?;
-        let own = self.standing.share(now, &linked.info.peer);
-        let share = linked.blamed().inbound_from.map_or(own, |ip| own.min(self.origins.share(now, ip)));
+        let share = self.reputation.share(now, &linked.blamed());
         let changed = std::mem::replace(&mut linked.share, share) != share;
         changed.then_some(share)
-    }
-
-    pub(crate) fn ban(&mut self, now: Instant, peer: PeerId, until: Instant) {
-        self.standing.ban(now, peer, until);
-        self.bans += 1;
-        self.touched(now);
-    }
-
-    /// Bans a network; the links that are to be closed for it.
-    pub(crate) fn ban_network(
-        &mut self,
-        now: Instant,
-        network: Network,
-        until: Instant,
-    ) -> Result<Vec<LinkId>, TooManyBans> {
-        self.origins.ban(network, until)?;
-        self.bans += 1;
-        Ok(self.banned_links(now))
     }
 
     /// Links whose address is banned.
     pub(crate) fn banned_links(&self, now: Instant) -> Vec<LinkId> {
         let banned = |linked: &Linked| {
-            linked.ip().and_then(|ip| self.origins.banned(now, ip, inbound(linked.info.side))).is_some()
+            linked
+                .ip()
+                .and_then(|ip| self.reputation.banned_address(now, ip, inbound(linked.info.side)))
+                .is_some()
         };
         self.links().filter(|(_, linked)| banned(linked)).map(|(link, _)| link).collect()
     }
 
     pub(crate) fn unban_network(&mut self, now: Instant, network: Network) {
-        self.origins.unban(network);
+        self.reputation.unban_network(network);
         self.book.wake_at(now, |address| {
             address.socket_addr().is_some_and(|(_, socket)| network.contains(socket.ip()))
         });
@@ -507,59 +456,17 @@ impl Peers {
 
     /// Whether every address lies in a banned network.
     pub(crate) fn are_banned(&self, now: Instant, addresses: &[Multiaddr]) -> bool {
-        banned_addresses(&self.origins, now, addresses).is_some()
-    }
-
-    /// A network whose ban is over.
-    pub(crate) fn pop_released_network(&mut self, now: Instant) -> Option<Network> {
-        self.origins.pop_released(now)
+        banned_addresses(&self.reputation, now, addresses).is_some()
     }
 
     pub(crate) fn unban(&mut self, now: Instant, peer: PeerId) {
-        self.standing.unban(now, peer);
+        self.reputation.unban(now, peer);
         self.book.wake(now, &peer);
-        self.touched(now);
     }
 
     pub(crate) fn forgive(&mut self, now: Instant, peer: PeerId) {
-        self.standing.forgive(peer);
+        self.reputation.forgive(now, peer);
         self.book.wake(now, &peer);
-        self.touched(now);
-    }
-
-    pub(crate) fn restore(&mut self, now: Instant, record: &Record) {
-        let wall = self.wall(now);
-        self.standing.restore(now, wall, record);
-    }
-
-    fn touched(&mut self, now: Instant) {
-        if self.standing.has_changed() {
-            self.persist_at.get_or_insert(now + PERSIST_AFTER);
-        }
-    }
-
-    /// The next standing to keep, once it is time.
-    pub(crate) fn pop_changed(&mut self, now: Instant) -> Option<(PeerId, Option<Record>)> {
-        self.persist_at.filter(|due| *due <= now)?;
-        let changed = self.standing.pop_changed(now, self.wall(now));
-        if changed.is_none() {
-            self.persist_at = None;
-        }
-        changed
-    }
-
-    /// What changed is to be kept now: the node ends.
-    pub(crate) fn persist_now(&mut self, now: Instant) {
-        if self.standing.has_changed() {
-            self.persist_at = Some(now);
-        }
-    }
-
-    /// A peer whose ban is over.
-    pub(crate) fn pop_released(&mut self, now: Instant) -> Option<PeerId> {
-        let peer = self.standing.pop_released(now)?;
-        self.touched(now);
-        Some(peer)
     }
 
     /// A dial of the book that takes too long, to be cancelled. Then [`handle_timeout`](Self::handle_timeout).
@@ -575,13 +482,8 @@ impl Peers {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let due = [
-            self.book.poll_timeout().map(|due| (due, "dial a peer again")),
-            self.standing.next_release().map(|due| (due, "end a ban")),
-            self.origins.next_release().map(|due| (due, "end a ban")),
-            self.persist_at.map(|due| (due, "keep standings")),
-        ];
-        due.into_iter().flatten().min()
+        let book = self.book.poll_timeout().map(|due| (due, "dial a peer again"));
+        [book, self.reputation.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Dials under way, to be cancelled when the node ends.

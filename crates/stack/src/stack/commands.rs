@@ -11,12 +11,6 @@ use weir_base::multiaddr::Multiaddr;
 use weir_pull::ChannelId;
 
 impl Stack {
-    /// A ticket no other command has returned.
-    pub(super) fn ticket(&mut self) -> Ticket {
-        self.tickets += 1;
-        Ticket(self.tickets)
-    }
-
     pub(super) fn dial(
         &mut self,
         now: Instant,
@@ -29,7 +23,7 @@ impl Stack {
             return Err(Refused::Banned);
         }
         let dial = self.links.dial(now, Dial { peer, addresses, pinned: false })?;
-        let ticket = self.ticket();
+        let ticket = self.tickets.next();
         self.peers.note_dial(dial, ticket, named);
         Ok(ticket)
     }
@@ -66,7 +60,7 @@ impl Stack {
         match refused {
             Some(why) if begun.is_empty() => Err(why.into()),
             _ => {
-                let group = self.ticket();
+                let group = self.tickets.next();
                 self.targets.begin(group, channel, &begun);
                 Ok(group)
             }
@@ -90,7 +84,7 @@ impl Stack {
                 Ok(call)
             }
             Reach::Early(_) | Reach::Dialling => {
-                let (group, wait) = (self.ticket(), self.ticket());
+                let (group, wait) = (self.tickets.next(), self.tickets.next());
                 let deadline = now + deadline.map_or(method.deadline, |asked| asked.min(method.deadline));
                 let call = Again { channel, request, deadline, safe: method.replay_safe, tried: false };
                 self.targets.wait((group, wait), peer, call, method)?;
@@ -137,7 +131,7 @@ impl Stack {
     }
 
     pub(super) fn raw(&mut self, command: raw::Command) -> Result<Ticket, Refused> {
-        let ticket = self.ticket();
+        let ticket = self.tickets.next();
         let raw = self.pump.users.raw();
         match command {
             raw::Command::Open { peer, channel, class } => {
@@ -156,24 +150,10 @@ impl Stack {
         for dial in self.peers.dials() {
             self.links.cancel(dial);
         }
-        self.peers.persist_now(now);
+        self.peers.reputation.persist_now(now);
         self.persist();
         self.ending = Some(Ending::new(now, deadline));
         self.resume_calls();
-    }
-
-    /// While the node ends, what is under way may still be answered and ended; nothing begins.
-    pub(super) fn command_while_ending(&mut self, now: Instant, command: Command) -> Result<Ticket, Refused> {
-        match command {
-            Command::Pull(weir_pull::Command::Call(channel, command @ call::Command::Answer { .. })) => {
-                Ok(self.pump.users.pull().command(now, weir_pull::Command::Call(channel, command))?)
-            }
-            Command::Raw(
-                command @ (raw::Command::Finish(_) | raw::Command::Reset(..) | raw::Command::Stop(..)),
-            ) => self.raw(command),
-            Command::CancelTarget(group) => self.cancel(now, group),
-            _ => Err(Refused::Closing),
-        }
     }
 
     /// Advances the end of the node, if it has begun; whether something was done.

@@ -6,7 +6,6 @@ use super::{
 };
 use crate::peers::{Blamed, Speaks};
 use crate::targets::Ended;
-use weir_base::stream::LinkInfo;
 use weir_link::Drain;
 
 impl Stack {
@@ -96,7 +95,15 @@ impl Stack {
             Notice::Blame(link, fault) => self.fault(link, fault),
             Notice::Read => {} // what it made a user tell is taken next
             Notice::Link(event) => match event {
-                weir_link::Event::Early { link, info, dial: _ } => self.early(link, info),
+                // A handshake with a known peer runs, and what may be replayed can go along with it.
+                weir_link::Event::Early { link, info, dial: _ } => {
+                    let going_on = self.ending.is_none();
+                    let info = going_on.then(|| self.peers.handle_early(now, link, info)).flatten();
+                    if let Some(info) = info {
+                        self.pump.link_early(now, link, &info);
+                        self.resume_calls();
+                    }
+                }
                 weir_link::Event::Up { link, info, address, dial, preferred } => {
                     let fault = self.peers.early_over(link);
                     let refused = match self.peers.handle_up(now, link, info, address, dial, preferred) {
@@ -146,17 +153,6 @@ impl Stack {
         }
     }
 
-    /// A handshake with a known peer runs, and what may be replayed can go along with it.
-    fn early(&mut self, link: LinkId, info: LinkInfo) {
-        if self.ending.is_some() {
-            return;
-        }
-        if let Some(info) = self.peers.handle_early(self.now, link, info) {
-            self.pump.link_early(self.now, link, &info);
-            self.resume_calls();
-        }
-    }
-
     fn down(&mut self, link: LinkId, why: DownReason) {
         self.pump.link_down(self.now, link);
         self.peers.early_over(link);
@@ -192,12 +188,12 @@ impl Stack {
     /// Notes a fault, and does what follows from it.
     pub(super) fn judge(&mut self, link: Option<LinkId>, blamed: Blamed, fault: Fault) {
         let (now, peer) = (self.now, blamed.peer);
-        let (reaction, network) = self.peers.blame(now, blamed, fault.blame);
+        let (reaction, network) = self.peers.reputation.blame(now, blamed, fault.blame);
         tracing::debug!(?link, ?peer, %fault, ?reaction, "a peer did something wrong");
         self.events.push_back(Event::Fault { link, peer, fault, reaction });
         if let Some((network, until)) = network {
             self.events.push_back(Event::NetworkBanned { network, until });
-            self.peers.banned_links(now).into_iter().for_each(|link| self.goodbye(link, Goodbye::Banned));
+            self.close_banned();
         }
         let Some(link) = link else { return };
         self.share(link);
@@ -206,6 +202,12 @@ impl Stack {
             Reaction::Disconnect => self.goodbye(link, Goodbye::Fault),
             Reaction::Ban { .. } => self.goodbye(link, Goodbye::Banned),
         }
+    }
+
+    /// Closes the links whose address is banned.
+    pub(super) fn close_banned(&mut self) {
+        let links = self.peers.banned_links(self.now);
+        links.into_iter().for_each(|link| self.goodbye(link, Goodbye::Banned));
     }
 
     /// Tells channels what standing leaves of a link's share, if that has changed.
@@ -279,7 +281,7 @@ impl Stack {
 
     /// Offers standings that changed to the host, once it is time.
     pub(super) fn persist(&mut self) {
-        while let Some((peer, record)) = self.peers.pop_changed(self.now) {
+        while let Some((peer, record)) = self.peers.reputation.pop_changed(self.now) {
             self.actions.push_back(Action::Persist { peer, record });
         }
     }

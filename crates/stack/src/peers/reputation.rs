@@ -1,0 +1,171 @@
+//! What is held against whom, by peer and by address, and what the host keeps of it for the next run.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use weir_base::identity::PeerId;
+use weir_base::{Blame, Instant, UnixTime};
+use weir_link::Network;
+
+use super::Blamed;
+use super::origins::{Inbound, Origins, TooManyBans};
+use super::standing::{self, Reaction, Record, Share, Standing};
+
+/// Changed standings are offered to the host so long after the first change: one write for a burst of faults.
+const PERSIST_AFTER: Duration = Duration::from_secs(1);
+
+/// See the module. Who calls `blame` carries the reaction out.
+#[derive(Debug)]
+pub(crate) struct Reputation {
+    standing: Standing,
+    origins: Origins,
+    wall: (Instant, UnixTime),
+    persist_at: Option<Instant>,
+    faults: u64,
+    bans: u64,
+}
+
+impl Reputation {
+    /// `exempt`: networks whose addresses are not judged.
+    pub(crate) fn new(config: standing::Config, exempt: Vec<Network>, wall: UnixTime) -> Self {
+        Self {
+            origins: Origins::new(config.clone(), exempt),
+            standing: Standing::new(config),
+            wall: (Instant::ZERO, wall),
+            persist_at: None,
+            faults: 0,
+            bans: 0,
+        }
+    }
+
+    pub(crate) fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Networks that are banned, and until when.
+    pub(crate) fn networks(&self) -> impl Iterator<Item = (Network, Instant)> + '_ {
+        self.origins.bans()
+    }
+
+    /// Faults and bans so far.
+    pub(crate) fn counters(&self) -> (u64, u64) {
+        (self.faults, self.bans)
+    }
+
+    /// The wall clock read `wall` at `now`.
+    pub(crate) fn set_wall(&mut self, now: Instant, wall: UnixTime) {
+        self.wall = (now, wall);
+    }
+
+    fn wall(&self, now: Instant) -> UnixTime {
+        self.wall.1 + now.since(self.wall.0)
+    }
+
+    /// Everybody's standing as it should be kept for the next run, by peer id.
+    pub(crate) fn records(&self, now: Instant) -> impl Iterator<Item = Record> + '_ {
+        self.standing.records(now, self.wall(now))
+    }
+
+    /// Until when an address is banned.
+    pub(crate) fn banned_address(&self, now: Instant, ip: IpAddr, inbound: Inbound) -> Option<Instant> {
+        self.origins.banned(now, ip, inbound)
+    }
+
+    /// How much of its share a peer still gets.
+    pub(crate) fn share(&self, now: Instant, blamed: &Blamed) -> Share {
+        let own = self.standing.share(now, &blamed.peer);
+        blamed.inbound_from.map_or(own, |ip| own.min(self.origins.share(now, ip)))
+    }
+
+    /// Notes a fault, and says what follows for the peer, and for the addresses that it came from.
+    pub(crate) fn blame(
+        &mut self,
+        now: Instant,
+        blamed: Blamed,
+        blame: Blame,
+    ) -> (Reaction, Option<(Network, Instant)>) {
+        let reaction = self.standing.blame(now, blamed.peer, blame);
+        let network = blamed.inbound_from.and_then(|ip| self.origins.blame(now, ip, blame));
+        self.faults += 1;
+        self.bans += u64::from(matches!(reaction, Reaction::Ban { .. })) + u64::from(network.is_some());
+        self.touched(now);
+        (reaction, network)
+    }
+
+    /// Bans a peer, by the operator.
+    pub(crate) fn ban(&mut self, now: Instant, peer: PeerId, until: Instant) {
+        self.standing.ban(now, peer, until);
+        self.bans += 1;
+        self.touched(now);
+    }
+
+    /// Bans a network, by the operator.
+    pub(crate) fn ban_network(&mut self, network: Network, until: Instant) -> Result<(), TooManyBans> {
+        self.origins.ban(network, until)?;
+        self.bans += 1;
+        Ok(())
+    }
+
+    pub(crate) fn unban(&mut self, now: Instant, peer: PeerId) {
+        self.standing.unban(now, peer);
+        self.touched(now);
+    }
+
+    pub(crate) fn unban_network(&mut self, network: Network) {
+        self.origins.unban(network);
+    }
+
+    pub(crate) fn forgive(&mut self, now: Instant, peer: PeerId) {
+        self.standing.forgive(peer);
+        self.touched(now);
+    }
+
+    pub(crate) fn restore(&mut self, now: Instant, record: &Record) {
+        let wall = self.wall(now);
+        self.standing.restore(now, wall, record);
+    }
+
+    fn touched(&mut self, now: Instant) {
+        if self.standing.has_changed() {
+            self.persist_at.get_or_insert(now + PERSIST_AFTER);
+        }
+    }
+
+    /// The next standing to keep, once it is time.
+    pub(crate) fn pop_changed(&mut self, now: Instant) -> Option<(PeerId, Option<Record>)> {
+        self.persist_at.filter(|due| *due <= now)?;
+        let changed = self.standing.pop_changed(now, self.wall(now));
+        if changed.is_none() {
+            self.persist_at = None;
+        }
+        changed
+    }
+
+    /// What changed is to be kept now: the node ends.
+    pub(crate) fn persist_now(&mut self, now: Instant) {
+        if self.standing.has_changed() {
+            self.persist_at = Some(now);
+        }
+    }
+
+    /// A peer whose ban is over.
+    pub(crate) fn pop_released(&mut self, now: Instant) -> Option<PeerId> {
+        let peer = self.standing.pop_released(now)?;
+        self.touched(now);
+        Some(peer)
+    }
+
+    /// A network whose ban is over.
+    pub(crate) fn pop_released_network(&mut self, now: Instant) -> Option<Network> {
+        self.origins.pop_released(now)
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        let due = [
+            self.standing.next_release().map(|due| (due, "end a ban")),
+            self.origins.next_release().map(|due| (due, "end a ban")),
+            self.persist_at.map(|due| (due, "keep standings")),
+        ];
+        due.into_iter().flatten().min()
+    }
+}
