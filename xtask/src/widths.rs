@@ -32,7 +32,6 @@ const WIDER: &[Wider] = &[
     Wider { name: "pull/pool::Outlet", methods: 0, fields: 13 },
     Wider { name: "pull/pool::Pool", methods: 124, fields: 22 },
     Wider { name: "sim/host::Host", methods: 59, fields: 0 },
-    Wider { name: "stack/peers::Peers", methods: 0, fields: 13 },
 ];
 
 /// One exception.

@@ -204,6 +204,11 @@ impl Link {
         }
     }
 
+    /// Refuses a link that has just come up: it ends at once, for nothing was written on it. The peer is told why.
+    pub fn refuse(&mut self, now: Instant, why: Goodbye) {
+        self.abort(now, why, DownReason::Closed(why));
+    }
+
     /// The round-trip time, estimated.
     pub fn rtt(&self) -> Duration {
         match &self.transport {

@@ -17,12 +17,11 @@ pub mod standing;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::{LinkInfo, Side};
-use weir_base::{Blame, Fault, Instant, LinkId, ProtocolId, Rng, UnixTime};
+use weir_base::{Fault, Instant, LinkId, ProtocolId, Rng, UnixTime};
 use weir_link::{Dial, DialId, Network};
 use weir_pull::{Channel, ChannelId, PeerHello, Service, Ticket};
 

@@ -1,8 +1,8 @@
 //! What the user wants, one method for each kind of command.
 
 use super::{
-    Arc, Ask, Command, Dial, Duration, Ending, Event, Goodbye, Instant, LinkId, PeerId, Refused, Stack,
-    Target, Ticket, call, method, raw,
+    Arc, Ask, Dial, Duration, Ending, Event, Goodbye, Instant, LinkId, PeerId, Refused, Stack, Target,
+    Ticket, call, method, raw,
 };
 use crate::peers::Reach;
 use crate::targets::Again;

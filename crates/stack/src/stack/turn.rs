@@ -114,8 +114,13 @@ impl Stack {
                             None
                         }
                     };
-                    if let Some(why) = refused {
-                        self.goodbye(link, why); // on control too, where a handshake that carried data has opened it
+                    if let Some(reason) = refused {
+                        // Where a handshake that carried data has opened control, goodbye is said there.
+                        let command = control::Command::Goodbye { link, reason };
+                        let said = self.pump.users.pull().command(now, weir_pull::Command::Control(command));
+                        if let (Err(_), Some(link)) = (said, self.links.link(link)) {
+                            link.refuse(now, reason);
+                        }
                     }
                     if let Some(fault) = fault {
                         self.fault(link, fault);
