@@ -28,9 +28,7 @@ const WIDER: &[Wider] = &[
     Wider { name: "link/quic::QuicLink", methods: 72, fields: 0 },
     Wider { name: "node/core::Core", methods: 0, fields: 14 },
     Wider { name: "pull/control::Line", methods: 0, fields: 15 },
-    Wider { name: "pull/pool::Gets", methods: 0, fields: 13 },
-    Wider { name: "pull/pool::Outlet", methods: 0, fields: 13 },
-    Wider { name: "pull/pool::Pool", methods: 124, fields: 22 },
+    Wider { name: "pull/pool::Pool", methods: 119, fields: 20 },
     Wider { name: "sim/host::Host", methods: 59, fields: 0 },
 ];
 

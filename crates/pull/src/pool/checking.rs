@@ -14,7 +14,7 @@ use weir_base::stream::{Ask, Group, Side};
 use weir_base::time::nanos;
 use weir_base::{Dealer, Instant};
 
-use super::candidates::{Body, CandId, Candidate, Deliverer, State};
+use super::candidates::{Body, CandId, Candidate, State};
 use super::link::Slot;
 use super::log::Item;
 use super::meter::{Begun, Meter};
@@ -283,10 +283,11 @@ impl Pool {
         match verdict {
             Verdict::Accept => self.accept(now, &candidate, body),
             Verdict::Reject => {
-                self.blame_deliverer(&body.from);
-                self.remember(&body.id);
+                self.stats.faults += 1;
+                self.asks.push_back(Ask::Blame(body.from.link, REJECTED)); // the stack knows whose link it was, linked or not
+                self.inventory.remember(&body.id);
             }
-            Verdict::Ignore => self.remember(&body.id),
+            Verdict::Ignore => self.inventory.remember(&body.id),
             Verdict::Defer(pause) => self.defer(now, candidate, body, pause),
         }
         Ok(())
@@ -295,7 +296,7 @@ impl Pool {
     fn accept(&mut self, now: Instant, candidate: &Candidate, body: Body) {
         self.judge_gone(candidate, self.links.slot(body.from.link));
         let Body { id, bytes, .. } = body;
-        if let Some(Place::Seen(_)) = self.place_of(&id) {
+        if let Some(Place::Seen(_)) = self.inventory.place_of(&id) {
             return; // removed while it was being checked
         }
         let item = Item { id, bytes, priority: candidate.priority, summary: candidate.claim.summary };
@@ -304,17 +305,11 @@ impl Pool {
         }
     }
 
-    /// An item was rejected. Who delivered it is to blame, linked or not.
-    fn blame_deliverer(&mut self, from: &Deliverer) {
-        self.stats.faults += 1;
-        self.asks.push_back(Ask::Blame(from.link, REJECTED)); // the stack knows whose link it was
-    }
-
     /// A candidate is decided or given up: credit and reservations return.
     pub(super) fn close(&mut self, now: Instant, id: CandId) -> Option<Candidate> {
         self.cancel_sources(id);
         let candidate = self.candidates.remove(id)?;
-        self.deferred.decided(id);
+        self.inventory.deferred.decided(id);
         if candidate.has_reserve {
             self.forget_reserve(id, &candidate.heard);
         }

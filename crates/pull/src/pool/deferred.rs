@@ -164,12 +164,12 @@ impl Deferred {
 impl Pool {
     /// A candidate comes again later.
     pub(super) fn defer(&mut self, now: Instant, candidate: Candidate, body: Body, pause: Duration) {
-        if self.place_of(&body.id).is_some() {
+        if self.inventory.place_of(&body.id).is_some() {
             return;
         }
         let due = now + pause.min(LONGEST);
         let id = body.id;
-        let at = self.deferred.insert(DeferredItem {
+        let at = self.inventory.deferred.insert(DeferredItem {
             id,
             bytes: body.bytes,
             summary: candidate.claim.summary,
@@ -178,17 +178,17 @@ impl Pool {
             from: body.from,
             due,
         });
-        self.places.insert(&id, Place::Deferred(at));
-        while let Some(at) = self.deferred.excess() {
+        self.inventory.places.insert(&id, Place::Deferred(at));
+        while let Some(at) = self.inventory.deferred.excess() {
             self.lose(now, at);
         }
     }
 
     /// A deferred item is dropped for others. Who had offered it is asked for it again.
     fn lose(&mut self, now: Instant, at: u32) {
-        let Some(lost) = self.deferred.remove(at) else { return };
-        self.places.remove(&lost.id, Place::Deferred(at));
-        lost.heard.iter().for_each(|slot| self.deferred.lost.insert(slot));
+        let Some(lost) = self.inventory.deferred.remove(at) else { return };
+        self.inventory.places.remove(&lost.id, Place::Deferred(at));
+        lost.heard.iter().for_each(|slot| self.inventory.deferred.lost.insert(slot));
         self.resume.take(&lost.from.account.peer()); // where it is linked, it writes another at its end
         if self.timers.get(Timer::Lost).is_none() {
             self.timers.set(Timer::Lost, Some(now + LOST_PAUSE));
@@ -197,38 +197,39 @@ impl Pool {
 
     /// Servers that had offered what was lost begin anew.
     pub(super) fn regain(&mut self, now: Instant) {
-        for slot in std::mem::take(&mut self.deferred.lost).iter() {
+        for slot in std::mem::take(&mut self.inventory.deferred.lost).iter() {
             self.move_to(now, slot, 0);
         }
     }
 
     /// Deferred items whose time has come are candidates again.
     pub(super) fn deferred_due(&mut self, now: Instant) {
-        while let Some((_, at)) = self.deferred.due.first().copied().filter(|(due, _)| *due <= now) {
+        while let Some((_, at)) = self.inventory.deferred.due.first().copied().filter(|(due, _)| *due <= now)
+        {
             self.release_deferred(now, at);
         }
     }
 
     /// All deferred items are candidates again.
     pub(super) fn reconsider(&mut self, now: Instant) {
-        while let Some((_, at)) = self.deferred.due.first().copied() {
+        while let Some((_, at)) = self.inventory.deferred.due.first().copied() {
             self.release_deferred(now, at);
         }
     }
 
     fn release_deferred(&mut self, now: Instant, at: u32) {
-        let Some(item) = self.deferred.remove(at) else { return };
-        self.places.remove(&item.id, Place::Deferred(at));
+        let Some(item) = self.inventory.deferred.remove(at) else { return };
+        self.inventory.places.remove(&item.id, Place::Deferred(at));
         let Some(slot) = self.slot_of(now, &item.from.account) else { return }; // 65,535 links are up
         let size = u32::try_from(item.bytes.len()).unwrap_or(u32::MAX);
-        let short = self.places.short(&item.id);
-        let claim = Claim { key: self.places.number(), short, size, summary: item.summary };
+        let short = self.inventory.places.short(&item.id);
+        let claim = Claim { key: self.inventory.places.number(), short, size, summary: item.summary };
         let mut candidate = Candidate::new(claim, item.priority, None);
         candidate.heard = item.heard;
         candidate.state = State::Held(Body { id: item.id, bytes: item.bytes, from: item.from });
         self.fetch.hold(u64::from(size));
         let id = self.candidates.insert(candidate);
-        self.deferred.released.insert(id);
+        self.inventory.deferred.released.insert(id);
         self.checking.hold(slot, id, size);
     }
 }

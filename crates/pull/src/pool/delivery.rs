@@ -18,7 +18,7 @@ impl Pool {
         self.counters.messages_in += 1;
         self.stats.bodies += 1;
         self.stats.body_bytes += bytes.len() as u64;
-        let Some(get) = self.finish(slot, index) else { return };
+        let Some(get) = self.fetch.finish(&mut self.links, slot, index) else { return };
         if let Some(link) = self.links.get_mut(slot) {
             link.gets.lane.works();
         }
@@ -30,28 +30,28 @@ impl Pool {
         let waits = |candidate: &&Candidate| matches!(candidate.state, State::Wanted);
         let Some(candidate) = self.candidates.get(id).filter(waits) else {
             self.stats.duplicates += 1;
-            return self.recorded(slot, |record| record.item(now, size, more));
+            return self.fetch.recorded(&mut self.links, slot, |record| record.item(now, size, more));
         };
         let claim = candidate.claim;
         let summary = (self.config.rules.summarize)(&bytes);
         let full: [u8; 32] = Sha256::digest(&bytes).into();
-        let short = self.places.key(claim.key).map(|key| key.short(&full));
+        let short = self.inventory.places.key(claim.key).map(|key| key.short(&full));
         if summary != Ok(claim.summary) || short.is_some_and(|short| short != claim.short) {
-            self.recorded(slot, Record::false_item);
+            self.fetch.recorded(&mut self.links, slot, Record::false_item);
             self.blame(slot, FALSE_ITEM);
             return self.cannot_deliver(now, id, slot);
         }
-        self.recorded(slot, |record| record.item(now, size, more));
+        self.fetch.recorded(&mut self.links, slot, |record| record.item(now, size, more));
         let Some(link) = self.links.get(slot) else { return };
         let from = Deliverer { link: link.id, account: Account::of(&link.info) };
         self.cancel_sources(id);
         self.fetch.hold(size);
-        let known = self.place_of(&full);
+        let known = self.inventory.place_of(&full);
         if let Some(candidate) = self.candidates.get_mut(id) {
             candidate.state = State::Held(Body { id: full, bytes, from });
         }
-        if claim.key != self.places.number() {
-            self.candidates.alias(id, self.places.number(), self.places.short(&full));
+        if claim.key != self.inventory.places.number() {
+            self.candidates.alias(id, self.inventory.places.number(), self.inventory.places.short(&full));
         }
         if let Some(place) = known {
             self.stats.duplicates += 1;
@@ -74,7 +74,7 @@ impl Pool {
         if let Place::Live(index) = place {
             for slot in self.links.slots() {
                 if candidate.heard.contains(slot) {
-                    self.known.insert(index, slot);
+                    self.inventory.known.insert(index, slot);
                 }
             }
         }
@@ -83,7 +83,7 @@ impl Pool {
     /// An index is gone at the peer.
     pub(super) fn gone(&mut self, now: Instant, slot: Slot, index: u64) {
         self.stats.gone += 1;
-        let Some(get) = self.finish(slot, index) else { return };
+        let Some(get) = self.fetch.finish(&mut self.links, slot, index) else { return };
         self.answered(now, slot, index, get.candidate);
         let id = get.candidate;
         if get.cancelled {

@@ -71,13 +71,6 @@ impl Pool {
         Some(slot)
     }
 
-    /// The part of `total` grants that a link may have: less what those of its group that left still have undecided.
-    pub(super) fn part(&self, slot: Slot, total: u64) -> u64 {
-        let departed =
-            self.links.get(slot).map_or(0, |link| self.links.departed_charges(&Account::of(&link.info)));
-        self.want.parts.part(slot, total).saturating_sub(departed)
-    }
-
     fn forget_departed(&mut self, now: Instant) {
         let due = self.links.all_departed().take_while(|(since, _)| *since + REMEMBERED <= now);
         for slot in due.map(|(_, slot)| slot).collect::<Vec<_>>() {

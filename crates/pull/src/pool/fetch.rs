@@ -9,11 +9,11 @@ use std::collections::{BinaryHeap, VecDeque};
 use weir_base::stream::{Group, Side};
 use weir_base::{Dealer, Instant};
 
-use super::Pool;
-use super::candidates::{Announcer, CandId, Candidate, MAX_ANNOUNCERS, Source};
+use super::candidates::{Announcer, CandId, Candidate, Candidates, MAX_ANNOUNCERS, Source};
 use super::gets::{Get, MAX_GETS, PURGE_AT, Patience};
-use super::link::{Link, Opening, Role, Slot};
+use super::link::{Link, Links, Opening, Role, Slot};
 use super::record::Record;
+use super::{Config, Pool};
 
 /// Bytes of one turn where fetch slots are dealt, and what a link may be behind.
 const QUANTUM: u64 = 16 * 1024;
@@ -32,6 +32,7 @@ const MAX_DOUBLED: u8 = 3;
 #[derive(Debug)]
 pub(super) struct Fetch {
     pub(super) late: BinaryHeap<Reverse<Late>>,
+    limits: Limits,
     dealer: Dealer<Slot>,
     flight: u64, // bytes asked for and not answered
     held: u64,   // bytes delivered and not decided
@@ -42,6 +43,13 @@ pub(super) struct Fetch {
     line: VecDeque<Slot>, // newcomers that wait for a part of their share
     freed: bool,          // a part of that share, since the line was last let try
     serial: u32,
+}
+
+/// Bytes of bodies asked for or held, of one link and of all.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    link: u64,
+    all: u64,
 }
 
 /// When a get is over its time: the link, the index, and the number of the get.
@@ -70,9 +78,10 @@ enum Obstacle {
 }
 
 impl Fetch {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(config: &Config) -> Self {
         Self {
             late: BinaryHeap::new(),
+            limits: Limits { link: config.link_in_flight, all: config.in_flight },
             dealer: Dealer::new(QUANTUM, DEBT),
             flight: 0,
             held: 0,
@@ -130,7 +139,8 @@ impl Fetch {
         self.freed |= newcomer;
     }
 
-    const fn has_room(&self, size: u64, limit: u64) -> bool {
+    const fn has_room(&self, size: u64) -> bool {
+        let limit = self.limits.all;
         self.flight + self.held == 0 || self.flight + self.held + size <= limit
     }
 
@@ -141,6 +151,121 @@ impl Fetch {
 
     const fn has_newcomer_bytes(&self, size: u64, limit: u64) -> bool {
         self.newcomer_bytes == 0 || self.newcomer_bytes + size <= limit / NEWCOMER_BYTES
+    }
+
+    /// A candidate waits in the queue of a link that announced it. Those that were decided meanwhile leave it, where they have
+    /// become many.
+    pub(super) fn wait_at(&mut self, links: &mut Links, candidates: &Candidates, slot: Slot, id: CandId) {
+        let Some(link) = links.get_mut(slot) else { return };
+        let gets = &mut link.gets;
+        gets.waiting.push_back(id);
+        if gets.waiting.len() > gets.purge_at {
+            gets.waiting.retain(|other| candidates.get(*other).is_some());
+            gets.purge_at = PURGE_AT.max(2 * gets.waiting.len());
+        }
+        self.dealer.set_waiting(slot, !gets.stalled);
+    }
+
+    /// Nothing that waits at this link is asked of it, until it answers or its kind has a share again.
+    fn stall(&mut self, links: &mut Links, slot: Slot) {
+        self.dealer.set_waiting(slot, false);
+        if let Some(link) = links.get_mut(slot) {
+            link.gets.stalled = true;
+        }
+    }
+
+    pub(super) fn unstall(&mut self, links: &mut Links, slot: Slot) {
+        let Some(link) = links.get_mut(slot) else { return };
+        link.gets.stalled = false;
+        if !link.gets.waiting.is_empty() {
+            self.dealer.set_waiting(slot, true);
+        }
+    }
+
+    fn wait_in_line(&mut self, links: &mut Links, slot: Slot) {
+        let Some(link) = links.get_mut(slot) else { return };
+        if !std::mem::replace(&mut link.gets.in_line, true) {
+            self.line.push_back(slot);
+        }
+    }
+
+    /// Lets the newcomer that has waited longest for its kind's share try again.
+    fn wake_newcomer(&mut self, links: &mut Links) {
+        let Some(slot) = self.line.pop_front() else { return };
+        if let Some(link) = links.get_mut(slot) {
+            link.gets.in_line = false;
+        }
+        self.unstall(links, slot);
+    }
+
+    /// Whether nothing hinders that `announcer` is asked for a candidate now.
+    pub(super) fn may_ask(&self, links: &Links, candidate: &Candidate, announcer: &Announcer) -> bool {
+        let choice = if candidate.is_asked() { Choice::Record } else { Choice::Delivery };
+        let size = u64::from(candidate.claim.size);
+        let link = links.get(announcer.slot);
+        link.is_some_and(|link| self.obstacle(link, announcer, size, choice).is_none())
+    }
+
+    fn obstacle(&self, link: &Link, announcer: &Announcer, size: u64, choice: Choice) -> Option<Obstacle> {
+        let gets = &link.gets;
+        if link.ready.is_none() || gets.lane.opening == Opening::Never {
+            return Some(Obstacle::Never);
+        }
+        if gets.lane.opening == Opening::Paused {
+            return Some(Obstacle::Load);
+        }
+        if gets.flight.contains_key(&announcer.index) {
+            return Some(Obstacle::Answer);
+        }
+        let most = gets.record.most_asked(self.limits.link);
+        let much = gets.bytes + size > most && gets.bytes > 0;
+        if gets.flight.len() >= MAX_GETS || much {
+            return Some(Obstacle::Load);
+        }
+        if self.proven == 0 || gets.record.proven() {
+            return None;
+        }
+        if gets.flight.len() >= NEWCOMER_GETS || (gets.overdue > 0 && choice == Choice::Delivery) {
+            return Some(Obstacle::Load);
+        }
+        let share = choice == Choice::Record || self.has_share();
+        let bytes = self.has_newcomer_bytes(size, self.limits.all);
+        (!share || !bytes).then_some(Obstacle::Share)
+    }
+
+    /// A get was answered: its reservation ends.
+    pub(super) fn finish(&mut self, links: &mut Links, slot: Slot, index: u64) -> Option<Get> {
+        let link = links.get_mut(slot)?;
+        let get = link.gets.flight.remove(&index)?;
+        let size = u64::from(get.size);
+        link.gets.out.remove(&index);
+        link.gets.cancels.remove(&index);
+        link.gets.bytes -= size;
+        self.flight -= size;
+        self.gets -= 1;
+        if get.newcomer {
+            self.newcomer_bytes -= size;
+            self.freed = true;
+        }
+        match get.patience {
+            Patience::Fresh(_) => self.leave_share(get.newcomer),
+            Patience::Overdue | Patience::Expired => link.gets.overdue -= 1,
+        }
+        self.unstall(links, slot);
+        Some(get)
+    }
+
+    /// Changes a link's record, and counts the links that have one.
+    pub(super) fn recorded(&mut self, links: &mut Links, slot: Slot, change: impl FnOnce(&mut Record)) {
+        let Some(link) = links.get_mut(slot) else { return };
+        let record = &mut link.gets.record;
+        let (before, all) = (u32::from(record.proven()), self.proven);
+        change(record);
+        self.proven = all + u32::from(record.proven()) - before;
+        if all > 0 && self.proven == 0 {
+            self.freed = true; // nobody is a newcomer now
+            links.slots().into_iter().for_each(|slot| self.unstall(links, slot));
+        }
     }
 
     /// When the next get is late.
@@ -168,31 +293,18 @@ impl Pool {
             *place = (!std::mem::replace(&mut announcer.listed, true)).then_some(announcer.slot);
         }
         for slot in slots.into_iter().flatten() {
-            self.wait_at(slot, id);
+            self.fetch.wait_at(&mut self.links, &self.candidates, slot, id);
         }
         self.wait_in_reserve(id);
-    }
-
-    /// A candidate waits in the queue of a link that announced it. Those that were decided meanwhile leave it, where they have
-    /// become many.
-    pub(super) fn wait_at(&mut self, slot: Slot, id: CandId) {
-        let Some(link) = self.links.get_mut(slot) else { return };
-        let gets = &mut link.gets;
-        gets.waiting.push_back(id);
-        if gets.waiting.len() > gets.purge_at {
-            gets.waiting.retain(|other| self.candidates.get(*other).is_some());
-            gets.purge_at = PURGE_AT.max(2 * gets.waiting.len());
-        }
-        self.fetch.dealer.set_waiting(slot, !gets.stalled);
     }
 
     /// Gives free fetch slots to links at which candidates wait, by the dealer.
     pub(super) fn start_fetches(&mut self, now: Instant) {
         let mut wakes = if std::mem::take(&mut self.fetch.freed) { self.fetch.line.len() } else { 0 };
-        while self.fetch.has_room(1, self.config.in_flight) {
+        while self.fetch.has_room(1) {
             if wakes > 0 && self.fetch.has_share() {
                 wakes -= 1;
-                self.wake_newcomer();
+                self.fetch.wake_newcomer(&mut self.links);
             }
             let Some(slot) = self.fetch.dealer.whose_turn() else {
                 if wakes > 0 && self.fetch.has_share() {
@@ -213,15 +325,15 @@ impl Pool {
                 let size = self.candidates.get(id).map_or(0, |candidate| u64::from(candidate.claim.size));
                 match self.obstacle_at(slot, id) {
                     Some(Obstacle::Load) => {
-                        self.stall(slot);
+                        self.fetch.stall(&mut self.links, slot);
                         continue;
                     }
                     Some(Obstacle::Share) => {
-                        self.stall(slot);
-                        self.wait_in_line(slot);
+                        self.fetch.stall(&mut self.links, slot);
+                        self.fetch.wait_in_line(&mut self.links, slot);
                         continue;
                     }
-                    None if !self.fetch.has_room(size, self.config.in_flight) => return, // an answer or a verdict makes room
+                    None if !self.fetch.has_room(size) => return, // an answer or a verdict makes room
                     None | Some(Obstacle::Answer | Obstacle::Never) => {}
                 }
             }
@@ -247,39 +359,7 @@ impl Pool {
             return Some(Obstacle::Never);
         };
         let choice = if candidate.is_asked() { Choice::Record } else { Choice::Delivery };
-        self.obstacle(link, announcer, u64::from(candidate.claim.size), choice)
-    }
-
-    /// Nothing that waits at this link is asked of it, until it answers or its kind has a share again.
-    fn stall(&mut self, slot: Slot) {
-        self.fetch.dealer.set_waiting(slot, false);
-        if let Some(link) = self.links.get_mut(slot) {
-            link.gets.stalled = true;
-        }
-    }
-
-    pub(super) fn unstall(&mut self, slot: Slot) {
-        let Some(link) = self.links.get_mut(slot) else { return };
-        link.gets.stalled = false;
-        if !link.gets.waiting.is_empty() {
-            self.fetch.dealer.set_waiting(slot, true);
-        }
-    }
-
-    fn wait_in_line(&mut self, slot: Slot) {
-        let Some(link) = self.links.get_mut(slot) else { return };
-        if !std::mem::replace(&mut link.gets.in_line, true) {
-            self.fetch.line.push_back(slot);
-        }
-    }
-
-    /// Lets the newcomer that has waited longest for its kind's share try again.
-    fn wake_newcomer(&mut self) {
-        let Some(slot) = self.fetch.line.pop_front() else { return };
-        if let Some(link) = self.links.get_mut(slot) {
-            link.gets.in_line = false;
-        }
-        self.unstall(slot);
+        self.fetch.obstacle(link, announcer, u64::from(candidate.claim.size), choice)
     }
 
     /// Asks the best announcer who may be asked. Whether there was one.
@@ -289,13 +369,13 @@ impl Pool {
         };
         let size = u64::from(candidate.claim.size);
         let choice = if candidate.is_asked() { Choice::Record } else { Choice::Delivery };
-        if !self.fetch.has_room(size, self.config.in_flight) {
+        if !self.fetch.has_room(size) {
             return false;
         }
         let rank = |announcer: &Announcer| {
             let link = self.links.get(announcer.slot)?;
-            let may =
-                !candidate.asks(announcer.slot) && self.obstacle(link, announcer, size, choice).is_none();
+            let may = !candidate.asks(announcer.slot)
+                && self.fetch.obstacle(link, announcer, size, choice).is_none();
             let record = &link.gets.record;
             let expected = record.expected(link.rtt(), size, link.gets.bytes);
             let score = if choice == Choice::Record { record.score() } else { 0 };
@@ -309,41 +389,6 @@ impl Pool {
         }
         self.ask(now, id, slot, index);
         true
-    }
-
-    /// Whether nothing hinders that `announcer` is asked for a candidate now.
-    pub(super) fn may_ask(&self, candidate: &Candidate, announcer: &Announcer) -> bool {
-        let choice = if candidate.is_asked() { Choice::Record } else { Choice::Delivery };
-        let size = u64::from(candidate.claim.size);
-        let link = self.links.get(announcer.slot);
-        link.is_some_and(|link| self.obstacle(link, announcer, size, choice).is_none())
-    }
-
-    fn obstacle(&self, link: &Link, announcer: &Announcer, size: u64, choice: Choice) -> Option<Obstacle> {
-        let (gets, fetch) = (&link.gets, &self.fetch);
-        if link.ready.is_none() || gets.lane.opening == Opening::Never {
-            return Some(Obstacle::Never);
-        }
-        if gets.lane.opening == Opening::Paused {
-            return Some(Obstacle::Load);
-        }
-        if gets.flight.contains_key(&announcer.index) {
-            return Some(Obstacle::Answer);
-        }
-        let most = gets.record.most_asked(self.config.link_in_flight);
-        let much = gets.bytes + size > most && gets.bytes > 0;
-        if gets.flight.len() >= MAX_GETS || much {
-            return Some(Obstacle::Load);
-        }
-        if fetch.proven == 0 || gets.record.proven() {
-            return None;
-        }
-        if gets.flight.len() >= NEWCOMER_GETS || (gets.overdue > 0 && choice == Choice::Delivery) {
-            return Some(Obstacle::Load);
-        }
-        let share = choice == Choice::Record || fetch.has_share();
-        let bytes = fetch.has_newcomer_bytes(size, self.config.in_flight);
-        (!share || !bytes).then_some(Obstacle::Share)
     }
 
     fn ask(&mut self, now: Instant, id: CandId, slot: Slot, index: u64) {
@@ -378,41 +423,6 @@ impl Pool {
             self.open_lane(slot, Role::Gets);
         } else {
             gets.lane.ask_write(link.id, &mut self.asks);
-        }
-    }
-
-    /// A get was answered: its reservation ends.
-    pub(super) fn finish(&mut self, slot: Slot, index: u64) -> Option<Get> {
-        let link = self.links.get_mut(slot)?;
-        let get = link.gets.flight.remove(&index)?;
-        let size = u64::from(get.size);
-        link.gets.out.remove(&index);
-        link.gets.cancels.remove(&index);
-        link.gets.bytes -= size;
-        self.fetch.flight -= size;
-        self.fetch.gets -= 1;
-        if get.newcomer {
-            self.fetch.newcomer_bytes -= size;
-            self.fetch.freed = true;
-        }
-        match get.patience {
-            Patience::Fresh(_) => self.fetch.leave_share(get.newcomer),
-            Patience::Overdue | Patience::Expired => link.gets.overdue -= 1,
-        }
-        self.unstall(slot);
-        Some(get)
-    }
-
-    /// Changes a link's record, and counts the links that have one.
-    pub(super) fn recorded(&mut self, slot: Slot, change: impl FnOnce(&mut Record)) {
-        let Some(link) = self.links.get_mut(slot) else { return };
-        let record = &mut link.gets.record;
-        let (before, all) = (u32::from(record.proven()), self.fetch.proven);
-        change(record);
-        self.fetch.proven = all + u32::from(record.proven()) - before;
-        if all > 0 && self.fetch.proven == 0 {
-            self.fetch.freed = true; // nobody is a newcomer now
-            self.links.slots().into_iter().for_each(|slot| self.unstall(slot));
         }
     }
 }

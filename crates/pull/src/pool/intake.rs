@@ -8,7 +8,7 @@ use weir_base::codec::{put_varint, varint_len};
 use weir_base::stream::Side;
 use weir_base::{Chunk, Fault, Instant, Rope};
 
-use super::candidates::{Announcer, CandId, Candidate, Claim, State};
+use super::candidates::{Announcer, CandId, Candidate, Candidates, Claim, State};
 use super::codec::{self, Entry, Epoch, Move, OfferHead};
 use super::link::{Lane, Opening, Role, Slot};
 use super::permits::{Grant, Renew};
@@ -107,6 +107,31 @@ impl Intake {
         self.undecided.len().saturating_sub(MAX_UNDECIDED) as u64
     }
 
+    /// Everything before this index of the peer's log is decided.
+    pub(super) fn through(&mut self, candidates: &Candidates) -> u64 {
+        let undecided = &mut self.undecided;
+        while undecided.front().is_some_and(|(_, id)| candidates.get(*id).is_none()) {
+            undecided.pop_front();
+        }
+        if undecided.len() > 2 * MAX_UNDECIDED {
+            undecided.retain(|(_, id)| candidates.get(*id).is_some());
+        }
+        if undecided.capacity() > 4 * undecided.len().max(FEW) {
+            undecided.shrink_to(2 * undecided.len());
+        }
+        let first = undecided.front().map(|(index, _)| *index);
+        first.or(self.next).unwrap_or(0)
+    }
+
+    /// What to remember of a link that ends: the epoch the peer showed, and the receipt.
+    pub(super) fn receipt(&mut self, candidates: &Candidates) -> Option<(Epoch, u64)> {
+        let through = self.through(candidates);
+        // where the peer was to begin anew and has not yet, it still is to
+        let expected = self.moves.expected.map(|expected| expected.index);
+        let back = [self.moves.wished, expected].into_iter().flatten().min();
+        Some((self.epoch?, back.map_or(through, |back| back.min(through))))
+    }
+
     /// A first offer: whether it begins where it may. What was offered from there on is offered again.
     fn begin(&mut self, head: &OfferHead, number: u64, epoch: Epoch) -> bool {
         let newer = self.moves.acted.is_none_or(|acted| number > acted);
@@ -184,7 +209,7 @@ impl Pool {
             _ => return Err(OUT_OF_PLACE),
         }
         link.intake.next = Some(head.to);
-        let taken = self.places.takes(head.key);
+        let taken = self.inventory.places.takes(head.key);
         let mut count = 0;
         for entry in entries {
             let entry = entry.map_err(|_| MALFORMED)?;
@@ -235,17 +260,17 @@ impl Pool {
 
     /// Whether this node has the item, or has decided on it. Notes that the peer has it too.
     fn is_known(&mut self, slot: Slot, key: u32, entry: &Entry) -> bool {
-        match self.places.find(key, entry.short) {
+        match self.inventory.places.find(key, entry.short) {
             Some(Place::Live(index)) => {
-                let same = self.log.get(index).is_some_and(|item| {
+                let same = self.inventory.log.get(index).is_some_and(|item| {
                     item.bytes.len() as u64 == u64::from(entry.size) && item.summary == entry.summary
                 });
                 if same {
-                    self.known.insert(index, slot);
+                    self.inventory.known.insert(index, slot);
                 }
                 same
             }
-            Some(Place::Deferred(at)) => self.deferred.heard(at, slot, entry.size, &entry.summary),
+            Some(Place::Deferred(at)) => self.inventory.deferred.heard(at, slot, entry.size, &entry.summary),
             Some(Place::Seen(_)) => true,
             None => false,
         }
@@ -275,33 +300,6 @@ impl Pool {
         }
     }
 
-    /// Everything before this index of the peer's log is decided.
-    fn through(&mut self, slot: Slot) -> u64 {
-        let Some(link) = self.links.get_mut(slot) else { return 0 };
-        let undecided = &mut link.intake.undecided;
-        while undecided.front().is_some_and(|(_, id)| self.candidates.get(*id).is_none()) {
-            undecided.pop_front();
-        }
-        if undecided.len() > 2 * MAX_UNDECIDED {
-            undecided.retain(|(_, id)| self.candidates.get(*id).is_some());
-        }
-        if undecided.capacity() > 4 * undecided.len().max(FEW) {
-            undecided.shrink_to(2 * undecided.len());
-        }
-        let first = undecided.front().map(|(index, _)| *index);
-        first.or(link.intake.next).unwrap_or(0)
-    }
-
-    /// What to remember of a link that ends: the epoch the peer showed, and the receipt.
-    pub(super) fn receipt(&mut self, slot: Slot) -> Option<(Epoch, u64)> {
-        let through = self.through(slot);
-        let intake = &self.links.get(slot)?.intake;
-        // where the peer was to begin anew and has not yet, it still is to
-        let expected = intake.moves.expected.map(|expected| expected.index);
-        let back = [intake.moves.wished, expected].into_iter().flatten().min();
-        Some((intake.epoch?, back.map_or(through, |back| back.min(through))))
-    }
-
     /// Credit may have returned on this link: tells the peer, if it is time.
     pub(super) fn credit(&mut self, now: Instant, slot: Slot) {
         let Some(link) = self.links.get_mut(slot) else { return };
@@ -309,9 +307,8 @@ impl Pool {
             return;
         }
         if link.intake.undecided.len() > MAX_UNDECIDED {
-            self.through(slot);
+            link.intake.through(&self.candidates);
         }
-        let Some(link) = self.links.get_mut(slot) else { return };
         let lent_out = self.want.lent.of(link.info.side) >= u64::from(self.config.max_grants) / 2;
         let renew = link.intake.grant.renew(link.intake.extra());
         if lent_out {
@@ -392,24 +389,25 @@ impl Pool {
 
     /// Writes a permit, where one is due.
     pub(super) fn write_wants(&mut self, now: Instant, slot: Slot, out: &mut Rope) {
-        let through = self.through(slot);
+        let Some(link) = self.links.get_mut(slot) else { return };
+        let through = link.intake.through(&self.candidates);
         let side = self.links.get(slot).map_or(Side::Inbound, |link| link.info.side);
         let (lent, total) = (self.want.lent.of(side), u64::from(self.config.max_grants));
         let (least, most) = (u64::from(self.config.entries), u64::from(self.config.max_entries));
         let most = if lent >= total / 8 * 3 { least } else { most };
-        let most = most.min(self.part(slot, total));
+        let most = most.min(self.want.part(&self.links, slot, total));
         let verdict = self.checking.verdict_time();
         let Some(link) = self.links.get_mut(slot) else { return };
         if !std::mem::take(&mut link.intake.due) {
             return;
         }
         let cycle = link.rtt() * 2 + verdict;
-        let (grant, extra) =
-            (&mut link.intake.grant, link.intake.undecided.len().saturating_sub(MAX_UNDECIDED));
+        let extra = link.intake.extra();
+        let grant = &mut link.intake.grant;
         let before = grant.open();
         grant.adapt(now, cycle, least, most);
         let spare = if self.want.paused { 0 } else { (total / 2).saturating_sub(lent) };
-        let (entries, bytes) = grant.give(extra as u64, spare);
+        let (entries, bytes) = grant.give(extra, spare);
         self.want.lent.add(side, grant.open() - before);
         if spare == 0 && !self.want.paused {
             self.timers.set(Timer::Permit(slot), Some(now + LENT_PAUSE)); // until others have given back
@@ -425,12 +423,5 @@ impl Pool {
         out.put(&body);
         self.stats.wants_sent += 1;
         self.counters.messages_out += 1;
-    }
-
-    /// Bytes of offers that may come.
-    pub(super) fn offers_room(&self, slot: Slot) -> usize {
-        let open = self.links.get(slot).filter(|link| link.ready.is_some());
-        // One more than granted, so that a peer that sends more is found out.
-        open.map_or(0, |link| usize::try_from(link.intake.grant.open_bytes() + 1).unwrap_or(usize::MAX))
     }
 }

@@ -101,6 +101,13 @@ impl Link {
         self.rtt = Some(rtt.min(MAX_RTT));
     }
 
+    /// Bytes of offers that may come.
+    pub(super) fn offers_room(&self) -> usize {
+        // One more than granted, so that a peer that sends more is found out.
+        let open = usize::try_from(self.intake.grant.open_bytes() + 1).unwrap_or(usize::MAX);
+        if self.ready.is_some() { open } else { 0 }
+    }
+
     pub(super) fn peer(&self) -> PeerId {
         self.info.peer
     }
@@ -424,6 +431,22 @@ impl Links {
         while matches!(self.slots.last(), Some(Holder::Nobody)) {
             self.slots.pop();
         }
+    }
+
+    /// How well a link delivers; 0 where it is gone.
+    pub(super) fn score(&self, slot: Slot) -> u32 {
+        self.get(slot).map_or(0, |link| link.gets.record.score())
+    }
+
+    /// Whose stream it is, and what for.
+    pub(super) fn locate(&self, key: StreamKey) -> Option<(Slot, Role)> {
+        let slot = self.slot(key.link)?;
+        Some((slot, self.get(slot)?.role(key.stream)?))
+    }
+
+    /// The lowest cursor of all links that take offers.
+    pub(super) fn lowest_cursor(&self) -> u64 {
+        self.iter().map(|(_, link)| link.outlet.cursor()).min().unwrap_or(u64::MAX)
     }
 
     /// All links, in the order of their ids.

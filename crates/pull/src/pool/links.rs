@@ -68,7 +68,7 @@ impl Pool {
 
     pub(super) fn drop_link(&mut self, now: Instant, id: LinkId) {
         let Some(slot) = self.links.slot(id) else { return };
-        let receipt = self.receipt(slot);
+        let receipt = self.links.get_mut(slot).and_then(|link| link.intake.receipt(&self.candidates));
         let Some(link) = self.links.get_mut(slot) else { return };
         link.ready = None;
         link.gets.lane.opening = Opening::Never;
@@ -76,10 +76,10 @@ impl Pool {
         let undecided: Vec<_> = if link.intake.rewound {
             self.candidates.all()
         } else {
-            link.intake.undecided().chain(self.deferred.released()).collect()
+            link.intake.undecided().chain(self.inventory.deferred.released()).collect()
         };
         if let Some((epoch, through)) = receipt {
-            let through = if self.deferred.lost_at(slot) { 0 } else { through };
+            let through = if self.inventory.deferred.lost_at(slot) { 0 } else { through };
             self.resume.keep(peer, epoch, through);
         }
         self.lose_gets(now, slot, Lost::ForGood);
@@ -90,11 +90,11 @@ impl Pool {
                 self.cannot_deliver(now, id, slot);
             }
         }
-        self.recorded(slot, |record| *record = super::record::Record::new());
+        self.fetch.recorded(&mut self.links, slot, |record| *record = super::record::Record::new());
         self.clear_timers(slot);
-        self.known.forget(slot);
+        self.inventory.known.forget(slot);
         self.given_up.forget(slot);
-        self.deferred.forget(slot);
+        self.inventory.deferred.forget(slot);
         self.depart(now, slot);
     }
 
@@ -148,15 +148,10 @@ impl Pool {
         }
     }
 
-    fn locate(&self, key: StreamKey) -> Option<(Slot, Role)> {
-        let slot = self.links.slot(key.link)?;
-        Some((slot, self.links.get(slot)?.role(key.stream)?))
-    }
-
     pub(super) fn room_of(&self, key: StreamKey) -> usize {
-        let Some((slot, role)) = self.locate(key) else { return 0 };
+        let Some((slot, role)) = self.links.locate(key) else { return 0 };
         match role {
-            Role::Intake => self.offers_room(slot),
+            Role::Intake => self.links.get(slot).map_or(0, Link::offers_room),
             Role::Outlet => MAX_WANT + 2,
             Role::Gets => self.links.get(slot).map_or(0, |link| link.gets.room()),
             Role::Serving => MAX_LIST + 2,
@@ -164,7 +159,7 @@ impl Pool {
     }
 
     pub(super) fn incoming(&mut self, now: Instant, key: StreamKey, input: Incoming) {
-        let Some((slot, role)) = self.locate(key) else { return };
+        let Some((slot, role)) = self.links.locate(key) else { return };
         let Some(link) = self.links.get_mut(slot) else { return };
         link.heard = now;
         match input {
@@ -218,8 +213,8 @@ impl Pool {
     /// A stream has ended early: this node opens its own again after a pause, and lets the peer do so with its own.
     pub(super) fn pause_lane(&mut self, now: Instant, slot: Slot, role: Role) {
         let window = self.config.entries;
-        let receipt = if role == Role::Intake { self.receipt(slot) } else { None };
         let Some(link) = self.links.get_mut(slot) else { return };
+        let receipt = if role == Role::Intake { link.intake.receipt(&self.candidates) } else { None };
         match role {
             Role::Intake | Role::Gets => {
                 let pause = link.lane_mut(role).pause();
@@ -251,7 +246,7 @@ impl Pool {
             lane.opening = Opening::No;
         }
         match role {
-            Role::Gets if link.gets.flight.is_empty() => self.unstall(slot), // opened with the first get
+            Role::Gets if link.gets.flight.is_empty() => self.fetch.unstall(&mut self.links, slot), // opened with the first get
             Role::Intake if self.want.paused => {}
             _ => self.open_lane(slot, role),
         }
@@ -259,7 +254,7 @@ impl Pool {
 
     /// Writes what waits on a stream: what is encoded already, then one message after another.
     pub(super) fn write(&mut self, now: Instant, key: StreamKey, room: usize, out: &mut Rope) {
-        let Some((slot, role)) = self.locate(key) else { return };
+        let Some((slot, role)) = self.links.locate(key) else { return };
         let start = out.len();
         let bodies = self.stats.body_bytes_sent;
         loop {

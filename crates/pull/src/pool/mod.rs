@@ -8,11 +8,11 @@
 //! - each decision gives credit back; the next permit goes out when half the window can be given.
 //!
 //! Files, one per concern:
-//! - what this node has, and who else has it: `store`, `log`, `places`, `known`;
+//! - what this node has, and who else has it: `inventory` over `log`, `places`, `known` and `deferred`; `store` changes it;
 //! - as client: `intake` and `permits` (offers in), `candidates`, `reserve`, `fetch`, `gets`, `record`, `overdue` (who is asked for
 //!   what), `delivery` and `gone` (answers);
 //! - as server: `outlet` (offers out), `serving` (answers out);
-//! - verdicts: `checking`, `meter`, `deferred`;
+//! - verdicts: `checking`, `meter`;
 //! - who is there: `link`, `links`, `departed` (who was), `resume`, `time`.
 //!
 //! Threats and answers: too many offers → the permit; false summaries, sizes, bodies → checked against the deliverer's own
@@ -30,6 +30,7 @@ mod fetch;
 mod gets;
 mod gone;
 mod intake;
+mod inventory;
 mod known;
 mod link;
 mod links;
@@ -58,14 +59,11 @@ use weir_base::{Deadlines, Dealer, Fault, Instant, LinkId, Rng, Rope, StreamKey}
 
 use self::candidates::Candidates;
 use self::checking::Checking;
-use self::deferred::Deferred;
 use self::fetch::Fetch;
 use self::gone::GivenUp;
-use self::known::Known;
-use self::link::{Links, Role, Slot};
-use self::log::Log;
+use self::inventory::Inventory;
+use self::link::{Account, Links, Role, Slot};
 use self::outlet::Clock;
-use self::places::Places;
 use self::resume::Resume;
 use self::serving::Uploads;
 use self::time::Timer;
@@ -105,14 +103,11 @@ pub(crate) struct Pool {
     rng: Rng,
     links: Links,
     resume: Resume,
-    log: Log,
-    places: Places,
-    known: Known,
+    inventory: Inventory,
     candidates: Candidates,
     fetch: Fetch,
     given_up: GivenUp,
     checking: Checking,
-    deferred: Deferred,
     uploads: Uploads,
     clock: Clock,
     want: Demand,
@@ -141,6 +136,12 @@ struct Demand {
 impl Demand {
     fn new() -> Self {
         Self { paused: false, floor: 0, full: 0, lent: Lent::default(), parts: Dealer::new(1, 1) }
+    }
+
+    /// The part of `total` grants that a link may have: less what those of its group that left still have undecided.
+    fn part(&self, links: &Links, slot: Slot, total: u64) -> u64 {
+        let departed = links.get(slot).map_or(0, |link| links.departed_charges(&Account::of(&link.info)));
+        self.parts.part(slot, total).saturating_sub(departed)
     }
 }
 
@@ -185,14 +186,11 @@ impl Pool {
             tickets: seat.tickets,
             links: Links::default(),
             resume: Resume::new(rng.bytes()),
-            log: Log::default(),
-            places: Places::new(&seat.keys, config.remembered, rng.child("places")),
-            known: Known::new(),
+            inventory: Inventory::new(&seat.keys, &config, rng.child("places")),
             candidates: Candidates::new(rng),
-            fetch: Fetch::new(),
+            fetch: Fetch::new(&config),
             given_up: GivenUp::default(),
             checking: Checking::new(),
-            deferred: Deferred::new(config.deferred_items, config.deferred_bytes),
             uploads: Uploads::new(),
             clock: Clock::default(),
             want: Demand::new(),
@@ -242,8 +240,8 @@ impl Pool {
         }
         stats.control_bytes -= stats.body_bytes;
         stats.in_flight = self.fetch.in_flight();
-        stats.items = self.log.len();
-        stats.item_bytes = self.log.bytes();
+        stats.items = self.inventory.log.len();
+        stats.item_bytes = self.inventory.log.bytes();
         stats
     }
 
@@ -252,7 +250,7 @@ impl Pool {
         self.start_fetches(now);
         self.hand_over(now);
         self.give_turns(now);
-        self.forget_stale();
+        self.fetch.forget_stale(&self.links);
     }
 
     /// The peer is to blame; what it did stays without effect here.

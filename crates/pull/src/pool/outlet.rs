@@ -34,18 +34,31 @@ pub(super) struct Outlet {
     pub(super) lane: Lane,
     pub(super) inbox: Inbox,
     permit: Permit,
-    /// What was offered up to here, or skipped and told so.
-    covered: u64,
-    /// What was looked at up to here: at least `covered`.
-    cursor: u64,
-    /// The next offer is a first one, after this move.
-    first: Option<u64>,
-    moved: u64,
-    moves: (Instant, u32), // how many since when
-    again: Again,
+    cursor: Cursor,
+    pace: Pace,
     epoch: Epoch, // what this peer is shown
     floor: u64,
     through: u64,
+}
+
+/// Where in the log a link is.
+#[derive(Clone, Copy, Debug)]
+struct Cursor {
+    /// What was offered up to here, or skipped and said so.
+    covered: u64,
+    /// What was looked at up to here: at least `covered`.
+    next: u64,
+    /// The next offer is a first one, after this move.
+    first: Option<u64>,
+    /// The last move acted on.
+    moved: u64,
+    moves: (Instant, u32), // how many since when
+    again: Again,
+}
+
+/// When a link's offers go.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
     phase: u64, // of this link's clock, in nanoseconds
     flow: Flow,
     listed: bool, // in the clock's list
@@ -110,8 +123,8 @@ pub(super) struct Clock {
 
 impl Clock {
     fn wait(&mut self, slot: Slot, outlet: &mut Outlet) {
-        outlet.flow = Flow::Items;
-        if !std::mem::replace(&mut outlet.listed, true) {
+        outlet.pace.flow = Flow::Items;
+        if !std::mem::replace(&mut outlet.pace.listed, true) {
             self.idle.push(slot);
         }
     }
@@ -124,31 +137,32 @@ impl Outlet {
             lane: Lane::default(),
             inbox: Inbox::new(codec::MAX_WANT),
             permit: Permit::default(),
-            covered: 0,
-            cursor: 0,
-            first: Some(0),
-            moved: 0,
-            moves: (Instant::ZERO, 0),
-            again: Again::default(),
+            cursor: Cursor {
+                covered: 0,
+                next: 0,
+                first: Some(0),
+                moved: 0,
+                moves: (Instant::ZERO, 0),
+                again: Again::default(),
+            },
+            pace: Pace { phase, flow: Flow::Permit, listed: false },
             epoch,
             floor: 0,
             through: 0,
-            phase,
-            flow: Flow::Permit,
-            listed: false,
         }
     }
 
     /// Its stream ended; the client may open another, which begins anew. What bounds the client's moves goes on.
     pub(super) fn restart(&mut self) {
-        let fresh = Self::new(self.phase, self.epoch);
+        let fresh = Self::new(self.pace.phase, self.epoch);
         let before = std::mem::replace(self, fresh);
-        (self.moves, self.again, self.listed) = (before.moves, before.again, before.listed);
+        (self.cursor.moves, self.cursor.again) = (before.cursor.moves, before.cursor.again);
+        self.pace.listed = before.pace.listed;
     }
 
     /// The next index to look at.
     pub(super) const fn cursor(&self) -> u64 {
-        self.cursor
+        self.cursor.next
     }
 
     fn may_offer(&self) -> bool {
@@ -159,7 +173,7 @@ impl Outlet {
 
     /// When more may be looked at, where it is too much again now.
     fn waits_until(&self) -> Instant {
-        self.again.since + AGAIN_TIME
+        self.cursor.again.since + AGAIN_TIME
     }
 
     /// Encodes the next offer into `out`. No entries are used where there is none or the permit does not allow it.
@@ -179,25 +193,25 @@ impl Outlet {
         let allowed = self.permit.bytes - self.permit.sent_bytes;
         let most = usize::try_from(allowed).unwrap_or(usize::MAX).min(MAX_OFFER) - MAX_OFFER_HEAD;
         scratch.clear();
-        let (mut next, mut count) = (self.covered, 0);
+        let (mut next, mut count) = (self.cursor.covered, 0);
         for _ in 0..MAX_SCAN {
             if self.permit.sent + count >= self.permit.entries || scratch.len() + MAX_ENTRY > most {
                 break;
             }
-            let Some((index, item)) = log.next_from(self.cursor) else {
-                self.cursor = log.head();
+            let Some((index, item)) = log.next_from(self.cursor.next) else {
+                self.cursor.next = log.head();
                 break;
             };
             if index - next > MAX_SPAN / 2 {
-                self.cursor = index;
+                self.cursor.next = index;
                 break;
             }
-            if !self.again.allows(now, index, log.len()) {
+            if !self.cursor.again.allows(now, index, log.len()) {
                 offered.too_much = true;
                 break;
             }
-            self.cursor = index + 1;
-            let again = self.again.look(index);
+            self.cursor.next = index + 1;
+            let again = self.cursor.again.look(index);
             let size = u32::try_from(item.bytes.len()).unwrap_or(u32::MAX);
             if item.priority < self.floor || size > to.ready.max_item || known.contains(index, to.slot) {
                 continue;
@@ -209,18 +223,18 @@ impl Outlet {
             next = index + 1;
             count += 1;
         }
-        if count == 0 && self.cursor - self.covered < SILENCE {
+        if count == 0 && self.cursor.next - self.cursor.covered < SILENCE {
             return offered;
         }
-        let first = self.first.take();
-        let end = self.cursor.min(self.covered + MAX_SPAN);
+        let first = self.cursor.first.take();
+        let end = self.cursor.next.min(self.cursor.covered + MAX_SPAN);
         let head = OfferHead {
             first: first.map(|number| (number, self.epoch)),
             key: to.ready.key.number,
-            from: self.covered,
+            from: self.cursor.covered,
             to: end,
         };
-        self.covered = end;
+        self.cursor.covered = end;
         let sent = put_offer(&head, scratch, out);
         self.permit.sent += count.max(1);
         self.permit.sent_bytes += sent;
@@ -295,15 +309,15 @@ impl Pool {
             return self.skip(now, slot, message);
         }
         let want: Want = codec::decode_want(&message.body).map_err(|_| MALFORMED)?;
-        let head = self.log.head();
+        let head = self.inventory.log.head();
         let Some(link) = self.links.get_mut(slot) else { return Ok(()) };
         let outlet = &mut link.outlet;
         outlet.permit.entries = outlet.permit.entries.max(want.entries);
         outlet.permit.bytes = outlet.permit.bytes.max(want.bytes);
         outlet.through = if want.through > head { 0 } else { want.through };
         outlet.floor = want.floor;
-        let Some(from) = want.from.filter(|from| from.number > outlet.moved) else { return Ok(()) };
-        let (since, count) = &mut outlet.moves;
+        let Some(from) = want.from.filter(|from| from.number > outlet.cursor.moved) else { return Ok(()) };
+        let (since, count) = &mut outlet.cursor.moves;
         if now.since(*since) > MOVES_TIME {
             (*since, *count) = (now, 0);
         }
@@ -312,25 +326,26 @@ impl Pool {
             return Err(RESTLESS);
         }
         let index = if from.epoch == outlet.epoch && from.index <= head { from.index } else { 0 };
-        outlet.moved = from.number;
-        (outlet.covered, outlet.cursor, outlet.first) = (index, index, Some(from.number));
-        self.known.forget(slot); // it may have lost what it had
+        outlet.cursor.moved = from.number;
+        let cursor = &mut outlet.cursor;
+        (cursor.covered, cursor.next, cursor.first) = (index, index, Some(from.number));
+        self.inventory.known.forget(slot); // it may have lost what it had
         Ok(())
     }
 
     /// The permit, the cursor or the hello changed: offers what is there, at once.
     pub(super) fn offer_more(&mut self, slot: Slot) {
-        let head = self.log.head();
+        let head = self.inventory.log.head();
         let Some(link) = self.links.get_mut(slot) else { return };
         let outlet = &mut link.outlet;
-        let waits = matches!(outlet.flow, Flow::Permit | Flow::Items);
+        let waits = matches!(outlet.pace.flow, Flow::Permit | Flow::Items);
         if !waits || link.ready.is_none() || !outlet.may_offer() {
             return;
         }
-        if outlet.cursor < head {
-            outlet.flow = Flow::Writing; // a link that is still in the clock's list is skipped there
+        if outlet.cursor.next < head {
+            outlet.pace.flow = Flow::Writing; // a link that is still in the clock's list is skipped there
             outlet.lane.ask_write(link.id, &mut self.asks);
-        } else if outlet.flow == Flow::Permit {
+        } else if outlet.pace.flow == Flow::Permit {
             self.clock.wait(slot, outlet);
         }
     }
@@ -340,17 +355,17 @@ impl Pool {
         let delay = nanos(self.config.offer_delay);
         for slot in std::mem::take(&mut self.clock.idle) {
             let Some(link) = self.links.get_mut(slot) else { continue };
-            link.outlet.listed = false;
-            if link.outlet.flow != Flow::Items {
+            link.outlet.pace.listed = false;
+            if link.outlet.pace.flow != Flow::Items {
                 continue;
             }
             if delay == 0 {
-                link.outlet.flow = Flow::Writing;
+                link.outlet.pace.flow = Flow::Writing;
                 link.outlet.lane.ask_write(link.id, &mut self.asks);
             } else {
-                link.outlet.flow = Flow::Clock;
+                link.outlet.pace.flow = Flow::Clock;
                 let period = 2 * delay;
-                let since = (now.as_nanos() + period - link.outlet.phase % period) % period;
+                let since = (now.as_nanos() + period - link.outlet.pace.phase % period) % period;
                 self.timers.set(Timer::Offers(slot), Some(now + Duration::from_nanos(period - since)));
             }
         }
@@ -358,19 +373,20 @@ impl Pool {
 
     /// A link's clock struck.
     pub(super) fn offers_due(&mut self, slot: Slot) {
-        let Some(link) = self.links.get_mut(slot).filter(|link| link.outlet.flow == Flow::Clock) else {
+        let Some(link) = self.links.get_mut(slot).filter(|link| link.outlet.pace.flow == Flow::Clock) else {
             return;
         };
-        link.outlet.flow = Flow::Writing;
+        link.outlet.pace.flow = Flow::Writing;
         link.outlet.lane.ask_write(link.id, &mut self.asks);
     }
 
     /// Writes the next offer, where there is one.
     pub(super) fn write_offers(&mut self, now: Instant, slot: Slot, out: &mut Rope) {
         let Some(link) = self.links.get_mut(slot) else { return };
-        let (Flow::Writing, Some(ready)) = (link.outlet.flow, link.ready) else { return };
+        let (Flow::Writing, Some(ready)) = (link.outlet.pace.flow, link.ready) else { return };
         let to = Recipient { slot, ready };
-        let offered = link.outlet.offer(now, &self.log, &self.known, &to, out, &mut self.scratch);
+        let offered =
+            link.outlet.offer(now, &self.inventory.log, &self.inventory.known, &to, out, &mut self.scratch);
         if offered.entries > 0 {
             self.stats.offers_sent += 1;
             self.stats.entries_sent += offered.entries;
@@ -379,22 +395,17 @@ impl Pool {
             return;
         }
         if !link.outlet.may_offer() {
-            link.outlet.flow = Flow::Permit;
+            link.outlet.pace.flow = Flow::Permit;
         } else if offered.too_much {
             self.timers.set(Timer::Offers(slot), Some(link.outlet.waits_until()));
-            link.outlet.flow = Flow::Clock;
-        } else if link.outlet.cursor >= self.log.head() {
+            link.outlet.pace.flow = Flow::Clock;
+        } else if link.outlet.cursor.next >= self.inventory.log.head() {
             self.clock.wait(slot, &mut link.outlet);
         } else {
             // Much was skipped; the rest in another call.
             self.timers.set(Timer::Offers(slot), Some(Instant::ZERO));
-            link.outlet.flow = Flow::Clock;
+            link.outlet.pace.flow = Flow::Clock;
         }
-    }
-
-    /// The lowest cursor of all links that take offers.
-    pub(super) fn lowest_cursor(&self) -> u64 {
-        self.links.iter().map(|(_, link)| link.outlet.cursor()).min().unwrap_or(u64::MAX)
     }
 }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use weir_base::Instant;
 
 use super::candidates::{CandId, MAX_SOURCES, Source};
-use super::fetch::Late;
+use super::fetch::{Fetch, Late};
 use super::gets::Patience;
-use super::link::{Role, Slot};
+use super::link::{Links, Role, Slot};
 use super::record::{PATIENCE, Record};
 use super::{Pool, WITHHELD};
 use crate::framing::{allowed, code};
@@ -46,7 +46,7 @@ impl Pool {
         let Some(get) = gets.flight.get_mut(&source.index).filter(|get| get.candidate == id) else { return };
         get.cancelled = true;
         if gets.out.contains(&source.index) {
-            self.finish(source.slot, source.index);
+            self.fetch.finish(&mut self.links, source.slot, source.index);
         } else {
             gets.cancels.insert(source.index);
             gets.lane.ask_write(link.id, &mut self.asks);
@@ -86,7 +86,7 @@ impl Pool {
                 gets.overdue += 1;
                 self.fetch.late.push(again(time.saturating_sub(now.since(get.since))));
                 self.fetch.leave_share(get.newcomer);
-                self.recorded(slot, Record::late);
+                self.fetch.recorded(&mut self.links, slot, Record::late);
                 if !get.cancelled {
                     self.stats.late += 1;
                     self.ask_another(now, id);
@@ -131,7 +131,11 @@ impl Pool {
         let Some(link) = self.links.get_mut(slot) else { return };
         link.gets.restart();
         let open: Vec<u64> = link.gets.flight.keys().copied().collect(); // at most MAX_GETS
-        for get in open.into_iter().filter_map(|index| self.finish(slot, index)).collect::<Vec<_>>() {
+        for get in open
+            .into_iter()
+            .filter_map(|index| self.fetch.finish(&mut self.links, slot, index))
+            .collect::<Vec<_>>()
+        {
             let id = get.candidate;
             let Some(candidate) = self.candidates.get_mut(id) else { continue };
             match lost {
@@ -157,16 +161,17 @@ impl Pool {
             }
         }
     }
+}
 
+impl Fetch {
     /// Timers of gets that were answered are dropped, the next ones at once, the rest when they are many.
-    pub(super) fn forget_stale(&mut self) {
-        let links = &self.links;
+    pub(super) fn forget_stale(&mut self, links: &Links) {
         let lives = |(_, slot, index, serial): &Late| {
             let get = links.get(*slot).and_then(|link| link.gets.flight.get(index));
             get.is_some_and(|get| get.serial == *serial)
         };
-        let most = 64 + 4 * self.fetch.gets() as usize;
-        let late = &mut self.fetch.late;
+        let most = 64 + 4 * self.gets() as usize;
+        let late = &mut self.late;
         while late.peek().is_some_and(|Reverse(timer)| !lives(timer)) {
             late.pop();
         }

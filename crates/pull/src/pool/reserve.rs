@@ -41,7 +41,7 @@ impl Pool {
         let Some(link) = self.links.get_mut(slot) else { return };
         let Some(announcer) = link.intake.reserve.get_mut(&id) else { return };
         if !std::mem::replace(&mut announcer.listed, true) {
-            self.wait_at(slot, id);
+            self.fetch.wait_at(&mut self.links, &self.candidates, slot, id);
         }
     }
 
@@ -62,9 +62,11 @@ impl Pool {
             return true;
         }
         let Some(candidate) = self.candidates.get(id) else { return false };
-        let worst = Self::spare(candidate).map(|other| (self.score(other.slot), other.slot)).min();
-        let worse = worst.filter(|(score, _)| *score < self.score(announcer.slot)).map(|(_, slot)| slot);
-        let exhausted = || self.exhausted(candidate) && self.may_ask(candidate, &announcer);
+        let worst = Self::spare(candidate).map(|other| (self.links.score(other.slot), other.slot)).min();
+        let worse =
+            worst.filter(|(score, _)| *score < self.links.score(announcer.slot)).map(|(_, slot)| slot);
+        let exhausted =
+            || self.exhausted(candidate) && self.fetch.may_ask(&self.links, candidate, &announcer);
         let Some(out) = worse.or_else(|| exhausted().then(|| self.behind(candidate, &announcer))?) else {
             return false;
         };
@@ -82,8 +84,8 @@ impl Pool {
         let rank = |slot: Slot| {
             let link = self.links.get(slot).filter(|link| link.gets.lane.opening != Opening::Never)?;
             let announcer = *link.intake.reserve.get(&id)?;
-            let blocked = !self.may_ask(candidate, &announcer);
-            Some((blocked, announcer.tried, Reverse(self.score(slot)), slot))
+            let blocked = !self.fetch.may_ask(&self.links, candidate, &announcer);
+            Some((blocked, announcer.tried, Reverse(self.links.score(slot)), slot))
         };
         let mut reserve: Vec<_> = candidate.heard.iter().filter_map(rank).collect();
         reserve.sort_unstable();
@@ -124,15 +126,18 @@ impl Pool {
 
     /// Whether none of those kept can be asked for the first time now.
     fn exhausted(&self, candidate: &Candidate) -> bool {
-        candidate.announcers().iter().all(|kept| kept.tried > 0 || !self.may_ask(candidate, kept))
+        candidate
+            .announcers()
+            .iter()
+            .all(|kept| kept.tried > 0 || !self.fetch.may_ask(&self.links, candidate, kept))
     }
 
     /// Of those kept, the one that should be asked last, where that is after `announcer`.
     fn behind(&self, candidate: &Candidate, announcer: &Announcer) -> Option<Slot> {
         let rank = |kept: &Announcer| {
-            let blocked = !self.may_ask(candidate, kept);
+            let blocked = !self.fetch.may_ask(&self.links, candidate, kept);
             let behind = blocked || kept.tried > announcer.tried;
-            behind.then_some((blocked, kept.tried, Reverse(self.score(kept.slot)), kept.slot))
+            behind.then_some((blocked, kept.tried, Reverse(self.links.score(kept.slot)), kept.slot))
         };
         Self::spare(candidate).filter_map(rank).max().map(|(.., slot)| slot)
     }
@@ -141,10 +146,6 @@ impl Pool {
     fn spare(candidate: &Candidate) -> impl Iterator<Item = &Announcer> {
         let free = |kept: &&Announcer| Some(kept.slot) != candidate.charged && !candidate.asks(kept.slot);
         candidate.announcers().iter().filter(free)
-    }
-
-    fn score(&self, slot: Slot) -> u32 {
-        self.links.get(slot).map_or(0, |link| link.gets.record.score())
     }
 }
 

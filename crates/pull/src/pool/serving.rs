@@ -110,6 +110,16 @@ impl Uploads {
         self.open -= self.turns.remove(&(since, slot)).unwrap_or(0);
     }
 
+    /// Turns that nobody uses: the link is blocked, and may use its turns later.
+    pub(super) fn turns_due(&mut self, now: Instant) {
+        while let Some((&(since, slot), _)) = self.turns.first_key_value()
+            && since + TURN_TIME <= now
+        {
+            self.close(since, slot);
+            self.dealer.set_waiting(slot, false);
+        }
+    }
+
     pub(super) fn next_timeout(&self) -> Option<(Instant, &'static str)> {
         let others_wait = self.open >= TURNS;
         let ((since, _), _) = self.turns.first_key_value().filter(|_| others_wait)?;
@@ -159,7 +169,7 @@ impl Pool {
             let turn = link.serving.turn.get_or_insert(fresh);
             turn.turns += 1;
             let (allowed, used) = (turn.allowed(), turn.used);
-            let (cost, more) = link.serving.ahead(&self.log, allowed - used);
+            let (cost, more) = link.serving.ahead(&self.inventory.log, allowed - used);
             let Some(turn) = &mut link.serving.turn else { return };
             let cost = (used + cost).max(turn.charged + 1);
             self.uploads.dealer.charge(slot, cost - turn.charged);
@@ -167,16 +177,6 @@ impl Pool {
             self.uploads.dealer.set_waiting(slot, more && turn.turns < LINK_TURNS);
             self.uploads.open(turn.since, slot);
             link.serving.lane.ask_write(link.id, &mut self.asks);
-        }
-    }
-
-    /// Turns that nobody uses: the link is blocked, and may use its turns later.
-    pub(super) fn turns_due(&mut self, now: Instant) {
-        while let Some((&(since, slot), _)) = self.uploads.turns.first_key_value()
-            && since + TURN_TIME <= now
-        {
-            self.uploads.close(since, slot);
-            self.uploads.dealer.set_waiting(slot, false);
         }
     }
 
@@ -197,7 +197,7 @@ impl Pool {
                 continue;
             }
             let Some(&index) = serving.pending.first() else { break };
-            let Some(item) = self.log.get(index) else {
+            let Some(item) = self.inventory.log.get(index) else {
                 serving.pending.remove(&index);
                 serving.cancelled.insert(index);
                 continue;

@@ -26,10 +26,15 @@ impl Pool {
         let summary = (self.config.rules.summarize)(&bytes).map_err(|_| Refused::Invalid)?;
         let priority = (self.config.rules.judge)(&summary).ok_or(Refused::Invalid)?;
         let id: [u8; 32] = Sha256::digest(&bytes).into();
-        let claim = Claim { key: self.places.number(), short: self.places.short(&id), size, summary };
-        let heard = match (self.place_of(&id), self.candidates.find(&claim)) {
+        let claim = Claim {
+            key: self.inventory.places.number(),
+            short: self.inventory.places.short(&id),
+            size,
+            summary,
+        };
+        let heard = match (self.inventory.place_of(&id), self.candidates.find(&claim)) {
             (Some(Place::Live(_)), _) => return Ok(()),
-            (Some(Place::Deferred(at)), _) => self.deferred.get(at).map(|item| item.heard.clone()),
+            (Some(Place::Deferred(at)), _) => self.inventory.deferred.get(at).map(|item| item.heard.clone()),
             (_, Some(candidate)) => self.candidates.get(candidate).map(|candidate| candidate.heard.clone()),
             _ => None,
         };
@@ -46,72 +51,32 @@ impl Pool {
     pub(super) fn append(&mut self, now: Instant, item: Item, heard: &LinkSet) -> bool {
         let size = item.bytes.len() as u64;
         let id = item.id;
-        if let Some(Place::Live(_)) = self.place_of(&id) {
+        if let Some(Place::Live(_)) = self.inventory.place_of(&id) {
             return true;
         }
-        while self.log.len() >= u64::from(self.config.max_items)
-            || self.log.bytes() + size > self.config.max_bytes
+        while self.inventory.log.len() >= u64::from(self.config.max_items)
+            || self.inventory.log.bytes() + size > self.config.max_bytes
         {
-            let Some((lowest, index)) = self.log.lowest() else { return false };
+            let Some((lowest, index)) = self.inventory.log.lowest() else { return false };
             self.want.full = self.want.full.max(lowest.saturating_add(1));
             if lowest >= item.priority {
                 return false;
             }
-            self.evict(index);
+            let evicted = self.inventory.evict(index);
+            self.events.extend(evicted.map(|id| Event::Evicted { id }));
         }
-        self.forget_place(&id);
-        let index = self.log.append(item);
-        self.places.insert(&id, Place::Live(index));
-        self.known.append(index, heard);
-        if self.known.len().is_multiple_of(64) {
-            self.known.trim(self.lowest_cursor());
+        self.inventory.append(item, heard);
+        if self.inventory.known.len().is_multiple_of(64) {
+            self.inventory.known.trim(self.links.lowest_cursor());
         }
         self.stats.accepted += 1;
         self.offer_new(now);
         true
     }
 
-    fn evict(&mut self, index: u64) {
-        if let Some(item) = self.log.remove(index) {
-            self.places.remove(&item.id, Place::Live(index));
-            self.events.push_back(Event::Evicted { id: item.id });
-        }
-    }
-
-    /// Where the item with this id is.
-    pub(super) fn place_of(&self, id: &[u8; 32]) -> Option<Place> {
-        self.places.find_id(id, |place| {
-            let found = match place {
-                Place::Live(index) => self.log.get(index).map(|item| &item.id),
-                Place::Deferred(at) => self.deferred.get(at).map(|item| &item.id),
-                Place::Seen(number) => self.places.seen(number),
-            };
-            found == Some(id)
-        })
-    }
-
-    /// Takes an item from where it is, log, deferred items or memory.
-    fn forget_place(&mut self, id: &[u8; 32]) -> Option<Place> {
-        let place = self.place_of(id)?;
-        match place {
-            Place::Live(index) => drop(self.log.remove(index)),
-            Place::Deferred(at) => drop(self.deferred.remove(at)),
-            Place::Seen(_) => {}
-        }
-        self.places.remove(id, place);
-        Some(place)
-    }
-
-    /// An item was decided and is not kept: it is not fetched again for a while.
-    pub(super) fn remember(&mut self, id: &[u8; 32]) {
-        if self.place_of(id).is_none() {
-            self.places.remember(id);
-        }
-    }
-
     /// The application is done with an item.
     pub(super) fn remove(&mut self, now: Instant, id: &[u8; 32]) {
-        self.take_out(id);
+        self.inventory.take_out(id);
         self.lower_floor(now);
     }
 
@@ -126,24 +91,17 @@ impl Pool {
         if remove.len() + insert.len() > MAX_BATCH {
             return Err(Refused::TooLarge);
         }
-        remove.iter().for_each(|id| self.take_out(id));
+        remove.iter().for_each(|id| self.inventory.take_out(id));
         let inserts = insert.into_iter().map(|bytes| self.insert(now, bytes)).collect();
         self.events.push_back(Event::BatchDone { ticket, inserts });
         self.lower_floor(now);
         Ok(())
     }
 
-    fn take_out(&mut self, id: &[u8; 32]) {
-        if !matches!(self.place_of(id), Some(Place::Seen(_))) {
-            self.forget_place(id);
-            self.places.remember(id);
-        }
-    }
-
     /// Where the pool was full and is not any more, what had found no place is asked for again.
     fn lower_floor(&mut self, now: Instant) {
-        let roomy = self.log.len() < u64::from(self.config.max_items) / 4 * 3
-            && self.log.bytes() < self.config.max_bytes / 4 * 3;
+        let roomy = self.inventory.log.len() < u64::from(self.config.max_items) / 4 * 3
+            && self.inventory.log.bytes() < self.config.max_bytes / 4 * 3;
         if self.want.full > 0 && roomy {
             self.want.full = 0;
             self.resync(now); // what was below the floor is wanted now
@@ -182,15 +140,9 @@ impl Pool {
 
     /// This node's keys for short ids changed.
     pub(super) fn rotate(&mut self, keys: &Keys) {
-        let mut live = Vec::new();
-        let mut next = 0;
-        while let Some((index, item)) = self.log.next_from(next) {
-            live.push((&item.id, Place::Live(index)));
-            next = index + 1;
-        }
-        self.places.rotate(keys, live.into_iter().chain(self.deferred.iter()));
+        self.inventory.rotate(keys);
         for (id, full) in self.candidates.delivered() {
-            self.candidates.alias(id, self.places.number(), self.places.short(&full));
+            self.candidates.alias(id, self.inventory.places.number(), self.inventory.places.short(&full));
         }
     }
 }

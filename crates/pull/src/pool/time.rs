@@ -82,7 +82,7 @@ impl Pool {
         self.late_gets(now);
         self.verdicts_due(now);
         self.deferred_due(now);
-        self.turns_due(now);
+        self.uploads.turns_due(now);
     }
 
     /// The earliest of all.
@@ -91,7 +91,7 @@ impl Pool {
         let others = [
             self.fetch.next_timeout(),
             self.checking.next_timeout(),
-            self.deferred.next_timeout(),
+            self.inventory.deferred.next_timeout(),
             self.uploads.next_timeout(),
         ];
         others.into_iter().chain([timers]).flatten().min()

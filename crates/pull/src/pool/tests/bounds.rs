@@ -151,7 +151,7 @@ fn who_has_what_is_forgotten_where_every_cursor_has_passed() {
             mesh.run_for(ms(300));
         }
     }
-    let known = mesh.pool(0).known.len();
+    let known = mesh.pool(0).inventory.known.len();
     assert!(known <= 128, "{known}");
 }
 

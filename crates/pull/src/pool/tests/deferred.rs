@@ -15,11 +15,16 @@ fn who_fills_the_place_of_deferred_items_loses_its_own() {
     items.iter().for_each(|item| honest.offer(&mut mesh, item));
     (10..20).for_each(|number| hostile.offer(&mut mesh, &item(5, number, 100)));
     mesh.run_for(ms(120));
-    honest.serve(&mut mesh);
     hostile.serve(&mut mesh);
     mesh.run_for(ms(120));
+    honest.serve(&mut mesh); // its items are to come again last of all
+    mesh.run_for(ms(120));
     let slots = [honest.link, hostile.link].map(|link| mesh.pool(0).links.slot(link).unwrap());
-    assert_eq!(slots.map(|slot| mesh.pool(0).deferred.lost_at(slot)), [false, true], "who is asked again");
+    assert_eq!(
+        slots.map(|slot| mesh.pool(0).inventory.deferred.lost_at(slot)),
+        [false, true],
+        "who is asked again"
+    );
     let before = mesh.nodes[0].candidates.len();
     mesh.command(0, Command::Reconsider);
     let again = &mesh.nodes[0].candidates[before..];

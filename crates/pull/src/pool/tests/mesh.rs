@@ -231,7 +231,7 @@ impl Mesh {
 
     /// The ids a node's pool holds.
     pub(super) fn ids(&self, node: usize) -> Vec<[u8; 32]> {
-        let log = &self.nodes[node].pool.as_ref().unwrap().log;
+        let log = &self.nodes[node].pool.as_ref().unwrap().inventory.log;
         let mut ids = Vec::new();
         let mut next = 0;
         while let Some((index, item)) = log.next_from(next) {
@@ -581,7 +581,7 @@ impl Pool {
     /// The priorities of all items, in the order of the log.
     pub(super) fn priorities(&self) -> Vec<u64> {
         let (mut all, mut next) = (Vec::new(), 0);
-        while let Some((index, item)) = self.log.next_from(next) {
+        while let Some((index, item)) = self.inventory.log.next_from(next) {
             all.push(item.priority);
             next = index + 1;
         }

@@ -162,7 +162,7 @@ impl World {
         let full = |node: usize| self.mesh.nodes[node].pool.as_ref().unwrap().want.full;
         let floor = (0..self.nodes).map(|node| full(node).max(u64::from(self.floors[node]))).max().unwrap();
         let above = |node: usize| -> BTreeSet<[u8; 32]> {
-            let log = &self.mesh.nodes[node].pool.as_ref().unwrap().log;
+            let log = &self.mesh.nodes[node].pool.as_ref().unwrap().inventory.log;
             let mut ids = BTreeSet::new();
             let mut next = 0;
             while let Some((index, item)) = log.next_from(next) {

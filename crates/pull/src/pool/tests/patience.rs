@@ -33,6 +33,12 @@ fn a_round_trip_that_the_peer_chose_does_not_delay_an_item() {
     prove(&mut mesh, &mut strangers[1], 20);
     let (now, link) = (mesh.now, strangers[0].link);
     mesh.pool(0).link_rtt(now, link, Duration::from_secs(40));
+    let slot = mesh.pool(0).links.slot(link).unwrap();
+    assert_eq!(
+        mesh.pool(0).links.get(slot).unwrap().rtt(),
+        Duration::from_secs(1),
+        "as if it were no longer"
+    );
     let waited = asked_after(&mut mesh, &mut strangers, &item(5, 1, 200));
     assert!(waited <= ms(2_300), "{waited:?}");
 }

@@ -1,0 +1,135 @@
+//! What this node has: the items of its log, those deferred, and the ids of those decided and not kept. And who else has what.
+
+use weir_base::Rng;
+
+use super::Config;
+use super::deferred::Deferred;
+use super::known::{Known, LinkSet};
+use super::log::{Item, Log};
+use super::places::{Place, Places};
+use crate::control::Keys;
+
+/// Each item is at one place at most: in the log, deferred, or remembered.
+#[derive(Debug)]
+pub(super) struct Inventory {
+    pub(super) log: Log,
+    pub(super) places: Places,
+    pub(super) known: Known,
+    pub(super) deferred: Deferred,
+}
+
+impl Inventory {
+    pub(super) fn new(keys: &Keys, config: &Config, rng: Rng) -> Self {
+        Self {
+            log: Log::default(),
+            places: Places::new(keys, config.remembered, rng),
+            known: Known::new(),
+            deferred: Deferred::new(config.deferred_items, config.deferred_bytes),
+        }
+    }
+
+    /// Where the item with this id is.
+    pub(super) fn place_of(&self, id: &[u8; 32]) -> Option<Place> {
+        self.places.find_id(id, |place| {
+            let found = match place {
+                Place::Live(index) => self.log.get(index).map(|item| &item.id),
+                Place::Deferred(at) => self.deferred.get(at).map(|item| &item.id),
+                Place::Seen(number) => self.places.seen(number),
+            };
+            found == Some(id)
+        })
+    }
+
+    /// Puts an item into the log, from where it was. These links have it.
+    pub(super) fn append(&mut self, item: Item, links: &LinkSet) {
+        let id = item.id;
+        self.forget(&id);
+        let index = self.log.append(item);
+        self.places.insert(&id, Place::Live(index));
+        self.known.append(index, links);
+    }
+
+    /// Takes an item out of the log without remembering it; its id.
+    pub(super) fn evict(&mut self, index: u64) -> Option<[u8; 32]> {
+        let item = self.log.remove(index)?;
+        self.places.remove(&item.id, Place::Live(index));
+        Some(item.id)
+    }
+
+    /// Takes an item from where it is.
+    fn forget(&mut self, id: &[u8; 32]) {
+        let Some(place) = self.place_of(id) else { return };
+        match place {
+            Place::Live(index) => drop(self.log.remove(index)),
+            Place::Deferred(at) => drop(self.deferred.remove(at)),
+            Place::Seen(_) => {}
+        }
+        self.places.remove(id, place);
+    }
+
+    /// Takes an item from where it is, and remembers its id.
+    pub(super) fn take_out(&mut self, id: &[u8; 32]) {
+        if !matches!(self.place_of(id), Some(Place::Seen(_))) {
+            self.forget(id);
+            self.places.remember(id);
+        }
+    }
+
+    /// An item was decided and is not kept: it is not fetched again for a while.
+    pub(super) fn remember(&mut self, id: &[u8; 32]) {
+        if self.place_of(id).is_none() {
+            self.places.remember(id);
+        }
+    }
+
+    /// This node's keys for short ids changed.
+    pub(super) fn rotate(&mut self, keys: &Keys) {
+        let mut next = 0;
+        let live = std::iter::from_fn(|| {
+            let (index, item) = self.log.next_from(next)?;
+            next = index + 1;
+            Some((&item.id, Place::Live(index)))
+        });
+        self.places.rotate(keys, live.chain(self.deferred.iter()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use weir_base::ShortKey;
+
+    use super::super::{Rules, Summary};
+    use super::*;
+    use crate::control::NumberedKey;
+
+    fn keys(number: u32) -> Keys {
+        let key = ShortKey([u8::try_from(number).unwrap(); 16]);
+        Keys { current: NumberedKey { number, key }, previous: None }
+    }
+
+    fn item(number: u8) -> Item {
+        Item { id: [number; 32], bytes: Bytes::from(vec![number]), priority: 1, summary: Summary::EMPTY }
+    }
+
+    #[test]
+    fn an_item_is_at_one_place() {
+        let rules = Rules { summarize: |_| Ok(Summary::EMPTY), judge: |_| Some(1) };
+        let config = Config::new(rules);
+        let mut inventory = Inventory::new(&keys(1), &config, Rng::from_number(1));
+        inventory.append(item(1), &LinkSet::default());
+        inventory.append(item(2), &LinkSet::default());
+        assert_eq!(inventory.place_of(&[1; 32]), Some(Place::Live(0)));
+        inventory.take_out(&[1; 32]);
+        inventory.remember(&[2; 32]); // it is in the log
+        assert_eq!(
+            [1, 2].map(|id| inventory.place_of(&[id; 32])),
+            [Some(Place::Seen(0)), Some(Place::Live(1))]
+        );
+        inventory.append(item(1), &LinkSet::default());
+        assert_eq!((inventory.evict(1), inventory.evict(1)), (Some([2; 32]), None));
+        inventory.rotate(&keys(2));
+        assert_eq!([1, 2].map(|id| inventory.place_of(&[id; 32])), [Some(Place::Live(2)), None]);
+        assert_eq!(inventory.log.len(), 1);
+    }
+}
