@@ -201,3 +201,72 @@ impl Users {
         self.telling.mark(id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use weir_base::identity::{Keypair, PeerId};
+    use weir_base::stream::{Goodbye, Group, LinkChange, LinkInfo, Side};
+    use weir_base::{LinkId, Rng};
+    use weir_pull::{Channel, ChannelId, Shape, call, control};
+
+    use super::*;
+
+    const CALL: ChannelId = ChannelId(3);
+    const RAW: ChannelId = ChannelId(4);
+    const LINK: LinkId = LinkId(1);
+
+    fn users() -> Users {
+        let channel = |id, name: &str, shape| Channel { id, name: name.into(), version: 1, shape };
+        let mut config = Config::default();
+        config.profile.channels = vec![
+            channel(CALL, "echo", Shape::Call(call::Config::default())),
+            channel(RAW, "raw", Shape::Raw),
+        ];
+        let mut users = Users::new(Make { config: &config, rng: &mut Rng::from_number(1) }).unwrap();
+        let peer = PeerId::from_public_key(&Keypair::ed25519_from_seed([1; 32]).public());
+        let info = LinkInfo { peer, side: Side::Dialled, dialler: true, group: Group::Local(0) };
+        users.each(|user| user.handle_link(Instant::ZERO, LINK, &LinkChange::Up(info)));
+        users
+    }
+
+    #[test]
+    fn every_protocol_has_its_owner_and_an_unknown_one_has_none() {
+        let users = users();
+        assert_eq!(users.owner(ChannelId::CONTROL.protocol(0)), Some(UserId::Pull));
+        assert_eq!(users.owner(CALL.protocol(0)), Some(UserId::Pull));
+        assert_eq!(users.owner(RAW.protocol(0)), Some(UserId::Raw));
+        assert_eq!(users.owner(PING), Some(UserId::Ping));
+        assert_eq!(users.owner(RAW.protocol(1)), None);
+    }
+
+    #[test]
+    fn the_earliest_timer_is_known_once_asks_are_drained() {
+        let mut users = users();
+        while users.poll_ask().is_some() {}
+        let (due, why) = users.poll_timeout().unwrap();
+        assert_eq!((due, why), (Instant::from_millis(5_000), "hello overdue"));
+        users.handle_timeout(due);
+        let told = users.poll_told();
+        assert!(
+            matches!(told, Some(Told::Pull(weir_pull::Event::NoHello { link: LINK }))),
+            "who was due is called"
+        );
+        while users.poll_ask().is_some() {}
+        assert_ne!(users.poll_timeout().map(|(due, _)| due), Some(due));
+    }
+
+    #[test]
+    fn what_a_user_tells_because_it_was_asked_is_heard() {
+        let mut users = users();
+        let request = Bytes::from_static(b"?");
+        let call = call::Command::Call { link: LINK, request, deadline: None };
+        users.pull().command(Instant::ZERO, weir_pull::Command::Call(CALL, call)).unwrap();
+        let goodbye = control::Command::Goodbye { link: LINK, reason: Goodbye::Asked };
+        users.pull().command(Instant::ZERO, weir_pull::Command::Control(goodbye)).unwrap();
+        while users.poll_told().is_some() {}
+        while users.poll_ask().is_some() {} // its open is refused there: the link is closing
+        let told = users.poll_told();
+        assert!(matches!(told, Some(Told::Pull(weir_pull::Event::Call(CALL, call::Event::Response { .. })))));
+    }
+}
