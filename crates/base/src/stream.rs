@@ -64,6 +64,11 @@ pub enum Group {
 }
 
 impl Group {
+    /// Leading bits of an IPv4 address that make its group. Admission and fairness both count by it.
+    pub const V4_BITS: u8 = 16;
+    /// Leading bits of an IPv6 address that make its group: what one provider is given. One customer of it has many longer prefixes.
+    pub const V6_BITS: u8 = 32;
+
     /// The group of `ip`; an IPv4-mapped IPv6 address counts as IPv4.
     pub fn of(ip: IpAddr) -> Self {
         match ip.to_canonical() {

@@ -1,10 +1,13 @@
 //! Who may come in: limits on half-open handshakes and inbound links, per address, prefix, group and in all.
 //!
 //! Threat: one operator with many addresses fills the slots, or starts handshakes and leaves. Each limit is counted by what
-//! an address costs its owner: one IP (IPv6 /64), a prefix (/24, /56), a group (/16, /48).
+//! an address costs its owner: one IP (IPv6 /64), a prefix (/24, /56), a group (`Group`: /16, /32).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+
+use weir_base::LinkId;
+use weir_base::stream::Group;
 
 use crate::config::AdmissionConfig;
 
@@ -16,14 +19,30 @@ pub(crate) enum Verdict {
     Accept,
     /// Let it prove its address first.
     Retry,
-    /// Drop it: too many are under way, in all or from there.
-    Ignore,
+    /// Go on with it, and give this one up for it: of those under way the oldest of the most crowded address.
+    Replace(LinkId),
+}
+
+/// Whether the sender of a first packet has shown that its address is its own, by a token that only its owner can have.
+#[cfg(not(target_family = "wasm"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Unvalidated,
+    Validated,
+}
+
+/// Inbound handshakes under way.
+#[derive(Debug, Default)]
+struct HalfOpen {
+    validated: BTreeMap<LinkId, IpAddr>, // <= max_half_open less the places of the unvalidated
+    unvalidated: BTreeSet<LinkId>,       // <= unvalidated_places; nothing is counted for their addresses
+    counts: Counts,                      // of the validated
 }
 
 /// Counts of half-open handshakes and inbound links.
 #[derive(Debug, Default)]
 pub(crate) struct Admission {
-    half_open: Counts,
+    half_open: HalfOpen,
     inbound: Counts,
 }
 
@@ -49,8 +68,8 @@ fn prefixes(ip: IpAddr) -> [Prefix; 3] {
         Prefix { six, bits, number: number >> (width - bits) }
     };
     match ip.to_canonical() {
-        IpAddr::V4(ip) => [32, 24, 16].map(|bits| place(false, bits, u128::from(ip.to_bits()))),
-        IpAddr::V6(ip) => [64, 56, 48].map(|bits| place(true, bits, ip.to_bits())),
+        IpAddr::V4(ip) => [32, 24, Group::V4_BITS].map(|bits| place(false, bits, u128::from(ip.to_bits()))),
+        IpAddr::V6(ip) => [64, 56, Group::V6_BITS].map(|bits| place(true, bits, ip.to_bits())),
     }
 }
 
@@ -74,26 +93,62 @@ impl Counts {
         }
     }
 
+    fn of(&self, prefix: &Prefix) -> u32 {
+        self.prefixes.get(prefix).copied().unwrap_or(0)
+    }
+
+    /// How many there are of an address's group, prefix and itself.
+    #[cfg(not(target_family = "wasm"))]
+    fn crowd(&self, ip: IpAddr) -> [u32; 3] {
+        let [own, prefix, group] = prefixes(ip).map(|prefix| self.of(&prefix));
+        [group, prefix, own]
+    }
+
     /// Whether one more from `ip` stays within its three limits.
     fn has_room(&self, ip: IpAddr, limits: [u32; 3]) -> bool {
-        let count = |place: &Prefix| self.prefixes.get(place).copied().unwrap_or(0);
-        prefixes(ip).iter().zip(limits).all(|(place, limit)| count(place) < limit)
+        prefixes(ip).iter().zip(limits).all(|(prefix, limit)| self.of(prefix) < limit)
     }
 }
 
 impl Admission {
-    /// What to do with a first packet from `ip`; `proven`: it carries a token that only its owner can have.
+    /// What to do with a first packet from `ip`. Unvalidated ones have places of their own, and are told to retry when those are
+    /// taken; a validated one always finds a place.
     #[cfg(not(target_family = "wasm"))]
-    pub(crate) fn first_packet(&self, config: &AdmissionConfig, ip: IpAddr, proven: bool) -> Verdict {
+    pub(crate) fn first_packet(&self, config: &AdmissionConfig, ip: IpAddr, source: Source) -> Verdict {
+        let open = &self.half_open;
+        let places = config.unvalidated_places();
+        if source == Source::Unvalidated {
+            let free = open.unvalidated.len() < usize::try_from(places).unwrap_or(usize::MAX);
+            return if free { Verdict::Accept } else { Verdict::Retry };
+        }
         let limits = [config.half_open_per_ip, config.half_open_per_prefix, u32::MAX];
-        let within = is_exempt(config, ip) || self.half_open.has_room(ip, limits);
-        if !proven && self.half_open.all >= config.retry_after {
-            return Verdict::Retry; // costs nothing to keep, so it comes before every other limit
-        }
-        if !within || self.half_open.all >= config.max_half_open {
-            return Verdict::Ignore;
-        }
-        Verdict::Accept
+        let full = open.counts.all >= config.max_half_open.saturating_sub(places).max(1);
+        let crowded = !is_exempt(config, ip) && !open.counts.has_room(ip, limits);
+        let victim = match (crowded, full) {
+            (true, _) => self.oldest_near(ip, limits),
+            (false, true) => self.oldest_of_the_most_crowded(),
+            (false, false) => None,
+        };
+        victim.map_or(Verdict::Accept, Verdict::Replace)
+    }
+
+    /// The oldest handshake of the address or prefix of `ip` that is at its limit.
+    #[cfg(not(target_family = "wasm"))]
+    fn oldest_near(&self, ip: IpAddr, limits: [u32; 3]) -> Option<LinkId> {
+        let counts = &self.half_open.counts;
+        let at_limit = |(prefix, limit): &(Prefix, u32)| counts.of(prefix) >= *limit;
+        let (prefix, _) = prefixes(ip).into_iter().zip(limits).find(at_limit)?;
+        let near = self.half_open.validated.iter().filter(|(_, other)| prefixes(**other).contains(&prefix));
+        // Within a prefix the address with the most of them pays.
+        near.max_by_key(|(link, other)| (counts.crowd(**other)[2], std::cmp::Reverse(**link)))
+            .map(|(link, _)| *link)
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn oldest_of_the_most_crowded(&self) -> Option<LinkId> {
+        let counts = &self.half_open.counts;
+        let all = self.half_open.validated.iter();
+        all.max_by_key(|(link, ip)| (counts.crowd(**ip), std::cmp::Reverse(**link))).map(|(link, _)| *link)
     }
 
     /// Whether an inbound link from `ip` (`None`: a wire) has a place.
@@ -104,12 +159,21 @@ impl Admission {
     }
 
     #[cfg(not(target_family = "wasm"))]
-    pub(crate) fn begin(&mut self, ip: IpAddr) {
-        self.half_open.add(Some(ip));
+    pub(crate) fn begin(&mut self, link: LinkId, ip: IpAddr, source: Source) {
+        match source {
+            Source::Unvalidated => drop(self.half_open.unvalidated.insert(link)),
+            Source::Validated => {
+                self.half_open.validated.insert(link, ip);
+                self.half_open.counts.add(Some(ip));
+            }
+        }
     }
 
-    pub(crate) fn end(&mut self, ip: IpAddr) {
-        self.half_open.remove(Some(ip));
+    pub(crate) fn end(&mut self, link: LinkId) {
+        self.half_open.unvalidated.remove(&link);
+        if let Some(ip) = self.half_open.validated.remove(&link) {
+            self.half_open.counts.remove(Some(ip));
+        }
     }
 
     pub(crate) fn enter(&mut self, ip: Option<IpAddr>) {
@@ -120,8 +184,8 @@ impl Admission {
         self.inbound.remove(ip);
     }
 
-    pub(crate) fn half_open(&self) -> u32 {
-        self.half_open.all
+    pub(crate) fn half_open(&self) -> usize {
+        self.half_open.validated.len() + self.half_open.unvalidated.len()
     }
 }
 
@@ -164,6 +228,9 @@ mod tests {
         assert!(!try_enter("2001:db8:0:1::2"), "per /64");
         assert!(try_enter("2001:db8:0:2::1"));
         assert!(!try_enter("2001:db8:0:3::1"), "per /56");
+        assert!(try_enter("2001:db8:8000::1"));
+        assert!(!try_enter("2001:db8:ffff::1"), "per /32");
+        assert!(try_enter("2001:db9::1"));
         for _ in 0..10 {
             assert!(try_enter("127.0.0.1"), "loopback is exempt");
         }
@@ -171,26 +238,63 @@ mod tests {
         assert!(admission.has_slot(&config, Some(ip("192.0.2.9")), 0));
     }
 
-    #[test]
-    fn under_load_an_address_is_proven_first_and_the_count_stays_bounded() {
-        let config = AdmissionConfig {
-            retry_after: 2,
-            max_half_open: 3,
-            half_open_per_ip: 2,
-            ..AdmissionConfig::default()
-        };
-        let mut admission = Admission::default();
-        let first = ip("192.0.2.1");
-        for _ in 0..2 {
-            assert_eq!(admission.first_packet(&config, first, false), Verdict::Accept);
-            admission.begin(first);
+    /// Fills places with validated handshakes from these addresses; which were given up for others.
+    fn fill(admission: &mut Admission, config: &AdmissionConfig, first: u64, ips: &[IpAddr]) -> Vec<LinkId> {
+        let mut replaced = Vec::new();
+        for (link, ip) in (first..).map(LinkId).zip(ips) {
+            match admission.first_packet(config, *ip, Source::Validated) {
+                Verdict::Replace(victim) => {
+                    admission.end(victim);
+                    replaced.push(victim);
+                }
+                verdict => assert_eq!(verdict, Verdict::Accept),
+            }
+            admission.begin(link, *ip, Source::Validated);
+            assert!(admission.half_open() <= usize::try_from(config.max_half_open).unwrap());
         }
-        assert_eq!(admission.first_packet(&config, ip("198.51.100.1"), false), Verdict::Retry);
-        assert_eq!(admission.first_packet(&config, first, true), Verdict::Ignore, "two from there");
-        assert_eq!(admission.first_packet(&config, ip("198.51.100.1"), true), Verdict::Accept);
-        admission.begin(ip("198.51.100.1"));
-        assert_eq!(admission.first_packet(&config, ip("203.0.113.1"), true), Verdict::Ignore, "in all");
-        admission.end(first);
-        assert_eq!(admission.first_packet(&config, ip("203.0.113.1"), true), Verdict::Accept);
+        replaced
+    }
+
+    #[test]
+    fn spoofed_first_packets_take_no_place_of_an_address_and_then_are_told_to_retry() {
+        let config = AdmissionConfig::default();
+        let mut admission = Admission::default();
+        let spoofed = ip("198.51.100.7");
+        for link in 0..16 {
+            assert_eq!(admission.first_packet(&config, spoofed, Source::Unvalidated), Verdict::Accept);
+            admission.begin(LinkId(link), spoofed, Source::Unvalidated);
+        }
+        for address in ["198.51.100.7", "203.0.113.1"] {
+            assert_eq!(admission.first_packet(&config, ip(address), Source::Unvalidated), Verdict::Retry);
+            assert_eq!(admission.first_packet(&config, ip(address), Source::Validated), Verdict::Accept);
+        }
+        admission.end(LinkId(3));
+        assert_eq!(admission.first_packet(&config, spoofed, Source::Unvalidated), Verdict::Accept);
+    }
+
+    #[test]
+    fn one_operator_does_not_keep_everybody_else_out() {
+        let config = AdmissionConfig::default();
+        let mut admission = Admission::default();
+        // All of these addresses are really the attacker's.
+        let address = |prefix: u16, host: u16| ip(&format!("2001:db8:0:{:x}::1", prefix << 8 | host));
+        let attacker: Vec<IpAddr> =
+            (0..4).flat_map(|prefix| (0..16).map(move |host| address(prefix, host))).collect();
+        fill(&mut admission, &config, 0, &attacker);
+        let honest = ["198.51.100.7", "203.0.113.9", "2a02:1::1"].map(ip);
+        assert_eq!(fill(&mut admission, &config, 100, &honest).len(), 3, "the attacker's go");
+        let replaced = fill(&mut admission, &config, 200, &attacker);
+        assert!(replaced.iter().all(|link| !(100..200).contains(&link.0)), "and not the honest ones");
+    }
+
+    #[test]
+    fn a_neighbour_in_a_crowded_prefix_takes_a_place_of_the_address_with_the_most() {
+        let config = AdmissionConfig::default();
+        let mut admission = Admission::default();
+        let crowd = [[ip("192.0.2.1"); 8], [ip("192.0.2.2"); 8]].concat();
+        assert_eq!(fill(&mut admission, &config, 0, &crowd), []);
+        assert_eq!(fill(&mut admission, &config, 100, &[ip("192.0.2.1")]), [LinkId(0)], "per IP");
+        assert_eq!(fill(&mut admission, &config, 101, &[ip("192.0.2.9")]), [LinkId(1)], "per /24");
+        assert_eq!(fill(&mut admission, &config, 102, &[ip("192.0.3.9")]), []);
     }
 }

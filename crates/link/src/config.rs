@@ -100,7 +100,7 @@ pub struct AdmissionConfig {
     /// Not of a file: the stack takes it from its address book's target.
     #[serde(skip)]
     pub dial_target: u32,
-    /// Inbound handshakes that are not complete. Default: 64. More are ignored.
+    /// Inbound handshakes that are not complete. Default: 64. For one more an older one is given up.
     pub max_half_open: u32,
     /// Inbound handshakes from one IP address (IPv6: /64) that are not complete. Default: 8.
     pub half_open_per_ip: u32,
@@ -110,15 +110,21 @@ pub struct AdmissionConfig {
     pub inbound_per_ip: u32,
     /// Inbound links from one prefix (IPv4 /24, IPv6 /56). Default: 8.
     pub inbound_per_prefix: u32,
-    /// Inbound links from one group (IPv4 /16, IPv6 /48). Default: 32.
+    /// Inbound links from one group (IPv4 /16, IPv6 /32). Default: 32.
     pub inbound_per_group: u32,
-    /// With so many inbound handshakes under way, each address must first prove that it is real (QUIC retry). Default: 16.
+    /// With so many inbound handshakes of unvalidated addresses under way, each address must first prove that it is real (QUIC
+    /// retry). At most a quarter of `max_half_open` is used. Default: 16.
     pub retry_after: u32,
     /// Addresses without limits per address, prefix and group. Default: loopback.
     pub exempt: Vec<Network>,
 }
 
 impl AdmissionConfig {
+    /// Half-open places for handshakes whose source is not validated; the others are for validated ones.
+    pub(crate) fn unvalidated_places(&self) -> u32 {
+        self.retry_after.min(self.max_half_open / 4)
+    }
+
     /// Slots kept for links that the node dials itself: `min(8, dial_target / 2)`.
     pub fn dial_reserve(&self) -> u32 {
         (self.dial_target / 2).min(8)

@@ -38,8 +38,8 @@ pub struct Stats {
     pub datagrams_out: u64,
     /// Inbound handshakes that were told to prove their address first.
     pub retries: u64,
-    /// Inbound handshakes ignored because too many were under way, in all or from one place.
-    pub ignored: u64,
+    /// Inbound handshakes given up for newer ones, because too many were under way in all or from one place.
+    pub half_open_replaced: u64,
     /// Links refused because no slot was free, in all or for one place.
     pub refused: u64,
     /// Links that came up with 0-RTT data accepted, of this side or of the peer.

@@ -20,11 +20,52 @@ pub(crate) struct Window {
     max_lent: u64,
     repaid: u64,        // not yet given back to the budget
     last_read: Instant, // when bytes were last read
+    pace: Pace,
+}
+
+/// The least that a link with lent credit must deliver while others wait for credit, in bytes per second: a hundredth of a slow
+/// line. Less than that keeps a megabyte for a minute.
+const LEAST_PACE: u64 = 16_000;
+
+/// How much was read in the present period and in the one before.
+#[derive(Debug)]
+struct Pace {
+    period: Duration,
+    begun: Instant,
+    bytes: u64,
+    before: Option<u64>, // in the whole period before; none in the first after credit was lent
+}
+
+impl Pace {
+    fn roll(&mut self, now: Instant) {
+        if now.since(self.begun) >= self.period {
+            let twice = now.since(self.begun) >= self.period * 2;
+            self.before = Some(if twice { 0 } else { self.bytes });
+            (self.begun, self.bytes) = (now, 0);
+        }
+    }
+
+    fn is_slow(&self) -> bool {
+        let millis = u64::try_from(self.period.as_millis()).unwrap_or(u64::MAX);
+        self.before.is_some_and(|bytes| bytes.saturating_mul(1000) < LEAST_PACE.saturating_mul(millis))
+    }
 }
 
 impl Window {
-    pub(crate) fn new(base: u64, max_lent: u64, now: Instant) -> Self {
-        Self { base, granted: base, expected: 0, growth: 0, backlog: 0, max_lent, repaid: 0, last_read: now }
+    /// `patience`: over how long the pace of a link that was lent credit is measured.
+    pub(crate) fn new(base: u64, max_lent: u64, patience: Duration, now: Instant) -> Self {
+        let pace = Pace { period: patience, begun: now, bytes: 0, before: None };
+        Self {
+            base,
+            granted: base,
+            expected: 0,
+            growth: 0,
+            backlog: 0,
+            max_lent,
+            repaid: 0,
+            last_read: now,
+            pace,
+        }
     }
 
     /// The window now.
@@ -67,8 +108,17 @@ impl Window {
         self.last_read
     }
 
+    /// Whether it delivers so little that it should not keep what it was lent while others wait.
+    pub(crate) fn is_slow(&mut self, now: Instant) -> bool {
+        self.pace.roll(now);
+        self.pace.is_slow()
+    }
+
     /// More was lent.
     pub(crate) fn grow(&mut self, now: Instant, lent: u64) {
+        if self.lent() == 0 {
+            (self.pace.begun, self.pace.bytes, self.pace.before) = (now, 0, None);
+        }
         self.last_read = now; // silence is counted from here
         self.granted += lent;
     }
@@ -84,6 +134,8 @@ impl Window {
     /// bytes read next, and then [`repay`](Self::repay)s them.
     pub(crate) fn shrink(&mut self, now: Instant, len: u64) -> u64 {
         self.last_read = now;
+        self.pace.roll(now);
+        self.pace.bytes += len;
         let spent = self.surplus().min(len);
         self.granted -= spent;
         spent
@@ -198,7 +250,7 @@ mod tests {
     const KIB: u64 = 1024;
 
     fn window() -> Window {
-        Window::new(64 * KIB, 1024 * KIB, Instant::ZERO)
+        Window::new(64 * KIB, 1024 * KIB, Duration::from_secs(10), Instant::ZERO)
     }
 
     #[test]
@@ -243,6 +295,20 @@ mod tests {
         assert_eq!(window.deficit(), 100 * KIB);
         raw.count(&mut window, 0, 0);
         assert_eq!(window.deficit(), 0);
+    }
+
+    #[test]
+    fn a_link_that_was_lent_credit_is_slow_after_a_period_below_16_kb_a_second() {
+        for (pace, slow) in [(15_000, true), (17_000, false)] {
+            let (mut window, mut expected) = (window(), Expected::default());
+            expected.set(&mut window, 900 * KIB, true);
+            window.grow(Instant::ZERO, window.deficit());
+            for second in 0..10 {
+                window.read(Instant::from_millis(second * 1000), pace);
+                assert!(!window.is_slow(Instant::from_millis(second * 1000)), "it has a whole period");
+            }
+            assert_eq!(window.is_slow(Instant::from_millis(11_000)), slow, "{pace} bytes/s");
+        }
     }
 
     #[test]

@@ -496,13 +496,16 @@ impl FrameLink {
         self.grant_streams();
     }
 
-    /// Lets the peer open as many streams as are over. Told in steps of an eighth, so that many short streams do not cost a
+    /// Lets the peer open as many streams as are over, from when it takes the frame: a peer that takes nothing can open no
+    /// more, and what waits for it stays bounded. Told in steps of an eighth, so that many short streams do not cost a
     /// frame each.
     fn grant_streams(&mut self) {
         let total = self.numbers.over + self.numbers.limit;
         if total >= self.numbers.granted + (self.numbers.limit / 8).max(1) {
-            self.numbers.granted = total;
-            self.control.push_back(Frame::StreamsCredit { total });
+            let waits = |frame: &Frame| matches!(frame, Frame::StreamsCredit { .. });
+            if !self.control.iter().any(waits) {
+                self.control.push_back(Frame::StreamsCredit { total: 0 }); // the total is filled in as it goes out
+            }
         }
     }
 

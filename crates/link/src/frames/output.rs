@@ -75,6 +75,11 @@ impl FrameLink {
 
     /// A stream's credit is what it is when the frame goes out; of a stream that ended none is told.
     fn fill(&mut self, frame: Frame) -> Option<Frame> {
+        if let Frame::StreamsCredit { .. } = frame {
+            let total = self.numbers.over + self.numbers.limit;
+            self.numbers.granted = total;
+            return Some(Frame::StreamsCredit { total });
+        }
         let Frame::StreamCredit { stream, .. } = frame else { return Some(frame) };
         let receive = &mut self.streams.get_mut(&stream)?.receive;
         receive.credit_due = false;

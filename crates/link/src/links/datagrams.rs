@@ -10,7 +10,7 @@ use weir_base::{Fault, Instant, LinkId};
 
 use super::life::Confirmed;
 use super::{Links, Timer};
-use crate::admission::Verdict;
+use crate::admission::{Source, Verdict};
 use crate::event::{DialFailure, DialId, DownReason, SocketId, Transmit};
 use crate::link::{Life, LinkOrigin, Transport};
 use crate::quic::{Early, QuicLink, Turn, source, to_mark};
@@ -62,17 +62,18 @@ impl Links {
     /// The first packet of an inbound handshake.
     fn first_packet(&mut self, now: Instant, socket: SocketId, incoming: quinn_proto::Incoming) {
         let ip = source(&incoming);
-        let proven = !incoming.may_retry() || incoming.remote_address_validated();
-        let verdict = self.admission.first_packet(&self.config.admission, ip, proven);
+        let validated = !incoming.may_retry() || incoming.remote_address_validated();
+        let proof = if validated { Source::Validated } else { Source::Unvalidated };
+        let verdict = self.admission.first_packet(&self.config.admission, ip, proof);
+        if let Verdict::Replace(victim) = verdict {
+            self.stats.half_open_replaced += 1;
+            self.refuse(now, victim, Goodbye::Full);
+            self.settle_link(now, victim); // its place is free at once
+        }
         self.quic.advance_wall(now);
         let at = self.quic.clock().to_quic(now);
         let Some((endpoint, scratch)) = self.quic.endpoint(socket) else { return };
         let accepted = match verdict {
-            Verdict::Ignore => {
-                endpoint.ignore(incoming);
-                self.stats.ignored += 1;
-                return;
-            }
             Verdict::Retry => {
                 match endpoint.retry(incoming, scratch) {
                     Ok(answer) => {
@@ -83,7 +84,7 @@ impl Links {
                 }
                 return;
             }
-            Verdict::Accept => endpoint.accept(incoming, at, scratch, None),
+            Verdict::Accept | Verdict::Replace(_) => endpoint.accept(incoming, at, scratch, None),
         };
         match accepted {
             Ok((handle, conn)) => {
@@ -92,8 +93,8 @@ impl Links {
                 let clock = self.quic.clock();
                 let carrier = QuicLink::new(conn, handle, socket, clock, self.config.clone());
                 self.quic.remember(socket, handle, id);
-                self.admission.begin(ip);
-                self.stats.half_open = u64::from(self.admission.half_open());
+                self.admission.begin(id, ip, proof);
+                self.stats.half_open = self.admission.half_open() as u64;
                 self.half_open(now, id, carrier, remote, None);
             }
             Err(error) => {

@@ -45,11 +45,9 @@ impl Links {
 
     /// An inbound handshake is over, one way or the other.
     pub(super) fn half_open_over(&mut self, link: &mut Link) {
-        if std::mem::take(&mut link.origin.half_open)
-            && let Some(ip) = link.origin.ip
-        {
-            self.admission.end(ip);
-            self.stats.half_open = u64::from(self.admission.half_open());
+        if std::mem::take(&mut link.origin.half_open) {
+            self.admission.end(link.id());
+            self.stats.half_open = self.admission.half_open() as u64;
         }
     }
 }

@@ -57,7 +57,7 @@ impl Links {
 
     pub(super) fn new_link(&self, now: Instant, id: LinkId, life: Life, transport: Transport) -> Link {
         let budget = &self.config.budget;
-        let window = Window::new(budget.base_window, budget.max_lent, now);
+        let window = Window::new(budget.base_window, budget.max_lent, budget.patience, now);
         Link::new(id, life, window, transport, self.config.dial.linger)
     }
 

@@ -11,6 +11,9 @@ use crate::window::Window;
 /// How long a shortage of credit lasts before links are looked through again, after one was closed for it.
 const RECLAIM_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
+/// How often links are looked through while others wait for credit.
+const RECLAIM_CHECK: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// What a stalled raw stream is reset with (`docs/spec/streams.md`, "Codes").
 pub(crate) const STALLED: u32 = 1;
 
@@ -99,27 +102,28 @@ impl Links {
         }
     }
 
-    /// While links wait for credit: of those that hold lent credit and were silent for too long, one whose peer still has to
-    /// deliver the rest of an answer is closed, or else one with surplus credit.
+    /// While links wait for credit: of those that hold lent credit and were silent or slow for too long, one whose peer still has
+    /// to deliver the rest of an answer is closed, or else one with surplus credit. The one that was silent longest.
     pub(super) fn reclaim(&mut self, now: Instant) {
         if !self.credit.receive.is_short() {
             return;
         }
         let patience = self.config.budget.patience;
-        let holders = self.links.values().filter(|link| link.is_up() && link.window.lent() > 0);
-        let by_age = |is_expecting: bool| {
-            let of_kind = move |link: &&crate::Link| {
-                if is_expecting {
-                    link.window.is_expecting()
-                } else {
-                    !link.window.is_expecting() && link.window.surplus() > 0
-                }
+        let mut victims = [None, None];
+        for link in self.links.values_mut().filter(|link| link.is_up() && link.window.lent() > 0) {
+            let overdue = link.window.last_read() + patience <= now || link.window.is_slow(now);
+            let kind = match (link.window.is_expecting(), link.window.surplus()) {
+                (true, _) => 0,
+                (false, 0) => continue,
+                (false, _) => 1,
             };
-            holders.clone().filter(of_kind).min_by_key(|link| (link.window.last_read(), link.id()))
-        };
-        let oldest = [by_age(true), by_age(false)];
-        let victim = oldest.iter().flatten().find(|link| link.window.last_read() + patience <= now);
-        if let Some(victim) = victim.map(|link| link.id()) {
+            let candidate = (link.window.last_read(), link.id());
+            if let Some(victim) = victims.get_mut(kind).filter(|_| overdue) {
+                *victim = Some(victim.map_or(candidate, |victim: (Instant, LinkId)| victim.min(candidate)));
+            }
+        }
+        let victim = victims.into_iter().flatten().next();
+        if let Some((_, victim)) = victim {
             tracing::info!(link = victim.0, "closed to take lent credit back");
             self.stats.credit_closed += 1;
             self.work.touched.mark(victim);
@@ -130,8 +134,7 @@ impl Links {
             self.work.timers.set(Timer::Credit, Some(now + RECLAIM_PAUSE));
             return;
         }
-        let next = oldest.iter().flatten().map(|link| link.window.last_read() + patience).min();
-        self.work.timers.set(Timer::Credit, Some(next.unwrap_or(now + patience)));
+        self.work.timers.set(Timer::Credit, Some(now + RECLAIM_CHECK));
     }
 
     /// A link may have something to send, and its deadline may have moved.

@@ -1,5 +1,6 @@
 //! What QUIC is told: every limit on purpose, every random choice from the node's seed.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ const RESET_CONTEXT: &[u8] = b"weir/1 key of stateless resets";
 pub(crate) struct Configs {
     pub(crate) server: Arc<ServerConfig>,
     pub(crate) client: ClientConfig,
-    reset_key: Arc<hmac::Key>,
+    reset_key: hmac::Key, // of which every socket's is made
     max_mtu: u16,
 }
 
@@ -89,14 +90,16 @@ impl Configs {
         Ok(Self {
             server: Arc::new(server),
             client,
-            reset_key: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &keypair.sign(RESET_CONTEXT))),
+            reset_key: hmac::Key::new(hmac::HMAC_SHA256, &keypair.sign(RESET_CONTEXT)),
             max_mtu: config.quic.max_mtu,
         })
     }
 
-    /// The configuration of one socket.
-    pub(crate) fn endpoint(&self, rng: &mut Rng) -> EndpointConfig {
-        let mut endpoint = EndpointConfig::new(self.reset_key.clone());
+    /// The configuration of one socket. Its key of stateless resets is its own, so that no socket gives the token of another's
+    /// connection away (RFC 9000 §21.11), and the same after a restart.
+    pub(crate) fn endpoint(&self, local: SocketAddr, rng: &mut Rng) -> EndpointConfig {
+        let own = hmac::sign(&self.reset_key, local.to_string().as_bytes());
+        let mut endpoint = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, own.as_ref())));
         let seed = rng.bytes();
         endpoint.cid_generator(move || Box::new(Cids { rng: Rng::new(seed) })).supported_versions(vec![1]);
         // Within its range: the configuration was checked.

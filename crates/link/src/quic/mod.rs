@@ -84,7 +84,7 @@ impl Quic {
     }
 
     pub(crate) fn bind(&mut self, socket: SocketId, local: SocketAddr, may_fragment: bool) {
-        let config = Arc::new(self.configs.endpoint(&mut self.rng));
+        let config = Arc::new(self.configs.endpoint(local, &mut self.rng));
         let seed = Some(self.rng.bytes());
         let endpoint = Endpoint::new(config, Some(self.configs.server.clone()), !may_fragment, seed);
         self.sockets.insert(socket, Socket { endpoint, local, links: Vec::new() });

@@ -9,7 +9,7 @@ use weir_base::{Blame, ProtocolId};
 
 use super::harness::Net;
 use crate::frames::{DATA_MAX, STREAMS_INITIAL};
-use crate::{DownReason, Frame};
+use crate::{DownReason, Frame, WireId};
 
 /// Node 1 gets these frames from node 0's side, after node 0 dialled it and node 1 opened one stream (number 1).
 fn after(frames: impl IntoIterator<Item = Frame>) -> Net {
@@ -117,4 +117,28 @@ proptest! {
         prop_assert!(net.nodes[1].blamed.len() <= 1);
         prop_assert_eq!(net.nodes[1].blamed.len(), net.nodes[1].down.len());
     }
+}
+
+#[test]
+fn what_waits_for_a_peer_that_takes_nothing_is_bounded() {
+    let mut net = Net::pair();
+    let (_, other) = net.join_wire(0, 1);
+    let now = net.now;
+    let links = &mut net.nodes[1].links;
+    let wire = WireId(3); // of the listener
+    for index in 0..20_000_u64 {
+        let stream = index * 4;
+        links.handle_frame(now, wire, Frame::Open { stream, protocol: ProtocolId(999) });
+        let Some(link) = links.link(other) else { break };
+        link.reset(now, stream, 1); // as the pump does with a protocol that nobody speaks
+        link.stop(now, stream, 1);
+        links.handle_frame(now, wire, Frame::End { stream });
+    }
+    let mut frames = 0;
+    while links.poll_frame(now).is_some() {
+        frames += 1;
+    }
+    assert!(frames < 4 * 32, "{frames} frames for a peer that takes none");
+    net.drain();
+    assert_eq!(net.nodes[1].blamed[0].1.what, "opened more streams than allowed");
 }

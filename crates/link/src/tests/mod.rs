@@ -13,3 +13,5 @@ mod quic_hostile;
 mod quic_setup;
 mod quic_windows;
 mod random_use;
+mod reset_tokens;
+mod trickle;
