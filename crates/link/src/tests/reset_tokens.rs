@@ -28,7 +28,7 @@ fn ends_by_reset_of(bait_socket: SocketId, restart: bool) -> bool {
         net.restart(1);
         net.nodes[1].links.handle_host(net.now, bound);
     }
-    let mut bait = vec![0x40_u8; 60];
+    let mut bait = [0x40_u8; 60];
     bait[1..9].copy_from_slice(&seen[1..9]);
     let attacker: SocketAddr = "[2001:db8:bad::1]:666".parse().unwrap();
     let data = BytesMut::from(&bait[..]);
