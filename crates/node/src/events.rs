@@ -37,6 +37,8 @@ pub enum Event {
     PeerDown {
         /// Who.
         peer: PeerId,
+        /// The address of its link; `None` for a wire, and without a link.
+        address: Option<Multiaddr>,
         /// Why.
         why: DownReason,
     },
@@ -64,6 +66,8 @@ pub enum Event {
     Fault {
         /// Who.
         peer: PeerId,
+        /// The address of its link; `None` for a wire, and without a link.
+        address: Option<Multiaddr>,
         /// What.
         fault: Fault,
         /// What followed.

@@ -256,6 +256,8 @@ pub enum Event {
         link: LinkId,
         /// Who.
         peer: PeerId,
+        /// The address the link was set up over; `None` for a wire.
+        address: Option<Multiaddr>,
         /// Why.
         why: DownReason,
     },
@@ -303,6 +305,8 @@ pub enum Event {
     Fault {
         /// Its link; `None` where it has none any more.
         link: Option<LinkId>,
+        /// The address of that link; `None` for a wire, and without a link.
+        address: Option<Multiaddr>,
         /// Who.
         peer: PeerId,
         /// What.

@@ -64,10 +64,10 @@ impl Core {
                 let Speaks { protocols, agent, services, .. } = speaks;
                 Event::PeerUp { peer: info.peer, side: info.side, address, protocols, agent, services }
             }
-            StackEvent::PeerDown { link, peer, why } => {
+            StackEvent::PeerDown { link, peer, address, why } => {
                 tracing::debug!(%peer, ?why, "peer down");
                 self.rtts.remove(&link);
-                Event::PeerDown { peer, why }
+                Event::PeerDown { peer, address, why }
             }
             StackEvent::Refused { peer, why } => Event::Refused { peer, why },
             StackEvent::Unreachable { peer, why } => Event::Unreachable { peer, why },
@@ -81,9 +81,9 @@ impl Core {
                 let Some(peer) = self.stack.peers().link(link).map(|linked| linked.info.peer) else { return };
                 Event::Services { peer, services }
             }
-            StackEvent::Fault { peer, fault, reaction, .. } => {
+            StackEvent::Fault { peer, address, fault, reaction, .. } => {
                 tracing::info!(%peer, %fault, ?reaction, "a peer did something wrong");
-                Event::Fault { peer, fault, reaction }
+                Event::Fault { peer, address, fault, reaction }
             }
             StackEvent::Released(peer) => Event::Unbanned { peer },
             _ => return, // the others have been dealt with

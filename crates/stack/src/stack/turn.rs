@@ -169,7 +169,7 @@ impl Stack {
         let peer = linked.info.peer;
         self.resume_calls();
         if linked.known.is_some() {
-            return self.events.push_back(Event::PeerDown { link, peer, why });
+            return self.events.push_back(Event::PeerDown { link, peer, address: linked.address, why });
         }
         if let Some(ticket) = linked.ticket {
             self.events.push_back(Event::DialFailed { ticket, why: DialProblem::Hello(why) });
@@ -195,7 +195,8 @@ impl Stack {
         let (now, peer) = (self.now, blamed.peer);
         let (reaction, network) = self.peers.reputation.blame(now, blamed, fault.blame);
         tracing::debug!(?link, ?peer, %fault, ?reaction, "a peer did something wrong");
-        self.events.push_back(Event::Fault { link, peer, fault, reaction });
+        let address = link.and_then(|link| self.peers.link(link)).and_then(|linked| linked.address.clone());
+        self.events.push_back(Event::Fault { link, address, peer, fault, reaction });
         if let Some((network, until)) = network {
             self.events.push_back(Event::NetworkBanned { network, until });
             self.close_banned();

@@ -109,18 +109,20 @@ fn an_application_reports_a_peer_and_standing_decides() {
         net.command(0, Command::Report { peer, fault: wrong });
         let link = net.nodes[0].stack.peers().ready_link(&peer);
         let told = net.wait(0, |event| match event {
-            Event::Fault { link, peer, fault, .. } => Some((*link, *peer, *fault)),
+            Event::Fault { link, address, peer, fault, .. } => Some((*link, address.clone(), *peer, *fault)),
             _ => None,
         });
-        assert_eq!(told, (link, peer, wrong));
+        let address = (carrier == Carrier::Quic).then(|| net.address(1));
+        assert_eq!(told, (link, address.clone(), peer, wrong));
         let share = net.nodes[0].stack.peers().links().next().map(|(_, linked)| linked.share);
         assert_eq!(share, Some(peers::Share::Half));
         net.command(0, Command::Report { peer, fault: Fault::misbehaved("a wrong greeting") });
-        let why = net.wait(0, |event| match event {
-            Event::PeerDown { why, .. } => Some(*why),
+        let down = net.wait(0, |event| match event {
+            Event::PeerDown { address, why, .. } => Some((address.clone(), *why)),
             _ => None,
         });
-        assert_eq!(why, DownReason::Closed(Goodbye::Fault), "a peer with so many points is sent away");
+        let sent_away = (address, DownReason::Closed(Goodbye::Fault));
+        assert_eq!(down, sent_away, "a peer with so many points is sent away");
         net.nodes[0].events.clear();
         // It counts while there is no link, too.
         net.command(0, Command::Report { peer, fault: Fault::misbehaved("a wrong greeting") });
