@@ -7,9 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use weir_base::LinkId;
+use weir_base::identity::PeerId;
 use weir_base::stream::Group;
 
 use crate::config::AdmissionConfig;
+
+/// Peers that are remembered as pinned: far more than an operator names.
+const PINNED_MAX: usize = 1024;
 
 /// What to do with the first packet of an inbound handshake.
 #[cfg(not(target_family = "wasm"))]
@@ -44,6 +48,7 @@ struct HalfOpen {
 pub(crate) struct Admission {
     half_open: HalfOpen,
     inbound: Counts,
+    pinned: BTreeSet<PeerId>, // <= PINNED_MAX
 }
 
 /// How many there are, in all and by where they come from. Entries of 0 are removed.
@@ -151,11 +156,26 @@ impl Admission {
         all.max_by_key(|(link, ip)| (counts.crowd(**ip), std::cmp::Reverse(**link))).map(|(link, _)| *link)
     }
 
-    /// Whether an inbound link from `ip` (`None`: a wire) has a place.
-    pub(crate) fn has_slot(&self, config: &AdmissionConfig, ip: Option<IpAddr>, links: u32) -> bool {
+    /// A dial to this peer was asked for by the operator: when it dials in, limits and crowds do not keep it out.
+    pub(crate) fn pin(&mut self, peer: PeerId) {
+        if self.pinned.len() < PINNED_MAX {
+            self.pinned.insert(peer);
+        }
+    }
+
+    pub(crate) fn is_pinned(&self, peer: &PeerId) -> bool {
+        self.pinned.contains(peer)
+    }
+
+    /// Whether one more inbound link from `ip` (`None`: a wire) is within the limits of its address, prefix and group.
+    pub(crate) fn is_within(&self, config: &AdmissionConfig, ip: Option<IpAddr>) -> bool {
         let limits = [config.inbound_per_ip, config.inbound_per_prefix, config.inbound_per_group];
-        let place = |ip: IpAddr| is_exempt(config, ip) || self.inbound.has_room(ip, limits);
-        links < config.max_links && self.inbound.all < config.max_inbound && ip.is_none_or(place)
+        ip.is_none_or(|ip| is_exempt(config, ip) || self.inbound.has_room(ip, limits))
+    }
+
+    /// Whether a place for an inbound link is free, while there are so many links.
+    pub(crate) fn is_free(&self, config: &AdmissionConfig, links: u32) -> bool {
+        links < config.max_links && self.inbound.all < config.max_inbound
     }
 
     #[cfg(not(target_family = "wasm"))]
@@ -211,7 +231,7 @@ mod tests {
         };
         let mut admission = Admission::default();
         let mut try_enter = |address: &str| {
-            let slot = admission.has_slot(&config, Some(ip(address)), 0);
+            let slot = admission.is_within(&config, Some(ip(address)));
             if slot {
                 admission.enter(Some(ip(address)));
             }
@@ -235,7 +255,7 @@ mod tests {
             assert!(try_enter("127.0.0.1"), "loopback is exempt");
         }
         admission.leave(Some(ip("192.0.2.1")));
-        assert!(admission.has_slot(&config, Some(ip("192.0.2.9")), 0));
+        assert!(admission.is_within(&config, Some(ip("192.0.2.9"))));
     }
 
     /// Fills places with validated handshakes from these addresses; which were given up for others.

@@ -42,6 +42,8 @@ pub struct Stats {
     pub half_open_replaced: u64,
     /// Links refused because no slot was free, in all or for one place.
     pub refused: u64,
+    /// Inbound links closed for a newcomer of a less crowded group, or a pinned peer.
+    pub gave_way: u64,
     /// Links that came up with 0-RTT data accepted, of this side or of the peer.
     pub early_accepted: u64,
     /// Links this side dialled whose 0-RTT data the peer refused; it was sent again.

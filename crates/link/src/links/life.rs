@@ -1,5 +1,6 @@
 //! How links come up and go down: slots, one link per peer, wires.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use weir_base::identity::PeerId;
@@ -133,7 +134,7 @@ impl Links {
             self.drive_dials(now);
             return Err(Goodbye::Duplicate);
         }
-        if !self.has_slot(dialler, ip, older) {
+        if !self.has_slot(now, confirmed, ip, older) {
             self.stats.refused += 1;
             self.dial_failed(now, dial, id, DialFailure::Refused(Goodbye::Full));
             return Err(Goodbye::Full);
@@ -153,23 +154,58 @@ impl Links {
     }
 
     /// Whether a confirmed link has a place. The one of the same peer that it is a pair with gives up its own soon, so its place
-    /// counts for the new one as far as both are of the same kind.
-    fn has_slot(&mut self, dialler: bool, ip: Option<IpAddr>, older: Option<Candidate>) -> bool {
+    /// counts for the new one as far as both are of the same kind. Where all inbound places are taken, another link may give way.
+    fn has_slot(
+        &mut self,
+        now: Instant,
+        confirmed: Confirmed,
+        ip: Option<IpAddr>,
+        older: Option<Candidate>,
+    ) -> bool {
         let links = self.stats.links.saturating_sub(u64::from(older.is_some()));
         let links = u32::try_from(links).unwrap_or(u32::MAX);
-        if dialler {
+        if confirmed.dialler {
             return links < self.config.admission.max_links;
         }
-        let older = older.filter(|older| !older.dialler).and_then(|older| self.links.get(&older.link));
-        let place = older.map(|older| older.origin.ip);
+        let inbound = older.filter(|older| !older.dialler).and_then(|older| self.links.get(&older.link));
+        let place = inbound.map(|older| older.origin.ip);
         if let Some(place) = place {
             self.admission.leave(place);
         }
-        let slot = self.admission.has_slot(&self.config.admission, ip, links);
+        let limits = &self.config.admission;
+        let within = self.admission.is_pinned(&confirmed.peer) || self.admission.is_within(limits, ip);
+        let free = self.admission.is_free(limits, links);
         if let Some(place) = place {
             self.admission.enter(place);
         }
-        slot
+        within && (free || self.make_way(now, confirmed, older))
+    }
+
+    /// All inbound places are taken: the youngest link of the most crowded group is closed for a newcomer whose own group stays
+    /// smaller than that one, and for a pinned peer in any case. Pinned peers never give way. Whether one did.
+    fn make_way(&mut self, now: Instant, confirmed: Confirmed, older: Option<Candidate>) -> bool {
+        let mut groups: BTreeMap<Group, (u64, (Instant, LinkId))> = BTreeMap::new(); // how many, and the youngest
+        for link in self.links.values() {
+            let (Some(info), Some(since)) = (link.info, link.up_since()) else { continue };
+            let stays = info.dialler || self.admission.is_pinned(&info.peer);
+            if stays || older.is_some_and(|older| older.link == link.id()) {
+                continue;
+            }
+            let (count, youngest) = groups.entry(info.group).or_insert((0, (since, link.id())));
+            *count += 1;
+            *youngest = (*youngest).max((since, link.id()));
+        }
+        let own = groups.get(&confirmed.group).map_or(0, |(count, _)| *count);
+        let Some((count, (_, victim))) = groups.into_values().max() else { return false };
+        if count < own + 2 && !self.admission.is_pinned(&confirmed.peer) {
+            return false;
+        }
+        self.stats.gave_way += 1;
+        if let Some(link) = self.links.get_mut(&victim) {
+            link.abort(now, Goodbye::Full, DownReason::Closed(Goodbye::Full));
+            self.settle_link(now, victim); // its place is free at once
+        }
+        true
     }
 
     fn dial_failed(&mut self, now: Instant, dial: Option<DialId>, link: LinkId, error: DialFailure) {

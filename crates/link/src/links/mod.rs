@@ -243,7 +243,11 @@ impl Links {
         if self.stats.links >= u64::from(self.config.admission.max_links) && !replaces {
             return Err(DialError::Full);
         }
+        let pinned = dial.peer.filter(|_| dial.pinned);
         let id = self.dialler.dial(now, self.local_peer, dial, &self.config.dial)?;
+        if let Some(peer) = pinned {
+            self.admission.pin(peer);
+        }
         self.drive_dials(now);
         Ok(id)
     }

@@ -7,6 +7,7 @@ mod ends_without_room;
 mod flow;
 mod frames_flow;
 mod frames_hostile;
+mod gives_way;
 mod harness;
 mod quic_flow;
 mod quic_hostile;

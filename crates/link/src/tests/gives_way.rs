@@ -1,0 +1,68 @@
+//! A full node still lets in newcomers from elsewhere and pinned peers; the most crowded group gives way.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_base::multiaddr::Multiaddr;
+use weir_base::stream::Goodbye;
+
+use super::harness::{Net, config, keypair, start};
+use crate::{Dial, DownReason, HostChange, Links, SocketId};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Node 0 has places for three inbound links; the others have these addresses.
+fn net(addresses: &[[u8; 4]]) -> Net {
+    let mut full = config();
+    full.admission.max_inbound = 3;
+    let mut net = Net::new(std::iter::once(full).chain(addresses.iter().map(|_| config())).collect());
+    for (node, address) in (1..).zip(addresses) {
+        let local = SocketAddr::from((*address, 4001));
+        let seed = [u8::try_from(node).unwrap() + 100; 32];
+        let mut links = Links::new(config(), Arc::new(keypair(node)), seed, start()).unwrap();
+        let bound = HostChange::Bound { socket: SocketId(0), local, may_fragment: false };
+        links.handle_host(net.now, bound);
+        (net.nodes[node].links, net.nodes[node].address) = (links, local);
+    }
+    net
+}
+
+/// A node dials node 0; whether it has a link then.
+fn comes_in(net: &mut Net, node: usize) -> bool {
+    net.dial_quic(node, 0);
+    net.run(SECOND);
+    assert!(net.nodes[0].links.stats().inbound <= 3);
+    has_link(net, node)
+}
+
+fn has_link(net: &Net, node: usize) -> bool {
+    net.nodes[node].links.stats().links == 1
+}
+
+#[test]
+fn the_youngest_link_of_the_most_crowded_group_gives_way_to_newcomers_from_elsewhere() {
+    let crowd = [[10, 1, 0, 1], [10, 1, 0, 2], [10, 1, 0, 3], [10, 1, 0, 4]];
+    let mut net = net(&[crowd.as_slice(), &[[172, 16, 0, 1], [192, 0, 2, 1], [198, 51, 100, 1]]].concat());
+    assert!((1..=3).all(|node| comes_in(&mut net, node)));
+    assert!(!comes_in(&mut net, 4), "its own group is the crowded one");
+    assert!(comes_in(&mut net, 5));
+    assert_eq!(net.nodes[3].down.last().map(|down| down.1), Some(DownReason::ByPeer(Goodbye::Full)));
+    assert!(comes_in(&mut net, 6));
+    assert_eq!([1, 2, 3].map(|node| has_link(&net, node)), [true, false, false], "the oldest stays");
+    assert!(!comes_in(&mut net, 7), "every group has one link");
+    assert_eq!(net.nodes[0].links.stats().gave_way, 2);
+}
+
+#[test]
+fn a_pinned_peer_that_dials_in_gets_a_place_and_keeps_it() {
+    let mut net = net(&[[10, 1, 0, 1], [10, 2, 0, 1], [10, 3, 0, 1], [10, 4, 0, 1], [10, 5, 0, 1]]);
+    let nowhere = Multiaddr::from_quic(SocketAddr::from(([192, 0, 2, 9], 1)));
+    let dial = Dial { peer: Some(net.peer(4)), addresses: vec![nowhere], pinned: true };
+    let now = net.now;
+    net.nodes[0].links.dial(now, dial).unwrap();
+    assert!((1..=3).all(|node| comes_in(&mut net, node)));
+    assert!(comes_in(&mut net, 4), "pinned");
+    assert!(!comes_in(&mut net, 5));
+    assert!(has_link(&net, 4));
+}
