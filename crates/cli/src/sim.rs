@@ -43,6 +43,12 @@ pub(crate) struct Options {
     /// Carry QUIC datagrams instead of frames.
     #[arg(long)]
     pub(crate) quic: bool,
+    /// Threads that carry nodes out; the run is the same with any number. 1 to 64.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) threads: u32,
+    /// Check what is granted at one node of so many only: for large runs.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) sample: u32,
     /// Decides everything that is random.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) seed: u64,
@@ -55,7 +61,7 @@ pub(crate) struct Options {
 pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
     let Some(name) = options.name.as_ref().filter(|_| !options.list) else {
         for scenario in SCENARIOS {
-            output::print(&format!("{:<12} {}\n", scenario.name, scenario.about))?;
+            output::print(&format!("{:<16} {}\n", scenario.name, scenario.about))?;
         }
         return Ok(ExitCode::SUCCESS);
     };
@@ -68,6 +74,8 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
         seconds: options.seconds,
         deadline_s: options.deadline,
         transport,
+        threads: options.threads,
+        sample: options.sample,
     };
     let report = weir_sim::run(name, &chosen).map_err(Failure::input)?;
     let failure = problem(&report);
@@ -92,7 +100,11 @@ fn text(report: &weir_sim::Report) -> String {
     let latency = report.tx_latency_ms.as_ref();
     let latency = latency.map_or_else(
         || "-".into(),
-        |found| format!("p50 {:.1} ms, p95 {:.1} ms, p99 {:.1} ms", found.p50, found.p95, found.p99),
+        |found| {
+            let [p50, p95, p99] = [found.p50, found.p95, found.p99]
+                .map(|found| found.map_or_else(|| "never".into(), |millis| format!("{millis:.1} ms")));
+            format!("p50 {p50}, p95 {p95}, p99 {p99}")
+        },
     );
     let mut figures = String::new();
     for (name, figure) in &report.figures {
@@ -102,7 +114,7 @@ fn text(report: &weir_sim::Report) -> String {
         "{} on {} nodes with {} links, seed {}, over {}: {} submitted\n\
          converged after     {} s\nlatency             {latency}\nbodies per node     {}\ncontrol bytes       {} per \
          transaction and node\nwire bytes          {:.0} per transaction and node\nover grants         {} bytes in {} \
-         checks\nmemory              {} bytes per node\ntrace               {}\n{figures}{:.1} virtual s in {:.1} s\n",
+         checks\nmemory              {} bytes per node\ntrace               {}\n{figures}{:.1} virtual s in {:.1} s, {:.0} events/s\n",
         report.name,
         report.nodes,
         report.links,
@@ -119,5 +131,6 @@ fn text(report: &weir_sim::Report) -> String {
         report.trace_hash,
         report.virtual_s,
         report.wall_s,
+        report.events_per_s,
     )
 }

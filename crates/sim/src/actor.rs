@@ -45,6 +45,13 @@ pub enum Note {
         /// Its bytes.
         bytes: Bytes,
     },
+    /// A planned transaction was due.
+    Planned {
+        /// Its number.
+        number: u64,
+        /// Whether its pool took it.
+        inserted: bool,
+    },
     /// An item left its pool.
     Evicted {
         /// SHA-256 of its bytes.
@@ -70,8 +77,9 @@ pub struct Actor {
     decisions: BTreeMap<(Instant, u64), Decision>,
     serial: u64,
     best: Bytes,
-    notes: Vec<Note>,
-    verdicts: u64, // since the host last asked
+    notes: Vec<(Instant, Note)>,    // with the time on its clock
+    load: Option<(ChannelId, u64)>, // where planned transactions go, and their seed
+    verdicts: u64,                  // since the host last asked
 }
 
 struct Decision {
@@ -105,6 +113,7 @@ impl Actor {
             serial: 0,
             best: Bytes::new(),
             notes: Vec::new(),
+            load: None,
             verdicts: 0,
         };
         Ok((actor, peer))
@@ -125,9 +134,21 @@ impl Actor {
         &self.best
     }
 
-    /// What happened since the last call, in order.
-    pub fn take_notes(&mut self) -> Vec<Note> {
+    /// What happened since the last call, in order, each with the time on this node's clock.
+    pub fn take_notes(&mut self) -> Vec<(Instant, Note)> {
         std::mem::take(&mut self.notes)
+    }
+
+    /// Transactions that are planned for this node go into this pool; `seed` is that of
+    /// [`transaction`](crate::flood::transaction).
+    pub fn set_load(&mut self, channel: ChannelId, seed: u64) {
+        self.load = Some((channel, seed));
+    }
+
+    /// Puts an item into its pool; whether the pool took it.
+    pub fn insert(&mut self, now: Instant, channel: ChannelId, bytes: Bytes) -> bool {
+        let command = Command::Pull(weir_pull::Command::Pool(channel, pool::Command::Insert { bytes }));
+        self.stack.command(now, command).is_ok()
     }
 
     /// Publishes a tip of its own.
@@ -179,7 +200,7 @@ impl Actor {
         self.verdicts += 1;
         self.pool(now, channel, pool::Command::Verdict { ticket, verdict });
         if verdict == pool::Verdict::Accept {
-            self.notes.push(Note::Accepted { id, bytes });
+            self.notes.push((now, Note::Accepted { id, bytes }));
         }
     }
 
@@ -194,7 +215,7 @@ impl Actor {
         self.verdicts += 1;
         let command = tip::Command::Verdict { ticket, verdict };
         drop(self.stack.command(now, Command::Pull(weir_pull::Command::Tip(channel, command))));
-        self.notes.push(Note::Tip { value, adopted });
+        self.notes.push((now, Note::Tip { value, adopted }));
     }
 }
 
@@ -216,16 +237,23 @@ impl Node for Actor {
                     self.candidate(now, channel, ticket, id, bytes);
                     acted = true;
                 }
-                Event::Pool(_, pool::Event::Evicted { id }) => self.notes.push(Note::Evicted { id }),
+                Event::Pool(_, pool::Event::Evicted { id }) => self.notes.push((now, Note::Evicted { id })),
                 Event::Tip(channel, tip::Event::Received { ticket, value, .. }) => {
                     self.tip(now, channel, ticket, value);
                     acted = true;
                 }
                 Event::Rtt { .. } => {}
-                other => self.notes.push(Note::Told(other)),
+                other => self.notes.push((now, Note::Told(other))),
             }
         }
         acted
+    }
+
+    fn planned(&mut self, now: Instant, number: u64) {
+        let Some((channel, seed)) = self.load else { return };
+        let bytes = crate::flood::transaction(u32::try_from(number).unwrap_or(u32::MAX), seed);
+        let inserted = self.insert(now, channel, bytes);
+        self.notes.push((now, Note::Planned { number, inserted }));
     }
 
     fn verdicts(&mut self) -> u64 {

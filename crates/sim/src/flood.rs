@@ -10,11 +10,11 @@ use weir_base::codec::Malformed;
 use weir_base::{Instant, Rng};
 use weir_pull::ChannelId;
 use weir_stack::pool::{self, Rules, Summary};
-use weir_stack::{Channel, Command, Config, ConfigError, Shape};
+use weir_stack::{Channel, Config, ConfigError, Shape};
 
 use crate::actor::Note;
 use crate::check::PoolTraffic;
-use crate::host::{Node as _, NodeId, Step};
+use crate::host::{NodeId, Step};
 use crate::load::item_size;
 use crate::network::{Network, Setup};
 use crate::report::{Percentiles, nearest_rank};
@@ -28,6 +28,15 @@ const SETTLING: Duration = Duration::from_secs(1);
 /// Bytes before the random rest of a transaction: its number and its priority.
 const HEAD: usize = 9;
 
+/// When transactions come, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrivals {
+    /// One after equal pauses, each at a random node.
+    Even,
+    /// Independently of each other (Poisson), half of them at the first tenth of the nodes.
+    Bursts,
+}
+
 /// How much load, and how long to wait for all to have it.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
@@ -35,13 +44,15 @@ pub struct Load {
     pub rate: u32,
     /// Virtual seconds. Default: 10.
     pub seconds: u32,
+    /// When they come. Default: evenly.
+    pub arrivals: Arrivals,
     /// Virtual time after the last submission within which all honest pools should agree. Default: 60 s.
     pub deadline: Duration,
 }
 
 impl Default for Load {
     fn default() -> Self {
-        Self { rate: 100, seconds: 10, deadline: Duration::from_secs(60) }
+        Self { rate: 100, seconds: 10, arrivals: Arrivals::Even, deadline: Duration::from_secs(60) }
     }
 }
 
@@ -49,7 +60,7 @@ impl Default for Load {
 #[derive(Clone, Copy, Debug)]
 struct Tx {
     origin: NodeId,
-    submitted: Option<Instant>,
+    submitted: Option<Instant>, // none where it was not yet due, or its origin did not run or refused it
 }
 
 /// Counters at one moment.
@@ -73,6 +84,9 @@ pub struct Flood {
     pairs: Vec<(NodeId, u32)>,
     first: Mark,
     last_submitted: Instant,
+    due: u32,       // transactions whose time has come
+    submitted: u32, // of these
+    checked_pairs: u64,
     converged: Option<Mark>,
     linked: bool, // all links came up in time
 }
@@ -153,6 +167,9 @@ impl Flood {
             pairs: Vec::new(),
             first: Mark::default(),
             last_submitted: Instant::ZERO,
+            due: 0,
+            submitted: 0,
+            checked_pairs: 0,
             converged: None,
             linked: true,
         })
@@ -174,20 +191,61 @@ impl Flood {
         }
     }
 
-    /// Plans the load from now on.
-    pub fn start(&mut self) {
+    /// As [`run`](Self::run), node by node on so many threads: for thousands of nodes. The same for any number of threads.
+    pub fn run_in_windows(&mut self, threads: usize) {
+        self.linked = self.net.link_up_in_windows(threads);
+        let seed = self.net.setup().seed;
+        for id in self.net.host.ids() {
+            if let Some(actor) = self.net.host.node(id) {
+                actor.set_load(TXS, seed);
+            }
+        }
+        for (number, (origin, at)) in self.schedule().into_iter().enumerate() {
+            self.net.host.plan(origin, at, number as u64);
+        }
+        self.first = self.mark();
+        let limit = self.last_submitted + self.load.deadline;
+        while self.converged.is_none() {
+            let Some(turned) = self.net.window(limit, threads) else { break };
+            for id in turned {
+                self.told(id, &mut |_, _, _| {});
+            }
+            self.settle();
+        }
+        self.net.host.end_windows();
+    }
+
+    /// Who submits which transaction when.
+    fn schedule(&mut self) -> Vec<(NodeId, Instant)> {
         let honest: Vec<NodeId> = self.net.host.ids().filter(|id| !self.hostile.contains(id)).collect();
         let begin = self.net.host.now() + SETTLING;
         let count = self.load.rate * self.load.seconds;
         let pause = Duration::from_secs(1) / self.load.rate.max(1);
+        let mut plan: Vec<(NodeId, Instant)> = Vec::new();
         for number in 0..count {
-            let origin = honest[self.net.rng.index(honest.len())];
-            self.txs.push(Tx { origin, submitted: None });
-            self.net.host.timer(begin + pause * number, u64::from(number));
+            let (range, at) = match self.load.arrivals {
+                Arrivals::Even => (honest.len(), begin + pause * number),
+                Arrivals::Bursts => {
+                    let few = self.net.rng.chance(1, 2);
+                    let whole = Duration::from_secs(self.load.seconds.into());
+                    let at = begin + self.net.rng.up_to(whole);
+                    (if few { honest.len().div_ceil(10) } else { honest.len() }, at)
+                }
+            };
+            plan.push((honest[self.net.rng.index(range)], at));
         }
-        self.last_submitted = begin + pause * count.saturating_sub(1);
-        let words = (count as usize).div_ceil(64);
-        self.has = vec![vec![0; words]; self.net.host.len()];
+        plan.sort_by_key(|(_, at)| *at);
+        self.txs = plan.iter().map(|(origin, _)| Tx { origin: *origin, submitted: None }).collect();
+        self.last_submitted = plan.last().map_or(begin, |(_, at)| *at);
+        self.has = vec![vec![0; plan.len().div_ceil(64)]; self.net.host.len()];
+        plan
+    }
+
+    /// Plans the load from now on, by timers of the driver.
+    pub fn start(&mut self) {
+        for (number, (_, at)) in self.schedule().into_iter().enumerate() {
+            self.net.host.timer(at, number as u64);
+        }
         self.first = self.mark();
     }
 
@@ -207,6 +265,17 @@ impl Flood {
         self.converged.map(|mark| mark.at)
     }
 
+    /// The transactions that a node has had so far: what its application would have kept.
+    pub fn held(&self, id: NodeId) -> Vec<Bytes> {
+        let numbers = 0..u32::try_from(self.txs.len()).unwrap_or(u32::MAX);
+        numbers.filter(|number| self.has(id, *number)).map(|number| self.transaction(number)).collect()
+    }
+
+    fn has(&self, id: NodeId, number: u32) -> bool {
+        let word = self.has.get(id.0 as usize).and_then(|has| has.get(number as usize / 64));
+        word.is_some_and(|word| word & (1 << (number % 64)) != 0)
+    }
+
     /// Whether transactions are still to come.
     pub fn loading(&self) -> bool {
         self.net.host.now() < self.last_submitted
@@ -218,11 +287,17 @@ impl Flood {
     }
 
     fn told(&mut self, id: NodeId, on: &mut impl FnMut(&mut Self, NodeId, &Note)) {
-        for (id, note) in self.net.notes_of(id) {
-            if let Note::Accepted { bytes, .. } = &note
-                && let Some(number) = number_of(bytes)
-            {
-                self.accepted(id, number);
+        for (at, note) in self.net.notes_at(id) {
+            match &note {
+                Note::Accepted { bytes, .. } => {
+                    if let Some(number) = number_of(bytes) {
+                        self.accepted(id, at, number);
+                    }
+                }
+                Note::Planned { number, inserted } => {
+                    self.was_due(id, at, u32::try_from(*number).unwrap_or(u32::MAX), *inserted);
+                }
+                _ => {}
             }
             on(self, id, &note);
         }
@@ -234,17 +309,21 @@ impl Flood {
             self.first = self.mark();
         }
         let bytes = self.transaction(number);
-        let tx = self.txs.get_mut(number as usize)?;
-        (tx.submitted, tx.origin) = (Some(now), tx.origin);
-        let origin = tx.origin;
+        let origin = self.txs.get(number as usize)?.origin;
         self.net.host.trace_driver(origin, &bytes);
-        self.net.host.with(origin, |actor, now| {
-            let command = weir_stack::pool::Command::Insert { bytes };
-            // refused only where the pool is full of better ones: then the pair stays missing
-            drop(actor.stack().command(now, Command::Pull(weir_pull::Command::Pool(TXS, command))));
-        })?;
-        self.set(origin, number);
+        let inserted = self.net.host.with(origin, |actor, now| actor.insert(now, TXS, bytes));
+        self.was_due(origin, now, number, inserted == Some(true));
+        self.settle();
         Some(origin)
+    }
+
+    /// A transaction's time came: it counts where its origin runs and its pool took it.
+    fn was_due(&mut self, origin: NodeId, at: Instant, number: u32, inserted: bool) {
+        self.due += 1;
+        let Some(tx) = self.txs.get_mut(number as usize).filter(|_| inserted) else { return };
+        tx.submitted = Some(at);
+        self.submitted += 1;
+        self.set(origin, number);
     }
 
     fn set(&mut self, id: NodeId, number: u32) -> bool {
@@ -256,8 +335,7 @@ impl Flood {
         new
     }
 
-    fn accepted(&mut self, id: NodeId, number: u32) {
-        let now = self.net.host.now();
+    fn accepted(&mut self, id: NodeId, now: Instant, number: u32) {
         let Some(Tx { submitted: Some(submitted), .. }) = self.txs.get(number as usize).copied() else {
             return;
         };
@@ -267,7 +345,14 @@ impl Flood {
         let micros = now.since(submitted).as_micros();
         self.micros.push(u32::try_from(micros).unwrap_or(u32::MAX));
         self.pairs.push((id, number));
-        if self.micros.len() as u64 == self.expected() {
+        self.checked_pairs += u64::from(self.net.host.checks(id));
+        self.settle();
+    }
+
+    /// Whether all is over.
+    fn settle(&mut self) {
+        let all = self.due as usize == self.txs.len() && self.micros.len() as u64 == self.expected();
+        if all && self.converged.is_none() && !self.txs.is_empty() {
             self.converged = Some(self.mark());
         }
     }
@@ -275,12 +360,13 @@ impl Flood {
     /// Pairs there are to be.
     fn expected(&self) -> u64 {
         let honest = self.net.host.len() - self.hostile.len();
-        (honest as u64 - 1) * self.txs.len() as u64
+        (honest as u64 - 1) * u64::from(self.submitted)
     }
 
     fn mark(&mut self) -> Mark {
         let honest: Vec<NodeId> = self.net.host.ids().filter(|id| !self.hostile.contains(id)).collect();
-        let pool = self.net.pool_traffic(honest.into_iter());
+        let checked: Vec<NodeId> = honest.into_iter().filter(|id| self.net.host.checks(*id)).collect();
+        let pool = self.net.pool_traffic(checked.into_iter());
         let host = &self.net.host;
         Mark { at: host.now(), pool, wire_in: host.ids().map(|id| host.traffic(id).bytes_in).sum() }
     }
@@ -308,20 +394,25 @@ impl Flood {
         let (bodies, stream) =
             (end.pool.bodies - self.first.pool.bodies, end.pool.stream_bytes - self.first.pool.stream_bytes);
         let body_bytes = end.pool.body_bytes - self.first.pool.body_bytes;
-        let per = |bytes: u64| {
-            let count = self.txs.len() as u64 * (self.net.host.len() - self.hostile.len()) as u64;
+        let honest = self.net.host.ids().filter(|id| !self.hostile.contains(id));
+        let (nodes, checked) = honest.fold((0_u64, 0_u64), |(nodes, checked), id| {
+            (nodes + 1, checked + u64::from(self.net.host.checks(id)))
+        });
+        let per = |bytes: u64, nodes: u64| {
+            let count = u64::from(self.submitted) * nodes;
             bytes as f64 / count.max(1) as f64
         };
         let seen = self.micros.len() as u64;
-        let readable = stream > 0;
+        let (readable, pairs) = (stream > 0, self.checked_pairs);
+        let missing = self.expected().saturating_sub(seen);
         Spread {
-            submitted: self.txs.iter().filter(|tx| tx.submitted.is_some()).count() as u64,
-            bodies_per_node: (readable && seen > 0).then(|| bodies as f64 / seen as f64),
-            control_bytes: readable.then(|| per(stream - body_bytes)),
-            wire_bytes: per(end.wire_in - self.first.wire_in),
+            submitted: self.submitted.into(),
+            bodies_per_node: (readable && pairs > 0).then(|| bodies as f64 / pairs as f64),
+            control_bytes: readable.then(|| per(stream - body_bytes, checked)),
+            wire_bytes: per(end.wire_in - self.first.wire_in, nodes),
             converged: self.converged.map(|mark| mark.at.since(self.last_submitted)),
-            latency: Percentiles::of(&mut self.micros.clone()),
-            missing: self.expected() - seen,
+            latency: Percentiles::of(&mut self.micros.clone(), missing),
+            missing,
         }
     }
 
@@ -340,8 +431,8 @@ impl Flood {
     /// The pairs that are still missing, at most `most` of them.
     pub fn missing(&self, most: usize) -> Vec<(NodeId, u32)> {
         let lacks = |id: NodeId, number: u32| {
-            let word = self.has.get(id.0 as usize).and_then(|has| has.get(number as usize / 64));
-            word.is_some_and(|word| word & (1 << (number % 64)) == 0)
+            let submitted = self.txs.get(number as usize).is_some_and(|tx| tx.submitted.is_some());
+            submitted && !self.has(id, number)
         };
         let numbers = 0..u32::try_from(self.txs.len()).unwrap_or(u32::MAX);
         let honest = self.net.host.ids().filter(|id| !self.hostile.contains(id));

@@ -55,6 +55,8 @@ pub struct Setup {
     pub model: Model,
     /// What every application decides, unless told otherwise.
     pub checking: Checking,
+    /// Where a node is, by its number. Default: [`Place::random`].
+    pub place: fn(u32, &mut Rng) -> Place,
     /// What every stack may use and speaks.
     pub config: Config,
 }
@@ -73,7 +75,8 @@ impl Setup {
         };
         config.quic.deterministic = true;
         let (transport, checking) = (Transport::Frames, Checking::AtOnce);
-        Self { nodes, links, seed, transport, model: Model::default(), checking, config }
+        let place = |_, rng: &mut Rng| Place::random(rng);
+        Self { nodes, links, seed, transport, model: Model::default(), checking, place, config }
     }
 }
 
@@ -142,8 +145,8 @@ impl Network {
             config,
             by_peer: BTreeMap::new(),
         };
-        for _ in 0..network.setup.nodes {
-            network.add(Place::random(&mut places))?;
+        for number in 0..network.setup.nodes {
+            network.add((network.setup.place)(number, &mut places))?;
         }
         Ok(network)
     }
@@ -160,6 +163,27 @@ impl Network {
             self.by_peer.insert(peer, id);
         }
         Ok(id)
+    }
+
+    /// Starts a crashed node again, with its key and these items of a pool, which its application kept.
+    ///
+    /// # Errors
+    /// [`ConfigError`] of the stack's configuration.
+    pub fn restart_with(
+        &mut self,
+        id: NodeId,
+        channel: weir_pull::ChannelId,
+        items: Vec<bytes::Bytes>,
+    ) -> Result<(), ConfigError> {
+        let (config, checking) = (self.config.clone(), self.setup.checking);
+        self.host.restart(id, |birth| {
+            let (mut actor, peer) = Actor::new(&birth, config, checking)?;
+            for item in items {
+                // refused only where the pool has become smaller
+                actor.insert(birth.now, channel, item);
+            }
+            Ok((actor, peer))
+        })
     }
 
     /// Starts a crashed node again, with nothing but its key.
@@ -221,6 +245,29 @@ impl Network {
         named.unwrap_or(Ok(()))
     }
 
+    /// Every node always wants links to those it dials, so that what ends comes up again; `false` where some links are not
+    /// there after 30 s.
+    pub fn name_edges(&mut self) -> bool {
+        for id in self.host.ids() {
+            self.name_of(id);
+        }
+        let wanted = self.edges.len() as u64 * 2;
+        let limit = self.host.now() + LINKING;
+        while self.up < wanted {
+            let Some(step) = self.host.step(limit) else { return false };
+            self.notes(step);
+        }
+        true
+    }
+
+    /// A node that was just started wants links to those it dials.
+    pub fn name_of(&mut self, id: NodeId) {
+        let others: Vec<NodeId> =
+            self.edges.iter().filter(|(one, _)| *one == id).map(|(_, other)| *other).collect();
+        // its book has room for thousands: a link that is missing would tell otherwise
+        drop(self.name(id, &others));
+    }
+
     /// Whether a node has said hello to another and is linked to it.
     pub fn linked(&mut self, one: NodeId, other: NodeId) -> bool {
         use crate::host::Node as _;
@@ -238,6 +285,22 @@ impl Network {
         while self.up < wanted {
             let Some(step) = self.host.step(limit) else { return false };
             self.notes(step);
+        }
+        true
+    }
+
+    /// As [`link_up`](Self::link_up), in windows on so many threads.
+    pub fn link_up_in_windows(&mut self, threads: usize) -> bool {
+        for (one, other) in self.edges.clone() {
+            self.dial(one, other);
+        }
+        let wanted = self.edges.len() as u64 * 2;
+        let limit = self.host.now() + LINKING;
+        while self.up < wanted {
+            let Some(turned) = self.window(limit, threads) else { return false };
+            for id in turned {
+                self.notes_of(id);
+            }
         }
         true
     }
@@ -305,25 +368,37 @@ impl Network {
 
     /// What a node has to tell.
     pub fn notes_of(&mut self, id: NodeId) -> Vec<(NodeId, Note)> {
+        self.notes_at(id).into_iter().map(|(_, note)| (id, note)).collect()
+    }
+
+    /// What a node has to tell, and when that happened.
+    pub fn notes_at(&mut self, id: NodeId) -> Vec<(Instant, Note)> {
         if self.setup.transport == Transport::Quic {
             self.compare(id);
         }
-        let notes = self.host.node(id).map(Actor::take_notes).unwrap_or_default();
-        for note in &notes {
+        let mut notes = self.host.node(id).map(Actor::take_notes).unwrap_or_default();
+        for (at, note) in &mut notes {
+            *at = self.host.time_of(id, *at);
             match note {
                 Note::Told(Event::PeerUp { .. }) => self.up += 1,
-                Note::Told(Event::PeerDown { .. }) => self.up -= 1,
+                Note::Told(Event::PeerDown { .. }) => self.up = self.up.saturating_sub(1),
                 Note::Told(Event::Fault { peer, fault, reaction, .. })
                     if fault.blame != Blame::Incompatible =>
                 {
                     let whom = self.of_peer(peer).unwrap_or(id);
                     let banned = matches!(reaction, Reaction::Ban { .. });
-                    self.faults.push(Seen { at: self.host.now(), by: id, whom, fault: *fault, banned });
+                    self.faults.push(Seen { at: *at, by: id, whom, fault: *fault, banned });
                 }
                 _ => {}
             }
         }
-        notes.into_iter().map(|note| (id, note)).collect()
+        notes
+    }
+
+    /// Lets one window pass on so many threads: [`Host::window`]. Which nodes had a turn; `None` where nothing is due.
+    pub fn window(&mut self, limit: Instant, threads: usize) -> Option<Vec<NodeId>> {
+        let mut turned = Vec::new();
+        self.host.window(limit, threads, |id, _| turned.push(id)).then_some(turned)
     }
 
     /// Lets `pause` pass; hands every note to `on`.

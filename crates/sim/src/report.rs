@@ -4,23 +4,27 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Three percentiles, nearest rank, in milliseconds.
+/// Three percentiles, nearest rank, in milliseconds; `None` (null) where it is a pair that never came to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Percentiles {
     /// The median.
-    pub p50: f64,
+    pub p50: Option<f64>,
     /// The 95th.
-    pub p95: f64,
+    pub p95: Option<f64>,
     /// The 99th.
-    pub p99: f64,
+    pub p99: Option<f64>,
 }
 
 impl Percentiles {
-    /// Of these microseconds, which it sorts. `None` of none.
-    pub fn of(micros: &mut [u32]) -> Option<Self> {
+    /// Of these microseconds, which it sorts, and of `missing` that never ended. `None` of none.
+    pub fn of(micros: &mut [u32], missing: u64) -> Option<Self> {
         micros.sort_unstable();
-        let at = |percent: usize| nearest_rank(micros, percent).map(|micros| f64::from(micros) / 1000.0);
-        Some(Self { p50: at(50)?, p95: at(95)?, p99: at(99)? })
+        let count = micros.len() as u64 + missing;
+        let at = |percent: u64| {
+            let rank = (count * percent).div_ceil(100).max(1);
+            micros.get(usize::try_from(rank - 1).ok()?).map(|micros| f64::from(*micros) / 1000.0)
+        };
+        (count > 0).then(|| Self { p50: at(50), p95: at(95), p99: at(99) })
     }
 }
 
@@ -81,6 +85,8 @@ pub struct Report {
     pub memory_bytes_per_node: Option<u64>,
     /// Real seconds.
     pub wall_s: f64,
+    /// Events per real second.
+    pub events_per_s: f64,
     /// Virtual seconds.
     pub virtual_s: f64,
 }
@@ -102,9 +108,16 @@ mod tests {
     #[test]
     fn percentiles_are_nearest_rank() {
         let mut micros: Vec<u32> = (1..=100).rev().map(|millis| millis * 1000).collect();
-        let of = Percentiles::of(&mut micros).unwrap();
-        assert_eq!(of, Percentiles { p50: 50.0, p95: 95.0, p99: 99.0 });
+        let of = Percentiles::of(&mut micros, 0).unwrap();
+        assert_eq!(of, Percentiles { p50: Some(50.0), p95: Some(95.0), p99: Some(99.0) });
         assert_eq!(nearest_rank(&[7], 99), Some(7));
-        assert_eq!(Percentiles::of(&mut []), None);
+        assert_eq!(Percentiles::of(&mut [], 0), None);
+    }
+
+    #[test]
+    fn what_never_came_is_later_than_everything() {
+        let mut micros: Vec<u32> = (1..=94).map(|millis| millis * 1000).collect();
+        let of = Percentiles::of(&mut micros, 6).unwrap();
+        assert_eq!(of, Percentiles { p50: Some(50.0), p95: None, p99: None });
     }
 }

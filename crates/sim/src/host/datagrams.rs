@@ -111,7 +111,7 @@ impl<N: Node> Seat<N> {
             let on_line = data.len() as u64 + HEADERS;
             let free =
                 self.downlink_free.max(now) + Duration::from_nanos(line_time(on_line, place.line.down));
-            if free > now + world.model.queue {
+            if self.downlink_free > now + world.model.queue {
                 return self.drop_datagram();
             }
             self.downlink_free = free;

@@ -142,7 +142,7 @@ impl<N: Node> Host<N> {
         self.world.addresses.insert(*source, id);
     }
 
-    /// A node moves to another place: its address there is a new one, its wires are dead, and it is told that its socket was
+    /// A node moves to another place: its address there is a new one, its wires are reset, and it is told that its socket was
     /// bound again. Returns its address.
     pub fn relocate(&mut self, id: NodeId, place: Place) -> Option<SocketAddr> {
         let now = self.now;
@@ -151,7 +151,7 @@ impl<N: Node> Host<N> {
         let source = *self.world.sources.get(index(id))?;
         let seat = self.seats.get_mut(index(id))?;
         seat.now = now;
-        seat.drop_wires(&self.world);
+        seat.lose_wires(&self.world);
         self.settle(id);
         if self.seats.get(index(id))?.udp == Udp::Bound {
             self.arrive(id, Arrived::Host(HostChange::Unbound(SocketId(0))));

@@ -14,6 +14,7 @@ mod datagrams;
 mod life;
 mod paths;
 mod seat;
+mod windows;
 mod wires;
 mod world;
 
@@ -53,6 +54,8 @@ pub trait Node {
     fn turned(&mut self, now: Instant) -> bool;
     /// What the stack wants of its host, but for wires, which the network sets up by itself.
     fn action(&mut self, _now: Instant, _action: Action) {}
+    /// What [`Host::plan`] planned for it is due.
+    fn planned(&mut self, _now: Instant, _number: u64) {}
     /// Verdicts that its application gave since the last call, each of which takes the processor time of one.
     fn verdicts(&mut self) -> u64 {
         0
@@ -168,6 +171,7 @@ impl<N: Node> Host<N> {
                 peers: Vec::new(),
                 addresses: BTreeMap::new(),
                 sources: Vec::new(),
+                sample: 1,
             },
             seats: Vec::new(),
             due: BinaryHeap::new(),
@@ -182,6 +186,16 @@ impl<N: Node> Host<N> {
     /// Watches every frame of nodes that are added from now on: see [`Checker`].
     pub fn check(&mut self, checker: Checker) {
         self.checker = Some(checker);
+    }
+
+    /// What is granted is checked at one node of so many only, from the next wire on.
+    pub fn sample(&mut self, one_of: u32) {
+        self.world.sample = one_of.max(1);
+    }
+
+    /// Whether what this node grants is checked.
+    pub fn checks(&self, id: NodeId) -> bool {
+        self.world.checks(id)
     }
 
     /// The checker.
@@ -266,6 +280,20 @@ impl<N: Node> Host<N> {
         self.planned += 1;
         let key = Key { due: due.max(self.now), from: DRIVER, sequence: self.planned };
         self.timers.push(key, number);
+    }
+
+    /// [`Node::planned`] with this number is called at `due`, in a turn of this node; not where it does not run then.
+    pub fn plan(&mut self, id: NodeId, due: Instant, number: u64) {
+        let due = due.max(self.now);
+        if let Some(seat) = self.seats.get_mut(index(id)) {
+            seat.plan(due, world::Due::Planned { number });
+        }
+        self.settle(id);
+    }
+
+    /// A time on a node's clock as the host's time.
+    pub fn time_of(&self, id: NodeId, local: Instant) -> Instant {
+        self.seats.get(index(id)).map_or(local, |seat| seat.clock.global(local))
     }
 
     /// Puts bytes of the driver into the trace: what it did that the network cannot see.

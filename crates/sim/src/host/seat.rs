@@ -70,6 +70,7 @@ pub(super) struct Seat<N> {
     pub(super) changes: Vec<(Instant, NodeId, Change)>,
     idle: (Instant, u32), // turns without effect since
     pub(super) endless: bool,
+    pub(super) turned: bool, // in this window
 }
 
 /// What has arrived and was not handed over.
@@ -86,6 +87,7 @@ pub(super) enum Arrived {
     Wire(u64, WireChange),
     Datagram { remote: SocketAddr, ecn: Option<Ecn>, data: BytesMut },
     Host(HostChange),
+    Planned(u64),
 }
 
 /// What a turn sends and asks for, when it ends.
@@ -155,6 +157,7 @@ impl<N: Node> Seat<N> {
             changes: Vec::new(),
             idle: (Instant::ZERO, 0),
             endless: false,
+            turned: false,
         }
     }
 
@@ -199,6 +202,7 @@ impl<N: Node> Seat<N> {
             Due::Release { wire } => self.release(world, wire),
             Due::Retry { wire, tries } => self.retry(world, wire, tries),
             Due::Forget { wire } => self.forget(wire),
+            Due::Planned { number } => self.arrive(u64::MAX, Arrived::Planned(number)),
         }
     }
 
@@ -221,7 +225,7 @@ impl<N: Node> Seat<N> {
         match &what {
             Arrived::Frame(_, frame) => self.inbox.frame_bytes += frame.wire_len(),
             Arrived::Datagram { data, .. } => self.inbox.datagram_bytes += data.len(),
-            Arrived::Wire(..) | Arrived::Host(_) => {}
+            Arrived::Wire(..) | Arrived::Host(_) | Arrived::Planned(_) => {}
         }
         self.inbox.list.push_back((source, what));
         self.wake();
@@ -252,7 +256,7 @@ impl<N: Node> Seat<N> {
         let Some(mut node) = self.node.take() else { return };
         let local = self.clock.local(self.now);
         let mut load = Load::default();
-        self.receive(node.as_mut(), local, &mut load);
+        self.receive(world, node.as_mut(), local, &mut load);
         if earliest(node.stack().poll_timeout().map(|(due, _)| due), node.poll_timeout())
             .is_some_and(|due| due <= local)
         {
@@ -293,7 +297,7 @@ impl<N: Node> Seat<N> {
     }
 
     /// Hands over what has arrived, at most as much as the native host does in a turn.
-    fn receive(&mut self, node: &mut N, local: Instant, load: &mut Load) {
+    fn receive(&mut self, world: &World, node: &mut N, local: Instant, load: &mut Load) {
         let (mut buffers, mut run, mut last) = (0, 0, None);
         while let Some((source, _)) = self.inbox.list.front() {
             let source = *source;
@@ -305,17 +309,19 @@ impl<N: Node> Seat<N> {
             }
             run += 1;
             let Some((_, what)) = self.inbox.list.pop_front() else { return };
-            self.hand(node, local, what, load);
+            self.hand(world, node, local, what, load);
         }
     }
 
-    fn hand(&mut self, node: &mut N, local: Instant, what: Arrived, load: &mut Load) {
+    fn hand(&mut self, world: &World, node: &mut N, local: Instant, what: Arrived, load: &mut Load) {
         match what {
             Arrived::Frame(wire, frame) => {
                 self.inbox.frame_bytes -= frame.wire_len();
                 load.packet(frame.wire_len());
                 self.note(Traced::frame(wire, &frame));
-                if let (Some(watch), Some(end)) = (&mut self.watch, self.ends.get(&wire)) {
+                if let (Some(watch), Some(end)) = (&mut self.watch, self.ends.get(&wire))
+                    && world.checks(end.peer)
+                {
                     let change = watch.received(wire, &frame);
                     self.changes.push((self.now, end.peer, change));
                 }
@@ -345,6 +351,10 @@ impl<N: Node> Seat<N> {
                 node.stack().handle(local, Input::Datagrams(datagrams));
             }
             Arrived::Host(change) => node.stack().handle(local, Input::Host(change)),
+            Arrived::Planned(number) => {
+                self.note(Traced::driver(&number.to_le_bytes()));
+                node.planned(local, number);
+            }
         }
     }
 

@@ -261,7 +261,7 @@ impl<N: Node> Seat<N> {
         let Some(end) = self.ends.get_mut(&wire) else { return };
         end.state = State::Open;
         let (peer, dialled) = (end.peer, end.dial);
-        if let Some(watch) = &mut self.watch {
+        if let Some(watch) = self.watch.as_mut().filter(|_| world.checks(peer)) {
             let change = watch.opened(wire, peer);
             self.changes.push((self.now, peer, change));
         }
@@ -274,7 +274,7 @@ impl<N: Node> Seat<N> {
     pub(super) fn send(&mut self, world: &World, WireId(wire): WireId, frame: Frame) {
         let Some(end) = self.ends.get_mut(&wire).filter(|end| end.state == State::Open) else { return };
         self.traffic.sent(frame.wire_len());
-        if let Some(watch) = &mut self.watch {
+        if let Some(watch) = self.watch.as_mut().filter(|_| world.checks(end.peer)) {
             let change = watch.sent(wire, &frame);
             self.changes.push((self.now, end.peer, change));
         }
@@ -387,7 +387,7 @@ impl<N: Node> Seat<N> {
             let free = self.downlink_free.max(now)
                 + Duration::from_nanos(line_time(frame.wire_len() as u64, place.line.down));
             end.echo.queue = u32::try_from(free.since(now).as_micros()).unwrap_or(u32::MAX);
-            if free > now + world.model.queue {
+            if self.downlink_free > now + world.model.queue {
                 // dropped before this node's line: it comes again, and what is behind it waits
                 end.echo.lost = true;
                 end.resume = now + Duration::from_nanos(end.rtt());
@@ -510,6 +510,19 @@ impl<N: Node> Seat<N> {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// This node's address is another one: all its wires are dead, at both ends.
+    pub(super) fn lose_wires(&mut self, world: &World) {
+        let mut peers: Vec<NodeId> = self.ends.values().map(|end| end.peer).collect();
+        peers.sort_unstable();
+        peers.dedup();
+        for peer in peers {
+            let wires: Vec<u64> =
+                self.ends.iter().filter(|(_, end)| end.peer == peer).map(|(wire, _)| *wire).collect();
+            self.reset_wires(peer);
+            wires.into_iter().for_each(|wire| self.reset(world, wire, peer));
         }
     }
 

@@ -20,6 +20,7 @@ pub(super) struct World {
     pub(super) places: Vec<Place>,
     pub(super) peers: Vec<PeerId>,
     pub(super) addresses: BTreeMap<SocketAddr, NodeId>,
+    pub(super) sample: u32, // what is granted is checked at one node of so many
     pub(super) sources: Vec<SocketAddr>, // what others see a node's datagrams come from
 }
 
@@ -31,6 +32,11 @@ impl World {
     pub(super) fn round_trip(&self, one: NodeId, other: NodeId) -> Duration {
         let places = self.place(one).zip(self.place(other));
         places.map_or(Duration::ZERO, |(one, other)| one.round_trip(other))
+    }
+
+    /// Whether what this node grants is checked.
+    pub(super) const fn checks(&self, id: NodeId) -> bool {
+        id.0.is_multiple_of(self.sample)
     }
 
     /// Chance of what flows from one node to another; `what` tells flows apart.
@@ -67,6 +73,8 @@ pub(super) enum Due {
     Retry { wire: u64, tries: u32 },
     /// Nothing more can come of a closed wire.
     Forget { wire: u64 },
+    /// The driver planned something.
+    Planned { number: u64 },
 }
 
 /// What a frame tells of the other direction, as acknowledgements do.

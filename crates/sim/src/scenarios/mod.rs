@@ -1,5 +1,6 @@
 //! The named runs of `weir sim`.
 
+mod faults;
 mod mesh;
 mod tips;
 mod tx_flood;
@@ -39,6 +40,11 @@ pub struct Options {
     pub deadline_s: u32,
     /// What carries links. Default: frames.
     pub transport: Transport,
+    /// Threads that carry nodes out, where the scenario runs in windows: 1 to 64. The run is the same with any number.
+    /// Default: 1.
+    pub threads: u32,
+    /// What is granted is checked at one node of so many: 1 to 20,000. Default: 1, at all.
+    pub sample: u32,
 }
 
 impl Default for Options {
@@ -51,6 +57,8 @@ impl Default for Options {
             seconds: 10,
             deadline_s: 60,
             transport: Transport::Frames,
+            threads: 1,
+            sample: 1,
         }
     }
 }
@@ -97,6 +105,78 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "nodes that all name each other start at once, and restart at once and one by one: no fault, every link",
         nodes: 8,
         run: mesh::run,
+    },
+    Scenario {
+        name: "one-way",
+        about: "from the third second on half of the nodes hears nothing from the other half; then it heals",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::OneWay),
+    },
+    Scenario {
+        name: "silence",
+        about: "all paths of one node in ten are silent, others in each second",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::Silence),
+    },
+    Scenario {
+        name: "resets",
+        about: "somebody between the nodes resets all wires of one node in ten, others in each second",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::Resets),
+    },
+    Scenario {
+        name: "power",
+        about: "one node in twenty loses its power, and comes back a second later with its pool",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::Power),
+    },
+    Scenario {
+        name: "crashes",
+        about: "one node in twenty crashes, and comes back a second later with nothing but its key",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::Crashes),
+    },
+    Scenario {
+        name: "hangs",
+        about: "one node in ten hangs for a second, others each time",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::Hangs),
+    },
+    Scenario {
+        name: "rebinding",
+        about: "the device before one node in ten gives it another port, over QUIC",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::Rebinding),
+    },
+    Scenario {
+        name: "clocks",
+        about: "clocks are up to 500 parts per million too fast or too slow, and change",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::Clocks),
+    },
+    Scenario {
+        name: "bursts",
+        about: "two packets of a hundred are lost, in bursts",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::Bursts),
+    },
+    Scenario {
+        name: "slow-processors",
+        about: "processors are twenty times slower and stall often",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::SlowProcessors),
+    },
+    Scenario {
+        name: "neighbours",
+        about: "nodes of ten are in one local network, most of them in one region",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::Neighbours),
+    },
+    Scenario {
+        name: "peaks",
+        about: "transactions come in bursts, half of them at a tenth of the nodes",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::Peaks),
     },
 ];
 
@@ -182,6 +262,7 @@ pub fn run(name: &str, options: &Options) -> Result<Report, RunError> {
         figures: figures.collect(),
         problems: measured.problems,
         memory_bytes_per_node: memory,
+        events_per_s: host.events() as f64 / begun.elapsed().as_secs_f64(),
         wall_s: begun.elapsed().as_secs_f64(),
         virtual_s: host.now().since(weir_base::Instant::ZERO).as_secs_f64(),
     })
@@ -211,6 +292,8 @@ impl Options {
             ("--rate", u64::from(self.rate.unwrap_or(1)), 1, 100_000),
             ("--seconds", u64::from(self.seconds), 1, 3_600),
             ("--deadline", u64::from(self.deadline_s), 1, 3_600),
+            ("--threads", u64::from(self.threads), 1, 64),
+            ("--sample", u64::from(self.sample), 1, 20_000),
         ];
         let outside = ranges.into_iter().find(|(_, value, least, most)| value < least || value > most);
         match outside {

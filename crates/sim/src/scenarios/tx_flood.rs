@@ -12,9 +12,11 @@ pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
         rate: options.rate.unwrap_or(Load::default().rate),
         seconds: options.seconds,
         deadline: options.deadline(),
+        ..Load::default()
     };
     let mut flood = Flood::new(setup, load)?;
-    flood.run();
+    flood.net.host.sample(options.sample);
+    flood.run_in_windows(options.threads as usize);
     let (spread, problems) = (flood.spread(), flood.problems());
     Ok(Measured {
         submitted: spread.submitted,

@@ -14,7 +14,12 @@ pub(crate) fn full() -> bool {
 
 /// A load of `rate` transactions a second for `short` seconds, or as long as the scenario says.
 pub(crate) fn load(rate: u32, short: u32, whole: u32) -> Load {
-    Load { rate, seconds: if full() { whole } else { short }, deadline: Duration::from_secs(60) }
+    Load {
+        rate,
+        seconds: if full() { whole } else { short },
+        deadline: Duration::from_secs(60),
+        ..Load::default()
+    }
 }
 
 /// The network of a flood.

@@ -4,6 +4,7 @@
 mod a_sender_over_its_credit_is_seen;
 mod common;
 mod early;
+mod faults_on_a_bare_pair;
 mod known_peers_answer_after_one_round_trip;
 mod same_seed_same_trace;
 mod scenario_1_slow_verdicts_delay_nobody_else;
@@ -13,3 +14,4 @@ mod scenario_6_pools_agree_after_anything;
 mod scenario_7_poisoned_offers_hide_nothing;
 mod scenario_9_replayed_flights_do_nothing;
 mod scenario_9_start_up_in_any_order;
+mod threads_and_windows_change_nothing;

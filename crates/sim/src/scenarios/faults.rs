@@ -1,0 +1,208 @@
+//! The load of `tx-flood` while something goes wrong: in each second of the load once more. Then everything is as it should be
+//! again, and all nodes that run are to hold everything that was submitted.
+
+use std::time::Duration;
+
+use super::{Measured, Run, RunError};
+use crate::flood::{Arrivals, Flood, Load, pool_channel};
+use crate::host::{NodeId, Path, Step};
+use crate::model::{Place, Processor};
+use crate::network::{Setup, Transport};
+
+/// Timers above this number are this scenario's: one at the beginning of each second.
+const TICKS: u64 = 1 << 32;
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// From the third second on the second half of the nodes hears nothing from the first.
+    OneWay,
+    /// All paths of one node in ten are silent, others in each second.
+    Silence,
+    /// All wires of one node in ten are reset.
+    Resets,
+    /// One node in twenty loses its power, and is back a second later with what its application kept.
+    Power,
+    /// One node in twenty crashes, and is back a second later with nothing but its key.
+    Crashes,
+    /// One node in ten hangs for a second.
+    Hangs,
+    /// The device before one node in ten gives it another port.
+    Rebinding,
+    /// Clocks are up to 500 parts per million too fast or too slow.
+    Clocks,
+    /// Two packets of a hundred are lost, in bursts of ten.
+    Bursts,
+    /// Processors are twenty times slower, and stall often.
+    SlowProcessors,
+    /// Nodes of ten are in one local network, and most of them in one region.
+    Neighbours,
+    /// Transactions come in bursts, half of them at few nodes.
+    Peaks,
+}
+
+pub(super) fn run(run: &Run<'_>, fault: Fault) -> Result<Measured, RunError> {
+    let options = run.options;
+    let mut setup = Setup::new(run.nodes, options.links, options.seed, vec![pool_channel()]);
+    setup.transport = options.transport;
+    prepare(&mut setup, fault);
+    let load = Load {
+        rate: options.rate.unwrap_or(Load::default().rate),
+        seconds: options.seconds,
+        deadline: options.deadline(),
+        arrivals: if fault == Fault::Peaks { Arrivals::Bursts } else { Arrivals::Even },
+    };
+    let mut flood = Flood::new(setup, load)?;
+    let mut problems = Vec::new();
+    if !flood.net.name_edges() {
+        problems.push("some links did not come up".into());
+    }
+    flood.start();
+    let begin = flood.net.host.now() + Duration::from_secs(1);
+    for second in 0..=options.seconds {
+        flood.net.host.timer(begin + Duration::from_secs(second.into()), TICKS + u64::from(second));
+    }
+    let limit = begin + Duration::from_secs(options.seconds.into()) + options.deadline();
+    let mut troubled = Vec::new();
+    while flood.spread_done().is_none() {
+        let Some(step) = flood.net.host.step(limit) else { break };
+        match step {
+            Step::Timer(number) if number >= TICKS => {
+                mend(&mut flood, fault, &std::mem::take(&mut troubled))?;
+                let second = u32::try_from(number - TICKS).unwrap_or(u32::MAX);
+                if second < options.seconds {
+                    troubled = trouble(&mut flood, fault, second);
+                }
+            }
+            other => flood.advance(other, &mut |_, _, _| {}),
+        }
+    }
+    let spread = flood.spread();
+    problems.extend(flood.problems());
+    Ok(Measured {
+        submitted: spread.submitted,
+        bodies_per_node: spread.bodies_per_node,
+        control_bytes: spread.control_bytes,
+        wire_bytes: spread.wire_bytes,
+        converged: spread.converged,
+        latency: spread.latency,
+        missing: spread.missing,
+        problems,
+        ..Measured::of(flood.net)
+    })
+}
+
+/// What is other from the beginning.
+fn prepare(setup: &mut Setup, fault: Fault) {
+    match fault {
+        Fault::Rebinding => setup.transport = Transport::Quic,
+        Fault::Bursts => (setup.model.loss_per_million, setup.model.burst) = (20_000, 10),
+        Fault::SlowProcessors => {
+            let usual = Processor::default();
+            setup.model.processor = Processor {
+                turn: usual.turn * 20,
+                packet: usual.packet * 20,
+                kilobyte: usual.kilobyte * 20,
+                verdict: usual.verdict * 20,
+                stalls_per_million: 5_000,
+                ..usual
+            };
+        }
+        Fault::Neighbours => {
+            setup.place =
+                |number, rng| Place { site: Some(number / 10), ..Place::weighted(rng, [1, 2, 10, 1, 1]) };
+        }
+        _ => {}
+    }
+}
+
+/// Who is hit in this second: one node in `one_of`, others each time.
+fn chosen(flood: &Flood, second: u32, one_of: u32) -> Vec<NodeId> {
+    flood.net.host.ids().filter(|id| id.0 % one_of == second % one_of).collect()
+}
+
+/// Lets it go wrong; which nodes are to be mended when the second is over.
+fn trouble(flood: &mut Flood, fault: Fault, second: u32) -> Vec<NodeId> {
+    let all: Vec<NodeId> = flood.net.host.ids().collect();
+    let host = &mut flood.net.host;
+    match fault {
+        Fault::OneWay => {
+            if second >= 2 {
+                each_pair(&all, |one, other| host.set_path(one, other, Path::Silent));
+            }
+            return all;
+        }
+        Fault::Silence | Fault::Resets => {
+            let path = if fault == Fault::Silence { Path::Silent } else { Path::Resetting };
+            let hit = chosen(flood, second, 10);
+            for one in &hit {
+                for other in all.iter().filter(|other| *other != one) {
+                    flood.net.host.set_path(*one, *other, path);
+                    flood.net.host.set_path(*other, *one, path);
+                }
+            }
+            return hit;
+        }
+        Fault::Power | Fault::Crashes => {
+            let hit = chosen(flood, second, 20);
+            for id in &hit {
+                if fault == Fault::Power {
+                    flood.net.host.power_off(*id);
+                } else {
+                    flood.net.host.crash(*id);
+                }
+            }
+            return hit;
+        }
+        Fault::Hangs => {
+            let hit = chosen(flood, second, 10);
+            hit.iter().for_each(|id| flood.net.host.hang(*id));
+            return hit;
+        }
+        Fault::Rebinding => {
+            chosen(flood, second, 10).into_iter().for_each(|id| flood.net.host.rebind(id));
+        }
+        Fault::Clocks => {
+            for id in chosen(flood, second, 10) {
+                let drift = i32::try_from(flood.net.rng.below(1001)).unwrap_or(0) - 500;
+                flood.net.host.set_drift(id, drift);
+            }
+        }
+        Fault::Bursts | Fault::SlowProcessors | Fault::Neighbours | Fault::Peaks => {}
+    }
+    Vec::new()
+}
+
+/// The second is over.
+fn mend(flood: &mut Flood, fault: Fault, hit: &[NodeId]) -> Result<(), RunError> {
+    let all: Vec<NodeId> = flood.net.host.ids().collect();
+    match fault {
+        Fault::OneWay => each_pair(&all, |one, other| flood.net.host.heal(one, other)),
+        Fault::Silence | Fault::Resets => {
+            for one in hit {
+                for other in all.iter().filter(|other| *other != one) {
+                    flood.net.host.heal(*one, *other);
+                    flood.net.host.heal(*other, *one);
+                }
+            }
+        }
+        Fault::Power | Fault::Crashes => {
+            for id in hit {
+                let kept = if fault == Fault::Power { flood.held(*id) } else { Vec::new() };
+                flood.net.restart_with(*id, crate::flood::TXS, kept)?;
+                flood.net.name_of(*id);
+            }
+        }
+        Fault::Hangs => hit.iter().for_each(|id| flood.net.host.go_on(*id)),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// From each of the first half to each of the second.
+fn each_pair(all: &[NodeId], mut act: impl FnMut(NodeId, NodeId)) {
+    let (first, second) = all.split_at(all.len() / 2);
+    for one in first {
+        second.iter().for_each(|other| act(*one, *other));
+    }
+}

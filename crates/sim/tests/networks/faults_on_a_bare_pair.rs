@@ -1,0 +1,337 @@
+//! What the simulator can do to nodes and paths, each shown on two bare nodes.
+
+use crate::common;
+
+use std::time::Duration;
+
+use weir_base::Instant;
+use weir_sim::flood::{TXS, transaction};
+use weir_sim::{
+    Actor, Checking, Host, LAN, Model, Network, Node, NodeId, Note, Path, Place, Processor, Transport, Udp,
+};
+use weir_stack::{Event, Stack};
+
+const A: NodeId = NodeId(0);
+const B: NodeId = NodeId(1);
+
+/// Two nodes, 20 ms apart, on a path without chance; `change` the rest.
+fn pair(change: impl FnOnce(&mut weir_sim::Setup)) -> Network {
+    let mut setup = common::setup(2, 1, 3);
+    setup.model = Model::calm();
+    setup.place = |_, _| Place::NEAR;
+    change(&mut setup);
+    Network::new(setup).unwrap()
+}
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn linked_after(net: &mut Network, pause: u64) -> bool {
+    net.run(millis(pause), |_, _, _| {});
+    net.linked(A, B) && net.linked(B, A)
+}
+
+fn both(net: &mut Network, path: Path) {
+    net.host.set_path(A, B, path);
+    net.host.set_path(B, A, path);
+}
+
+/// When a node accepted items, within `pause`.
+fn accepted(net: &mut Network, pause: u64, by: NodeId) -> Vec<Instant> {
+    let mut times = Vec::new();
+    net.run(millis(pause), |net, id, note| {
+        if id == by && matches!(note, Note::Accepted { .. }) {
+            times.push(net.host.now());
+        }
+    });
+    times
+}
+
+fn insert(net: &mut Network, id: NodeId, numbers: std::ops::Range<u32>) {
+    for number in numbers {
+        let taken = net.host.with(id, |actor, now| actor.insert(now, TXS, transaction(number, 1)));
+        assert_eq!(taken, Some(true));
+    }
+}
+
+#[test]
+fn a_dial_into_silence_is_tried_again_after_a_second() {
+    let mut net = pair(|_| {});
+    both(&mut net, Path::Silent);
+    net.dial(A, B);
+    net.run(millis(500), |_, _, _| {});
+    both(&mut net, Path::Open);
+    assert!(!linked_after(&mut net, 450));
+    assert!(linked_after(&mut net, 250));
+}
+
+#[test]
+fn where_only_the_way_back_is_silent_no_wire_comes_up() {
+    let mut net = pair(|_| {});
+    net.host.set_path(B, A, Path::Silent);
+    net.dial(A, B);
+    assert!(!linked_after(&mut net, 2_500));
+    net.host.heal(B, A);
+    assert!(linked_after(&mut net, 1_000), "at the third attempt, after 3 s");
+}
+
+#[test]
+fn what_waits_for_a_silent_path_goes_on_at_its_systems_next_attempt() {
+    let mut net = pair(|_| {});
+    net.link_up();
+    net.run(millis(1_000), |_, _, _| {});
+    net.host.block(A, B);
+    insert(&mut net, A, 0..1);
+    let began = net.host.now();
+    assert_eq!(accepted(&mut net, 2_000, B), []);
+    net.host.heal(A, B);
+    let times = accepted(&mut net, 3_000, B);
+    let after = times[0].since(began);
+    // offered within 100 ms, then tried again 0.2, 0.6, 1.4 and 3.0 s later
+    assert!((millis(3_000)..millis(3_300)).contains(&after), "{after:?}");
+}
+
+#[test]
+fn of_a_crash_the_peer_hears_and_of_a_loss_of_power_it_does_not() {
+    let mut crashed = pair(|_| {});
+    crashed.link_up();
+    crashed.host.crash(B);
+    crashed.run(millis(50), |_, _, _| {});
+    assert!(!crashed.linked(A, B));
+
+    let mut dark = pair(|_| {});
+    dark.link_up();
+    dark.host.power_off(B);
+    dark.run(millis(10_000), |_, _, _| {});
+    assert!(dark.linked(A, B));
+    dark.restart(B).unwrap();
+    dark.run(millis(20_000), |_, _, _| {});
+    assert!(!dark.linked(A, B), "the restarted system resets what it does not know, at the next ping");
+}
+
+#[test]
+fn a_dial_to_a_crashed_node_is_refused_and_one_to_a_dark_node_is_not_answered() {
+    let failed = |net: &mut Network| {
+        net.dial(A, B);
+        let mut failed = false;
+        net.run(millis(100), |_, _, note| failed |= matches!(note, Note::Told(Event::DialFailed { .. })));
+        failed
+    };
+    let mut net = pair(|_| {});
+    net.host.crash(B);
+    assert!(failed(&mut net));
+    let mut net = pair(|_| {});
+    net.host.power_off(B);
+    assert!(!failed(&mut net));
+}
+
+#[test]
+fn a_hung_node_accepts_wires_and_answers_when_it_goes_on() {
+    let mut net = pair(|_| {});
+    net.host.hang(B);
+    net.dial(A, B);
+    assert!(!linked_after(&mut net, 2_000));
+    net.host.go_on(B);
+    assert!(linked_after(&mut net, 100));
+}
+
+#[test]
+fn a_resetting_path_ends_wires_and_refuses_dials() {
+    let mut net = pair(|_| {});
+    net.link_up();
+    both(&mut net, Path::Resetting);
+    net.run(millis(10), |_, _, _| {});
+    assert!(!net.linked(A, B) && !net.linked(B, A));
+    net.dial(A, B);
+    assert!(!linked_after(&mut net, 1_000));
+    both(&mut net, Path::Open);
+    net.dial(A, B);
+    assert!(linked_after(&mut net, 100));
+}
+
+#[test]
+fn a_busy_node_answers_late() {
+    let round = |turn| {
+        let mut net = pair(|setup| setup.model.processor = Processor { turn, ..Processor::INSTANT });
+        net.dial(A, B);
+        let mut up = None;
+        net.run(millis(5_000), |net, _, note| {
+            if matches!(note, Note::Told(Event::PeerUp { .. })) {
+                up.get_or_insert(net.host.now());
+            }
+        });
+        up.unwrap()
+    };
+    let late = round(millis(20)).since(round(Duration::ZERO));
+    assert!(late >= millis(40), "{late:?}");
+}
+
+#[test]
+fn a_turn_takes_as_many_datagrams_as_the_native_host_takes() {
+    let mut net = pair(|setup| setup.transport = Transport::Quic);
+    net.host.hang(B);
+    for port in 1..=100 {
+        let from = std::net::SocketAddr::from(([9, 9, 9, 9], port));
+        net.host.inject(from, B, &[0; 20]);
+    }
+    net.run(millis(100), |_, _, _| {});
+    net.host.go_on(B);
+    let mut turns = 0;
+    let limit = net.host.now() + millis(100);
+    while let Some(step) = net.host.step(limit) {
+        turns += u32::from(step == weir_sim::Step::Turned(B));
+    }
+    assert_eq!(turns, 4, "32 runs of one sender each, three times, and the rest");
+}
+
+#[test]
+fn a_full_socket_drops_datagrams() {
+    let mut net = pair(|setup| setup.transport = Transport::Quic);
+    net.host.hang(B);
+    let from = std::net::SocketAddr::from(([9, 9, 9, 9], 9));
+    for _ in 0..4_000 {
+        net.host.inject(from, B, &[0; 1_200]);
+        net.host.run(Duration::from_micros(20));
+    }
+    let dropped = net.host.traffic(B).dropped;
+    assert!((500..520).contains(&dropped), "4 MiB wait: {dropped}");
+}
+
+#[test]
+fn a_fast_clock_comes_to_its_deadlines_early() {
+    let wait = |drift| {
+        let mut net = pair(|setup| setup.checking = Checking::After(millis(10_000)));
+        net.link_up();
+        net.host.set_drift(B, drift);
+        net.run(millis(1_000), |_, _, _| {});
+        insert(&mut net, A, 0..1);
+        let began = net.host.now();
+        accepted(&mut net, 20_000, B)[0].since(began)
+    };
+    let (usual, fast) = (wait(0), wait(100_000));
+    let earlier = usual.checked_sub(fast).unwrap();
+    assert!((millis(850)..millis(950)).contains(&earlier), "a tenth of ten seconds, and {earlier:?}");
+}
+
+#[test]
+fn a_link_outlives_datagrams_that_come_twice_or_with_a_wrong_bit() {
+    let mut net = pair(|setup| {
+        setup.transport = Transport::Quic;
+        setup.model.duplicated_per_million = 500_000;
+        setup.model.corrupted_per_million = 20_000;
+    });
+    assert!(net.link_up());
+    net.run(millis(1_000), |_, _, _| {});
+    insert(&mut net, A, 0..20);
+    assert_eq!(accepted(&mut net, 10_000, B).len(), 20);
+    assert!(net.faults.is_empty(), "{:?}", net.faults);
+    let (sent, came) = (net.host.traffic(A).packets_out, net.host.traffic(B).packets_in);
+    assert!(came > sent + sent / 4, "{came} of {sent}");
+}
+
+#[test]
+fn behind_a_rebound_port_a_node_is_heard_from_another_address() {
+    let mut net = pair(|setup| setup.transport = Transport::Quic);
+    net.link_up();
+    let before = net.host.udp_of(A);
+    net.host.rebind(A);
+    net.host.capture();
+    insert(&mut net, A, 0..1);
+    net.run(millis(100), |_, _, _| {});
+    let sent = net.host.capture();
+    assert!(sent.iter().any(|captured| captured.to == B && captured.from != before));
+    assert!(sent.iter().all(|captured| captured.from != before));
+}
+
+#[test]
+fn a_node_that_moves_loses_its_wires() {
+    let mut net = pair(|_| {});
+    net.link_up();
+    net.host.relocate(B, Place { region: weir_sim::Region::Asia, ..Place::NEAR });
+    net.run(millis(200), |_, _, _| {});
+    assert!(!net.linked(A, B));
+    net.dial(A, B);
+    net.run(millis(200), |_, _, _| {});
+    assert!(!net.linked(A, B), "a round trip takes 225 ms now");
+    assert!(linked_after(&mut net, 1_000));
+}
+
+#[test]
+fn neighbours_link_within_two_milliseconds() {
+    let mut net = pair(|setup| setup.place = |_, _| Place { site: Some(1), ..Place::NEAR });
+    assert_eq!(net.host.round_trip(A, B), LAN);
+    net.dial(A, B);
+    assert!(linked_after(&mut net, 2));
+}
+
+#[test]
+fn what_an_application_kept_is_not_fetched_again_after_a_restart() {
+    let bodies = |kept: bool| {
+        let mut net = pair(|_| {});
+        net.link_up();
+        insert(&mut net, A, 0..20);
+        net.run(millis(3_000), |_, _, _| {});
+        net.host.crash(B);
+        let items = if kept { (0..20).map(|number| transaction(number, 1)).collect() } else { Vec::new() };
+        net.restart_with(B, TXS, items).unwrap();
+        net.dial(A, B);
+        net.run(millis(3_000), |_, _, _| {});
+        net.pool_traffic([B].into_iter()).bodies
+    };
+    assert_eq!((bodies(false), bodies(true)), (40, 20));
+}
+
+#[test]
+fn an_incast_is_dropped_before_the_receivers_line_and_comes_in_the_end() {
+    let mut setup = common::setup(13, 12, 3);
+    setup.model = Model::calm();
+    setup.model.queue = millis(5);
+    setup.place = |number, _| {
+        let line = weir_sim::Line { down: 4_000_000, up: 100_000_000 };
+        if number == 0 { Place { line, ..Place::NEAR } } else { Place::NEAR }
+    };
+    let mut net = Network::new(setup).unwrap();
+    net.link_up();
+    for id in 1..13 {
+        insert(&mut net, NodeId(id), id * 20..id * 20 + 20);
+    }
+    let count = accepted(&mut net, 20_000, A).len();
+    assert_eq!(count, 240);
+    assert!(net.host.traffic(A).dropped > 0);
+    assert!(net.faults.is_empty(), "{:?}", net.faults);
+}
+
+/// A node whose timer may always be due.
+struct Spinning(Actor, bool);
+
+impl Node for Spinning {
+    fn stack(&mut self) -> &mut Stack {
+        self.0.stack()
+    }
+
+    fn turned(&mut self, now: Instant) -> bool {
+        self.0.turned(now)
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        if self.1 { Some(Instant::ZERO) } else { self.0.poll_timeout() }
+    }
+}
+
+#[test]
+fn a_node_whose_turns_never_end_ends_the_run_and_is_named() {
+    for processor in [Processor::INSTANT, Processor { timer: Duration::ZERO, ..Processor::default() }] {
+        let mut host = Host::new(1, Model { processor, ..Model::calm() });
+        let config = std::sync::Arc::new(common::setup(1, 1, 1).config);
+        for _ in 0..2 {
+            host.add(Place::NEAR, Udp::None, |birth| {
+                let (actor, peer) = Actor::new(&birth, config.clone(), Checking::AtOnce)?;
+                Ok::<_, weir_stack::ConfigError>((Spinning(actor, birth.id == B), peer))
+            })
+            .unwrap();
+        }
+        host.run(millis(1_000));
+        assert_eq!(host.endless(), Some(B));
+    }
+}
