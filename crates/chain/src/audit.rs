@@ -13,6 +13,8 @@ use crate::{AccountId, Block, Genesis, Hash};
 /// What a store holds, executed again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audit {
+    /// The network id: the genesis it was made with.
+    pub network: Hash,
     /// The head.
     pub head: Head,
     /// The state root after it.
@@ -72,10 +74,7 @@ pub fn file(path: &Path, scratch: &Path) -> Result<Audit, AuditError> {
     let copy = scratch.join("audited.redb");
     std::fs::copy(path, &copy)?;
     // A damaged page may break the database's own assumptions, and it panics then.
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
     let audited = std::panic::catch_unwind(|| audit_copy(&copy));
-    std::panic::set_hook(hook);
     std::fs::remove_file(&copy)?;
     audited.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -116,7 +115,7 @@ impl Store {
         }
         self.check_rows(&replay, undo_rows)?;
         let (head, state_root) = (replay.head, replay.ledger.root());
-        Ok(Audit { head, state_root, transfers: replay.transfers })
+        Ok(Audit { network: replay.network, head, state_root, transfers: replay.transfers })
     }
 
     fn check_meta(&self, genesis: &Genesis) -> Result<(), AuditError> {
@@ -262,3 +261,6 @@ impl Replay {
         Ok(Some(encode_undo(&undo)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,13 +2,14 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use sha2::{Digest as _, Sha256};
-use weir::{Network, Node, PublishError};
+use weir::{Message, Method, Network, Node, PublishError, Requests};
 
 use crate::block::{Draft, items_root};
 use crate::channels::{BLOCKS, BODY, BlockId, Blocks, HEAD, TRANSFERS};
@@ -24,7 +25,8 @@ const HELD: usize = 256;
 const ROUND: Duration = Duration::from_millis(500);
 
 /// What a node does to its neighbours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Hostile {
     /// Relays every header at once and answers no request.
     Mute,
@@ -51,10 +53,10 @@ impl std::str::FromStr for Hostile {
 }
 
 /// A hostile node on a network whose builder went through [`declare`](crate::node::declare).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct HostileNode {
     net: Network,
-    node: Node,
+    node: Arc<Mutex<Option<Node>>>, // taken by whoever stops it
     network: Hash,
     account: SigningKey,
     balance: u64,
@@ -63,17 +65,38 @@ pub struct HostileNode {
 impl HostileNode {
     /// A node of the chain with this network id; `account` is its own, with what it owns in the genesis.
     pub fn new((net, node): (Network, Node), network: Hash, account: SigningKey, balance: u64) -> Self {
-        Self { net, node, network, account, balance }
+        Self { net, node: Arc::new(Mutex::new(Some(node))), network, account, balance }
     }
 
     /// Does it, until the network stops.
-    pub async fn run(self, what: Hostile) {
+    pub async fn run(&self, what: Hostile) {
         match what {
             Hostile::Mute => both(self.relay(), self.hold()).await,
             Hostile::Spam => both(self.spam(), self.ask()).await,
             Hostile::Unpayable => both(self.relay(), self.overspend()).await,
             Hostile::Forge => both(self.announce(), self.forge()).await,
         }
+    }
+
+    /// The network below.
+    pub fn network(&self) -> &Network {
+        &self.net
+    }
+
+    /// Stops it, without goodbye.
+    pub fn abort(&self) {
+        let node = self.node.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(node) = node {
+            node.abort();
+        }
+    }
+
+    fn requests<Req: Message, Resp: Message>(
+        &self,
+        method: &Method<Req, Resp>,
+    ) -> Option<Requests<Req, Resp>> {
+        let node = self.node.lock().unwrap_or_else(PoisonError::into_inner);
+        node.as_ref()?.requests(method).ok()
     }
 
     /// Announces every header as its own.
@@ -86,9 +109,7 @@ impl HostileNode {
 
     /// Takes requests and answers none.
     async fn hold(&self) {
-        let (Ok(bodies), Ok(blocks)) = (self.node.requests(&BODY), self.node.requests(&BLOCKS)) else {
-            return;
-        };
+        let (Some(bodies), Some(blocks)) = (self.requests(&BODY), self.requests(&BLOCKS)) else { return };
         let hold_bodies = async {
             let mut held = std::collections::VecDeque::new();
             while let Some(request) = bodies.next().await {
@@ -178,9 +199,7 @@ impl HostileNode {
 
     /// Answers every request with a block that the producer did not sign, and publishes transfers that their senders did not.
     async fn forge(&self) {
-        let (Ok(bodies), Ok(blocks)) = (self.node.requests(&BODY), self.node.requests(&BLOCKS)) else {
-            return;
-        };
+        let (Some(bodies), Some(blocks)) = (self.requests(&BODY), self.requests(&BLOCKS)) else { return };
         let draft = Draft {
             height: 1,
             parent: self.network,

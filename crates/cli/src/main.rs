@@ -1,5 +1,6 @@
-//! The `weir` command: a devnet, throughput, simulations, and keys.
+//! The `weir` command: a devnet, audits of its stores, throughput, simulations, and keys.
 
+mod audit;
 mod devnet;
 mod error;
 mod keys;
@@ -38,6 +39,7 @@ struct Line {
 #[derive(Debug, Subcommand)]
 enum Command {
     Devnet(devnet::Options),
+    Audit(audit::Options),
     #[command(subcommand)]
     Perf(perf::Command),
     Sim(sim::Options),
@@ -81,6 +83,7 @@ fn run(line: Line) -> Result<ExitCode, Failure> {
     log::start(&line.log)?;
     match line.command {
         Command::Devnet(options) => devnet::main(&options),
+        Command::Audit(options) => audit::main(&options),
         Command::Perf(command) => perf::main(&command),
         Command::Sim(options) => sim::main(&options),
         Command::Keygen(options) => keys::main(&options),

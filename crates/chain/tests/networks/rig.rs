@@ -98,7 +98,7 @@ impl Rig {
         let joined = self.join(index, Some(place), dials);
         let net = joined.0.clone();
         let node = HostileNode::new(joined, self.genesis.id(), hostile_key(), HOSTILE_BALANCE);
-        self.cluster.spawn(node.run(what));
+        self.cluster.spawn(async move { node.run(what).await });
         net
     }
 

@@ -130,6 +130,16 @@ impl Fleet {
         Ok(fleet)
     }
 
+    /// The genesis.
+    pub(crate) fn genesis(&self) -> &Genesis {
+        &self.genesis
+    }
+
+    /// The addresses of all, with their identities.
+    pub(crate) fn addresses(&self) -> Vec<Multiaddr> {
+        self.plans.iter().map(Plan::multiaddr).collect()
+    }
+
     /// How many there are, running or not.
     pub(crate) fn len(&self) -> usize {
         self.plans.len()

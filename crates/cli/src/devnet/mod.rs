@@ -8,6 +8,7 @@ mod feed;
 mod fleet;
 mod folder;
 mod graph;
+mod hostile;
 mod load;
 mod progress;
 mod report;
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
+use weir_chain::hostile::Hostile;
 
 use crate::error::Failure;
 use crate::output;
@@ -35,6 +37,7 @@ Examples:
   weir devnet --nodes 16 --rate 1000     a larger network under more load
   weir devnet --txs payloads.txt         one transaction for each line of a file
   weir devnet --kill-one --json          crash a node, let it catch up; one JSON object at the end
+  weir devnet --hostile spam             with a node that publishes what cannot be paid for
 
 Exit codes: 0 all nodes agree and all transactions are committed; 1 they do not, a node failed, or no block came for 30 s
 longer than it should; 2 an option, file or port cannot be used; 129, 130, 143 stopped by SIGHUP, SIGINT (Ctrl-C), SIGTERM:
@@ -65,6 +68,9 @@ pub(crate) struct Options {
     /// --blocks 8 or more.
     #[arg(long)]
     pub(crate) kill_one: bool,
+    /// Add a node that misbehaves and is linked to all: mute, spam, unpayable or forge. It counts in no figure.
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) hostile: Option<Hostile>,
     /// First UDP port of 127.0.0.1; nodes take one each from there on. By default the system chooses.
     #[arg(long, value_name = "PORT")]
     pub(crate) port: Option<u16>,

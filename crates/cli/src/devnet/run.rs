@@ -19,7 +19,7 @@ use super::rows::{Row, Traffic};
 use super::source::Source;
 use super::view::{Picture, View};
 use super::watch::Watch;
-use super::{Options, folder, graph};
+use super::{Options, folder, graph, hostile};
 use crate::error::Failure;
 use crate::output::note;
 use crate::signals::Signals;
@@ -61,6 +61,7 @@ struct Devnet<'a> {
     watch: Watch,
     tally: Tally,
     view: View,
+    _hostile: Option<hostile::Running>, // runs until the run is over
 }
 
 /// What was submitted while a node may still be killed, and what of it was submitted again.
@@ -96,7 +97,9 @@ impl<'a> Devnet<'a> {
         let mut rng = Rng::from_number(options.seed);
         let producer = SigningKey::from_bytes(&rng.bytes());
         // One set of accounts more than nodes: a node that was killed signs with fresh ones afterwards.
-        let (keys, balances) = Load::balances(options.nodes + 1, &mut rng);
+        let (keys, mut balances) = Load::balances(options.nodes + 1, &mut rng);
+        let hostile = options.hostile.map(|what| hostile::Plan::new(what, &mut rng.child("hostile")));
+        balances.extend(hostile.as_ref().map(hostile::Plan::balance));
         let genesis = Genesis::new("devnet", AccountId::of(&producer), options.block_ms, &balances)
             .map_err(|error| Failure::run(format!("genesis: {error}")))?;
         let mut plans: Vec<Plan> = (0..options.nodes)
@@ -113,6 +116,7 @@ impl<'a> Devnet<'a> {
         }
         let network = genesis.id();
         let fleet = Fleet::start(genesis, plans, begun)?;
+        let hostile = hostile.map(|plan| plan.start(fleet.genesis(), fleet.addresses())).transpose()?;
         let victim = 1 + rng.index(options.nodes - 1);
         let crash = if options.kill_one {
             Crash::Planned { node: victim, height: options.blocks / 3 }
@@ -131,6 +135,7 @@ impl<'a> Devnet<'a> {
             watch: Watch::default(),
             tally: Tally::default(),
             view: View::new(options),
+            _hostile: hostile,
         })
     }
 
