@@ -106,6 +106,7 @@ impl Builder {
         config.max_items = limits.max_items.unwrap_or(config.max_items);
         config.max_bytes = limits.max_bytes.unwrap_or(config.max_bytes);
         config.offer_delay = limits.offer_delay.unwrap_or(config.offer_delay);
+        config.checking = limits.candidates.unwrap_or(config.checking);
         let item = u64::from(config.max_item);
         config.deferred_bytes = config.deferred_bytes.max(item);
         self.declare(pool.declared, TypeId::of::<T>(), Shape::Pool(config), false);

@@ -93,12 +93,19 @@ pub(crate) struct PoolLimits {
     pub(crate) max_items: Option<u32>,
     pub(crate) max_bytes: Option<u64>,
     pub(crate) offer_delay: Option<Duration>,
+    pub(crate) candidates: Option<u32>,
 }
 
 impl<T> Pool<T> {
     /// A pool called `name` on channel `id`.
     pub const fn new(id: u16, name: &'static str) -> Self {
-        let limits = PoolLimits { max_item: None, max_items: None, max_bytes: None, offer_delay: None };
+        let limits = PoolLimits {
+            max_item: None,
+            max_items: None,
+            max_bytes: None,
+            offer_delay: None,
+            candidates: None,
+        };
         Self { declared: Declared::new(id, name, Class::Pool), limits, item: PhantomData }
     }
 
@@ -111,12 +118,20 @@ impl<T> Pool<T> {
         self
     }
 
-    /// What this node keeps at most, in items and in encoded bytes, one largest item at least; the least wanted are evicted
-    /// first. Default: 50,000 items, 64 MiB.
+    /// What this node keeps at most, in items and in encoded bytes, one largest item at least; those of the lowest
+    /// [priority](crate::PoolItem::priority) are evicted first, for items of a higher one. Among equals those that are in stay. Default: 50,000 items, 64 MiB.
     #[must_use]
     pub const fn keep(mut self, items: u32, bytes: u64) -> Self {
         self.limits.max_items = Some(items);
         self.limits.max_bytes = Some(bytes);
+        self
+    }
+
+    /// How many candidates are handed out ahead of their verdicts, at least 1. More of them keep several checking threads busy;
+    /// fewer leave more to say for priorities, as what was handed out is no longer sorted. Default: 1,024.
+    #[must_use]
+    pub const fn candidates(mut self, count: u32) -> Self {
+        self.limits.candidates = Some(count);
         self
     }
 

@@ -39,6 +39,9 @@ pub struct Config {
 pub struct Mailboxes {
     /// Commands of handles that wait for the network thread; beyond it `publish` is `Busy` and futures wait. Default: 1,024.
     pub commands: u32,
+    /// Batches of pools ([`settle`](crate::PoolHandle::settle) and its like) that wait for the network thread, beside those
+    /// commands. Default: 16.
+    pub batches: u32,
     /// Requests per method that wait for the application; beyond it peers are told to retry. Default: 1,024.
     pub requests: u32,
     /// Raw streams per channel that wait to be accepted; beyond it they are broken off. Default: 64.
@@ -59,6 +62,7 @@ impl Default for Mailboxes {
     fn default() -> Self {
         Self {
             commands: 1024,
+            batches: 16,
             requests: 1024,
             streams: 64,
             events: 1024,
@@ -104,6 +108,7 @@ impl Config {
         let mail = &self.mailboxes;
         let checks = [
             (mail.commands > 0, "mailboxes.commands", "must be at least 1; 1024 is usual"),
+            (mail.batches > 0, "mailboxes.batches", "must be at least 1; 16 is usual"),
             (mail.requests > 0, "mailboxes.requests", "must be at least 1; 1024 is usual"),
             (mail.streams > 0, "mailboxes.streams", "must be at least 1; 64 is usual"),
             (mail.events > 0, "mailboxes.events", "must be at least 1; 1024 is usual"),

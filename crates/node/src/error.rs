@@ -144,6 +144,15 @@ pub enum PublishError {
         /// The largest, in bytes.
         max: u32,
     },
+    /// A batch of more items than one command may name.
+    #[error("more than {max} items in one batch; send several")]
+    TooMany {
+        /// The most.
+        max: usize,
+    },
+    /// The item's type gives it no priority: this node would not take it from others either.
+    #[error("an item without a priority is not wanted here")]
+    Unwanted,
     /// The item's type refuses what it wrote itself.
     #[error("the item cannot be read back: {0}")]
     Malformed(#[from] Malformed),
@@ -264,7 +273,11 @@ impl PublishError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Busy | Self::Deadline => Retry::Soon,
-            Self::TooLarge { .. } | Self::Malformed(_) | Self::Stopped => Retry::Never,
+            Self::TooLarge { .. }
+            | Self::TooMany { .. }
+            | Self::Unwanted
+            | Self::Malformed(_)
+            | Self::Stopped => Retry::Never,
         }
     }
 }

@@ -85,7 +85,11 @@ pub fn assemble(plan: Plan, host: Arc<dyn Host>, setup: Setup) -> Result<(Core, 
     let named = addresses.into_iter().filter_map(|address| address.with_p2p(peer_id).ok());
     let shared = Arc::new(Shared {
         peer_id,
-        inbox: Inbox::new(config.mailboxes.commands as usize, Bell::new(host)),
+        inbox: Inbox::new(
+            config.mailboxes.commands as usize,
+            config.mailboxes.batches as usize,
+            Bell::new(host),
+        ),
         limits: config.mailboxes,
         channels,
         addresses: named.collect(),

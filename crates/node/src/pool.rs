@@ -4,16 +4,19 @@
 //! - What others have arrives as [`Candidate`]s, at most as many as were granted and not yet decided. Deciding gives the
 //!   credit back: an application that is slow makes its own deliverers wait, and nobody else.
 //! - The pool itself, with its bounds and its eviction, lives in the node. The application keeps what it needs and says
-//!   [`remove`](PoolHandle::remove) when an item has become useless, [`reconsider`](PoolHandle::reconsider) when deferred
-//!   items may have become valid.
+//!   [`settle`](PoolHandle::settle) when a block was added, [`remove`](PoolHandle::remove) when an item has become useless,
+//!   [`reconsider`](PoolHandle::reconsider) when deferred items may have become valid.
+//! - No command is lost without a word: each says `Busy` where the mailbox is full, and has a form that waits instead.
 
 use std::any::TypeId;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use weir_base::identity::PeerId;
+pub use weir_pull::pool::MAX_BATCH;
 use weir_pull::pool::Verdict;
 use weir_pull::{ChannelId, Ticket};
 
@@ -21,7 +24,7 @@ use crate::channel::Pool;
 use crate::core::{EncodedCandidate, Op, PoolOp};
 use crate::error::{ChannelError, PublishError};
 use crate::mailbox::{Busy, Outbox};
-use crate::message::{ItemId, PoolItem};
+use crate::message::{ItemId, Malformed, PoolItem};
 use crate::network::Network;
 use crate::shared::{Lease, Mail, Shared};
 
@@ -54,20 +57,17 @@ impl<T: PoolItem> PoolHandle<T> {
     }
 
     /// Puts an item of this node's own into the pool. It is encoded here, and not checked by a verdict; peers fetch it when
-    /// they ask. Where the pool is full of items that are wanted more it leaves at once, as
-    /// [`Event::Evicted`](crate::Event::Evicted) tells.
+    /// they ask. A full pool takes it where it holds an item of lower [priority](PoolItem::priority), which is evicted for it;
+    /// among equals those that are in stay. What finds no place is reported as [`Event::Evicted`](crate::Event::Evicted).
     ///
     /// # Errors
     /// [`PublishError::Busy`] where the node's mailbox is full: nothing has happened, try again soon or use
     /// [`publish_wait`](Self::publish_wait). `TooLarge` above the channel's largest item, `Malformed` where the type refuses
-    /// what it encoded, `Stopped`.
+    /// what it encoded, `Unwanted` where it has no priority here, `Stopped`.
     pub fn publish(&self, item: &T) -> Result<ItemId, PublishError> {
-        let (id, op) = self.insertion(item)?;
-        match self.lease.shared.inbox.offer(op) {
-            Ok(()) => Ok(id),
-            Err(Busy::Full) => Err(PublishError::Busy),
-            Err(Busy::Closed) => Err(PublishError::Stopped),
-        }
+        let (id, bytes) = self.encode(item)?;
+        self.offer(PoolOp::Insert(id, bytes))?;
+        Ok(id)
     }
 
     /// As [`publish`](Self::publish), and waits for room in the mailbox, at most `mailboxes.publish_deadline_ms` of the
@@ -76,17 +76,103 @@ impl<T: PoolItem> PoolHandle<T> {
     /// # Errors
     /// As `publish`, with [`PublishError::Deadline`] in place of `Busy`.
     pub async fn publish_wait(&self, item: &T) -> Result<ItemId, PublishError> {
-        let (id, op) = self.insertion(item)?;
-        let shared = &self.lease.shared;
-        let net = Network::of(&self.lease);
-        match net.within(shared.limits.publish_deadline(), shared.inbox.room(op)).await {
-            Ok(true) => Ok(id),
-            Ok(false) => Err(PublishError::Stopped),
-            Err(_) => Err(PublishError::Deadline),
-        }
+        let (id, bytes) = self.encode(item)?;
+        self.wait(PoolOp::Insert(id, bytes)).await?;
+        Ok(id)
     }
 
-    fn insertion(&self, item: &T) -> Result<(ItemId, Op), PublishError> {
+    /// Publishes many items with one command; their ids, in the same order. Batches have places of their own in the mailbox
+    /// (`mailboxes.batches` of the configuration), so that they never wait behind single items.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish), for the first item that has one; `TooMany` above [`MAX_BATCH`]. Nothing has happened.
+    pub fn publish_many<'a>(
+        &self,
+        items: impl IntoIterator<Item = &'a T>,
+    ) -> Result<Vec<ItemId>, PublishError> {
+        let batch = self.batch([], items)?;
+        let ids = batch.ids();
+        self.offer(batch.into_op())?;
+        Ok(ids)
+    }
+
+    /// As [`publish_many`](Self::publish_many), and waits for room.
+    ///
+    /// # Errors
+    /// As `publish_many`, with [`PublishError::Deadline`] in place of `Busy`.
+    pub async fn publish_many_wait<'a>(
+        &self,
+        items: impl IntoIterator<Item = &'a T>,
+    ) -> Result<Vec<ItemId>, PublishError> {
+        let batch = self.batch([], items)?;
+        let ids = batch.ids();
+        self.wait(batch.into_op()).await?;
+        Ok(ids)
+    }
+
+    /// Takes an item out of the pool: it is no longer offered, and not fetched again as long as its id is remembered (the
+    /// latest 65,536 that were removed, rejected or ignored). An id that is not in the pool is remembered too.
+    ///
+    /// # Errors
+    /// [`PublishError::Busy`] where the node's mailbox is full: nothing has happened; `Stopped`. So it is with the other
+    /// commands of a pool.
+    pub fn remove(&self, id: ItemId) -> Result<(), PublishError> {
+        self.offer(PoolOp::Remove(id))
+    }
+
+    /// Takes many items out with one command, each as [`remove`](Self::remove) does.
+    ///
+    /// # Errors
+    /// `Busy`, `Stopped`, and `TooMany` above [`MAX_BATCH`]. Nothing has happened.
+    pub fn remove_many(&self, ids: impl IntoIterator<Item = ItemId>) -> Result<(), PublishError> {
+        self.settle(ids, [])
+    }
+
+    /// What a block changes, in one operation: the items it holds leave the pool, and those that a block it replaces had held
+    /// come back. Peers see the pool before it or after it, never between.
+    ///
+    /// # Errors
+    /// As [`publish_many`](Self::publish_many); `TooMany` where both together are above [`MAX_BATCH`].
+    pub fn settle<'a>(
+        &self,
+        held: impl IntoIterator<Item = ItemId>,
+        returned: impl IntoIterator<Item = &'a T>,
+    ) -> Result<(), PublishError> {
+        self.offer(self.batch(held, returned)?.into_op())
+    }
+
+    /// As [`settle`](Self::settle), and waits for room in the mailbox, at most `mailboxes.publish_deadline_ms` of the
+    /// configuration.
+    ///
+    /// # Errors
+    /// As `settle`, with [`PublishError::Deadline`] in place of `Busy`.
+    pub async fn settle_wait<'a>(
+        &self,
+        held: impl IntoIterator<Item = ItemId>,
+        returned: impl IntoIterator<Item = &'a T>,
+    ) -> Result<(), PublishError> {
+        let batch = self.batch(held, returned)?;
+        self.wait(batch.into_op()).await
+    }
+
+    fn batch<'a>(
+        &self,
+        remove: impl IntoIterator<Item = ItemId>,
+        insert: impl IntoIterator<Item = &'a T>,
+    ) -> Result<Batch, PublishError> {
+        let mut batch = Batch::default();
+        for id in remove {
+            batch.remove.push(id);
+            batch.check()?;
+        }
+        for item in insert {
+            batch.insert.push(self.encode(item)?);
+            batch.check()?;
+        }
+        Ok(batch)
+    }
+
+    fn encode(&self, item: &T) -> Result<(ItemId, Bytes), PublishError> {
         let bytes = item.encode();
         let max = match self.lease.shared.mail(self.channel) {
             Some(Mail::Pool { max_item, .. }) => *max_item,
@@ -95,13 +181,18 @@ impl<T: PoolItem> PoolHandle<T> {
         if bytes.len() as u64 > u64::from(max) {
             return Err(PublishError::TooLarge { size: bytes.len(), max });
         }
-        T::summary_of(&bytes)?; // an item that its own type refuses would be everyone's fault of this node
-        let id = ItemId(Sha256::digest(&bytes).into());
-        Ok((id, Op::Pool(self.channel, PoolOp::Insert(bytes))))
+        if bytes.is_empty() {
+            return Err(PublishError::Malformed(Malformed("an item has at least one byte")));
+        }
+        let summary = T::summary_of(&bytes)?; // what its own type refuses would be this node's fault at every peer
+        if T::priority(&summary).is_none() {
+            return Err(PublishError::Unwanted);
+        }
+        Ok((ItemId(Sha256::digest(&bytes).into()), bytes))
     }
 
-    /// Waits for the next item to decide on; `None` once the node has stopped. At most 1,024 are out at once without a
-    /// verdict; the next comes after one of these was decided.
+    /// Waits for the next item to decide on; `None` once the node has stopped. At most
+    /// [`Pool::candidates`] are out at once without a verdict; the next comes after one of these was decided.
     pub async fn next(&self) -> Option<Candidate<T>> {
         loop {
             let raw = self.mailbox()?.next().await?;
@@ -131,48 +222,48 @@ impl<T: PoolItem> PoolHandle<T> {
         self.mailbox().map_or(0, Outbox::len)
     }
 
-    /// Takes an item out of the pool: it is no longer offered, and not fetched again as long as its id is remembered (the
-    /// latest 65,536 that were removed, rejected or ignored). An id that is not in the pool is remembered too.
-    ///
-    /// # Errors
-    /// [`PublishError::Busy`] where the node's mailbox is full: nothing has happened; `Stopped`. So it is with the other
-    /// commands of a pool.
-    pub fn remove(&self, id: ItemId) -> Result<(), PublishError> {
-        self.tell(PoolOp::Remove(id))
-    }
-
     /// Stops asking for items; what was granted may still arrive. For a node that syncs.
     pub fn pause(&self) -> Result<(), PublishError> {
-        self.tell(PoolOp::Pause(true))
+        self.offer(PoolOp::Pause(true))
     }
 
     /// Asks for items again.
     pub fn resume(&self) -> Result<(), PublishError> {
-        self.tell(PoolOp::Pause(false))
+        self.offer(PoolOp::Pause(false))
     }
 
     /// Deferred items may have become valid: they come again now. At most 4,096 of 4 MiB in all are kept; of more, the peer that
     /// delivered most of them loses the last, and those that had offered them are asked again later.
     pub fn reconsider(&self) -> Result<(), PublishError> {
-        self.tell(PoolOp::Reconsider)
+        self.offer(PoolOp::Reconsider)
     }
 
     /// Asks all peers to offer from the start of their pools: after a sync. Each is asked at most every 10 s.
     pub fn resync(&self) -> Result<(), PublishError> {
-        self.tell(PoolOp::Resync)
+        self.offer(PoolOp::Resync)
     }
 
     /// Items of lower [priority](PoolItem::priority) are not asked for from now on; those in the pool stay. A lower floor
     /// than before asks all peers to offer from the start again. At first 0.
     pub fn set_floor(&self, priority: u64) -> Result<(), PublishError> {
-        self.tell(PoolOp::Floor(priority))
+        self.offer(PoolOp::Floor(priority))
     }
 
-    fn tell(&self, op: PoolOp) -> Result<(), PublishError> {
+    fn offer(&self, op: PoolOp) -> Result<(), PublishError> {
         match self.lease.shared.inbox.offer(Op::Pool(self.channel, op)) {
             Ok(()) => Ok(()),
             Err(Busy::Full) => Err(PublishError::Busy),
             Err(Busy::Closed) => Err(PublishError::Stopped),
+        }
+    }
+
+    async fn wait(&self, op: PoolOp) -> Result<(), PublishError> {
+        let shared = &self.lease.shared;
+        let room = shared.inbox.room(Op::Pool(self.channel, op));
+        match Network::of(&self.lease).within(shared.limits.publish_deadline(), room).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(PublishError::Stopped),
+            Err(_) => Err(PublishError::Deadline),
         }
     }
 
@@ -203,6 +294,29 @@ impl<T: PoolItem> PoolHandle<T> {
                 None
             }
         }
+    }
+}
+
+/// What one command takes out and puts in.
+#[derive(Debug, Default)]
+struct Batch {
+    remove: Vec<ItemId>,
+    insert: Vec<(ItemId, Bytes)>,
+}
+
+impl Batch {
+    fn check(&self) -> Result<(), PublishError> {
+        let count = self.remove.len() + self.insert.len();
+        if count > MAX_BATCH { Err(PublishError::TooMany { max: MAX_BATCH }) } else { Ok(()) }
+    }
+
+    fn ids(&self) -> Vec<ItemId> {
+        self.insert.iter().map(|(id, _)| *id).collect()
+    }
+
+    fn into_op(self) -> PoolOp {
+        let Self { remove, insert } = self;
+        PoolOp::Batch { remove, insert }
     }
 }
 

@@ -17,7 +17,6 @@ use crate::core::{EncodedValue, Op};
 use crate::error::{ChannelError, PublishError};
 use crate::mailbox::{Busy, Outbox};
 use crate::message::TipValue;
-use crate::network::Network;
 use crate::shared::{Lease, Mail, Shared};
 
 /// A tip of one node. Cheap to clone; several tasks may share it, each value goes to one of them.
@@ -50,11 +49,11 @@ impl<T: TipValue> TipHandle<T> {
         Ok(Self { lease: Arc::clone(lease), channel: ChannelId(tip.declared.id), value: PhantomData })
     }
 
-    /// This node's value from now on. It is encoded here and goes to peers as they ask.
+    /// This node's value from now on. It is encoded here and goes to peers as they ask. It never waits behind other commands
+    /// of this node: it goes before them, and replaces a value that the node has not taken yet.
     ///
     /// # Errors
-    /// [`PublishError::Busy`] where the node's mailbox is full: nothing has happened. `TooLarge` above the channel's largest
-    /// value, `Stopped`.
+    /// [`PublishError::TooLarge`] above the channel's largest value, `Stopped`.
     pub fn publish(&self, value: &T) -> Result<(), PublishError> {
         self.publish_with(value, 0)
     }
@@ -64,22 +63,6 @@ impl<T: TipValue> TipHandle<T> {
     pub fn publish_with(&self, value: &T, unvalidated: u32) -> Result<(), PublishError> {
         let op = self.publication(value, unvalidated)?;
         offer(&self.lease.shared, op)
-    }
-
-    /// As [`publish`](Self::publish), and waits for room in the mailbox, at most `mailboxes.publish_deadline_ms` of the
-    /// configuration.
-    ///
-    /// # Errors
-    /// As `publish`, with [`PublishError::Deadline`] in place of `Busy`.
-    pub async fn publish_wait(&self, value: &T) -> Result<(), PublishError> {
-        let op = self.publication(value, 0)?;
-        let shared = &self.lease.shared;
-        let room = shared.inbox.room(op);
-        match Network::of(&self.lease).within(shared.limits.publish_deadline(), room).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(PublishError::Stopped),
-            Err(_) => Err(PublishError::Deadline),
-        }
     }
 
     fn publication(&self, value: &T, unvalidated: u32) -> Result<Op, PublishError> {

@@ -14,7 +14,7 @@ const NOTES: Pool<Note> = Pool::new(4, "notes").max_item(1000).offer_delay(Durat
 const LINES: Pool<String> = Pool::new(4, "notes").max_item(1000).offer_delay(Duration::ZERO);
 const HEAD: Tip<Head> = Tip::new(2, "head");
 
-/// A priority and a text; decoding refuses an empty text.
+/// A priority, 255 for none, and a text; decoding refuses an empty text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Note(u8, String);
 
@@ -41,7 +41,11 @@ impl PoolItem for Note {
         Summary::new(&[self.0]).unwrap_or_default()
     }
     fn priority(summary: &Summary) -> Option<u64> {
-        summary.as_slice().first().map(|priority| u64::from(*priority))
+        summary
+            .as_slice()
+            .first()
+            .filter(|priority| **priority < u8::MAX)
+            .map(|priority| u64::from(*priority))
     }
     fn summary_of(bytes: &Bytes) -> Result<Summary, Malformed> {
         let first = bytes.get(..1).ok_or(Malformed("empty"))?;
@@ -235,6 +239,101 @@ fn a_full_mailbox_is_busy_and_recovers() {
     assert_eq!(pool.publish(&note(1, "x")), Err(PublishError::Busy));
     cluster.run_until(pool.publish_wait(&note(1, "x"))).unwrap();
     assert!(pool.publish(&note(1, "y")).is_ok());
+}
+
+#[test]
+fn a_full_mailbox_keeps_neither_tips_nor_blocks_out() {
+    let cluster = Cluster::new(6);
+    let mut config = weir::Config::default();
+    (config.mailboxes.commands, config.mailboxes.batches) = (2, 1);
+    let (net, _node) = cluster.add(builder(1).pool(&NOTES).tip(&HEAD).config(config)).unwrap();
+    let (pool, tip) = (net.pool(&NOTES).unwrap(), net.tip(&HEAD).unwrap());
+    let ids = pool.publish_many(&[note(1, "a"), note(1, "b")]).unwrap();
+    assert_eq!(pool.settle(ids.clone(), []), Err(PublishError::Busy), "one batch waits");
+    assert!((0..2).all(|number| pool.publish(&note(1, &number.to_string())).is_ok()));
+    assert_eq!(pool.remove(ids[0]), Err(PublishError::Busy));
+    (0..100).for_each(|height| tip.publish(&Head(height)).unwrap());
+    cluster.run_until(pool.settle_wait(ids, [])).unwrap();
+    cluster.run_until(net.sleep(Duration::from_millis(1))).unwrap();
+    let stats = cluster.run_until(net.stats()).unwrap();
+    assert!(stats.host.commands < 20, "of the tips that waited only the newest was carried out");
+}
+
+#[test]
+fn a_block_takes_out_what_it_holds_and_brings_back_what_it_replaced() {
+    let (cluster, alice, bob) = pair(11);
+    let (pool, other) = (alice.0.pool(&NOTES).unwrap(), bob.0.pool(&NOTES).unwrap());
+    let notes: Vec<_> = (0..3_000).map(|number| note(1, &number.to_string())).collect();
+    let ids = pool.publish_many(&notes).unwrap();
+    assert_eq!(ids.len(), notes.len());
+    let taken = cluster.run_until(async {
+        let mut taken = Vec::new();
+        while taken.len() < notes.len() {
+            let candidate = other.next().await.unwrap();
+            taken.push(candidate.id());
+            candidate.accept();
+        }
+        taken
+    });
+    assert_eq!(taken.iter().collect::<std::collections::BTreeSet<_>>().len(), notes.len());
+
+    let in_pool = |cluster: &Cluster, net: &Network| {
+        cluster.run_until(net.stats()).unwrap().stack.pools.iter().map(|(_, pool)| pool.items).sum::<u64>()
+    };
+    assert_eq!(in_pool(&cluster, &bob.0), 3_000);
+    other.settle(ids[..2_000].iter().copied(), &[note(7, "came back")]).unwrap();
+    assert_eq!(in_pool(&cluster, &bob.0), 1_001);
+    pool.remove_many(ids[2_000..].iter().copied()).unwrap();
+    assert_eq!(in_pool(&cluster, &alice.0), 2_000);
+    assert_eq!(pool.next_blocking().map(|candidate| candidate.item().clone()), Some(note(7, "came back")));
+}
+
+#[test]
+fn what_cannot_be_published_is_said_and_nothing_happens() {
+    let cluster = Cluster::new(12);
+    let (net, _node) = cluster.add(builder(1).pool(&NOTES)).unwrap();
+    let pool = net.pool(&NOTES).unwrap();
+    assert_eq!(pool.publish(&note(u8::MAX, "x")), Err(PublishError::Unwanted));
+    let notes = vec![note(1, "x"); weir::pool::MAX_BATCH + 1];
+    assert_eq!(pool.publish_many(&notes), Err(PublishError::TooMany { max: weir::pool::MAX_BATCH }));
+    let large = note(1, &"x".repeat(1000));
+    let error = cluster.run_until(pool.publish_many_wait([&note(1, "y"), &large]));
+    assert_eq!(error, Err(PublishError::TooLarge { size: 1001, max: 1000 }));
+    assert!(cluster.run_until(net.stats()).unwrap().stack.pools.iter().all(|(_, pool)| pool.items == 0));
+}
+
+#[test]
+fn an_item_that_finds_no_place_is_reported() {
+    const FULL: Pool<Note> = NOTES.keep(2, 10_000);
+    let cluster = Cluster::new(13);
+    let (net, _node) = cluster.add(builder(1).pool(&FULL)).unwrap();
+    let (pool, events) = (net.pool(&FULL).unwrap(), net.events());
+    pool.publish_many(&[note(5, "a"), note(5, "b")]).unwrap();
+    let evicted = |id| {
+        let event = cluster.run_until(events.next());
+        assert!(matches!(event, Some(Event::Evicted { id: of, .. }) if of == id), "{event:?}");
+    };
+    evicted(pool.publish(&note(5, "an equal stays out")).unwrap());
+    evicted(pool.publish_many([&note(4, "less wanted")]).unwrap()[0]);
+    pool.publish(&note(6, "more wanted")).unwrap();
+    let event = cluster.run_until(events.next());
+    assert!(matches!(event, Some(Event::Evicted { .. })), "an older one left for it: {event:?}");
+}
+
+#[test]
+fn as_many_candidates_are_handed_out_ahead_as_the_pool_says() {
+    const FEW: Pool<Note> = NOTES.candidates(3);
+    let (cluster, alice, bob) = (Cluster::new(14), builder(1).pool(&NOTES), builder(2).pool(&FEW));
+    let (alice, _alice_node) = cluster.add(alice).unwrap();
+    let (bob, _bob_node) = cluster.add(bob.peers(alice.addresses())).unwrap();
+    let notes: Vec<_> = (0..20).map(|number| note(1, &number.to_string())).collect();
+    alice.pool(&NOTES).unwrap().publish_many(&notes).unwrap();
+    let pool = bob.pool(&FEW).unwrap();
+    cluster.run_for(Duration::from_secs(5));
+    assert_eq!(pool.waiting(), 3);
+    pool.try_next().unwrap().accept();
+    cluster.run_for(Duration::from_secs(1));
+    assert_eq!(pool.waiting(), 3, "a verdict made room for one more");
 }
 
 #[test]

@@ -94,17 +94,10 @@ impl Core {
     fn pool_event(&mut self, now: Instant, channel: ChannelId, event: pool::Event) {
         match event {
             pool::Event::Candidate { ticket, peer, id, bytes, .. } => {
-                let candidate = EncodedCandidate { ticket, peer, id: ItemId(id), bytes };
-                let Some(Mail::Pool { candidates, .. }) = self.shared.mail(channel) else { return };
-                self.undecided += 1;
-                if candidates.push(candidate, &mut self.wakers).is_err() {
-                    // It holds what the pool hands out without a verdict; this is for a closed one.
-                    let verdict = weir_pull::pool::Verdict::Defer(crate::pool::DEFER_DROPPED);
-                    self.pool(now, channel, super::PoolOp::Verdict(ticket, verdict));
-                }
+                self.candidate(now, channel, EncodedCandidate { ticket, peer, id: ItemId(id), bytes });
             }
             pool::Event::Evicted { id } => self.announce(&Event::Evicted { channel, id: ItemId(id) }),
-            pool::Event::BatchDone { .. } => {} // no handle sends batches
+            pool::Event::BatchDone { ticket, inserts } => self.batch_done(channel, ticket, inserts),
         }
     }
 

@@ -4,6 +4,7 @@ mod calls;
 mod ending;
 mod events;
 mod op;
+mod pools;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use weir_base::identity::PeerId;
 use weir_base::{Deadlines, Instant, LinkId, Numbered};
-use weir_pull::{ChannelId, Ticket, call, pool};
+use weir_pull::{ChannelId, Ticket, call};
 use weir_stack::{Command, DialError, Input, Linked, Refused, Stack};
 
 use crate::call::Cancelled;
@@ -27,8 +28,9 @@ use calls::Calls;
 use ending::Ending;
 pub(crate) use op::{
     CallOp, EncodedCandidate, EncodedRequest, EncodedValue, EncodedWithdrawal, Op, PoolOp, Replies,
-    RequestBody,
+    RequestBody, Slot,
 };
+use pools::Pools;
 use streams::Streams;
 
 /// While candidates are without a verdict, the host looks into the inbox at least this often: that a candidate was taken is
@@ -51,7 +53,7 @@ pub struct Core {
     dials: BTreeMap<Ticket, Promise<Result<PeerId, ConnectError>>>, // <= the stack's limit of dials
     sleepers: Sleepers,
     rtts: BTreeMap<LinkId, Duration>,
-    undecided: u64,
+    pools: Pools,
     called: Instant, // when a call or a request was handed over last
     ending: Ending,
     wakers: Vec<Waker>,
@@ -77,7 +79,7 @@ impl Core {
             dials: BTreeMap::new(),
             sleepers: Sleepers::default(),
             rtts: BTreeMap::new(),
-            undecided: 0,
+            pools: Pools::default(),
             called: Instant::ZERO,
             ending: Ending::default(),
             wakers: Vec::new(),
@@ -201,7 +203,7 @@ impl Core {
     /// When the host should come back at the latest; `None`: when something happens.
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let stack = self.stack.poll_timeout().map(|(due, _)| due);
-        let quiet = (self.undecided > 0).then(|| now + QUIET);
+        let quiet = self.pools.has_undecided().then(|| now + QUIET);
         [stack, quiet, self.own_timeout()].into_iter().flatten().min()
     }
 
@@ -262,24 +264,6 @@ impl Core {
             Op::Shutdown { deadline, report } => self.ending.ask(now + deadline, report),
             Op::Abort => self.ending.abort(),
         }
-    }
-
-    fn pool(&mut self, now: Instant, channel: ChannelId, op: PoolOp) {
-        let command = match op {
-            PoolOp::Insert(bytes) => pool::Command::Insert { bytes },
-            PoolOp::Verdict(ticket, verdict) => {
-                self.undecided = self.undecided.saturating_sub(1);
-                pool::Command::Verdict { ticket, verdict }
-            }
-            PoolOp::Taken(ticket, at) => pool::Command::Taken { ticket, at },
-            PoolOp::Remove(id) => pool::Command::Remove { id: id.0 },
-            PoolOp::Pause(paused) => pool::Command::Pause(paused),
-            PoolOp::Reconsider => pool::Command::Reconsider,
-            PoolOp::Resync => pool::Command::Resync,
-            PoolOp::Floor(priority) => pool::Command::Floor(priority),
-        };
-        let told = self.stack.command(now, Command::Pull(weir_pull::Command::Pool(channel, command)));
-        note_refusal("pool", channel, told);
     }
 
     fn answer(

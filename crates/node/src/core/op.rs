@@ -27,7 +27,7 @@ use crate::stream::NewStream;
 pub(crate) enum Op {
     /// Something about a pool.
     Pool(ChannelId, PoolOp),
-    /// Something about a tip.
+    /// Something about a tip. It goes before everything else that waits.
     Tip(ChannelId, tip::Command),
     /// Calls one peer or several.
     Call(Box<CallOp>),
@@ -81,7 +81,8 @@ pub(crate) enum Replies {
 /// What a pool's handle wants.
 #[derive(Debug)]
 pub(crate) enum PoolOp {
-    Insert(Bytes),
+    Insert(ItemId, Bytes),
+    Batch { remove: Vec<ItemId>, insert: Vec<(ItemId, Bytes)> },
     Verdict(Ticket, Verdict),
     Taken(Ticket, Instant),
     Remove(ItemId),
@@ -97,19 +98,31 @@ impl Op {
         matches!(self, Self::Call(_) | Self::Answer(..))
     }
 
-    /// Whether it counts against the inbox's capacity. The others answer something handed out, or end something.
-    pub(crate) fn is_bounded(&self) -> bool {
+    /// Which of the inbox's places it takes.
+    pub(crate) fn slot(&self) -> Slot {
         match self {
-            Self::Pool(_, op) => !matches!(op, PoolOp::Verdict(..) | PoolOp::Taken(..)),
-            Self::Tip(_, command) => !matches!(command, tip::Command::Verdict { .. }),
-            Self::CancelCall(_)
+            Self::Pool(_, PoolOp::Verdict(..) | PoolOp::Taken(..))
+            | Self::Tip(..)
+            | Self::CancelCall(_)
             | Self::Answer(..)
             | Self::CancelSleep(_)
             | Self::Shutdown { .. }
-            | Self::Abort => false,
-            _ => true,
+            | Self::Abort => Slot::Own,
+            Self::Pool(_, PoolOp::Batch { .. }) => Slot::Batch,
+            _ => Slot::Command,
         }
     }
+}
+
+/// A place in the inbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slot {
+    /// One of `mailboxes.commands`.
+    Command,
+    /// One of `mailboxes.batches`: what a block changes never waits behind single items.
+    Batch,
+    /// A place of its own: it answers something handed out, it ends something, or the newest replaces the one before.
+    Own,
 }
 
 /// An item as it lies in its mailbox.

@@ -1,7 +1,12 @@
 //! The node's one queue from user threads to the network thread.
 //!
-//! Commands are bounded ([`Busy`]). Verdicts, answers and cancellations always find a place: each belongs to something
-//! the network thread handed out before, so their number is bounded by that. Raw streams are listed at most once each.
+//! - Commands and batches are bounded, each by places of their own ([`Busy`]), so that a burst of the one never keeps the other
+//!   out. They are carried out in the order of their arrival.
+//! - Verdicts, answers and cancellations always find a place: each belongs to something the network thread handed out before,
+//!   so their number is bounded by that.
+//! - Tips go before everything else. A publication replaces the one of its channel that still waits, so there are at most two
+//!   of a channel, a withdrawal and a publication, and publishing one is never refused.
+//! - Raw streams are listed at most once each.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -9,8 +14,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
+use weir_pull::tip;
+
 use super::{Bell, Place, Waiters, lock};
-use crate::core::Op;
+use crate::core::{Op, Slot};
 use crate::stream::Pipe;
 
 /// Why a command was not taken.
@@ -25,33 +32,92 @@ pub(crate) enum Busy {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    capacity: usize,
     bell: Bell,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    tips: VecDeque<Op>, // verdicts, and at most two publications of a channel
     ops: VecDeque<Op>,
-    bounded: usize, // of `ops`, those that count; <= capacity
+    commands: Places,
+    batches: Places,
     streams: Vec<Arc<Pipe>>,
-    waiting: Waiters,
     closed: bool,
+}
+
+/// The places of one kind.
+#[derive(Debug)]
+struct Places {
+    capacity: usize,
+    used: usize, // <= capacity
+    waiting: Waiters,
+}
+
+impl Places {
+    fn new(capacity: usize) -> Self {
+        Self { capacity: capacity.max(1), used: 0, waiting: Waiters::default() }
+    }
+
+    /// Takes a place. False where there is none.
+    fn take(&mut self) -> bool {
+        let free = self.used < self.capacity;
+        self.used += usize::from(free);
+        free
+    }
+
+    /// Gives a place back; who waits longest goes to `wakers`.
+    fn free(&mut self, wakers: &mut Vec<Waker>) {
+        self.used = self.used.saturating_sub(1);
+        wakers.extend(self.waiting.pop());
+    }
+}
+
+impl State {
+    /// The places that an op needs one of.
+    fn places(&mut self, slot: Slot) -> Option<&mut Places> {
+        match slot {
+            Slot::Command => Some(&mut self.commands),
+            Slot::Batch => Some(&mut self.batches),
+            Slot::Own => None,
+        }
+    }
+
+    fn append(&mut self, op: Op) {
+        let Op::Tip(channel, command) = &op else { return self.ops.push_back(op) };
+        let replaces = |waiting: &Op| match waiting {
+            Op::Tip(of, tip::Command::Publish { .. }) => {
+                of == channel && !matches!(command, tip::Command::Verdict { .. })
+            }
+            Op::Tip(of, tip::Command::Withdraw) => of == channel && matches!(command, tip::Command::Withdraw),
+            _ => false,
+        };
+        self.tips.retain(|waiting| !replaces(waiting));
+        self.tips.push_back(op);
+    }
 }
 
 /// What the network thread takes out in one go.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
-    /// Commands, oldest first.
+    /// Commands, in the order in which they are to be carried out.
     pub(crate) ops: VecDeque<Op>,
     /// Raw streams with something to do.
     pub(crate) streams: Vec<Arc<Pipe>>,
 }
 
 impl Inbox {
-    /// An empty inbox of at most `capacity` commands.
-    pub(crate) fn new(capacity: usize, bell: Bell) -> Self {
-        Self { capacity: capacity.max(1), bell, state: Mutex::default() }
+    /// An empty inbox of at most so many commands and so many batches (at least one of each).
+    pub(crate) fn new(commands: usize, batches: usize, bell: Bell) -> Self {
+        let state = State {
+            tips: VecDeque::new(),
+            ops: VecDeque::new(),
+            commands: Places::new(commands),
+            batches: Places::new(batches),
+            streams: Vec::new(),
+            closed: false,
+        };
+        Self { bell, state: Mutex::new(state) }
     }
 
     /// Appends a command that may have to wait.
@@ -62,11 +128,10 @@ impl Inbox {
             if state.closed {
                 return Err(Busy::Closed);
             }
-            if state.bounded >= self.capacity {
+            if !state.places(op.slot()).is_none_or(Places::take) {
                 return Err(Busy::Full);
             }
-            state.bounded += 1;
-            state.ops.push_back(op);
+            state.append(op);
         }
         self.bell.ring(urgent);
         Ok(())
@@ -88,10 +153,10 @@ impl Inbox {
     }
 
     fn append(&self, op: Op) -> bool {
-        debug_assert!(!op.is_bounded(), "{op:?} must be offered");
+        debug_assert!(op.slot() == Slot::Own, "{op:?} must be offered");
         let mut state = lock(&self.state);
         if !state.closed {
-            state.ops.push_back(op);
+            state.append(op);
         }
         !state.closed
     }
@@ -110,28 +175,33 @@ impl Inbox {
 
     /// Waits for room and appends `op`; gives `false` where the node has stopped.
     pub(crate) fn room(&self, op: Op) -> InboxRoom<'_> {
-        InboxRoom { inbox: self, op: Some(op), place: Place::default() }
+        InboxRoom { inbox: self, slot: op.slot(), op: Some(op), place: Place::default() }
     }
 
-    /// Takes at most `most` commands, and all streams. Senders that wait for room go to `wakers`.
+    /// Takes at most `most` commands, tips first, and all streams. Senders that wait for room go to `wakers`.
     pub(crate) fn take(&self, most: usize, into: &mut Taken, wakers: &mut Vec<Waker>) {
         let mut state = lock(&self.state);
         let state = &mut *state;
         std::mem::swap(&mut state.streams, &mut into.streams);
-        if state.ops.len() <= most {
+        let tips = state.tips.len().min(most);
+        let ops = state.ops.len().min(most - tips);
+        if tips == 0 && ops == state.ops.len() && into.ops.is_empty() {
             std::mem::swap(&mut state.ops, &mut into.ops);
         } else {
-            into.ops.extend(state.ops.drain(..most));
+            into.ops.extend(state.tips.drain(..tips));
+            into.ops.extend(state.ops.drain(..ops));
         }
-        let freed = into.ops.iter().filter(|op| op.is_bounded()).count();
-        state.bounded = state.bounded.saturating_sub(freed);
-        (0..freed).map_while(|_| state.waiting.pop()).for_each(|waker| wakers.push(waker));
+        for op in &into.ops {
+            if let Some(places) = state.places(op.slot()) {
+                places.free(wakers);
+            }
+        }
     }
 
     /// Whether there is nothing to take.
     pub(crate) fn is_empty(&self) -> bool {
         let state = lock(&self.state);
-        state.ops.is_empty() && state.streams.is_empty()
+        state.tips.is_empty() && state.ops.is_empty() && state.streams.is_empty()
     }
 
     /// No more commands: what is in the queue is dropped, so that its promises end.
@@ -140,8 +210,10 @@ impl Inbox {
         let rest = {
             let mut state = lock(&self.state);
             state.closed = true;
-            state.waiting.drain_into(&mut wakers);
-            (std::mem::take(&mut state.ops), std::mem::take(&mut state.streams))
+            state.commands.waiting.drain_into(&mut wakers);
+            state.batches.waiting.drain_into(&mut wakers);
+            let tips = std::mem::take(&mut state.tips);
+            (tips, std::mem::take(&mut state.ops), std::mem::take(&mut state.streams))
         };
         drop(rest);
         wakers.into_iter().for_each(Waker::wake);
@@ -162,6 +234,7 @@ impl Inbox {
 #[derive(Debug)]
 pub(crate) struct InboxRoom<'a> {
     inbox: &'a Inbox,
+    slot: Slot,
     op: Option<Op>,
     place: Place,
 }
@@ -174,15 +247,18 @@ impl Future for InboxRoom<'_> {
         if state.closed {
             return Poll::Ready(false);
         }
-        if state.bounded >= this.inbox.capacity {
-            state.waiting.wait(&mut this.place, cx.waker());
-            return Poll::Pending;
+        if let Some(places) = state.places(this.slot) {
+            if !places.take() {
+                places.waiting.wait(&mut this.place, cx.waker());
+                return Poll::Pending;
+            }
+            places.waiting.leave(&mut this.place);
         }
-        state.waiting.leave(&mut this.place);
         let op = this.op.take();
         let urgent = op.as_ref().is_some_and(Op::is_urgent);
-        state.bounded += usize::from(op.is_some());
-        state.ops.extend(op);
+        if let Some(op) = op {
+            state.append(op);
+        }
         drop(state);
         this.inbox.bell.ring(urgent);
         Poll::Ready(true)
@@ -192,11 +268,94 @@ impl Future for InboxRoom<'_> {
 impl Drop for InboxRoom<'_> {
     fn drop(&mut self) {
         let mut state = lock(&self.inbox.state);
-        let passed_on = state.waiting.leave(&mut self.place) && state.bounded < self.inbox.capacity;
-        let waker = if passed_on { state.waiting.pop() } else { None };
+        // Woken, and not come for its place: the wake belongs to the next in line.
+        let waker = state.places(self.slot).and_then(|places| {
+            let passed_on = places.waiting.leave(&mut self.place) && places.used < places.capacity;
+            if passed_on { places.waiting.pop() } else { None }
+        });
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_pull::ChannelId;
+
+    use super::*;
+    use crate::core::PoolOp;
+    use crate::mailbox::unused_bell;
+    use crate::message::ItemId;
+
+    const CHANNEL: ChannelId = ChannelId(1);
+
+    fn remove(number: u8) -> Op {
+        Op::Pool(CHANNEL, PoolOp::Remove(ItemId([number; 32])))
+    }
+
+    fn batch() -> Op {
+        Op::Pool(CHANNEL, PoolOp::Batch { remove: Vec::new(), insert: Vec::new() })
+    }
+
+    fn publish(channel: ChannelId, value: &'static [u8]) -> Op {
+        let grounds = tip::Grounds { slot: tip::SlotKey([0; 32]), unvalidated: 0, begins: None };
+        Op::Tip(channel, tip::Command::Publish { value: value.into(), grounds })
+    }
+
+    fn withdraw(channel: ChannelId) -> Op {
+        Op::Tip(channel, tip::Command::Withdraw)
+    }
+
+    /// One character for each op.
+    fn take(inbox: &Inbox) -> String {
+        let mut taken = Taken::default();
+        inbox.take(usize::MAX, &mut taken, &mut Vec::new());
+        let letter = |op: &Op| match op {
+            Op::Pool(_, PoolOp::Remove(_)) => 'r',
+            Op::Pool(_, PoolOp::Batch { .. }) => 'b',
+            Op::Tip(_, tip::Command::Publish { value, .. }) => char::from(value[0]),
+            Op::Tip(_, tip::Command::Withdraw) => 'w',
+            other => panic!("{other:?}"),
+        };
+        taken.ops.iter().map(letter).collect()
+    }
+
+    #[test]
+    fn a_burst_of_items_leaves_room_for_tips_and_batches() {
+        let inbox = Inbox::new(2, 1, unused_bell());
+        assert_eq!((inbox.offer(remove(1)), inbox.offer(remove(2))), (Ok(()), Ok(())));
+        assert_eq!(inbox.offer(remove(3)), Err(Busy::Full));
+        assert_eq!((inbox.offer(batch()), inbox.offer(batch())), (Ok(()), Err(Busy::Full)));
+        assert_eq!(inbox.offer(publish(CHANNEL, b"1")), Ok(()));
+        assert_eq!(take(&inbox), "1rrb", "tips go first, the rest in order");
+        assert_eq!((inbox.offer(batch()), inbox.offer(remove(3))), (Ok(()), Ok(())));
+        assert_eq!(take(&inbox), "br");
+    }
+
+    #[test]
+    fn the_newest_publication_of_a_tip_replaces_the_one_that_waits() {
+        let inbox = Inbox::new(1, 1, unused_bell());
+        let other = ChannelId(2);
+        for op in [publish(CHANNEL, b"1"), publish(other, b"A"), publish(CHANNEL, b"2")] {
+            inbox.post(op);
+        }
+        assert_eq!(take(&inbox), "A2");
+        for op in [publish(CHANNEL, b"1"), withdraw(CHANNEL), publish(CHANNEL, b"2"), withdraw(other)] {
+            inbox.post(op);
+        }
+        assert_eq!(take(&inbox), "w2w", "what was withdrawn is not published, and that it was is still said");
+    }
+
+    #[test]
+    fn a_bounded_take_leaves_the_rest_in_order() {
+        let inbox = Inbox::new(3, 1, unused_bell());
+        (0..3).for_each(|number| inbox.offer(remove(number)).unwrap());
+        inbox.post(publish(CHANNEL, b"1"));
+        let mut taken = Taken::default();
+        inbox.take(2, &mut taken, &mut Vec::new());
+        assert_eq!(taken.ops.len(), 2);
+        assert_eq!(take(&inbox), "rr");
     }
 }

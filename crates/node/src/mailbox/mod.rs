@@ -20,6 +20,23 @@ pub(crate) use outbox::Outbox;
 pub(crate) use promise::{Pending, Promise, promise};
 pub(crate) use waiters::{Place, Waiters};
 
+/// A bell of which nobody hears, for tests of what has one.
+#[cfg(test)]
+pub(crate) fn unused_bell() -> Bell {
+    #[derive(Debug)]
+    struct Nobody;
+    impl crate::host::Host for Nobody {
+        fn now(&self) -> weir_base::Instant {
+            weir_base::Instant::ZERO
+        }
+        fn wake(&self) {}
+        fn block_on(&self, _: std::pin::Pin<&mut dyn std::future::Future<Output = ()>>) {
+            panic!("nobody waits here");
+        }
+    }
+    Bell::new(std::sync::Arc::new(Nobody))
+}
+
 /// Locks, also after a panic of another holder: every critical section leaves its data whole at each step.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

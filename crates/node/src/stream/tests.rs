@@ -1,33 +1,16 @@
 //! Spike (0): a raw stream between a user thread and the network thread costs no message per write.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{Builder, Thread, current, park, yield_now};
 
 use bytes::Bytes;
-use weir_base::{Chunk, Instant, KIB, MIB, Rope};
+use weir_base::{Chunk, KIB, MIB, Rope};
 
 use super::pipe::{Source, copy_out};
 use super::{Drained, Ending, Pipe};
 use crate::error::StreamError;
-use crate::host::Host;
-use crate::mailbox::{Bell, Inbox, Taken};
-
-/// A host that nobody has to wake.
-#[derive(Debug)]
-struct Nobody;
-
-impl Host for Nobody {
-    fn now(&self) -> Instant {
-        Instant::ZERO
-    }
-    fn wake(&self) {}
-    fn block_on(&self, _: Pin<&mut dyn Future<Output = ()>>) {
-        panic!("nobody waits here");
-    }
-}
+use crate::mailbox::{Inbox, Taken, unused_bell};
 
 /// Unparks its thread.
 struct Unpark(Thread);
@@ -50,9 +33,9 @@ fn wait<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
 }
 
 fn setup(send: usize, receive: usize) -> (Arc<Pipe>, Inbox) {
-    let bell = Bell::new(Arc::new(Nobody));
+    let bell = unused_bell();
     bell.sleep(false);
-    (Arc::new(Pipe::new(1, send, receive)), Inbox::new(4, bell))
+    (Arc::new(Pipe::new(1, send, receive)), Inbox::new(4, 1, bell))
 }
 
 fn write(pipe: &Arc<Pipe>, inbox: &Inbox, buf: &[u8]) -> Poll<Result<usize, StreamError>> {
