@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, TryLockError};
 use std::thread::JoinHandle;
@@ -47,33 +48,40 @@ impl Driver {
         *lock(&self.thread) = Some(thread);
     }
 
-    /// The network thread: until the node has ended.
+    /// The network thread: until the node has ended. A panic ends the node too, with every handle, and is passed on.
     pub(crate) fn run(&self, mut poll: mio::Poll, engine: Engine) {
         DRIVING.set(true);
         *lock(&self.engine) = Some(engine);
-        let _emptied = EmptyOnDrop(self);
+        let ended = catch_unwind(AssertUnwindSafe(|| self.drive(&mut poll)));
+        // Outside the panic, so that closing may itself run code of the application.
+        if let Some(mut engine) = self.take() {
+            engine.core.close();
+        }
+        if let Err(panic) = ended {
+            resume_unwind(panic);
+        }
+    }
+
+    fn drive(&self, poll: &mut mio::Poll) {
         let mut events = mio::Events::with_capacity(64);
         let mut pause = Some(Duration::ZERO);
-        let ended = loop {
+        loop {
             match poll.poll(&mut events, pause) {
                 Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
                     tracing::error!(%error, "the event queue failed; the node stops");
-                    break self.take();
+                    return;
                 }
                 _ => {}
             }
-            // A turn that has panicked leaves nothing to go on with.
-            let Ok(mut held) = self.engine.lock() else { break self.take() };
-            let Some(engine) = held.as_mut() else { break None };
+            // An inline turn that has panicked leaves nothing to go on with.
+            let Ok(mut held) = self.engine.lock() else { return };
+            let Some(engine) = held.as_mut() else { return };
             engine.wake_up(&events);
             let busy = !engine.core.stopped() && engine.turn();
             if engine.core.stopped() {
-                break held.take();
+                return;
             }
             pause = if busy { Some(Duration::ZERO) } else { engine.sleep_for() };
-        };
-        if let Some(mut engine) = ended {
-            engine.core.close();
         }
     }
 
@@ -85,15 +93,6 @@ impl Driver {
         if let Err(error) = self.waker.wake() {
             tracing::warn!(%error, "cannot wake the network thread");
         }
-    }
-}
-
-/// No engine stays behind when the network thread ends, also by a panic: the sockets are closed.
-struct EmptyOnDrop<'a>(&'a Driver);
-
-impl Drop for EmptyOnDrop<'_> {
-    fn drop(&mut self) {
-        drop(self.0.take());
     }
 }
 

@@ -1,7 +1,8 @@
 //! Describing a node before it runs.
 
-use std::any::TypeId;
+use std::any::{TypeId, type_name};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -54,8 +55,24 @@ pub struct Plan {
     pub(crate) channels: BTreeMap<ChannelId, Channel>,
 }
 
+/// A type that panics ends its item, not the node: such bytes count as malformed.
 fn summarize<T: PoolItem>(bytes: &Bytes) -> Result<Summary, codec::Malformed> {
-    T::summary_of(bytes).map_err(|_| codec::Malformed::Value)
+    let summary = caught::<T, _>("summary_of", || T::summary_of(bytes));
+    summary.and_then(Result::ok).ok_or(codec::Malformed::Value)
+}
+
+/// As [`summarize`]: an item without a priority is not wanted.
+fn judge<T: PoolItem>(summary: &Summary) -> Option<u64> {
+    caught::<T, _>("priority", || T::priority(summary)).flatten()
+}
+
+/// What a function of the application returns; `None` where it panics. Nothing of ours is borrowed for change meanwhile.
+fn caught<T, R>(function: &'static str, run: impl FnOnce() -> R) -> Option<R> {
+    let result = catch_unwind(AssertUnwindSafe(run));
+    if result.is_err() {
+        tracing::error!(item = type_name::<T>(), function, "a function of the application has panicked");
+    }
+    result.ok()
 }
 
 impl Builder {
@@ -98,7 +115,7 @@ impl Builder {
     /// Takes part in a pool: offers what it has, and asks for what others have.
     #[must_use]
     pub fn pool<T: PoolItem>(mut self, pool: &Pool<T>) -> Self {
-        let rules = Rules { summarize: summarize::<T>, judge: T::priority };
+        let rules = Rules { summarize: summarize::<T>, judge: judge::<T> };
         let mut config = pool::Config::new(rules);
         let limits = pool.limits;
         config.class = pool.declared.class;

@@ -19,7 +19,7 @@ use weir_pull::call::Refusal;
 
 use crate::channel::Method;
 use crate::core::{CallOp, EncodedRequest, Op, Replies, RequestBody};
-use crate::error::{CallError, ChannelError};
+use crate::error::{CallError, ChannelError, WithinError};
 use crate::mailbox::{Inbox, Outbox, Promise, lock, promise};
 use crate::message::Message;
 use crate::network::Network;
@@ -205,12 +205,12 @@ async fn local<Req: Message, Resp: Message>(
         requests.push(EncodedRequest { peer: shared.peer_id, deadline, cancelled, body }, &mut wakers);
     wakers.into_iter().for_each(Waker::wake);
     if pushed.is_err() {
-        return Err(CallError::Busy);
+        return Err(if shared.inbox.is_closed() { CallError::Stopped } else { CallError::Busy });
     }
     match Network::of(lease).within(asking.deadline, answer).await {
         Ok(Some(result)) => result,
-        Ok(None) => Err(CallError::Stopped),
-        Err(_) => Err(CallError::Deadline),
+        Ok(None) | Err(WithinError::Stopped) => Err(CallError::Stopped),
+        Err(WithinError::Elapsed(_)) => Err(CallError::Deadline),
     }
 }
 

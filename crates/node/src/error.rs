@@ -36,13 +36,17 @@ pub enum Retry {
 #[error("the node has stopped")]
 pub struct Stopped;
 
-/// The time was up first.
+/// Why a future was not waited for any longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not within {0:?}")]
-pub struct Elapsed(
-    /// How long was waited.
-    pub Duration,
-);
+#[non_exhaustive]
+pub enum WithinError {
+    /// The time was up first.
+    #[error("not within {0:?}")]
+    Elapsed(Duration),
+    /// The node has stopped, and its clock with it.
+    #[error("the node has stopped")]
+    Stopped,
+}
 
 /// Why a node could not start. Nothing is left behind.
 #[derive(Debug, thiserror::Error)]

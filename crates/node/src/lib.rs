@@ -44,8 +44,8 @@ pub use call::{Answer, Request, Requests, Target, Targets};
 pub use channel::{Method, Pool, Raw, Tip};
 pub use config::{Config, Mailboxes, Sockets};
 pub use error::{
-    CallError, ChannelError, ConnectError, Elapsed, OpenError, PublishError, Retry, StartError, Stopped,
-    StreamError,
+    CallError, ChannelError, ConnectError, OpenError, PublishError, Retry, StartError, Stopped, StreamError,
+    WithinError,
 };
 pub use events::{Event, Events};
 pub use message::{ItemId, Malformed, Message, PoolItem, TipValue};

@@ -46,7 +46,8 @@ pub struct Malformed(
 /// A type that travels in a [`Pool`](crate::Pool). Its id is the SHA-256 of all its encoded bytes ([`ItemId`]).
 ///
 /// [`summary_of`](Self::summary_of) and [`priority`](Self::priority) run on the network thread, for each item received and
-/// for each entry offered: keep them short, verify signatures later.
+/// for each entry offered: keep them short, verify signatures later. One that panics there is
+/// logged, and its item is dropped as malformed or as not wanted; the node goes on.
 pub trait PoolItem: Message {
     /// What to tell peers with the id: the few bytes by which they decide whether they want the item at all, say a fee and a
     /// nonce; at most [`MAX_SUMMARY`](crate::MAX_SUMMARY) bytes. A function of the item alone. Empty by default.

@@ -15,7 +15,7 @@ use crate::builder::Builder;
 use crate::call::{self, Answer, Target, Targets};
 use crate::channel::{Method, Pool, Raw, Tip};
 use crate::core::Op;
-use crate::error::{CallError, ChannelError, ConnectError, Elapsed, OpenError, Stopped};
+use crate::error::{CallError, ChannelError, ConnectError, OpenError, Stopped, WithinError};
 use crate::events::Events;
 use crate::mailbox::{Pending, Promise, promise};
 use crate::message::{Message, PoolItem, TipValue};
@@ -137,7 +137,8 @@ impl Network {
         match self.within(self.shared().limits.open_deadline(), opened).await {
             Ok(Ok(opened)) => Ok(opened?.into_stream(&self.lease)),
             Ok(Err(Stopped)) => Err(OpenError::Stopped),
-            Err(Elapsed(_)) => Err(OpenError::Deadline),
+            Err(WithinError::Elapsed(_)) => Err(OpenError::Deadline),
+            Err(WithinError::Stopped) => Err(OpenError::Stopped),
         }
     }
 
@@ -262,8 +263,8 @@ impl Network {
     /// Waits for any future at most so long, on the host's clock; the future is dropped then.
     ///
     /// # Errors
-    /// [`Elapsed`] when the time was up first, and as soon as the node stops.
-    pub async fn within<F: Future>(&self, limit: Duration, future: F) -> Result<F::Output, Elapsed> {
+    /// [`WithinError`] when the time was up first, or as soon as the node stops.
+    pub async fn within<F: Future>(&self, limit: Duration, future: F) -> Result<F::Output, WithinError> {
         time::within(self.shared(), limit, future).await
     }
 

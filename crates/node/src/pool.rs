@@ -22,7 +22,7 @@ use weir_pull::{ChannelId, Ticket};
 
 use crate::channel::Pool;
 use crate::core::{EncodedCandidate, Op, PoolOp};
-use crate::error::{ChannelError, PublishError};
+use crate::error::{ChannelError, PublishError, WithinError};
 use crate::mailbox::{Busy, Outbox};
 use crate::message::{ItemId, Malformed, PoolItem};
 use crate::network::Network;
@@ -263,7 +263,8 @@ impl<T: PoolItem> PoolHandle<T> {
         match Network::of(&self.lease).within(shared.limits.publish_deadline(), room).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(PublishError::Stopped),
-            Err(_) => Err(PublishError::Deadline),
+            Err(WithinError::Elapsed(_)) => Err(PublishError::Deadline),
+            Err(WithinError::Stopped) => Err(PublishError::Stopped),
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use weir_base::Instant;
 
 use crate::core::Op;
-use crate::error::{Elapsed, Stopped};
+use crate::error::{Stopped, WithinError};
 use crate::mailbox::promise;
 use crate::shared::Shared;
 
@@ -44,7 +44,7 @@ pub(crate) async fn within<F: Future>(
     shared: &Shared,
     limit: Duration,
     future: F,
-) -> Result<F::Output, Elapsed> {
+) -> Result<F::Output, WithinError> {
     let mut future = pin!(future);
     let due = shared.now() + limit;
     let mut sleep = pin!(None);
@@ -56,7 +56,8 @@ pub(crate) async fn within<F: Future>(
             sleep.set(Some(sleep_until(shared, due)));
         }
         match sleep.as_mut().as_pin_mut().map(|sleep| sleep.poll(cx)) {
-            Some(Poll::Ready(_)) => Poll::Ready(Err(Elapsed(limit))),
+            Some(Poll::Ready(Ok(()))) => Poll::Ready(Err(WithinError::Elapsed(limit))),
+            Some(Poll::Ready(Err(Stopped))) => Poll::Ready(Err(WithinError::Stopped)),
             _ => Poll::Pending,
         }
     })

@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use weir::{Bytes, Malformed, Message, Network, NetworkId, Pool, PoolItem, Summary};
+use weir::{Bytes, Malformed, Message, Network, NetworkId, Pool, PoolItem, PublishError, Summary};
 
 const TXS: Pool<Tx> = Pool::new(4, "tx").max_item(1024).offer_delay(Duration::ZERO);
 
@@ -50,9 +50,12 @@ pub fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let (bob, _bob_node) = weir::start(builder()?.listen("127.0.0.1:0").peers(alice.addresses()))?;
 
     let pool = alice.pool(&TXS)?;
-    for (fee, text) in [(5, "too cheap to be asked for"), (30, "alice pays bob"), (20, "forged")] {
-        let id = pool.publish(&Tx { fee, text: text.into() })?;
-        println!("alice has {id:?}, fee {fee}");
+    for (fee, text) in [(5, "too cheap"), (30, "alice pays bob"), (20, "forged")] {
+        match pool.publish(&Tx { fee, text: text.into() }) {
+            Ok(id) => println!("alice has {id:?}, fee {fee}"),
+            Err(PublishError::Unwanted) => println!("a fee of {fee} is wanted nowhere"),
+            Err(error) => return Err(error.into()),
+        }
     }
 
     let pool = bob.pool(&TXS)?;

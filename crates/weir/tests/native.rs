@@ -1,6 +1,7 @@
 //! Real sockets on loopback: QUIC, threads, executors, errors at start.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)] // a test that fails says where
 
+use std::future::Future as _;
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
@@ -231,38 +232,92 @@ fn a_port_is_free_once_the_node_was_dropped_or_aborted() {
     assert!(std::net::UdpSocket::bind(address).is_ok());
 }
 
-/// An item whose type is broken: asking for its priority panics, on the network thread.
-struct Broken;
+/// An item whose type panics on the network thread, where its text says so.
+#[derive(Debug)]
+struct Fragile(Bytes);
 
-impl Message for Broken {
+impl Message for Fragile {
     fn encode(&self) -> Bytes {
-        Bytes::from_static(b"broken")
+        self.0.clone()
     }
-    fn decode(_: Bytes) -> Result<Self, Malformed> {
-        Ok(Self)
+    fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+        Ok(Self(bytes))
     }
 }
 
-impl PoolItem for Broken {
+impl PoolItem for Fragile {
+    fn summary_of(bytes: &Bytes) -> Result<Summary, Malformed> {
+        assert!(!bytes.starts_with(b"panic"), "this panic is part of the test");
+        Ok(Summary::EMPTY)
+    }
     fn priority(_: &Summary) -> Option<u64> {
-        panic!("this panic is part of the test")
+        Some(0)
+    }
+}
+
+#[test]
+fn an_item_on_which_the_application_panics_is_dropped_and_the_node_lives() {
+    const PLAIN: Pool<Vec<u8>> = Pool::new(3, "items").offer_delay(Duration::ZERO);
+    const FRAGILE: Pool<Fragile> = Pool::new(3, "items").offer_delay(Duration::ZERO);
+    let (net, _node) = weir::start(builder().pool(&FRAGILE)).unwrap();
+    let (peer, _peer_node) = weir::start(builder().pool(&PLAIN).peers(net.addresses())).unwrap();
+    let (pool, events) = (net.pool(&FRAGILE).unwrap(), net.events());
+    peer.pool(&PLAIN).unwrap().publish(&b"panic".to_vec()).unwrap();
+    let fault = weir::block_on(async {
+        loop {
+            match events.next().await {
+                Some(Event::Fault { peer, .. }) => break peer,
+                event => assert!(event.is_some(), "the node lives"),
+            }
+        }
+    });
+    assert_eq!(fault, peer.peer_id(), "it cannot be told from an item that is malformed");
+    peer.pool(&PLAIN).unwrap().publish(&b"fine".to_vec()).unwrap();
+    assert_eq!(pool.next_blocking().unwrap().item().0, b"fine"[..]);
+}
+
+/// The waker of an executor that is broken.
+struct PanickingWaker;
+
+impl std::task::Wake for PanickingWaker {
+    fn wake(self: std::sync::Arc<Self>) {
+        panic!("this panic is part of the test");
     }
 }
 
 #[test]
 fn a_panic_on_the_network_thread_ends_every_handle_and_closes_the_sockets() {
-    const ITEMS: Pool<Broken> = Pool::new(3, "broken");
+    const ITEMS: Pool<Vec<u8>> = Pool::new(3, "items");
     let (net, node) = weir::start(builder().pool(&ITEMS)).unwrap();
+    let (peer, peer_node) = weir::start(builder()).unwrap();
     let address = net.addresses()[0].socket_addr().unwrap().1;
     let pool = net.pool(&ITEMS).unwrap();
+    let connected = weir::block_on(net.connect(&peer.addresses()[0])).unwrap();
+    let stream = weir::block_on(net.open(&BYTES, connected)).unwrap();
     let waiting = std::thread::spawn({
         let pool = pool.clone();
         move || pool.next_blocking().is_none()
     });
-    pool.publish(&Broken).unwrap();
+    let reading = std::thread::spawn(move || stream.blocking().read(&mut [0]).is_err());
+    let waker = std::task::Waker::from(std::sync::Arc::new(PanickingWaker));
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut short = Box::pin(net.sleep(Duration::from_millis(1)));
+    assert!(short.as_mut().poll(&mut context).is_pending());
+    weir::block_on(net.sleep(Duration::from_millis(20))).unwrap(); // a task that cannot be woken ends nothing but itself
+    drop(short);
+    let mut sleep = Box::pin(net.sleep(Duration::from_secs(3_600)));
+    assert!(sleep.as_mut().poll(&mut context).is_pending());
+    drop(sleep); // a waker dropped with its promise, deep inside the node, does
     assert!(waiting.join().unwrap(), "who waits for an item hears of the end");
+    assert!(reading.join().unwrap(), "and who reads a stream");
     assert_eq!(weir::block_on(net.stats()).unwrap_err(), Stopped);
-    drop((pool, net, node)); // which waits for the thread
+    assert_eq!(
+        weir::block_on(net.call(&ECHO, weir::Target::Local, Bytes::new())).unwrap_err(),
+        CallError::Stopped
+    );
+    assert_eq!(pool.publish(&vec![1]), Err(weir::PublishError::Stopped));
+    drop((pool, node, net)); // the last of them waits for the thread
+    drop((peer, peer_node));
     assert!(std::net::UdpSocket::bind(address).is_ok());
 }
 

@@ -8,6 +8,7 @@ mod pools;
 mod streams;
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -197,7 +198,12 @@ impl Core {
 
     /// Wakes whoever got something.
     fn wake(&mut self) {
-        self.wakers.drain(..).for_each(Waker::wake);
+        for waker in self.wakers.drain(..) {
+            // An executor that panics loses its own task, and takes no wake from those behind it.
+            if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
+                tracing::error!("a waker of the application has panicked");
+            }
+        }
     }
 
     /// When the host should come back at the latest; `None`: when something happens.

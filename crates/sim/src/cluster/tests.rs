@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::*;
-use weir_node::{CallError, Stopped};
+use weir_node::{CallError, Stopped, WithinError};
 use weir_node::{
     ChannelError, ConnectError, DownReason, Event, Events, Goodbye, Keypair, Method, NetworkId, PeerId,
 };
@@ -75,7 +75,12 @@ fn time_passes_only_when_driven() {
     net.block_on(net.sleep(Duration::from_secs(1))).unwrap();
     assert_eq!(cluster.now(), Instant::ZERO + Duration::from_secs(91));
     let elapsed = cluster.run_until(net.within(Duration::from_millis(5), std::future::pending::<()>()));
-    assert!(elapsed.is_err());
+    assert_eq!(elapsed, Err(WithinError::Elapsed(Duration::from_millis(5))));
+    let forever = net.clone();
+    let waiting = cluster.spawn(async move { forever.within(PATIENCE, std::future::pending::<()>()).await });
+    cluster.run_for(Duration::from_millis(1));
+    assert!(cluster.crash(net.peer_id()));
+    assert_eq!(cluster.run_until(waiting), Err(WithinError::Stopped));
 }
 
 #[test]
