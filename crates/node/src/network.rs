@@ -136,9 +136,8 @@ impl Network {
         let opened = self.ask(|reply| Op::Open(channel, peer, reply)).instrument(span);
         match self.within(self.shared().limits.open_deadline(), opened).await {
             Ok(Ok(opened)) => Ok(opened?.into_stream(&self.lease)),
-            Ok(Err(Stopped)) => Err(OpenError::Stopped),
+            Ok(Err(Stopped)) | Err(WithinError::Stopped) => Err(OpenError::Stopped),
             Err(WithinError::Elapsed(_)) => Err(OpenError::Deadline),
-            Err(WithinError::Stopped) => Err(OpenError::Stopped),
         }
     }
 

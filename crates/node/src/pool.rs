@@ -262,9 +262,8 @@ impl<T: PoolItem> PoolHandle<T> {
         let room = shared.inbox.room(Op::Pool(self.channel, op));
         match Network::of(&self.lease).within(shared.limits.publish_deadline(), room).await {
             Ok(true) => Ok(()),
-            Ok(false) => Err(PublishError::Stopped),
+            Ok(false) | Err(WithinError::Stopped) => Err(PublishError::Stopped),
             Err(WithinError::Elapsed(_)) => Err(PublishError::Deadline),
-            Err(WithinError::Stopped) => Err(PublishError::Stopped),
         }
     }
 
