@@ -46,13 +46,15 @@ enum Place {
 }
 
 impl<K: Copy + Ord> Dealer<K> {
-    /// A turn is worth `quantum`, at least 1; nobody's deficit falls below -`debt`. Both in the unit of cost.
+    /// A turn is worth `quantum`; nobody's deficit falls below -`debt`. Both in the unit of cost. With a quantum of 0 who was served
+    /// least comes first, and of equals who was served least recently: a member that asks for less than its share never waits
+    /// for a round of the others.
     pub fn new(quantum: u64, debt: u64) -> Self {
         let mut sides = Level::default();
         sides.add(Half::Own);
         sides.add(Half::Inbound);
         Self {
-            limits: Limits { quantum: signed(quantum).max(1), debt: signed(debt) },
+            limits: Limits { quantum: signed(quantum), debt: signed(debt) },
             members: BTreeMap::new(),
             lowered: BTreeMap::new(),
             sides,

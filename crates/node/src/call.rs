@@ -301,7 +301,13 @@ impl<Req: Message, Resp: Message> Requests<Req, Resp> {
         let shared = &self.lease.shared;
         let EncodedRequest { peer, deadline, cancelled, body } = raw;
         let (query, reply) = match body {
-            RequestBody::Remote(ticket, bytes) => {
+            RequestBody::Remote { ticket, bytes, others_wait } => {
+                let taken = Op::TookRequest(self.channel, ticket, shared.clock.now());
+                if others_wait {
+                    shared.inbox.post(taken);
+                } else {
+                    shared.inbox.post_quietly(taken); // nobody is woken for it: it says when it was
+                }
                 let reply = Reply::Remote(ticket);
                 (Req::decode(bytes), reply)
             }

@@ -21,6 +21,9 @@ pub struct Config {
     pub channels: Vec<Channel>,
     /// Keep-alive, deadlines and key rotation.
     pub control: control::Config,
+    /// Bytes that requests on their way and answers not yet read may hold, on all call channels and links together. At least
+    /// four thirds of the largest request and answer of any of them, and four times its largest request. [`call::DEFAULT_MEMORY`] is usual.
+    pub call_memory: u64,
 }
 
 /// One declared protocol of a network.
@@ -85,6 +88,16 @@ pub enum ConfigError {
         max = control::MAX_SERVICES, payload = control::MAX_SERVICE_PAYLOAD
     )]
     Services,
+    /// The largest request and answer of a channel do not fit into the memory for calls.
+    #[error(
+        "call_memory: `{channel}` needs at least {least} bytes; raise it, or lower the channel's largest answer"
+    )]
+    CallMemory {
+        /// The channel's name.
+        channel: String,
+        /// What it needs.
+        least: u64,
+    },
     /// A limit of a channel, or of control, is zero or beyond what the protocol allows.
     #[error("{place}: `{field}` {remedy}")]
     Limit {
@@ -114,6 +127,16 @@ impl Config {
             channel.validate()?;
             if !ids.insert(channel.id) || !names.insert(channel.name.as_str()) {
                 return Err(ConfigError::DuplicateChannel(channel.name.clone()));
+            }
+        }
+        for channel in &self.channels {
+            if let Shape::Call(call) = &channel.shape
+                && call.least_memory() > self.call_memory
+            {
+                return Err(ConfigError::CallMemory {
+                    channel: channel.name.clone(),
+                    least: call.least_memory(),
+                });
             }
         }
         let limit = |(field, remedy)| ConfigError::Limit { place: "control".into(), field, remedy };

@@ -165,24 +165,24 @@ impl Inbox {
         !self.arrived.is_empty()
     }
 
+    /// Bytes of the message under way that have come, prefix included.
+    pub fn held(&self) -> usize {
+        self.framer.held()
+    }
+
+    /// The length of the message under way, prefix included, as far as is known; 0 where none has begun.
+    pub fn message_len(&self) -> usize {
+        self.framer.held() + self.framer.missing()
+    }
+
     /// Whether a message has begun and not ended.
     pub fn is_partial(&self) -> bool {
         self.framer.held() > 0
     }
 
-    /// When the first bytes of the message under way came; `None` where none has begun.
-    pub fn begun(&self) -> Option<Instant> {
-        self.begun
-    }
-
-    /// Bytes that the message under way still lacks, as far as is known; 0 where none has begun.
-    pub fn missing(&self) -> u64 {
-        self.framer.missing() as u64
-    }
-
-    /// When the message under way is late, where its stream shares the link's credit with few; `None` where none has begun.
+    /// When the message under way is late; `None` where none has begun.
     pub fn deadline(&self) -> Option<Instant> {
-        let size = (self.framer.held() + self.framer.missing()) as u64;
+        let size = self.message_len() as u64;
         self.begun.map(|since| since + allowed(size))
     }
 }

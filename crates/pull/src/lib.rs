@@ -20,6 +20,7 @@ pub mod config;
 pub mod control;
 pub mod framing;
 mod machine;
+mod meter;
 pub mod pool;
 mod pull;
 pub mod tip;

@@ -20,6 +20,7 @@ use weir_base::stream::{Ask, Class, Goodbye, Incoming, LinkChange, LinkInfo, Ope
 use weir_base::{Deadlines, Instant, LinkId, Numbered, ProtocolId, Ready, Rng, Rope, StreamKey, UnixTime};
 
 use crate::call::Call;
+use crate::call::memory::Memory;
 use crate::config::{Config, ConfigError, Shape};
 use crate::control::{self, Control, Notice, PeerHello, Service};
 use crate::framing::code;
@@ -125,7 +126,11 @@ pub struct Pull {
     asking: Ready<u16>,
     telling: Ready<u16>,
     deadlines: Deadlines<u16>,
-    now: Instant, // of the last call, for what is answered while asks are polled
+    memory: Memory,           // of requests and answers on all call channels
+    claiming: BTreeSet<u16>,  // call channels of which something changed
+    held_back: BTreeSet<u16>, // call channels whose next request found no memory
+    retry: Option<Instant>,   // when those are looked at again at the latest
+    now: Instant,             // of the last call, for what is answered while asks are polled
 }
 
 #[derive(Debug)]
@@ -230,16 +235,23 @@ impl Pull {
             asking: Ready::default(),
             telling: Ready::default(),
             deadlines: Deadlines::default(),
+            memory: Memory::new(config.call_memory),
+            claiming: BTreeSet::new(),
+            held_back: BTreeSet::new(),
+            retry: None,
             now: Instant::ZERO,
         };
         pull.add(ChannelId::CONTROL, |_| Shaped::Control(Box::new(control)));
+        let memory = config.call_memory;
         for channel in config.channels {
             let (id, rng) = (channel.id, rng.child(&channel.name));
             let seat = |tickets| Seat { channel: id, tickets, keys, rng };
             match channel.shape {
                 Shape::Tip(config) => pull.add(id, |t| Shaped::Tip(Box::new(Tip::new(config, seat(t))))),
                 Shape::Pool(config) => pull.add(id, |t| Shaped::Pool(Box::new(Pool::new(config, seat(t))))),
-                Shape::Call(config) => pull.add(id, |t| Shaped::Call(Box::new(Call::new(config, seat(t))))),
+                Shape::Call(config) => {
+                    pull.add(id, |t| Shaped::Call(Box::new(Call::new(config, memory, seat(t)))))
+                }
                 Shape::Raw => {}
             }
         }
@@ -277,6 +289,7 @@ impl Pull {
 
     /// The standing of a link's peer gives it so many quarters of what is dealt among its equals: 1 to 4; 4 from the start.
     pub fn set_share(&mut self, link: LinkId, quarters: u8) {
+        self.memory.set_share(link, quarters);
         self.each(|machine| machine.link_share(link, quarters));
     }
 
@@ -341,6 +354,11 @@ impl Pull {
         }
     }
 
+    /// Bytes that requests and answers hold on all call channels, and their bound.
+    pub fn call_memory(&self) -> (u64, u64) {
+        (self.memory.used(), self.memory.total())
+    }
+
     fn child(&self, index: u16) -> Option<&Child> {
         self.children.get(usize::from(index))
     }
@@ -366,6 +384,9 @@ impl Pull {
             if due != before {
                 self.deadlines.set(index, due);
             }
+            if let Shaped::Call(_) = child.machine {
+                self.claiming.insert(index);
+            }
         }
         self.asking.mark(index);
         self.telling.mark(index);
@@ -374,4 +395,5 @@ impl Pull {
 
 mod early;
 mod links;
+mod serving;
 mod user;

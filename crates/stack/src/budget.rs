@@ -31,6 +31,8 @@ pub struct Stats {
     pub channels: Vec<(ChannelId, ChannelStats)>,
     /// Of each pool, with its ledger of permits.
     pub pools: Vec<(ChannelId, pool::Stats)>,
+    /// Bytes that requests and answers of call channels hold, and their bound.
+    pub call_memory: (u64, u64),
     /// Peers that are up.
     pub peers: u64,
     /// Raw streams that are open.

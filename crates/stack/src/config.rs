@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use weir_base::NetworkId;
 use weir_libp2p::ping;
 use weir_link::{AdmissionConfig, BudgetConfig, DialConfig, QuicConfig, StreamsConfig};
-use weir_pull::{Channel, Service, control};
+use weir_pull::{Channel, Service, call, control};
 
 use crate::peers::standing;
 use crate::{peers, raw};
@@ -74,11 +74,15 @@ impl Default for Profile {
 pub struct Calls {
     /// Calls to targets under way at once. Default: 4,096.
     pub max_targets: u32,
+    /// Bytes that peers' requests and answers not yet read may hold, on all call channels and links together. Default: 32 MiB;
+    /// at least four thirds of the largest request and answer of any channel, and four times its largest request.
+    #[serde(with = "weir_base::units::bytes")]
+    pub memory: u64,
 }
 
 impl Default for Calls {
     fn default() -> Self {
-        Self { max_targets: 4096 }
+        Self { max_targets: 4096, memory: call::DEFAULT_MEMORY }
     }
 }
 
@@ -124,6 +128,7 @@ impl Config {
             services: self.profile.services.clone(),
             channels: self.profile.channels.clone(),
             control: control::Config { max_streams: self.streams.max_inbound, ..self.control.clone() },
+            call_memory: self.calls.memory,
         }
     }
 
@@ -143,7 +148,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use weir_pull::ChannelId;
-    use weir_pull::{Shape, call};
+    use weir_pull::Shape;
 
     use super::*;
 
@@ -217,6 +222,9 @@ mod tests {
         let text = error(&config);
         assert!(text.contains("budget.receive_total") && text.contains("largest"), "{text}");
         config.budget.receive_total = 128 << 20;
+        let text = error(&config);
+        assert!(text.contains("call_memory") && text.contains("`large`"), "{text}");
+        config.calls.memory = 81 << 20;
         assert_eq!(config.validate(), Ok(()));
     }
 }

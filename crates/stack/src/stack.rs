@@ -344,6 +344,7 @@ impl Stack {
             link: *self.links.stats(),
             channels: pull.stats().collect(),
             pools: pools.filter_map(|id| Some((id, pull.pool_stats(id)?))).collect(),
+            call_memory: pull.call_memory(),
             raw_streams: raw.len() as u64,
             streams: self.pump.streams() as u64,
             bytes_read: counters.bytes_read,

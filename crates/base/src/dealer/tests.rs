@@ -179,3 +179,23 @@ fn of_equals_the_one_served_least_recently_is_next() {
     }
     assert_eq!(turns, [0, 1, 2, 0, 1, 2]);
 }
+
+#[test]
+fn without_a_quantum_who_asks_for_less_than_its_share_is_next() {
+    let mut dealer = Dealer::new(0, 1_000_000);
+    for link in 0..20 {
+        dealer.add(link, Side::Inbound, Group::Local(0));
+        dealer.set_waiting(link, link > 0);
+    }
+    for _ in 0..50 {
+        for _ in 0..20 {
+            let link = dealer.whose_turn().unwrap();
+            assert_ne!(link, 0);
+            dealer.charge(link, 100);
+        }
+        dealer.set_waiting(0, true);
+        assert_eq!(dealer.whose_turn(), Some(0));
+        dealer.charge(0, 10);
+        dealer.set_waiting(0, false);
+    }
+}

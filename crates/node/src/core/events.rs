@@ -119,10 +119,10 @@ impl Core {
 
     fn call_event(&mut self, now: Instant, channel: ChannelId, event: call::Event) {
         match event {
-            call::Event::Request { ticket, peer, request, deadline, .. } => {
+            call::Event::Request { ticket, peer, request, deadline, others_wait, .. } => {
                 self.called = now;
                 let cancelled = Arc::new(Cancelled::default());
-                let body = RequestBody::Remote(ticket, request);
+                let body = RequestBody::Remote { ticket, bytes: request, others_wait };
                 let raw = EncodedRequest { peer, deadline, cancelled: Arc::clone(&cancelled), body };
                 let pushed = match self.shared.mail(channel) {
                     Some(Mail::Call { requests: Some(requests), .. }) => {

@@ -244,6 +244,10 @@ impl Core {
             }
             Op::Call(op) => self.calls.begin(now, &mut self.stack, *op, &mut self.wakers),
             Op::CancelCall(id) => self.calls.cancel(now, &mut self.stack, id),
+            Op::TookRequest(channel, ticket, at) => {
+                let command = weir_pull::Command::Call(channel, call::Command::Taken { ticket, at });
+                note_refusal("call", channel, self.stack.command(now, Command::Pull(command)));
+            }
             Op::Answer(channel, ticket, response) => {
                 self.requests.remove(ticket);
                 self.answer(now, channel, ticket, response);

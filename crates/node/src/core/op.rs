@@ -33,6 +33,8 @@ pub(crate) enum Op {
     Call(Box<CallOp>),
     /// The future of a call was dropped.
     CancelCall(u64),
+    /// The application took a request out of its mailbox then.
+    TookRequest(ChannelId, Ticket, Instant),
     /// Answers a request.
     Answer(ChannelId, Ticket, Result<Bytes, call::Refusal>),
     /// Opens a raw stream.
@@ -105,6 +107,7 @@ impl Op {
             | Self::Tip(..)
             | Self::CancelCall(_)
             | Self::Answer(..)
+            | Self::TookRequest(..)
             | Self::CancelSleep(_)
             | Self::Shutdown { .. }
             | Self::Abort => Slot::Own,
@@ -162,7 +165,14 @@ pub(crate) struct EncodedRequest {
 #[derive(Debug)]
 pub(crate) enum RequestBody {
     /// Of a peer, encoded.
-    Remote(Ticket, Bytes),
+    Remote {
+        /// Names it.
+        ticket: Ticket,
+        /// The request.
+        bytes: Bytes,
+        /// Whether the network thread should hear at once that it was taken.
+        others_wait: bool,
+    },
     /// Of this node itself, not encoded: the query, and a promise of `Result<Resp, CallError>`.
     Local { query: Box<dyn Any + Send>, reply: Box<dyn Any + Send> },
 }

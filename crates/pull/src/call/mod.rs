@@ -3,12 +3,16 @@
 //! Message flow: the caller opens a stream, writes Request and ends; the server writes Response or Refusal and ends.
 //! Either side gives up by breaking the stream off; the server's work is then cancelled.
 //!
-//! Threat: a server's memory is bounded by `concurrency` requests of `max_request` bytes per link, a caller's by
-//! `concurrency` responses; both sides end what takes too long.
+//! At the server a request waits for its link's turn ([`turns`]) and for memory ([`memory`]) before the application gets it.
+//!
+//! Threat: a caller that asks much and reads little. What requests and answers of all channels and links hold is bounded by one
+//! budget, which the parent keeps; a caller's memory by `concurrency` responses per link. Both sides end what takes too long.
 
 mod calling;
 pub mod codec;
+pub(crate) mod memory;
 mod serving;
+mod turns;
 mod user;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -23,8 +27,12 @@ use crate::bucket::Bucket;
 use crate::framing::code;
 use crate::machine::{Counters, Refused as CommandRefused, Seat, Ticket, Tickets};
 use calling::{Calling, Outgoing};
+use memory::{Hold, Memory};
 use serving::Serving;
+use turns::Turns;
 
+/// The usual budget of [`Config::call_memory`](crate::Config::call_memory): 32 MiB.
+pub const DEFAULT_MEMORY: u64 = 32 * 1024 * 1024;
 /// When to come back where as many calls as allowed are under way: about a quick call's time.
 const BUSY_RETRY: Duration = Duration::from_millis(100);
 /// Messages of unknown types before a request or an answer, at most.
@@ -76,6 +84,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The least memory for calls with which this method can be served.
+    pub(crate) fn least_memory(&self) -> u64 {
+        Memory::least(u64::from(self.max_request) + codec::OVERHEAD as u64, u64::from(self.max_response))
+    }
+
     /// Checks every field; names the field and the remedy.
     pub(crate) fn validate(&self) -> Result<(), (&'static str, &'static str)> {
         if self.concurrency == 0 {
@@ -148,6 +161,14 @@ pub enum Command {
         /// Names the call.
         ticket: Ticket,
     },
+    /// The application has taken a request out of its mailbox: from now on it counts as being handled. What was handed over
+    /// and not taken is a few requests at most, so a host that never says so is handed few at a time.
+    Taken {
+        /// Names the request.
+        ticket: Ticket,
+        /// When it was.
+        at: Instant,
+    },
     /// Answers a request. Dropped where it was cancelled meanwhile.
     Answer {
         /// Names the request.
@@ -179,6 +200,9 @@ pub enum Event {
         request: Bytes,
         /// When the caller no longer waits.
         deadline: Instant,
+        /// Whether others wait behind it: that it was taken ([`Command::Taken`]) should be said at once, not when there is an
+        /// occasion.
+        others_wait: bool,
     },
     /// A request need not be answered any more: given up by the caller, out of time, or its link is gone.
     Cancelled {
@@ -191,11 +215,14 @@ pub enum Event {
 #[derive(Debug)]
 pub(crate) struct Call {
     config: Config,
+    memory: u64, // the budget that all call channels share, in bytes
     protocol: ProtocolId,
     tickets: Tickets,
     links: BTreeMap<LinkId, Peer>,
     outgoing: Numbered<Ticket, Outgoing>, // calls under way: at most `concurrency` per link
     incoming: Numbered<Ticket, StreamKey>, // requests handed over and not answered: likewise
+    turns: Turns,
+    claims: VecDeque<Claim>, // what changed since the parent asked: a few per input
     streams: Numbered<StreamKey, Stream>,
     events: VecDeque<Event>, // at most one per call or request under way, and one for its end
     asks: VecDeque<Ask>,
@@ -210,6 +237,17 @@ enum Due {
     Stream(StreamKey),
 }
 
+/// What a stream's memory does. The parent, which keeps the budget of all call channels, takes these in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// It wants to hold `bytes` of a request. Where there is no room, the parent calls [`Call::refuse_for_memory`].
+    Reserve { key: StreamKey, bytes: u64 },
+    /// It holds so much, not more than it had.
+    Keep { key: StreamKey, bytes: u64, hold: Hold },
+    /// It holds nothing any more.
+    Free(StreamKey),
+}
+
 #[derive(Debug)]
 struct Peer {
     id: PeerId,
@@ -219,8 +257,6 @@ struct Peer {
     calling: u32,
     serving: u32,  // streams of requests, refused ones too
     refusing: u32, // of those, refused
-    brought: u64,  // bytes of requests that came
-    took: u64,     // bytes of answers that went
     bucket: Bucket,
 }
 
@@ -231,14 +267,17 @@ enum Stream {
 }
 
 impl Call {
-    pub(crate) fn new(config: Config, seat: Seat) -> Self {
+    pub(crate) fn new(config: Config, memory: u64, seat: Seat) -> Self {
         Self {
             config,
+            memory,
             protocol: seat.channel.protocol(0),
             tickets: seat.tickets,
             links: BTreeMap::new(),
             outgoing: Numbered::default(),
             incoming: Numbered::default(),
+            turns: Turns::new(),
+            claims: VecDeque::new(),
             streams: Numbered::default(),
             events: VecDeque::new(),
             asks: VecDeque::new(),
@@ -255,6 +294,10 @@ impl Call {
         match command {
             Command::Call { link, request, deadline } => self.call(now, link, request, deadline),
             Command::Cancel { ticket } => self.cancel(ticket),
+            Command::Taken { ticket, at } => {
+                let taken = self.turns.taken(ticket, at);
+                if taken { Ok(ticket) } else { Err(CommandRefused::UnknownTicket) }
+            }
             Command::Answer { ticket, response } => self.answer(now, ticket, response),
         }
     }

@@ -1,65 +1,58 @@
 //! The server's side: from the stream to the answer.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use weir_base::stream::Ask;
+use weir_base::time::nanos;
 use weir_base::{Chunk, Fault, Instant, LinkId, Rope, StreamKey};
 
 use super::codec::{self, Millis, OVERHEAD, REFUSAL, RESPONSE};
 use super::{
-    BUSY_RETRY, CUT_SHORT, Call, CommandRefused, Due, Event, MAX_SKIPPED, Peer, Refusal, Stream,
+    BUSY_RETRY, CUT_SHORT, Call, Claim, CommandRefused, Due, Event, Hold, MAX_SKIPPED, Refusal, Stream,
     TOO_MANY_SKIPPED, TRAILING, Ticket,
 };
 use crate::framing::{self, Inbox, MALFORMED, MESSAGE_BASE, STALLED, UNKNOWN_TYPE, allowed, code};
 use weir_base::codec::Malformed;
 
+/// What a request's stream may bring before the length of its message is known.
+const FIRST: usize = 4 * 1024;
+
 /// The stream of a request.
 #[derive(Debug)]
 pub(super) struct Serving {
-    refused: bool, // without having been read
+    refused: bool, // without having reached the application
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    /// The request is arriving.
-    Receiving { inbox: Inbox, skipped: u8, pace: Pace },
+    /// The request is arriving; `reserved` bytes of it may come.
+    Receiving { inbox: Inbox, skipped: u8, since: Instant, reserved: usize },
+    /// It is complete and waits for its turn.
+    Queued { request: Bytes, deadline: Instant },
     /// The application has it.
-    Waiting { ticket: Ticket, deadline: Instant },
+    Handling { ticket: Ticket, deadline: Instant },
     /// There is an answer, not encoded yet.
-    Answered { answer: Result<Bytes, Refusal>, pace: Pace },
+    Answered { answer: Result<Bytes, Refusal>, since: Instant },
     /// The rest of it.
-    Writing { pending: Rope, pace: Pace },
-}
-
-/// When a message's time began. Messages of a link share its credit, so what the others moved since then counts for it too:
-/// the peer must keep up a rate on all of them together, and none is late because it waits for its turn.
-#[derive(Clone, Copy, Debug)]
-struct Pace {
-    since: Instant,
-    moved: u64, // by the link's messages in the same direction until then, in bytes
-}
-
-impl Pace {
-    /// When a message that lacks `rest` bytes is late, while the link's messages have moved `moved` bytes in all.
-    fn due(self, rest: u64, moved: u64) -> Instant {
-        self.since + allowed(rest.saturating_add(moved.saturating_sub(self.moved)))
-    }
+    Writing { pending: Rope, size: u64, since: Instant },
 }
 
 impl State {
-    fn due(&self, peer: &Peer) -> Instant {
+    /// When it is late. A message has 10 s and a second more for every 16 kB of its own, whatever the link moves besides.
+    fn due(&self) -> Instant {
         match self {
-            Self::Receiving { inbox, pace, .. } => {
-                let since = inbox.begun().unwrap_or(pace.since);
-                Pace { since, ..*pace }.due(inbox.missing(), peer.brought)
-            }
-            Self::Waiting { deadline, .. } => *deadline,
-            Self::Answered { answer, pace } => {
-                pace.due(answer.as_ref().map_or(0, |response| response.len() as u64), peer.took)
-            }
-            Self::Writing { pending, pace } => pace.due(pending.len() as u64, peer.took),
+            Self::Receiving { inbox, since, .. } => inbox.deadline().unwrap_or(*since + MESSAGE_BASE),
+            Self::Queued { deadline, .. } | Self::Handling { deadline, .. } => *deadline,
+            Self::Answered { answer, since } => *since + allowed(len(answer)),
+            Self::Writing { size, since, .. } => *since + allowed(*size),
         }
     }
+}
+
+fn len(answer: &Result<Bytes, Refusal>) -> u64 {
+    answer.as_ref().map_or(0, |response| response.len() as u64)
 }
 
 impl Call {
@@ -75,95 +68,181 @@ impl Call {
             peer.bucket.take(now, 1, rate, burst).err()
         };
         peer.serving += 1;
-        let state = if let Some(retry_after) = refusal {
-            peer.refusing += 1;
-            self.asks.extend([Ask::Stop(key, code::LIMIT), Ask::Write(key)]);
-            let pace = Pace { since: now, moved: peer.took };
-            State::Answered { answer: Err(Refusal { retry_after }), pace }
-        } else {
-            let inbox = Inbox::new(peer.max_request as usize + OVERHEAD);
-            State::Receiving { inbox, skipped: 0, pace: Pace { since: now, moved: peer.brought } }
-        };
+        let inbox = Inbox::new(peer.max_request as usize + OVERHEAD);
+        let reserved = inbox.room().min(FIRST);
+        let state = State::Receiving { inbox, skipped: 0, since: now, reserved };
         self.deadlines.set(Due::Stream(key), Some(now + MESSAGE_BASE));
-        self.streams.insert(key, Stream::Serving(Serving { refused: refusal.is_some(), state }));
+        self.streams.insert(key, Stream::Serving(Serving { refused: false, state }));
+        match refusal {
+            Some(retry_after) => self.refuse(now, key, retry_after),
+            None => self.claims.push_back(Claim::Reserve { key, bytes: reserved as u64 }),
+        }
+    }
+
+    /// Answers a request that has not reached the application: not now.
+    fn refuse(&mut self, now: Instant, key: StreamKey, retry_after: Duration) {
+        let Some(Stream::Serving(serving)) = self.streams.get_mut(key) else { return };
+        serving.refused = true;
+        serving.state = State::Answered { answer: Err(Refusal { retry_after }), since: now };
+        if let Some(peer) = self.links.get_mut(&key.link) {
+            peer.refusing += 1;
+        }
+        self.deadlines.set(Due::Stream(key), Some(now + MESSAGE_BASE));
+        self.asks.extend([Ask::Stop(key, code::LIMIT), Ask::Write(key)]);
+        self.claims.push_back(Claim::Free(key));
+    }
+
+    /// There is no memory for a stream, or others need it more: its request is refused, its answer broken off.
+    /// What the application is handling stays.
+    pub(crate) fn refuse_for_memory(&mut self, now: Instant, key: StreamKey) {
+        let Some(Stream::Serving(serving)) = self.streams.get(key) else { return };
+        match serving.state {
+            State::Receiving { .. } | State::Queued { .. } => {
+                self.turns.leave(key);
+                self.refuse(now, key, BUSY_RETRY);
+            }
+            State::Handling { .. } => {}
+            State::Answered { .. } | State::Writing { .. } => {
+                self.charge_unread(now, key);
+                self.forget_stream(key);
+                self.break_off(key, code::LIMIT);
+            }
+        }
     }
 
     pub(super) fn read_request(&mut self, now: Instant, key: StreamKey, chunk: Chunk) {
         let Some(Stream::Serving(serving)) = self.streams.get_mut(key) else { return };
-        let State::Receiving { inbox, skipped, .. } = &mut serving.state else {
-            return self.bad_request(key, TRAILING);
-        };
-        if let Some(peer) = self.links.get_mut(&key.link) {
-            peer.brought += chunk.len() as u64;
+        if serving.refused {
+            return; // it was on its way when it was refused
         }
+        let State::Receiving { inbox, skipped, reserved, .. } = &mut serving.state else {
+            return self.bad_request(now, key, TRAILING);
+        };
         inbox.push(chunk);
         loop {
             let message = match inbox.next(now) {
                 Ok(Some(message)) => message,
-                Ok(None) => return,
+                Ok(None) => {
+                    let all = inbox.message_len();
+                    if all > *reserved {
+                        *reserved = all;
+                        self.claims.push_back(Claim::Reserve { key, bytes: all as u64 });
+                    }
+                    return;
+                }
                 Err(Malformed::TooLarge) => {
                     self.forget_stream(key); // the caller may not have known the limit: no fault
                     return self.break_off(key, code::TOO_LARGE);
                 }
-                Err(_) => return self.bad_request(key, MALFORMED),
+                Err(_) => return self.bad_request(now, key, MALFORMED),
             };
             self.counters.messages_in += 1;
             match codec::Ask::decode(message) {
                 Ok(codec::Ask::Request { patience, request }) => {
                     if inbox.has_more() {
-                        return self.bad_request(key, TRAILING);
+                        return self.bad_request(now, key, TRAILING);
                     }
                     let request = inbox.keep(request);
-                    let deadline = now + patience.min(self.config.deadline);
-                    let ticket = self.tickets.next();
-                    serving.state = State::Waiting { ticket, deadline };
-                    if self.deadlines.get(Due::Stream(key)).is_none_or(|set| set > deadline) {
-                        self.deadlines.set(Due::Stream(key), Some(deadline));
-                    }
-                    self.incoming.insert(ticket, key);
-                    let Some(peer) = self.links.get(&key.link).map(|peer| peer.id) else { return };
-                    return self.events.push_back(Event::Request {
-                        ticket,
-                        link: key.link,
-                        peer,
-                        request,
-                        deadline,
-                    });
+                    return self.queue(now + patience.min(self.config.deadline), key, request);
                 }
                 Ok(codec::Ask::Skipped) if *skipped < MAX_SKIPPED => *skipped += 1,
-                Ok(codec::Ask::Skipped) => return self.bad_request(key, TOO_MANY_SKIPPED),
-                Ok(codec::Ask::Unknown) => return self.bad_request(key, UNKNOWN_TYPE),
-                Err(_) => return self.bad_request(key, MALFORMED),
+                Ok(codec::Ask::Skipped) => return self.bad_request(now, key, TOO_MANY_SKIPPED),
+                Ok(codec::Ask::Unknown) => return self.bad_request(now, key, UNKNOWN_TYPE),
+                Err(_) => return self.bad_request(now, key, MALFORMED),
             }
         }
     }
 
-    fn bad_request(&mut self, key: StreamKey, fault: Fault) {
-        self.cancel_work(key);
+    /// A request is complete: it waits for its turn.
+    fn queue(&mut self, deadline: Instant, key: StreamKey, request: Bytes) {
+        let Some(Stream::Serving(serving)) = self.streams.get_mut(key) else { return };
+        self.claims.push_back(Claim::Keep { key, bytes: request.len() as u64, hold: Hold::Request });
+        serving.state = State::Queued { request, deadline };
+        if self.deadlines.get(Due::Stream(key)).is_none_or(|set| set > deadline) {
+            self.deadlines.set(Due::Stream(key), Some(deadline));
+        }
+        self.turns.wait(key);
+    }
+
+    /// The next change of what streams hold.
+    pub(crate) fn poll_claim(&mut self) -> Option<Claim> {
+        self.claims.pop_front()
+    }
+
+    /// The request to hand over next, and what it and its largest answer hold. Where there is room, the parent calls
+    /// [`hand_over`](Self::hand_over), else [`hold_back`](Self::hold_back).
+    pub(crate) fn next_request(&mut self) -> Option<(StreamKey, u64)> {
+        let key = self.turns.next()?;
+        let Some(Stream::Serving(Serving { state: State::Queued { request, .. }, .. })) =
+            self.streams.get(key)
+        else {
+            self.turns.leave(key);
+            return None;
+        };
+        let answer = self.links.get(&key.link).map_or(0, |peer| peer.max_response);
+        Some((key, request.len() as u64 + u64::from(answer)))
+    }
+
+    /// There is no memory for what [`next_request`](Self::next_request) named.
+    pub(crate) fn hold_back(&mut self, key: StreamKey) {
+        self.turns.hold_back(key.link);
+    }
+
+    /// There may be memory again for what was held back.
+    pub(crate) fn try_again(&mut self) {
+        self.turns.try_again();
+    }
+
+    /// The application gets what [`next_request`](Self::next_request) named.
+    pub(crate) fn hand_over(&mut self, key: StreamKey) {
+        let Some(peer) = self.links.get(&key.link).map(|peer| peer.id) else { return };
+        let Some(Stream::Serving(serving)) = self.streams.get_mut(key) else { return };
+        let State::Queued { request, deadline } = &mut serving.state else { return };
+        let (request, deadline) = (std::mem::take(request), *deadline);
+        let ticket = self.tickets.next();
+        serving.state = State::Handling { ticket, deadline };
+        self.incoming.insert(ticket, key);
+        let others_wait = self.turns.hand(key, ticket);
+        self.events.push_back(Event::Request {
+            ticket,
+            link: key.link,
+            peer,
+            request,
+            deadline,
+            others_wait,
+        });
+    }
+
+    fn bad_request(&mut self, now: Instant, key: StreamKey, fault: Fault) {
+        self.cancel_work(now, key);
         self.forget_stream(key);
         self.blame(key, fault);
     }
 
-    /// Tells the application that nobody waits for its answer any more.
-    fn cancel_work(&mut self, key: StreamKey) {
-        if let Some(Stream::Serving(Serving { state: State::Waiting { ticket, .. }, .. })) =
-            self.streams.get(key)
-        {
-            let ticket = *ticket;
-            self.incoming.remove(ticket);
-            self.events.push_back(Event::Cancelled { ticket });
+    /// The caller does not wait any more: a request is not handed over, or the application need not answer it.
+    fn cancel_work(&mut self, now: Instant, key: StreamKey) {
+        let Some(Stream::Serving(serving)) = self.streams.get(key) else { return };
+        match serving.state {
+            State::Queued { .. } => self.turns.leave(key),
+            State::Handling { ticket, .. } => {
+                self.incoming.remove(ticket);
+                self.turns.done(now, ticket);
+                self.events.push_back(Event::Cancelled { ticket });
+            }
+            State::Receiving { .. } | State::Answered { .. } | State::Writing { .. } => {}
         }
     }
 
-    pub(super) fn request_ended(&mut self, key: StreamKey) {
+    pub(super) fn request_ended(&mut self, now: Instant, key: StreamKey) {
         if let Some(Stream::Serving(Serving { state: State::Receiving { .. }, .. })) = self.streams.get(key) {
-            self.bad_request(key, CUT_SHORT);
+            self.bad_request(now, key, CUT_SHORT);
         }
     }
 
     /// The caller broke off one of the directions: the call is given up.
-    pub(super) fn caller_gave_up(&mut self, key: StreamKey) {
-        self.cancel_work(key);
+    pub(super) fn caller_gave_up(&mut self, now: Instant, key: StreamKey) {
+        self.cancel_work(now, key);
+        self.charge_unread(now, key);
         self.forget_stream(key);
         self.break_off(key, code::CANCELLED);
     }
@@ -175,25 +254,27 @@ impl Call {
         answer: Result<Bytes, Refusal>,
     ) -> Result<Ticket, CommandRefused> {
         let key = *self.incoming.get(ticket).ok_or(CommandRefused::UnknownTicket)?;
-        let (max, took) = self.links.get(&key.link).map_or((0, 0), |peer| (peer.max_response, peer.took));
-        if answer.as_ref().map_or(0, Bytes::len) > max as usize {
+        let max = self.links.get(&key.link).map_or(0, |peer| peer.max_response);
+        if len(&answer) > u64::from(max) {
             return Err(CommandRefused::TooLarge);
         }
         self.incoming.remove(ticket);
+        self.turns.done(now, ticket);
         if let Some(Stream::Serving(serving)) = self.streams.get_mut(key) {
-            serving.state = State::Answered { answer, pace: Pace { since: now, moved: took } };
+            self.claims.push_back(Claim::Keep { key, bytes: len(&answer), hold: Hold::Answer(now) });
+            serving.state = State::Answered { answer, since: now };
             self.asks.push_back(Ask::Write(key));
         }
         Ok(ticket)
     }
 
-    pub(super) fn write_answer(&mut self, key: StreamKey, room: usize, out: &mut Rope) {
+    pub(super) fn write_answer(&mut self, now: Instant, key: StreamKey, room: usize, out: &mut Rope) {
         let Some(Stream::Serving(serving)) = self.streams.get_mut(key) else { return };
         let before = out.len();
         match &mut serving.state {
-            State::Receiving { .. } | State::Waiting { .. } => return,
-            State::Answered { answer, pace } => {
-                let (mut pending, pace) = (Rope::new(), *pace);
+            State::Receiving { .. } | State::Queued { .. } | State::Handling { .. } => return,
+            State::Answered { answer, since } => {
+                let (mut pending, size, since) = (Rope::new(), len(answer), *since);
                 match answer {
                     Ok(response) => {
                         framing::send(&mut pending, room, out, RESPONSE, &[], std::mem::take(response));
@@ -204,18 +285,21 @@ impl Call {
                     }
                 }
                 self.counters.messages_out += 1;
-                serving.state = State::Writing { pending, pace };
+                serving.state = State::Writing { pending, size, since };
             }
             State::Writing { pending, .. } => {
                 framing::pour(pending, room, out);
             }
         }
-        if let Some(peer) = self.links.get_mut(&key.link) {
-            peer.took += (out.len() - before) as u64;
-        }
-        if matches!(&serving.state, State::Writing { pending, .. } if pending.is_empty()) {
+        let State::Writing { pending, size, .. } = &serving.state else { return };
+        if pending.is_empty() {
+            self.charge_unread(now, key);
             self.forget_stream(key);
-            self.asks.extend([Ask::Finish(key), Ask::Stop(key, code::CANCELLED)]);
+            return self.asks.extend([Ask::Finish(key), Ask::Stop(key, code::CANCELLED)]);
+        }
+        if out.len() > before {
+            // All of it is held until the last byte has gone: its parts share one allocation.
+            self.claims.push_back(Claim::Keep { key, bytes: *size, hold: Hold::Answer(now) });
         }
     }
 
@@ -224,7 +308,7 @@ impl Call {
             self.forget_stream(key); // a caller's stream that is answered, and whose end does not come
             return self.break_off(key, code::TIMEOUT);
         };
-        let due = self.links.get(&key.link).map_or(now, |peer| serving.state.due(peer));
+        let due = serving.state.due();
         if due > now {
             return self.deadlines.set(Due::Stream(key), Some(due));
         }
@@ -235,33 +319,52 @@ impl Call {
             State::Answered { .. } => self.counters.expired += 1,
             _ => {}
         }
-        self.cancel_work(key);
+        self.cancel_work(now, key);
+        self.charge_unread(now, key);
         self.forget_stream(key);
         self.break_off(key, code::TIMEOUT);
+    }
+
+    /// An answer that is read late costs its link as if it had been handled meanwhile, by the part of the memory it held.
+    fn charge_unread(&mut self, now: Instant, key: StreamKey) {
+        let Some(Stream::Serving(serving)) = self.streams.get(key) else { return };
+        let (size, since) = match &serving.state {
+            State::Answered { answer, since } => (len(answer), *since),
+            State::Writing { size, since, .. } => (*size, *since),
+            State::Receiving { .. } | State::Queued { .. } | State::Handling { .. } => return,
+        };
+        let time = u128::from(nanos(now.since(since))) * u128::from(size) / u128::from(self.memory.max(1));
+        self.turns.charge(key.link, u64::try_from(time).unwrap_or(u64::MAX));
     }
 
     /// Takes a stream off the books; a request's slot is free again.
     pub(super) fn forget_stream(&mut self, key: StreamKey) {
         self.deadlines.set(Due::Stream(key), None);
         let Some(Stream::Serving(serving)) = self.streams.remove(key) else { return };
+        self.claims.push_back(Claim::Free(key));
         if let Some(peer) = self.links.get_mut(&key.link) {
             peer.serving = peer.serving.saturating_sub(1);
             peer.refusing = peer.refusing.saturating_sub(u32::from(serving.refused));
         }
     }
 
-    /// All requests of a link are off.
-    pub(super) fn requests_end(&mut self, link: LinkId) {
+    /// All requests of a link are off, and it is forgotten.
+    pub(super) fn link_ended(&mut self, now: Instant, link: LinkId) {
         for key in self.streams.of_link(link) {
-            self.cancel_work(key);
+            self.cancel_work(now, key);
             self.forget_stream(key);
         }
+        self.turns.remove(link);
+        self.links.remove(&link);
     }
 
-    /// Bytes of the request that can be taken; they are reserved by `concurrency`.
+    /// Bytes of the request that can be taken; they are reserved.
     pub(super) fn request_room(serving: &Serving) -> usize {
         match &serving.state {
-            State::Receiving { inbox, .. } => inbox.room(),
+            State::Receiving { inbox, reserved, .. } => {
+                inbox.room().min(reserved.saturating_sub(inbox.held()))
+            }
+            _ if serving.refused => 0,
             _ => 1, // one byte too many shows a fault
         }
     }

@@ -17,11 +17,14 @@ impl Machine for Call {
             calling: 0,
             serving: 0,
             refusing: 0,
-            brought: 0,
-            took: 0,
             bucket: Bucket::new(),
         };
         self.links.insert(link, peer);
+        self.turns.add(link, info.side, info.group);
+    }
+
+    fn link_share(&mut self, link: LinkId, quarters: u8) {
+        self.turns.set_share(link, quarters);
     }
 
     fn link_ready(&mut self, _: Instant, link: LinkId, negotiated: &Negotiated) {
@@ -32,16 +35,14 @@ impl Machine for Call {
         }
     }
 
-    fn link_unmatched(&mut self, _: Instant, link: LinkId) {
+    fn link_unmatched(&mut self, now: Instant, link: LinkId) {
         self.calls_end(link, CallError::Unsupported);
-        self.requests_end(link);
-        self.links.remove(&link);
+        self.link_ended(now, link);
     }
 
-    fn link_down(&mut self, _: Instant, link: LinkId) {
+    fn link_down(&mut self, now: Instant, link: LinkId) {
         self.calls_end(link, CallError::LinkDown);
-        self.requests_end(link);
-        self.links.remove(&link);
+        self.link_ended(now, link);
     }
 
     fn handle_opened(&mut self, now: Instant, key: StreamKey, opened: Opened) {
@@ -82,17 +83,17 @@ impl Machine for Call {
             (Incoming::Data(chunk), true) => self.read_answer(now, key, chunk),
             (Incoming::Data(chunk), false) => self.read_request(now, key, chunk),
             (Incoming::End, true) => self.answer_ended(key, None),
-            (Incoming::End, false) => self.request_ended(key),
+            (Incoming::End, false) => self.request_ended(now, key),
             (Incoming::Reset(code), true) => self.answer_ended(key, Some(code)),
             (Incoming::Stopped(_), true) => self.request_stopped(key),
-            (Incoming::Reset(_) | Incoming::Stopped(_), false) => self.caller_gave_up(key),
+            (Incoming::Reset(_) | Incoming::Stopped(_), false) => self.caller_gave_up(now, key),
         }
     }
 
     fn poll_write(&mut self, now: Instant, key: StreamKey, room: usize, out: &mut Rope) {
         match self.streams.get(key) {
             Some(Stream::Calling(_)) => self.write_request(now, key, room, out),
-            Some(Stream::Serving(_)) => self.write_answer(key, room, out),
+            Some(Stream::Serving(_)) => self.write_answer(now, key, room, out),
             None => {}
         }
     }

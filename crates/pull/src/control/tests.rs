@@ -10,6 +10,7 @@ fn control() -> Control {
         services: Vec::new(),
         channels: Vec::new(),
         control: Config::default(),
+        call_memory: crate::call::DEFAULT_MEMORY,
     };
     Control::new(&config, Rng::from_number(1))
 }

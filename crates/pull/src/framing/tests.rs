@@ -35,7 +35,7 @@ fn a_message_has_ten_seconds_and_the_time_of_its_size() {
     assert_eq!(inbox.next(at(1_000)), Ok(None));
     assert_eq!(inbox.deadline(), Some(at(12_000)));
     assert_eq!(inbox.room(), wire.len() - 1_000);
-    assert_eq!((inbox.begun(), inbox.missing()), (Some(at(0)), wire.len() as u64 - 1_000));
+    assert_eq!((inbox.held(), inbox.message_len()), (1_000, wire.len()));
     inbox.push(Chunk::whole(wire.slice(1_000..)));
     assert!(matches!(inbox.next(at(52_000)), Ok(Some(message)) if message.body.len() == 31_998));
     assert_eq!((inbox.deadline(), inbox.is_partial()), (None, false));

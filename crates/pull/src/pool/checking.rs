@@ -17,10 +17,10 @@ use weir_base::{Dealer, Instant};
 use super::candidates::{Body, CandId, Candidate, State};
 use super::link::Slot;
 use super::log::Item;
-use super::meter::{Begun, Meter};
 use super::places::Place;
 use super::{Event, Pool, REJECTED, Verdict};
 use crate::machine::{Refused, Ticket};
+use crate::meter::{Begun, Meter};
 
 /// Nanoseconds of one turn; also what an item of a deliverer of whom none was checked yet is expected to take at least.
 const QUANTUM: u64 = 1_000_000;

@@ -35,7 +35,6 @@ mod known;
 mod link;
 mod links;
 mod log;
-mod meter;
 mod outlet;
 mod overdue;
 mod permits;

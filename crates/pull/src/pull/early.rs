@@ -12,6 +12,7 @@ use super::{
 impl Pull {
     /// A handshake runs, and data can go along with it.
     pub(super) fn link_early(&mut self, now: Instant, link: LinkId, info: &LinkInfo) {
+        self.memory.add(link, info.side, info.group);
         let phase = Phase::Early { opened: 0, waiting: 0, held: VecDeque::new() };
         let proof = Proof::Early { hello: None, serving: BTreeSet::new() };
         self.links.insert(link, LinkState { info: *info, phase, goodbye: None, proof });

@@ -8,6 +8,7 @@ use crate::machine::Negotiated;
 
 impl Pull {
     pub(super) fn link_up(&mut self, now: Instant, link: LinkId, info: &LinkInfo) {
+        self.memory.add(link, info.side, info.group);
         if self.links.contains_key(&link) {
             return self.link_confirmed(now, link, info);
         }
@@ -31,6 +32,7 @@ impl Pull {
             self.with(index, |machine| machine.link_down(now, link));
         }
         self.with(CONTROL, |machine| machine.link_down(now, link));
+        self.memory.remove(link);
         if matches!(state.proof, Proof::Confirmed) && (was_ready || state.goodbye.is_some()) {
             self.events.push_back(Event::Gone { link, peer: state.info.peer, goodbye: state.goodbye });
         }
@@ -39,12 +41,7 @@ impl Pull {
     /// Passes on what control has learnt. Ends every call that has a time.
     pub(super) fn notices(&mut self, now: Instant) {
         self.now = now;
-        loop {
-            let Some(Shaped::Control(control)) = self.children.first_mut().map(|child| &mut child.machine)
-            else {
-                return;
-            };
-            let Some(notice) = control.poll_notice() else { return };
+        while let Some(notice) = self.control_notice() {
             match notice {
                 Notice::Ready { link, hello } => self.ready(now, link, hello),
                 Notice::NoHello { link } => self.no_hello(now, link),
@@ -61,6 +58,14 @@ impl Pull {
                 Notice::OwnKeys(keys) => self.each(|machine| machine.own_keys(now, &keys)),
                 Notice::Closing { link, heard } => self.closing(link, heard),
             }
+        }
+        self.serve_calls(now);
+    }
+
+    fn control_notice(&mut self) -> Option<Notice> {
+        match &mut self.children.first_mut()?.machine {
+            Shaped::Control(control) => control.poll_notice(),
+            _ => None,
         }
     }
 

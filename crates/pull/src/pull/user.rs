@@ -126,13 +126,18 @@ impl StreamUser for Pull {
             }
             self.with(index, |machine| machine.handle_timeout(now));
         }
+        if self.retry.is_some_and(|at| at <= now) {
+            self.try_again();
+        }
         self.notices(now);
     }
 
     fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let (due, index) = self.deadlines.next()?;
-        let why = self.child(index).and_then(|child| child.due).map_or("pull", |(_, why)| why);
-        Some((due, why))
+        let retry = self.retry.map(|at| (at, "call memory"));
+        let child = self.deadlines.next().map(|(due, index)| {
+            (due, self.child(index).and_then(|child| child.due).map_or("pull", |(_, why)| why))
+        });
+        retry.into_iter().chain(child).min_by_key(|(due, _)| *due)
     }
 }
 

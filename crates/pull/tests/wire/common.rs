@@ -46,6 +46,7 @@ pub fn config() -> Config {
             channel(CALL, "call", Shape::Call(call::Config::default())),
         ],
         control: control::Config::default(),
+        call_memory: 4 * call::DEFAULT_MEMORY, // room for the answers of 64 requests at once
     }
 }
 
@@ -85,9 +86,22 @@ pub fn is_ready(events: &[Event]) -> bool {
     events.iter().any(|event| matches!(event, Event::Ready { .. }))
 }
 
+/// What call channels tell. Each request is taken at once, so that the next one comes.
 pub fn calls(pull: &mut Pull) -> Vec<call::Event> {
-    let all = events(pull).into_iter();
-    all.filter_map(|event| if let Event::Call(_, event) = event { Some(event) } else { None }).collect()
+    let mut all = Vec::new();
+    while let Some(event) = pull.poll_event() {
+        let Event::Call(channel, event) = event else { continue };
+        if let call::Event::Request { ticket, .. } = event {
+            take(pull, Instant::ZERO, channel, ticket);
+        }
+        all.push(event);
+    }
+    all
+}
+
+/// The application takes a request out of its mailbox.
+pub fn take(pull: &mut Pull, now: Instant, channel: ChannelId, ticket: Ticket) {
+    pull.command(now, Command::Call(channel, call::Command::Taken { ticket, at: now })).unwrap();
 }
 
 pub fn tips(pull: &mut Pull) -> Vec<tip::Event> {

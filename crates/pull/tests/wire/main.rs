@@ -8,6 +8,7 @@ mod a_tip_goes_to_whoever_wants_it;
 mod a_tip_stream_does_not_bear_abuse;
 mod all_shapes_at_once;
 mod both_sides_start_in_any_order;
+mod calls_share_one_memory;
 mod common;
 mod control_does_not_bear_abuse;
 mod control_keeps_a_link_alive;

@@ -10,7 +10,7 @@ use weir_base::time::nanos;
 
 /// The time that passes while something is checked. Times are taken in ascending order; an earlier one counts as the last.
 #[derive(Debug, Default)]
-pub(super) struct Meter {
+pub(crate) struct Meter {
     /// Nanoseconds that each owes that was there from the beginning.
     each: u64,
     /// Nanoseconds that could not be shared equally yet: fewer than there were to share them.
@@ -21,18 +21,18 @@ pub(super) struct Meter {
 
 /// When something began to be checked, as the meter counts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Begun(u64);
+pub(crate) struct Begun(u64);
 
 impl Meter {
     /// One more is being checked from `at` on.
-    pub(super) fn begin(&mut self, at: Instant) -> Begun {
+    pub(crate) fn begin(&mut self, at: Instant) -> Begun {
         self.share(at);
         self.among += 1;
         Begun(self.each)
     }
 
     /// It is not checked any more: the nanoseconds that it owes.
-    pub(super) fn end(&mut self, at: Instant, begun: Begun) -> u64 {
+    pub(crate) fn end(&mut self, at: Instant, begun: Begun) -> u64 {
         self.share(at);
         self.among = self.among.saturating_sub(1);
         self.each - begun.0

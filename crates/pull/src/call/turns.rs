@@ -1,0 +1,270 @@
+//! Whose request the application gets next: requests wait per link and are dealt by handling time (`docs/spec/fairness.md`).
+//!
+//! - a request is complete → [`wait`](Turns::wait);
+//! - while few are handed over and not taken → [`next`](Turns::next) names one, then [`hand`](Turns::hand), or
+//!   [`hold_back`](Turns::hold_back) where there is no memory for its answer;
+//! - the application takes it → [`taken`](Turns::taken): from then on its time is shared with what is handled meanwhile;
+//! - it is answered, or not wanted any more → [`done`](Turns::done): its link is charged.
+//!
+//! A link is charged what its requests cost of late when one is handed over, and the rest when that is done: else a link with
+//! many that wait would get several in a row before it paid for the first.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use weir_base::stream::{Group, Side};
+use weir_base::{Dealer, Instant, LinkId, Numbered, StreamKey};
+
+use crate::machine::Ticket;
+use crate::meter::{Begun, Meter};
+
+/// Nanoseconds of one turn: none, so that a link that asks for less than its share is next.
+const QUANTUM: u64 = 0;
+/// Nanoseconds that a link may be behind.
+const DEBT: u64 = 10_000_000_000;
+/// Nanoseconds of handling that requests handed over and not taken may stand for: what a newcomer waits for at most.
+const AHEAD_TIME: u64 = 2_000_000;
+/// Requests handed over and not taken, at least and at most.
+const AHEAD: (u64, u64) = (2, 64);
+/// Handling time of a request, in nanoseconds, until one was measured.
+const FIRST_TIME: u64 = 125_000;
+
+/// Requests of one method between their streams and the application.
+#[derive(Debug)]
+pub(super) struct Turns {
+    dealer: Dealer<LinkId>,
+    waiting: BTreeMap<LinkId, VecDeque<StreamKey>>, // complete, not handed over: <= concurrency per link
+    costs: BTreeMap<LinkId, u64>,                   // nanoseconds that a request of a link costs, moving
+    held_back: BTreeSet<LinkId>,                    // have work, and no memory
+    handed: Numbered<Ticket, Handed>,               // and not answered
+    untaken: u64,
+    meter: Meter,
+    mean: u64, // nanoseconds that a request costs, moving
+}
+
+#[derive(Debug)]
+struct Handed {
+    link: LinkId,
+    paid: u64,            // nanoseconds charged already
+    begun: Option<Begun>, // since it was taken
+}
+
+impl Turns {
+    pub(super) fn new() -> Self {
+        Self {
+            dealer: Dealer::new(QUANTUM, DEBT),
+            waiting: BTreeMap::new(),
+            costs: BTreeMap::new(),
+            held_back: BTreeSet::new(),
+            handed: Numbered::default(),
+            untaken: 0,
+            meter: Meter::default(),
+            mean: FIRST_TIME,
+        }
+    }
+
+    pub(super) fn add(&mut self, link: LinkId, side: Side, group: Group) {
+        self.dealer.add(link, side, group);
+        self.costs.insert(link, 0);
+    }
+
+    pub(super) fn set_share(&mut self, link: LinkId, quarters: u8) {
+        self.dealer.set_share(link, quarters);
+    }
+
+    pub(super) fn remove(&mut self, link: LinkId) {
+        self.dealer.remove(link);
+        self.waiting.remove(&link);
+        self.costs.remove(&link);
+        self.held_back.remove(&link);
+    }
+
+    /// A request is complete.
+    pub(super) fn wait(&mut self, key: StreamKey) {
+        self.waiting.entry(key.link).or_default().push_back(key);
+        self.note_work(key.link);
+    }
+
+    /// A request does not wait any more: given up, late, or refused for want of memory.
+    pub(super) fn leave(&mut self, key: StreamKey) {
+        let Some(queue) = self.waiting.get_mut(&key.link) else { return };
+        queue.retain(|waiting| *waiting != key);
+        self.note_work(key.link);
+    }
+
+    /// The request to hand over next; `None` where none waits or enough are ahead of the application.
+    pub(super) fn next(&mut self) -> Option<StreamKey> {
+        if self.untaken >= self.ahead() {
+            return None;
+        }
+        let link = self.dealer.whose_turn()?;
+        self.waiting.get(&link)?.front().copied()
+    }
+
+    /// There is no memory for the answer to what [`next`](Self::next) named: other links go first until
+    /// [`try_again`](Self::try_again).
+    pub(super) fn hold_back(&mut self, link: LinkId) {
+        self.held_back.insert(link);
+        self.note_work(link);
+    }
+
+    /// There may be memory again.
+    pub(super) fn try_again(&mut self) {
+        for link in std::mem::take(&mut self.held_back) {
+            self.note_work(link);
+        }
+    }
+
+    /// What [`next`](Self::next) named is handed over. Returns whether the application should say at once that it took it:
+    /// others wait behind it, or many were handed over.
+    pub(super) fn hand(&mut self, key: StreamKey, ticket: Ticket) -> bool {
+        if let Some(queue) = self.waiting.get_mut(&key.link) {
+            queue.pop_front();
+        }
+        let paid = self.costs.get(&key.link).map_or(1, |cost| (*cost).max(1));
+        self.dealer.charge(key.link, paid);
+        self.note_work(key.link);
+        self.handed.insert(ticket, Handed { link: key.link, paid, begun: None });
+        self.untaken += 1;
+        self.untaken * 2 >= self.ahead() || !self.waiting.is_empty()
+    }
+
+    /// The application has taken a request out of its mailbox. False where it is not handed over, or was taken before.
+    pub(super) fn taken(&mut self, ticket: Ticket, at: Instant) -> bool {
+        let Some(handed) = self.handed.get_mut(ticket).filter(|handed| handed.begun.is_none()) else {
+            return false;
+        };
+        handed.begun = Some(self.meter.begin(at));
+        self.untaken -= 1;
+        true
+    }
+
+    /// A request is answered, or needs no answer.
+    pub(super) fn done(&mut self, now: Instant, ticket: Ticket) {
+        let Some(Handed { link, paid, begun }) = self.handed.remove(ticket) else { return };
+        let Some(begun) = begun else {
+            self.untaken -= 1;
+            return;
+        };
+        let cost = self.meter.end(now, begun);
+        self.mean = self.mean / 8 * 7 + cost / 8;
+        if let Some(usual) = self.costs.get_mut(&link) {
+            *usual = *usual / 2 + cost / 2;
+        }
+        self.dealer.charge(link, cost.saturating_sub(paid));
+    }
+
+    /// A link has cost so much besides, in nanoseconds.
+    pub(super) fn charge(&mut self, link: LinkId, cost: u64) {
+        self.dealer.charge(link, cost);
+    }
+
+    /// How many may be handed over and not taken: a short time's worth.
+    fn ahead(&self) -> u64 {
+        (AHEAD_TIME / self.mean.max(1)).clamp(AHEAD.0, AHEAD.1)
+    }
+
+    fn note_work(&mut self, link: LinkId) {
+        let empty = self.waiting.get(&link).is_none_or(VecDeque::is_empty);
+        if empty {
+            self.waiting.remove(&link);
+        }
+        self.dealer.set_waiting(link, !empty && !self.held_back.contains(&link));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Instant = Instant::from_millis(1_000);
+
+    fn turns(links: u64) -> Turns {
+        let mut turns = Turns::new();
+        for link in 0..links {
+            turns.add(LinkId(link), Side::Inbound, Group::Local(0));
+        }
+        turns
+    }
+
+    fn key(link: u64, stream: u64) -> StreamKey {
+        StreamKey { link: LinkId(link), stream }
+    }
+
+    /// Serves for so many milliseconds, `cost` each, and returns how many of each link were served.
+    fn serve(turns: &mut Turns, millis: u64, cost: u64) -> BTreeMap<LinkId, u64> {
+        let (mut served, mut mailbox, mut number) = (BTreeMap::new(), VecDeque::new(), 0);
+        let mut now = NOW;
+        while now < NOW + std::time::Duration::from_millis(millis) {
+            while let Some(key) = turns.next() {
+                number += 1;
+                turns.hand(key, Ticket(number));
+                mailbox.push_back((key, Ticket(number)));
+                turns.wait(key);
+            }
+            let Some((key, ticket)) = mailbox.pop_front() else { break };
+            assert!(turns.taken(ticket, now));
+            now = now + std::time::Duration::from_micros(cost);
+            turns.done(now, ticket);
+            *served.entry(key.link).or_default() += 1;
+        }
+        mailbox.into_iter().for_each(|(_, ticket)| turns.done(now, ticket));
+        served
+    }
+
+    #[test]
+    fn a_link_with_many_requests_gets_no_more_than_one_with_few() {
+        let mut turns = turns(3);
+        for stream in 0..500 {
+            turns.wait(key(0, stream));
+        }
+        turns.wait(key(1, 0));
+        turns.wait(key(2, 0));
+        let served = serve(&mut turns, 3_000, 5_000);
+        let counts: Vec<u64> = served.into_values().collect();
+        assert!(counts.iter().all(|count| (180..=225).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn a_newcomer_waits_for_few_of_many_that_ask_without_end() {
+        let mut turns = turns(30);
+        for (link, stream) in (0..29).flat_map(|link| (0..50).map(move |stream| (link, stream))) {
+            turns.wait(key(link, stream));
+        }
+        serve(&mut turns, 1_000, 5_000); // teaches it what a request costs
+        let ahead = std::iter::from_fn(|| {
+            turns.next().inspect(|key| _ = turns.hand(*key, Ticket(key.link.0 + 9_999)))
+        });
+        assert!(ahead.count() <= 2);
+        turns.wait(key(29, 0));
+        let (mut before, mut now) = (0, NOW + std::time::Duration::from_secs(10));
+        loop {
+            let ticket = *turns.handed.keys().first().unwrap();
+            turns.taken(ticket, now);
+            now = now + std::time::Duration::from_millis(5);
+            turns.done(now, ticket);
+            let next = turns.next().unwrap();
+            if next == key(29, 0) {
+                break;
+            }
+            turns.hand(next, Ticket(100_000 + before));
+            before += 1;
+        }
+        assert!(before < 2, "{before} of 1,450 that wait"); // what was handed over is ahead of it
+    }
+
+    #[test]
+    fn who_finds_no_memory_holds_up_nobody_else() {
+        let mut turns = turns(2);
+        turns.wait(key(0, 0));
+        turns.wait(key(1, 0));
+        assert_eq!(turns.next(), Some(key(0, 0)));
+        turns.hold_back(LinkId(0));
+        assert_eq!(turns.next(), Some(key(1, 0)));
+        turns.hand(key(1, 0), Ticket(1));
+        assert_eq!(turns.next(), None);
+        turns.try_again();
+        assert_eq!(turns.next(), Some(key(0, 0)));
+        turns.leave(key(0, 0));
+        assert_eq!(turns.next(), None);
+    }
+}
