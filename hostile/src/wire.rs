@@ -85,9 +85,10 @@ pub fn hello() -> Vec<u8> {
         varint(id, &mut fields);
         fields.push(name.len() as u8);
         fields.extend_from_slice(name.as_bytes());
-        fields.push(1); // version
+        fields.extend_from_slice(&[1, 1]); // versions 1 to 1
         fields.push(shape);
         limits.iter().for_each(|limit| varint(*limit, &mut fields));
+        fields.push(0); // extensions
     }
     message(0, &fields)
 }

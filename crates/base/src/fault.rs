@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// How a fault weighs against the peer (protocol, "Standing").
+/// How a fault weighs against the peer (`docs/spec/control.md`, "Faults").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Blame {
     /// Broke the protocol.

@@ -211,7 +211,7 @@ impl Builder {
                 return Err(StartError::Declared { id: declared.id, name: declared.name });
             }
             let (name, version) = (declared.name.to_owned(), declared.version);
-            spoken.push(weir_pull::Channel { id, name, version, shape });
+            spoken.push(weir_pull::Channel { id, name, version, oldest: version, shape });
         }
         let profile = &mut config.node.profile;
         profile.network = network;

@@ -302,7 +302,7 @@ impl<Req: Message, Resp: Message> Requests<Req, Resp> {
         let EncodedRequest { peer, deadline, cancelled, body } = raw;
         let (query, reply) = match body {
             RequestBody::Remote { ticket, bytes, others_wait } => {
-                let taken = Op::TookRequest(self.channel, ticket, shared.clock.now());
+                let taken = Op::TookRequest(self.channel, ticket, shared.now());
                 if others_wait {
                     shared.inbox.post(taken);
                 } else {

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use crate::channel::ChannelId;
 use weir_base::NetworkId;
 
-use crate::control::Service;
+use crate::control::codec::{ChannelOffer, Hello, Preamble};
+use crate::control::{Service, VERSION};
+use crate::keys::NumberedKey;
 use crate::{call, control, pool, tip};
 
 /// What a node speaks and offers. The same on all nodes of a network, but for `agent`, `services` and limits.
@@ -33,8 +35,11 @@ pub struct Channel {
     pub id: ChannelId,
     /// At most [`control::MAX_NAME`] bytes of `a-z 0-9 . _ - /`.
     pub name: String,
-    /// Of the channel's own messages; nodes with different versions do not share the channel.
+    /// The newest version of the channel's own messages that this node speaks.
     pub version: u16,
+    /// The oldest one. Two nodes share the channel where they have a version in common, and use the highest
+    /// ([`Negotiated::version`](crate::Negotiated::version)), so that a network can upgrade node by node.
+    pub oldest: u16,
     /// How it behaves.
     pub shape: Shape,
 }
@@ -111,6 +116,23 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// What the node says of itself, with this key for short ids.
+    pub(crate) fn hello(&self, key: NumberedKey) -> Hello {
+        let mut services = self.services.clone();
+        services.sort_unstable();
+        let mut channels: Vec<ChannelOffer> = self.channels.iter().map(Channel::offer).collect();
+        channels.sort_unstable_by_key(|channel| channel.id);
+        Hello {
+            preamble: Preamble { oldest: VERSION, newest: VERSION, network: self.network },
+            features: 0,
+            agent: self.agent.clone(),
+            services,
+            max_streams: self.control.max_streams,
+            key,
+            channels,
+        }
+    }
+
     /// Checks every field.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.channels.len() > control::MAX_CHANNELS {
@@ -145,9 +167,33 @@ impl Config {
 }
 
 impl Channel {
+    /// As a hello states it.
+    fn offer(&self) -> ChannelOffer {
+        let (max_request, max_answer, at_once) = match &self.shape {
+            Shape::Raw => (0, 0, 0),
+            Shape::Tip(config) => (0, config.max_value, 0),
+            Shape::Pool(config) => (0, config.max_item, 0),
+            Shape::Call(config) => (config.max_request, config.max_response, config.concurrency),
+        };
+        ChannelOffer {
+            id: self.id,
+            name: self.name.clone(),
+            oldest: self.oldest,
+            newest: self.version,
+            shape: self.shape.number(),
+            max_request,
+            max_answer,
+            at_once,
+        }
+    }
+
     fn validate(&self) -> Result<(), ConfigError> {
         if self.id == ChannelId::CONTROL || self.id > ChannelId::MAX {
             return Err(ConfigError::ChannelId(self.id.0));
+        }
+        if self.oldest > self.version {
+            let (field, remedy) = ("oldest", "must not be above `version`");
+            return Err(ConfigError::Limit { place: self.name.clone(), field, remedy });
         }
         if !control::is_name(&self.name) {
             return Err(ConfigError::ChannelName(self.name.clone()));

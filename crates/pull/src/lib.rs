@@ -19,6 +19,7 @@ pub mod channel;
 pub mod config;
 pub mod control;
 pub mod framing;
+mod keys;
 mod machine;
 mod meter;
 pub mod pool;
@@ -27,6 +28,7 @@ pub mod tip;
 
 pub use channel::ChannelId;
 pub use config::{Channel, Config, ConfigError, Shape};
-pub use control::{NumberedKey, PeerHello, Service};
+pub use control::{PeerHello, Service};
+pub use keys::{Keys, NumberedKey};
 pub use machine::{Negotiated, Refused, Ticket};
 pub use pull::{ChannelStats, Command, Event, Pull};

@@ -17,7 +17,7 @@ use crate::channel::ChannelId;
 use weir_base::stream::{Ask, Class, Incoming, LinkInfo, OpenError};
 use weir_base::{Instant, LinkId, Rng, Rope, StreamKey, UnixTime};
 
-use crate::control::{Keys, NumberedKey};
+use crate::keys::{Keys, NumberedKey};
 
 /// Names a call, request, candidate or received tip in later commands and events. Never reused within a node's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +31,8 @@ pub(crate) const TAG_END: u64 = 1 << 48;
 /// What both hellos agree on for one channel of one link, and what the peer told about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Negotiated {
+    /// The version of the channel's messages: the highest that both speak.
+    pub version: u16,
     /// The largest request or permit body of a client, in bytes: the smaller of both sides' limits. 0 where the shape has none.
     pub max_request: u32,
     /// The largest value, item or response, in bytes: the smaller of both sides' limits.

@@ -24,6 +24,7 @@ use crate::call::memory::Memory;
 use crate::config::{Config, ConfigError, Shape};
 use crate::control::{self, Control, Notice, PeerHello, Service};
 use crate::framing::code;
+use crate::keys::NumberedKey;
 use crate::machine::{Counters, Machine, Opened, Refused, Seat, TAG_END, Ticket, Tickets};
 use crate::pool::Pool;
 use crate::tip::Tip;
@@ -223,7 +224,9 @@ impl Pull {
     /// The machine of a node. `rng` must be unpredictable to peers.
     pub fn new(config: Config, mut rng: Rng) -> Result<Self, ConfigError> {
         config.validate()?;
-        let control = Control::new(&config, rng.child("control"));
+        let mut keys = rng.child("control");
+        let mine = config.hello(NumberedKey::first(&mut keys));
+        let control = Control::new(config.control.clone(), mine, keys);
         let keys = control.keys();
         let mut pull = Self {
             children: Vec::new(),

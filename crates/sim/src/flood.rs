@@ -112,7 +112,7 @@ pub struct Spread {
 
 /// The pool channel of floods: transactions as [`transaction`] makes them, the default limits of pools.
 pub fn pool_channel() -> Channel {
-    Channel { id: TXS, name: "tx".into(), version: 1, shape: Shape::Pool(pool_config()) }
+    Channel { id: TXS, name: "tx".into(), version: 1, oldest: 1, shape: Shape::Pool(pool_config()) }
 }
 
 /// The limits of the pool of floods.

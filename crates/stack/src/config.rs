@@ -76,7 +76,7 @@ pub struct Calls {
     pub max_targets: u32,
     /// Bytes that peers' requests and answers not yet read may hold, on all call channels and links together. Default: 32 MiB;
     /// at least four thirds of the largest request and answer of any channel, and four times its largest request.
-    #[serde(with = "weir_base::units::bytes")]
+    #[serde(with = "weir_base::units::size")]
     pub memory: u64,
 }
 
@@ -217,14 +217,15 @@ mod tests {
             id: ChannelId(1),
             name: "large".into(),
             version: 1,
+            oldest: 1,
             shape: Shape::Call(call),
         });
         let text = error(&config);
-        assert!(text.contains("budget.receive_total") && text.contains("largest"), "{text}");
-        config.budget.receive_total = 128 << 20;
-        let text = error(&config);
         assert!(text.contains("call_memory") && text.contains("`large`"), "{text}");
         config.calls.memory = 81 << 20;
+        let text = error(&config);
+        assert!(text.contains("budget.receive_total") && text.contains("largest"), "{text}");
+        config.budget.receive_total = 128 << 20;
         assert_eq!(config.validate(), Ok(()));
     }
 }

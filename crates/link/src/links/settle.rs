@@ -15,7 +15,7 @@ const RECLAIM_PAUSE: std::time::Duration = std::time::Duration::from_millis(100)
 const RECLAIM_CHECK: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What a stalled raw stream is reset with (`docs/spec/streams.md`, "Codes").
-pub(crate) const STALLED: u32 = 1;
+pub(crate) const STALLED: u32 = 7;
 
 impl Links {
     /// Brings every touched link in order, and deals what credit came back.

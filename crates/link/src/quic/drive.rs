@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use quinn_proto::{ConnectionEvent, ConnectionHandle, VarInt};
 use weir_base::Numbered;
 use weir_base::stream::Goodbye;
-use weir_base::{Instant, LinkId};
+use weir_base::{Deadlines, Instant, LinkId};
 
 use super::link::{Phase, QuicLink, id};
 use super::stream::ReceiveEnd;
@@ -48,10 +48,13 @@ impl QuicLink {
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.conn.handle_timeout(self.clock.to_quic(now));
+        self.heads_overdue(now);
     }
 
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
-        self.conn.poll_timeout().map(|due| self.clock.to_ours(due))
+        let quic = self.conn.poll_timeout().map(|due| self.clock.to_ours(due));
+        let head = self.receiving.heads.next().map(|(due, _)| due);
+        quic.into_iter().chain(head).min()
     }
 
     /// The next datagrams, appended to `out`.
@@ -109,9 +112,23 @@ impl QuicLink {
     /// Opens a stream that begins with these bytes instead of a head.
     #[cfg(test)]
     pub(crate) fn open_bare(&mut self, bytes: &[u8]) {
+        let stream = self.begin_bare(bytes);
+        let _ = self.conn.send_stream(stream).finish();
+    }
+
+    /// As [`open_bare`](Self::open_bare), and leaves it open.
+    #[cfg(test)]
+    #[allow(clippy::unwrap_used)] // a test may
+    pub(crate) fn begin_bare(&mut self, bytes: &[u8]) -> quinn_proto::StreamId {
         let stream = self.conn.streams().open(quinn_proto::Dir::Bi).unwrap();
         self.conn.send_stream(stream).write(bytes).unwrap();
-        let _ = self.conn.send_stream(stream).finish();
+        stream
+    }
+
+    /// Why the peer stopped a stream of this side, if it did.
+    #[cfg(test)]
+    pub(crate) fn stopped(&mut self, stream: quinn_proto::StreamId) -> Option<u64> {
+        self.conn.send_stream(stream).stopped().ok().flatten().map(VarInt::into_inner)
     }
 
     /// The link is down: nothing is kept but what the connection's end needs.
@@ -123,5 +140,6 @@ impl QuicLink {
             let _ = self.conn.recv_stream(id(stream)).stop(VarInt::from_u32(0));
         }
         self.streams = Numbered::default();
+        self.receiving.heads = Deadlines::default();
     }
 }

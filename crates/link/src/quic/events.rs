@@ -1,6 +1,7 @@
 //! A link over QUIC: what QUIC reports, turned into events of the link.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 use quinn_proto::{ConnectionError, Dir, Endpoint, Event as Quic, ReadError, StreamEvent, VarInt};
@@ -17,7 +18,12 @@ use crate::event::DownReason;
 use crate::window::Window;
 
 /// What a stream of a closing link is refused with (`docs/spec/streams.md`, "Codes").
-const CLOSING: u32 = 2;
+const CLOSING: u32 = 0;
+
+/// How long the head of a stream may take to come whole, from its first byte on.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a stream ends with whose head does not (`docs/spec/streams.md`, "Codes").
+const LATE: u32 = 3;
 
 /// The first bytes of a stream do not name a protocol.
 pub(crate) const BAD_HEAD: Fault = Fault::misbehaved("stream begins with no protocol number");
@@ -149,7 +155,18 @@ impl QuicLink {
         }
         let key = StreamKey { link, stream };
         if self.streams.get(stream).is_some_and(|entry| entry.receive.head.is_some()) {
-            let Some(protocol) = self.read_head(now, window, stream)? else { return Ok(()) };
+            let Some(protocol) = self.read_head(now, window, stream)? else {
+                // One of which nothing has come may have been opened by what overtook it.
+                let head = self.streams.get(stream).and_then(|entry| entry.receive.head);
+                if head.is_some_and(|head| head.has_begun())
+                    && self.phase == Phase::Up
+                    && self.receiving.heads.get(stream).is_none()
+                {
+                    self.receiving.heads.set(stream, Some(now + HEAD_TIMEOUT));
+                }
+                return Ok(());
+            };
+            self.receiving.heads.set(stream, None);
             if self.hold_early(stream, protocol) {
                 return Ok(());
             }
@@ -206,6 +223,7 @@ impl QuicLink {
         self.returned(now, window, taken);
         if ended {
             // It ended before it said what it is: nobody needs to know.
+            self.receiving.heads.set(stream, None);
             self.reset(stream, CLOSING);
             self.streams.remove(stream);
         } else if head.is_some()
@@ -214,6 +232,15 @@ impl QuicLink {
             entry.receive.head = None;
         }
         Ok(head)
+    }
+
+    /// Streams that do not say in time what they are end.
+    pub(super) fn heads_overdue(&mut self, now: Instant) {
+        while let Some(stream) = self.receiving.heads.pop_due(now) {
+            let _ = self.conn.recv_stream(id(stream)).stop(VarInt::from_u32(LATE));
+            self.reset(stream, LATE);
+            self.streams.remove(stream);
+        }
     }
 
     fn open_waiting(&mut self, link: LinkId, events: &mut VecDeque<Event>) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use quinn_proto::{Connection, ConnectionHandle, Dir, ReadError, Side, StreamId, VarInt};
 use weir_base::stream::{Class, Goodbye, OpenError};
-use weir_base::{Chunk, Instant, LinkId, Numbered, ProtocolId, StreamKey};
+use weir_base::{Chunk, Deadlines, Instant, LinkId, Numbered, ProtocolId, StreamKey};
 
 use super::credit::Credit;
 use super::output::Rests;
@@ -66,9 +66,10 @@ pub(super) struct Numbers {
 #[derive(Debug, Default)]
 pub(super) struct Receiving {
     pub(super) credit: Credit,
-    pub(super) bytes: u64,     // of datagrams
-    pub(super) pinned: usize,  // the largest receive buffer
-    pub(super) raws: Vec<u64>, // raw streams
+    pub(super) bytes: u64,            // of datagrams
+    pub(super) pinned: usize,         // the largest receive buffer
+    pub(super) raws: Vec<u64>,        // raw streams
+    pub(super) heads: Deadlines<u64>, // streams of the peer whose head has not come whole, <= its stream limit
 }
 
 /// Credit towards the peer.

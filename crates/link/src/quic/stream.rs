@@ -90,6 +90,11 @@ pub(super) struct Head {
 }
 
 impl Head {
+    /// Whether a byte of it has come.
+    pub(super) fn has_begun(&self) -> bool {
+        self.len > 0
+    }
+
     /// One more byte; the protocol once it is whole.
     pub(super) fn push(&mut self, byte: u8) -> Result<Option<ProtocolId>, Malformed> {
         let slot = self.bytes.get_mut(self.len).ok_or(Malformed::Varint)?;

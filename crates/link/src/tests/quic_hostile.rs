@@ -42,6 +42,31 @@ fn a_stream_that_ends_before_its_head_is_forgotten_without_fault() {
 }
 
 #[test]
+fn a_head_that_does_not_come_whole_in_5_s_ends_its_stream() {
+    let mut net = Net::pair();
+    let (link, there) = net.join_quic(0, 1);
+    let begun: Vec<_> = (0..8)
+        .map(|_| {
+            let Transport::Quic(carrier) = &mut net.nodes[0].links.link(link).unwrap().transport else {
+                panic!()
+            };
+            carrier.begin_bare(&[0x80])
+        })
+        .collect();
+    let stopped = |net: &mut Net| {
+        let Transport::Quic(carrier) = &mut net.nodes[0].links.link(link).unwrap().transport else {
+            panic!()
+        };
+        begun.iter().filter(|stream| carrier.stopped(**stream) == Some(3)).count()
+    };
+    net.run(Duration::from_millis(4_900));
+    assert_eq!(stopped(&mut net), 0);
+    net.run(Duration::from_millis(500));
+    assert_eq!(stopped(&mut net), 8);
+    assert!(net.nodes[1].blamed.is_empty() && net.nodes[1].links.link(there).is_some());
+}
+
+#[test]
 fn bytes_that_are_no_packets_change_nothing() {
     let mut net = Net::pair();
     let (link, _) = net.join_quic(0, 1);

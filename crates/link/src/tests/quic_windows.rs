@@ -104,7 +104,7 @@ fn raw_streams_past_the_cap_lose_the_latest() {
     assert_eq!(net.nodes[1].links.stats().raw_resets, 1);
     let now = net.now;
     let link = net.nodes[1].links.link(there.raw.link).unwrap();
-    assert!(matches!(link.read(now, second.stream, 9), Read::Reset(1)));
+    assert!(matches!(link.read(now, second.stream, 9), Read::Reset(7)));
     assert!(matches!(link.read(now, there.raw.stream, 9), Read::Data(_)));
     assert_eq!(net.nodes[0].stopped, vec![(second, 1)]);
 }

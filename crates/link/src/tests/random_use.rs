@@ -119,9 +119,9 @@ impl Run {
             }
             Read::Reset(code) => {
                 flow.ended = true;
-                // A stream broken off before it said what it speaks is refused: code 2.
-                let broken = if code == 2 { &self.flows[&(node, stream)] } else { flow };
-                assert!(broken.broken && matches!(code, 2..=4), "{code}");
+                // A stream broken off before it said what it speaks is refused: code 0.
+                let broken = if code == 0 { &self.flows[&(node, stream)] } else { flow };
+                assert!(broken.broken && matches!(code, 0 | 2..=4), "{code}");
                 self.flows.get_mut(&(writer, stream)).unwrap().broken = true;
             }
             Read::Blocked => {}

@@ -6,9 +6,9 @@ use weir_base::codec::{Malformed, Reader, put_prefixed, put_varint};
 use weir_base::stream::Goodbye;
 use weir_base::{NetworkId, ShortKey};
 
-use super::hello::{
-    MAX_AGENT, MAX_CHANNELS, MAX_NAME, MAX_SERVICE_PAYLOAD, MAX_SERVICES, NumberedKey, Service, is_name,
-};
+use crate::keys::NumberedKey;
+
+use super::hello::{MAX_AGENT, MAX_CHANNELS, MAX_NAME, MAX_SERVICE_PAYLOAD, MAX_SERVICES, Service, is_name};
 
 /// The largest control message, in bytes.
 pub const MAX_MESSAGE: usize = 8192;
@@ -59,8 +59,10 @@ pub struct ChannelOffer {
     pub id: ChannelId,
     /// Its name.
     pub name: String,
-    /// Of the channel's messages.
-    pub version: u16,
+    /// The oldest version of the channel's messages that the sender speaks.
+    pub oldest: u16,
+    /// The newest.
+    pub newest: u16,
     /// The number of its shape.
     pub shape: u8,
     /// In bytes; 0 where the shape has none.
@@ -141,11 +143,13 @@ impl Hello {
         for channel in &self.channels {
             put_varint(out, u64::from(channel.id.0));
             put_prefixed(out, channel.name.as_bytes());
-            put_varint(out, u64::from(channel.version));
+            put_varint(out, u64::from(channel.oldest));
+            put_varint(out, u64::from(channel.newest));
             out.put_u8(channel.shape);
             for limit in [channel.max_request, channel.max_answer, channel.at_once] {
                 put_varint(out, u64::from(limit));
             }
+            put_prefixed(out, &[]); // no extensions
         }
     }
 
@@ -163,19 +167,19 @@ impl Hello {
         let key = key(&mut reader)?;
         let count = reader.count(MAX_CHANNELS)?;
         let mut channels: Vec<ChannelOffer> = Vec::with_capacity(count);
+        let mut last = None;
         for _ in 0..count {
-            let channel = channel(&mut reader)?;
-            if channels.last().is_some_and(|last| last.id >= channel.id) {
+            let (channel, extensions) = channel(&mut reader)?;
+            if last.is_some_and(|last| last >= channel.id) {
                 return Err(Malformed::Value.into());
             }
-            channels.push(channel);
-        }
-        while !reader.is_empty() {
-            let kind = reader.varint(u64::MAX)?;
-            reader.prefixed(MAX_EXTENSION)?;
-            if !crate::framing::Message::skippable(kind) {
-                return Err(HelloError::Incompatible);
+            last = Some(channel.id);
+            if extensions == Extensions::Skipped {
+                channels.push(channel);
             }
+        }
+        if read_extensions(&mut reader)? == Extensions::Incompatible {
+            return Err(HelloError::Incompatible);
         }
         Ok(Self { preamble, features, agent, services, max_streams, key, channels })
     }
@@ -229,7 +233,29 @@ impl Control {
     }
 }
 
-fn channel(reader: &mut Reader<'_>) -> Result<ChannelOffer, Malformed> {
+/// What a receiver of version 1 makes of extensions: it knows none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extensions {
+    /// All are of odd types.
+    Skipped,
+    /// One must be understood.
+    Incompatible,
+}
+
+/// Reads extensions up to the end.
+fn read_extensions(reader: &mut Reader<'_>) -> Result<Extensions, Malformed> {
+    let mut found = Extensions::Skipped;
+    while !reader.is_empty() {
+        let kind = reader.varint(u64::MAX)?;
+        reader.prefixed(MAX_EXTENSION)?;
+        if !crate::framing::Message::skippable(kind) {
+            found = Extensions::Incompatible;
+        }
+    }
+    Ok(found)
+}
+
+fn channel(reader: &mut Reader<'_>) -> Result<(ChannelOffer, Extensions), Malformed> {
     let id = ChannelId(u16_of(reader)?);
     if id == ChannelId::CONTROL || id > ChannelId::MAX {
         return Err(Malformed::Value);
@@ -238,9 +264,13 @@ fn channel(reader: &mut Reader<'_>) -> Result<ChannelOffer, Malformed> {
     if !is_name(&name) {
         return Err(Malformed::Value);
     }
-    let (version, shape) = (u16_of(reader)?, reader.byte()?);
+    let (oldest, newest, shape) = (u16_of(reader)?, u16_of(reader)?, reader.byte()?);
+    if oldest > newest {
+        return Err(Malformed::Value);
+    }
     let (max_request, max_answer, at_once) = (u32_of(reader)?, u32_of(reader)?, u32_of(reader)?);
-    Ok(ChannelOffer { id, name, version, shape, max_request, max_answer, at_once })
+    let extensions = read_extensions(&mut Reader::new(reader.prefixed(MAX_EXTENSION)?))?;
+    Ok((ChannelOffer { id, name, oldest, newest, shape, max_request, max_answer, at_once }, extensions))
 }
 
 fn put_services(out: &mut BytesMut, services: &[Service]) {

@@ -2,11 +2,9 @@
 
 use crate::channel::ChannelId;
 use bytes::Bytes;
-use weir_base::ShortKey;
 
-use super::VERSION;
-use super::codec::{ChannelOffer, Hello, Preamble};
-use crate::config::{Channel, Config, Shape};
+use super::codec::Hello;
+use crate::keys::NumberedKey;
 use crate::machine::Negotiated;
 
 /// Channels in a hello, at most.
@@ -29,24 +27,6 @@ pub struct Service {
     pub version: u16,
     /// At most [`MAX_SERVICE_PAYLOAD`] bytes.
     pub payload: Bytes,
-}
-
-/// A short-id key and its number. Numbers of one node count up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NumberedKey {
-    /// Names the key in offers.
-    pub number: u32,
-    /// The key.
-    pub key: ShortKey,
-}
-
-/// This node's keys for short ids: what peers should use, and what they may still use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keys {
-    /// Told to the peers.
-    pub current: NumberedKey,
-    /// Valid for 60 s after a rotation.
-    pub previous: Option<NumberedKey>,
 }
 
 /// What a peer said of itself, and what both have in common.
@@ -91,50 +71,19 @@ pub fn services_hold(services: &[Service]) -> bool {
         && services.iter().all(|service| service.payload.len() <= MAX_SERVICE_PAYLOAD)
 }
 
-/// This node's hello.
-pub(super) fn mine(config: &Config, key: NumberedKey) -> Hello {
-    let mut services = config.services.clone();
-    services.sort_unstable();
-    let mut channels: Vec<ChannelOffer> = config.channels.iter().map(offer).collect();
-    channels.sort_unstable_by_key(|channel| channel.id);
-    Hello {
-        preamble: Preamble { oldest: VERSION, newest: VERSION, network: config.network },
-        features: 0,
-        agent: config.agent.clone(),
-        services,
-        max_streams: config.control.max_streams,
-        key,
-        channels,
-    }
-}
-
-fn offer(channel: &Channel) -> ChannelOffer {
-    let (max_request, max_answer, at_once) = match &channel.shape {
-        Shape::Raw => (0, 0, 0),
-        Shape::Tip(config) => (0, config.max_value, 0),
-        Shape::Pool(config) => (0, config.max_item, 0),
-        Shape::Call(config) => (config.max_request, config.max_response, config.concurrency),
-    };
-    ChannelOffer {
-        id: channel.id,
-        name: channel.name.clone(),
-        version: channel.version,
-        shape: channel.shape.number(),
-        max_request,
-        max_answer,
-        at_once,
-    }
-}
-
-/// What two hellos have in common: channels that match in id, name, version and shape, with the smaller limits.
+/// What two hellos have in common: channels that match in id, name and shape and have a version in
+/// common, of which the highest counts, with the smaller limits.
 pub(super) fn shared(mine: &Hello, theirs: Hello, version: u16) -> PeerHello {
     let (mut channels, mut limits) = (Vec::new(), Vec::new());
     for channel in &theirs.channels {
         let found = mine.channels.binary_search_by_key(&channel.id, |mine| mine.id);
         let Some(own) = found.ok().and_then(|index| mine.channels.get(index)) else { continue };
-        if own.name == channel.name && own.version == channel.version && own.shape == channel.shape {
+        let newest = own.newest.min(channel.newest);
+        let common = newest >= own.oldest.max(channel.oldest);
+        if own.name == channel.name && common && own.shape == channel.shape {
             channels.push(channel.id);
             limits.push(Negotiated {
+                version: newest,
                 max_request: own.max_request.min(channel.max_request),
                 max_answer: own.max_answer.min(channel.max_answer),
                 at_once: own.at_once.min(channel.at_once),

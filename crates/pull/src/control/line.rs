@@ -90,6 +90,7 @@ pub(super) enum Timer {
     Message,
     Idle,
     Ping,
+    Pong,
     Services,
     Goodbye,
     End,
@@ -102,6 +103,7 @@ impl Timer {
             Self::Message => "control message overdue",
             Self::Idle => "link idle",
             Self::Ping => "ping",
+            Self::Pong => "pong overdue",
             Self::Services => "services",
             Self::Goodbye => "goodbye overdue",
             Self::End => "end of the link overdue",
@@ -146,7 +148,8 @@ impl Line {
             Stage::Open { .. } => {
                 let ping = match self.ping {
                     Ping::Idle { next } => Some((next, Timer::Ping)),
-                    Ping::Due | Ping::Waiting { .. } => None,
+                    Ping::Waiting { sent, .. } => Some((sent + config.idle_timeout, Timer::Pong)),
+                    Ping::Due => None,
                 };
                 let waits = self.outgoing.services && self.services_from > Instant::ZERO;
                 let services = waits.then_some((self.services_from, Timer::Services));

@@ -25,15 +25,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::channel::ChannelId;
 use weir_base::stream::{Ask, Goodbye};
-use weir_base::{Deadlines, Fault, Instant, LinkId, ProtocolId, Rng, ShortKey, units};
+use weir_base::{Deadlines, Fault, Instant, LinkId, ProtocolId, Rng, units};
 
 pub use hello::{
-    Keys, MAX_AGENT, MAX_CHANNELS, MAX_NAME, MAX_SERVICE_PAYLOAD, MAX_SERVICES, NumberedKey, PeerHello,
-    Service, is_name, services_hold,
+    MAX_AGENT, MAX_CHANNELS, MAX_NAME, MAX_SERVICE_PAYLOAD, MAX_SERVICES, PeerHello, Service, is_name,
+    services_hold,
 };
 
 use crate::bucket::Bucket;
 use crate::framing::{Inbox, MALFORMED, Message, STALLED, UNKNOWN_TYPE, code};
+use crate::keys::{Keys, NumberedKey};
 use crate::machine::{Counters, Refused, Ticket};
 use codec::{Hello, HelloError, Preamble};
 use line::{Line, Ping, Stage};
@@ -62,6 +63,8 @@ const FLOOD: Fault = Fault::misbehaved("more control messages than 64 or 16 kB p
 const STRAY_PONG: Fault = Fault::misbehaved("a pong that answers no ping");
 /// A short-id key whose number does not grow.
 const STALE_KEY: Fault = Fault::misbehaved("a short-id key whose number is not above the one before");
+/// It talks, and leaves pings unanswered.
+const NO_PONG: Fault = Fault::unreliable("no pong in time");
 /// No hello in time, and nothing else either.
 pub const NO_HELLO: Fault = Fault::unreliable("no hello in time");
 /// Another network.
@@ -76,7 +79,7 @@ pub struct Config {
     /// Pause between a pong and the next ping. Default: 15 s.
     #[serde(with = "units::duration")]
     pub interval: Duration,
-    /// A link on which nothing was heard on control for so long is closed. Default: 45 s.
+    /// A link on which nothing was heard on control, or no pong came to a ping, for so long is closed. Default: 45 s.
     #[serde(with = "units::duration")]
     pub idle_timeout: Duration,
     /// How long the peer's hello may take. Default: 5 s.
@@ -187,11 +190,12 @@ impl From<Fault> for Leave {
 }
 
 impl Control {
-    pub(crate) fn new(config: &crate::Config, mut rng: Rng) -> Self {
-        let current = NumberedKey { number: 1, key: ShortKey::random(&mut rng) };
+    /// `mine` is what this node says first to everybody, its key included.
+    pub(crate) fn new(config: Config, mine: Hello, rng: Rng) -> Self {
+        let current = mine.key;
         Self {
-            config: config.control.clone(),
-            mine: hello::mine(config, current),
+            config,
+            mine,
             lines: BTreeMap::new(),
             keys: Keys { current, previous: None },
             next_key: None,
@@ -369,10 +373,7 @@ impl Control {
 
     /// Draws a new key, tells everybody, and lets the old one live a little longer.
     fn rotate(&mut self, now: Instant) {
-        let current = NumberedKey {
-            number: self.keys.current.number.saturating_add(1),
-            key: ShortKey::random(&mut self.rng),
-        };
+        let current = self.keys.current.next(&mut self.rng);
         self.keys = Keys { current, previous: Some(self.keys.current) };
         self.mine.key = current;
         self.next_key = Some(now + self.config.key_life);
@@ -402,6 +403,9 @@ impl Control {
             Some(line::Timer::Hello) => self.give_up(link, code::TIMEOUT),
             Some(line::Timer::Message) => self.leave(now, link, &STALLED.into()),
             Some(line::Timer::Idle) => self.leave(now, link, &Leave { fault: None, reason: Goodbye::Idle }),
+            Some(line::Timer::Pong) => {
+                self.leave(now, link, &Leave { fault: Some(NO_PONG), reason: Goodbye::Idle });
+            }
             Some(line::Timer::Ping) => {
                 line.ping = Ping::Due;
                 self.asks.extend(line.stream.map(Ask::Write));

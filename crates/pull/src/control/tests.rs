@@ -12,7 +12,9 @@ fn control() -> Control {
         control: Config::default(),
         call_memory: crate::call::DEFAULT_MEMORY,
     };
-    Control::new(&config, Rng::from_number(1))
+    let mut rng = Rng::from_number(1);
+    let mine = config.hello(NumberedKey::first(&mut rng));
+    Control::new(config.control, mine, rng)
 }
 
 fn own_keys(control: &mut Control) -> Option<Keys> {
@@ -51,7 +53,8 @@ fn the_largest_hello_fits_a_message() {
     let channel = |index: usize| codec::ChannelOffer {
         id: ChannelId(ChannelId::MAX.0 - u16::try_from(MAX_CHANNELS - index).unwrap()),
         name: "n".repeat(MAX_NAME),
-        version: u16::MAX,
+        oldest: u16::MAX,
+        newest: u16::MAX,
         shape: 3,
         max_request: u32::MAX,
         max_answer: u32::MAX,

@@ -14,7 +14,7 @@ use super::outlet::Outlet;
 use super::record::MAX_RTT;
 use super::serving::Serving;
 use crate::bucket::Bucket;
-use crate::control::NumberedKey;
+use crate::keys::NumberedKey;
 
 /// A link's place among those of this pool. A link that has ended keeps it for a while; then another link takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

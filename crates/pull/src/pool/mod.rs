@@ -66,8 +66,8 @@ use self::outlet::Clock;
 use self::resume::Resume;
 use self::serving::Uploads;
 use self::time::Timer;
-use crate::control::{Keys, NumberedKey};
 use crate::framing::{Message, UNKNOWN_TYPE, code};
+use crate::keys::{Keys, NumberedKey};
 use crate::machine::{Counters, Machine, Negotiated, Opened, Refused, Seat, Ticket, Tickets};
 
 /// More was offered than was granted.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use weir_base::{Rng, ShortId, ShortKey, Table};
 
-use crate::control::{Keys, NumberedKey};
+use crate::keys::{Keys, NumberedKey};
 
 /// Where an item with a known full id is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

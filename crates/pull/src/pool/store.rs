@@ -10,7 +10,7 @@ use super::link::Role;
 use super::log::Item;
 use super::places::Place;
 use super::{Event, MAX_BATCH, Pool};
-use crate::control::Keys;
+use crate::keys::Keys;
 use crate::machine::{Refused, Ticket};
 
 impl Pool {

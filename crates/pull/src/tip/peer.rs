@@ -79,6 +79,7 @@ pub(super) struct Server {
     pub(super) sent_evidence: Option<Bytes>,
     pub(super) evidence_from: u64,
     pub(super) bucket: Bucket,
+    pub(super) skips: Bucket,           // messages that are skipped
     pub(super) paused: Option<Instant>, // by our own rate, until then
 }
 
@@ -168,6 +169,7 @@ impl Server {
             sent_evidence: None,
             evidence_from: relay.evidence_end(),
             bucket: Bucket::new(),
+            skips: Bucket::new(),
             paused: None,
         }
     }

@@ -2,7 +2,7 @@ use crate::channel::ChannelId;
 use weir_base::{Rng, ShortKey};
 
 use super::*;
-use crate::control::{Keys, NumberedKey};
+use crate::keys::{Keys, NumberedKey};
 
 #[test]
 fn values_of_links_that_are_gone_wait_for_a_verdict_but_not_without_end() {

@@ -23,6 +23,11 @@ const WRONG_WANT: Fault = Fault::misbehaved("a want for a tip that does not foll
 const REPEATED: Fault = Fault::misbehaved("the same tip twice in a row");
 /// `Withdrawn` without a `Tip`.
 const NOTHING_WITHDRAWN: Fault = Fault::misbehaved("took back a tip it had not sent");
+/// Messages of unknown types that a client may send per second, and at once.
+const SKIPS: u64 = 16;
+/// More of them.
+const TOO_MANY_SKIPPED: Fault =
+    Fault::misbehaved("more than 16 messages per second that a tip stream does not need");
 /// Above the profile's rate.
 const TOO_MANY: Fault = Fault::misbehaved("more tips than the channel's rate");
 
@@ -224,9 +229,9 @@ impl Tip {
 
     fn drop_server(&mut self, link: LinkId) {
         let Some(peer) = self.links.get_mut(&link) else { return };
-        let bucket = peer.server.bucket;
+        let (bucket, skips) = (peer.server.bucket, peer.server.skips);
         peer.server = Server::new(peer.server.max_value, &self.relay);
-        peer.server.bucket = bucket;
+        (peer.server.bucket, peer.server.skips) = (bucket, skips);
     }
 
     /// A value may still be decided on though its stream is gone.
@@ -331,7 +336,9 @@ impl Tip {
                     }
                     server.permit = true;
                 }
-                FromClient::Skipped => {}
+                FromClient::Skipped => {
+                    server.skips.take(now, 1, SKIPS, SKIPS).map_err(|_| TOO_MANY_SKIPPED)?;
+                }
                 FromClient::Unknown => return Err(UNKNOWN_TYPE),
             }
         }

@@ -5,7 +5,7 @@ use weir_pull::{Channel, ChannelId, Config, Event, Negotiated, PeerHello, Refuse
 use crate::common::*;
 
 fn channel(id: u16, name: &str, version: u16, shape: Shape) -> Channel {
-    Channel { id: ChannelId(id), name: name.into(), version, shape }
+    Channel { id: ChannelId(id), name: name.into(), version, oldest: version, shape }
 }
 
 fn hello_of(pull: &mut weir_pull::Pull) -> PeerHello {
@@ -21,7 +21,7 @@ fn with(channels: Vec<Channel>) -> Config {
 }
 
 #[test]
-fn only_where_id_name_version_and_shape_are_equal() {
+fn only_where_id_name_and_shape_are_equal_and_a_version_is_common() {
     let a = with(vec![
         channel(1, "same", 1, Shape::Raw),
         channel(2, "name", 1, Shape::Raw),
@@ -44,6 +44,43 @@ fn only_where_id_name_version_and_shape_are_equal() {
     assert_eq!(hello_of(&mut pair.b).channels, [ChannelId(1), ChannelId(16_383)]);
     assert_eq!(pair.faults, []);
     assert_eq!(request(&mut pair.b, pair.now, "x"), Err(Refused::UnknownChannel));
+}
+
+#[test]
+fn the_highest_common_version_is_used() {
+    let speaks = |oldest, newest| with(vec![Channel { oldest, ..channel(1, "same", newest, Shape::Raw) }]);
+    for ((of_a, of_b), common) in [
+        (((1, 1), (1, 2)), Some(1)),
+        (((1, 3), (2, 5)), Some(3)),
+        (((4, 4), (2, 9)), Some(4)),
+        (((1, 2), (3, 4)), None),
+        (((0, 65_535), (65_535, 65_535)), Some(65_535)),
+    ] {
+        let mut pair = two(speaks(of_a.0, of_a.1), speaks(of_b.0, of_b.1), Pipe::default(), 1);
+        pair.run_until(at(200));
+        for pull in [&mut pair.a, &mut pair.b] {
+            let version = hello_of(pull).negotiated(ChannelId(1)).map(|agreed| agreed.version);
+            assert_eq!(version, common, "{of_a:?} and {of_b:?}");
+        }
+        assert_eq!(pair.faults, []);
+    }
+    assert!(speaks(2, 1).validate().is_err());
+}
+
+#[test]
+fn a_record_with_an_extension_that_must_be_understood_is_not_shared() {
+    // the last byte of a hello without extensions is the length of the last channel's extensions
+    for (extension, shared) in [(&[5, 1, 9][..], true), (&[4, 1, 9], false), (&[5, 0, 4, 0], false)] {
+        let mut fields = bytes::BytesMut::new();
+        hello().encode(&mut fields);
+        assert_eq!(fields.split_off(fields.len() - 1)[..], [0]);
+        fields.extend_from_slice(&[u8::try_from(extension.len()).unwrap()]);
+        fields.extend_from_slice(extension);
+        let mut pair = against(Script::saying(message(0, &fields)), config());
+        pair.run_until(at(200));
+        assert_eq!(hello_of(&mut pair.b).negotiated(CALL).is_some(), shared, "{extension:?}");
+        assert_eq!(pair.faults, []);
+    }
 }
 
 #[test]

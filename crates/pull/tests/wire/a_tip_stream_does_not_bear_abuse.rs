@@ -133,6 +133,15 @@ fn a_permit_that_does_not_follow_from_what_was_sent_is_a_fault() {
 }
 
 #[test]
+fn messages_to_be_skipped_do_not_come_without_end_on_the_stream_of_permits() {
+    for (count, faults) in [(16, vec![]), (18, vec![Blame::Misbehaved])] {
+        let words = vec![message(0x1_0001, b"noise"); count].concat();
+        let (pair, _) = want(&[words.into()]);
+        assert_eq!(blames(&pair), faults, "{count} at once");
+    }
+}
+
+#[test]
 fn a_permit_begun_must_end_in_10_s() {
     let (mut pair, _) = want(&[message(0, &[0]).slice(..1)]);
     pair.run_until(at(10_300));

@@ -16,7 +16,7 @@ fn with_pool() -> Config {
     let mut config = config();
     let rules = pool::Rules { summarize: |_| Ok(pool::Summary::EMPTY), judge: |_| Some(1) };
     let shape = Shape::Pool(pool::Config::new(rules));
-    config.channels.push(Channel { id: POOL, name: "pool".into(), version: 1, shape });
+    config.channels.push(Channel { id: POOL, name: "pool".into(), version: 1, oldest: 1, shape });
     config
 }
 

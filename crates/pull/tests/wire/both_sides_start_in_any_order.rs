@@ -67,7 +67,13 @@ fn limits(load: Load) -> Config {
     let pool = pool::Config { offer_delay: Duration::ZERO, ..pool::Config::new(rules) };
     let mut config = config();
     if load == Load::Full {
-        config.channels.push(Channel { id: POOL, name: "pool".into(), version: 1, shape: Shape::Pool(pool) });
+        config.channels.push(Channel {
+            id: POOL,
+            name: "pool".into(),
+            version: 1,
+            oldest: 1,
+            shape: Shape::Pool(pool),
+        });
     }
     config
 }

@@ -36,7 +36,7 @@ pub fn id(seed: u8) -> PeerId {
 }
 
 pub fn config() -> Config {
-    let channel = |id, name: &str, shape| Channel { id, name: name.into(), version: 1, shape };
+    let channel = |id, name: &str, shape| Channel { id, name: name.into(), version: 1, oldest: 1, shape };
     Config {
         network: NetworkId([7; 32]),
         agent: "test/1".into(),
@@ -161,7 +161,8 @@ pub fn hello() -> Hello {
     let offer = |id, name: &str, shape| ChannelOffer {
         id,
         name: name.into(),
-        version: 1,
+        oldest: 1,
+        newest: 1,
         shape,
         max_request: if shape == 3 { 65_536 } else { 0 },
         max_answer: if shape == 3 { 1_048_576 } else { 1024 },

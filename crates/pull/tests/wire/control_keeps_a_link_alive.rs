@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use weir_base::Instant;
 use weir_base::pair::{LINK, Pipe};
 use weir_base::stream::Goodbye;
+use weir_base::{Blame, Instant};
 use weir_pull::control::Service;
 use weir_pull::{Command, Event, Pull, Refused, control};
 
@@ -65,6 +65,20 @@ fn a_silent_peer_is_left_after_45_s_without_a_fault() {
     pair.run_until(at(45_051));
     assert_eq!(pair.closed.map(|closed| closed.1), Some(Goodbye::Idle));
     assert_eq!(pair.faults, []);
+}
+
+#[test]
+fn a_peer_that_talks_and_never_answers_a_ping_is_left_after_45_s() {
+    let mut pair = against(Script::polite(), config());
+    for second in 1..45 {
+        pair.run_until(at(second * 1_000));
+        pair.a.write(0, message(0x1_0001, b"still here"));
+    }
+    assert!(pair.closed.is_none());
+    pair.run_until(at(45_500));
+    assert_eq!(pair.closed.map(|closed| closed.1), Some(Goodbye::Idle));
+    let blames: Vec<Blame> = pair.faults.iter().map(|(_, fault)| fault.blame).collect();
+    assert_eq!(blames, [Blame::Unreliable]);
 }
 
 #[test]

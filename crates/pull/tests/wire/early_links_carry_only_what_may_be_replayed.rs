@@ -30,7 +30,7 @@ impl End {
         let mut config: Config = config();
         call_config(&mut config).replay_safe = true;
         let shape = Shape::Call(call::Config::default());
-        config.channels.push(Channel { id: UNSAFE, name: "unsafe".into(), version: 1, shape });
+        config.channels.push(Channel { id: UNSAFE, name: "unsafe".into(), version: 1, oldest: 1, shape });
         Self {
             pull: node(u8::from(dialler), config),
             dialler,

@@ -34,8 +34,13 @@ struct Run {
 
 pub(super) fn run(asked: &super::Run<'_>) -> Result<Measured, RunError> {
     let (options, nodes) = (asked.options, asked.nodes);
-    let channel =
-        Channel { id: TIPS, name: "tip".into(), version: 1, shape: Shape::Tip(tip::Config::default()) };
+    let channel = Channel {
+        id: TIPS,
+        name: "tip".into(),
+        version: 1,
+        oldest: 1,
+        shape: Shape::Tip(tip::Config::default()),
+    };
     let mut setup = Setup::new(nodes, options.links, options.seed, vec![channel]);
     setup.transport = options.transport;
     let mut run =

@@ -34,7 +34,7 @@ impl Seen {
 
 fn method(id: ChannelId, name: &str, replay_safe: bool) -> Channel {
     let config = call::Config { replay_safe, ..call::Config::default() };
-    Channel { id, name: name.into(), version: 1, shape: Shape::Call(config) }
+    Channel { id, name: name.into(), version: 1, oldest: 1, shape: Shape::Call(config) }
 }
 
 /// Both nodes, which never met. `early`: data may go along with handshakes.

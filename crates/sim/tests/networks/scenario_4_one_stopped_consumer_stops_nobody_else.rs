@@ -48,7 +48,7 @@ fn setup(transport: Transport, stopped: Stopped) -> Setup {
             ..call::Config::default()
         })
     };
-    let channel = |id, name: &str, shape| Channel { id, name: name.into(), version: 1, shape };
+    let channel = |id, name: &str, shape| Channel { id, name: name.into(), version: 1, oldest: 1, shape };
     let channels = vec![
         pool_channel(),
         channel(TIPS, "tip", Shape::Tip(tip::Config::default())),

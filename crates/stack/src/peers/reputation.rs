@@ -84,10 +84,13 @@ impl Reputation {
         blamed: Blamed,
         blame: Blame,
     ) -> (Reaction, Option<(Network, Instant)>) {
+        let banned = self.standing.banned(now, &blamed.peer).is_some();
         let reaction = self.standing.blame(now, blamed.peer, blame);
-        let network = blamed.inbound_from.and_then(|ip| self.origins.blame(now, ip, blame));
+        let from = blamed.inbound_from.filter(|_| !banned); // what was sent before a ban counts no more, here too
+        let network = from.and_then(|ip| self.origins.blame(now, ip, blame));
         self.faults += 1;
-        self.bans += u64::from(matches!(reaction, Reaction::Ban { .. })) + u64::from(network.is_some());
+        let ban = !banned && matches!(reaction, Reaction::Ban { .. });
+        self.bans += u64::from(ban) + u64::from(network.is_some());
         self.touched(now);
         (reaction, network)
     }

@@ -2,7 +2,7 @@
 //!
 //! Each fault adds points; points halve in every half-life. What a peer *did wrong* (misbehaved, invalid) and what it *did
 //! not do* (unreliable) are summed apart: both make its share smaller, only the first disconnects and bans. A peer that
-//! speaks something else is nobody's fault and adds nothing. Bans grow with each repetition, to a cap. Persistent peers are
+//! speaks something else is nobody's fault and adds nothing. A ban is not made longer by what was sent before it. Bans grow with each repetition, to a cap. Persistent peers are
 //! not exempt; an operator overrules everything.
 //!
 //! Threat: identities cost nothing. At most [`Config::max_peers`] are remembered; the one with the fewest points goes first,
@@ -191,6 +191,9 @@ impl Standing {
             return Reaction::None;
         }
         let entry = self.entry(now, peer);
+        if let Some(until) = entry.banned_until.filter(|until| *until > now) {
+            return Reaction::Ban { until };
+        }
         let lapse = blame == Blame::Unreliable;
         let sum = if lapse { &mut entry.lapses } else { &mut entry.wrongs };
         *sum = sum.saturating_add(points);
@@ -397,11 +400,24 @@ mod tests {
         assert_eq!(standing.blame(secs(0), peer(1), Blame::Invalid), Reaction::Disconnect);
         assert_eq!(standing.share(secs(1800), &peer(1)), Share::Full);
         assert_eq!(standing.blame(secs(1800), peer(1), Blame::Invalid), Reaction::None);
-        standing.blame(secs(1800), peer(1), Blame::Misbehaved);
+        standing.blame(secs(1798), peer(1), Blame::Misbehaved);
         let banned = standing.blame(secs(1800), peer(1), Blame::Misbehaved);
         assert_eq!(banned, Reaction::Ban { until: secs(2400) });
         assert!(standing.banned(secs(2399), &peer(1)).is_some());
         assert_eq!(standing.banned(secs(2400), &peer(1)), None);
+    }
+
+    #[test]
+    fn a_ban_is_not_made_longer_by_what_was_sent_before_it() {
+        let mut standing = Standing::new(Config { misbehaved: 100, ..Config::default() });
+        let first = standing.blame(secs(0), peer(1), Blame::Misbehaved);
+        for later in 0..20 {
+            assert_eq!(standing.blame(secs(later), peer(1), Blame::Invalid), first);
+            assert_eq!(standing.blame(secs(later), peer(1), Blame::Misbehaved), first);
+        }
+        assert_eq!(standing.pop_released(secs(600)), Some(peer(1)));
+        let second = standing.blame(secs(600), peer(1), Blame::Misbehaved);
+        assert_eq!(second, Reaction::Ban { until: secs(1800) }, "the second ban, twice as long");
     }
 
     #[test]
@@ -434,17 +450,16 @@ mod tests {
 
     #[test]
     fn a_released_peer_is_not_banned_again_by_one_small_fault() {
-        let mut standing = Standing::new(Config::default());
+        let mut standing = Standing::new(Config { misbehaved: 60, ..Config::default() });
         standing.blame(secs(0), peer(1), Blame::Misbehaved);
-        standing.blame(secs(0), peer(1), Blame::Misbehaved);
-        assert_eq!(standing.pop_released(secs(600)), Some(peer(1)));
-        assert_eq!(standing.blame(secs(600), peer(1), Blame::Invalid), Reaction::None);
+        standing.blame(secs(1), peer(1), Blame::Misbehaved);
+        assert_eq!(standing.pop_released(secs(601)), Some(peer(1)));
+        assert_eq!(standing.blame(secs(601), peer(1), Blame::Invalid), Reaction::None);
     }
 
     #[test]
     fn records_survive_a_restart_and_a_clock_that_went_back() {
-        let mut standing = Standing::new(Config::default());
-        standing.blame(secs(0), peer(1), Blame::Misbehaved);
+        let mut standing = Standing::new(Config { misbehaved: 100, ..Config::default() });
         standing.blame(secs(0), peer(1), Blame::Misbehaved);
         let wall = UnixTime::from_secs(1_000_000);
         let record = standing.record(secs(0), wall, &peer(1)).unwrap();

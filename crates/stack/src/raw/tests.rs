@@ -8,7 +8,7 @@ const RAW: ChannelId = ChannelId(4);
 /// Places for 8 streams, 6 of one link.
 fn raw(links: &[(Side, u8)]) -> Raw {
     let config = Config { max_per_link: 6, max_streams: 8 };
-    let channel = Channel { id: RAW, name: "raw".into(), version: 1, shape: Shape::Raw };
+    let channel = Channel { id: RAW, name: "raw".into(), version: 1, oldest: 1, shape: Shape::Raw };
     let mut raw = Raw::new(config, &[channel]);
     for (id, (side, group)) in (1..).zip(links) {
         let peer = PeerId::from_public_key(&Keypair::ed25519_from_seed([*group; 32]).public());

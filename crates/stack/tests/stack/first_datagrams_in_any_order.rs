@@ -31,6 +31,7 @@ fn talkative() -> weir_stack::Config {
         id: ChannelId(id),
         name: format!("a-raw-channel-of-a-long-name-{id}"),
         version: 1,
+        oldest: 1,
         shape: Shape::Raw,
     }));
     config

@@ -19,7 +19,13 @@ const SECOND: Duration = Duration::from_secs(1);
 fn node() -> Config {
     let method = call::Config { replay_safe: true, ..call::Config::default() };
     let mut profile: Profile = profile();
-    profile.channels.push(Channel { id: SAFE, name: "safe".into(), version: 1, shape: Shape::Call(method) });
+    profile.channels.push(Channel {
+        id: SAFE,
+        name: "safe".into(),
+        version: 1,
+        oldest: 1,
+        shape: Shape::Call(method),
+    });
     Config { profile, ..config() }
 }
 

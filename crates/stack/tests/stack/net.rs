@@ -84,7 +84,7 @@ pub(crate) struct Net {
 
 /// Everything a test network speaks.
 pub(crate) fn profile() -> Profile {
-    let channel = |id, name: &str, shape| Channel { id, name: name.into(), version: 1, shape };
+    let channel = |id, name: &str, shape| Channel { id, name: name.into(), version: 1, oldest: 1, shape };
     let rules = pool::Rules {
         summarize: |bytes| pool::Summary::new(bytes.get(..8).unwrap_or(&[])),
         judge: |_| Some(1),

@@ -197,6 +197,19 @@ fn an_operator_bans_and_forgives() {
 }
 
 #[test]
+fn a_banned_peer_is_not_dialled_even_if_it_is_persistent() {
+    for carrier in Carrier::ALL {
+        let mut net = Net::line(carrier, 3, 2);
+        let peer = net.nodes[1].peer;
+        net.command(0, Command::Ban { peer, duration: Duration::from_secs(3600) });
+        net.run_for(Duration::from_secs(60));
+        net.logging = true;
+        net.run_for(Duration::from_secs(1800));
+        assert_eq!(net.log.len(), 0, "only node 0 knows the other, and sends it nothing");
+    }
+}
+
+#[test]
 fn a_persistent_peer_is_never_given_up_and_the_pause_stays_capped() {
     let mut net = Net::new(Carrier::Frames, 4);
     net.add(config());

@@ -15,7 +15,7 @@ use weir_base::stream::{Ask, Group, Incoming, LinkInfo, Side};
 use weir_base::{Chunk, Fault, Instant, LinkId, Ready, Rng, Rope, ShortKey, StreamKey};
 
 use super::super::*;
-use crate::control::{Keys, NumberedKey};
+use crate::keys::{Keys, NumberedKey};
 use crate::machine::{Machine, Negotiated, Opened, Seat, Ticket, Tickets};
 
 pub(super) const CHANNEL: ChannelId = ChannelId(3);
@@ -184,7 +184,7 @@ impl Mesh {
                 pool.link_ready(
                     now,
                     link,
-                    &Negotiated { max_request: 0, max_answer: u32::MAX, at_once: 0, peer_key },
+                    &Negotiated { version: 1, max_request: 0, max_answer: u32::MAX, at_once: 0, peer_key },
                 );
             }
         }
