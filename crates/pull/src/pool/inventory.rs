@@ -7,7 +7,7 @@ use super::deferred::Deferred;
 use super::known::{Known, LinkSet};
 use super::log::{Item, Log};
 use super::places::{Place, Places};
-use crate::control::Keys;
+use crate::keys::Keys;
 
 /// Each item is at one place at most: in the log, deferred, or remembered.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ mod tests {
 
     use super::super::{Rules, Summary};
     use super::*;
-    use crate::control::NumberedKey;
+    use crate::keys::NumberedKey;
 
     fn keys(number: u32) -> Keys {
         let key = ShortKey([u8::try_from(number).unwrap(); 16]);
