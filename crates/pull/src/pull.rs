@@ -253,7 +253,7 @@ impl Pull {
                 Shape::Tip(config) => pull.add(id, |t| Shaped::Tip(Box::new(Tip::new(config, seat(t))))),
                 Shape::Pool(config) => pull.add(id, |t| Shaped::Pool(Box::new(Pool::new(config, seat(t))))),
                 Shape::Call(config) => {
-                    pull.add(id, |t| Shaped::Call(Box::new(Call::new(config, memory, seat(t)))))
+                    pull.add(id, |t| Shaped::Call(Box::new(Call::new(config, memory, seat(t)))));
                 }
                 Shape::Raw => {}
             }

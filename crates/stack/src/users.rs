@@ -217,7 +217,7 @@ mod tests {
     const LINK: LinkId = LinkId(1);
 
     fn users() -> Users {
-        let channel = |id, name: &str, shape| Channel { id, name: name.into(), version: 1, shape };
+        let channel = |id, name: &str, shape| Channel { id, name: name.into(), version: 1, oldest: 1, shape };
         let mut config = Config::default();
         config.profile.channels = vec![
             channel(CALL, "echo", Shape::Call(call::Config::default())),
