@@ -95,7 +95,7 @@ impl Server {
         while let Some(event) = self.pull.poll_event() {
             match event {
                 Event::Call(CALL, call::Event::Request { ticket, link, .. }) => {
-                    self.requests.push((link, ticket))
+                    self.requests.push((link, ticket));
                 }
                 Event::Call(CALL, call::Event::Cancelled { ticket }) => {
                     self.requests.retain(|(_, open)| *open != ticket);
