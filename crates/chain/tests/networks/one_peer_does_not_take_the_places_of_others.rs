@@ -50,7 +50,7 @@ fn what_no_accepted_header_names_is_refused_at_once_and_a_peer_has_its_share_of_
     let (other, _other) = rig.join(3, Some(near), &[1]);
     rig.run(1_000);
     let asks = [(&net, 6), (&other, 6)].map(|(net, count)| {
-        rig.cluster.run_until(net.tip(&HEAD).unwrap().publish_wait(&header)).unwrap();
+        net.tip(&HEAD).unwrap().publish(&header).unwrap();
         (net.clone(), count)
     });
     rig.run(500);
