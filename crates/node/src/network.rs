@@ -7,7 +7,7 @@ use std::time::Duration;
 use tracing::Instrument as _;
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::multiaddr::Multiaddr;
-use weir_base::{Instant, NetworkId};
+use weir_base::{Fault, Instant, NetworkId};
 use weir_pull::{ChannelId, Service, control};
 use weir_stack::{Command, Known, Record, Refused, Role};
 
@@ -204,6 +204,18 @@ impl Network {
     /// Forgets everything held against a peer: its faults and its bans.
     pub async fn forgive(&self, peer: PeerId) -> Result<(), PeerError> {
         self.tell(Command::Forgive(peer)).await
+    }
+
+    /// Says what a peer did wrong that only the application can see: it counts as a fault that the node found itself.
+    /// [`Event::Fault`](crate::Event::Fault) follows, with what the node did about it; a peer without a link is reported just
+    /// as well. [`Blame::Invalid`](crate::Blame::Invalid) and [`Blame::Unreliable`](crate::Blame::Unreliable) are usual.
+    ///
+    /// A rejected item or tip is a fault already: this is for answers to calls, and for raw streams.
+    ///
+    /// # Errors
+    /// [`PeerError::Stopped`].
+    pub async fn report(&self, peer: PeerId, fault: Fault) -> Result<(), PeerError> {
+        self.tell(Command::Report { peer, fault }).await
     }
 
     /// Takes a peer's standing as an earlier run told it ([`Event::Standing`](crate::Event::Standing)).

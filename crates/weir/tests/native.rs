@@ -362,3 +362,28 @@ fn a_banned_peer_stays_away_until_unbanned() {
     weir::block_on(server.unban(client.peer_id())).unwrap();
     weir::block_on(client.connect(&address)).unwrap();
 }
+
+#[test]
+fn what_the_application_reports_counts_against_the_peer() {
+    let (server, _node) = weir::start(builder()).unwrap();
+    let (client, _client_node) = weir::start(builder()).unwrap();
+    weir::block_on(client.connect(&server.addresses()[0])).unwrap();
+    let events = server.events();
+    let forged = weir::Fault::invalid("a forged block");
+    let mut reports = 0;
+    loop {
+        weir::block_on(server.report(client.peer_id(), forged)).unwrap();
+        reports += 1;
+        let reaction = loop {
+            if let Some(weir::Event::Fault { peer, fault, reaction, .. }) = events.next_blocking() {
+                assert_eq!((peer, fault), (client.peer_id(), forged));
+                break reaction;
+            }
+        };
+        if reaction == weir::Reaction::Disconnect {
+            break;
+        }
+    }
+    assert_eq!(reports, 5, "50 points");
+    while !matches!(events.next_blocking(), Some(weir::Event::PeerDown { .. })) {}
+}
