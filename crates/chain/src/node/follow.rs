@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use weir::{Instant, PeerId};
+use weir::{Fault, Instant, PeerId};
 
 use super::{Inner, What, turn};
 use crate::block::Checked;
@@ -16,6 +16,12 @@ use crate::consensus::{HeaderCheck, Rules};
 use crate::store::StoreError;
 use crate::sync::{Action, Answer, AskId, Misconduct, Outcome, Request};
 use crate::{Block, Hash, Header};
+
+/// A peer's answer cannot be right.
+const INVALID: Fault =
+    Fault::invalid("sent other blocks than it was asked for, or blocks that cannot be valid");
+/// A peer was asked several times in vain.
+const USELESS: Fault = Fault::unreliable("did not give the blocks it announced");
 
 /// Takes tips and judges their headers.
 pub(super) async fn headers(inner: &Inner) {
@@ -188,9 +194,14 @@ fn check(inner: &Inner, block: Block) -> Option<Checked> {
     block.check(&inner.producer, &inner.network, |id| known.contains(id))
 }
 
-/// Tells the network below what a peer did.
+/// Tells the network below what a peer did, so that it counts there. One that sent what cannot be valid is left at once.
 async fn report(inner: &Inner, peer: PeerId, why: Misconduct) {
     tracing::debug!(%peer, ?why, "reported");
+    let fault = match why {
+        Misconduct::Invalid => INVALID,
+        Misconduct::Useless => USELESS,
+    };
+    let _ = inner.net.report(peer, fault).await; // the node has stopped: there is nobody to tell
     if why == Misconduct::Invalid {
         let _ = inner.net.disconnect(peer).await; // it may be gone already
     }
