@@ -20,7 +20,7 @@ fn spam_of_accounts_that_hold_nothing_costs_next_to_nothing() {
         rig.submit(&honest, &rig.transfer(nonce, 1));
         rig.run(200);
     }
-    rig.run(2_000);
+    rig.run(2_500); // to the middle between two blocks
     assert_eq!(producer.head().height, 22, "every block that was due");
     assert_eq!(producer.account(&rig.user_id()).nonce, 50);
     assert_eq!((producer.waiting(), producer.gaps()), (0, 0));
