@@ -303,8 +303,17 @@ impl Inner {
     /// Tells peers what this node has.
     fn announce(&self) {
         match self.chain().head_header() {
-            Ok(header) => self.state().out.tip(header),
+            Ok(Some(header)) => self.publish(&header),
+            Ok(None) => {}
             Err(error) => self.fail(error),
+        }
+    }
+
+    /// This is the head now. It goes before everything else that waits for the network, and is not refused while that runs.
+    /// Called with the chain's lock held, so that the last head published is the newest.
+    fn publish(&self, header: &Header) {
+        if let Err(error) = self.tip.publish(header) {
+            tracing::debug!(%error, "the head is not announced");
         }
     }
 
@@ -353,6 +362,9 @@ impl Inner {
     fn after(&self, state: &mut State, head: Head, added: Added) {
         let now = self.net.now();
         state.head = head;
+        if let Some(newest) = added.executed.last() {
+            self.publish(&newest.header);
+        }
         if !added.returned.is_empty() {
             let inserted = state.mempool.rejoin(now, added.returned);
             self.changed(state, inserted, None);
@@ -360,7 +372,6 @@ impl Inner {
         let settled = state.mempool.settle(added.touched);
         self.changed(state, settled, None);
         for block in added.executed {
-            state.out.tip(Some(block.header.clone()));
             state.out.remove(block.transfers.iter().copied());
             let (hash, height) = (*block.header.hash(), block.header.draft.height);
             self.observe(state, What::Executed(hash, height, block.transfers));
