@@ -369,7 +369,12 @@ impl FrameLink {
         match self.ending {
             Ending::Open | Ending::Flushing(_) => false,
             Ending::Closed => true,
-            Ending::Draining(_) => self.receiving.unread == 0,
+            // an end that the reader has not seen is something to read, too
+            Ending::Draining(_) => {
+                let mut ends = self.streams.values().map(|stream| &stream.receive.end);
+                let unseen = ends.any(|end| matches!(end, ReceiveEnd::Ended | ReceiveEnd::Reset(_)));
+                self.receiving.unread == 0 && !unseen
+            }
         }
     }
 

@@ -93,5 +93,5 @@ fn raw_streams_past_the_cap_lose_the_latest() {
     let far = net.nodes[1].links.link(other).unwrap();
     assert!(matches!(far.read(now, keys[2].stream, 9), Read::Reset(7)));
     assert!(matches!(far.read(now, keys[0].stream, 9), Read::Data(_)));
-    assert_eq!(net.nodes[0].stopped, vec![(keys[2], 1)]);
+    assert_eq!(net.nodes[0].stopped, vec![(keys[2], 7)]);
 }

@@ -106,7 +106,7 @@ fn raw_streams_past_the_cap_lose_the_latest() {
     let link = net.nodes[1].links.link(there.raw.link).unwrap();
     assert!(matches!(link.read(now, second.stream, 9), Read::Reset(7)));
     assert!(matches!(link.read(now, there.raw.stream, 9), Read::Data(_)));
-    assert_eq!(net.nodes[0].stopped, vec![(second, 1)]);
+    assert_eq!(net.nodes[0].stopped, vec![(second, 7)]);
 }
 
 #[test]

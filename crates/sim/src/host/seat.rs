@@ -195,7 +195,10 @@ impl<N: Node> Seat<N> {
             Due::Frame { wire, frame, echo, lined } => {
                 self.frame_due(world, key, super::wires::Incoming { wire, frame, echo, lined });
             }
-            Due::Signal { wire, from, signal } => self.signal_due(world, wire, from, signal),
+            Due::Signal { wire, from, signal } => match self.behind_the_line(wire, signal) {
+                Some(due) => self.queue.push(Key { due, ..key }, Due::Signal { wire, from, signal }),
+                None => self.signal_due(world, wire, from, signal),
+            },
             Due::Datagram { remote, ecn, data, lined } => {
                 self.datagram_due(world, key, super::datagrams::Incoming { remote, ecn, data, lined });
             }

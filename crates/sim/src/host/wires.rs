@@ -20,6 +20,9 @@ use crate::model::{Draws, Losses, Pace, jitter, line_time};
 use crate::queue::Key;
 use crate::trace::{Kind, Traced};
 
+/// How long a system waits before it looks again whether a node has taken what came before an end.
+const UNTAKEN: Duration = Duration::from_millis(1);
+
 /// Arrivals of distant nodes fall on multiples of this, as a network card gathers interrupts: 262 µs. What left together
 /// arrives together.
 const TICK: u64 = 1 << 18;
@@ -218,6 +221,16 @@ impl<N: Node> Seat<N> {
         }
         let (key, from) = (self.key(due), self.id);
         self.out.push(Parcel { to, key, due: Due::Signal { wire: wire ^ LISTENER, from, signal } });
+    }
+
+    /// When a close is due that came while frames sent before it stand before this node's line, or wait for its turn: a system
+    /// tells of an end once what came before it was taken. `None`: now.
+    pub(super) fn behind_the_line(&self, wire: u64, signal: Signal) -> Option<Instant> {
+        let end = self.ends.get(&wire).filter(|_| signal == Signal::Close)?;
+        let untaken = self.power == Power::Running && !self.inbox.is_empty();
+        let taken = if untaken { self.now + UNTAKEN } else { self.now };
+        let due = self.downlink_free.max(end.resume).max(taken);
+        (due > self.now).then_some(due)
     }
 
     /// The system of the other end says something.

@@ -40,10 +40,10 @@ enum Stopped {
 }
 
 fn setup(transport: Transport, stopped: Stopped) -> Setup {
-    let calls = |max_request: usize| {
+    let calls = |max_request: usize, max_response: usize| {
         Shape::Call(call::Config {
             max_request: max_request as u32,
-            max_response: LARGEST as u32,
+            max_response: max_response as u32,
             deadline: Duration::from_secs(600),
             ..call::Config::default()
         })
@@ -52,9 +52,9 @@ fn setup(transport: Transport, stopped: Stopped) -> Setup {
     let channels = vec![
         pool_channel(),
         channel(TIPS, "tip", Shape::Tip(tip::Config::default())),
-        channel(CALLS, "call", calls(LARGEST)),
+        channel(CALLS, "call", calls(LARGEST, LARGEST)),
         channel(RAW, "raw", Shape::Raw),
-        channel(HELD, "held", calls(held_len())),
+        channel(HELD, "held", calls(held_len(), 16 * KIB)),
     ];
     let mut setup = Setup::new(2, 1, 7, channels);
     setup.transport = transport;
@@ -72,6 +72,8 @@ fn setup(transport: Transport, stopped: Stopped) -> Setup {
     config.budget.base_window = 64 * 1024;
     config.budget.receive_total = slots * 64 * 1024 + LARGEST as u64 + 64 * 1024;
     config.budget.max_raw = 64 * 1024;
+    // what the stopped server was asked and never answers stays reserved: that, and a largest call each way beside it
+    config.calls.memory = 48 * MIB as u64;
     if stopped == Stopped::Pool {
         setup.checking = Checking::Never;
     }
