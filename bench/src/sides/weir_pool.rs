@@ -65,7 +65,8 @@ pub async fn run(items: usize) -> Spread {
 
 /// The graph, every link with its hello done.
 async fn network() -> Vec<(Network, Node)> {
-    let nodes: Vec<_> = (0..NODES).map(|_| weir::start(builder(config()).pool(&ITEMS)).expect("a node")).collect();
+    let nodes: Vec<_> =
+        (0..NODES).map(|_| weir::start(builder(config()).pool(&ITEMS)).expect("a node")).collect();
     for (from, to) in edges() {
         nodes[from].0.connect(address(&nodes[to].0)).await.expect("connected");
     }

@@ -171,7 +171,8 @@ fn stop(net: &mut Network, stopped: Stopped, progress: &mut Progress) {
                 net.host.with(A, |actor, now| actor.stack().command(now, call).is_ok());
             });
             run(net, second * if common::full() { 120 } else { 20 }, progress);
-            assert!(progress.held == 64, "{progress:?}");
+            // it takes none: few are handed over ahead of that, the others wait for their turn
+            assert!((2..64).contains(&progress.held), "{progress:?}");
         }
         Stopped::Pool => {
             (0..40).for_each(|number| insert(net, A, number, 100_000));
