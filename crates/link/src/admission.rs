@@ -39,8 +39,8 @@ pub(crate) enum Source {
 #[derive(Debug, Default)]
 struct HalfOpen {
     validated: BTreeMap<LinkId, IpAddr>, // <= max_half_open less the places of the unvalidated
-    unvalidated: BTreeSet<LinkId>,       // <= unvalidated_places; nothing is counted for their addresses
-    counts: Counts,                      // of the validated
+    unvalidated: BTreeSet<LinkId>, // <= retry_after and a quarter of max_half_open; nothing is counted for their addresses
+    counts: Counts,                // of the validated
 }
 
 /// Counts of half-open handshakes and inbound links.
@@ -121,7 +121,7 @@ impl Admission {
     #[cfg(not(target_family = "wasm"))]
     pub(crate) fn first_packet(&self, config: &AdmissionConfig, ip: IpAddr, source: Source) -> Verdict {
         let open = &self.half_open;
-        let places = config.unvalidated_places();
+        let places = config.retry_after.min(config.max_half_open / 4);
         if source == Source::Unvalidated {
             let free = open.unvalidated.len() < usize::try_from(places).unwrap_or(usize::MAX);
             return if free { Verdict::Accept } else { Verdict::Retry };

@@ -120,11 +120,6 @@ pub struct AdmissionConfig {
 }
 
 impl AdmissionConfig {
-    /// Half-open places for handshakes whose source is not validated; the others are for validated ones.
-    pub(crate) fn unvalidated_places(&self) -> u32 {
-        self.retry_after.min(self.max_half_open / 4)
-    }
-
     /// Slots kept for links that the node dials itself: `min(8, dial_target / 2)`.
     pub fn dial_reserve(&self) -> u32 {
         (self.dial_target / 2).min(8)

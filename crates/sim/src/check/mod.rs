@@ -6,7 +6,7 @@
 //! - **permits**: offers against the totals of the receiver's wants, in bytes and in entries (an entry too many counts as the
 //!   ten bytes it takes at least), and items against the sizes offered for the indices it asked for (`docs/spec/pool.md`).
 //!
-//! Both are counted where the data is sent: a [`Watch`] stands beside each sender, sees what leaves it and which grants reach
+//! Both are counted where the data is sent: a `Watch` stands beside each sender, sees what leaves it and which grants reach
 //! it, and tells the [`Checker`] what that changes for the receiver.
 //!
 //! The strictest reading of both: what was granted counts once the receiver's frame has reached the sender, what is held as
