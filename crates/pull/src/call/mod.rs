@@ -3,7 +3,7 @@
 //! Message flow: the caller opens a stream, writes Request and ends; the server writes Response or Refusal and ends.
 //! Either side gives up by breaking the stream off; the server's work is then cancelled.
 //!
-//! At the server a request waits for its link's turn ([`turns`]) and for memory ([`memory`]) before the application gets it.
+//! At the server a request waits for its link's turn (`turns`) and for memory (`memory`) before the application gets it.
 //!
 //! Threat: a caller that asks much and reads little. What requests and answers of all channels and links hold is bounded by one
 //! budget, which the parent keeps; a caller's memory by `concurrency` responses per link. Both sides end what takes too long.
