@@ -194,6 +194,14 @@ impl Links {
         }
     }
 
+    /// Whether a link is the one that its peer uses for sure: something came on one of its streams since it was up here, and
+    /// the peer has no other link with this node. On any other link the peer owes nothing: it may have ended it, in favour of the
+    /// other one or with its process, and this node does not know yet.
+    pub fn is_in_use_by_peer(&self, link: LinkId) -> bool {
+        let peer = self.links.get(&link).and_then(|link| Some(link.info?.peer));
+        self.is_proven(link) && peer.is_some_and(|peer| self.duplicates.get(&peer).is_none())
+    }
+
     pub(super) fn is_proven(&self, link: LinkId) -> bool {
         self.links.get(&link).is_some_and(Link::is_proven)
     }

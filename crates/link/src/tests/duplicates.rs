@@ -67,15 +67,24 @@ fn no_link_ends_before_the_other_one_is_known_to_be_used_by_both_sides() {
     net.dial_quic(1, 0);
     net.run(SECOND * 8);
     assert_eq!((left(&net, 0).len(), left(&net, 1).len()), (2, 2));
+    let in_use = |net: &Net, node: usize| {
+        left(net, node).iter().any(|link| net.nodes[node].links.is_in_use_by_peer(link.0))
+    };
+    assert!(!in_use(&net, 0) && !in_use(&net, 1), "nothing was heard");
     for node in 0..2 {
         for link in left(&net, node) {
             let key = net.open(node, link.0, 9, Class::Control);
             net.write(node, key, &Bytes::from_static(b"hello"));
         }
     }
+    net.run(SECOND / 5);
+    let waiting =
+        (0..2).find(|node| left(&net, *node).len() == 2).expect("one side waits for the other to decide");
+    assert!(!in_use(&net, waiting), "one of its two links ends, and the peer owes nothing there");
     net.run(SECOND * 7);
     assert_eq!((left(&net, 0).len(), left(&net, 1).len()), (1, 1));
     assert_ne!(left(&net, 0)[0].1, left(&net, 1)[0].1);
+    assert!(in_use(&net, 0) && in_use(&net, 1));
 }
 
 #[test]

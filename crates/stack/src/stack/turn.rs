@@ -232,11 +232,14 @@ impl Stack {
         }
     }
 
-    /// A peer says no hello. Where it speaks something else it is a peer all the same; else there is nobody to talk to.
+    /// A peer says no hello. Where it speaks something else it is a peer all the same; else there is nobody to talk to, which is
+    /// the peer's fault only where it is known to use the link.
     fn no_hello(&mut self, link: LinkId) {
         let protocols = self.pump.spoken(link);
         if protocols.is_empty() {
-            self.fault(link, control::NO_HELLO);
+            if self.links.is_in_use_by_peer(link) {
+                self.fault(link, control::NO_HELLO);
+            }
             return self.goodbye(link, Goodbye::Idle);
         }
         self.pump.users.raw().handle_known(link, None);

@@ -175,9 +175,21 @@ fn with_nothing_else_it_is_nobody() {
         |event: &Event| matches!(event, Event::Refused { why: DownReason::Closed(Goodbye::Idle), .. });
     duo.run_for(Duration::from_secs(6));
     assert!(duo.events.iter().any(refused), "{:?}", duo.events);
-    assert_eq!((duo.up(), duo.node.stats().faults), (None, 1));
+    assert_eq!(
+        (duo.up(), duo.node.stats().faults),
+        (None, 0),
+        "nothing was heard: it may have ended the link already"
+    );
     let open = raw::Command::Open { peer: duo.id, channel: RAW, class: Class::Bulk };
     assert_eq!(duo.node.command(duo.now, Command::Raw(open)), Err(Refused::NoPeer));
+}
+
+#[test]
+fn who_uses_the_link_and_says_no_hello_is_to_blame() {
+    let mut duo = Duo::linked();
+    duo.say(NOBODYS, b"?");
+    duo.run_for(Duration::from_millis(5_100));
+    assert_eq!((duo.up(), duo.node.stats().faults), (None, 1));
 }
 
 #[test]
