@@ -1,8 +1,9 @@
 //! An honest pair that exchanges items through the victim and calls it, and how well it is served.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -35,6 +36,7 @@ pub struct Pair {
     pub addresses: [Multiaddr; 2],
     items: mpsc::Receiver<Sample>,
     calls: mpsc::Receiver<Sample>,
+    failed: Arc<Mutex<BTreeMap<String, u64>>>,
     running: Arc<AtomicBool>,
     nodes: Vec<(Network, Node)>,
 }
@@ -61,6 +63,7 @@ impl Pair {
             addresses,
             items: nothing,
             calls: no_calls,
+            failed: Arc::default(),
             running: Arc::new(AtomicBool::new(true)),
             nodes,
         })
@@ -110,11 +113,12 @@ impl Pair {
         });
         let net = self.nodes[0].0.clone();
         let running = Arc::clone(&self.running);
+        let failed = Arc::clone(&self.failed);
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(Duration::from_secs(1) / calls);
             while running.load(Ordering::Relaxed) {
                 ticks.tick().await;
-                let (net, called) = (net.clone(), called.clone());
+                let (net, called, failed) = (net.clone(), called.clone(), Arc::clone(&failed));
                 tokio::spawn(async move {
                     let at = Instant::now();
                     let call = net.call_within(
@@ -123,7 +127,15 @@ impl Pair {
                         Bytes::from_static(&[64, 0, 0, 0]),
                         Duration::from_secs(5),
                     );
-                    let answered = call.await.is_ok();
+                    let answer = call.await;
+                    let answered = answer.is_ok();
+                    if let Err(error) = answer {
+                        *failed
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .entry(error.to_string())
+                            .or_default() += 1;
+                    }
                     let _ = called.send((at, answered.then(|| at.elapsed()))).await;
                 });
             }
@@ -163,6 +175,11 @@ impl Pair {
             calls_per_s: rate(&kept.1),
             calls_p99_ms: p99(within(&kept.1), f64::from(calls) * seconds),
         }
+    }
+
+    /// Why calls failed so far, and how many.
+    pub fn failed(&self) -> BTreeMap<String, u64> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether a newcomer at this address gets in.

@@ -31,6 +31,8 @@ struct Report {
     arrangement: Arrangement,
     handling_us: u64,
     attackers: u32,
+    seconds: f64,
+    calls_failed: std::collections::BTreeMap<String, u64>,
     asked_items_per_s: u32,
     asked_calls_per_s: u32,
     share_per_s: Option<f64>,
@@ -121,6 +123,8 @@ async fn one(
         arrangement,
         handling_us,
         attackers: attack.peers(),
+        seconds: (ended - struck).as_secs_f64(),
+        calls_failed: pair.failed(),
         asked_items_per_s: items,
         asked_calls_per_s: calls,
         share_per_s: share(attack, arrangement, handling_us),
@@ -198,7 +202,8 @@ fn broken(report: &Report, newcomers: Option<u32>) -> Vec<String> {
     if report.honest_blamed {
         broken.push("an honest peer was blamed".into());
     }
-    if report.attack.is_a_fault() && report.faults.values().sum::<u64>() == 0 {
+    let due = report.attack.blamed_after().is_some_and(|due| due.as_secs_f64() < report.seconds);
+    if due && report.faults.values().sum::<u64>() == 0 {
         broken.push("nobody was blamed".into());
     }
     if report.attack == Attack::SixFaults && report.longest_ban_s > 3600 {
@@ -241,6 +246,9 @@ fn print(report: &Report, json: bool) -> Result<(), Any> {
                 .as_deref()
                 .map_or(String::new(), |linked| format!(", newcomers in: {linked}"))
         )?;
+        if !report.calls_failed.is_empty() {
+            writeln!(out, "  failed  {:?}", report.calls_failed)?;
+        }
         for broken in &report.broken {
             writeln!(out, "  BROKEN  {broken}")?;
         }

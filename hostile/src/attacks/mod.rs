@@ -75,12 +75,15 @@ pub struct Field {
 }
 
 impl Attack {
-    /// Whether what it does is a fault, for which somebody must be blamed.
-    pub const fn is_a_fault(self) -> bool {
-        matches!(
-            self,
-            Self::HitAndRun | Self::SlowRequests | Self::SixFaults | Self::OddMessages | Self::MovesBack
-        )
+    /// Where what it does is a fault: how long the victim may take to notice, by the specification. A request must end within
+    /// 10 s + size / 16 kB/s, and the 17th move back within 10 s is a fault.
+    pub const fn blamed_after(self) -> Option<Duration> {
+        match self {
+            Self::HitAndRun | Self::SixFaults | Self::OddMessages => Some(Duration::ZERO),
+            Self::MovesBack => Some(Duration::from_secs(8)),
+            Self::SlowRequests => Some(Duration::from_secs(15)),
+            _ => None,
+        }
     }
 
     /// Attackers at work at once.
