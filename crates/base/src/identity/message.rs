@@ -1,7 +1,9 @@
 //! The protobuf message around a key, public or private: field 1 the type, field 2 the data.
 //!
-//! libp2p demands one encoding: both fields, in order, minimal varints, nothing else. Every key that Weir takes has at most
-//! 127 bytes of data, so both varints are single bytes, and the whole message is a fixed pattern.
+//! libp2p demands one encoding: both fields, in order, minimal varints, nothing else. Every key but RSA has at most 127 bytes
+//! of data, so both varints are single bytes, and the whole message is a fixed pattern.
+
+use crate::codec::{Malformed, Reader, put_prefixed};
 
 /// `KeyType` of the specification.
 pub(super) const RSA: u8 = 0;
@@ -28,8 +30,8 @@ pub(super) struct KeyMessage<'a> {
     pub(super) data: &'a [u8],
 }
 
-/// Splits a key message. `None` where the encoding is not the one that libp2p demands. The data of an RSA key is not looked
-/// at (its length takes more than one byte), so that it can be refused by name.
+/// Splits a key message. `None` where the encoding is not the one that libp2p demands. The data of an RSA key is what is left:
+/// its length is checked where its kind is taken, so that a private key can be refused by name.
 pub(super) fn decode(bytes: &[u8]) -> Option<KeyMessage<'_>> {
     match bytes {
         [TAG_TYPE, RSA, TAG_DATA, data @ ..] => Some(KeyMessage { kind: RSA, data }),
@@ -40,4 +42,18 @@ pub(super) fn decode(bytes: &[u8]) -> Option<KeyMessage<'_>> {
         }
         _ => None,
     }
+}
+
+/// What the length of an RSA key's data announces, whole and nothing else, at most `max` bytes.
+pub(super) fn rsa_data(data: &[u8], max: usize) -> Result<&[u8], Malformed> {
+    let mut reader = Reader::new(data);
+    let key = reader.prefixed(max)?;
+    reader.finish()?;
+    Ok(key)
+}
+
+/// Appends the whole message of an RSA key.
+pub(super) fn put_rsa(out: &mut Vec<u8>, data: &[u8]) {
+    out.extend_from_slice(&[TAG_TYPE, RSA, TAG_DATA]);
+    put_prefixed(out, data);
 }

@@ -29,7 +29,8 @@ const TEXT_MAX: usize = 1 + ((PEER_ID_MAX + 2) * 8).div_ceil(5);
 
 /// The id of a peer: the multihash of its encoded public key. `Copy`, and ordered by its bytes.
 ///
-/// Displayed in base58 (`12D3Koo…`, `16Uiu2HA…`, `Qm…`); parsed from that and from a base32 CID (`bafz…`).
+/// Displayed in base58 (`12D3Koo…`, `16Uiu2HA…`, `Qm…`); parsed from that and from a base32 CID (`bafz…`,
+/// [`to_cid`](Self::to_cid)).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId {
     bytes: [u8; PEER_ID_MAX], // zeroes after `len`, so that the derived order is that of the bytes
@@ -112,6 +113,26 @@ impl PeerId {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }
 
+    /// The id as a CIDv1 in base32 (`bafz…`), the other text form of libp2p: for names in which letters have no case.
+    pub fn to_cid(&self) -> String {
+        let mut out = String::with_capacity(TEXT_MAX);
+        out.push('b');
+        let (mut pending, mut bits) = (0_u32, 0);
+        for byte in CID_HEAD.iter().chain(self.as_bytes()) {
+            pending = pending << 8 | u32::from(*byte);
+            bits += 8;
+            while bits >= 5 {
+                bits -= 5;
+                out.push(base32_digit(pending >> bits));
+            }
+            pending &= (1 << bits) - 1;
+        }
+        if bits > 0 {
+            out.push(base32_digit(pending << (5 - bits)));
+        }
+        out
+    }
+
     /// The key itself, where the id carries it and it is one that Weir takes.
     pub fn public_key(&self) -> Option<PublicKey> {
         match self.as_bytes() {
@@ -166,6 +187,12 @@ impl From<&PublicKey> for PeerId {
     fn from(key: &PublicKey) -> Self {
         Self::from_public_key(key)
     }
+}
+
+/// The digit of the lowest five bits, in lower case.
+fn base32_digit(value: u32) -> char {
+    let [low, ..] = (value & 0x1f).to_le_bytes();
+    char::from(if low < 26 { b'a' + low } else { b'2' + (low - 26) })
 }
 
 /// RFC 4648 base32 without padding, either case. `None` for other characters and for bits that are not of a whole byte.

@@ -4,13 +4,16 @@ use std::fmt;
 
 use k256::ecdsa::signature::Verifier as _;
 
+use super::rsa::{self, RSA_BITS_MAX, RSA_BITS_MIN, RsaKey};
 use super::{KeyKind, PeerId, message};
 
-/// The longest encoded public key that Weir takes, in bytes: P-256 as `SubjectPublicKeyInfo` with four bytes before it.
-pub const PUBLIC_KEY_MAX: usize = message::HEADER + P256_SPKI;
+/// The longest encoded public key that Weir takes, in bytes: RSA of 8,192 bits, with three bytes and a length before it.
+pub const PUBLIC_KEY_MAX: usize = rsa::SPKI_MAX + 5;
+/// The longest signature that Weir takes, in bytes: RSA of 8,192 bits. Its own have at most 72.
+pub const SIGNATURE_MAX: usize = RSA_BITS_MAX / 8;
 
 /// Length of the DER `SubjectPublicKeyInfo` of an uncompressed P-256 point.
-const P256_SPKI: usize = 91;
+const P256_SPKI: u8 = 91;
 
 /// What stands before the 65-byte point in that structure: `SEQUENCE { SEQUENCE { id-ecPublicKey, prime256v1 }, BIT STRING }`
 /// (RFC 5480 §2). DER leaves no choice, so a comparison is a full parse.
@@ -19,15 +22,16 @@ const P256_SPKI_HEAD: [u8; 26] = [
     0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 
-/// A public key of a peer. Equal keys have equal encodings.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// A public key of a peer. Equal keys have equal encodings. Cheap to clone.
+#[derive(Clone, PartialEq, Eq)]
 pub struct PublicKey(pub(super) Inner);
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum Inner {
     Ed25519(ed25519_dalek::VerifyingKey),
     Secp256k1(k256::ecdsa::VerifyingKey),
     EcdsaP256(p256::ecdsa::VerifyingKey),
+    Rsa(RsaKey),
 }
 
 /// Why bytes are no public key that Weir takes.
@@ -36,9 +40,15 @@ pub enum PublicKeyError {
     /// Not the one encoding that libp2p demands: both fields, in order, minimal, nothing else.
     #[error("not a deterministic libp2p key message")]
     Encoding,
-    /// An RSA key.
-    #[error("RSA keys are not supported; use Ed25519 or secp256k1")]
-    Rsa,
+    /// An RSA key whose modulus has fewer bits than [`RSA_BITS_MIN`] or more than [`RSA_BITS_MAX`].
+    #[error("RSA key of {0} bits; {RSA_BITS_MIN} to {RSA_BITS_MAX} are taken")]
+    RsaBits(usize),
+    /// The data of an RSA key is not DER in its one form, or too long.
+    #[error("RSA key data is not a DER SubjectPublicKeyInfo")]
+    RsaEncoding,
+    /// An RSA key with an even modulus, or with an exponent that is even, 1 or above 33 bits.
+    #[error("RSA key with a modulus or an exponent that cannot be")]
+    RsaNumbers,
     /// A type that libp2p does not define.
     #[error("unknown key type {0}")]
     UnknownType(u8),
@@ -71,7 +81,7 @@ impl PublicKey {
     pub fn from_protobuf(bytes: &[u8]) -> Result<Self, PublicKeyError> {
         let key = message::decode(bytes).ok_or(PublicKeyError::Encoding)?;
         match key.kind {
-            message::RSA => Err(PublicKeyError::Rsa),
+            message::RSA => Self::rsa(key.data),
             message::ED25519 => Self::ed25519(key.data),
             message::SECP256K1 => Self::secp256k1(key.data),
             message::ECDSA => Self::ecdsa_p256(key.data),
@@ -115,9 +125,20 @@ impl PublicKey {
         Ok(Self(Inner::EcdsaP256(key)))
     }
 
-    /// The protobuf `PublicKey` message of libp2p: 36 bytes (Ed25519), 37 (secp256k1) or [`PUBLIC_KEY_MAX`].
+    fn rsa(data: &[u8]) -> Result<Self, PublicKeyError> {
+        let spki = message::rsa_data(data, rsa::SPKI_MAX).map_err(|_| PublicKeyError::RsaEncoding)?;
+        match RsaKey::from_spki(spki) {
+            Ok(key) => Ok(Self(Inner::Rsa(key))),
+            Err(rsa::Refused::Encoding) => Err(PublicKeyError::RsaEncoding),
+            Err(rsa::Refused::Bits(bits)) => Err(PublicKeyError::RsaBits(bits)),
+            Err(rsa::Refused::Numbers) => Err(PublicKeyError::RsaNumbers),
+        }
+    }
+
+    /// The protobuf `PublicKey` message of libp2p: 36 bytes (Ed25519), 37 (secp256k1), 95 (P-256), at most
+    /// [`PUBLIC_KEY_MAX`] (RSA).
     pub fn to_protobuf(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(PUBLIC_KEY_MAX);
+        let mut out = Vec::new();
         match &self.0 {
             Inner::Ed25519(key) => {
                 out.extend_from_slice(&message::header(message::ED25519, 32));
@@ -128,10 +149,11 @@ impl PublicKey {
                 out.extend_from_slice(key.to_sec1_point(true).as_bytes());
             }
             Inner::EcdsaP256(key) => {
-                out.extend_from_slice(&message::header(message::ECDSA, 91));
+                out.extend_from_slice(&message::header(message::ECDSA, P256_SPKI));
                 out.extend_from_slice(&P256_SPKI_HEAD);
                 out.extend_from_slice(key.to_sec1_point(false).as_bytes());
             }
+            Inner::Rsa(key) => message::put_rsa(&mut out, key.spki()),
         }
         out
     }
@@ -142,6 +164,7 @@ impl PublicKey {
             Inner::Ed25519(_) => KeyKind::Ed25519,
             Inner::Secp256k1(_) => KeyKind::Secp256k1,
             Inner::EcdsaP256(_) => KeyKind::EcdsaP256,
+            Inner::Rsa(_) => KeyKind::Rsa,
         }
     }
 
@@ -153,7 +176,8 @@ impl PublicKey {
     /// Checks that the holder of this key signed `message`.
     ///
     /// Ed25519 is verified strictly (no small-order commitment), secp256k1 only with a low S, as BIP-62 has it, so that a
-    /// third party cannot turn one valid signature into another; P-256 takes either S, as the libp2p specification does.
+    /// third party cannot turn one valid signature into another; P-256 takes either S, as the libp2p specification does. RSA is
+    /// PKCS #1 v1.5 with SHA-256.
     ///
     /// # Errors
     /// [`BadSignature`] where the signature is malformed or does not fit.
@@ -174,6 +198,7 @@ impl PublicKey {
                 let signature = p256::ecdsa::Signature::from_der(signature).map_err(|_| BadSignature)?;
                 key.verify(message, &signature).map_err(|_| BadSignature)
             }
+            Inner::Rsa(key) => key.verifies(message, signature).then_some(()).ok_or(BadSignature),
         }
     }
 }

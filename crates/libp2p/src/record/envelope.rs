@@ -7,14 +7,14 @@
 
 use weir_base::codec::proto::{Fields, put_bytes_field};
 use weir_base::codec::{Malformed, put_prefixed};
-use weir_base::identity::{BadSignature, PUBLIC_KEY_MAX, PublicKeyError};
+use weir_base::identity::{BadSignature, PublicKeyError};
 use weir_base::{Keypair, PublicKey};
 
 /// The longest envelope in bytes, both ways. go-libp2p takes as much in identify.
 pub const ENVELOPE_MAX: usize = 8 * 1024;
 
-/// The longest signature of any kind of key, in bytes: DER of two 256-bit numbers.
-const SIGNATURE_MAX: usize = 72;
+/// What an envelope of this node has beside type and payload, in bytes: its key, its signature, tags and lengths.
+const OWN_PARTS: usize = 128;
 
 /// Numbers of the fields.
 mod field {
@@ -25,7 +25,7 @@ mod field {
 }
 
 /// What a verified envelope contains.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened<'a> {
     /// The key that signed. Whoever expects a certain peer compares its id.
     pub key: PublicKey,
@@ -75,8 +75,7 @@ pub fn seal(
     payload: &[u8],
 ) -> Result<Vec<u8>, SealError> {
     let signature = keypair.sign(&signed_bytes(domain, payload_type, payload));
-    let mut out =
-        Vec::with_capacity(PUBLIC_KEY_MAX + payload_type.len() + payload.len() + SIGNATURE_MAX + 16);
+    let mut out = Vec::with_capacity(payload_type.len() + payload.len() + OWN_PARTS);
     put_bytes_field(&mut out, field::KEY, &keypair.public().to_protobuf());
     put_bytes_field(&mut out, field::TYPE, payload_type);
     put_bytes_field(&mut out, field::PAYLOAD, payload);

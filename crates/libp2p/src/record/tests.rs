@@ -121,7 +121,7 @@ fn a_missing_doubled_or_unsupported_part_is_refused_by_name() {
     assert_eq!(refused(&[]), EnvelopeError::Type);
     assert_eq!(refused(&part(2, b"type")), EnvelopeError::NoKey);
     let rsa = [part(1, &[8, 0, 18, 0]), part(2, b"type")].concat();
-    assert_eq!(refused(&rsa), EnvelopeError::Key(PublicKeyError::Rsa));
+    assert_eq!(refused(&rsa), EnvelopeError::Key(PublicKeyError::RsaEncoding));
     for doubled in [(1, &b"key"[..]), (2, b"type"), (3, b"payload"), (5, b"signature")] {
         let bytes = [good.clone(), part(doubled.0, doubled.1)].concat();
         assert_eq!(refused(&bytes), EnvelopeError::Malformed(Malformed::Value));

@@ -65,9 +65,9 @@ impl TlsFault {
         match self {
             Self::NotYetValid | Self::Expired => Fault::incompatible("certificate outside its validity"),
             Self::WrongPeer(_) => Fault::incompatible("another peer at this address"),
-            Self::HostKey(PublicKeyError::Rsa | PublicKeyError::UnknownType(_) | PublicKeyError::Curve) => {
-                Fault::incompatible("host key of an unsupported kind")
-            }
+            Self::HostKey(
+                PublicKeyError::RsaBits(_) | PublicKeyError::UnknownType(_) | PublicKeyError::Curve,
+            ) => Fault::incompatible("host key of an unsupported kind"),
             Self::Algorithm => Fault::incompatible("certificate of an unsupported kind"),
             Self::CriticalExtension => Fault::incompatible("unknown critical extension in the certificate"),
             Self::HostKey(_) => Fault::misbehaved("malformed host key in the certificate"),

@@ -23,7 +23,7 @@ const ECDSA_SHA256_IDENTIFIER: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3
 const ECDSA_SHA384_IDENTIFIER: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03];
 
 /// What a certificate that verifies says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerCertificate {
     /// The host key of the peer that made the certificate.
     pub key: PublicKey,
@@ -44,7 +44,8 @@ pub fn verify_certificate(certificate: &[u8], now: UnixTime) -> Result<PeerCerti
     parsed.check_self_signature()?;
     let signed = signed_bytes(parsed.x509.tbs_certificate.subject_pki.raw);
     parsed.key.verify(&signed, parsed.signature).map_err(|_| TlsFault::HostSignature)?;
-    Ok(PeerCertificate { key: parsed.key, peer: parsed.key.peer_id() })
+    let peer = parsed.key.peer_id();
+    Ok(PeerCertificate { key: parsed.key, peer })
 }
 
 /// [`verify_certificate`] for what a handshake shows: exactly one certificate.

@@ -97,7 +97,7 @@ fn a_wrong_payload_in_the_extension_is_refused() {
     }
     assert_eq!(refused(&raw(good)), TlsFault::HostSignature);
     let rsa = refused(&raw(der::put_signed_key(&[8, 0, 18, 0], &[])));
-    assert_eq!(rsa, TlsFault::HostKey(PublicKeyError::Rsa));
+    assert_eq!(rsa, TlsFault::HostKey(PublicKeyError::RsaEncoding));
     let garbage = refused(&raw(der::put_signed_key(b"key", &[])));
     assert_eq!(garbage, TlsFault::HostKey(PublicKeyError::Encoding));
 }
