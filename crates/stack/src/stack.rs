@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::stream::{Ask, Goodbye};
-use weir_base::{Blame, Fault, Instant, LinkId, Rng, Rope, StreamKey};
+use weir_base::{Fault, Instant, LinkId, Rng, Rope, StreamKey};
 use weir_link::{Dial, DownReason, Frame, HostChange, Links, Start, Transmit, WireId};
 use weir_pull::{Ticket, call, control};
 

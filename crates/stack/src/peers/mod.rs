@@ -2,11 +2,12 @@
 //!
 //! - `book`: static peers and candidates, when each may be dialled next;
 //! - the dialler, here: persistent peers always, candidates while links are fewer than wanted, or own ones too few;
-//! - `reputation`: what is held against whom: [`standing`] by peer, `origins` by address;
+//! - `reputation`: what is held against whom: [`standing`] by peer, `origins` by address; `acts`: which faults are one;
 //! - links by peer, with what is known of each: a peer is one because its link is authenticated, whatever it speaks.
 //!
 //! The stack tells what happened and carries out what [`Peers`] returns; nothing here calls a link.
 
+mod acts;
 mod backoff;
 mod book;
 mod config;
@@ -21,11 +22,12 @@ use std::sync::Arc;
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::{LinkInfo, Side};
-use weir_base::{Fault, Instant, LinkId, ProtocolId, Rng, UnixTime};
+use weir_base::{Blame, Fault, Instant, LinkId, ProtocolId, Rng, UnixTime};
 use weir_link::{Dial, DialId, Network};
 use weir_pull::{Channel, ChannelId, PeerHello, Service, Ticket};
 
 use crate::budget::Stats;
+use acts::Acts;
 use book::Book;
 pub(crate) use book::BookId;
 pub use book::{BookError, Known};
@@ -55,6 +57,7 @@ pub struct Linked {
     pub(crate) ticket: Option<Ticket>,
     /// Whether it is the one that stays, where its peer has two.
     stays: bool,
+    acts: Acts,
 }
 
 /// Who pays for a fault.
@@ -368,7 +371,8 @@ impl Peers {
             others.for_each(|other| other.stays = false);
         }
         let share = Share::Full;
-        let linked = Linked { info, address, since: now, known: None, share, ticket, stays };
+        let linked =
+            Linked { info, address, since: now, known: None, share, ticket, stays, acts: Acts::default() };
         let ip = linked.ip();
         self.links.insert(link, linked);
         self.choose(&info.peer);
@@ -414,6 +418,22 @@ impl Peers {
             self.ended.pop_first();
         }
         Some(linked)
+    }
+
+    /// Whether a fault that a protocol has seen on a link counts, or only follows from one that does. Of a link that has ended, what
+    /// it delivered is judged; anything else was not seen to its end.
+    pub(crate) fn counts(&mut self, now: Instant, link: LinkId, blame: Blame) -> bool {
+        match self.links.get_mut(&link) {
+            Some(linked) => linked.acts.count(now, blame),
+            None => blame == Blame::Invalid,
+        }
+    }
+
+    /// A link is being closed because of what its peer did.
+    pub(crate) fn send_away(&mut self, link: LinkId) {
+        if let Some(linked) = self.links.get_mut(&link) {
+            linked.acts.send_away();
+        }
     }
 
     /// Who pays for what a link did: one that is there, or has ended.

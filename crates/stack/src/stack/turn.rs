@@ -1,8 +1,8 @@
 //! A turn: everything that follows from what was handed in, until nothing moves.
 
 use super::{
-    Action, Activity, Blame, DialProblem, DownReason, Event, Fault, Goodbye, Instant, LinkId, Notice,
-    Reaction, STEPS, Stack, Told, call, control,
+    Action, Activity, DialProblem, DownReason, Event, Fault, Goodbye, Instant, LinkId, Notice, Reaction,
+    STEPS, Stack, Told, call, control,
 };
 use crate::peers::{Blamed, Speaks};
 use crate::targets::Ended;
@@ -179,15 +179,17 @@ impl Stack {
         }
     }
 
-    /// A peer did something wrong on a link. What it delivered is judged after the link has ended, too: who leaves still pays.
-    /// Anything else that is said of a link that has ended was not seen to its end, and is dropped.
+    /// A protocol saw a peer do something wrong on a link. What it delivered is judged after the link has ended, too: who leaves still
+    /// pays. What only follows from a fault that has counted does not count again.
     fn fault(&mut self, link: LinkId, fault: Fault) {
-        let up = self.peers.link(link).is_some();
-        match self.peers.blamed(link).filter(|_| up || fault.blame == Blame::Invalid) {
-            Some(blamed) if up => self.judge(Some(link), blamed, fault),
-            Some(blamed) => self.judge(self.peers.any_link(&blamed.peer), blamed, fault),
-            None => self.peers.note_early_fault(link, fault), // counts if it ever is a link
+        let Some(blamed) = self.peers.blamed(link) else {
+            return self.peers.note_early_fault(link, fault); // counts if it ever is a link
+        };
+        if !self.peers.counts(self.now, link, fault.blame) {
+            return tracing::debug!(?link, peer = ?blamed.peer, %fault, "follows from a fault that counted");
         }
+        let up = self.peers.link(link).map(|_| link);
+        self.judge(up.or_else(|| self.peers.any_link(&blamed.peer)), blamed, fault);
     }
 
     /// Notes a fault, and does what follows from it.
@@ -225,6 +227,9 @@ impl Stack {
 
     /// Says goodbye on a link and closes it, whatever state it is in.
     pub(super) fn goodbye(&mut self, link: LinkId, reason: Goodbye) {
+        if matches!(reason, Goodbye::Fault | Goodbye::Banned) {
+            self.peers.send_away(link);
+        }
         let (now, command) = (self.now, control::Command::Goodbye { link, reason });
         let said = self.pump.users.pull().command(now, weir_pull::Command::Control(command));
         if let (Err(_), Some(link)) = (said, self.links.link(link)) {

@@ -1,6 +1,7 @@
 //! Whole nodes in virtual time, joined by frames and by QUIC datagrams. One scenario a file.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // the harness is as much a test as its callers
 
+mod duo;
 mod net;
 
 mod channels_work_between_nodes;
@@ -13,3 +14,4 @@ mod peers_that_say_no_hello;
 mod ping_measures_links;
 mod raw_streams_carry_bytes;
 mod targets_are_called;
+mod what_one_act_breaks_counts_once;

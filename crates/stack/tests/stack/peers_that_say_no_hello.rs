@@ -1,124 +1,18 @@
 //! A peer is a peer because its link is authenticated: one that never opens control, but speaks something else.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use weir_base::identity::{Keypair, PeerId};
-use weir_base::multiaddr::Multiaddr;
-use weir_base::stream::{Class, Goodbye, Group};
-use weir_base::{Fault, Instant, LinkId, ProtocolId, Rope, StreamKey};
-use weir_link::{Dial, Drain, Links, Read};
-use weir_stack::{
-    Action, Command, DownReason, Event, Input, Reaction, Refused, Stack, WireChange, WireId, raw,
-};
+use weir_base::stream::{Class, Goodbye};
+use weir_base::{Fault, ProtocolId, StreamKey};
+use weir_link::Read;
+use weir_stack::{Command, DownReason, Event, Reaction, Refused, raw};
 
-use crate::net::{RAW, config, start};
+use crate::duo::Duo;
+use crate::net::RAW;
 
 const PING: ProtocolId = ProtocolId(65_536);
 /// A number that no node knows.
 const NOBODYS: ProtocolId = ProtocolId(70_000);
-/// The names of the wire at both ends.
-const NODES: WireId = WireId(1);
-const PEERS: WireId = WireId(2);
-
-/// A node, and a peer that is nothing but links. What one sends arrives at once.
-struct Duo {
-    node: Stack,
-    peer: Links,
-    id: PeerId,
-    link: LinkId, // at the peer
-    now: Instant,
-    events: Vec<Event>,
-    heard: Vec<weir_link::Event>,
-}
-
-impl Duo {
-    fn linked() -> Self {
-        let keypair = |seed| Keypair::ed25519_from_seed([seed; 32]);
-        let node = Stack::new(Arc::new(config()), keypair(1), [1; 32], start()).unwrap();
-        let peer = Links::new(weir_link::Config::default(), Arc::new(keypair(2)), [2; 32], start()).unwrap();
-        let id = PeerId::from_public_key(&keypair(2).public());
-        let mut duo =
-            Self { node, peer, id, link: LinkId(0), now: Instant::ZERO, events: vec![], heard: vec![] };
-        duo.dial();
-        duo
-    }
-
-    /// The peer dials the node, whatever became of the link before.
-    fn dial(&mut self) {
-        let (me, group) = (self.node.local_peer(), Group::Local(0));
-        let dial = Dial { peer: Some(me), addresses: vec![Multiaddr::from_memory(0)], pinned: false };
-        let dial = self.peer.dial(self.now, dial).unwrap();
-        self.settle();
-        self.peer.handle_wire(self.now, PEERS, WireChange::Opened { peer: me, dialled: Some(dial), group });
-        let theirs = WireChange::Opened { peer: self.id, dialled: None, group };
-        self.node.handle(self.now, Input::Wire(NODES, theirs));
-        self.settle();
-        let up = |event: &weir_link::Event| match event {
-            weir_link::Event::Up { link, .. } => Some(*link),
-            _ => None,
-        };
-        self.link = self.heard.iter().rev().find_map(up).unwrap();
-    }
-
-    fn settle(&mut self) {
-        loop {
-            let mut moved = false;
-            while let Some(event) = self.peer.poll_event(Drain::All) {
-                self.heard.push(event);
-            }
-            while let Some((_, frame)) = self.peer.poll_frame(self.now) {
-                self.node.handle(self.now, Input::Frame(NODES, frame));
-                moved = true;
-            }
-            while let Some(event) = self.node.poll_event() {
-                self.events.push(event);
-            }
-            while let Some((_, frame)) = self.node.poll_frame(self.now) {
-                self.peer.handle_frame(self.now, PEERS, frame);
-                moved = true;
-            }
-            while let Some(action) = self.node.poll_action() {
-                if let Action::CloseWire(_) = action {
-                    self.peer.handle_wire(self.now, PEERS, WireChange::Closed);
-                }
-            }
-            if !moved {
-                return;
-            }
-        }
-    }
-
-    fn run_for(&mut self, pause: Duration) {
-        let until = self.now + pause;
-        while self.now < until {
-            self.now = self.now + Duration::from_millis(50);
-            self.node.handle_timeout(self.now);
-            self.peer.handle_timeout(self.now);
-            self.settle();
-        }
-    }
-
-    /// The peer opens a stream and writes.
-    fn say(&mut self, protocol: ProtocolId, bytes: &'static [u8]) -> u64 {
-        let link = self.peer.link(self.link).unwrap();
-        let stream = link.open(self.now, protocol, Class::Bulk).unwrap();
-        let mut rope = Rope::new();
-        rope.push(Bytes::from_static(bytes));
-        link.write(self.now, stream, &mut rope);
-        self.settle();
-        stream
-    }
-
-    fn up(&self) -> Option<weir_stack::Speaks> {
-        self.events.iter().find_map(|event| match event {
-            Event::PeerUp { speaks, .. } => Some(speaks.clone()),
-            _ => None,
-        })
-    }
-}
-
 #[test]
 fn with_raw_streams_and_ping_it_is_a_whole_peer() {
     let mut duo = Duo::linked();
