@@ -13,6 +13,7 @@ pub mod mutate;
 mod pool;
 mod pull;
 pub mod seeds;
+mod tcp;
 
 /// A target: must return for any bytes, and says whether the decoder took them.
 pub type Target = fn(&[u8]) -> bool;
@@ -31,6 +32,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("link_frame", link::frame),
     ("multiaddr", base::multiaddr),
     ("multiaddr_text", base::multiaddr_text),
+    ("multistream", tcp::multistream),
     ("peer_id", base::peer_id),
     ("peer_id_text", base::peer_id_text),
     ("peer_record", libp2p::peer_record),
@@ -48,6 +50,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("pull_tip", pull::tip),
     ("tls_certificate", libp2p::tls_certificate),
     ("varint", base::varint),
+    ("yamux", tcp::yamux),
 ];
 
 /// Runs the target of this name: whether its decoder took the bytes; `None` where there is no such target.

@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing)]
 
+pub mod multistream;
 pub mod ping;
 pub mod record;
 #[cfg(not(target_family = "wasm"))]
 pub mod tls;
+pub mod yamux;

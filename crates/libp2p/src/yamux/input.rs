@@ -1,0 +1,237 @@
+//! Frames of the peer.
+
+use bytes::Bytes;
+use weir_base::{Chunk, Fault, Instant};
+
+use super::frame::{HEADER, Header, Kind, flag};
+use super::session::Yamux;
+use super::stream::{Opening, Stream};
+use super::{ACK_BACKLOG, Event, OPENED_TWICE, STORM, UNKNOWN_STREAM, WRONG_STREAM, away, code};
+
+/// What has come of the frame that is not complete.
+#[derive(Debug, Default)]
+pub(super) struct Input {
+    header: [u8; HEADER],
+    filled: usize, // of the header, < HEADER between inputs
+    body: Option<Body>,
+}
+
+/// The data that follows a header.
+#[derive(Clone, Copy, Debug)]
+struct Body {
+    stream: u32,
+    left: u32,
+    ends: bool, // FIN was in the header
+}
+
+impl Input {
+    /// Takes a header off `input`; `None` where it is not complete.
+    fn header(&mut self, input: &mut Bytes) -> Option<[u8; HEADER]> {
+        let wanted = self.header.get_mut(self.filled..)?;
+        let part = input.split_to(wanted.len().min(input.len()));
+        for (slot, byte) in wanted.iter_mut().zip(&part) {
+            *slot = *byte;
+        }
+        self.filled += part.len();
+        if self.filled < HEADER {
+            return None;
+        }
+        self.filled = 0;
+        Some(self.header)
+    }
+}
+
+impl Yamux {
+    /// Bytes of the peer, split anywhere; at most [`room`](Self::room) of them, where memory is to stay within its limit. Slices
+    /// of `input` are kept by reference until the next call, and copied then where they would pin more than twice their length.
+    pub fn received(&mut self, now: Instant, mut input: Bytes) {
+        for id in std::mem::take(&mut self.fresh) {
+            if let Some(stream) = self.streams.get_mut(&id) {
+                stream.receiver.settle();
+            }
+        }
+        let pinned = input.len();
+        while !self.life.failed && !input.is_empty() {
+            if let Some(body) = self.input.body.take() {
+                self.data(body, &mut input, pinned);
+                continue;
+            }
+            let Some(header) = self.input.header(&mut input) else { return };
+            if let Err(fault) = Header::decode(header).and_then(|header| self.frame(now, header)) {
+                self.fail(fault, away::PROTOCOL);
+            }
+        }
+    }
+
+    fn frame(&mut self, now: Instant, header: Header) -> Result<(), Fault> {
+        match header.kind {
+            Kind::Data | Kind::Window => self.stream_frame(now, header),
+            Kind::Ping | Kind::Away if header.stream != 0 => Err(WRONG_STREAM),
+            Kind::Ping if header.has(flag::ACK) => {
+                let rtt = self.pings.answered(now, &self.config, header.length);
+                self.events.extend(rtt.map(Event::Rtt));
+                Ok(())
+            }
+            Kind::Ping => {
+                if self.storm.take(now) && self.pings.asked(header.length) {
+                    Ok(())
+                } else {
+                    Err(STORM)
+                }
+            }
+            Kind::Away => {
+                if !std::mem::replace(&mut self.life.away_heard, true) {
+                    self.events.push_back(Event::Away(header.length));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// A frame of one stream, without the bytes of its data.
+    fn stream_frame(&mut self, now: Instant, header: Header) -> Result<(), Fault> {
+        let id = header.stream;
+        if id == 0 {
+            return Err(WRONG_STREAM);
+        }
+        if header.has(flag::SYN) {
+            self.opened_by_peer(now, id)?;
+        }
+        if !self.ids.was_opened(id) {
+            return Err(UNKNOWN_STREAM);
+        }
+        if header.has(flag::ACK) {
+            self.acknowledged(id)?;
+        }
+        if header.kind == Kind::Data {
+            self.announced(header)?;
+        } else if !header.has(flag::RST) {
+            self.credited(id, header.length)?;
+            if header.has(flag::FIN) {
+                self.ended(id);
+            }
+        }
+        if header.has(flag::RST) {
+            let code = if header.kind == Kind::Window { header.length } else { code::NONE };
+            self.reset_by_peer(now, id, code)?;
+        }
+        Ok(())
+    }
+
+    fn opened_by_peer(&mut self, now: Instant, id: u32) -> Result<(), Fault> {
+        if self.ids.is_ours(id) {
+            return Err(WRONG_STREAM);
+        }
+        if self.streams.contains_key(&id) {
+            return Err(OPENED_TWICE);
+        }
+        self.ids.highest = self.ids.highest.max(id);
+        let full = self.counts.inbound >= self.config.max_inbound || self.counts.offered >= ACK_BACKLOG;
+        if full || self.life.away_said {
+            let code = if full { code::LIMIT } else { code::CLOSING };
+            let taken = self.storm.take(now) && self.output.refuse(id, code);
+            return if taken { Ok(()) } else { Err(STORM) };
+        }
+        self.streams.insert(id, Stream::new(Opening::Offered, now));
+        self.counts.inbound += 1;
+        self.counts.offered += 1;
+        self.events.push_back(Event::Opened(id));
+        Ok(())
+    }
+
+    fn acknowledged(&mut self, id: u32) -> Result<(), Fault> {
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        match stream.opening {
+            Opening::ToOpen => return Err(UNKNOWN_STREAM), // not yet told
+            Opening::Opened => {
+                stream.opening = Opening::Done;
+                self.counts.unacked -= 1;
+                self.tell_openable();
+            }
+            Opening::Offered | Opening::ToAccept | Opening::Done => {}
+        }
+        Ok(())
+    }
+
+    /// Data follows. That of a stream which is gone is dropped.
+    fn announced(&mut self, header: Header) -> Result<(), Fault> {
+        let (stream, left) = (header.stream, header.length);
+        let ends = header.has(flag::FIN);
+        if let Some(stream) = self.streams.get_mut(&stream) {
+            if stream.opening == Opening::ToOpen {
+                return Err(UNKNOWN_STREAM);
+            }
+            stream.receiver.announced(left)?;
+        }
+        if left > 0 {
+            self.input.body = Some(Body { stream, left, ends });
+        } else if ends {
+            self.ended(stream);
+        }
+        Ok(())
+    }
+
+    fn credited(&mut self, id: u32, delta: u32) -> Result<(), Fault> {
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        if stream.opening == Opening::ToOpen {
+            return Err(UNKNOWN_STREAM);
+        }
+        stream.sender.add_credit(delta)?;
+        if stream.sender.unblocked() {
+            self.events.push_back(Event::Writable(id));
+        }
+        if stream.sender.has_output() {
+            self.output.data.mark(id);
+        }
+        Ok(())
+    }
+
+    /// Bytes of the body that the last header announced.
+    fn data(&mut self, mut body: Body, input: &mut Bytes, pinned: usize) {
+        let wanted = usize::try_from(body.left).unwrap_or(usize::MAX);
+        let bytes = input.split_to(wanted.min(input.len()));
+        body.left -= u32::try_from(bytes.len()).unwrap_or(body.left); // no more than is left was taken
+        if let Some(stream) = self.streams.get_mut(&body.stream) {
+            let before = stream.receiver.unread();
+            if stream.receiver.take(Chunk::new(bytes, pinned)) {
+                self.events.push_back(Event::Readable(body.stream));
+            }
+            self.counts.unread += stream.receiver.unread() - before;
+            if self.fresh.last() != Some(&body.stream) {
+                self.fresh.push(body.stream);
+            }
+        }
+        if body.left > 0 {
+            self.input.body = Some(body);
+        } else if body.ends {
+            self.ended(body.stream);
+        }
+    }
+
+    /// FIN: the peer's direction has ended.
+    fn ended(&mut self, id: u32) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.receiver.end() {
+            self.events.push_back(Event::Readable(id));
+        }
+        self.remove_if_over(id);
+    }
+
+    fn reset_by_peer(&mut self, now: Instant, id: u32, code: u32) -> Result<(), Fault> {
+        // what the peer opens and resets costs this node more than the peer
+        if !self.ids.is_ours(id) && !self.storm.take(now) {
+            return Err(STORM);
+        }
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        if stream.opening == Opening::ToOpen {
+            return Err(UNKNOWN_STREAM);
+        }
+        let before = stream.receiver.unread();
+        stream.receiver.reset();
+        self.counts.unread -= before - stream.receiver.unread();
+        stream.sender.end();
+        self.events.push_back(Event::Reset(id, code));
+        self.remove_if_over(id);
+        Ok(())
+    }
+}
