@@ -30,9 +30,7 @@ impl Drop for CancelOnDrop<'_> {
 pub(crate) async fn sleep_until(shared: &Shared, due: Instant) -> Result<(), Stopped> {
     let id = shared.number();
     let (promise, pending) = promise();
-    if !shared.inbox.room(Op::Sleep(id, due, promise)).await {
-        return Err(Stopped);
-    }
+    shared.inbox.post(Op::Sleep(id, due, promise)); // where the node has stopped, the promise ends at once
     let mut guard = CancelOnDrop { shared, id, armed: true };
     let slept = pending.await;
     guard.armed = false;

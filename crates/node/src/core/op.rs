@@ -108,6 +108,7 @@ impl Op {
             | Self::CancelCall(_)
             | Self::Answer(..)
             | Self::TookRequest(..)
+            | Self::Sleep(..)
             | Self::CancelSleep(_)
             | Self::Shutdown { .. }
             | Self::Abort => Slot::Own,
@@ -124,7 +125,7 @@ pub(crate) enum Slot {
     Command,
     /// One of `mailboxes.batches`: what a block changes never waits behind single items.
     Batch,
-    /// A place of its own: it answers something handed out, it ends something, or the newest replaces the one before.
+    /// A place of its own: it answers something handed out, it begins or ends a wait, or the newest replaces the one before.
     Own,
 }
 

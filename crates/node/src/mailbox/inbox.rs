@@ -3,7 +3,8 @@
 //! - Commands and batches are bounded, each by places of their own ([`Busy`]), so that a burst of the one never keeps the other
 //!   out. They are carried out in the order of their arrival.
 //! - Verdicts, answers and cancellations always find a place: each belongs to something the network thread handed out before,
-//!   so their number is bounded by that.
+//!   so their number is bounded by that. So do sleeps, one for each future that the application holds: whoever waits for a
+//!   place has a deadline, which must not wait for a place itself.
 //! - Tips go before everything else. A publication replaces the one of its channel that still waits, so there are at most two
 //!   of a channel, a withdrawal and a publication, and publishing one is never refused.
 //! - Raw streams are listed at most once each.
