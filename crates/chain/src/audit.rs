@@ -7,7 +7,7 @@ use redb::{Database, ReadableDatabase as _, ReadableTable as _};
 
 use crate::consensus::{Parent, follows};
 use crate::ledger::{Account, Ledger};
-use crate::store::{ACCOUNTS, BLOCKS, CHAIN, Head, META, SIDE, Store, StoreError, UNDO, encode_undo};
+use crate::store::{ACCOUNTS, BLOCKS, CHAIN, Head, META, SIDE, Store, StoreError, UNDO, encode_undo, seal};
 use crate::{AccountId, Block, Genesis, Hash};
 
 /// What a store holds, executed again.
@@ -23,6 +23,16 @@ pub struct Audit {
     pub transfers: Vec<Hash>,
 }
 
+/// A store's file, audited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audited {
+    /// What it holds.
+    pub audit: Audit,
+    /// Whether it was closed, so that every byte of the file is known. Of one that is open, or whose process was killed, the
+    /// bytes that hold nothing are not: free pages, and the rest of a page behind its last row.
+    pub closed: bool,
+}
+
 /// What is wrong with a store.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
@@ -35,6 +45,9 @@ pub enum AuditError {
     /// A page of the file is not as it was written.
     #[error("a page is damaged: its checksum is wrong")]
     Page,
+    /// It is right, and still not the file that was closed.
+    #[error("the file was changed after it was closed, where it holds nothing")]
+    Changed,
     /// The database gave up on it.
     #[error("the database cannot read it: {0}")]
     Unreadable(String),
@@ -69,18 +82,25 @@ fn row(what: &str) -> AuditError {
 /// Audits a store's file, which nobody may be using. A copy is read, made in `scratch`: the file itself is not touched.
 ///
 /// # Errors
-/// What is wrong with it, the first thing found.
-pub fn file(path: &Path, scratch: &Path) -> Result<Audit, AuditError> {
+/// What is wrong with it, the first thing found. Of a store that was closed, every changed byte is.
+pub fn file(path: &Path, scratch: &Path) -> Result<Audited, AuditError> {
+    let sealed = seal::read(path)?;
     let copy = scratch.join("audited.redb");
     std::fs::copy(path, &copy)?;
+    let found = seal::text_of(&copy)?;
     // A damaged page may break the database's own assumptions, and it panics then.
     let audited = std::panic::catch_unwind(|| audit_copy(&copy));
     std::fs::remove_file(&copy)?;
-    audited.unwrap_or_else(|panic| {
+    let audit = audited.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         Err(AuditError::Unreadable(text.unwrap_or_default()))
-    })
+    })?;
+    let closed = sealed.is_some();
+    match sealed {
+        Some(sealed) if sealed != found.as_bytes() => Err(AuditError::Changed),
+        _ => Ok(Audited { audit, closed }),
+    }
 }
 
 fn audit_copy(copy: &Path) -> Result<Audit, AuditError> {
@@ -88,7 +108,7 @@ fn audit_copy(copy: &Path) -> Result<Audit, AuditError> {
     if !database.check_integrity()? {
         return Err(AuditError::Page);
     }
-    Store { database }.audit()
+    Store::unsealed(database).audit()
 }
 
 impl Store {

@@ -1,4 +1,7 @@
 //! The durable store: blocks, accounts, the head and what this node has signed, changed together or not at all.
+//! While it is closed, a [seal](seal) beside it says what every byte of it must be.
+
+pub(crate) mod seal;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,6 +13,7 @@ use redb::{TableDefinition, WriteTransaction};
 use crate::block::HEADER_LEN;
 use crate::ledger::{Account, Ledger, Undo};
 use crate::{AccountId, Block, Genesis, Hash, Header, hex};
+use seal::Seal;
 
 pub(crate) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 pub(crate) const BLOCKS: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("blocks");
@@ -32,6 +36,9 @@ pub enum StoreError {
     /// The database below.
     #[error("store: {0}")]
     Database(Box<redb::Error>),
+    /// The file that says how the store was closed.
+    #[error("store: its seal cannot be removed: {0}")]
+    Seal(#[from] std::io::Error),
     /// The store belongs to another chain.
     #[error(
         "store: made for network {found}, not {wanted}; use another folder or the genesis it was made with"
@@ -53,10 +60,13 @@ pub enum StoreError {
     SideFull,
 }
 
-/// One node's store. Reading needs no lock: each call sees one committed state.
+/// One node's store. Reading needs no lock: each call sees one committed state. Dropping it closes the file and seals it, which
+/// reads it once.
 #[derive(Debug)]
 pub struct Store {
+    // in this order: the file is sealed after the database has closed it
     pub(crate) database: Database,
+    _seal: Option<Seal>,
 }
 
 /// The end of the chain as stored.
@@ -84,8 +94,9 @@ pub(crate) struct Step<'a> {
 impl Store {
     /// Opens a store, or makes one with the genesis in it.
     pub fn open(path: &Path, genesis: &Genesis) -> Result<Self, StoreError> {
+        let seal = Seal::break_of(path)?;
         let database = Database::builder().set_cache_size(CACHE).create(path)?;
-        let store = Self { database };
+        let store = Self { database, _seal: Some(seal) };
         let network = genesis.id();
         let write = store.database.begin_write()?;
         let found = write.open_table(META)?.get("network")?.map(|row| row.value().to_vec());
@@ -110,6 +121,11 @@ impl Store {
             }
         }
         Ok(store)
+    }
+
+    /// A store that is read and left without a seal.
+    pub(crate) fn unsealed(database: Database) -> Self {
+        Self { database, _seal: None }
     }
 
     /// The genesis it was made with.

@@ -79,8 +79,8 @@ fn start(
     let (net, node) = weir::start(builder).unwrap();
     let (_, socket) = net.addresses().iter().find_map(Multiaddr::socket_addr).unwrap();
     let address = Multiaddr::from_quic(socket).with_p2p(net.peer_id()).unwrap().to_string();
-    let node =
-        ChainNode::new((net, node), chain, Options { producer, observer, ..Options::default() }).unwrap();
+    let options = Options { producer, observer, listen_first: Duration::ZERO, ..Options::default() };
+    let node = ChainNode::new((net, node), chain, options).unwrap();
     let runner = node.clone();
     std::thread::spawn(move || runner.network().clone().block_on(runner.run()).unwrap());
     (node, address)
@@ -186,13 +186,14 @@ fn crash(folder: &Path, role: &str, address: &str, crashes: u64, seed: u64) {
         lines.iter().for_each(&mut note);
         let found =
             audit::file(&store, &scratch).unwrap_or_else(|error| panic!("{role}, kill {crash}: {error}"));
+        assert!(!found.closed, "{role}, kill {crash}: a process that was killed closes nothing");
         let store = Store::open(&store, &genesis()).unwrap();
         for (height, hash) in &told {
             let kept = store.hash_at(*height).unwrap().map(|kept| hex(&kept));
             assert_eq!(kept.as_ref(), Some(hash), "{role}, kill {crash}: block {height} is lost");
         }
-        assert!(found.head.height > height, "{role}: nothing came after kill {crash}");
-        height = found.head.height;
+        assert!(found.audit.head.height > height, "{role}: nothing came after kill {crash}");
+        height = found.audit.head.height;
         if role == "producer" {
             assert_eq!(store.signed().unwrap(), height, "what is signed is in the chain");
         }

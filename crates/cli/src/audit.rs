@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
-use weir_chain::audit::{self, Audit};
+use weir_chain::audit::{self, Audited};
 use weir_chain::hex;
 
 use crate::error::Failure;
@@ -42,6 +42,8 @@ struct Store {
     file: PathBuf,
     /// What is wrong; null where nothing is.
     wrong: Option<String>,
+    /// Whether it was closed, so that every byte of the file was compared; null where something is wrong.
+    closed: Option<bool>,
     network: Option<String>,
     height: Option<u64>,
     tip: Option<String>,
@@ -50,15 +52,16 @@ struct Store {
 }
 
 impl Store {
-    fn of(file: PathBuf, audited: Result<Audit, audit::AuditError>) -> Self {
-        let (audit, wrong) = match audited {
-            Ok(audit) => (Some(audit), None),
+    fn of(file: PathBuf, audited: Result<Audited, audit::AuditError>) -> Self {
+        let (audited, wrong) = match audited {
+            Ok(audited) => (Some(audited), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        let audit = audit.as_ref();
+        let audit = audited.as_ref().map(|audited| &audited.audit);
         Self {
             file,
             wrong,
+            closed: audited.as_ref().map(|audited| audited.closed),
             network: audit.map(|audit| hex(&audit.network)),
             height: audit.map(|audit| audit.head.height),
             tip: audit.map(|audit| hex(&audit.head.hash)),
@@ -81,6 +84,9 @@ impl Store {
                 short(self.network.as_deref()),
             ),
         };
+        if self.closed == Some(false) {
+            line += "; it was not closed, so bytes that hold nothing were not compared";
+        }
         line.push('\n');
         line
     }

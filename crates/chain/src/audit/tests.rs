@@ -5,11 +5,19 @@ use crate::{SigningKey, Transfer};
 /// Bytes of a page of the database.
 const PAGE: usize = 4096;
 
+fn keys() -> (SigningKey, SigningKey) {
+    (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]))
+}
+
+fn genesis() -> Genesis {
+    let (producer, user) = keys();
+    let balances = BTreeMap::from([(AccountId::of(&user), 1 << 30)]);
+    Genesis::new("audit", AccountId::of(&producer), 1000, &balances).unwrap()
+}
+
 /// A store with some blocks, transfers, accounts, undo records and a block beside the chain.
 fn store(path: &Path) -> Audit {
-    let (producer, user) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
-    let balances = BTreeMap::from([(AccountId::of(&user), 1 << 30)]);
-    let genesis = Genesis::new("audit", AccountId::of(&producer), 1000, &balances).unwrap();
+    let ((producer, user), genesis) = (keys(), genesis());
     let make = |path: &Path| Chain::open(genesis.clone(), Store::open(path, &genesis).unwrap()).unwrap();
     let mut chain = make(path);
     let mut nonce = 0_u64;
@@ -34,37 +42,60 @@ fn store(path: &Path) -> Audit {
     chain.store().audit().unwrap()
 }
 
+/// Any number, another one each time.
+fn random(state: &mut u64) -> usize {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    usize::try_from(*state >> 33).unwrap()
+}
+
 #[test]
-fn one_changed_byte_on_any_page_is_found_or_changes_nothing_that_is_stored() {
+fn one_changed_byte_on_any_page_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
     let right = store(&path);
     let bytes = std::fs::read(&path).unwrap();
-    assert_eq!(file(&path, folder.path()).unwrap(), right);
-    let mut random = 7_u64;
-    let (mut found, mut unused) = (0, 0);
+    assert_eq!(file(&path, folder.path()).unwrap(), Audited { audit: right, closed: true });
+    let mut state = 7;
+    let (mut rows, mut unused) = (0, 0);
     for page in 0..bytes.len() / PAGE {
-        let holds = bytes[page * PAGE..(page + 1) * PAGE].iter().any(|byte| *byte != 0);
-        if !holds {
-            continue;
-        }
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        // a byte of the page that is not zero: one that something was written to
-        let written: Vec<usize> = (page * PAGE..(page + 1) * PAGE).filter(|at| bytes[*at] != 0).collect();
-        let at = written[usize::try_from(random >> 33).unwrap() % written.len()];
         let mut changed = bytes.clone();
-        changed[at] ^= 1 << (random & 7);
+        changed[page * PAGE + random(&mut state) % PAGE] ^= 1 << (random(&mut state) % 8);
         std::fs::write(&path, changed).unwrap();
-        match file(&path, folder.path()) {
-            Err(_) => found += 1,
-            Ok(audit) => {
-                assert_eq!(audit, right, "page {page}, byte {}", at % PAGE);
-                unused += 1;
-            }
+        match file(&path, folder.path()).unwrap_err() {
+            AuditError::Changed => unused += 1,
+            _ => rows += 1,
         }
     }
-    // what is unused are pages of earlier transactions
-    assert!(found >= 20, "{found} found, {unused} unused");
+    assert!(rows >= 20 && unused >= 20, "{rows} where something is stored, {unused} where nothing is");
+}
+
+#[test]
+fn a_changed_byte_of_the_seal_is_found_and_a_store_without_one_is_known_not_to_be_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let right = store(&path);
+    let seal = seal::file_of(&path);
+    let text = std::fs::read(&seal).unwrap();
+    for at in 0..text.len() {
+        let mut changed = text.clone();
+        changed[at] ^= 1;
+        std::fs::write(&seal, changed).unwrap();
+        assert!(matches!(file(&path, folder.path()), Err(AuditError::Changed)), "byte {at}");
+    }
+    std::fs::remove_file(&seal).unwrap();
+    assert_eq!(file(&path, folder.path()).unwrap(), Audited { audit: right, closed: false });
+}
+
+#[test]
+fn a_store_has_a_seal_while_it_is_closed_and_none_while_it_is_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let right = store(&path);
+    let opened = Store::open(&path, &genesis()).unwrap();
+    assert_eq!(seal::read(&path).unwrap(), None);
+    drop(opened);
+    assert_eq!(seal::read(&path).unwrap(), Some(seal::text_of(&path).unwrap().into_bytes()));
+    assert_eq!(file(&path, folder.path()).unwrap().audit, right);
 }
 
 #[test]

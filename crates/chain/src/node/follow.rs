@@ -46,6 +46,9 @@ pub(super) fn judge(inner: &Inner, header: Header, peer: PeerId) -> HeaderCheck 
     let head = inner.state().head.height;
     let check = rules.judge(&header, head, inner.wall_ms());
     let mut state = inner.state();
+    if check != HeaderCheck::Invalid {
+        state.announced = state.announced.max(header.draft.height);
+    }
     match check {
         HeaderCheck::Better => {
             let fresh = !state.sync.awaits(header.hash());

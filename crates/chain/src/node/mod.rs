@@ -40,10 +40,13 @@ pub use wall::Wall;
 const ROUSE: Duration = Duration::from_secs(3600);
 
 /// How a node runs, beside its chain and its network.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Options {
     /// The producer's key, where this node produces.
     pub producer: Option<SigningKey>,
+    /// How long a producer whose store has signed nothing listens before it signs: its store may have been lost, and what it
+    /// signed before is with its peers. Zero only where the chain is known to be new. Default: 5 s.
+    pub listen_first: Duration,
     /// The wall clock. Default: the system's.
     pub wall: Wall,
     /// Where to tell what happens; when it is full, what happens is not told, and counted.
@@ -52,6 +55,19 @@ pub struct Options {
     pub mempool: mempool::Limits,
     /// How missing blocks are fetched.
     pub sync: sync::Config,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            producer: None,
+            listen_first: Duration::from_secs(5),
+            wall: Wall::default(),
+            observer: None,
+            mempool: mempool::Limits::default(),
+            sync: sync::Config::default(),
+        }
+    }
 }
 
 /// Something happened at a node, at a time of its network's clock.
@@ -126,6 +142,8 @@ struct State {
     /// A header that its time kept back, and who announced it: the latest of them.
     early: Option<(Header, PeerId)>,
     producing: bool,
+    /// The highest height that a header has which the producer signed, and which came from the network.
+    announced: u64,
     /// Observations that found the observer full.
     unobserved: u64,
     /// The store's first failure: nothing of this node can be relied on after it.
@@ -156,6 +174,7 @@ impl ChainNode {
             out: Outbox::default(),
             early: None,
             producing: options.producer.is_some(),
+            announced: 0,
             unobserved: 0,
             failed: None,
         };

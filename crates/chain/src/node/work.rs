@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use ed25519_dalek::SigningKey;
 use weir::{Candidate, Event, Undecided};
 
 use super::{Inner, What, turn};
 use crate::Transfer;
 use crate::chain::AddError;
 use crate::mempool::Inserted;
+use crate::store::StoreError;
 
 /// Candidates decided in one turn, at most: their signatures are checked in one batch.
 const BATCH: usize = 64;
@@ -105,40 +107,66 @@ pub(super) async fn tick(inner: &Inner) {
     }
 }
 
-/// Produces a block each `block_ms`, where this node has the producer's key.
+/// Produces a block each `block_ms`, where this node has the producer's key. One whose store has signed nothing listens first;
+/// and while headers of its own are known that are higher than its head, it signed blocks that its store does not have: it
+/// signs none until it has them.
 pub(super) async fn produce(inner: &Inner) {
     let Some(key) = &inner.options.producer else { return };
     let pause = Duration::from_millis(inner.chain().genesis().block_ms);
-    let mut due = inner.net.now() + pause;
+    let first = match inner.store.signed() {
+        Ok(0) => pause.max(inner.options.listen_first),
+        Ok(_) => pause,
+        Err(error) => return inner.fail(error),
+    };
+    let mut due = inner.net.now() + first;
+    let mut waits_for = 0;
     loop {
         if inner.net.sleep(due.since(inner.net.now())).await.is_err() {
             return;
         }
         due = (due + pause).max(inner.net.now());
-        if !inner.state().producing {
+        let (producing, announced, height) = {
+            let state = inner.state();
+            (state.producing, state.announced, state.head.height)
+        };
+        if !producing {
             return;
         }
-        let mut chain = inner.chain();
-        let mut dropped = Vec::new();
-        let made = chain.produce(key, inner.wall_ms(), |execution| {
-            let (chosen, gone) = inner.state().mempool.select(execution);
-            dropped = gone;
-            chosen
-        });
-        let mut state = inner.state();
-        state.out.remove(dropped);
-        match made {
-            Ok((block, added)) => {
-                let hash = *block.header.hash();
-                inner.observe(&mut state, What::Published(hash));
-                state.held.answer(&hash, || block.encode());
-                inner.after(&mut state, chain.head(), added);
-            }
-            Err(AddError::Store(error)) => {
-                drop((state, chain));
+        if announced <= height {
+            if let Err(error) = make(inner, key) {
                 return inner.fail(error);
             }
-            Err(error) => tracing::warn!(%error, "no block produced"),
+        } else if waits_for != announced {
+            waits_for = announced;
+            tracing::warn!(
+                announced,
+                height,
+                "no block is signed before those that this key signed are here"
+            );
         }
     }
+}
+
+/// Makes the next block and tells everyone whom it concerns.
+fn make(inner: &Inner, key: &SigningKey) -> Result<(), StoreError> {
+    let mut chain = inner.chain();
+    let mut dropped = Vec::new();
+    let made = chain.produce(key, inner.wall_ms(), |execution| {
+        let (chosen, gone) = inner.state().mempool.select(execution);
+        dropped = gone;
+        chosen
+    });
+    let mut state = inner.state();
+    state.out.remove(dropped);
+    match made {
+        Ok((block, added)) => {
+            let hash = *block.header.hash();
+            inner.observe(&mut state, What::Published(hash));
+            state.held.answer(&hash, || block.encode());
+            inner.after(&mut state, chain.head(), added);
+        }
+        Err(AddError::Store(error)) => return Err(error),
+        Err(error) => tracing::warn!(%error, "no block produced"),
+    }
+    Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use weir::testing::{Cluster, Line, Place, Region};
-use weir::{Keypair, Network, NetworkId, Node};
+use weir::{Builder, Keypair, Network, NetworkId, Node};
 use weir_chain::audit::Audit;
 use weir_chain::block::{Draft, items_root};
 use weir_chain::chain::Chain;
@@ -31,6 +31,8 @@ pub(crate) struct Rig {
     producer: SigningKey,
     folder: tempfile::TempDir,
     dials: Vec<(u8, String)>,
+    /// What every node that is started from now on declares.
+    pub(crate) declare: fn(Builder) -> Builder,
 }
 
 /// What a node is, beside what all are.
@@ -46,7 +48,10 @@ pub(crate) struct Spec<'a> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Producer {
+    /// It signs its first block when that is due: the chain is known to be new.
     Yes,
+    /// It listens first, as producers do by default.
+    Listens,
     No,
 }
 
@@ -67,7 +72,7 @@ impl Rig {
         ]);
         let genesis = Genesis::new("rig", AccountId::of(&producer), 1000, &balances).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        Self { cluster: Cluster::new(seed), genesis, producer, user, folder, dials: Vec::new() }
+        Self { cluster: Cluster::new(seed), genesis, producer, user, folder, dials: Vec::new(), declare }
     }
 
     /// Starts node `index` (node 0 produces), or starts it again; it keeps links to all that were started before it.
@@ -82,9 +87,13 @@ impl Rig {
     pub(crate) fn start_as(&mut self, index: u8, spec: &Spec<'_>) -> ChainNode {
         let chain = Chain::open(self.genesis.clone(), self.store(index)).unwrap();
         let options = Options {
-            producer: (spec.producer == Producer::Yes).then(|| self.producer.clone()),
+            producer: (spec.producer != Producer::No).then(|| self.producer.clone()),
             wall: spec.wall.clone(),
             ..Options::default()
+        };
+        let options = match spec.producer {
+            Producer::Yes => Options { listen_first: Duration::ZERO, ..options },
+            Producer::Listens | Producer::No => options,
         };
         let joined = self.join(index, spec.place, spec.dials);
         let node = ChainNode::new(joined, chain, options).unwrap();
@@ -104,7 +113,7 @@ impl Rig {
 
     /// A node on the chain's channels, without a chain.
     pub(crate) fn join(&mut self, index: u8, place: Option<Place>, dials: &[u8]) -> (Network, Node) {
-        let mut builder = declare(Network::builder(identity(index), NetworkId(self.genesis.id())));
+        let mut builder = (self.declare)(Network::builder(identity(index), NetworkId(self.genesis.id())));
         for (_, address) in self.dials.iter().filter(|(other, _)| dials.contains(other)) {
             builder = builder.peer(address.as_str());
         }
@@ -130,6 +139,11 @@ impl Rig {
 
     pub(crate) fn user_id(&self) -> AccountId {
         AccountId::of(&self.user)
+    }
+
+    /// Removes the store of a node that is not running.
+    pub(crate) fn lose_store(&self, index: u8) {
+        std::fs::remove_file(self.folder.path().join(index.to_string())).unwrap();
     }
 
     pub(crate) fn run(&self, millis: u64) {

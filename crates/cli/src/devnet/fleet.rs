@@ -104,8 +104,12 @@ impl Plan {
         }
         let (observer, observations) = sync_channel(OBSERVATIONS);
         let zero = begun.elapsed().saturating_sub(Duration::from_nanos(net.now().as_nanos()));
-        let options =
-            Options { producer: self.producer.clone(), observer: Some(observer), ..Options::default() };
+        let options = Options {
+            producer: self.producer.clone(),
+            listen_first: Duration::ZERO, // the genesis is new: nobody has signed
+            observer: Some(observer),
+            ..Options::default()
+        };
         let reports = Reports { observations, events: net.events(), zero, unobserved: 0 };
         let node = ChainNode::new((net, node), chain, options).map_err(Failure::run)?;
         let runner = node.clone();

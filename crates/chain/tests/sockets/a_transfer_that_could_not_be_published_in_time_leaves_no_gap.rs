@@ -1,0 +1,61 @@
+//! A transfer whose publication timed out leaves the mempool with what follows it: its sender goes on from there.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+
+use weir::{Config, PublishError};
+use weir_chain::channels::TRANSFERS;
+use weir_chain::node::SubmitError;
+use weir_chain::{AccountId, Genesis};
+
+use crate::rig::{describe, key, run, transfer};
+
+/// Transfers submitted at once.
+const SUBMITTED: u64 = 300;
+/// Publications that wait for the network before them.
+const BEFORE: u64 = 64;
+
+#[test]
+fn a_transfer_that_could_not_be_published_in_time_leaves_no_gap() {
+    let (producer, user) = (key(1), key(2));
+    let id = AccountId::of(&user);
+    let genesis =
+        Genesis::new("late", AccountId::of(&producer), 1_000, &BTreeMap::from([(id, 1_000_000)])).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    // one place for commands, and next to no time to wait for it
+    let mut config = Config::default();
+    (config.mailboxes.commands, config.mailboxes.publish_deadline_ms) = (1, 1);
+    let joined = weir::start(describe(&genesis, 10).config(config)).unwrap();
+    let node = run(&genesis, &folder.path().join("node"), joined, None);
+    let net = node.network().clone();
+
+    let pool = net.pool(&TRANSFERS).unwrap();
+    let others: Vec<_> = (0..BEFORE).map(|nonce| transfer(&genesis, &key(3), nonce)).collect();
+    let mut before: Vec<_> = others.iter().map(|one| Box::pin(pool.publish_wait(one))).collect();
+    let transfers: Vec<_> = (0..SUBMITTED).map(|nonce| transfer(&genesis, &user, nonce)).collect();
+    let mut submissions: Vec<_> = transfers.iter().map(|one| Box::pin(node.submit(one))).collect();
+    let mut late = 0;
+    net.block_on(poll_fn(|cx| {
+        before.retain_mut(|publication| publication.as_mut().poll(cx).is_pending());
+        submissions.retain_mut(|submission| match submission.as_mut().poll(cx) {
+            Poll::Pending => true,
+            Poll::Ready(Ok(())) => false,
+            Poll::Ready(Err(SubmitError::Publish(PublishError::Deadline))) => {
+                late += 1;
+                false
+            }
+            Poll::Ready(Err(error)) => panic!("{error}"),
+        });
+        if submissions.is_empty() && before.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    }));
+    assert!(late > 0, "all were in time");
+    let waiting = node.waiting() as u64;
+    assert!(waiting + late <= SUBMITTED && node.gaps() == 0, "{waiting} wait, {late} were late");
+
+    // the next nonce is that of the first that is not there
+    net.block_on(node.submit(&transfer(&genesis, &user, waiting))).unwrap();
+    assert_eq!(node.waiting() as u64, waiting + 1);
+    net.block_on(node.shutdown(Duration::from_secs(2)));
+}
