@@ -120,3 +120,24 @@ fn each_line_of_a_file_is_a_transaction() {
     let report = json(&weir(&words));
     assert_eq!(report["txs_committed"].as_u64(), Some(150), "{report}");
 }
+
+#[test]
+fn blocks_come_as_often_as_the_rate_needs_and_an_interval_that_is_too_long_is_named() {
+    let often = ["devnet", "--nodes", "2", "--blocks", "3", "--rate", "2000", "--json"];
+    let report = json(&weir(&often));
+    let block_ms = report["options"]["block_ms"].as_u64().unwrap();
+    assert!((500..1_000).contains(&block_ms) && report["ok"] == true, "{report}");
+
+    // 64 lines of this length fill a block
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lines");
+    std::fs::write(&path, format!("{}\n", "x".repeat(16_000)).repeat(10)).unwrap();
+    let words = ["devnet", "--nodes", "2", "--blocks", "3", "--rate", "100", "--txs"];
+    let output = weir(&[&words[..], &[path.to_str().unwrap(), "--block-ms", "1000"]].concat());
+    let (result, told) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    for text in [result, told] {
+        assert!(text.contains("--rate 100: a block each 1000 ms holds about 64 "), "{text}");
+        assert!(text.contains("try --block-ms 480"), "{text}");
+    }
+}

@@ -9,6 +9,7 @@ mod fleet;
 mod folder;
 mod graph;
 mod hostile;
+mod interval;
 mod load;
 mod progress;
 mod report;
@@ -55,9 +56,9 @@ pub(crate) struct Options {
     /// Links per node in the random graph, 1 to 63.
     #[arg(long, default_value_t = 4, value_name = "N")]
     pub(crate) degree: usize,
-    /// Milliseconds between blocks, 50 to 3,600,000.
-    #[arg(long, default_value_t = 1000, value_name = "MS")]
-    pub(crate) block_ms: u64,
+    /// Milliseconds between blocks, 50 to 3,600,000. By default 1000, or less where blocks of that time could not hold the rate.
+    #[arg(long, value_name = "MS")]
+    pub(crate) block_ms: Option<u64>,
     /// Decides graph, keys, payloads and who is killed.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) seed: u64,
@@ -100,7 +101,9 @@ impl Options {
         range("blocks", self.blocks, 3, 1_000_000)?;
         range("rate", u64::from(self.rate), 0, 100_000)?;
         range("degree", self.degree as u64, 1, 63)?;
-        range("block-ms", self.block_ms, 50, 3_600_000)?;
+        if let Some(block_ms) = self.block_ms {
+            range("block-ms", block_ms, interval::BLOCK_MS_MIN, 3_600_000)?;
+        }
         if let Some(port) = self.port {
             range("port", u64::from(port), 1, 65_536 - self.nodes as u64)?;
         }

@@ -24,6 +24,8 @@ pub(crate) struct Ended {
     pub(crate) audits: Option<Result<Vec<Audit>, Failure>>,
     /// The nodes just before they stopped.
     pub(crate) rows: Vec<Row>,
+    /// What to tell where blocks could not hold the rate.
+    pub(crate) overfull: Option<String>,
 }
 
 /// What a run came to. Each figure is defined in `docs/figures.md`; null where there is nothing to count.
@@ -61,7 +63,7 @@ pub(crate) struct Report {
     #[serde(skip)]
     failure: Option<Failure>,
     #[serde(skip)]
-    shortfall: Option<String>,
+    remarks: Vec<String>,
 }
 
 impl Report {
@@ -121,7 +123,7 @@ impl Report {
             killed,
             seed: options.seed,
             rows: ended.rows,
-            shortfall: feed.shortfall(),
+            remarks: feed.shortfall().into_iter().chain(ended.overfull).collect(),
         }
     }
 
@@ -174,8 +176,8 @@ impl Report {
             let _ =
                 writeln!(out, "  {} reports of nodes were lost: times are missing above", self.unobserved);
         }
-        if let Some(shortfall) = &self.shortfall {
-            let _ = writeln!(out, "  {shortfall}");
+        for remark in &self.remarks {
+            let _ = writeln!(out, "  {remark}");
         }
         out
     }

@@ -19,7 +19,7 @@ use super::rows::{Row, Traffic};
 use super::source::Source;
 use super::view::{Picture, View};
 use super::watch::Watch;
-use super::{Options, folder, graph, hostile};
+use super::{Options, folder, graph, hostile, interval};
 use crate::error::Failure;
 use crate::output::note;
 use crate::signals::Signals;
@@ -38,8 +38,16 @@ pub(crate) fn run(options: &Options, signals: &Signals) -> Result<Report, Failur
         Some(path) => Source::from_file(path, signals)?,
         None => Source::Made,
     };
+    let (mean, rate) = (source.mean_len(), options.rate);
+    let block_ms = options.block_ms.unwrap_or_else(|| interval::fitting(rate, mean));
+    let options = &Options { block_ms: Some(block_ms), ..options.clone() };
+    let overfull = interval::overfull(rate, mean, block_ms);
+    if let Some(overfull) = &overfull {
+        note(overfull);
+    }
     let folder = Folder::make()?;
-    let result = Devnet::start(options, signals, source, folder.path()).map(Devnet::finish);
+    let set = Set { options, block_ms, overfull };
+    let result = Devnet::start(set, signals, source, folder.path()).map(Devnet::finish);
     let failure = match &result {
         Ok(report) => report.failure(),
         Err(failure) => Some(failure),
@@ -50,8 +58,16 @@ pub(crate) fn run(options: &Options, signals: &Signals) -> Result<Report, Failur
     result
 }
 
-struct Devnet<'a> {
+/// What a run was told, and what follows from it.
+struct Set<'a> {
     options: &'a Options,
+    block_ms: u64,
+    /// What to tell where blocks cannot hold the rate.
+    overfull: Option<String>,
+}
+
+struct Devnet<'a> {
+    set: Set<'a>,
     signals: &'a Signals,
     begun: Instant,
     fleet: Fleet,
@@ -87,20 +103,16 @@ pub(crate) struct Tally {
 }
 
 impl<'a> Devnet<'a> {
-    fn start(
-        options: &'a Options,
-        signals: &'a Signals,
-        source: Source,
-        folder: &Path,
-    ) -> Result<Self, Failure> {
+    fn start(set: Set<'a>, signals: &'a Signals, source: Source, folder: &Path) -> Result<Self, Failure> {
         let begun = Instant::now();
+        let options = set.options;
         let mut rng = Rng::from_number(options.seed);
         let producer = SigningKey::from_bytes(&rng.bytes());
         // One set of accounts more than nodes: a node that was killed signs with fresh ones afterwards.
         let (keys, mut balances) = Load::balances(options.nodes + 1, &mut rng);
         let hostile = options.hostile.map(|what| hostile::Plan::new(what, &mut rng.child("hostile")));
         balances.extend(hostile.as_ref().map(hostile::Plan::balance));
-        let genesis = Genesis::new("devnet", AccountId::of(&producer), options.block_ms, &balances)
+        let genesis = Genesis::new("devnet", AccountId::of(&producer), set.block_ms, &balances)
             .map_err(|error| Failure::run(format!("genesis: {error}")))?;
         let mut plans: Vec<Plan> = (0..options.nodes)
             .map(|node| {
@@ -125,7 +137,7 @@ impl<'a> Devnet<'a> {
         };
         let load = Load::new(source, network, keys, rng.child("load"));
         Ok(Self {
-            options,
+            set,
             signals,
             begun,
             fleet,
@@ -150,13 +162,18 @@ impl<'a> Devnet<'a> {
         self.tally.resubmitted = self.resubmission.again;
         // Nodes that were stopped on the way need not agree.
         let stopped = matches!(outcome, Err(Failure::Stopped(_)));
-        let ended = Ended { audits: (!stopped).then(|| self.fleet.audit()), outcome, rows };
+        let ended = Ended {
+            audits: (!stopped).then(|| self.fleet.audit()),
+            outcome,
+            rows,
+            overfull: self.set.overfull.take(),
+        };
         let wall = self.begun.elapsed();
-        Report::new(self.options, ended, &self.watch, &self.feed, (self.tally, self.crash.killed(), wall))
+        Report::new(self.set.options, ended, &self.watch, &self.feed, (self.tally, self.crash.killed(), wall))
     }
 
     fn run_until_settled(&mut self) -> Result<(), Failure> {
-        let mut progress = Progress::new(Duration::from_millis(self.options.block_ms));
+        let mut progress = Progress::new(Duration::from_millis(self.set.block_ms));
         loop {
             self.signals.check()?;
             let now = self.begun.elapsed();
@@ -197,7 +214,7 @@ impl<'a> Devnet<'a> {
 
     /// Whether load, blocks and crash are done, and only what waits is left.
     fn ending(&self, height: u64) -> bool {
-        self.feed.over() && height >= self.options.blocks && self.crash.settled()
+        self.feed.over() && height >= self.set.options.blocks && self.crash.settled()
     }
 
     /// Whether all of the load is in blocks, and all nodes are at the same tip.
@@ -223,7 +240,7 @@ impl<'a> Devnet<'a> {
 
     /// Submits what is due.
     fn submit(&mut self, now: Duration, height: u64) -> Result<(), Failure> {
-        if height + 2 >= self.options.blocks {
+        if height + 2 >= self.set.options.blocks {
             self.feed.stop_endless();
         }
         let sets = self.crash.account_sets(self.fleet.len());

@@ -16,6 +16,11 @@ const PIPED_MAX: usize = 64 << 20;
 /// How long a file may take to be opened and read before the user is told what is waited for.
 const SILENCE: Duration = Duration::from_secs(1);
 
+/// Bytes of a transfer beside its payload.
+const FIXED: usize = TRANSFER_MAX - PAYLOAD_MAX;
+/// Made-up payloads that their mean is taken of.
+const SAMPLES: usize = 4_096;
+
 /// Where payloads come from.
 #[derive(Debug)]
 pub(crate) enum Source {
@@ -30,6 +35,7 @@ pub(crate) enum Source {
 pub(crate) struct Lines {
     path: PathBuf,
     kept: Kept,
+    bytes: usize, // of all lines, without their ends
     left: usize,
     taken: usize,
 }
@@ -62,13 +68,23 @@ impl Source {
         match self {
             Self::Lines(lines) => lines.next(),
             Self::Made => {
-                let fixed = TRANSFER_MAX - PAYLOAD_MAX;
-                let size = weir_sim::load::item_size(rng);
-                let mut payload = vec![0; size.saturating_sub(fixed).min(PAYLOAD_MAX)];
+                let mut payload = vec![0; payload_len(rng)];
                 rng.fill(&mut payload);
                 Ok(Some(payload))
             }
         }
+    }
+
+    /// Bytes of a block that a transaction takes, on average.
+    pub(crate) fn mean_len(&self) -> usize {
+        let payload = match self {
+            Self::Lines(lines) => lines.bytes / lines.left.max(1),
+            Self::Made => {
+                let mut rng = Rng::from_number(0);
+                (0..SAMPLES).map(|_| payload_len(&mut rng)).sum::<usize>() / SAMPLES
+            }
+        };
+        4 + FIXED + payload
     }
 
     /// How many payloads are left; `None` where there is no end.
@@ -78,6 +94,11 @@ impl Source {
             Self::Made => None,
         }
     }
+}
+
+/// The length of a payload that is made up: a transfer has the size of an item of the simulations.
+fn payload_len(rng: &mut Rng) -> usize {
+    weir_sim::load::item_size(rng).saturating_sub(FIXED).min(PAYLOAD_MAX)
 }
 
 fn is_regular(path: &Path) -> bool {
@@ -97,8 +118,8 @@ impl Lines {
             if line.len() > PAYLOAD_MAX {
                 return Err(too_long(&path, left));
             }
+            bytes += line.len();
             if !again {
-                bytes += line.len();
                 lines.push(line);
             }
             if bytes + left > PIPED_MAX && !again {
@@ -120,7 +141,7 @@ impl Lines {
         } else {
             Kept::Memory(lines.into_iter())
         };
-        Ok(Self { path, kept, left, taken: 0 })
+        Ok(Self { path, kept, bytes, left, taken: 0 })
     }
 
     fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
@@ -181,6 +202,19 @@ mod tests {
         std::fs::write(&path, "one\r\ntwo\n\nfour").unwrap();
         assert_eq!(all(&path).unwrap(), [&b"one"[..], b"two", b"", b"four"]);
         assert_eq!(Lines::open(path).unwrap().left, 4);
+    }
+
+    #[test]
+    fn the_mean_length_is_that_of_what_comes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines");
+        std::fs::write(&path, format!("{}\n{}\n", "x".repeat(300), "x".repeat(100))).unwrap();
+        assert_eq!(Source::Lines(Lines::open(path).unwrap()).mean_len(), 4 + FIXED + 200);
+        let (mut made, mut rng) = (Source::Made, Rng::from_number(9));
+        let taken =
+            (0..1_000).map(|_| 4 + FIXED + made.next(&mut rng).unwrap().unwrap().len()).sum::<usize>();
+        let (mean, found) = (made.mean_len(), taken / 1_000);
+        assert!(mean.abs_diff(found) < mean / 5, "{mean} expected, {found} made");
     }
 
     #[test]
