@@ -6,17 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use weir_base::LinkId;
 use weir_base::identity::PeerId;
 use weir_base::stream::Group;
+use weir_base::{Instant, LinkId};
 
 use crate::config::AdmissionConfig;
+use crate::links::Table;
 
 /// Peers that are remembered as pinned: far more than an operator names.
 const PINNED_MAX: usize = 1024;
 
 /// What to do with the first packet of an inbound handshake.
-#[cfg(not(target_family = "wasm"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Go on with it.
@@ -28,11 +28,30 @@ pub(crate) enum Verdict {
 }
 
 /// Whether the sender of a first packet has shown that its address is its own, by a token that only its owner can have.
-#[cfg(not(target_family = "wasm"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     Unvalidated,
     Validated,
+}
+
+/// A link whose handshake is complete and that wants a place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Newcomer {
+    pub(crate) peer: PeerId,
+    pub(crate) group: Group,
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) dialler: bool,
+    /// The link that its peer has already.
+    pub(crate) older: Option<LinkId>,
+}
+
+/// Whether there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Free,
+    None,
+    /// That of this link, which gives way.
+    Of(LinkId),
 }
 
 /// Inbound handshakes under way.
@@ -103,7 +122,6 @@ impl Counts {
     }
 
     /// How many there are of an address's group, prefix and itself.
-    #[cfg(not(target_family = "wasm"))]
     fn crowd(&self, ip: IpAddr) -> [u32; 3] {
         let [own, prefix, group] = prefixes(ip).map(|prefix| self.of(&prefix));
         [group, prefix, own]
@@ -118,7 +136,6 @@ impl Counts {
 impl Admission {
     /// What to do with a first packet from `ip`. Unvalidated ones have places of their own, and are told to retry when those are
     /// taken; a validated one always finds a place.
-    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn first_packet(&self, config: &AdmissionConfig, ip: IpAddr, source: Source) -> Verdict {
         let open = &self.half_open;
         let places = config.retry_after.min(config.max_half_open / 4);
@@ -138,7 +155,6 @@ impl Admission {
     }
 
     /// The oldest handshake of the address or prefix of `ip` that is at its limit.
-    #[cfg(not(target_family = "wasm"))]
     fn oldest_near(&self, ip: IpAddr, limits: [u32; 3]) -> Option<LinkId> {
         let counts = &self.half_open.counts;
         let at_limit = |(prefix, limit): &(Prefix, u32)| counts.of(prefix) >= *limit;
@@ -149,11 +165,53 @@ impl Admission {
             .map(|(link, _)| *link)
     }
 
-    #[cfg(not(target_family = "wasm"))]
     fn oldest_of_the_most_crowded(&self) -> Option<LinkId> {
         let counts = &self.half_open.counts;
         let all = self.half_open.validated.iter();
         all.max_by_key(|(link, ip)| (counts.crowd(**ip), std::cmp::Reverse(**link))).map(|(link, _)| *link)
+    }
+
+    /// Whether a confirmed link has a place. The one of the same peer that it is a pair with gives up its own soon, so its place
+    /// counts for the new one as far as both are of the same kind.
+    pub(crate) fn place(&mut self, limits: &AdmissionConfig, table: &Table, newcomer: Newcomer) -> Place {
+        let older = newcomer.older.and_then(|older| Some((table.get(older)?, table.get(older)?.info?)));
+        let others = table.all().filter(|link| link.info.is_some()).count() - usize::from(older.is_some());
+        let others = u32::try_from(others).unwrap_or(u32::MAX);
+        if newcomer.dialler {
+            return if others < limits.max_links { Place::Free } else { Place::None };
+        }
+        let place = older.filter(|(_, info)| !info.dialler).map(|(older, _)| older.origin.ip);
+        if let Some(place) = place {
+            self.leave(place);
+        }
+        let within = self.is_pinned(&newcomer.peer) || self.is_within(limits, newcomer.ip);
+        let free = others < limits.max_links && self.inbound.all < limits.max_inbound;
+        if let Some(place) = place {
+            self.enter(place);
+        }
+        match (within, free) {
+            (false, _) => Place::None,
+            (true, true) => Place::Free,
+            (true, false) => self.gives_way(table, newcomer).map_or(Place::None, Place::Of),
+        }
+    }
+
+    /// All inbound places are taken: the youngest link of the most crowded group gives way to a newcomer whose own group stays
+    /// smaller than that one, and to a pinned peer in any case. Pinned peers never give way.
+    fn gives_way(&self, table: &Table, newcomer: Newcomer) -> Option<LinkId> {
+        let mut groups: BTreeMap<Group, (u64, (Instant, LinkId))> = BTreeMap::new(); // how many, and the youngest
+        for link in table.all() {
+            let (Some(info), Some(since)) = (link.info, link.up_since()) else { continue };
+            if info.dialler || self.is_pinned(&info.peer) || newcomer.older == Some(link.id()) {
+                continue;
+            }
+            let (count, youngest) = groups.entry(info.group).or_insert((0, (since, link.id())));
+            *count += 1;
+            *youngest = (*youngest).max((since, link.id()));
+        }
+        let own = groups.get(&newcomer.group).map_or(0, |(count, _)| *count);
+        let (count, (_, victim)) = groups.into_values().max()?;
+        (count >= own + 2 || self.is_pinned(&newcomer.peer)).then_some(victim)
     }
 
     /// A dial to this peer was asked for by the operator: when it dials in, limits and crowds do not keep it out.
@@ -173,12 +231,6 @@ impl Admission {
         ip.is_none_or(|ip| is_exempt(config, ip) || self.inbound.has_room(ip, limits))
     }
 
-    /// Whether a place for an inbound link is free, while there are so many links.
-    pub(crate) fn is_free(&self, config: &AdmissionConfig, links: u32) -> bool {
-        links < config.max_links && self.inbound.all < config.max_inbound
-    }
-
-    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn begin(&mut self, link: LinkId, ip: IpAddr, source: Source) {
         match source {
             Source::Unvalidated => drop(self.half_open.unvalidated.insert(link)),

@@ -40,7 +40,6 @@ impl Budget {
     }
 
     /// Lends what is there of `want`, to one who does not wait for the rest.
-    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn take(&mut self, want: u64) -> u64 {
         let lent = want.min(self.available());
         self.lent += lent;

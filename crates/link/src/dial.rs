@@ -1,7 +1,7 @@
 //! Dials under way: which address comes next, when, and what the outcome is.
 //!
-//! - a dial ranks its addresses: wires, then QUIC with the families taking turns; names are resolved at once, and their
-//!   addresses join the end;
+//! - a dial ranks its addresses: wires, then the transports in the order of their registry, each with the families taking
+//!   turns; names are resolved at once, and their addresses join the end;
 //! - the next address is tried when the last attempt failed, or `stagger` after it began;
 //! - the first attempt that becomes a link ends the dial, and the others with it; one deadline ends all.
 //!
@@ -15,13 +15,14 @@ use weir_base::multiaddr::{Host, Multiaddr, Transport};
 use weir_base::{Deadlines, Instant, LinkId};
 
 use crate::config::DialConfig;
+use crate::endpoint;
 use crate::event::{Dial, DialError, DialFailure, DialId, Family};
 
 /// What the parent should do.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// Start a QUIC handshake; answer with [`Dialler::attempt_started`] or [`Dialler::attempt_failed`].
-    Connect { dial: DialId, remote: SocketAddr, peer: Option<PeerId> },
+    /// Start a handshake; answer with [`Dialler::attempt_started`] or [`Dialler::attempt_failed`].
+    Connect { transport: Transport, attempt: endpoint::Attempt },
     /// Ask the host for a wire.
     Wire { dial: DialId, endpoint: u64 },
     /// Ask the host for a name's addresses.
@@ -40,10 +41,11 @@ pub(crate) struct Success {
 }
 
 /// All dials under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Dialler {
+    transports: Vec<Transport>,       // that can be dialled, the best first
     dials: BTreeMap<DialId, Pending>, // <= max_dials
-    queries: BTreeMap<u64, (DialId, u16)>,
+    queries: BTreeMap<u64, (DialId, Transport, u16)>,
     deadlines: Deadlines<DialId>,
     steps: VecDeque<Step>,
     last_dial: u64,
@@ -64,7 +66,7 @@ struct Pending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route {
     Wire(u64),
-    Quic(SocketAddr),
+    Socket(Transport, SocketAddr),
 }
 
 /// What a dial waits for.
@@ -76,10 +78,17 @@ enum Attempt {
 }
 
 impl Dialler {
-    /// Whether a dial is to a pinned peer.
-    #[cfg(not(target_family = "wasm"))] // asked for early data alone
-    pub(crate) fn is_pinned(&self, dial: DialId) -> bool {
-        self.dials.get(&dial).is_some_and(|pending| pending.pinned)
+    /// No dials yet. `transports` are those that can be dialled, the best first.
+    pub(crate) fn new(transports: Vec<Transport>) -> Self {
+        Self {
+            transports,
+            dials: BTreeMap::new(),
+            queries: BTreeMap::new(),
+            deadlines: Deadlines::default(),
+            steps: VecDeque::new(),
+            last_dial: 0,
+            last_query: 0,
+        }
     }
 
     /// Begins a dial.
@@ -103,19 +112,22 @@ impl Dialler {
             attempts: BTreeSet::new(),
             error: DialFailure::NoRoute,
         };
-        let mut quic = Vec::new();
+        let mut sockets = Vec::new();
         for address in &addresses {
             if let Some(endpoint) = address.memory() {
                 pending.candidates.push_back(Route::Wire(endpoint));
             }
             let Some(target) = address.target() else { continue };
-            if target.transport == Transport::Tcp {
-                pending.error = DialFailure::TcpUnsupported;
+            let transport = target.transport;
+            if !self.transports.contains(&transport) {
+                if transport == Transport::Tcp {
+                    pending.error = DialFailure::TcpUnsupported;
+                }
                 continue;
             }
             let (name, family) = match target.host {
                 Host::Ip(ip) => {
-                    quic.push(SocketAddr::new(ip.to_canonical(), target.port));
+                    sockets.push((transport, SocketAddr::new(ip.to_canonical(), target.port)));
                     continue;
                 }
                 Host::Dns(name) => (name, Family::Any),
@@ -124,11 +136,15 @@ impl Dialler {
             };
             self.last_query += 1;
             let query = self.last_query;
-            self.queries.insert(query, (id, target.port));
+            self.queries.insert(query, (id, transport, target.port));
             pending.attempts.insert(Attempt::Query(query));
             self.steps.push_back(Step::Resolve { query, name: name.to_string(), family });
         }
-        pending.candidates.extend(take_turns(quic).into_iter().map(Route::Quic));
+        for transport in &self.transports {
+            let own = sockets.iter().filter(|(other, _)| other == transport).map(|(_, remote)| *remote);
+            let ranked = take_turns(own.collect());
+            pending.candidates.extend(ranked.into_iter().map(|remote| Route::Socket(*transport, remote)));
+        }
         self.dials.insert(id, pending);
         self.advance(now, id, config);
         Ok(id)
@@ -160,7 +176,7 @@ impl Dialler {
 
     /// A name has these addresses.
     pub(crate) fn resolved(&mut self, now: Instant, query: u64, addresses: &[IpAddr], config: &DialConfig) {
-        let Some((dial, port)) = self.queries.remove(&query) else { return };
+        let Some((dial, transport, port)) = self.queries.remove(&query) else { return };
         let Some(pending) = self.dials.get_mut(&dial) else { return };
         pending.attempts.remove(&Attempt::Query(query));
         if addresses.is_empty() {
@@ -168,9 +184,10 @@ impl Dialler {
         }
         let found = addresses.iter().map(|ip| SocketAddr::new(ip.to_canonical(), port)).collect();
         for remote in take_turns(found) {
-            let known = pending.candidates.contains(&Route::Quic(remote));
+            let route = Route::Socket(transport, remote);
+            let known = pending.candidates.contains(&route);
             if !known && pending.candidates.len() < config.max_addresses {
-                pending.candidates.push_back(Route::Quic(remote));
+                pending.candidates.push_back(route);
             }
         }
         self.advance(now, dial, config);
@@ -279,7 +296,10 @@ impl Dialler {
                     pending.attempts.insert(Attempt::Wire);
                     Step::Wire { dial, endpoint }
                 }
-                Route::Quic(remote) => Step::Connect { dial, remote, peer: pending.peer },
+                Route::Socket(transport, remote) => {
+                    let (peer, pinned) = (pending.peer, pending.pinned);
+                    Step::Connect { transport, attempt: endpoint::Attempt { dial, pinned, remote, peer } }
+                }
             };
             let wire = matches!(step, Step::Wire { .. });
             self.steps.push_back(step);

@@ -8,11 +8,7 @@ use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::{Goodbye, Group, LinkInfo};
 use weir_base::{Fault, LinkId, ProtocolId, StreamKey, UnixTime};
 
-#[cfg(not(target_family = "wasm"))]
-pub use crate::quic::time::Anchor;
-/// A host without QUIC needs no clock of the standard library.
-#[cfg(target_family = "wasm")]
-pub type Anchor = ();
+pub use crate::transports::Anchor;
 
 /// What the host's origin of time is, on the other clocks. Both are read by the host at its `Instant::ZERO`.
 #[derive(Clone, Copy, Debug)]
@@ -182,6 +178,18 @@ pub enum DialFailure {
     Superseded,
 }
 
+impl DialFailure {
+    /// What the end of an attempt means for its dial.
+    pub(crate) fn of(end: DownReason) -> Self {
+        match end {
+            DownReason::OtherPeer => Self::OtherPeer,
+            DownReason::ByPeer(why) => Self::Refused(why),
+            DownReason::Lost | DownReason::Closed(_) => Self::Unreachable,
+            DownReason::Reset | DownReason::Rejected | DownReason::Fault(_) => Self::Handshake,
+        }
+    }
+}
+
 /// Why a link ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DownReason {
@@ -195,6 +203,8 @@ pub enum DownReason {
     Reset,
     /// The peer's transport ended it with an error of its own, or the handshake failed.
     Rejected,
+    /// Another peer than the dial expected answered. Never the end of a link that was up.
+    OtherPeer,
     /// The peer broke the transport's rules; an [`Event::Blame`] was sent before.
     Fault(Fault),
 }

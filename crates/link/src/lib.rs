@@ -15,8 +15,10 @@
 
 mod admission;
 mod budget;
+mod carrier;
 mod config;
 mod dial;
+mod endpoint;
 mod event;
 mod frames;
 mod link;
@@ -27,6 +29,7 @@ mod scheduler;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod transports;
 mod window;
 
 pub use config::{

@@ -1,16 +1,16 @@
 //! One link, whatever its transport.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use weir_base::multiaddr::Multiaddr;
+use weir_base::multiaddr::{Multiaddr, Transport};
 use weir_base::stream::{Class, Goodbye, LinkInfo, OpenError};
 use weir_base::{Chunk, Fault, Instant, LinkId, ProtocolId, Rope};
 
+use crate::admission::Source;
+use crate::carrier::Carrier;
+use crate::endpoint::EndpointId;
 use crate::event::{DialId, DownReason};
-use crate::frames::FrameLink;
-#[cfg(not(target_family = "wasm"))]
-use crate::quic::QuicLink;
 use crate::window::Window;
 
 /// What a read gave.
@@ -54,31 +54,26 @@ pub struct Link {
     pub(crate) info: Option<LinkInfo>, // none while the handshake runs
     pub(crate) life: Life,
     pub(crate) window: Window,
-    pub(crate) transport: Transport,
+    pub(crate) endpoint: EndpointId,
+    pub(crate) carrier: Box<dyn Carrier>,
     pub(crate) origin: LinkOrigin,
     linger: Duration,
-    streamed: u64, // stream frames that came with the handshake
-}
-
-/// What carries a link's streams.
-#[derive(Debug)]
-pub(crate) enum Transport {
-    Frames(Box<FrameLink>),
-    #[cfg(not(target_family = "wasm"))]
-    Quic(Box<QuicLink>),
+    streamed: u64, // what had come on its streams with the handshake
 }
 
 /// How a link came to be.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LinkOrigin {
-    /// The dial it is an attempt of.
+    /// Whether this side dialled it.
+    pub(crate) dialler: bool,
+    /// The dial it is an attempt of, until that is given up.
     pub(crate) dial: Option<DialId>,
     /// Where the peer is; none for a wire.
     pub(crate) ip: Option<IpAddr>,
     /// The same as an address.
     pub(crate) address: Option<Multiaddr>,
-    /// Whether it counts as an inbound handshake under way.
-    pub(crate) half_open: bool,
+    /// Where it counts as an inbound handshake under way.
+    pub(crate) half_open: Option<(IpAddr, Source)>,
     /// Its user said goodbye before it was confirmed.
     pub(crate) goodbye: Option<Goodbye>,
 }
@@ -94,15 +89,36 @@ pub(crate) enum Life {
     Ending { why: DownReason, deadline: Instant, was_up: bool },
 }
 
-/// Calls the same method of whichever transport it is.
-macro_rules! transport {
-    ($link:expr, $carrier:ident => $call:expr) => {
-        match &mut $link.transport {
-            Transport::Frames($carrier) => $call,
-            #[cfg(not(target_family = "wasm"))]
-            Transport::Quic($carrier) => $call,
+impl Life {
+    /// When it ends by itself.
+    pub(crate) fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::HalfOpen(deadline) | Self::Ending { deadline, .. } => Some(deadline),
+            Self::Up(_) => None,
         }
-    };
+    }
+}
+
+impl LinkOrigin {
+    /// Of a link that this side dialled.
+    pub(crate) fn dialled(dial: DialId) -> Self {
+        Self { dialler: true, dial: Some(dial), ip: None, address: None, half_open: None, goodbye: None }
+    }
+
+    /// Of one that the peer dialled.
+    pub(crate) fn inbound() -> Self {
+        Self { dialler: false, dial: None, ip: None, address: None, half_open: None, goodbye: None }
+    }
+
+    /// The peer is at this address.
+    #[must_use]
+    pub(crate) fn at(self, transport: Transport, remote: SocketAddr) -> Self {
+        let address = match transport {
+            Transport::Quic => Multiaddr::from_quic(remote),
+            Transport::Tcp => Multiaddr::from_tcp(remote),
+        };
+        Self { ip: Some(remote.ip().to_canonical()), address: Some(address), ..self }
+    }
 }
 
 impl Link {
@@ -110,10 +126,11 @@ impl Link {
         id: LinkId,
         life: Life,
         window: Window,
-        transport: Transport,
+        (endpoint, carrier): (EndpointId, Box<dyn Carrier>),
+        origin: LinkOrigin,
         linger: Duration,
     ) -> Self {
-        Self { id, info: None, life, window, transport, origin: LinkOrigin::default(), linger, streamed: 0 }
+        Self { id, info: None, life, window, endpoint, carrier, origin, linger, streamed: 0 }
     }
 
     /// Its id.
@@ -134,59 +151,59 @@ impl Link {
         if !self.is_up() && !self.is_early() {
             return Err(OpenError::Closed);
         }
-        transport!(self, carrier => carrier.open(protocol, class))
+        self.carrier.streams().open(protocol, class)
     }
 
     /// How what this side writes on a stream ranks, from now on.
     pub fn set_class(&mut self, stream: u64, class: Class) {
-        transport!(self, carrier => carrier.set_class(stream, class));
+        self.carrier.streams().set_class(stream, class);
     }
 
     /// Takes at most `max` bytes off a stream. With a `max` of 0 only an end is reported; where bytes wait before it, the
     /// reader must come back by itself when it has room.
     pub fn read(&mut self, now: Instant, stream: u64, max: usize) -> Read {
-        transport!(self, carrier => carrier.read(now, &mut self.window, stream, max))
+        self.carrier.streams().read(now, &mut self.window, stream, max)
     }
 
     /// Bytes that can be written on a stream now. Where it is 0, [`Event::Writable`](crate::Event::Writable) follows.
     pub fn room(&mut self, stream: u64) -> usize {
-        transport!(self, carrier => carrier.room(stream))
+        self.carrier.streams().room(stream)
     }
 
     /// Writes all of `rope`, which is at most [`room`](Self::room); what is longer stays in it.
     pub fn write(&mut self, _now: Instant, stream: u64, rope: &mut Rope) {
-        transport!(self, carrier => carrier.write(stream, rope));
+        self.carrier.streams().write(stream, rope);
     }
 
     /// This direction ends after what was written.
     pub fn finish(&mut self, _now: Instant, stream: u64) {
-        transport!(self, carrier => carrier.finish(stream));
+        self.carrier.streams().finish(stream);
     }
 
     /// This direction breaks off; what was not sent yet is dropped.
     pub fn reset(&mut self, _now: Instant, stream: u64, code: u32) {
-        transport!(self, carrier => carrier.reset(stream, code));
+        self.carrier.streams().reset(stream, code);
     }
 
     /// The peer should send no more; what it sent is dropped.
     pub fn stop(&mut self, now: Instant, stream: u64, code: u32) {
-        transport!(self, carrier => carrier.stop(now, &mut self.window, stream, code));
+        self.carrier.streams().stop(now, &mut self.window, stream, code);
     }
 
     /// The owner of a stream has reserved memory for `bytes` more of it, counted from what was read: credit is lent from
     /// the node's budget when the first of them arrive. Replaces what was expected before.
     pub fn expect(&mut self, stream: u64, bytes: u64) {
-        transport!(self, carrier => carrier.expect(&mut self.window, stream, bytes));
+        self.carrier.streams().expect(&mut self.window, stream, bytes);
     }
 
     /// This stream's reader may stall: what it leaves unread is lent on top of the base window.
     pub fn mark_raw(&mut self, stream: u64) {
-        transport!(self, carrier => carrier.mark_raw(stream));
+        self.carrier.streams().mark_raw(stream);
     }
 
     /// The peer's hello is accepted: it may open as many streams as configured, instead of 32.
     pub fn raise_stream_limit(&mut self) {
-        transport!(self, carrier => carrier.raise_stream_limit());
+        self.carrier.streams().raise_stream_limit();
     }
 
     /// Says goodbye: no new streams; what was written is delivered; then the link ends, at the latest after `dial.linger`.
@@ -195,7 +212,7 @@ impl Link {
         match self.life {
             Life::Up(_) => {
                 self.end(now, DownReason::Closed(why));
-                transport!(self, carrier => carrier.close(why));
+                self.carrier.close(why);
             }
             Life::HalfOpen(_) => {
                 self.origin.goodbye.get_or_insert(why);
@@ -211,27 +228,18 @@ impl Link {
 
     /// The round-trip time, estimated.
     pub fn rtt(&self) -> Duration {
-        match &self.transport {
-            Transport::Frames(carrier) => carrier.rtt(),
-            #[cfg(not(target_family = "wasm"))]
-            Transport::Quic(carrier) => carrier.rtt(),
-        }
+        self.carrier.rtt()
     }
 
     /// What it carried.
     pub fn stats(&self) -> LinkStats {
-        let stats = match &self.transport {
-            Transport::Frames(carrier) => carrier.stats(),
-            #[cfg(not(target_family = "wasm"))]
-            Transport::Quic(carrier) => carrier.stats(),
-        };
-        LinkStats { window: self.window.granted(), ..stats }
+        LinkStats { window: self.window.granted(), ..self.carrier.stats() }
     }
 
     /// Ends it without waiting for what was written.
     pub(crate) fn abort(&mut self, now: Instant, goodbye: Goodbye, why: DownReason) {
         self.end(now, why);
-        transport!(self, carrier => carrier.abort(goodbye));
+        self.carrier.abort(goodbye);
     }
 
     /// The peer broke the transport's rules.
@@ -243,7 +251,7 @@ impl Link {
     pub(crate) fn up(&mut self, now: Instant) {
         self.life = Life::Up(now);
         // What came with the handshake (0-RTT) shows nothing: it may be a copy, or the peer gave this attempt up meanwhile.
-        self.streamed = if self.was_early() { self.stream_frames() } else { 0 };
+        self.streamed = if self.carrier.was_early() { self.carrier.activity() } else { 0 };
     }
 
     /// Since when it is up.
@@ -257,15 +265,7 @@ impl Link {
     /// Whether the peer uses it: something came on a stream after it was up here. Its handshake alone does not show that the
     /// peer took it up: the peer may have given it up for another attempt.
     pub(crate) fn is_proven(&self) -> bool {
-        self.is_up() && self.stream_frames() > self.streamed
-    }
-
-    fn stream_frames(&self) -> u64 {
-        match &self.transport {
-            Transport::Frames(carrier) => carrier.stream_frames(),
-            #[cfg(not(target_family = "wasm"))]
-            Transport::Quic(carrier) => carrier.stream_frames(),
-        }
+        self.is_up() && self.carrier.activity() > self.streamed
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -279,20 +279,7 @@ impl Link {
 
     /// Whether data may go along with its handshake.
     pub(crate) fn is_early(&self) -> bool {
-        match &self.transport {
-            Transport::Frames(_) => false,
-            #[cfg(not(target_family = "wasm"))]
-            Transport::Quic(carrier) => matches!(self.life, Life::HalfOpen(_)) && carrier.is_early(),
-        }
-    }
-
-    /// Whether [`Event::Early`](crate::Event::Early) was told of it.
-    pub(crate) fn was_early(&self) -> bool {
-        match &self.transport {
-            Transport::Frames(_) => false,
-            #[cfg(not(target_family = "wasm"))]
-            Transport::Quic(carrier) => carrier.was_early(),
-        }
+        matches!(self.life, Life::HalfOpen(_)) && self.carrier.is_early()
     }
 
     /// Marks the end. The first reason stays.
@@ -305,5 +292,3 @@ impl Link {
         self.life = Life::Ending { why, deadline: now + self.linger, was_up };
     }
 }
-
-pub(crate) use transport;

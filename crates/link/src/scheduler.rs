@@ -56,7 +56,6 @@ impl Scheduler {
     }
 
     /// Whether no stream waits.
-    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn is_empty(&self) -> bool {
         self.control.is_empty() && self.rest.iter().all(|queue| queue.streams.is_empty())
     }

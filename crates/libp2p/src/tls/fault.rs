@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rustls::{CertificateError, Error, OtherError};
+use rustls::{AlertDescription, CertificateError, Error, OtherError};
 use weir_base::Fault;
 use weir_base::identity::{PeerId, PublicKeyError};
 
@@ -84,11 +84,18 @@ impl TlsFault {
 }
 
 impl From<TlsFault> for Error {
-    /// As the alert that fits; [`fault_of`] gets the fault back.
+    /// As the alert that fits; [`fault_of`] gets the fault back, but who a wrong peer was.
     fn from(fault: TlsFault) -> Self {
-        Self::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(fault))))
+        Self::InvalidCertificate(match fault {
+            TlsFault::WrongPeer(_) => CertificateError::ApplicationVerificationFailure,
+            fault => CertificateError::Other(OtherError(Arc::new(fault))),
+        })
     }
 }
+
+/// The alert of a dialler that finds another peer than it expects: a valid certificate, but not the one wanted (RFC 8446 §6.2).
+/// No other fault of this module sends it.
+pub const WRONG_PEER_ALERT: AlertDescription = AlertDescription::AccessDenied;
 
 /// The fault inside an error of rustls, where this module's verifiers put one there.
 pub fn fault_of(error: &Error) -> Option<TlsFault> {

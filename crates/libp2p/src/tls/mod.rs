@@ -32,7 +32,7 @@ mod verify;
 pub use certificate::{CertificateKind, TlsIdentity, TlsIdentityError};
 pub use clock::WallClock;
 pub use config::{ClientOptions, EarlyData, ServerOptions, client_config, server_config};
-pub use fault::{TlsFault, fault_of};
+pub use fault::{TlsFault, WRONG_PEER_ALERT, fault_of};
 pub use names::server_name;
 pub use verify::{CERTIFICATE_MAX, PeerCertificate, peer_id_of, verify_certificate, verify_chain};
 

@@ -10,6 +10,8 @@ use super::link::{Ending, FrameLink, is_ours};
 use super::stream::{ReceiveEnd, SendEnd, Stream};
 use super::{DATA_MAX, Frame};
 use crate::Event;
+use crate::carrier::{Report, Scope, Streams};
+use crate::event::DownReason;
 use crate::window::Window;
 
 /// More than the link's credit.
@@ -28,17 +30,22 @@ pub(crate) const AFTER_END: Fault = Fault::misbehaved("sent on a stream after it
 pub(crate) const DATA_SIZE: Fault = Fault::misbehaved("sent a data frame that is empty or too long");
 
 impl FrameLink {
-    /// A frame arrived. What the peer did wrong is returned; the caller ends the link.
-    pub(crate) fn handle(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        window: &mut Window,
-        frame: Frame,
-        events: &mut VecDeque<Event>,
-    ) -> Result<(), Fault> {
+    /// A frame arrived. What it means for the link as a whole is reported.
+    pub(crate) fn handle(&mut self, scope: &mut Scope<'_>, frame: Frame) {
+        if let Err(fault) = self.take(scope, frame) {
+            self.report = Some(Report::Fault(fault));
+        }
+    }
+
+    /// Whether the parent has something to act on at once.
+    pub(crate) fn has_report(&self) -> bool {
+        self.report.is_some()
+    }
+
+    fn take(&mut self, scope: &mut Scope<'_>, frame: Frame) -> Result<(), Fault> {
+        let Scope { now, link, ref mut window, ref mut events } = *scope;
         self.stats.bytes_in += frame.wire_len() as u64;
-        if matches!(self.ending, Ending::Closed | Ending::Draining(_)) {
+        if matches!(self.ending, Ending::Closed | Ending::Draining) {
             return Ok(());
         }
         let key = |stream| StreamKey { link, stream };
@@ -111,8 +118,9 @@ impl FrameLink {
 
     /// The wire is gone. What the peer sent before it closed the link can still be read.
     pub(crate) fn wire_closed(&mut self) {
-        if !matches!(self.ending, Ending::Draining(_)) {
+        if !matches!(self.ending, Ending::Draining) {
             self.ending = Ending::Closed;
+            self.report = Some(Report::Lost(DownReason::Lost));
         }
     }
 
@@ -241,7 +249,8 @@ impl FrameLink {
     }
 
     fn closed(&mut self, goodbye: Goodbye) {
-        self.ending = Ending::Draining(goodbye);
+        self.ending = Ending::Draining;
+        self.report = Some(Report::Lost(DownReason::ByPeer(goodbye)));
         self.control.clear();
         self.sending.blocked.clear();
     }

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use weir_base::stream::{Class, Goodbye, OpenError};
-use weir_base::{Instant, LinkId, ProtocolId, Rope, StreamKey};
+use weir_base::{Instant, ProtocolId, Rope, StreamKey};
 
 use super::stream::{ReceiveEnd, SendEnd, Stream};
 use super::{Frame, LINK_INITIAL, STREAMS_INITIAL};
+use crate::carrier::{Carrier, Remote, Report, Scope, Streams};
 use crate::link::{LinkStats, Read};
 use crate::scheduler::Scheduler;
 use crate::window::Window;
-use crate::{Event, StreamsConfig, WireId};
+use crate::{Event, StreamsConfig};
 
 /// Bytes of the link's credit that only control may use: one message of it always fits.
 pub(super) const CONTROL_RESERVE: u64 = 4096;
@@ -26,7 +27,7 @@ const RTT_UNKNOWN: Duration = Duration::from_millis(100);
 /// Streams over one wire.
 #[derive(Debug)]
 pub(crate) struct FrameLink {
-    pub(super) wire: WireId,
+    pub(super) report: Option<Report>, // until the parent took it
     pub(super) dialler: bool,
     pub(super) limits: Limits,
     pub(super) streams: BTreeMap<u64, Box<Stream>>,
@@ -126,13 +127,13 @@ pub(super) enum Ending {
     /// The close was taken, or the link is cut; nothing goes out any more.
     Closed,
     /// The peer closed; what it sent before can still be read.
-    Draining(Goodbye),
+    Draining,
 }
 
 impl FrameLink {
-    pub(crate) fn new(wire: WireId, dialler: bool, config: &StreamsConfig) -> Self {
+    pub(crate) fn new(remote: Remote, dialler: bool, config: &StreamsConfig) -> Self {
         Self {
-            wire,
+            report: Some(Report::Connected(remote)),
             dialler,
             limits: Limits {
                 window: config.window,
@@ -165,273 +166,13 @@ impl FrameLink {
         }
     }
 
-    pub(crate) fn wire(&self) -> WireId {
-        self.wire
-    }
-
-    pub(crate) fn open(&mut self, protocol: ProtocolId, class: Class) -> Result<u64, OpenError> {
-        if self.ending != Ending::Open {
-            return Err(OpenError::Closed);
-        }
-        let free = self.numbers.opened < self.numbers.allowed;
-        if !free && self.numbers.waiting.len() >= self.limits.max_waiting {
-            return Err(OpenError::Limit);
-        }
-        let stream = number(self.numbers.opened, self.dialler);
-        self.numbers.opened += 1;
-        self.streams.insert(stream, Box::new(Stream::new(class)));
-        if free {
-            self.control.push_back(Frame::Open { stream, protocol });
-        } else {
-            self.numbers.waiting.push_back((stream, protocol));
-        }
-        Ok(stream)
-    }
-
-    pub(crate) fn set_class(&mut self, stream: u64, class: Class) {
-        if let Some(entry) = self.streams.get_mut(&stream) {
-            let len = entry.send.queue.len() as u64;
-            self.sending.queued.sub(entry.send.class, len);
-            self.sending.queued.add(class, len);
-            entry.send.class = class;
-            if entry.send.scheduled {
-                self.sending.scheduler.remove(stream);
-                self.sending.scheduler.push(stream, class);
-            }
-        }
-    }
-
-    pub(crate) fn read(&mut self, now: Instant, window: &mut Window, stream: u64, max: usize) -> Read {
-        let Some(entry) = self.streams.get_mut(&stream) else { return Read::Closed };
-        let receive = &mut entry.receive;
-        match receive.end {
-            ReceiveEnd::Reset(code) => {
-                self.end_receive(stream, window);
-                return Read::Reset(code);
-            }
-            ReceiveEnd::Stalled(code) => {
-                receive.end = ReceiveEnd::Stopped; // until the peer ends
-                return Read::Reset(code);
-            }
-            ReceiveEnd::Stopped | ReceiveEnd::Over => return Read::Closed,
-            ReceiveEnd::Open | ReceiveEnd::Ended => {}
-        }
-        // A reader without room still hears of the end, once nothing is left before it; for bytes it comes back by itself.
-        if max == 0 && !receive.queue.is_empty() {
-            return Read::Blocked;
-        }
-        let Some(chunk) = receive.take(max) else {
-            if receive.end == ReceiveEnd::Ended {
-                self.end_receive(stream, window);
-                return Read::End;
-            }
-            receive.notified = false;
-            return Read::Blocked;
-        };
-        let len = chunk.len() as u64;
-        receive.expected.read(window, len);
-        if let Some(raw) = &mut receive.raw {
-            raw.read(now, self.echo.rtt.unwrap_or(RTT_UNKNOWN), len);
-            raw.count(window, receive.unread, raw.growth(self.limits.window));
-        }
-        receive.credit_due |= receive.credit(self.limits.window).is_some();
-        if receive.credit_due {
-            self.control_credit(stream);
-        }
-        self.returned(now, window, len);
-        Read::Data(chunk)
-    }
-
-    /// Bytes that can be written; 0 makes the stream wait for `Writable`.
-    pub(crate) fn room(&mut self, stream: u64) -> usize {
-        let room = self.room_now(stream);
-        if room == 0
-            && let Some(entry) = self.streams.get_mut(&stream)
-            && entry.send.end == SendEnd::Open
-        {
-            entry.send.blocked = true;
-            self.sending.blocked.insert(stream);
-        }
-        room
-    }
-
     pub(super) fn room_now(&self, stream: u64) -> usize {
         let Some(entry) = self.streams.get(&stream) else { return 0 };
-        if matches!(self.ending, Ending::Closed | Ending::Draining(_)) || !self.is_open_yet(stream) {
+        if matches!(self.ending, Ending::Closed | Ending::Draining) || !self.is_open_yet(stream) {
             return 0;
         }
         let room = entry.send.room().min(self.sending.queued.room(entry.send.class));
         usize::try_from(room).unwrap_or(usize::MAX)
-    }
-
-    pub(crate) fn write(&mut self, stream: u64, rope: &mut Rope) {
-        let mut room = self.room_now(stream);
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
-        while let Some(part) = rope.pop(room) {
-            room -= part.len();
-            self.sending.queued.add(entry.send.class, part.len() as u64);
-            entry.send.queue.push(part);
-        }
-        self.schedule(stream);
-    }
-
-    pub(crate) fn finish(&mut self, stream: u64) {
-        if let Some(entry) = self.streams.get_mut(&stream)
-            && entry.send.end == SendEnd::Open
-        {
-            entry.send.end = SendEnd::Finishing;
-            self.sending.blocked.remove(&stream);
-            if !entry.send.queue.is_empty() || !self.is_open_yet(stream) {
-                return self.schedule(stream);
-            }
-            self.control.push_back(Frame::End { stream }); // needs no credit
-            if let Some(entry) = self.streams.get_mut(&stream) {
-                entry.send.end = SendEnd::Over;
-            }
-            self.remove_if_over(stream);
-        }
-    }
-
-    pub(crate) fn reset(&mut self, stream: u64, code: u32) {
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
-        if entry.send.end == SendEnd::Over {
-            return;
-        }
-        entry.send.end = SendEnd::Over;
-        self.sending.queued.sub(entry.send.class, entry.send.queue.len() as u64);
-        entry.send.queue = Rope::new();
-        self.sending.blocked.remove(&stream);
-        self.end_frame(stream, Frame::Reset { stream, code });
-        self.remove_if_over(stream);
-    }
-
-    pub(crate) fn stop(&mut self, now: Instant, window: &mut Window, stream: u64, code: u32) {
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
-        match entry.receive.end {
-            ReceiveEnd::Open => {
-                entry.receive.end = ReceiveEnd::Stopped;
-                self.end_frame(stream, Frame::Stop { stream, code });
-            }
-            ReceiveEnd::Ended | ReceiveEnd::Reset(_) => entry.receive.end = ReceiveEnd::Over,
-            ReceiveEnd::Stalled(_) => entry.receive.end = ReceiveEnd::Stopped,
-            ReceiveEnd::Stopped | ReceiveEnd::Over => return,
-        }
-        self.drop_unread(now, window, stream);
-        self.remove_if_over(stream);
-    }
-
-    pub(crate) fn expect(&mut self, window: &mut Window, stream: u64, bytes: u64) {
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
-        let receive = &mut entry.receive;
-        if matches!(receive.end, ReceiveEnd::Open | ReceiveEnd::Ended) && receive.raw.is_none() {
-            receive.expected.set(window, bytes, receive.unread > 0);
-            receive.credit_due |= receive.credit(self.limits.window).is_some();
-            if receive.credit_due {
-                self.control_credit(stream);
-            }
-        }
-    }
-
-    pub(crate) fn mark_raw(&mut self, stream: u64) {
-        if let Some(entry) = self.streams.get_mut(&stream) {
-            entry.receive.raw.get_or_insert_default();
-        }
-    }
-
-    pub(crate) fn raise_stream_limit(&mut self) {
-        self.numbers.limit = self.limits.max_inbound;
-        self.grant_streams();
-    }
-
-    pub(crate) fn close(&mut self, why: Goodbye) {
-        if self.ending != Ending::Open {
-            return;
-        }
-        self.ending = Ending::Flushing(why);
-        let writing = |entry: &Stream| entry.send.end == SendEnd::Open;
-        let open: Vec<u64> =
-            self.streams.iter().filter(|(_, entry)| writing(entry)).map(|(stream, _)| *stream).collect();
-        open.into_iter().for_each(|stream| self.finish(stream));
-    }
-
-    /// Ends at once: nothing that waits goes out, but the close.
-    pub(crate) fn abort(&mut self, why: Goodbye) {
-        if matches!(self.ending, Ending::Open | Ending::Flushing(_)) {
-            self.ending = Ending::Flushing(why);
-            self.control.clear();
-            self.sending.scheduler = Scheduler::default();
-            self.sending.queued = Queued::default();
-        }
-    }
-
-    /// Whether nothing more will go out or be read.
-    pub(crate) fn is_over(&self) -> bool {
-        match self.ending {
-            Ending::Open | Ending::Flushing(_) => false,
-            Ending::Closed => true,
-            // an end that the reader has not seen is something to read, too
-            Ending::Draining(_) => {
-                let mut ends = self.streams.values().map(|stream| &stream.receive.end);
-                let unseen = ends.any(|end| matches!(end, ReceiveEnd::Ended | ReceiveEnd::Reset(_)));
-                self.receiving.unread == 0 && !unseen
-            }
-        }
-    }
-
-    /// Breaks a stalled raw stream off, both ways; its user hears of it.
-    pub(crate) fn reset_stalled(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        window: &mut Window,
-        stream: u64,
-        code: u32,
-        events: &mut VecDeque<Event>,
-    ) {
-        let key = StreamKey { link, stream };
-        let Some(entry) = self.streams.get(&stream) else { return };
-        let (writing, reading) = (entry.send.end == SendEnd::Open, entry.receive.end == ReceiveEnd::Open);
-        self.drop_unread(now, window, stream);
-        if reading {
-            self.end_frame(stream, Frame::Stop { stream, code });
-        }
-        if let Some(entry) = self.streams.get_mut(&stream) {
-            entry.receive.end = if reading { ReceiveEnd::Stalled(code) } else { ReceiveEnd::Reset(code) };
-            entry.receive.notified = true;
-        }
-        events.push_back(Event::Readable(key));
-        if writing {
-            self.reset(stream, code);
-            events.push_back(Event::Stopped(key, code));
-        }
-    }
-
-    /// Why the peer closed, if it did.
-    pub(crate) fn closed_by_peer(&self) -> Option<Goodbye> {
-        match self.ending {
-            Ending::Draining(why) => Some(why),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn rtt(&self) -> Duration {
-        self.echo.rtt.unwrap_or(RTT_UNKNOWN)
-    }
-
-    pub(crate) fn stats(&self) -> LinkStats {
-        self.stats
-    }
-
-    /// Streams that the peer opened, and bytes that came on any.
-    pub(crate) fn stream_frames(&self) -> u64 {
-        self.numbers.theirs + self.receiving.received
-    }
-
-    /// The latest raw stream whose reader leaves bytes unread.
-    pub(crate) fn stalled_raw(&self) -> Option<u64> {
-        let stalled = |entry: &Stream| entry.receive.raw.is_some() && entry.receive.unread > 0;
-        // Numbers of both sides count up by four, so the largest is the latest, within a few.
-        self.streams.iter().rev().find(|(_, entry)| stalled(entry)).map(|(stream, _)| *stream)
     }
 
     fn is_open_yet(&self, stream: u64) -> bool {
@@ -521,6 +262,258 @@ impl FrameLink {
         } else {
             self.numbers.held.push(frame);
         }
+    }
+}
+
+impl Streams for FrameLink {
+    fn open(&mut self, protocol: ProtocolId, class: Class) -> Result<u64, OpenError> {
+        if self.ending != Ending::Open {
+            return Err(OpenError::Closed);
+        }
+        let free = self.numbers.opened < self.numbers.allowed;
+        if !free && self.numbers.waiting.len() >= self.limits.max_waiting {
+            return Err(OpenError::Limit);
+        }
+        let stream = number(self.numbers.opened, self.dialler);
+        self.numbers.opened += 1;
+        self.streams.insert(stream, Box::new(Stream::new(class)));
+        if free {
+            self.control.push_back(Frame::Open { stream, protocol });
+        } else {
+            self.numbers.waiting.push_back((stream, protocol));
+        }
+        Ok(stream)
+    }
+
+    fn set_class(&mut self, stream: u64, class: Class) {
+        if let Some(entry) = self.streams.get_mut(&stream) {
+            let len = entry.send.queue.len() as u64;
+            self.sending.queued.sub(entry.send.class, len);
+            self.sending.queued.add(class, len);
+            entry.send.class = class;
+            if entry.send.scheduled {
+                self.sending.scheduler.remove(stream);
+                self.sending.scheduler.push(stream, class);
+            }
+        }
+    }
+
+    fn read(&mut self, now: Instant, window: &mut Window, stream: u64, max: usize) -> Read {
+        let Some(entry) = self.streams.get_mut(&stream) else { return Read::Closed };
+        let receive = &mut entry.receive;
+        match receive.end {
+            ReceiveEnd::Reset(code) => {
+                self.end_receive(stream, window);
+                return Read::Reset(code);
+            }
+            ReceiveEnd::Stalled(code) => {
+                receive.end = ReceiveEnd::Stopped; // until the peer ends
+                return Read::Reset(code);
+            }
+            ReceiveEnd::Stopped | ReceiveEnd::Over => return Read::Closed,
+            ReceiveEnd::Open | ReceiveEnd::Ended => {}
+        }
+        // A reader without room still hears of the end, once nothing is left before it; for bytes it comes back by itself.
+        if max == 0 && !receive.queue.is_empty() {
+            return Read::Blocked;
+        }
+        let Some(chunk) = receive.take(max) else {
+            if receive.end == ReceiveEnd::Ended {
+                self.end_receive(stream, window);
+                return Read::End;
+            }
+            receive.notified = false;
+            return Read::Blocked;
+        };
+        let len = chunk.len() as u64;
+        receive.expected.read(window, len);
+        if let Some(raw) = &mut receive.raw {
+            raw.read(now, self.echo.rtt.unwrap_or(RTT_UNKNOWN), len);
+            raw.count(window, receive.unread, raw.growth(self.limits.window));
+        }
+        receive.credit_due |= receive.credit(self.limits.window).is_some();
+        if receive.credit_due {
+            self.control_credit(stream);
+        }
+        self.returned(now, window, len);
+        Read::Data(chunk)
+    }
+
+    /// Bytes that can be written; 0 makes the stream wait for `Writable`.
+    fn room(&mut self, stream: u64) -> usize {
+        let room = self.room_now(stream);
+        if room == 0
+            && let Some(entry) = self.streams.get_mut(&stream)
+            && entry.send.end == SendEnd::Open
+        {
+            entry.send.blocked = true;
+            self.sending.blocked.insert(stream);
+        }
+        room
+    }
+
+    fn write(&mut self, stream: u64, rope: &mut Rope) {
+        let mut room = self.room_now(stream);
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        while let Some(part) = rope.pop(room) {
+            room -= part.len();
+            self.sending.queued.add(entry.send.class, part.len() as u64);
+            entry.send.queue.push(part);
+        }
+        self.schedule(stream);
+    }
+
+    fn finish(&mut self, stream: u64) {
+        if let Some(entry) = self.streams.get_mut(&stream)
+            && entry.send.end == SendEnd::Open
+        {
+            entry.send.end = SendEnd::Finishing;
+            self.sending.blocked.remove(&stream);
+            if !entry.send.queue.is_empty() || !self.is_open_yet(stream) {
+                return self.schedule(stream);
+            }
+            self.control.push_back(Frame::End { stream }); // needs no credit
+            if let Some(entry) = self.streams.get_mut(&stream) {
+                entry.send.end = SendEnd::Over;
+            }
+            self.remove_if_over(stream);
+        }
+    }
+
+    fn reset(&mut self, stream: u64, code: u32) {
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        if entry.send.end == SendEnd::Over {
+            return;
+        }
+        entry.send.end = SendEnd::Over;
+        self.sending.queued.sub(entry.send.class, entry.send.queue.len() as u64);
+        entry.send.queue = Rope::new();
+        self.sending.blocked.remove(&stream);
+        self.end_frame(stream, Frame::Reset { stream, code });
+        self.remove_if_over(stream);
+    }
+
+    fn stop(&mut self, now: Instant, window: &mut Window, stream: u64, code: u32) {
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        match entry.receive.end {
+            ReceiveEnd::Open => {
+                entry.receive.end = ReceiveEnd::Stopped;
+                self.end_frame(stream, Frame::Stop { stream, code });
+            }
+            ReceiveEnd::Ended | ReceiveEnd::Reset(_) => entry.receive.end = ReceiveEnd::Over,
+            ReceiveEnd::Stalled(_) => entry.receive.end = ReceiveEnd::Stopped,
+            ReceiveEnd::Stopped | ReceiveEnd::Over => return,
+        }
+        self.drop_unread(now, window, stream);
+        self.remove_if_over(stream);
+    }
+
+    fn expect(&mut self, window: &mut Window, stream: u64, bytes: u64) {
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        let receive = &mut entry.receive;
+        if matches!(receive.end, ReceiveEnd::Open | ReceiveEnd::Ended) && receive.raw.is_none() {
+            receive.expected.set(window, bytes, receive.unread > 0);
+            receive.credit_due |= receive.credit(self.limits.window).is_some();
+            if receive.credit_due {
+                self.control_credit(stream);
+            }
+        }
+    }
+
+    fn mark_raw(&mut self, stream: u64) {
+        if let Some(entry) = self.streams.get_mut(&stream) {
+            entry.receive.raw.get_or_insert_default();
+        }
+    }
+
+    fn raise_stream_limit(&mut self) {
+        self.numbers.limit = self.limits.max_inbound;
+        self.grant_streams();
+    }
+
+    /// The latest raw stream whose reader leaves bytes unread.
+    fn stalled_raw(&self) -> Option<u64> {
+        let stalled = |entry: &Stream| entry.receive.raw.is_some() && entry.receive.unread > 0;
+        // Numbers of both sides count up by four, so the largest is the latest, within a few.
+        self.streams.iter().rev().find(|(_, entry)| stalled(entry)).map(|(stream, _)| *stream)
+    }
+
+    /// Breaks a stalled raw stream off, both ways; its user hears of it.
+    fn reset_stalled(&mut self, scope: &mut Scope<'_>, stream: u64, code: u32) {
+        let key = StreamKey { link: scope.link, stream };
+        let Some(entry) = self.streams.get(&stream) else { return };
+        let (writing, reading) = (entry.send.end == SendEnd::Open, entry.receive.end == ReceiveEnd::Open);
+        self.drop_unread(scope.now, scope.window, stream);
+        if reading {
+            self.end_frame(stream, Frame::Stop { stream, code });
+        }
+        if let Some(entry) = self.streams.get_mut(&stream) {
+            entry.receive.end = if reading { ReceiveEnd::Stalled(code) } else { ReceiveEnd::Reset(code) };
+            entry.receive.notified = true;
+        }
+        scope.events.push_back(Event::Readable(key));
+        if writing {
+            self.reset(stream, code);
+            scope.events.push_back(Event::Stopped(key, code));
+        }
+    }
+}
+
+impl Carrier for FrameLink {
+    fn streams(&mut self) -> &mut dyn Streams {
+        self
+    }
+
+    fn poll(&mut self, _scope: &mut Scope<'_>) -> Option<Report> {
+        self.report.take()
+    }
+
+    fn close(&mut self, why: Goodbye) {
+        if self.ending != Ending::Open {
+            return;
+        }
+        self.ending = Ending::Flushing(why);
+        let writing = |entry: &Stream| entry.send.end == SendEnd::Open;
+        let open: Vec<u64> =
+            self.streams.iter().filter(|(_, entry)| writing(entry)).map(|(stream, _)| *stream).collect();
+        open.into_iter().for_each(|stream| self.finish(stream));
+    }
+
+    /// Ends at once: nothing that waits goes out, but the close.
+    fn abort(&mut self, why: Goodbye) {
+        if matches!(self.ending, Ending::Open | Ending::Flushing(_)) {
+            self.ending = Ending::Flushing(why);
+            self.control.clear();
+            self.sending.scheduler = Scheduler::default();
+            self.sending.queued = Queued::default();
+        }
+    }
+
+    /// Whether nothing more will go out or be read.
+    fn is_over(&self) -> bool {
+        match self.ending {
+            Ending::Open | Ending::Flushing(_) => false,
+            Ending::Closed => true,
+            // an end that the reader has not seen is something to read, too
+            Ending::Draining => {
+                let mut ends = self.streams.values().map(|stream| &stream.receive.end);
+                let unseen = ends.any(|end| matches!(end, ReceiveEnd::Ended | ReceiveEnd::Reset(_)));
+                self.receiving.unread == 0 && !unseen
+            }
+        }
+    }
+
+    fn rtt(&self) -> Duration {
+        self.echo.rtt.unwrap_or(RTT_UNKNOWN)
+    }
+
+    fn stats(&self) -> LinkStats {
+        self.stats
+    }
+
+    /// Streams that the peer opened, and bytes that came on any.
+    fn activity(&self) -> u64 {
+        self.numbers.theirs + self.receiving.received
     }
 }
 

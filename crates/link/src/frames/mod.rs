@@ -12,6 +12,7 @@ mod input;
 mod link;
 mod output;
 mod stream;
+mod wires;
 
 use bytes::Bytes;
 use weir_base::ProtocolId;
@@ -19,6 +20,7 @@ use weir_base::stream::Goodbye;
 
 pub use codec::{FRAME_MAX, FrameError};
 pub(crate) use link::FrameLink;
+pub(crate) use wires::Wires;
 
 /// Bytes that either side may send in all, before any [`Frame::LinkCredit`].
 pub const LINK_INITIAL: u64 = 64 * 1024;

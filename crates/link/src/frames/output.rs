@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
+use weir_base::Instant;
 use weir_base::stream::Class;
-use weir_base::{Instant, LinkId};
 
 use super::link::{CONTROL_RESERVE, Ending, FrameLink};
 use super::stream::SendEnd;
 use super::{DATA_MAX, Frame};
-use crate::Event;
+use crate::carrier::Scope;
 use crate::window::Window;
 
 /// The round trip is measured again after so long, while data goes out.
@@ -16,24 +16,19 @@ const PING_EVERY: std::time::Duration = std::time::Duration::from_secs(15);
 
 impl FrameLink {
     /// The next frame for the peer; `None` when there is none now.
-    pub(crate) fn poll(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        window: &Window,
-        events: &mut VecDeque<Event>,
-    ) -> Option<Frame> {
-        let frame = self.next(now, window)?;
+    pub(crate) fn next_frame(&mut self, scope: &mut Scope<'_>) -> Option<Frame> {
+        let now = scope.now;
+        let frame = self.next(now, scope.window)?;
         self.stats.bytes_out += frame.wire_len() as u64;
         if matches!(frame, Frame::Data { .. }) {
             self.echo.due |= now.since(self.echo.at) >= PING_EVERY;
-            self.unblock(link, events);
+            self.unblock(scope.link, scope.events);
         }
         Some(frame)
     }
 
     fn next(&mut self, now: Instant, window: &Window) -> Option<Frame> {
-        if matches!(self.ending, Ending::Closed | Ending::Draining(_)) {
+        if matches!(self.ending, Ending::Closed | Ending::Draining) {
             return None;
         }
         if let Some(nonce) = self.echo.answer.take() {

@@ -1,27 +1,32 @@
-//! All links of a node: the host's and the stack's side. How links live is in `life`, how credit is dealt in `settle`, how
-//! dials are driven in `dialling`.
+//! All links of a node: the host's and the stack's side. It names no transport; endpoints bring links, and carriers carry them.
+//!
+//! - `table` has the links themselves, `life` how they come up and go down, `peers` which link of a peer stays;
+//! - `credit` is how the two ledgers are lent, `dialling` how dials are driven.
 
-#[cfg(not(target_family = "wasm"))]
-mod datagrams;
+mod credit;
 mod dialling;
-mod duplicates;
 mod life;
-mod settle;
+mod peers;
+mod table;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use weir_base::identity::{Keypair, PeerId};
-use weir_base::{Deadlines, Instant, LinkId, Ready};
+use weir_base::identity::Keypair;
+use weir_base::stream::Goodbye;
+use weir_base::{Instant, LinkId};
 
 use crate::admission::Admission;
-use crate::budget::Budget;
 use crate::dial::Dialler;
-use crate::link::{Life, Transport};
-#[cfg(not(target_family = "wasm"))]
-use crate::quic::Quic;
-use duplicates::Duplicates;
+use crate::endpoint::{Context, Input};
+use crate::event::DownReason;
+use crate::link::Life;
+use crate::transports::Endpoints;
+use credit::Credit;
+use peers::Peers;
+pub(crate) use table::Table;
+use table::Timer;
 
 use crate::{
     Config, ConfigError, Datagrams, Dial, DialError, DialId, Event, Frame, HostChange, Link, Start, Stats,
@@ -43,67 +48,22 @@ pub enum Drain {
 
 /// All links of a node, and what routes between them, the host and the stack. See the crate's documentation for how it is
 /// driven.
+///
+/// Drain order: what was touched is settled first (reports of its carrier, its end, its peer's other link, its credit), and
+/// only then are events, datagrams and frames handed out. A settled link waits in its endpoint until what it has to send was
+/// taken; then its deadline is set.
 #[allow(clippy::struct_field_names)] // the links are what it is named for
 pub struct Links {
     config: Arc<Config>,
-    local_peer: PeerId,
-    links: BTreeMap<LinkId, Link>,
-    peers: BTreeMap<PeerId, LinkId>, // the link of each peer that is up; of a pair the one that stays
-    duplicates: Duplicates,
-    wires: Wires,
-    #[cfg(not(target_family = "wasm"))]
-    quic: Quic,
+    now: Instant, // of the last call that said
+    table: Table,
+    peers: Peers,
+    endpoints: Endpoints,
     dialler: Dialler,
     admission: Admission,
     credit: Credit,
-    work: Work,
-    stats: Stats,
-}
-
-/// The two ledgers.
-struct Credit {
-    receive: Budget,
-    send: Budget,
-}
-
-/// Frame wires.
-#[derive(Default)]
-struct Wires {
-    links: BTreeMap<WireId, LinkId>,
-    ready: Ready<LinkId>,
-}
-
-/// What is to be done, and when.
-struct Work {
-    now: Instant, // of the last call that said
-    last_link: u64,
     events: VecDeque<Event>, // <= a few per input, until the host drains
-    touched: Ready<LinkId>,
-    timers: Deadlines<Timer>,
-}
-
-/// What a deadline is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    /// A link's own: handshake, loss detection, idle, end.
-    Link(LinkId),
-    /// Links that wait for credit.
-    Credit,
-    /// A peer has two links.
-    Duplicate(PeerId),
-}
-
-impl Work {
-    fn next_link(&mut self) -> LinkId {
-        self.last_link += 1;
-        LinkId(self.last_link)
-    }
-
-    /// Time never goes back.
-    fn at(&mut self, now: Instant) -> Instant {
-        self.now = self.now.max(now);
-        self.now
-    }
+    stats: Stats,
 }
 
 impl Links {
@@ -119,91 +79,105 @@ impl Links {
         start: Start,
     ) -> Result<Self, ConfigError> {
         config.check()?;
-        #[cfg(target_family = "wasm")]
-        let _ = (seed, start); // without sockets nothing is drawn, and no certificate is dated
         if !config.quic.early {
             config.streams.early.clear();
         }
         let config = Arc::new(config);
-        let credit = Credit {
-            receive: Budget::new(config.budget.receive_total, config.reserved_receive()),
-            send: Budget::new(config.budget.send_total, config.reserved_send()),
-        };
-        let stats = Stats { receive: credit.receive.stats(), send: credit.send.stats(), ..Stats::default() };
+        let endpoints = Endpoints::new(&config, &keypair, seed, start)?;
+        let credit = Credit::new(&config);
+        let mut stats = Stats::default();
+        credit.count(&mut stats);
         Ok(Self {
-            local_peer: keypair.peer_id(),
-            #[cfg(not(target_family = "wasm"))]
-            quic: Quic::new(&config, &keypair, seed, start)?,
-            config,
-            links: BTreeMap::new(),
-            peers: BTreeMap::new(),
-            duplicates: Duplicates::default(),
-            wires: Wires::default(),
-            dialler: Dialler::default(),
+            now: Instant::ZERO,
+            table: Table::default(),
+            peers: Peers::new(keypair.peer_id()),
+            dialler: Dialler::new(endpoints.transports()),
+            endpoints,
             admission: Admission::default(),
             credit,
-            work: Work {
-                now: Instant::ZERO,
-                last_link: 0,
-                events: VecDeque::new(),
-                touched: Ready::default(),
-                timers: Deadlines::default(),
-            },
+            events: VecDeque::new(),
             stats,
+            config,
         })
+    }
+
+    /// Time never goes back.
+    fn at(&mut self, now: Instant) -> Instant {
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    /// The endpoints, and what they may touch.
+    fn endpoints(&mut self, now: Instant) -> (&mut Endpoints, Context<'_>) {
+        let context = Context {
+            now,
+            config: &self.config,
+            table: &mut self.table,
+            admission: &mut self.admission,
+            dialler: &mut self.dialler,
+            events: &mut self.events,
+            stats: &mut self.stats,
+        };
+        (&mut self.endpoints, context)
+    }
+
+    /// The ledgers and the peers, and what they may touch.
+    fn context(&mut self, now: Instant) -> (&mut Credit, &mut Peers, Context<'_>) {
+        let context = Context {
+            now,
+            config: &self.config,
+            table: &mut self.table,
+            admission: &mut self.admission,
+            dialler: &mut self.dialler,
+            events: &mut self.events,
+            stats: &mut self.stats,
+        };
+        (&mut self.credit, &mut self.peers, context)
+    }
+
+    /// Hands an input to the endpoint that takes it.
+    fn handle(&mut self, now: Instant, input: Input) {
+        self.stats.bytes_in += input.len() as u64;
+        let (endpoints, mut context) = self.endpoints(now);
+        let mut rest = Some(input);
+        for endpoint in endpoints.each() {
+            let Some(input) = rest.take() else { break };
+            rest = endpoint.handle(&mut context, input);
+        }
+        while let Some(id) = self.table.take_hurried() {
+            self.settle_link(now, id);
+        }
     }
 
     /// The host's sockets or wall clock changed.
     pub fn handle_host(&mut self, now: Instant, change: HostChange) {
-        let now = self.work.at(now);
-        self.host_changed(now, change);
+        let now = self.at(now);
+        let (endpoints, mut context) = self.endpoints(now);
+        endpoints.each().for_each(|endpoint| endpoint.handle_host(&mut context, change));
     }
 
     /// Datagrams arrived.
     pub fn handle_datagrams(&mut self, now: Instant, datagrams: Datagrams) {
-        let now = self.work.at(now);
-        self.stats.bytes_in += datagrams.data.len() as u64;
-        self.datagrams_arrived(now, datagrams);
+        let now = self.at(now);
+        self.handle(now, Input::Datagrams(datagrams));
     }
 
     /// A frame wire opened, closed, or could not be connected. Nothing is known of a wire before it opened.
     pub fn handle_wire(&mut self, now: Instant, wire: WireId, change: WireChange) {
-        let now = self.work.at(now);
-        match change {
-            WireChange::Opened { peer, dialled, group } => self.wire_opened(now, wire, peer, dialled, group),
-            WireChange::Closed => self.wire_closed(now, wire),
-            WireChange::Refused(dial) => {
-                self.dialler.wire_failed(now, dial, &self.config.dial);
-                self.drive_dials(now);
-            }
-        }
+        let now = self.at(now);
+        self.handle(now, Input::Wire(wire, change));
+        self.drive_dials(now);
     }
 
     /// A frame arrived.
     pub fn handle_frame(&mut self, now: Instant, wire: WireId, frame: Frame) {
-        let now = self.work.at(now);
-        let Some(id) = self.wires.links.get(&wire).copied() else { return };
-        let Some(link) = self.links.get_mut(&id) else { return };
-        #[cfg(target_family = "wasm")]
-        let Transport::Frames(carrier) = &mut link.transport;
-        #[cfg(not(target_family = "wasm"))]
-        let Transport::Frames(carrier) = &mut link.transport else { return };
-        self.stats.bytes_in += frame.wire_len() as u64;
-        let outcome = carrier.handle(now, id, &mut link.window, frame, &mut self.work.events);
-        if let Some(why) = carrier.closed_by_peer() {
-            link.end(now, crate::DownReason::ByPeer(why));
-        }
-        if let Err(fault) = outcome {
-            link.fail(now, fault);
-            self.stats.faults += 1;
-            self.work.events.push_back(Event::Blame { link: id, fault });
-        }
-        self.work.touched.mark(id);
+        let now = self.at(now);
+        self.handle(now, Input::Frame(wire, frame));
     }
 
     /// A name was resolved ([`Event::Resolve`]); no addresses where it has none.
     pub fn handle_resolved(&mut self, now: Instant, query: u64, addresses: &[IpAddr]) {
-        let now = self.work.at(now);
+        let now = self.at(now);
         self.dialler.resolved(now, query, addresses, &self.config.dial);
         self.drive_dials(now);
     }
@@ -215,9 +189,11 @@ impl Links {
         max_segments: usize,
         out: &mut Vec<u8>,
     ) -> Option<Transmit> {
-        let now = self.work.at(now);
+        let now = self.at(now);
         self.settle(now);
-        let transmit = self.datagrams_out(now, max_segments, out)?;
+        let (endpoints, mut context) = self.endpoints(now);
+        let transmit =
+            endpoints.each().find_map(|endpoint| endpoint.poll_datagrams(&mut context, max_segments, out))?;
         self.stats.bytes_out += transmit.len as u64;
         let segment = transmit.segment.unwrap_or(transmit.len).max(1);
         self.stats.datagrams_out += transmit.len.div_ceil(segment) as u64;
@@ -226,9 +202,10 @@ impl Links {
 
     /// The next frame to send. Call until `None`; links take turns.
     pub fn poll_frame(&mut self, now: Instant) -> Option<(WireId, Frame)> {
-        let now = self.work.at(now);
+        let now = self.at(now);
         self.settle(now);
-        let (wire, frame) = self.frame_out(now)?;
+        let (endpoints, mut context) = self.endpoints(now);
+        let (wire, frame) = endpoints.each().find_map(|endpoint| endpoint.poll_frame(&mut context))?;
         self.stats.bytes_out += frame.wire_len() as u64;
         Some((wire, frame))
     }
@@ -238,13 +215,13 @@ impl Links {
     /// # Errors
     /// [`DialError`], where it cannot even begin.
     pub fn dial(&mut self, now: Instant, dial: Dial) -> Result<DialId, DialError> {
-        let now = self.work.at(now);
-        let replaces = dial.peer.is_some_and(|peer| self.peers.contains_key(&peer));
+        let now = self.at(now);
+        let replaces = dial.peer.is_some_and(|peer| self.peers.contains(&peer));
         if self.stats.links >= u64::from(self.config.admission.max_links) && !replaces {
             return Err(DialError::Full);
         }
         let pinned = dial.peer.filter(|_| dial.pinned);
-        let id = self.dialler.dial(now, self.local_peer, dial, &self.config.dial)?;
+        let id = self.dialler.dial(now, self.peers.local(), dial, &self.config.dial)?;
         if let Some(peer) = pinned {
             self.admission.pin(peer);
         }
@@ -261,71 +238,132 @@ impl Links {
 
     /// A link that is up, or ends and can still be read. Marks it ready for output.
     pub fn link(&mut self, link: LinkId) -> Option<&mut Link> {
-        let found = self.links.get_mut(&link).filter(|found| found.was_up() || found.is_early())?;
-        self.work.touched.mark(link);
-        Some(found)
+        self.table.for_use(link)
     }
 
     /// The next event. Call until `None`, in the end with [`Drain::All`]: links that were touched may have more to tell.
     pub fn poll_event(&mut self, drain: Drain) -> Option<Event> {
-        let event = self.work.events.pop_front();
+        let event = self.events.pop_front();
         if event.is_some() || drain == Drain::Queued {
             return event;
         }
-        self.settle(self.work.now);
-        let event = self.work.events.pop_front();
-        if event.is_none() && self.work.events.capacity() > EVENTS_KEPT {
-            self.work.events = VecDeque::new(); // a burst leaves no buffer behind
+        self.settle(self.now);
+        let event = self.events.pop_front();
+        if event.is_none() && self.events.capacity() > EVENTS_KEPT {
+            self.events = VecDeque::new(); // a burst leaves no buffer behind
         }
         event
     }
 
     /// Advances what is due. Early and repeated calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let now = self.work.at(now);
+        let now = self.at(now);
         if self.timer().is_none_or(|(due, _)| due > now) {
             return; // a host may come with every turn
         }
         self.dialler.handle_timeout(now, &self.config.dial);
         self.drive_dials(now);
-        while let Some(timer) = self.work.timers.pop_due(now) {
+        self.endpoints.each().for_each(|endpoint| endpoint.handle_timeout(now));
+        while let Some(timer) = self.table.timers.pop_due(now) {
+            let (credit, peers, mut context) = self.context(now);
             match timer {
                 Timer::Link(link) => self.link_timeout(now, link),
-                Timer::Credit => self.reclaim(now),
-                Timer::Duplicate(peer) => self.duplicate_overdue(now, &peer),
+                Timer::Credit => credit.reclaim(&mut context),
+                Timer::Duplicate(peer) => {
+                    let cut = peers.overdue(&mut context, &peer);
+                    self.settle_cut(now, cut);
+                }
             }
         }
         self.settle(now);
     }
 
+    fn link_timeout(&mut self, now: Instant, id: LinkId) {
+        let Some(link) = self.table.get_mut(id) else { return };
+        link.carrier.handle_timeout(now);
+        if matches!(link.life, Life::HalfOpen(deadline) if deadline <= now) {
+            link.abort(now, Goodbye::Idle, DownReason::Lost);
+        }
+        self.table.touch(id);
+    }
+
     /// The next time [`handle_timeout`](Self::handle_timeout) has work, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         // What was touched since the last drain may have moved a deadline; it is settled at once.
-        let touched = (!self.work.touched.is_empty()).then_some((self.work.now, "output"));
+        let touched = (!self.table.is_settled()).then_some((self.now, "output"));
         [self.timer(), touched].into_iter().flatten().min_by_key(|(due, _)| *due)
     }
 
     /// Of the deadlines alone. One that was touched may have moved.
     fn timer(&self) -> Option<(Instant, &'static str)> {
-        let timer = self.work.timers.next().map(|(due, timer)| match timer {
+        let timer = self.table.timers.next().map(|(due, timer)| match timer {
             Timer::Link(_) => (due, "link"),
             Timer::Credit => (due, "credit"),
             Timer::Duplicate(_) => (due, "duplicate"),
         });
         let dial = self.dialler.poll_timeout().map(|due| (due, "dial"));
-        [timer, dial].into_iter().flatten().min_by_key(|(due, _)| *due)
+        let endpoint = self.endpoints.poll_timeout().map(|due| (due, "endpoint"));
+        [timer, dial, endpoint].into_iter().flatten().min_by_key(|(due, _)| *due)
+    }
+
+    /// Brings every touched link in order, and deals what credit came back.
+    fn settle(&mut self, now: Instant) {
+        if self.table.is_settled() && !self.credit.is_short() {
+            return;
+        }
+        loop {
+            while let Some(id) = self.table.take_touched() {
+                self.settle_link(now, id);
+            }
+            let Some(id) = self.credit.next_waiting() else { break };
+            let (credit, _, mut context) = self.context(now);
+            if credit.lend(&mut context, id, true) {
+                self.mark_output(id);
+            }
+        }
+        self.credit.count(&mut self.stats);
+    }
+
+    /// After a link was touched: its reports, its end, its peer's other link, its credit, its output.
+    fn settle_link(&mut self, now: Instant, id: LinkId) {
+        self.take_reports(now, id);
+        let Some(link) = self.table.get(id) else { return };
+        let ended = matches!(link.life, Life::Ending { deadline, .. } if deadline <= now);
+        if link.carrier.is_over() || ended {
+            return self.remove(now, id);
+        }
+        let info = link.info;
+        let (credit, peers, mut context) = self.context(now);
+        let cut = info.and_then(|info| peers.settle(&mut context, &info.peer));
+        credit.lend(&mut context, id, false);
+        self.mark_output(id);
+        self.settle_cut(now, cut);
+    }
+
+    /// A link was cut so that its place is free at once.
+    fn settle_cut(&mut self, now: Instant, cut: Option<LinkId>) {
+        if let Some(cut) = cut {
+            self.settle_link(now, cut);
+        }
+    }
+
+    /// A link may have something to send.
+    fn mark_output(&mut self, id: LinkId) {
+        let Some(link) = self.table.get(id) else { return };
+        if let Some(endpoint) = self.endpoints.of(link.endpoint) {
+            endpoint.mark(id);
+        }
+    }
+
+    /// Whether a link is the one that its peer uses for sure: something came on one of its streams since it was up here, and
+    /// the peer has no other link with this node. On any other link the peer owes nothing: it may have ended it, in favour of the
+    /// other one or with its process, and this node does not know yet.
+    pub fn is_in_use_by_peer(&self, link: LinkId) -> bool {
+        self.peers.uses(&self.table, link)
     }
 
     /// Counters.
     pub fn stats(&self) -> &Stats {
         &self.stats
-    }
-
-    /// When a link's life ends by itself.
-    fn life_deadline(life: Life) -> Option<Instant> {
-        match life {
-            Life::HalfOpen(deadline) | Life::Ending { deadline, .. } => Some(deadline),
-            Life::Up(_) => None,
-        }
     }
 }

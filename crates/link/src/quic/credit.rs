@@ -29,6 +29,11 @@ pub(super) struct Credit {
 }
 
 impl Credit {
+    /// Lent credit beside the window: what the next bytes read pay back.
+    pub(super) fn debt(&self) -> u64 {
+        self.debt
+    }
+
     pub(super) fn new(granted: u64) -> Self {
         Self { granted, ..Self::default() }
     }
@@ -39,11 +44,6 @@ impl QuicLink {
     pub(crate) fn window_changed(&mut self, window: &Window) {
         self.receiving.credit.granted = window.granted();
         self.advertise();
-    }
-
-    /// Lent credit beside the window: what the next bytes read pay back.
-    pub(crate) fn debt(&self) -> u64 {
-        self.receiving.credit.debt
     }
 
     /// `len` bytes were taken from QUIC, which advertises the room they left, as far as it neither repays lent credit nor is

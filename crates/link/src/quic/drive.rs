@@ -1,22 +1,15 @@
-//! A link over QUIC: what its parent drives it by.
-
-use std::collections::VecDeque;
+//! A link over QUIC: what its endpoint drives it by.
 
 use quinn_proto::{ConnectionEvent, ConnectionHandle, VarInt};
 use weir_base::Numbered;
 use weir_base::stream::Goodbye;
-use weir_base::{Deadlines, Instant, LinkId};
+use weir_base::{Deadlines, Instant};
 
 use super::link::{Phase, QuicLink, id};
 use super::stream::ReceiveEnd;
 use super::to_send;
-use crate::Event;
-use crate::budget::Budget;
 use crate::event::{SocketId, Transmit};
 use crate::window::Window;
-
-/// Lent send memory goes back after so long without a write.
-const SEND_IDLE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What raw streams want is rounded up to this, in bytes, so that the window moves in steps.
 const STEP: u64 = 64 * 1024;
@@ -46,17 +39,6 @@ impl QuicLink {
         self.conn.handle_event(event);
     }
 
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        self.conn.handle_timeout(self.clock.to_quic(now));
-        self.heads_overdue(now);
-    }
-
-    pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
-        let quic = self.conn.poll_timeout().map(|due| self.clock.to_ours(due));
-        let head = self.receiving.heads.next().map(|(due, _)| due);
-        quic.into_iter().chain(head).min()
-    }
-
     /// The next datagrams, appended to `out`.
     pub(crate) fn poll_transmit(
         &mut self,
@@ -80,32 +62,6 @@ impl QuicLink {
             let backlog = came.next_multiple_of(STEP).min(most);
             let growth = raw.use_.growth(most).next_multiple_of(STEP).min(most);
             raw.use_.count(window, backlog, growth);
-        }
-    }
-
-    /// Send memory: about two congestion windows while a writer waits, back to the base when nobody writes.
-    pub(crate) fn settle_send(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        ledger: &mut Budget,
-        events: &mut VecDeque<Event>,
-    ) {
-        let base = self.config.budget.base_send;
-        if self.sending.rest > 0 {
-            self.sending.wrote = now;
-            let want =
-                self.conn.congestion_state().window().saturating_mul(2).min(self.config.budget.max_send);
-            // In steps of an eighth: a larger window is worth a change, a few bytes are not.
-            if want > self.sending.window + self.sending.window / 8 {
-                self.sending.window += ledger.take(want - self.sending.window);
-                self.conn.set_send_window(self.sending.window);
-                self.deal_all(link, events);
-            }
-        } else if self.sending.window > base && now.since(self.sending.wrote) >= SEND_IDLE {
-            ledger.give_back(self.sending.window - base);
-            self.sending.window = base;
-            self.conn.set_send_window(base);
         }
     }
 

@@ -12,37 +12,16 @@ use std::collections::VecDeque;
 
 use quinn_proto::{Dir, Side, VarInt};
 use weir_base::stream::{Group, LinkInfo, Side as Dialled};
-use weir_base::{Fault, Instant, LinkId, ProtocolId, Rope, StreamKey};
+use weir_base::{LinkId, ProtocolId, Rope};
 
 use super::link::{Phase, QuicLink};
 use super::output::Rests;
 use super::stream::{ReceiveEnd, SendEnd, priority};
 use crate::Event;
+use crate::carrier::Carrier;
 use crate::event::DialId;
-use crate::window::Window;
-
-/// What became of data that went along with a handshake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Early {
-    /// There was none.
-    None,
-    /// It was taken, by whichever side was the server.
-    Accepted,
-    /// The peer did not take this side's; it is sent again.
-    Refused,
-}
 
 impl QuicLink {
-    /// Whether data may go along with the handshake that runs.
-    pub(crate) fn is_early(&self) -> bool {
-        self.phase == Phase::Handshake { early: true }
-    }
-
-    /// Whether [`Event::Early`] was told.
-    pub(crate) fn was_early(&self) -> bool {
-        self.notified_early
-    }
-
     pub(crate) fn notify_early(
         &mut self,
         link: LinkId,
@@ -82,50 +61,9 @@ impl QuicLink {
         holds
     }
 
-    /// The link is up: streams that came with the handshake and waited are told of, and what was written early is sent again
-    /// if it was refused.
-    pub(crate) fn confirmed(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        window: &mut Window,
-        events: &mut VecDeque<Event>,
-    ) -> Result<Early, Fault> {
-        let was_early = self.is_early();
-        self.phase = Phase::Up;
-        let mut outcome = if was_early { Early::Accepted } else { Early::None };
-        if was_early && self.conn.side() == Side::Client {
-            let wrote = self.sending.early > 0;
-            if !self.conn.accepted_0rtt() {
-                self.send_again();
-                outcome = Early::Refused;
-            }
-            if !wrote {
-                outcome = Early::None;
-            }
-            self.sending.early = 0;
-            for stream in self.streams.keys() {
-                if let Some(entry) = self.streams.get_mut(stream) {
-                    entry.send.early = Vec::new();
-                }
-            }
-        }
-        let all = self.streams.keys();
-        for stream in all.iter().copied().filter(|stream| !self.is_ours(*stream)).collect::<Vec<_>>() {
-            if let Some(protocol) = self.streams.get_mut(stream).and_then(|entry| entry.receive.held.take()) {
-                events.push_back(Event::Opened { key: StreamKey { link, stream }, protocol });
-            }
-            self.readable(now, link, window, stream, events)?;
-        }
-        for stream in all {
-            self.writable(link, stream, events);
-        }
-        Ok(outcome)
-    }
-
     /// QUIC forgot all early streams. They are opened again, in order, so that each has its number; those that ended since are
     /// broken off.
-    fn send_again(&mut self) {
+    pub(super) fn send_again(&mut self) {
         self.sending.rest = 0;
         self.sending.rests = Rests::default();
         for _ in self.numbers.waiting.len() as u64..self.numbers.opened {

@@ -4,16 +4,17 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quinn_proto::{ConnectionError, Dir, Endpoint, Event as Quic, ReadError, StreamEvent, VarInt};
+use quinn_proto::{ConnectionError, Dir, Endpoint, ReadError, StreamEvent, VarInt};
 use rustls::pki_types::CertificateDer;
 use weir_base::identity::PeerId;
-use weir_base::stream::Goodbye;
+use weir_base::stream::{Goodbye, Group};
 use weir_base::{Fault, Instant, LinkId, ProtocolId, StreamKey};
-use weir_libp2p::tls::peer_id_of;
+use weir_libp2p::tls::{WRONG_PEER_ALERT, peer_id_of};
 
 use super::link::{Phase, QuicLink, code32, id};
 use super::stream::{After, ReceiveEnd, SendEnd, Stream};
 use crate::Event;
+use crate::carrier::{Carrier, Remote, Report, Streams};
 use crate::event::DownReason;
 use crate::window::Window;
 
@@ -25,21 +26,13 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a stream ends with whose head does not (`docs/spec/streams.md`, "Codes").
 const LATE: u32 = 3;
 
+/// QUIC's error codes for TLS alerts begin here (RFC 9001 §4.8).
+const CRYPTO_ERROR: u64 = 0x100;
+
 /// The first bytes of a stream do not name a protocol.
 pub(crate) const BAD_HEAD: Fault = Fault::misbehaved("stream begins with no protocol number");
 /// QUIC's own rules were broken.
 pub(crate) const BROKE_QUIC: Fault = Fault::misbehaved("broke the rules of QUIC");
-
-/// What the parent must act on.
-#[derive(Debug)]
-pub(crate) enum Turn {
-    /// The handshake is complete.
-    Connected,
-    /// The connection is lost.
-    Lost(DownReason),
-    /// The peer did something wrong.
-    Fault(Fault),
-}
 
 impl QuicLink {
     /// Carries messages between connection and endpoint. Returns whether the endpoint has forgotten the connection.
@@ -56,33 +49,6 @@ impl QuicLink {
         false
     }
 
-    /// Takes what QUIC reports until the parent must act.
-    pub(crate) fn poll(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        window: &mut Window,
-        events: &mut VecDeque<Event>,
-    ) -> Option<Turn> {
-        while let Some(event) = self.conn.poll() {
-            let outcome = match event {
-                Quic::Connected => return Some(Turn::Connected),
-                Quic::ConnectionLost { reason } => return Some(Turn::Lost(self.lost(reason))),
-                Quic::Stream(event) => {
-                    self.detect_early(link, events);
-                    self.stream_event(now, link, window, &event, events)
-                }
-                Quic::HandshakeDataReady | Quic::DatagramReceived | Quic::DatagramsUnblocked => Ok(()),
-            };
-            if let Err(fault) = outcome {
-                return Some(Turn::Fault(fault));
-            }
-        }
-        self.deal(link, events);
-        self.end(now);
-        None
-    }
-
     /// Who is at the other end: known once the handshake is complete, to a server that knows its session before.
     pub(crate) fn peer(&self) -> Option<PeerId> {
         let chain =
@@ -94,7 +60,7 @@ impl QuicLink {
         id(stream).initiator() == self.conn.side()
     }
 
-    fn stream_event(
+    pub(super) fn stream_event(
         &mut self,
         now: Instant,
         link: LinkId,
@@ -269,7 +235,7 @@ impl QuicLink {
     }
 
     /// Closes the connection when it is time.
-    fn end(&mut self, now: Instant) {
+    pub(super) fn end(&mut self, now: Instant) {
         match self.phase {
             Phase::Flushing(why) if self.sending.rest == 0 && self.conn.streams().send_streams() == 0 => {
                 self.close_connection(now, why);
@@ -286,26 +252,38 @@ impl QuicLink {
         self.phase = Phase::Closed { by_peer: false };
     }
 
-    fn lost(&mut self, reason: ConnectionError) -> DownReason {
+    /// The handshake is complete: both sides know who is at the other end.
+    pub(super) fn connected(&mut self) -> Report {
+        let group = Group::of(self.remote().ip());
+        let Some(peer) = self.peer() else {
+            self.abort(Goodbye::Fault);
+            return Report::Lost(DownReason::Closed(Goodbye::Fault));
+        };
+        Report::Connected(Remote { peer, group })
+    }
+
+    pub(super) fn lost(&mut self, reason: ConnectionError) -> Report {
         let by_peer = matches!(reason, ConnectionError::ApplicationClosed(_));
         let handshake = matches!(self.phase, Phase::Handshake { .. });
         self.phase = Phase::Closed { by_peer };
-        match reason {
+        Report::Lost(match reason {
             ConnectionError::ApplicationClosed(close) => {
                 let code = u16::try_from(close.error_code.into_inner()).unwrap_or(u16::MAX);
                 DownReason::ByPeer(Goodbye::from_code(code))
             }
             ConnectionError::TransportError(error) => {
                 tracing::debug!(%error, "QUIC error");
-                // QUIC passes the verifier's error on as text alone; a test holds it to this.
-                self.other_peer = handshake && error.reason.contains("WrongPeer");
-                if handshake { DownReason::Rejected } else { DownReason::Fault(BROKE_QUIC) }
+                if !handshake {
+                    return Report::Fault(BROKE_QUIC);
+                }
+                let wrong_peer = CRYPTO_ERROR + u64::from(u8::from(WRONG_PEER_ALERT));
+                if u64::from(error.code) == wrong_peer { DownReason::OtherPeer } else { DownReason::Rejected }
             }
             ConnectionError::VersionMismatch
             | ConnectionError::ConnectionClosed(_)
             | ConnectionError::CidsExhausted => DownReason::Rejected,
             ConnectionError::Reset => DownReason::Reset,
             ConnectionError::TimedOut | ConnectionError::LocallyClosed => DownReason::Lost,
-        }
+        })
     }
 }

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use quinn_proto::{Connection, ConnectionHandle, Dir, ReadError, Side, StreamId, VarInt};
 use weir_base::stream::{Class, Goodbye, OpenError};
-use weir_base::{Chunk, Deadlines, Instant, LinkId, Numbered, ProtocolId, StreamKey};
+use weir_base::{Chunk, Deadlines, Instant, Numbered, ProtocolId, Rope, StreamKey};
 
 use super::credit::Credit;
-use super::output::Rests;
-use super::stream::{OwnHead, Raw, ReceiveEnd, SendEnd, Stream, priority};
+use super::output::{EARLY_MAX, ROOM, Rests};
+use super::stream::{After, OwnHead, Raw, ReceiveEnd, SendEnd, Stream, priority};
 use super::time::Clock;
-use crate::link::{LinkStats, Read};
+use crate::carrier::{Scope, Streams};
+use crate::link::Read;
 use crate::scheduler::Scheduler;
 use crate::window::Window;
 use crate::{Config, Event, SocketId};
@@ -31,7 +32,6 @@ pub(crate) struct QuicLink {
     pub(super) clock: Clock,
     pub(super) config: Arc<Config>,
     pub(super) phase: Phase,
-    pub(super) other_peer: bool,     // the handshake failed because of who answered
     pub(super) notified_early: bool, // `Event::Early` was told
     pub(super) streams: Numbered<u64, Box<Stream>>,
     pub(super) numbers: Numbers,
@@ -117,33 +117,12 @@ impl QuicLink {
             clock,
             config,
             phase: Phase::Handshake { early },
-            other_peer: false,
             notified_early: false,
             streams: Numbered::default(),
             numbers: Numbers::default(),
             receiving: Receiving { credit, ..Receiving::default() },
             sending,
         }
-    }
-
-    pub(crate) fn open(&mut self, protocol: ProtocolId, class: Class) -> Result<u64, OpenError> {
-        let early = self.may_open_early(protocol);
-        if self.phase != Phase::Up && !early {
-            return Err(OpenError::Closed);
-        }
-        let id = if self.numbers.waiting.is_empty() { self.conn.streams().open(Dir::Bi) } else { None };
-        if id.is_none() && self.numbers.waiting.len() >= self.config.streams.max_waiting {
-            return Err(OpenError::Limit);
-        }
-        let stream = u64::from(StreamId::new(self.conn.side(), Dir::Bi, self.numbers.opened));
-        self.numbers.opened += 1;
-        self.streams.insert(stream, Box::new(Stream::ours(class, id.is_none())));
-        if id.is_some() {
-            self.begin(stream, protocol);
-        } else {
-            self.numbers.waiting.push_back((stream, protocol));
-        }
-        Ok(stream)
     }
 
     /// QUIC has opened the stream: its priority. Its head goes along with what is written first, or by itself when the link is
@@ -153,48 +132,6 @@ impl QuicLink {
         entry.send.head = OwnHead::new(protocol);
         self.numbers.unwritten_heads.push(stream);
         let _ = self.conn.send_stream(id(stream)).set_priority(priority(entry.send.class));
-    }
-
-    pub(crate) fn set_class(&mut self, stream: u64, class: Class) {
-        let Some(entry) = self.streams.get_mut(stream) else { return };
-        if entry.send.class != class && !matches!(entry.send.end, SendEnd::Over) {
-            let rest = entry.send.rest.len();
-            self.sending.rests.sub(entry.send.class, rest);
-            self.sending.rests.add(class, rest);
-            entry.send.class = class;
-            if !matches!(entry.send.end, SendEnd::Waiting(_)) {
-                let _ = self.conn.send_stream(id(stream)).set_priority(priority(class));
-            }
-        }
-    }
-
-    pub(crate) fn read(&mut self, now: Instant, window: &mut Window, stream: u64, max: usize) -> Read {
-        let Some(entry) = self.streams.get_mut(stream) else { return Read::Closed };
-        if entry.receive.head.is_some() {
-            return Read::Blocked;
-        }
-        let mut waits = !entry.receive.ahead.is_empty();
-        if !waits && entry.receive.end == ReceiveEnd::Open && !matches!(entry.send.end, SendEnd::Waiting(_)) {
-            waits = self.fetch(now, window, stream, max.min(SESSION));
-        }
-        let Some(entry) = self.streams.get_mut(stream) else { return Read::Closed };
-        if waits {
-            return entry.receive.take_ahead(max).map_or(Read::Blocked, Read::Data);
-        }
-        let read = match entry.receive.end {
-            ReceiveEnd::Open => {
-                entry.receive.notified = false;
-                if let Some(raw) = &mut entry.receive.raw {
-                    raw.drained_at = self.receiving.bytes;
-                }
-                return Read::Blocked;
-            }
-            ReceiveEnd::Ended => Read::End,
-            ReceiveEnd::Reset(code) => Read::Reset(code),
-            ReceiveEnd::Over => return Read::Closed,
-        };
-        self.end_receive(window, stream);
-        read
     }
 
     /// Takes at most `most` bytes from QUIC, in one go. Returns whether there were any, taken or not.
@@ -244,131 +181,6 @@ impl QuicLink {
         waits
     }
 
-    pub(crate) fn stop(&mut self, _now: Instant, window: &mut Window, stream: u64, code: u32) {
-        let Some(entry) = self.streams.get_mut(stream) else { return };
-        let over = std::mem::replace(&mut entry.receive.end, ReceiveEnd::Over);
-        if matches!(entry.send.end, SendEnd::Waiting(_)) {
-            entry.receive.stop.get_or_insert(code);
-        } else if over == ReceiveEnd::Open {
-            let _ = self.conn.recv_stream(id(stream)).stop(VarInt::from_u32(code));
-        }
-        self.end_receive(window, stream);
-    }
-
-    pub(crate) fn expect(&mut self, window: &mut Window, stream: u64, bytes: u64) {
-        if let Some(entry) = self.streams.get_mut(stream)
-            && entry.receive.end == ReceiveEnd::Open
-            && entry.receive.raw.is_none()
-        {
-            let waiting = !entry.receive.ahead.is_empty();
-            entry.receive.expected.set(window, bytes, waiting);
-        }
-    }
-
-    pub(crate) fn mark_raw(&mut self, stream: u64) {
-        if let Some(entry) = self.streams.get_mut(stream)
-            && entry.receive.raw.is_none()
-        {
-            let drained_at = self.receiving.bytes;
-            entry.receive.raw = Some(Box::new(Raw { drained_at, ..Raw::default() }));
-            self.receiving.raws.push(stream);
-        }
-    }
-
-    pub(crate) fn raise_stream_limit(&mut self) {
-        let count = VarInt::from_u32(self.config.streams.max_inbound);
-        self.conn.set_max_concurrent_streams(Dir::Bi, count);
-    }
-
-    pub(crate) fn close(&mut self, why: Goodbye) {
-        if self.phase != Phase::Up {
-            return;
-        }
-        self.phase = Phase::Flushing(why);
-        let streams = self.streams.keys();
-        streams.into_iter().for_each(|stream| self.finish(stream));
-    }
-
-    /// Ends at once: what waits does not go out, but the reason does.
-    pub(crate) fn abort(&mut self, why: Goodbye) {
-        if !matches!(self.phase, Phase::Closed { .. }) {
-            self.phase = Phase::Cutting(why);
-        }
-    }
-
-    /// Whether nothing more will go out or be read.
-    pub(crate) fn is_over(&self) -> bool {
-        let unread = |entry: &Stream| entry.receive.notified && entry.receive.end != ReceiveEnd::Over;
-        match self.phase {
-            Phase::Closed { by_peer } => !by_peer || !self.streams.any(|entry| unread(entry)),
-            _ => false,
-        }
-    }
-
-    pub(crate) fn rtt(&self) -> Duration {
-        self.conn.rtt()
-    }
-
-    pub(crate) fn stats(&self) -> LinkStats {
-        let stats = self.conn.stats();
-        LinkStats {
-            bytes_in: stats.udp_rx.bytes,
-            bytes_out: stats.udp_tx.bytes,
-            datagrams_in: stats.udp_rx.datagrams,
-            datagrams_out: stats.udp_tx.datagrams,
-            lost: stats.path.lost_packets,
-            mtu: self.conn.current_mtu(),
-            window: 0, // the link knows
-        }
-    }
-
-    /// Stream frames that came.
-    pub(crate) fn stream_frames(&self) -> u64 {
-        self.conn.stats().frame_rx.stream
-    }
-
-    /// The latest raw stream whose reader leaves bytes unread.
-    pub(crate) fn stalled_raw(&self) -> Option<u64> {
-        let stalled = |stream: &&u64| self.streams.get(**stream).is_some_and(|entry| entry.receive.notified);
-        self.receiving.raws.iter().rev().find(stalled).copied()
-    }
-
-    /// Breaks a stalled raw stream off, both ways; its user hears of it.
-    pub(crate) fn reset_stalled(
-        &mut self,
-        _now: Instant,
-        link: LinkId,
-        window: &mut Window,
-        stream: u64,
-        code: u32,
-        events: &mut VecDeque<Event>,
-    ) {
-        let key = StreamKey { link, stream };
-        let Some(entry) = self.streams.get_mut(stream) else { return };
-        let writing = entry.send.end == SendEnd::Open;
-        if entry.receive.end == ReceiveEnd::Open {
-            let _ = self.conn.recv_stream(id(stream)).stop(VarInt::from_u32(code));
-        }
-        entry.receive.end = ReceiveEnd::Reset(code);
-        entry.receive.ahead = VecDeque::new();
-        self.forget_raw(window, stream);
-        events.push_back(Event::Readable(key));
-        if writing {
-            self.reset(stream, code);
-            events.push_back(Event::Stopped(key, code));
-        }
-    }
-
-    /// Whether the handshake failed because another peer than expected answered.
-    pub(crate) fn met_other_peer(&self) -> bool {
-        self.other_peer
-    }
-
-    /// Lent send memory.
-    pub(crate) fn send_lent(&self) -> u64 {
-        self.sending.window.saturating_sub(self.config.budget.base_send)
-    }
-
     pub(super) fn end_receive(&mut self, window: &mut Window, stream: u64) {
         if let Some(entry) = self.streams.get_mut(stream) {
             entry.receive.end = ReceiveEnd::Over;
@@ -391,6 +203,203 @@ impl QuicLink {
     pub(super) fn remove_if_over(&mut self, stream: u64) {
         if self.streams.get(stream).is_some_and(|entry| entry.is_over()) {
             self.streams.remove(stream);
+        }
+    }
+}
+
+impl Streams for QuicLink {
+    fn open(&mut self, protocol: ProtocolId, class: Class) -> Result<u64, OpenError> {
+        let early = self.may_open_early(protocol);
+        if self.phase != Phase::Up && !early {
+            return Err(OpenError::Closed);
+        }
+        let id = if self.numbers.waiting.is_empty() { self.conn.streams().open(Dir::Bi) } else { None };
+        if id.is_none() && self.numbers.waiting.len() >= self.config.streams.max_waiting {
+            return Err(OpenError::Limit);
+        }
+        let stream = u64::from(StreamId::new(self.conn.side(), Dir::Bi, self.numbers.opened));
+        self.numbers.opened += 1;
+        self.streams.insert(stream, Box::new(Stream::ours(class, id.is_none())));
+        if id.is_some() {
+            self.begin(stream, protocol);
+        } else {
+            self.numbers.waiting.push_back((stream, protocol));
+        }
+        Ok(stream)
+    }
+
+    fn set_class(&mut self, stream: u64, class: Class) {
+        let Some(entry) = self.streams.get_mut(stream) else { return };
+        if entry.send.class != class && !matches!(entry.send.end, SendEnd::Over) {
+            let rest = entry.send.rest.len();
+            self.sending.rests.sub(entry.send.class, rest);
+            self.sending.rests.add(class, rest);
+            entry.send.class = class;
+            if !matches!(entry.send.end, SendEnd::Waiting(_)) {
+                let _ = self.conn.send_stream(id(stream)).set_priority(priority(class));
+            }
+        }
+    }
+
+    fn read(&mut self, now: Instant, window: &mut Window, stream: u64, max: usize) -> Read {
+        let Some(entry) = self.streams.get_mut(stream) else { return Read::Closed };
+        if entry.receive.head.is_some() {
+            return Read::Blocked;
+        }
+        let mut waits = !entry.receive.ahead.is_empty();
+        if !waits && entry.receive.end == ReceiveEnd::Open && !matches!(entry.send.end, SendEnd::Waiting(_)) {
+            waits = self.fetch(now, window, stream, max.min(SESSION));
+        }
+        let Some(entry) = self.streams.get_mut(stream) else { return Read::Closed };
+        if waits {
+            return entry.receive.take_ahead(max).map_or(Read::Blocked, Read::Data);
+        }
+        let read = match entry.receive.end {
+            ReceiveEnd::Open => {
+                entry.receive.notified = false;
+                if let Some(raw) = &mut entry.receive.raw {
+                    raw.drained_at = self.receiving.bytes;
+                }
+                return Read::Blocked;
+            }
+            ReceiveEnd::Ended => Read::End,
+            ReceiveEnd::Reset(code) => Read::Reset(code),
+            ReceiveEnd::Over => return Read::Closed,
+        };
+        self.end_receive(window, stream);
+        read
+    }
+
+    /// Bytes that can be written; 0 makes the stream wait for `Writable`.
+    fn room(&mut self, stream: u64) -> usize {
+        let early = match self.phase {
+            Phase::Up | Phase::Flushing(_) => None,
+            Phase::Handshake { early: true } if self.conn.side() == Side::Server => None,
+            Phase::Handshake { early: true } => Some(EARLY_MAX.saturating_sub(self.sending.early)),
+            _ => return 0,
+        };
+        let Some(entry) = self.streams.get_mut(stream) else { return 0 };
+        let open = match entry.send.end {
+            SendEnd::Open => entry.send.rest.is_empty(),
+            SendEnd::Waiting(_) => false,
+            SendEnd::Finishing | SendEnd::Over => return 0,
+        };
+        let free = open && !self.sending.rests.refuses(entry.send.class);
+        let room = if free { early.unwrap_or(ROOM) } else { 0 };
+        entry.send.blocked = room == 0;
+        room
+    }
+
+    fn write(&mut self, stream: u64, rope: &mut Rope) {
+        let room = self.room(stream);
+        if rope.len() <= room {
+            if !rope.is_empty() {
+                self.take(stream, rope);
+            }
+            return;
+        }
+        let (mut part, mut left) = (Rope::new(), room);
+        while let Some(bytes) = rope.pop(left) {
+            left -= bytes.len();
+            part.push(bytes);
+        }
+        if !part.is_empty() {
+            self.take(stream, &mut part);
+        }
+    }
+
+    fn finish(&mut self, stream: u64) {
+        let Some(entry) = self.streams.get_mut(stream) else { return };
+        match entry.send.end {
+            SendEnd::Open => {
+                let silent = !entry.send.head.is_empty();
+                entry.send.end = SendEnd::Finishing;
+                if silent {
+                    self.take(stream, &mut Rope::new());
+                }
+                if self.streams.get(stream).is_some_and(|entry| entry.send.rest.is_empty()) {
+                    self.give(stream, 0);
+                }
+            }
+            SendEnd::Waiting(After::Write) => entry.send.end = SendEnd::Waiting(After::Finish),
+            _ => {}
+        }
+    }
+
+    fn reset(&mut self, stream: u64, code: u32) {
+        let Some(entry) = self.streams.get_mut(stream) else { return };
+        match entry.send.end {
+            SendEnd::Waiting(_) => entry.send.end = SendEnd::Waiting(After::Reset(code)),
+            SendEnd::Open | SendEnd::Finishing => {
+                let rest = std::mem::take(&mut entry.send.rest).len();
+                self.sending.rest = self.sending.rest.saturating_sub(rest);
+                self.sending.rests.sub(entry.send.class, rest);
+                entry.send.early = Vec::new();
+                entry.send.end = SendEnd::Over;
+                let _ = self.conn.send_stream(id(stream)).reset(VarInt::from_u32(code));
+                self.remove_if_over(stream);
+            }
+            SendEnd::Over => {}
+        }
+    }
+
+    fn stop(&mut self, _now: Instant, window: &mut Window, stream: u64, code: u32) {
+        let Some(entry) = self.streams.get_mut(stream) else { return };
+        let over = std::mem::replace(&mut entry.receive.end, ReceiveEnd::Over);
+        if matches!(entry.send.end, SendEnd::Waiting(_)) {
+            entry.receive.stop.get_or_insert(code);
+        } else if over == ReceiveEnd::Open {
+            let _ = self.conn.recv_stream(id(stream)).stop(VarInt::from_u32(code));
+        }
+        self.end_receive(window, stream);
+    }
+
+    fn expect(&mut self, window: &mut Window, stream: u64, bytes: u64) {
+        if let Some(entry) = self.streams.get_mut(stream)
+            && entry.receive.end == ReceiveEnd::Open
+            && entry.receive.raw.is_none()
+        {
+            let waiting = !entry.receive.ahead.is_empty();
+            entry.receive.expected.set(window, bytes, waiting);
+        }
+    }
+
+    fn mark_raw(&mut self, stream: u64) {
+        if let Some(entry) = self.streams.get_mut(stream)
+            && entry.receive.raw.is_none()
+        {
+            let drained_at = self.receiving.bytes;
+            entry.receive.raw = Some(Box::new(Raw { drained_at, ..Raw::default() }));
+            self.receiving.raws.push(stream);
+        }
+    }
+
+    fn raise_stream_limit(&mut self) {
+        let count = VarInt::from_u32(self.config.streams.max_inbound);
+        self.conn.set_max_concurrent_streams(Dir::Bi, count);
+    }
+
+    /// The latest raw stream whose reader leaves bytes unread.
+    fn stalled_raw(&self) -> Option<u64> {
+        let stalled = |stream: &&u64| self.streams.get(**stream).is_some_and(|entry| entry.receive.notified);
+        self.receiving.raws.iter().rev().find(stalled).copied()
+    }
+
+    /// Breaks a stalled raw stream off, both ways; its user hears of it.
+    fn reset_stalled(&mut self, scope: &mut Scope<'_>, stream: u64, code: u32) {
+        let key = StreamKey { link: scope.link, stream };
+        let Some(entry) = self.streams.get_mut(stream) else { return };
+        let writing = entry.send.end == SendEnd::Open;
+        if entry.receive.end == ReceiveEnd::Open {
+            let _ = self.conn.recv_stream(id(stream)).stop(VarInt::from_u32(code));
+        }
+        entry.receive.end = ReceiveEnd::Reset(code);
+        entry.receive.ahead = VecDeque::new();
+        self.forget_raw(scope.window, stream);
+        scope.events.push_back(Event::Readable(key));
+        if writing {
+            self.reset(stream, code);
+            scope.events.push_back(Event::Stopped(key, code));
         }
     }
 }

@@ -7,10 +7,12 @@
 //! Threat: strangers send first packets from any address. Until an address is proven it gets at most three times its bytes;
 //! under load it must prove itself before anything is kept (retry). Source: RFC 9000–9002, libp2p `quic`, `tls`.
 
+mod carrier;
 mod config;
 mod credit;
 mod drive;
 mod early;
+mod endpoint;
 mod events;
 mod link;
 mod output;
@@ -21,16 +23,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use quinn_proto::{ConnectionHandle, EcnCodepoint, Endpoint};
+use quinn_proto::{Connection, ConnectionHandle, EcnCodepoint, Endpoint};
 use weir_base::identity::{Keypair, PeerId};
-use weir_base::stream::Goodbye;
-use weir_base::{Instant, LinkId, Ready, Rng, UnixTime};
+use weir_base::{Deadlines, Instant, LinkId, Ready, Rng, UnixTime};
 use weir_libp2p::tls::{WallClock, server_name};
 
-pub(crate) use early::Early;
-pub(crate) use events::Turn;
 pub(crate) use link::QuicLink;
 
+use crate::endpoint::EndpointId;
 use crate::event::{DialFailure, Ecn, SocketId, Start, Transmit};
 use crate::{Config, ConfigError};
 use config::Configs;
@@ -42,6 +42,7 @@ const ANSWERS_MAX: usize = 64;
 
 /// All sockets, and what links share.
 pub(crate) struct Quic {
+    id: EndpointId,
     configs: Configs,
     rng: Rng,
     clock: Clock,
@@ -50,6 +51,7 @@ pub(crate) struct Quic {
     sockets: BTreeMap<SocketId, Socket>,
     ready: Ready<LinkId>,
     closing: BTreeMap<LinkId, Box<QuicLink>>, // links that are down; their last words are repeated for three round trips
+    closing_due: Deadlines<LinkId>,
     answers: VecDeque<(Transmit, Vec<u8>)>,
     scratch: Vec<u8>,
 }
@@ -62,6 +64,7 @@ struct Socket {
 
 impl Quic {
     pub(crate) fn new(
+        id: EndpointId,
         config: &Arc<Config>,
         keypair: &Keypair,
         seed: [u8; 32],
@@ -70,6 +73,7 @@ impl Quic {
         let mut rng = Rng::new(seed).child("quic");
         let wall = WallClock::new(start.wall);
         Ok(Self {
+            id,
             configs: Configs::new(config, keypair, &mut rng, &wall)?,
             rng,
             clock: Clock::new(start.anchor),
@@ -78,12 +82,13 @@ impl Quic {
             sockets: BTreeMap::new(),
             ready: Ready::default(),
             closing: BTreeMap::new(),
+            closing_due: Deadlines::default(),
             answers: VecDeque::new(),
             scratch: Vec::new(),
         })
     }
 
-    pub(crate) fn bind(&mut self, socket: SocketId, local: SocketAddr, may_fragment: bool) {
+    fn bind(&mut self, socket: SocketId, local: SocketAddr, may_fragment: bool) {
         let config = Arc::new(self.configs.endpoint(local, &mut self.rng));
         let seed = Some(self.rng.bytes());
         let endpoint = Endpoint::new(config, Some(self.configs.server.clone()), !may_fragment, seed);
@@ -91,31 +96,34 @@ impl Quic {
     }
 
     /// Forgets a socket; returns its links.
-    pub(crate) fn unbind(&mut self, socket: SocketId) -> Vec<LinkId> {
-        self.closing.retain(|_, link| link.socket() != socket);
+    fn unbind(&mut self, socket: SocketId) -> Vec<LinkId> {
+        let closing = self.closing.iter().filter(|(_, link)| link.socket() == socket);
+        for id in closing.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.closing.remove(&id);
+            self.closing_due.set(id, None);
+        }
         self.sockets.remove(&socket).into_iter().flat_map(|socket| socket.links).flatten().collect()
     }
 
-    pub(crate) fn set_wall(&mut self, now: Instant, wall: UnixTime) {
+    fn set_wall(&mut self, now: Instant, wall: UnixTime) {
         self.wall_offset = (now, wall);
         self.wall.set(wall);
     }
 
     /// Brings wall time up to `now`. Before anything that looks at it.
-    pub(crate) fn advance_wall(&self, now: Instant) {
+    fn advance_wall(&self, now: Instant) {
         let (since, wall) = self.wall_offset;
         self.wall.set(wall + now.since(since));
     }
 
     /// Starts a handshake.
-    pub(crate) fn connect(
+    fn connect(
         &mut self,
         now: Instant,
         id: LinkId,
         remote: SocketAddr,
         peer: Option<PeerId>,
-        config: &Arc<Config>,
-    ) -> Result<QuicLink, DialFailure> {
+    ) -> Result<(SocketId, ConnectionHandle, Connection), DialFailure> {
         self.advance_wall(now);
         let same_family = |socket: &Socket| socket.local.is_ipv4() == remote.is_ipv4();
         let found = self.sockets.iter_mut().find(|(_, socket)| same_family(socket));
@@ -125,33 +133,11 @@ impl Quic {
         let connected = socket.endpoint.connect(self.clock.to_quic(now), client, remote, &name);
         let (handle, conn) = connected.map_err(|_| DialFailure::NoRoute)?;
         socket.remember(handle, id);
-        Ok(QuicLink::new(conn, handle, *socket_id, self.clock, config.clone()))
+        Ok((*socket_id, handle, conn))
     }
 
-    /// A link is down. Its connection says its last words.
-    pub(crate) fn remove(&mut self, now: Instant, id: LinkId, mut link: Box<QuicLink>, why: Goodbye) {
-        link.abandon(now, why);
-        if !self.exchange(id, &mut link) {
-            self.ready.mark(id);
-            self.closing.insert(id, link);
-        }
-    }
-
-    pub(crate) fn mark(&mut self, id: LinkId) {
-        self.ready.mark(id);
-    }
-
-    pub(crate) fn next_ready(&mut self) -> Option<LinkId> {
-        self.ready.pop()
-    }
-
-    /// A connection of a link that is down.
-    pub(crate) fn closing(&mut self, id: LinkId) -> Option<&mut QuicLink> {
-        self.closing.get_mut(&id).map(Box::as_mut)
-    }
-
-    /// Lets a connection and its endpoint talk. Returns whether the connection is over.
-    pub(crate) fn exchange(&mut self, id: LinkId, link: &mut QuicLink) -> bool {
+    /// Lets a connection and its socket talk. Returns whether the connection is over.
+    fn talk(&mut self, id: LinkId, link: &mut QuicLink) -> bool {
         let Some(socket) = self.sockets.get_mut(&link.socket()) else { return true };
         let over = link.exchange(&mut socket.endpoint) || link.is_drained();
         if over {
@@ -160,25 +146,14 @@ impl Quic {
         over
     }
 
-    /// The same for a link that is down; gone when it is over. Returns when it wants to be called next.
-    pub(crate) fn exchange_closing(&mut self, now: Instant, id: LinkId) -> Option<Instant> {
-        let mut link = self.closing.remove(&id)?;
-        if self.exchange(id, &mut link) {
-            return None;
-        }
-        let due = link.poll_timeout().map(|due| due.max(now));
-        self.closing.insert(id, link);
-        due
-    }
-
-    pub(crate) fn next_answer(&mut self, out: &mut Vec<u8>) -> Option<Transmit> {
+    fn next_answer(&mut self, out: &mut Vec<u8>) -> Option<Transmit> {
         let (transmit, bytes) = self.answers.pop_front()?;
         out.extend_from_slice(&bytes);
         Some(transmit)
     }
 
     /// Keeps an answer of the endpoint, which is in `scratch`, to be sent.
-    pub(crate) fn answer(&mut self, socket: SocketId, transmit: &quinn_proto::Transmit) {
+    fn answer(&mut self, socket: SocketId, transmit: &quinn_proto::Transmit) {
         if self.answers.len() < ANSWERS_MAX
             && let Some(bytes) = self.scratch.get(..transmit.size)
         {
@@ -186,22 +161,18 @@ impl Quic {
         }
     }
 
-    pub(crate) fn clock(&self) -> Clock {
-        self.clock
-    }
-
     /// A socket's endpoint, and a buffer for its answers.
-    pub(crate) fn endpoint(&mut self, socket: SocketId) -> Option<(&mut Endpoint, &mut Vec<u8>)> {
+    fn endpoint(&mut self, socket: SocketId) -> Option<(&mut Endpoint, &mut Vec<u8>)> {
         self.scratch.clear();
         let socket = self.sockets.get_mut(&socket)?;
         Some((&mut socket.endpoint, &mut self.scratch))
     }
 
-    pub(crate) fn link_of(&self, socket: SocketId, handle: ConnectionHandle) -> Option<LinkId> {
+    fn link_of(&self, socket: SocketId, handle: ConnectionHandle) -> Option<LinkId> {
         self.sockets.get(&socket)?.links.get(handle.0).copied().flatten()
     }
 
-    pub(crate) fn remember(&mut self, socket: SocketId, handle: ConnectionHandle, id: LinkId) {
+    fn remember(&mut self, socket: SocketId, handle: ConnectionHandle, id: LinkId) {
         if let Some(socket) = self.sockets.get_mut(&socket) {
             socket.remember(handle, id);
         }
@@ -242,7 +213,7 @@ pub(crate) fn to_send(socket: SocketId, transmit: &quinn_proto::Transmit) -> Tra
 }
 
 /// A datagram's mark in QUIC's words.
-pub(crate) fn to_mark(mark: Ecn) -> EcnCodepoint {
+fn to_mark(mark: Ecn) -> EcnCodepoint {
     match mark {
         Ecn::Ect0 => EcnCodepoint::Ect0,
         Ecn::Ect1 => EcnCodepoint::Ect1,
@@ -251,6 +222,6 @@ pub(crate) fn to_mark(mark: Ecn) -> EcnCodepoint {
 }
 
 /// Where an inbound handshake comes from.
-pub(crate) fn source(incoming: &quinn_proto::Incoming) -> IpAddr {
+fn source(incoming: &quinn_proto::Incoming) -> IpAddr {
     incoming.remote_address().ip().to_canonical()
 }

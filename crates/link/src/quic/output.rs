@@ -7,16 +7,16 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use quinn_proto::{Side, VarInt, WriteError};
+use quinn_proto::{Side, WriteError};
 use weir_base::stream::Class;
 use weir_base::{LinkId, Rope, StreamKey};
 
 use super::link::{Phase, QuicLink, id};
-use super::stream::{After, SendEnd, Stream};
+use super::stream::{SendEnd, Stream};
 use crate::Event;
 
 /// What one write may bring. Larger ones would only wait.
-const ROOM: usize = 64 * 1024;
+pub(super) const ROOM: usize = 64 * 1024;
 
 /// What all streams of a class together may leave over from their writes, in bytes, before no more is written; the last write
 /// may pass it. Control may always write.
@@ -26,7 +26,7 @@ const REST_MAX: usize = 64 * 1024;
 const QUANTUM: usize = 16 * 1024;
 
 /// What may be written before the handshake is confirmed: a first flight with some permits.
-const EARLY_MAX: usize = 8 * 1024;
+pub(super) const EARLY_MAX: usize = 8 * 1024;
 
 /// Parts of a write that are shorter than this are copied together, up to [`GATHER_MAX`]: QUIC walks a list of parts for every
 /// packet.
@@ -56,7 +56,7 @@ impl Rests {
     }
 
     /// Whether a class may write no more now; if so, its writers are told later.
-    fn refuses(&mut self, class: Class) -> bool {
+    pub(super) fn refuses(&mut self, class: Class) -> bool {
         let full =
             class != Class::Control && self.bytes.get(class as usize).is_some_and(|bytes| *bytes >= REST_MAX);
         if full && let Some(refused) = self.refused.get_mut(class as usize) {
@@ -88,44 +88,6 @@ pub(super) enum Left {
 }
 
 impl QuicLink {
-    /// Bytes that can be written; 0 makes the stream wait for `Writable`.
-    pub(crate) fn room(&mut self, stream: u64) -> usize {
-        let early = match self.phase {
-            Phase::Up | Phase::Flushing(_) => None,
-            Phase::Handshake { early: true } if self.conn.side() == Side::Server => None,
-            Phase::Handshake { early: true } => Some(EARLY_MAX.saturating_sub(self.sending.early)),
-            _ => return 0,
-        };
-        let Some(entry) = self.streams.get_mut(stream) else { return 0 };
-        let open = match entry.send.end {
-            SendEnd::Open => entry.send.rest.is_empty(),
-            SendEnd::Waiting(_) => false,
-            SendEnd::Finishing | SendEnd::Over => return 0,
-        };
-        let free = open && !self.sending.rests.refuses(entry.send.class);
-        let room = if free { early.unwrap_or(ROOM) } else { 0 };
-        entry.send.blocked = room == 0;
-        room
-    }
-
-    pub(crate) fn write(&mut self, stream: u64, rope: &mut Rope) {
-        let room = self.room(stream);
-        if rope.len() <= room {
-            if !rope.is_empty() {
-                self.take(stream, rope);
-            }
-            return;
-        }
-        let (mut part, mut left) = (Rope::new(), room);
-        while let Some(bytes) = rope.pop(left) {
-            left -= bytes.len();
-            part.push(bytes);
-        }
-        if !part.is_empty() {
-            self.take(stream, &mut part);
-        }
-    }
-
     /// Takes bytes for QUIC, behind the stream's head if that was not said; what it does not take from us waits.
     pub(super) fn take(&mut self, stream: u64, rope: &mut Rope) {
         self.piggyback_credit();
@@ -289,41 +251,6 @@ impl QuicLink {
         {
             entry.send.blocked = false;
             events.push_back(Event::Writable(StreamKey { link, stream }));
-        }
-    }
-
-    pub(crate) fn finish(&mut self, stream: u64) {
-        let Some(entry) = self.streams.get_mut(stream) else { return };
-        match entry.send.end {
-            SendEnd::Open => {
-                let silent = !entry.send.head.is_empty();
-                entry.send.end = SendEnd::Finishing;
-                if silent {
-                    self.take(stream, &mut Rope::new());
-                }
-                if self.streams.get(stream).is_some_and(|entry| entry.send.rest.is_empty()) {
-                    self.give(stream, 0);
-                }
-            }
-            SendEnd::Waiting(After::Write) => entry.send.end = SendEnd::Waiting(After::Finish),
-            _ => {}
-        }
-    }
-
-    pub(crate) fn reset(&mut self, stream: u64, code: u32) {
-        let Some(entry) = self.streams.get_mut(stream) else { return };
-        match entry.send.end {
-            SendEnd::Waiting(_) => entry.send.end = SendEnd::Waiting(After::Reset(code)),
-            SendEnd::Open | SendEnd::Finishing => {
-                let rest = std::mem::take(&mut entry.send.rest).len();
-                self.sending.rest = self.sending.rest.saturating_sub(rest);
-                self.sending.rests.sub(entry.send.class, rest);
-                entry.send.early = Vec::new();
-                entry.send.end = SendEnd::Over;
-                let _ = self.conn.send_stream(id(stream)).reset(VarInt::from_u32(code));
-                self.remove_if_over(stream);
-            }
-            SendEnd::Over => {}
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A small network in virtual time that carries frames and datagrams between nodes, and keeps what they report.
 
+use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::{Class, Group, LinkInfo};
 use weir_base::{Fault, Instant, LinkId, ProtocolId, Rng, Rope, StreamKey, UnixTime};
 
+use crate::quic::QuicLink;
 use crate::{
     Config, Datagrams, Dial, DialFailure, DialId, DownReason, Drain, Event, Frame, HostChange, Links, Read,
     SocketId, Start, WireChange, WireId,
@@ -203,6 +205,12 @@ impl Net {
                 Read::Blocked => return (out, false),
             }
         }
+    }
+
+    /// What carries a link over QUIC.
+    pub(crate) fn quic(&mut self, node: usize, link: LinkId) -> &mut QuicLink {
+        let carrier: &mut dyn Any = self.nodes[node].links.link(link).unwrap().carrier.as_mut();
+        carrier.downcast_mut().unwrap()
     }
 
     /// Puts a frame on a node's wire as if its peer had sent it.

@@ -7,15 +7,12 @@ use weir_base::stream::Goodbye;
 
 use super::harness::Net;
 use crate::DownReason;
-use crate::link::Transport;
 
 /// Node 0 opens a stream that begins with these bytes.
 fn after(head: &[u8]) -> Net {
     let mut net = Net::pair();
     let (link, _) = net.join_quic(0, 1);
-    let link = net.nodes[0].links.link(link).unwrap();
-    let Transport::Quic(carrier) = &mut link.transport else { panic!() };
-    carrier.open_bare(head);
+    net.quic(0, link).open_bare(head);
     net.run(Duration::from_millis(300));
     net
 }
@@ -45,18 +42,9 @@ fn a_stream_that_ends_before_its_head_is_forgotten_without_fault() {
 fn a_head_that_does_not_come_whole_in_5_s_ends_its_stream() {
     let mut net = Net::pair();
     let (link, there) = net.join_quic(0, 1);
-    let begun: Vec<_> = (0..8)
-        .map(|_| {
-            let Transport::Quic(carrier) = &mut net.nodes[0].links.link(link).unwrap().transport else {
-                panic!()
-            };
-            carrier.begin_bare(&[0x80])
-        })
-        .collect();
+    let begun: Vec<_> = (0..8).map(|_| net.quic(0, link).begin_bare(&[0x80])).collect();
     let stopped = |net: &mut Net| {
-        let Transport::Quic(carrier) = &mut net.nodes[0].links.link(link).unwrap().transport else {
-            panic!()
-        };
+        let carrier = net.quic(0, link);
         begun.iter().filter(|stream| carrier.stopped(**stream) == Some(3)).count()
     };
     net.run(Duration::from_millis(4_900));

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use rustls::client::ClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::{ServerConnection, WebPkiClientVerifier};
-use rustls::{ClientConfig, Error, HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, Error, HandshakeKind, ProtocolVersion, RootCertStore,
+    ServerConfig,
+};
 use weir_base::PeerId;
 
 use super::*;
@@ -99,12 +102,19 @@ fn a_dial_that_finds_another_peer_fails() {
     let client = client(&one, &clock, EarlyData::Off);
     let server = server(&two, &clock, EarlyData::Off);
     let error = Pair::dial(&client, &server, Some(&three.peer_id())).run().unwrap_err();
-    assert_eq!(fault_of(&error), Some(TlsFault::WrongPeer(two.peer_id())));
+    assert_eq!(error, wrong_peer());
     let name = ServerName::try_from("example.org").unwrap();
     let mut pair = Pair::dial(&client, &server, None);
     pair.client = ClientConnection::new(client, name).unwrap();
     let error = pair.run().unwrap_err();
-    assert_eq!(fault_of(&error), Some(TlsFault::WrongPeer(two.peer_id())), "a foreign name expects nobody");
+    assert_eq!(error, wrong_peer(), "a foreign name expects nobody");
+}
+
+/// The error that is told apart from all others: alone it sends its alert.
+fn wrong_peer() -> Error {
+    let error = CertificateError::ApplicationVerificationFailure;
+    assert_eq!(AlertDescription::from(error.clone()), WRONG_PEER_ALERT);
+    Error::InvalidCertificate(error)
 }
 
 #[test]

@@ -19,7 +19,8 @@ use weir_base::identity::PeerId;
 use weir_base::stream::Goodbye;
 use weir_base::{Instant, LinkId};
 
-use super::{Links, Timer};
+use super::table::{Table, Timer};
+use crate::endpoint::Context;
 use crate::event::DownReason;
 use crate::{Event, Link};
 
@@ -91,139 +92,186 @@ impl Pair {
     }
 }
 
-/// Pairs of links, by peer, and signs that this node's key is used twice.
-#[derive(Debug, Default)]
-pub(super) struct Duplicates {
-    pairs: BTreeMap<PeerId, Pair>, // <= links / 2
-    key: Option<(Instant, u32)>,   // the first sign that counts, and how many there were
+/// The link of each peer, and of a peer with two links, which of them stays.
+pub(super) struct Peers {
+    local: PeerId,
+    links: BTreeMap<PeerId, LinkId>, // that is up; of a pair the one that stays
+    pairs: BTreeMap<PeerId, Pair>,   // <= links / 2
+    key: KeyUse,
 }
 
-impl Duplicates {
-    pub(super) fn get(&self, peer: &PeerId) -> Option<Pair> {
-        self.pairs.get(peer).copied()
-    }
+/// Signs that this node's key is in use elsewhere.
+#[derive(Debug, Default)]
+struct KeyUse(Option<(Instant, u32)>); // the first sign that counts, and how many there were
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.pairs.is_empty()
-    }
-
-    pub(super) fn insert(&mut self, peer: PeerId, pair: Pair) {
-        self.pairs.insert(peer, pair);
-    }
-
-    pub(super) fn remove(&mut self, peer: &PeerId) -> Option<Pair> {
-        self.pairs.remove(peer)
-    }
-
+impl KeyUse {
     /// A peer ended the only link it has with this node in favour of another one. Whether the operator should be told: once for
     /// every [`KEY_MEMORY`].
-    pub(super) fn key_seems_used_twice(&mut self, now: Instant) -> bool {
-        let fresh = self.key.filter(|(first, _)| now.since(*first) < KEY_MEMORY);
+    fn seems_double(&mut self, now: Instant) -> bool {
+        let fresh = self.0.filter(|(first, _)| now.since(*first) < KEY_MEMORY);
         let (first, count) = fresh.unwrap_or((now, 0));
-        self.key = Some((first, count.saturating_add(1)));
+        self.0 = Some((first, count.saturating_add(1)));
         count + 1 == KEY_ALARM
     }
 }
 
-impl Links {
+impl Peers {
+    pub(super) fn new(local: PeerId) -> Self {
+        Self { local, links: BTreeMap::new(), pairs: BTreeMap::new(), key: KeyUse::default() }
+    }
+
+    /// The id of this node itself.
+    pub(super) fn local(&self) -> PeerId {
+        self.local
+    }
+
+    /// Whether a peer has a link that is up.
+    pub(super) fn contains(&self, peer: &PeerId) -> bool {
+        self.links.contains_key(peer)
+    }
+
     /// The link of a peer that is up, and would be the older one of a pair.
-    pub(super) fn candidate(&self, peer: &PeerId) -> Option<Candidate> {
-        let link = *self.peers.get(peer)?;
-        let found = self.links.get(&link)?;
+    pub(super) fn candidate(&self, table: &Table, peer: &PeerId) -> Option<Candidate> {
+        let link = *self.links.get(peer)?;
+        let found = table.get(link)?;
         let (dialler, up) = (found.info?.dialler, found.up_since()?);
         Some(Candidate { link, dialler, up })
     }
 
-    /// Of a peer that already has two links, the loser is cut: a third one comes.
-    pub(super) fn make_room_for_third(&mut self, now: Instant, peer: &PeerId) {
-        if let Some(pair) = self.duplicates.get(peer) {
-            self.cut_one(now, peer, pair, pair.loser, Goodbye::Replaced);
+    /// The pair that a new link makes with one of the same peer.
+    pub(super) fn pair(&self, deadline: Duration, peer: PeerId, older: Candidate, newer: Candidate) -> Pair {
+        Pair::judge(self.local, peer, deadline, older, newer)
+    }
+
+    /// A link came up. Returns the link to use for its peer from now on.
+    pub(super) fn link_up(
+        &mut self,
+        context: &mut Context<'_>,
+        peer: PeerId,
+        link: LinkId,
+        pair: Option<Pair>,
+    ) -> LinkId {
+        let preferred = pair.map_or(link, |pair| pair.winner);
+        self.links.insert(peer, preferred);
+        if let Some(pair) = pair {
+            self.pairs.insert(peer, pair);
+            let due = context.now + context.config.dial.timeout;
+            context.table.timers.set(Timer::Duplicate(peer), Some(due));
         }
+        preferred
     }
 
-    /// A peer has two links from now on.
-    pub(super) fn pair_up(&mut self, now: Instant, peer: PeerId, pair: Pair) {
-        self.duplicates.insert(peer, pair);
-        self.peers.insert(peer, pair.winner);
-        self.work.timers.set(Timer::Duplicate(peer), Some(now + self.config.dial.timeout));
-        self.settle_duplicate(now, &peer);
+    /// Of a peer that already has two links, the loser is cut: a third one comes. Returns the link that was cut; it must be
+    /// settled at once, so that its place is free.
+    #[must_use]
+    pub(super) fn make_room_for_third(&mut self, context: &mut Context<'_>, peer: &PeerId) -> Option<LinkId> {
+        let pair = self.pairs.get(peer).copied()?;
+        Some(self.cut_one(context, peer, pair, pair.loser, Goodbye::Replaced))
     }
 
-    /// Ends the loser of two links, where this side decides and the winner is proven.
-    pub(super) fn settle_duplicate(&mut self, now: Instant, peer: &PeerId) {
-        let Some(pair) = self.duplicates.get(peer) else { return };
-        if pair.decider == Decider::Here && pair.stage == Stage::Waiting && self.is_proven(pair.winner) {
-            self.end_loser(now, peer, pair);
+    /// Ends the loser of two links, where this side decides and the winner is proven. Returns as
+    /// [`make_room_for_third`](Self::make_room_for_third).
+    #[must_use]
+    pub(super) fn settle(&mut self, context: &mut Context<'_>, peer: &PeerId) -> Option<LinkId> {
+        if self.pairs.is_empty() {
+            return None;
         }
+        let pair = self.pairs.get(peer).copied()?;
+        let decided = pair.decider == Decider::Here && pair.stage == Stage::Waiting;
+        if decided && is_proven(context.table, pair.winner) {
+            return self.end_loser(context, peer, pair);
+        }
+        None
     }
 
-    /// The set-up deadline passed since a peer has two links, or the stack had its time to drain the loser.
-    pub(super) fn duplicate_overdue(&mut self, now: Instant, peer: &PeerId) {
-        let Some(pair) = self.duplicates.get(peer) else { return };
+    /// The set-up deadline passed since a peer has two links, or the stack had its time to drain the loser. Returns as
+    /// [`make_room_for_third`](Self::make_room_for_third).
+    #[must_use]
+    pub(super) fn overdue(&mut self, context: &mut Context<'_>, peer: &PeerId) -> Option<LinkId> {
+        let pair = self.pairs.get(peer).copied()?;
         match pair.stage {
             Stage::Draining => {
-                if let Some(link) = self.links.get_mut(&pair.loser) {
-                    link.close(now, pair.goodbye);
-                    self.work.touched.mark(pair.loser);
+                if let Some(link) = context.table.get_mut(pair.loser) {
+                    link.close(context.now, pair.goodbye);
+                    context.table.touch(pair.loser);
                 }
+                None
             }
-            Stage::Waiting if self.is_proven(pair.winner) => self.end_loser(now, peer, pair),
+            Stage::Waiting if is_proven(context.table, pair.winner) => self.end_loser(context, peer, pair),
             // Nothing was ever heard on it: the other one is the link that both sides use.
-            Stage::Waiting => self.cut_one(now, peer, pair, pair.winner, Goodbye::Duplicate),
+            Stage::Waiting => Some(self.cut_one(context, peer, pair, pair.winner, Goodbye::Duplicate)),
         }
     }
 
-    fn end_loser(&mut self, now: Instant, peer: &PeerId, pair: Pair) {
-        self.stats.replaced += 1;
+    fn end_loser(&mut self, context: &mut Context<'_>, peer: &PeerId, pair: Pair) -> Option<LinkId> {
+        context.stats.replaced += 1;
         if pair.goodbye == Goodbye::Replaced {
-            return self.cut_one(now, peer, pair, pair.loser, pair.goodbye);
+            return Some(self.cut_one(context, peer, pair, pair.loser, pair.goodbye));
         }
-        self.duplicates.insert(*peer, Pair { stage: Stage::Draining, ..pair });
-        self.work.timers.set(Timer::Duplicate(*peer), Some(now + self.config.dial.timeout));
-        self.work.events.push_back(Event::Superseded { link: pair.loser, goodbye: pair.goodbye });
+        self.pairs.insert(*peer, Pair { stage: Stage::Draining, ..pair });
+        let due = context.now + context.config.dial.timeout;
+        context.table.timers.set(Timer::Duplicate(*peer), Some(due));
+        context.events.push_back(Event::Superseded { link: pair.loser, goodbye: pair.goodbye });
+        None
     }
 
     /// Ends one link of a pair at once; the other one is the peer's only link.
-    fn cut_one(&mut self, now: Instant, peer: &PeerId, pair: Pair, link: LinkId, goodbye: Goodbye) {
-        self.duplicates.remove(peer);
-        self.work.timers.set(Timer::Duplicate(*peer), None);
-        self.peers.insert(*peer, if pair.winner == link { pair.loser } else { pair.winner });
-        if let Some(found) = self.links.get_mut(&link) {
-            found.abort(now, goodbye, DownReason::Closed(goodbye));
-            self.settle_link(now, link); // its place is free at once
+    fn cut_one(
+        &mut self,
+        context: &mut Context<'_>,
+        peer: &PeerId,
+        pair: Pair,
+        link: LinkId,
+        goodbye: Goodbye,
+    ) -> LinkId {
+        self.pairs.remove(peer);
+        context.table.timers.set(Timer::Duplicate(*peer), None);
+        self.links.insert(*peer, if pair.winner == link { pair.loser } else { pair.winner });
+        if let Some(found) = context.table.get_mut(link) {
+            found.abort(context.now, goodbye, DownReason::Closed(goodbye));
         }
+        link
     }
 
-    /// Whether a link is the one that its peer uses for sure: something came on one of its streams since it was up here, and
-    /// the peer has no other link with this node. On any other link the peer owes nothing: it may have ended it, in favour of the
-    /// other one or with its process, and this node does not know yet.
-    pub fn is_in_use_by_peer(&self, link: LinkId) -> bool {
-        let peer = self.links.get(&link).and_then(|link| Some(link.info?.peer));
-        self.is_proven(link) && peer.is_some_and(|peer| self.duplicates.get(&peer).is_none())
+    /// Whether a new link may be refused at once, because the other one of its pair stays and is proven.
+    pub(super) fn has_lost(table: &Table, id: LinkId, pair: Option<Pair>) -> bool {
+        pair.is_some_and(|pair| {
+            pair.loser == id && pair.decider == Decider::Here && is_proven(table, pair.winner)
+        })
     }
 
-    pub(super) fn is_proven(&self, link: LinkId) -> bool {
-        self.links.get(&link).is_some_and(Link::is_proven)
+    /// As [`Links::is_in_use_by_peer`](crate::Links::is_in_use_by_peer).
+    pub(super) fn uses(&self, table: &Table, link: LinkId) -> bool {
+        let peer = table.get(link).and_then(|link| Some(link.info?.peer));
+        is_proven(table, link) && peer.is_some_and(|peer| !self.pairs.contains_key(&peer))
     }
 
     /// A link with this peer is gone: the other one, if there is one, is its only link.
-    pub(super) fn forget_duplicate(&mut self, now: Instant, link: LinkId, peer: PeerId, why: DownReason) {
-        if let Some(pair) =
-            self.duplicates.get(&peer).filter(|pair| [pair.winner, pair.loser].contains(&link))
-        {
-            self.duplicates.remove(&peer);
-            self.work.timers.set(Timer::Duplicate(peer), None);
+    pub(super) fn link_down(
+        &mut self,
+        context: &mut Context<'_>,
+        link: LinkId,
+        peer: PeerId,
+        why: DownReason,
+    ) {
+        if let Some(pair) = self.pairs.get(&peer).filter(|pair| [pair.winner, pair.loser].contains(&link)) {
             let left = if pair.winner == link { pair.loser } else { pair.winner };
-            self.peers.insert(peer, left);
-        } else if self.peers.get(&peer) == Some(&link) {
-            self.peers.remove(&peer);
+            self.pairs.remove(&peer);
+            context.table.timers.set(Timer::Duplicate(peer), None);
+            self.links.insert(peer, left);
+        } else if self.links.get(&peer) == Some(&link) {
+            self.links.remove(&peer);
             let superseded = matches!(why, DownReason::ByPeer(Goodbye::Replaced | Goodbye::Duplicate));
-            if superseded && self.duplicates.key_seems_used_twice(now) {
+            if superseded && self.key.seems_double(context.now) {
                 tracing::warn!(%peer, "a peer prefers other links of this node's key: another process uses the same key");
-                self.work.events.push_back(Event::KeyUsedTwice { peer });
+                context.events.push_back(Event::KeyUsedTwice { peer });
             }
         }
     }
+}
+
+fn is_proven(table: &Table, link: LinkId) -> bool {
+    table.get(link).is_some_and(Link::is_proven)
 }
 
 #[cfg(test)]
@@ -289,10 +337,9 @@ mod tests {
 
     #[test]
     fn a_key_used_twice_is_told_once_for_ten_minutes() {
-        let mut duplicates = Duplicates::default();
-        let told: Vec<bool> = [0, 10, 20, 30, 700, 710, 720]
-            .map(|at| duplicates.key_seems_used_twice(Instant::from_millis(at * 1000)))
-            .into();
+        let mut key = KeyUse::default();
+        let told: Vec<bool> =
+            [0, 10, 20, 30, 700, 710, 720].map(|at| key.seems_double(Instant::from_millis(at * 1000))).into();
         assert_eq!(told, [false, true, false, false, false, true, false]);
     }
 }

@@ -1,0 +1,171 @@
+//! What one link needs of whatever transport it runs over. Nobody above this contract names a transport.
+//!
+//! - [`Streams`] is what the user of a link asks for: open, read, write, finish, reset, stop.
+//! - [`Carrier`] is what [`Links`](crate::Links) drives: what the connection reports, its deadline, its end.
+//!
+//! A carrier never fails towards its caller: what a peer does wrong, and how a connection ends, is a typed [`Report`].
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use weir_base::identity::PeerId;
+use weir_base::stream::{Class, Goodbye, Group, OpenError};
+use weir_base::{Fault, Instant, LinkId, ProtocolId, Rope};
+
+use crate::event::{DownReason, Event};
+use crate::link::{LinkStats, Read};
+use crate::window::Window;
+
+/// The streams of one connection. [`Link`](crate::Link) says what each method means to its user.
+pub(crate) trait Streams {
+    fn open(&mut self, protocol: ProtocolId, class: Class) -> Result<u64, OpenError>;
+
+    fn set_class(&mut self, stream: u64, class: Class);
+
+    fn read(&mut self, now: Instant, window: &mut Window, stream: u64, max: usize) -> Read;
+
+    /// Bytes that can be written; 0 makes the stream wait for [`Event::Writable`].
+    fn room(&mut self, stream: u64) -> usize;
+
+    /// Takes as much of `rope` as there is room for.
+    fn write(&mut self, stream: u64, rope: &mut Rope);
+
+    fn finish(&mut self, stream: u64);
+
+    fn reset(&mut self, stream: u64, code: u32);
+
+    fn stop(&mut self, now: Instant, window: &mut Window, stream: u64, code: u32);
+
+    fn expect(&mut self, window: &mut Window, stream: u64, bytes: u64);
+
+    fn mark_raw(&mut self, stream: u64);
+
+    /// The peer may open `streams.max_inbound` streams from now on.
+    fn raise_stream_limit(&mut self);
+
+    /// The latest raw stream whose reader leaves bytes unread.
+    fn stalled_raw(&self) -> Option<u64>;
+
+    /// Breaks a stalled raw stream off, both ways; its user hears of it.
+    fn reset_stalled(&mut self, scope: &mut Scope<'_>, stream: u64, code: u32);
+}
+
+/// One connection over one transport.
+pub(crate) trait Carrier: Any + std::fmt::Debug + Send {
+    /// Its streams.
+    fn streams(&mut self) -> &mut dyn Streams;
+
+    /// Grows with whatever comes on any stream.
+    fn activity(&self) -> u64;
+
+    /// What happened that the parent must act on. Called until `None`, after every input and every use.
+    fn poll(&mut self, scope: &mut Scope<'_>) -> Option<Report>;
+
+    /// Says goodbye: no new streams, and the connection ends once all that was written is delivered.
+    fn close(&mut self, why: Goodbye);
+
+    /// Ends at once: what waits does not go out, but the reason does.
+    fn abort(&mut self, why: Goodbye);
+
+    /// Whether nothing more will go out or be read.
+    fn is_over(&self) -> bool;
+
+    /// The round-trip time, estimated.
+    fn rtt(&self) -> Duration;
+
+    /// What it carried. The window is the link's to say.
+    fn stats(&self) -> LinkStats;
+
+    /// The link was admitted after [`Report::Connected`]: its streams may be used.
+    fn confirmed(&mut self, _scope: &mut Scope<'_>) -> Result<Early, Fault> {
+        Ok(Early::None)
+    }
+
+    /// Whether data may go along with the handshake that runs.
+    fn is_early(&self) -> bool {
+        false
+    }
+
+    /// Whether [`Event::Early`] was told.
+    fn was_early(&self) -> bool {
+        false
+    }
+
+    /// The receive window grew.
+    fn window_grew(&mut self, _window: &Window) {}
+
+    /// Lent credit that the carrier itself accounts for, to be given back when the link ends.
+    fn lent(&self) -> Lent {
+        Lent::default()
+    }
+
+    /// Send memory that it wants to borrow or give back. Asked when its reports are taken.
+    fn send_demand(&mut self, _now: Instant) -> SendDemand {
+        SendDemand::default()
+    }
+
+    /// So many bytes of send memory are lent, on [`SendDemand::more`].
+    fn lend_send(&mut self, _scope: &mut Scope<'_>, _bytes: u64) {}
+
+    /// Its deadline passed. Early and repeated calls do nothing.
+    fn handle_timeout(&mut self, _now: Instant) {}
+
+    /// When it wants to be called next. Asked when it has nothing more to send.
+    fn poll_timeout(&mut self) -> Option<Instant> {
+        None
+    }
+}
+
+/// What a carrier may touch of its link.
+pub(crate) struct Scope<'a> {
+    pub(crate) now: Instant,
+    pub(crate) link: LinkId,
+    pub(crate) window: &'a mut Window,
+    pub(crate) events: &'a mut VecDeque<Event>,
+}
+
+/// What the parent must act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// The handshake is complete, and the peer is who it says.
+    Connected(Remote),
+    /// The connection is gone.
+    Lost(DownReason),
+    /// The peer broke the transport's rules.
+    Fault(Fault),
+}
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Remote {
+    pub(crate) peer: PeerId,
+    pub(crate) group: Group,
+}
+
+/// What became of data that went along with a handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Early {
+    /// There was none.
+    None,
+    /// It was taken, by whichever side was the server.
+    Accepted,
+    /// The peer did not take this side's; it is sent again.
+    Refused,
+}
+
+/// Credit of the node's ledgers that a carrier holds beside its link's window, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lent {
+    pub(crate) receive: u64,
+    pub(crate) send: u64,
+}
+
+/// What a carrier wants of the ledger of send memory, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SendDemand {
+    /// So much more, or what is left of it.
+    pub(crate) more: u64,
+    /// So much is not needed any more.
+    pub(crate) back: u64,
+}

@@ -1,0 +1,207 @@
+//! What makes links of one transport: the sockets, listeners or wires below it.
+//!
+//! An endpoint routes what the host hands in to the carriers of its links, begins links, inbound and dialled, and gives the
+//! host what its links have to send. It keeps what no link owns: tokens, resets, connections that say their last words.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use weir_base::identity::PeerId;
+use weir_base::multiaddr::Transport;
+use weir_base::stream::Goodbye;
+use weir_base::{Fault, Instant, LinkId};
+
+use crate::admission::{Admission, Source, Verdict};
+use crate::carrier::{Carrier, Scope};
+use crate::dial::Dialler;
+use crate::event::{DialFailure, DialId, DownReason, Transmit, WireId};
+use crate::link::{Life, Link, LinkOrigin};
+use crate::links::Table;
+use crate::window::Window;
+use crate::{Config, Datagrams, Event, Frame, HostChange, Stats, WireChange};
+
+/// An endpoint's place in the registry of transports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EndpointId(pub(crate) usize);
+
+/// What the host hands in for one endpoint. A transport over another kind of input adds a variant.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Datagrams(Datagrams),
+    Wire(WireId, WireChange),
+    Frame(WireId, Frame),
+}
+
+impl Input {
+    /// Bytes that came in with it.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Datagrams(datagrams) => datagrams.data.len(),
+            Self::Frame(_, frame) => frame.wire_len(),
+            Self::Wire(..) => 0,
+        }
+    }
+}
+
+/// An attempt of a dial at an address with a socket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attempt {
+    pub(crate) dial: DialId,
+    /// Whether the operator named the peer.
+    pub(crate) pinned: bool,
+    pub(crate) remote: SocketAddr,
+    /// Who must be there; `None`: anyone.
+    pub(crate) peer: Option<PeerId>,
+}
+
+/// All sockets, listeners or wires of one transport.
+pub(crate) trait Endpoint: Send {
+    /// The kind of address that it dials; none where links come otherwise.
+    fn transport(&self) -> Option<Transport> {
+        None
+    }
+
+    /// The host's sockets or wall clock changed. Every endpoint is told.
+    fn handle_host(&mut self, _context: &mut Context<'_>, _change: HostChange) {}
+
+    /// Takes an input, or returns it where it is for another endpoint.
+    fn handle(&mut self, context: &mut Context<'_>, input: Input) -> Option<Input>;
+
+    /// Starts a handshake; returns the id of the link that it may become.
+    fn dial(&mut self, _context: &mut Context<'_>, _attempt: Attempt) -> Result<LinkId, DialFailure> {
+        Err(DialFailure::NoRoute)
+    }
+
+    /// Lets a carrier and its endpoint talk, before the carrier is polled.
+    fn exchange(&mut self, _link: LinkId, _carrier: &mut dyn Carrier) {}
+
+    /// A link may have something to send.
+    fn mark(&mut self, link: LinkId);
+
+    /// A link is down. Its connection may have last words to say.
+    fn remove(&mut self, context: &mut Context<'_>, link: LinkId, carrier: Box<dyn Carrier>, why: Goodbye);
+
+    /// The next datagrams to send, appended to `out`; links take turns.
+    fn poll_datagrams(
+        &mut self,
+        _context: &mut Context<'_>,
+        _max_segments: usize,
+        _out: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        None
+    }
+
+    /// The next frame to send; links take turns.
+    fn poll_frame(&mut self, _context: &mut Context<'_>) -> Option<(WireId, Frame)> {
+        None
+    }
+
+    /// What is due of its own, beside its links. Early and repeated calls do nothing.
+    fn handle_timeout(&mut self, _now: Instant) {}
+
+    /// When it wants to be called next.
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+}
+
+/// What an endpoint may touch of its parent.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Instant,
+    pub(crate) config: &'a Arc<Config>,
+    pub(crate) table: &'a mut Table,
+    pub(crate) admission: &'a mut Admission,
+    pub(crate) dialler: &'a mut Dialler,
+    pub(crate) events: &'a mut VecDeque<Event>,
+    pub(crate) stats: &'a mut Stats,
+}
+
+impl Context<'_> {
+    /// Whether a handshake from `ip` may go on, or its sender must prove the address first.
+    pub(crate) fn first_packet(&mut self, ip: IpAddr, source: Source) -> Admitted {
+        match self.admission.first_packet(&self.config.admission, ip, source) {
+            Verdict::Retry => {
+                self.stats.retries += 1;
+                return Admitted::Retry;
+            }
+            Verdict::Accept => {}
+            Verdict::Replace(victim) => {
+                self.stats.half_open_replaced += 1;
+                self.refuse(victim, Goodbye::Full);
+                self.half_open_over(victim);
+                self.table.hurry(victim); // it is gone before the next input
+            }
+        }
+        Admitted::Accept
+    }
+
+    /// A link begins its handshake, under an id that was reserved for it.
+    pub(crate) fn begin(&mut self, id: LinkId, carrier: (EndpointId, Box<dyn Carrier>), origin: LinkOrigin) {
+        let (now, budget) = (self.now, &self.config.budget);
+        let window = Window::new(budget.base_window, budget.max_lent, budget.patience, now);
+        if let Some((ip, source)) = origin.half_open {
+            self.admission.begin(id, ip, source);
+            self.stats.half_open = self.admission.half_open() as u64;
+        }
+        let life = Life::HalfOpen(now + self.config.dial.timeout);
+        let linger = self.config.dial.linger;
+        self.table.insert(Link::new(id, life, window, carrier, origin, linger));
+    }
+
+    /// A link's carrier, where it is one of this kind, and what it may touch.
+    pub(crate) fn carrier<C: Carrier>(&mut self, link: LinkId) -> Option<(&mut C, Scope<'_>)> {
+        let found = self.table.get_mut(link)?;
+        let carrier: &mut dyn Any = found.carrier.as_mut();
+        let carrier = carrier.downcast_mut()?;
+        Some((carrier, Scope { now: self.now, link, window: &mut found.window, events: self.events }))
+    }
+
+    /// The peer broke the transport's rules. It is blamed where it is known who it is.
+    pub(crate) fn fault(&mut self, link: LinkId, fault: Fault) {
+        let Some(found) = self.table.get_mut(link) else { return };
+        let known = found.info.is_some();
+        found.fail(self.now, fault);
+        if known {
+            self.stats.faults += 1;
+            self.events.push_back(Event::Blame { link, fault });
+        }
+    }
+
+    /// Ends a link without waiting, and tells its peer why.
+    pub(crate) fn refuse(&mut self, link: LinkId, why: Goodbye) {
+        tracing::debug!(link = link.0, ?why, "link refused");
+        if let Some(found) = self.table.get_mut(link) {
+            found.origin.dial = None; // the dial knows already
+            found.abort(self.now, why, DownReason::Closed(why));
+        }
+    }
+
+    /// Ends a link without waiting for what was written.
+    pub(crate) fn cut(&mut self, link: LinkId, why: DownReason) {
+        if let Some(found) = self.table.get_mut(link) {
+            found.abort(self.now, Goodbye::Shutdown, why);
+            self.table.touch(link);
+        }
+    }
+
+    /// An inbound handshake is over, one way or the other.
+    pub(crate) fn half_open_over(&mut self, link: LinkId) {
+        if let Some(found) = self.table.get_mut(link)
+            && found.origin.half_open.take().is_some()
+        {
+            self.admission.end(link);
+            self.stats.half_open = self.admission.half_open() as u64;
+        }
+    }
+}
+
+/// What to do with the first packet of an inbound handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admitted {
+    /// Go on with it.
+    Accept,
+    /// Let it prove its address first.
+    Retry,
+}

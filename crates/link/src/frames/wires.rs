@@ -1,0 +1,107 @@
+//! The wires of a node: frames in and out. The host connects a wire and vouches for who is at its other end, so a link over
+//! one has no handshake.
+
+use std::collections::BTreeMap;
+
+use weir_base::stream::Goodbye;
+use weir_base::{LinkId, Ready};
+
+use super::{Frame, FrameLink};
+use crate::carrier::{Carrier, Remote};
+use crate::endpoint::{Context, Endpoint, EndpointId, Input};
+use crate::event::WireId;
+use crate::link::LinkOrigin;
+use crate::{Event, WireChange};
+
+/// All frame wires.
+pub(crate) struct Wires {
+    id: EndpointId,
+    links: BTreeMap<WireId, LinkId>,
+    names: BTreeMap<LinkId, WireId>, // the same the other way round
+    ready: Ready<LinkId>,
+}
+
+impl Wires {
+    pub(crate) fn new(id: EndpointId) -> Self {
+        Self { id, links: BTreeMap::new(), names: BTreeMap::new(), ready: Ready::default() }
+    }
+
+    fn changed(&mut self, context: &mut Context<'_>, wire: WireId, change: WireChange) {
+        match change {
+            WireChange::Opened { peer, dialled, group } => {
+                let remote = Remote { peer, group };
+                let carrier = FrameLink::new(remote, dialled.is_some(), &context.config.streams);
+                let origin = dialled.map_or_else(LinkOrigin::inbound, LinkOrigin::dialled);
+                let link = context.table.reserve_id();
+                context.begin(link, (self.id, Box::new(carrier)), origin);
+                if let Some(dial) = dialled {
+                    context.dialler.wire_opened(dial, link);
+                }
+                self.links.insert(wire, link);
+                self.names.insert(link, wire);
+                context.table.hurry(link); // it is up before its first frame
+            }
+            WireChange::Closed => {
+                let Some(link) = self.links.get(&wire).copied() else { return };
+                if let Some((carrier, _)) = context.carrier::<FrameLink>(link) {
+                    carrier.wire_closed();
+                }
+                context.table.hurry(link);
+            }
+            WireChange::Refused(dial) => {
+                context.dialler.wire_failed(context.now, dial, &context.config.dial);
+            }
+        }
+    }
+
+    fn arrived(&mut self, context: &mut Context<'_>, wire: WireId, frame: Frame) {
+        let Some(link) = self.links.get(&wire).copied() else { return };
+        let Some((carrier, mut scope)) = context.carrier::<FrameLink>(link) else { return };
+        carrier.handle(&mut scope, frame);
+        let urgent = carrier.has_report();
+        context.table.touch(link);
+        if urgent {
+            context.table.hurry(link);
+        }
+    }
+}
+
+impl Endpoint for Wires {
+    fn handle(&mut self, context: &mut Context<'_>, input: Input) -> Option<Input> {
+        match input {
+            Input::Wire(wire, change) => self.changed(context, wire, change),
+            Input::Frame(wire, frame) => self.arrived(context, wire, frame),
+            Input::Datagrams(_) => return Some(input),
+        }
+        None
+    }
+
+    fn mark(&mut self, link: LinkId) {
+        self.ready.mark(link);
+    }
+
+    fn remove(&mut self, context: &mut Context<'_>, link: LinkId, _carrier: Box<dyn Carrier>, _why: Goodbye) {
+        self.ready.remove(link);
+        if let Some(wire) = self.names.remove(&link) {
+            self.links.remove(&wire);
+            context.events.push_back(Event::CloseWire(wire));
+        }
+    }
+
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Option<(WireId, Frame)> {
+        while let Some(link) = self.ready.pop() {
+            let Some(wire) = self.names.get(&link).copied() else { continue };
+            let Some((carrier, mut scope)) = context.carrier::<FrameLink>(link) else { continue };
+            let Some(frame) = carrier.next_frame(&mut scope) else {
+                context.table.sent_all(context.now, link);
+                continue;
+            };
+            if carrier.is_over() {
+                context.table.touch(link);
+            }
+            self.ready.mark(link);
+            return Some((wire, frame));
+        }
+        None
+    }
+}

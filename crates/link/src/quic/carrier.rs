@@ -1,0 +1,184 @@
+//! A link over QUIC: what its parent drives it by.
+
+use std::time::Duration;
+
+use quinn_proto::{Event as Quic, Side};
+use weir_base::stream::Goodbye;
+use weir_base::{Fault, Instant, StreamKey};
+
+use super::link::{Phase, QuicLink};
+use super::stream::{ReceiveEnd, Stream};
+use crate::Event;
+use crate::carrier::{Carrier, Early, Lent, Report, Scope, SendDemand, Streams};
+use crate::link::LinkStats;
+use crate::window::Window;
+
+/// Lent send memory goes back after so long without a write.
+const SEND_IDLE: Duration = Duration::from_secs(1);
+
+impl Carrier for QuicLink {
+    fn streams(&mut self) -> &mut dyn Streams {
+        self
+    }
+
+    /// Stream frames that came.
+    fn activity(&self) -> u64 {
+        self.conn.stats().frame_rx.stream
+    }
+
+    /// Takes what QUIC reports until the parent must act.
+    fn poll(&mut self, scope: &mut Scope<'_>) -> Option<Report> {
+        let Scope { now, link, ref mut window, ref mut events } = *scope;
+        while let Some(event) = self.conn.poll() {
+            let outcome = match event {
+                Quic::Connected => return Some(self.connected()),
+                Quic::ConnectionLost { reason } => return Some(self.lost(reason)),
+                Quic::Stream(event) => {
+                    self.detect_early(link, events);
+                    self.stream_event(now, link, window, &event, events)
+                }
+                Quic::HandshakeDataReady | Quic::DatagramReceived | Quic::DatagramsUnblocked => Ok(()),
+            };
+            if let Err(fault) = outcome {
+                return Some(Report::Fault(fault));
+            }
+        }
+        self.deal(link, events);
+        self.end(now);
+        self.count_raw(window);
+        None
+    }
+
+    fn close(&mut self, why: Goodbye) {
+        if self.phase != Phase::Up {
+            return;
+        }
+        self.phase = Phase::Flushing(why);
+        let streams = self.streams.keys();
+        streams.into_iter().for_each(|stream| self.finish(stream));
+    }
+
+    /// Ends at once: what waits does not go out, but the reason does.
+    fn abort(&mut self, why: Goodbye) {
+        if !matches!(self.phase, Phase::Closed { .. }) {
+            self.phase = Phase::Cutting(why);
+        }
+    }
+
+    /// Whether nothing more will go out or be read.
+    fn is_over(&self) -> bool {
+        let unread = |entry: &Stream| entry.receive.notified && entry.receive.end != ReceiveEnd::Over;
+        match self.phase {
+            Phase::Closed { by_peer } => !by_peer || !self.streams.any(|entry| unread(entry)),
+            _ => false,
+        }
+    }
+
+    fn rtt(&self) -> Duration {
+        self.conn.rtt()
+    }
+
+    fn stats(&self) -> LinkStats {
+        let stats = self.conn.stats();
+        LinkStats {
+            bytes_in: stats.udp_rx.bytes,
+            bytes_out: stats.udp_tx.bytes,
+            datagrams_in: stats.udp_rx.datagrams,
+            datagrams_out: stats.udp_tx.datagrams,
+            lost: stats.path.lost_packets,
+            mtu: self.conn.current_mtu(),
+            window: 0, // the link knows
+        }
+    }
+
+    /// The link is up: streams that came with the handshake and waited are told of, and what was written early is sent again
+    /// if it was refused.
+    fn confirmed(&mut self, scope: &mut Scope<'_>) -> Result<Early, Fault> {
+        let Scope { now, link, ref mut window, ref mut events } = *scope;
+        let was_early = self.is_early();
+        self.phase = Phase::Up;
+        let mut outcome = if was_early { Early::Accepted } else { Early::None };
+        if was_early && self.conn.side() == Side::Client {
+            let wrote = self.sending.early > 0;
+            if !self.conn.accepted_0rtt() {
+                self.send_again();
+                outcome = Early::Refused;
+            }
+            if !wrote {
+                outcome = Early::None;
+            }
+            self.sending.early = 0;
+            for stream in self.streams.keys() {
+                if let Some(entry) = self.streams.get_mut(stream) {
+                    entry.send.early = Vec::new();
+                }
+            }
+        }
+        let all = self.streams.keys();
+        for stream in all.iter().copied().filter(|stream| !self.is_ours(*stream)).collect::<Vec<_>>() {
+            if let Some(protocol) = self.streams.get_mut(stream).and_then(|entry| entry.receive.held.take()) {
+                events.push_back(Event::Opened { key: StreamKey { link, stream }, protocol });
+            }
+            self.readable(now, link, window, stream, events)?;
+        }
+        for stream in all {
+            self.writable(link, stream, events);
+        }
+        Ok(outcome)
+    }
+
+    /// Whether data may go along with the handshake that runs.
+    fn is_early(&self) -> bool {
+        self.phase == Phase::Handshake { early: true }
+    }
+
+    /// Whether [`Event::Early`] was told.
+    fn was_early(&self) -> bool {
+        self.notified_early
+    }
+
+    fn window_grew(&mut self, window: &Window) {
+        self.window_changed(window);
+    }
+
+    fn lent(&self) -> Lent {
+        let send = self.sending.window.saturating_sub(self.config.budget.base_send);
+        Lent { receive: self.receiving.credit.debt(), send }
+    }
+
+    /// About two congestion windows while a writer waits, back to the base when nobody writes.
+    fn send_demand(&mut self, now: Instant) -> SendDemand {
+        let (base, window) = (self.config.budget.base_send, self.sending.window);
+        if self.sending.rest > 0 {
+            self.sending.wrote = now;
+            let want =
+                self.conn.congestion_state().window().saturating_mul(2).min(self.config.budget.max_send);
+            // In steps of an eighth: a larger window is worth a change, a few bytes are not.
+            if want > window + window / 8 {
+                return SendDemand { more: want - window, back: 0 };
+            }
+        } else if window > base && now.since(self.sending.wrote) >= SEND_IDLE {
+            self.sending.window = base;
+            self.conn.set_send_window(base);
+            return SendDemand { more: 0, back: window - base };
+        }
+        SendDemand::default()
+    }
+
+    fn lend_send(&mut self, scope: &mut Scope<'_>, bytes: u64) {
+        self.sending.window += bytes;
+        self.conn.set_send_window(self.sending.window);
+        self.deal_all(scope.link, scope.events);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.conn.handle_timeout(self.clock.to_quic(now));
+        self.heads_overdue(now);
+    }
+
+    fn poll_timeout(&mut self) -> Option<Instant> {
+        let quic = self.conn.poll_timeout().map(|due| self.clock.to_ours(due));
+        let head = self.receiving.heads.next().map(|(due, _)| due);
+        quic.into_iter().chain(head).min()
+    }
+}

@@ -1,0 +1,220 @@
+//! QUIC's sockets as an endpoint: datagrams in and out, handshakes that begin, connections that end.
+
+use std::any::Any;
+
+use quinn_proto::{Connection, ConnectionHandle, DatagramEvent, Incoming};
+use weir_base::multiaddr::Transport;
+use weir_base::stream::{Goodbye, Group, LinkInfo, Side};
+use weir_base::{Instant, LinkId};
+
+use super::{Quic, QuicLink, source, to_mark};
+use crate::admission::Source;
+use crate::carrier::Carrier;
+use crate::endpoint::{Admitted, Attempt, Context, Endpoint, Input};
+use crate::event::{DialFailure, DownReason, SocketId, Transmit};
+use crate::link::LinkOrigin;
+use crate::{Datagrams, HostChange};
+
+impl Quic {
+    fn datagrams(&mut self, context: &mut Context<'_>, batch: Datagrams) {
+        let Datagrams { socket, remote, local_ip, ecn, stride, mut data } = batch;
+        let (at, mark, pinned) = (self.clock.to_quic(context.now), ecn.map(to_mark), data.capacity());
+        while !data.is_empty() {
+            let len = if stride == 0 { data.len() } else { stride.min(data.len()) };
+            let datagram = data.split_to(len);
+            context.stats.datagrams_in += 1;
+            let Some((endpoint, scratch)) = self.endpoint(socket) else { return };
+            match endpoint.handle(at, remote, local_ip, mark, datagram, scratch) {
+                Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                    let Some(id) = self.link_of(socket, handle) else { continue };
+                    if let Some((carrier, _)) = context.carrier::<QuicLink>(id) {
+                        carrier.handle_datagram(event, len, pinned);
+                        context.table.touch(id);
+                    } else if let Some(carrier) = self.closing.get_mut(&id) {
+                        carrier.handle_datagram(event, len, pinned);
+                        self.exchange_closing(context.now, id);
+                    }
+                }
+                Some(DatagramEvent::NewConnection(incoming)) => self.first_packet(context, socket, incoming),
+                Some(DatagramEvent::Response(answer)) => self.answer(socket, &answer),
+                None => {}
+            }
+        }
+    }
+
+    /// The first packet of an inbound handshake.
+    fn first_packet(&mut self, context: &mut Context<'_>, socket: SocketId, incoming: Incoming) {
+        let ip = source(&incoming);
+        let validated = !incoming.may_retry() || incoming.remote_address_validated();
+        let proof = if validated { Source::Validated } else { Source::Unvalidated };
+        let admitted = context.first_packet(ip, proof);
+        self.advance_wall(context.now);
+        let at = self.clock.to_quic(context.now);
+        let Some((endpoint, scratch)) = self.endpoint(socket) else { return };
+        if admitted == Admitted::Retry {
+            match endpoint.retry(incoming, scratch) {
+                Ok(answer) => self.answer(socket, &answer),
+                Err(error) => endpoint.ignore(error.into_incoming()),
+            }
+            return;
+        }
+        match endpoint.accept(incoming, at, scratch, None) {
+            Ok((handle, conn)) => {
+                let origin = LinkOrigin::inbound().at(Transport::Quic, conn.remote_address());
+                let origin = LinkOrigin { half_open: Some((ip, proof)), ..origin };
+                let id = context.table.reserve_id();
+                self.remember(socket, handle, id);
+                let carrier = self.carrier(context, socket, handle, conn);
+                context.begin(id, (self.id, Box::new(carrier)), origin);
+            }
+            Err(error) => {
+                if let Some(answer) = error.response {
+                    self.answer(socket, &answer);
+                }
+            }
+        }
+    }
+
+    fn carrier(
+        &self,
+        context: &Context<'_>,
+        socket: SocketId,
+        handle: ConnectionHandle,
+        conn: Connection,
+    ) -> QuicLink {
+        QuicLink::new(conn, handle, socket, self.clock, context.config.clone())
+    }
+
+    /// A connection of a link that is down and its endpoint talk; gone when it is over.
+    fn exchange_closing(&mut self, now: Instant, id: LinkId) {
+        let Some(mut link) = self.closing.remove(&id) else { return };
+        self.closing_due.set(id, None);
+        if self.talk(id, &mut link) {
+            return;
+        }
+        self.closing_due.set(id, link.poll_timeout().map(|due| due.max(now)));
+        self.closing.insert(id, link);
+        self.ready.mark(id);
+    }
+
+    /// What the connection of a link that is down has to send.
+    fn closing_output(
+        &mut self,
+        now: Instant,
+        id: LinkId,
+        segments: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        let link = self.closing.get_mut(&id)?;
+        let transmit = link.poll_transmit(now, segments, out);
+        if transmit.is_some() {
+            self.ready.mark(id);
+        } else {
+            let due = link.poll_timeout().map(|due| due.max(now));
+            self.closing_due.set(id, due);
+        }
+        transmit
+    }
+}
+
+impl Endpoint for Quic {
+    fn transport(&self) -> Option<Transport> {
+        Some(Transport::Quic)
+    }
+
+    fn handle_host(&mut self, context: &mut Context<'_>, change: HostChange) {
+        match change {
+            HostChange::Bound { socket, local, may_fragment } => self.bind(socket, local, may_fragment),
+            HostChange::Unbound(socket) => {
+                for id in self.unbind(socket) {
+                    context.cut(id, DownReason::Lost);
+                }
+            }
+            HostChange::Wall(wall) => self.set_wall(context.now, wall),
+        }
+    }
+
+    fn handle(&mut self, context: &mut Context<'_>, input: Input) -> Option<Input> {
+        match input {
+            Input::Datagrams(batch) if self.sockets.contains_key(&batch.socket) => {
+                self.datagrams(context, batch);
+            }
+            other => return Some(other),
+        }
+        None
+    }
+
+    fn dial(&mut self, context: &mut Context<'_>, attempt: Attempt) -> Result<LinkId, DialFailure> {
+        let Attempt { dial, remote, peer, .. } = attempt;
+        let id = context.table.reserve_id();
+        let (socket, handle, conn) = self.connect(context.now, id, remote, peer)?;
+        let mut carrier = self.carrier(context, socket, handle, conn);
+        if let Some(peer) = peer.filter(|_| carrier.is_early()) {
+            let side = if attempt.pinned { Side::Pinned } else { Side::Dialled };
+            let info = LinkInfo { peer, side, dialler: true, group: Group::of(remote.ip()) };
+            carrier.notify_early(id, info, Some(dial), context.events);
+        }
+        let origin = LinkOrigin::dialled(dial).at(Transport::Quic, remote);
+        context.begin(id, (self.id, Box::new(carrier)), origin);
+        Ok(id)
+    }
+
+    fn exchange(&mut self, link: LinkId, carrier: &mut dyn Carrier) {
+        let carrier: &mut dyn Any = carrier;
+        if let Some(carrier) = carrier.downcast_mut::<QuicLink>() {
+            carrier.write_heads();
+            self.talk(link, carrier);
+        }
+    }
+
+    fn mark(&mut self, link: LinkId) {
+        self.ready.mark(link);
+    }
+
+    fn remove(&mut self, context: &mut Context<'_>, link: LinkId, carrier: Box<dyn Carrier>, why: Goodbye) {
+        let carrier: Box<dyn Any> = carrier;
+        if let Ok(mut carrier) = carrier.downcast::<QuicLink>() {
+            carrier.abandon(context.now, why);
+            self.closing.insert(link, carrier);
+            self.exchange_closing(context.now, link);
+        }
+    }
+
+    fn poll_datagrams(
+        &mut self,
+        context: &mut Context<'_>,
+        max_segments: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        if let Some(answer) = self.next_answer(out) {
+            return Some(answer);
+        }
+        while let Some(id) = self.ready.pop() {
+            let Some((carrier, scope)) = context.carrier::<QuicLink>(id) else {
+                if let Some(transmit) = self.closing_output(context.now, id, max_segments, out) {
+                    return Some(transmit);
+                }
+                continue;
+            };
+            if let Some(transmit) = carrier.poll_transmit(scope.now, max_segments, out) {
+                self.ready.mark(id);
+                return Some(transmit);
+            }
+            context.table.sent_all(context.now, id);
+        }
+        None
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        while let Some(id) = self.closing_due.pop_due(now) {
+            if let Some(carrier) = self.closing.get_mut(&id) {
+                carrier.handle_timeout(now);
+                self.exchange_closing(now, id);
+            }
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.closing_due.next().map(|(due, _)| due)
+    }
+}

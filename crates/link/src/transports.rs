@@ -1,0 +1,74 @@
+//! The registry of transports. To add one: its folder, its module in `lib.rs`, and its endpoint here.
+//!
+//! What a build has is decided here and in the list of modules alone: in a browser there are no sockets, so QUIC is left out.
+
+use std::sync::Arc;
+
+use weir_base::identity::Keypair;
+use weir_base::multiaddr::Transport;
+
+use crate::endpoint::{Endpoint, EndpointId};
+use crate::frames::Wires;
+use crate::{Config, ConfigError, Start};
+
+#[cfg(not(target_family = "wasm"))]
+pub use crate::quic::time::Anchor;
+/// A host without QUIC needs no clock of the standard library.
+#[cfg(target_family = "wasm")]
+pub type Anchor = ();
+
+/// One endpoint for each transport.
+pub(crate) struct Endpoints(Vec<Box<dyn Endpoint>>);
+
+impl Endpoints {
+    /// All of this build. Addresses are dialled in their order. `seed` decides every random choice.
+    pub(crate) fn new(
+        config: &Arc<Config>,
+        keypair: &Keypair,
+        seed: [u8; 32],
+        start: Start,
+    ) -> Result<Self, ConfigError> {
+        let mut all = Self(Vec::new());
+        all.add(|id| Ok(Wires::new(id)))?;
+        #[cfg(not(target_family = "wasm"))]
+        all.add(|id| crate::quic::Quic::new(id, config, keypair, seed, start))?;
+        #[cfg(target_family = "wasm")]
+        let _ = (config, keypair, seed, start); // nothing is drawn, and no certificate is dated
+        Ok(all)
+    }
+
+    /// Adds one; it gets the place that its links name it by.
+    pub(crate) fn add<E: Endpoint + 'static>(
+        &mut self,
+        make: impl FnOnce(EndpointId) -> Result<E, ConfigError>,
+    ) -> Result<(), ConfigError> {
+        let endpoint = make(EndpointId(self.0.len()))?;
+        self.0.push(Box::new(endpoint));
+        Ok(())
+    }
+
+    /// That of a link.
+    pub(crate) fn of(&mut self, id: EndpointId) -> Option<&mut dyn Endpoint> {
+        Some(self.0.get_mut(id.0)?.as_mut())
+    }
+
+    /// That which dials a kind of address.
+    pub(crate) fn dialling(&mut self, transport: Transport) -> Option<&mut dyn Endpoint> {
+        Some(self.0.iter_mut().find(|endpoint| endpoint.transport() == Some(transport))?.as_mut())
+    }
+
+    /// The kinds of addresses that can be dialled, the best first.
+    pub(crate) fn transports(&self) -> Vec<Transport> {
+        self.0.iter().filter_map(|endpoint| endpoint.transport()).collect()
+    }
+
+    /// Each of them.
+    pub(crate) fn each(&mut self) -> impl Iterator<Item = &mut Box<dyn Endpoint>> {
+        self.0.iter_mut()
+    }
+
+    /// When the first of them wants to be called.
+    pub(crate) fn poll_timeout(&self) -> Option<weir_base::Instant> {
+        self.0.iter().filter_map(|endpoint| endpoint.poll_timeout()).min()
+    }
+}
