@@ -29,22 +29,21 @@ impl Endpoints {
         start: Start,
     ) -> Result<Self, ConfigError> {
         let mut all = Self(Vec::new());
-        all.add(|id| Ok(Wires::new(id)))?;
+        all.add(Wires::new(all.next_id()));
         #[cfg(not(target_family = "wasm"))]
-        all.add(|id| crate::quic::Quic::new(id, config, keypair, seed, start))?;
+        all.add(crate::quic::Quic::new(all.next_id(), config, keypair, seed, start)?);
         #[cfg(target_family = "wasm")]
         let _ = (config, keypair, seed, start); // nothing is drawn, and no certificate is dated
         Ok(all)
     }
 
-    /// Adds one; it gets the place that its links name it by.
-    pub(crate) fn add<E: Endpoint + 'static>(
-        &mut self,
-        make: impl FnOnce(EndpointId) -> Result<E, ConfigError>,
-    ) -> Result<(), ConfigError> {
-        let endpoint = make(EndpointId(self.0.len()))?;
+    /// The place of the one that is added next; its links name it by this.
+    pub(crate) fn next_id(&self) -> EndpointId {
+        EndpointId(self.0.len())
+    }
+
+    pub(crate) fn add(&mut self, endpoint: impl Endpoint + 'static) {
         self.0.push(Box::new(endpoint));
-        Ok(())
     }
 
     /// That of a link.

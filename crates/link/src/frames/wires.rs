@@ -59,9 +59,10 @@ impl Wires {
         let Some((carrier, mut scope)) = context.carrier::<FrameLink>(link) else { return };
         carrier.handle(&mut scope, frame);
         let urgent = carrier.has_report();
-        context.table.touch(link);
         if urgent {
             context.table.hurry(link);
+        } else {
+            context.table.touch(link);
         }
     }
 }

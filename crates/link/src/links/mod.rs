@@ -101,6 +101,16 @@ impl Links {
         })
     }
 
+    /// Adds a transport that is not in the registry.
+    #[cfg(test)]
+    pub(crate) fn add_transport<E: crate::endpoint::Endpoint + 'static>(
+        &mut self,
+        make: impl FnOnce(crate::endpoint::EndpointId) -> E,
+    ) {
+        self.endpoints.add(make(self.endpoints.next_id()));
+        self.dialler = Dialler::new(self.endpoints.transports());
+    }
+
     /// Time never goes back.
     fn at(&mut self, now: Instant) -> Instant {
         self.now = self.now.max(now);

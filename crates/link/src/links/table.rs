@@ -77,6 +77,7 @@ impl Table {
 
     /// The same, before the next input.
     pub(crate) fn hurry(&mut self, id: LinkId) {
+        self.touched.mark(id); // what that changes is counted with the rest
         self.hurried.push(id);
     }
 

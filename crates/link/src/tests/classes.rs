@@ -1,5 +1,5 @@
 //! `docs/spec/streams.md`, "Classes": of a link that has less room than its writers want, every class gets its guaranteed
-//! share, and the first of them the rest; over frames and over QUIC.
+//! share, and the first of them the rest; over every transport.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use weir_base::StreamKey;
 use weir_base::stream::Class;
 
-use super::harness::{Net, config};
+use super::harness::{Net, Over, config};
 
 const CLASSES: [(Class, u64); 5] =
     [(Class::Consensus, 20), (Class::Tip, 10), (Class::Block, 15), (Class::Pool, 10), (Class::Bulk, 5)];
@@ -23,14 +23,14 @@ enum Short {
 
 /// Two writers of each class write whatever there is room for: per mille of what arrived in the last nine tenths of the time,
 /// by class. One alone would be short of its stream's credit.
-fn shares(quic: bool, short: Short, classes: &[(Class, u64)]) -> Vec<u64> {
+fn shares(over: Over, short: Short, classes: &[(Class, u64)]) -> Vec<u64> {
     let mut config = config();
     if short == Short::Path {
         config.budget.base_window = 1 << 20;
         config.budget.receive_total = 1 << 30;
     }
     let mut net = Net::new(vec![config.clone(), config]);
-    let (link, other) = if quic { net.join_quic(0, 1) } else { net.join_wire(0, 1) };
+    let (link, other) = net.join(over, 0, 1);
     net.loss = if short == Short::Path { 20 } else { 0 };
     // the least first, so that the order of opening helps nobody
     let twice = classes.iter().rev().flat_map(|(class, _)| [*class; 2]);
@@ -55,13 +55,14 @@ fn shares(quic: bool, short: Short, classes: &[(Class, u64)]) -> Vec<u64> {
 }
 
 fn each(classes: &[(Class, u64)], first: u64) {
-    for (quic, short) in [(false, Short::Credit), (true, Short::Credit), (true, Short::Path)] {
-        let shares = shares(quic, short, classes);
-        println!("{quic} {short:?} {shares:?}");
+    let credit = Over::ALL.map(|over| (over, Short::Credit));
+    for (over, short) in credit.into_iter().chain([(Over::Quic, Short::Path)]) {
+        let shares = shares(over, short, classes);
+        println!("{over:?} {short:?} {shares:?}");
         for (share, (class, least)) in shares.iter().zip(classes) {
-            assert!(share + 10 >= *least * 10, "{class:?} of {shares:?} (quic: {quic}, short of {short:?})");
+            assert!(share + 10 >= *least * 10, "{class:?} of {shares:?} ({over:?}, short of {short:?})");
         }
-        assert!(shares[0] >= first, "the first gets the rest: {shares:?} (quic: {quic}, {short:?})");
+        assert!(shares[0] >= first, "the first gets the rest: {shares:?} ({over:?}, {short:?})");
     }
 }
 

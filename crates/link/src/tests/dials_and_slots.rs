@@ -1,22 +1,23 @@
 //! Who gets a link, and which of two stays.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::{Class, Goodbye, Side};
 
-use super::harness::{Net, config};
-use crate::{Dial, DialError, DialFailure, DownReason};
+use super::harness::{Net, Over, config, keypair, start};
+use crate::{Config, Dial, DialError, DialFailure, DownReason, Links};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn of_two_simultaneous_dials_both_sides_keep_the_one_of_the_larger_id() {
-    for first in [0, 1] {
+    for (first, over) in [0, 1].into_iter().flat_map(|first| Over::ALL.map(|over| (first, over))) {
         let mut net = Net::pair();
         net.hello = true;
-        net.dial_wire(first, 1 - first);
-        net.dial_wire(1 - first, first);
+        net.dial(over, first, 1 - first);
+        net.dial(over, 1 - first, first);
         net.run(SECOND * 7);
         let larger = usize::from(net.peer(1) > net.peer(0));
         for node in 0..2 {
@@ -33,16 +34,18 @@ fn of_two_simultaneous_dials_both_sides_keep_the_one_of_the_larger_id() {
 
 #[test]
 fn a_later_link_replaces_the_older_one() {
-    let mut net = Net::pair();
-    net.hello = true;
-    let (old, _) = net.join_wire(0, 1);
-    net.run(SECOND * 11);
-    net.dial_wire(0, 1);
-    net.run(SECOND);
-    assert_eq!(net.nodes[0].up.len(), 2);
-    assert_eq!(net.nodes[0].down[0].0, old);
-    assert_eq!(net.nodes[0].links.stats().links, 1);
-    assert_eq!(net.nodes[1].links.stats().links, 1);
+    for over in Over::ALL {
+        let mut net = Net::pair();
+        net.hello = true;
+        let (old, _) = net.join(over, 0, 1);
+        net.run(SECOND * 11);
+        net.dial(over, 0, 1);
+        net.run(SECOND);
+        assert_eq!(net.nodes[0].up.len(), 2);
+        assert_eq!(net.nodes[0].down[0].0, old);
+        assert_eq!(net.nodes[0].links.stats().links, 1);
+        assert_eq!(net.nodes[1].links.stats().links, 1);
+    }
 }
 
 #[test]
@@ -51,15 +54,19 @@ fn a_full_node_refuses_with_its_reason_and_keeps_slots_for_its_own_dials() {
     small.admission.max_links = 3;
     small.admission.max_inbound = 1;
     small.admission.dial_target = 4;
-    let mut net = Net::new(vec![small, config(), config(), config()]);
-    net.join_wire(1, 0);
-    let dial = net.dial_wire(2, 0);
+    Over::ALL.into_iter().for_each(|over| full_node(&small, over));
+}
+
+fn full_node(small: &Config, over: Over) {
+    let mut net = Net::new(vec![small.clone(), config(), config(), config()]);
+    net.join(over, 1, 0);
+    let dial = net.dial(over, 2, 0);
     net.run(SECOND);
     assert!(net.nodes[2].up.len() <= 1);
     let refused = net.nodes[2].failed == vec![(dial, DialFailure::Refused(Goodbye::Full))]
         || net.nodes[2].down.iter().any(|(_, why)| *why == DownReason::ByPeer(Goodbye::Full));
     assert!(refused, "{:?} {:?}", net.nodes[2].failed, net.nodes[2].down);
-    net.join_wire(0, 3);
+    net.join(over, 0, 3);
     assert_eq!(net.nodes[0].links.stats().links, 2);
     assert_eq!(net.nodes[0].links.stats().refused, 1);
 }
@@ -72,6 +79,11 @@ fn nobody_there_the_wrong_peer_and_oneself_are_told_apart() {
     net.run(SECOND);
     assert!(net.nodes[0].failed.contains(&(nobody, DialFailure::Unreachable)));
     assert!(net.nodes[0].failed.contains(&(wrong, DialFailure::OtherPeer)));
+    for over in [Over::Quic, Over::Pipes] {
+        let dial = net.dial_expecting(over, (0, 1), Some(keypair(5).peer_id()));
+        net.run(SECOND);
+        assert!(net.nodes[0].failed.contains(&(dial, DialFailure::OtherPeer)), "over {over:?}");
+    }
     assert!(net.nodes[0].up.is_empty());
     let myself = Dial { peer: Some(net.peer(0)), addresses: vec![Multiaddr::from_memory(1)], pinned: false };
     let now = net.now;
@@ -83,6 +95,7 @@ fn nobody_there_the_wrong_peer_and_oneself_are_told_apart() {
 #[test]
 fn a_tcp_address_is_refused_clearly_and_a_name_without_an_address_too() {
     let mut net = Net::pair();
+    net.nodes[0].links = Links::new(config(), Arc::new(keypair(0)), [0; 32], start()).unwrap(); // no pipes
     let tcp: Multiaddr = "/ip4/10.0.1.1/tcp/4001".parse().unwrap();
     let now = net.now;
     let dial = Dial { peer: None, addresses: vec![tcp], pinned: false };

@@ -9,7 +9,7 @@ use weir_base::LinkId;
 use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::Class;
 
-use super::harness::{Net, config, keypair, start};
+use super::harness::{Net, Over, config, keypair, start};
 use crate::{Dial, HostChange, Links, SocketId};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -23,14 +23,14 @@ fn left(net: &Net, node: usize) -> Vec<(LinkId, bool)> {
 }
 
 #[test]
-fn simultaneous_dials_over_quic_keep_one_link() {
+fn simultaneous_dials_keep_one_link() {
     for apart in [0, 1, 19, 20, 21, 40, 60, 80, 200] {
-        for first in [0, 1] {
+        for (first, over) in [0, 1].into_iter().flat_map(|first| Over::ALL.map(|over| (first, over))) {
             let mut net = Net::pair();
             net.hello = true;
-            net.dial_quic(first, 1 - first);
+            net.dial(over, first, 1 - first);
             net.run(Duration::from_millis(apart));
-            net.dial_quic(1 - first, first);
+            net.dial(over, 1 - first, first);
             net.run(SECOND * 10);
             let kept = [left(&net, 0), left(&net, 1)];
             let larger = usize::from(net.peer(1) > net.peer(0));

@@ -6,14 +6,14 @@ use bytes::Bytes;
 use weir_base::StreamKey;
 use weir_base::stream::Class;
 
-use super::harness::Net;
+use super::harness::{Net, Over};
 use crate::Read;
 
 #[test]
 fn ends_and_resets_reach_a_reader_without_room() {
-    for quic in [false, true] {
+    for over in Over::ALL {
         let mut net = Net::pair();
-        let (link, other) = if quic { net.join_quic(0, 1) } else { net.join_wire(0, 1) };
+        let (link, other) = net.join(over, 0, 1);
         let keys = [300, 301, 302].map(|protocol| net.open(0, link, protocol, Class::Pool));
         let there = keys.map(|key| StreamKey { link: other, stream: key.stream });
         keys.iter().for_each(|key| assert_eq!(net.write(0, *key, &Bytes::from_static(b"x")), 1));

@@ -1,4 +1,4 @@
-//! Streams over whatever carries them: bytes, ends and credit are the same over frames and over QUIC.
+//! Streams over every transport: bytes, ends and credit are the same over frames, QUIC and plain pipes.
 
 use std::time::Duration;
 
@@ -6,19 +6,24 @@ use bytes::Bytes;
 use weir_base::stream::{Class, Goodbye, OpenError};
 use weir_base::{KIB, LinkId, MIB, ProtocolId, StreamKey};
 
-use super::harness::Net;
-use crate::{DownReason, Read};
+use super::harness::{Net, Over, config};
+use crate::{Config, DownReason, Read};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Two nodes, linked: the net, the link at node 0, the link at node 1.
 type Linked = (Net, LinkId, LinkId);
 
-/// Runs a scenario over each carrier.
+/// Runs a scenario over each transport.
 fn over_each(scenario: fn(Linked)) {
-    for join in [Net::join_wire, Net::join_quic] {
-        let mut net = Net::pair();
-        let (link, other) = join(&mut net, 0, 1);
+    each_with(&config(), scenario);
+}
+
+fn each_with(config: &Config, scenario: fn(Linked)) {
+    for over in Over::ALL {
+        println!("{over:?}"); // of the one that fails
+        let mut net = Net::new(vec![config.clone(), config.clone()]);
+        let (link, other) = net.join(over, 0, 1);
         scenario((net, link, other));
     }
 }
@@ -131,5 +136,79 @@ fn a_goodbye_delivers_what_was_written_and_tells_why() {
         assert_eq!(read.len(), 40 * KIB);
         net.run(SECOND);
         assert_eq!(net.nodes[1].down, vec![(other, DownReason::ByPeer(Goodbye::Shutdown))]);
+    });
+}
+
+#[test]
+fn two_nodes_know_each_other_and_who_dialled() {
+    over_each(|(net, _, _)| {
+        let (here, there) = (net.nodes[0].up[0].1, net.nodes[1].up[0].1);
+        assert_eq!((here.peer, there.peer), (net.peer(1), net.peer(0)));
+        assert!(here.dialler && !there.dialler);
+        assert_eq!(net.nodes[1].links.stats().half_open, 0);
+    });
+}
+
+#[test]
+fn bytes_arrive_in_order_and_what_is_expected_arrives_in_fewer_round_trips() {
+    let times = |expect: bool| {
+        Over::ALL.map(|over| {
+            let (mut net, body) = (Net::pair(), pattern(4 * MIB));
+            let (link, other) = net.join(over, 0, 1);
+            let key = net.open(0, link, 8, Class::Pool);
+            let (read, time) = transfer(&mut net, key, other, &body, expect);
+            assert!(read == body, "every byte in order over {over:?}");
+            time
+        })
+    };
+    for (slow, fast) in times(false).into_iter().zip(times(true)) {
+        assert!(slow > Duration::from_millis(64 * 30), "64 KiB per round trip: {slow:?}");
+        assert!(fast < slow * 7 / 10, "lent what was reserved: {fast:?} instead of {slow:?}");
+    }
+}
+
+#[test]
+fn a_stalled_raw_stream_leaves_the_base_window_to_the_others() {
+    over_each(|(mut net, link, other)| {
+        let raw = net.open(0, link, 400, Class::Bulk);
+        let pool = net.open(0, link, 8, Class::Pool);
+        net.write(0, raw, &Bytes::from_static(b"r"));
+        net.run(SECOND);
+        net.nodes[1].links.link(other).unwrap().mark_raw(raw.stream);
+        for _ in 0..20 {
+            net.write(0, raw, &pattern(64 * KIB));
+            net.run(Duration::from_millis(100));
+        }
+        let lent = net.nodes[1].links.stats().receive.lent;
+        assert!(lent >= 64 * 1024, "what is unread: {lent}");
+        let (read, _) = transfer(&mut net, pool, other, &pattern(MIB), false);
+        assert_eq!(read.len(), MIB);
+    });
+}
+
+#[test]
+fn raw_streams_past_the_cap_lose_the_latest() {
+    let mut small = config();
+    small.streams.window = 64 * 1024;
+    small.budget.max_raw = 130 * 1024;
+    each_with(&small, |(mut net, link, other)| {
+        let keys: Vec<StreamKey> = (0..3).map(|_| net.open(0, link, 400, Class::Bulk)).collect();
+        keys.iter().for_each(|key| assert_eq!(net.write(0, *key, &Bytes::from_static(b"r")), 1));
+        net.run(SECOND);
+        for key in &keys {
+            net.nodes[1].links.link(other).unwrap().mark_raw(key.stream);
+        }
+        for _ in 0..20 {
+            for key in &keys {
+                net.write(0, *key, &pattern(64 * KIB));
+            }
+            net.run(Duration::from_millis(100));
+        }
+        assert_eq!(net.nodes[1].links.stats().raw_resets, 1);
+        let now = net.now;
+        let far = net.nodes[1].links.link(other).unwrap();
+        assert!(matches!(far.read(now, keys[2].stream, 9), Read::Reset(7)));
+        assert!(matches!(far.read(now, keys[0].stream, 9), Read::Data(_)));
+        assert_eq!(net.nodes[0].stopped, vec![(keys[2], 7)]);
     });
 }

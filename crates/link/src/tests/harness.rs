@@ -12,6 +12,7 @@ use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::{Class, Group, LinkInfo};
 use weir_base::{Fault, Instant, LinkId, ProtocolId, Rng, Rope, StreamKey, UnixTime};
 
+use super::pipes::{PIPES, Pipes};
 use crate::quic::QuicLink;
 use crate::{
     Config, Datagrams, Dial, DialFailure, DialId, DownReason, Drain, Event, Frame, HostChange, Links, Read,
@@ -39,7 +40,19 @@ pub(crate) struct Node {
 enum Flying {
     Frame(WireId, Frame),
     Wire(WireId, WireChange),
-    Datagram(SocketAddr, BytesMut),
+    Datagram(SocketId, SocketAddr, BytesMut),
+}
+
+/// What carries a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    Frames,
+    Quic,
+    Pipes,
+}
+
+impl Over {
+    pub(crate) const ALL: [Self; 3] = [Self::Frames, Self::Quic, Self::Pipes];
 }
 
 /// The network. Everything it does follows from the seed.
@@ -98,8 +111,7 @@ impl Net {
         self.configs.push(config.clone());
         let address = SocketAddr::from(([10, 0, u8::try_from(index).unwrap(), 1], 4001));
         self.nodes.push(Node {
-            links: Links::new(config, Arc::new(keypair(index)), [u8::try_from(index).unwrap(); 32], start())
-                .unwrap(),
+            links: links(config, index, [u8::try_from(index).unwrap(); 32]),
             up: Vec::new(),
             down: Vec::new(),
             failed: Vec::new(),
@@ -121,9 +133,7 @@ impl Net {
     /// A node crashes and comes back with its key alone.
     pub(crate) fn restart(&mut self, node: usize) {
         let address = self.nodes[node].address;
-        let links =
-            Links::new(self.configs[node].clone(), Arc::new(keypair(node)), [200; 32], start()).unwrap();
-        self.nodes[node].links = links;
+        self.nodes[node].links = links(self.configs[node].clone(), node, [200; 32]);
         let bound = HostChange::Bound { socket: SocketId(0), local: address, may_fragment: false };
         self.nodes[node].links.handle_host(self.now, bound);
     }
@@ -131,13 +141,6 @@ impl Net {
     #[allow(clippy::unused_self)] // reads better at the net
     pub(crate) fn peer(&self, node: usize) -> PeerId {
         keypair(node).peer_id()
-    }
-
-    /// Dials the memory endpoint of another node, which is its index.
-    pub(crate) fn dial_wire(&mut self, from: usize, to: usize) -> DialId {
-        let address = Multiaddr::from_memory(to as u64);
-        let dial = Dial { peer: Some(self.peer(to)), addresses: vec![address], pinned: false };
-        self.nodes[from].links.dial(self.now, dial).unwrap()
     }
 
     /// Dials an endpoint, expecting a peer, whoever is there.
@@ -149,21 +152,40 @@ impl Net {
     }
 
     pub(crate) fn dial_quic(&mut self, from: usize, to: usize) -> DialId {
-        let address = Multiaddr::from_quic(self.nodes[to].address);
-        let dial = Dial { peer: Some(self.peer(to)), addresses: vec![address], pinned: false };
+        self.dial(Over::Quic, from, to)
+    }
+
+    pub(crate) fn dial(&mut self, over: Over, from: usize, to: usize) -> DialId {
+        self.dial_expecting(over, (from, to), Some(self.peer(to)))
+    }
+
+    /// One node dials another one's address and expects a peer there.
+    pub(crate) fn dial_expecting(
+        &mut self,
+        over: Over,
+        (from, to): (usize, usize),
+        peer: Option<PeerId>,
+    ) -> DialId {
+        let address = match over {
+            Over::Frames => Multiaddr::from_memory(to as u64),
+            Over::Quic => Multiaddr::from_quic(self.nodes[to].address),
+            Over::Pipes => Multiaddr::from_tcp(self.nodes[to].address),
+        };
+        let dial = Dial { peer, addresses: vec![address], pinned: false };
         self.nodes[from].links.dial(self.now, dial).unwrap()
     }
 
-    /// Dials by a wire and waits until both ends are up.
     pub(crate) fn join_wire(&mut self, from: usize, to: usize) -> (LinkId, LinkId) {
-        self.dial_wire(from, to);
-        self.run(Duration::from_millis(200));
-        (self.nodes[from].up.last().unwrap().0, self.nodes[to].up.last().unwrap().0)
+        self.join(Over::Frames, from, to)
     }
 
-    /// Dials by QUIC and waits until both ends are up.
     pub(crate) fn join_quic(&mut self, from: usize, to: usize) -> (LinkId, LinkId) {
-        self.dial_quic(from, to);
+        self.join(Over::Quic, from, to)
+    }
+
+    /// Dials and waits until both ends are up.
+    pub(crate) fn join(&mut self, over: Over, from: usize, to: usize) -> (LinkId, LinkId) {
+        self.dial(over, from, to);
         let before = (self.nodes[from].up.len(), self.nodes[to].up.len());
         for _ in 0..100 {
             self.run(Duration::from_millis(100));
@@ -264,7 +286,9 @@ impl Net {
                     assert_eq!(transmit.len, out.len());
                     let segment = transmit.segment.unwrap_or(transmit.len);
                     let pieces: Vec<Bytes> = out.chunks(segment).map(Bytes::copy_from_slice).collect();
-                    pieces.into_iter().for_each(|piece| self.datagram(index, transmit.remote, &piece));
+                    for piece in pieces {
+                        self.datagram(index, transmit.socket, transmit.remote, &piece);
+                    }
                     out.clear();
                 }
                 if quiet {
@@ -336,21 +360,29 @@ impl Net {
         self.flying.insert((self.now + self.delay, self.serial), (to, what));
     }
 
-    fn datagram(&mut self, from: usize, remote: SocketAddr, bytes: &Bytes) {
+    fn datagram(&mut self, from: usize, socket: SocketId, remote: SocketAddr, bytes: &Bytes) {
         let Some(to) = self.nodes.iter().position(|node| node.address == remote) else { return };
         if self.sniff {
             self.sniffed.push((from, to, bytes.clone()));
         }
-        if bytes.len() + 28 > self.mtu || self.rng.chance(self.loss, 1000) {
+        if socket != PIPES && (bytes.len() + 28 > self.mtu || self.rng.chance(self.loss, 1000)) {
             return;
         }
         let source = self.nodes[from].address;
-        self.fly(to, Flying::Datagram(source, BytesMut::from(&bytes[..])));
+        self.fly(to, Flying::Datagram(socket, source, BytesMut::from(&bytes[..])));
     }
 
     /// Sends a datagram from an address, whoever has it.
     pub(crate) fn spoof(&mut self, to: usize, source: SocketAddr, bytes: &[u8]) {
-        self.fly(to, Flying::Datagram(source, BytesMut::from(bytes)));
+        self.fly(to, Flying::Datagram(SocketId(0), source, BytesMut::from(bytes)));
+    }
+
+    /// Puts bytes on the first pipe that another node dialled, as if it had sent them.
+    pub(crate) fn piece(&mut self, to: usize, from: usize, bytes: &[u8]) {
+        let source = self.nodes[from].address;
+        let piece = [&[0, 0, 0, 3], bytes].concat();
+        self.fly(to, Flying::Datagram(PIPES, source, BytesMut::from(&piece[..])));
+        self.run(self.delay);
     }
 
     fn arrivals(&mut self) {
@@ -363,15 +395,23 @@ impl Net {
             match what {
                 Flying::Frame(wire, frame) => links.handle_frame(self.now, wire, frame),
                 Flying::Wire(wire, change) => links.handle_wire(self.now, wire, change),
-                Flying::Datagram(remote, data) => {
+                Flying::Datagram(socket, remote, data) => {
                     let stride = data.len();
-                    let batch =
-                        Datagrams { socket: SocketId(0), remote, local_ip: None, ecn: None, stride, data };
+                    let batch = Datagrams { socket, remote, local_ip: None, ecn: None, stride, data };
                     links.handle_datagrams(self.now, batch);
                 }
             }
         }
     }
+}
+
+/// Those of a node, with pipes beside the transports that every node has.
+fn links(config: Config, index: usize, seed: [u8; 32]) -> Links {
+    let key = keypair(index);
+    let peer = key.peer_id();
+    let mut links = Links::new(config, Arc::new(key), seed, start()).unwrap();
+    links.add_transport(|id| Pipes::new(id, peer));
+    links
 }
 
 /// The defaults, with the same sizes in every run.

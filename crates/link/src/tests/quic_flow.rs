@@ -13,30 +13,13 @@ use crate::DownReason;
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn two_nodes_know_each_other_after_the_handshake() {
-    let mut net = Net::pair();
-    net.join_quic(0, 1);
-    let (here, there) = (net.nodes[0].up[0].1, net.nodes[1].up[0].1);
-    assert_eq!((here.peer, there.peer), (net.peer(1), net.peer(0)));
-    assert!(here.dialler && !there.dialler);
-    assert_eq!(net.nodes[1].links.stats().half_open, 0);
-}
-
-#[test]
-fn bytes_arrive_in_order_through_loss_and_what_is_expected_arrives_sooner() {
-    let body = pattern(2 * MIB);
-    let mut times = Vec::new();
-    for (expect, loss) in [(false, 0), (true, 0), (true, 20)] {
-        let mut net = Net::pair();
-        net.loss = loss;
-        let (link, other) = net.join_quic(0, 1);
-        let key = net.open(0, link, 8, Class::Pool);
-        let (read, time) = transfer(&mut net, key, other, &body, expect);
-        assert!(read == body, "every byte in order, loss {loss}");
-        times.push(time);
-    }
-    assert!(times[0] > Duration::from_millis(32 * 30), "64 KiB per round trip: {times:?}");
-    assert!(times[1] < times[0] * 7 / 10, "lent what was reserved: {times:?}");
+fn bytes_arrive_in_order_through_loss() {
+    let (mut net, body) = (Net::pair(), pattern(2 * MIB));
+    net.loss = 20;
+    let (link, other) = net.join_quic(0, 1);
+    let key = net.open(0, link, 8, Class::Pool);
+    let (read, _) = transfer(&mut net, key, other, &body, true);
+    assert!(read == body, "every byte in order");
 }
 
 #[test]
@@ -54,7 +37,7 @@ fn opens_beyond_the_peers_limit_wait() {
     assert_eq!(
         net.nodes[1].opened.len() + net.nodes[1].blamed.len(),
         39,
-        "all but the one that was reset unwritten_heads"
+        "all but the one that was reset before its head was written"
     );
     assert_eq!(net.nodes[0].writable, vec![keys[39]]);
     let now = net.now;

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use weir_base::stream::{Class, Goodbye};
 use weir_base::{KIB, MIB, StreamKey};
 
-use super::harness::{Net, config};
-use crate::{DownReason, Read};
+use super::harness::{Net, Over, config};
+use crate::DownReason;
 
 const STEP: Duration = Duration::from_millis(5);
 
@@ -20,8 +20,8 @@ struct Streams {
 }
 
 /// Node 0 serves, node 1 reads: four streams opened by node 0.
-fn open_all(net: &mut Net, quic: bool) -> (Streams, Streams) {
-    let (link, other) = if quic { net.join_quic(0, 1) } else { net.join_wire(0, 1) };
+fn open_all(net: &mut Net, over: Over) -> (Streams, Streams) {
+    let (link, other) = net.join(over, 0, 1);
     let here = Streams {
         control: net.open(0, link, 0, Class::Control),
         offers: net.open(0, link, 8, Class::Pool),
@@ -43,9 +43,9 @@ fn open_all(net: &mut Net, quic: bool) -> (Streams, Streams) {
 
 #[test]
 fn control_advances_beside_a_stopped_raw_stream_and_a_large_item() {
-    for quic in [false, true] {
+    for over in Over::ALL {
         let mut net = Net::pair();
-        let (here, there) = open_all(&mut net, quic);
+        let (here, there) = open_all(&mut net, over);
         let item = Bytes::from(vec![5; 4 * MIB]);
         let flood = Bytes::from(vec![6; MIB]);
         let (mut sent, mut got, mut beats, mut last_read, mut offers) = (0, 0, 0, 0, 0);
@@ -73,44 +73,21 @@ fn control_advances_beside_a_stopped_raw_stream_and_a_large_item() {
                 break;
             }
         }
-        assert_eq!(got, item.len(), "the item completes (quic: {quic})");
+        assert_eq!(got, item.len(), "the item completes over {over:?}");
         net.run(Duration::from_millis(300));
         last_read += net.read(1, there.control).0.len();
-        assert_eq!(last_read, beats, "every beat of control arrives (quic: {quic})");
+        assert_eq!(last_read, beats, "every beat of control arrives over {over:?}");
         assert!(offers > 0);
-        assert!(worst < Duration::from_millis(400), "control waits at most {worst:?} (quic: {quic})");
+        assert!(worst < Duration::from_millis(400), "control waits at most {worst:?} over {over:?}");
         assert_eq!(net.nodes[1].links.stats().raw_resets, 0);
         let unread = net.nodes[1].links.stats().receive.lent;
         assert!(unread > 0, "the raw stream's bytes are lent");
     }
 }
 
-#[test]
-fn raw_streams_past_the_cap_lose_the_latest() {
-    let mut small = config();
-    small.streams.window = 64 * 1024;
-    small.budget.max_raw = 64 * 1024;
-    let mut net = Net::new(vec![config(), small]);
-    let (here, there) = open_all(&mut net, true);
-    let second = net.open(0, here.raw.link, 400, Class::Bulk);
-    net.write(0, second, &Bytes::from_static(b"s"));
-    net.run(Duration::from_millis(100));
-    net.nodes[1].links.link(there.raw.link).unwrap().mark_raw(second.stream);
-    for _ in 0..40 {
-        net.write(0, here.raw, &Bytes::from(vec![6; 30_000]));
-        net.write(0, second, &Bytes::from(vec![6; 30_000]));
-        net.run(Duration::from_millis(50));
-    }
-    assert_eq!(net.nodes[1].links.stats().raw_resets, 1);
-    let now = net.now;
-    let link = net.nodes[1].links.link(there.raw.link).unwrap();
-    assert!(matches!(link.read(now, second.stream, 9), Read::Reset(7)));
-    assert!(matches!(link.read(now, there.raw.stream, 9), Read::Data(_)));
-    assert_eq!(net.nodes[0].stopped, vec![(second, 7)]);
-}
-
-#[test]
-fn hoarders_of_credit_are_closed_while_an_honest_link_waits() {
+/// Node 1 has a little credit to lend. Nodes 0, 2 and 3 were lent all of it for one stream each; returns these: its node, its
+/// name there and its name at node 1.
+fn with_hoarders() -> (Net, Vec<(usize, StreamKey, StreamKey)>) {
     let mut tight = config();
     tight.admission.max_links = 16;
     tight.admission.max_inbound = 12;
@@ -121,18 +98,26 @@ fn hoarders_of_credit_are_closed_while_an_honest_link_waits() {
     tight.budget.max_lent = 2 * MIB as u64;
     tight.budget.max_raw = 2 * MIB as u64;
     let mut net = Net::new(vec![config(), tight, config(), config(), config()]);
+    let mut hoards = Vec::new();
     for hoarder in [0, 2, 3] {
         net.join_quic(hoarder, 1);
         let link = net.nodes[hoarder].up[0].0;
         let key = net.open(hoarder, link, 9, Class::Pool);
         net.write(hoarder, key, &Bytes::from_static(b"the first bytes, and no more"));
         net.run(Duration::from_millis(100));
-        let (key, _) = *net.nodes[1].opened.last().unwrap();
-        net.nodes[1].links.link(key.link).unwrap().expect(key.stream, 2 * MIB as u64);
-        net.read(1, key);
+        let (there, _) = *net.nodes[1].opened.last().unwrap();
+        net.nodes[1].links.link(there.link).unwrap().expect(there.stream, 2 * MIB as u64);
+        net.read(1, there);
         net.run(Duration::from_millis(100));
+        hoards.push((hoarder, key, there));
     }
     assert_eq!(net.nodes[1].links.stats().receive.lent, 4 * MIB as u64, "all is lent");
+    (net, hoards)
+}
+
+#[test]
+fn hoarders_of_credit_are_closed_while_an_honest_link_waits() {
+    let (mut net, _) = with_hoarders();
     net.join_quic(4, 1);
     let link = net.nodes[4].up[0].0;
     let key = net.open(4, link, 9, Class::Pool);
@@ -152,6 +137,31 @@ fn hoarders_of_credit_are_closed_while_an_honest_link_waits() {
     assert!(net.nodes[1].blamed.is_empty(), "without a fault");
     // 10 s at the base window, then with what was lent in vain before.
     assert!(net.now - begun < Duration::from_secs(18), "{:?}", net.now - begun);
+}
+
+#[test]
+fn who_trickles_does_not_keep_the_credit_that_others_wait_for() {
+    let (mut net, hoards) = with_hoarders();
+    net.join_quic(4, 1);
+    let link = net.nodes[4].up[0].0;
+    let key = net.open(4, link, 9, Class::Pool);
+    net.write(4, key, &Bytes::from_static(b"x"));
+    net.run(Duration::from_millis(200));
+    let (there, _) = *net.nodes[1].opened.last().unwrap();
+    net.nodes[1].links.link(there.link).unwrap().expect(there.stream, 32 * MIB as u64);
+    for _ in 0..60 {
+        for (hoarder, key, there) in hoards.clone() {
+            net.write(hoarder, key, &Bytes::from_static(b"y"));
+            net.run(Duration::from_millis(100));
+            net.read(1, there);
+        }
+        net.run(Duration::from_millis(4_700));
+        net.write(4, key, &Bytes::from_static(b"x"));
+        net.run(Duration::from_millis(100));
+        net.read(1, there);
+    }
+    let stats = net.nodes[1].links.stats();
+    assert!(stats.credit_closed >= 1, "an honest link waits: {:?}", stats.receive);
 }
 
 /// Datagrams that both nodes sent in 400 rounds of a message of `there` bytes and one of `back` bytes on one stream.

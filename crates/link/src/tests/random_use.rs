@@ -7,7 +7,7 @@ use bytes::Bytes;
 use weir_base::stream::Class;
 use weir_base::{LinkId, Rng, StreamKey};
 
-use super::harness::{Net, config};
+use super::harness::{Net, Over, config};
 use crate::Read;
 
 /// One direction of a stream, by its writer's node and number.
@@ -33,12 +33,12 @@ struct Run {
 }
 
 impl Run {
-    fn new(seed: u64, quic: bool) -> Self {
+    fn new(seed: u64, over: Over) -> Self {
         let mut config = config();
         config.streams.window = 128 * 1024;
         let mut net = Net::new(vec![config.clone(), config]);
         net.loss = if seed.is_multiple_of(2) { 0 } else { 20 };
-        let (near, far) = if quic { net.join_quic(0, 1) } else { net.join_wire(0, 1) };
+        let (near, far) = net.join(over, 0, 1);
         Self { net, rng: Rng::from_number(seed), links: [near, far], flows: BTreeMap::new() }
     }
 
@@ -157,9 +157,9 @@ impl Run {
 
 #[test]
 fn random_use_of_streams_keeps_every_promise() {
-    for quic in [false, true] {
+    for over in Over::ALL {
         for seed in 0..4 {
-            let mut run = Run::new(seed, quic);
+            let mut run = Run::new(seed, over);
             for _ in 0..400 {
                 run.step();
             }
@@ -171,15 +171,12 @@ fn random_use_of_streams_keeps_every_promise() {
                 // What was expected and never sent is left over, to be used by the next answer.
                 let window = &node.links.link(id).unwrap().window;
                 let at_rest = !window.is_expecting() && window.backlog() == 0 && window.deficit() == 0;
-                assert!(
-                    at_rest && window.lent() == window.surplus(),
-                    "{window:?} (quic: {quic}, seed {seed})"
-                );
+                assert!(at_rest && window.lent() == window.surplus(), "{window:?} ({over:?}, seed {seed})");
             }
             for ((node, stream), flow) in &run.flows {
                 let whole = flow.broken || flow.read == flow.written;
                 let (read, written) = (flow.read, flow.written);
-                assert!(whole, "stream {stream} of {node}: {read} of {written} (quic: {quic}, seed {seed})");
+                assert!(whole, "stream {stream} of {node}: {read} of {written} ({over:?}, seed {seed})");
             }
         }
     }
