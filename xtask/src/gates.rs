@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::repo::Repo;
 use crate::run::{self, Error};
-use crate::{layers, lengths, links, msrv, purity, wasm, widths};
+use crate::{cfgs, layers, lengths, links, msrv, purity, wasm, widths};
 
 /// How a gate ended.
 pub(crate) enum Outcome {
@@ -44,6 +44,11 @@ pub(crate) const GATES: &[Gate] = &[
         name: "widths",
         about: "no type with over 40 methods or, where they change it, over 12 fields",
         run: |repo| Ok(Outcome::of(widths::gate(repo)?)),
+    },
+    Gate {
+        name: "cfg",
+        about: "pure crates depend on target and features in their registries alone",
+        run: |repo| Ok(Outcome::of(cfgs::gate(repo)?)),
     },
     Gate {
         name: "purity",

@@ -8,6 +8,7 @@
     reason = "a command-line program speaks on its standard streams"
 )]
 
+mod cfgs;
 mod chain;
 mod chores;
 mod gates;
