@@ -33,6 +33,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("multiaddr", base::multiaddr),
     ("multiaddr_text", base::multiaddr_text),
     ("multistream", tcp::multistream),
+    ("noise", tcp::noise),
     ("peer_id", base::peer_id),
     ("peer_id_text", base::peer_id_text),
     ("peer_record", libp2p::peer_record),

@@ -1,8 +1,11 @@
 //! Machines that libp2p stacks on a TCP connection.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
-use weir_base::Instant;
+use weir_base::{Instant, Keypair, Rng};
 use weir_libp2p::multistream::{self, Dialer, Listener, Names};
+use weir_libp2p::noise::{self, Handshake, Identity, MESSAGE_MAX};
 use weir_libp2p::yamux::{self, Read, Side, Yamux};
 
 /// Bytes of the pieces in which the same input comes once more.
@@ -58,4 +61,29 @@ pub(crate) fn yamux(data: &[u8]) -> bool {
     assert_eq!(run(PIECE), whole);
     let opened = whole.0.iter().any(|event| matches!(event, yamux::Event::Opened(_)));
     opened && !whole.0.iter().any(|event| matches!(event, yamux::Event::Faulted(_)))
+}
+
+/// Nobody completes a handshake without a key, and no side keeps more than a message. Taken: the listener answered.
+pub(crate) fn noise(data: &[u8]) -> bool {
+    let identity = || Arc::new(Identity::new(&Keypair::ed25519_from_seed([1; 32]), &mut Rng::from_number(1)));
+    let listener = Handshake::listener(identity(), None, Rng::from_number(2), Instant::ZERO);
+    let dialer = Handshake::dialer(identity(), None, None, Rng::from_number(3), Instant::ZERO);
+    let mut answered = false;
+    for (side, handshake) in [listener, dialer].into_iter().enumerate() {
+        let Ok(mut handshake) = handshake else { return false };
+        let mut out = BytesMut::new();
+        while handshake.poll_transmit(&mut out) {}
+        let sent = out.len();
+        let mut input = BytesMut::new();
+        for part in data.chunks(PIECE) {
+            input.extend_from_slice(part);
+            handshake.received(&mut input);
+        }
+        while handshake.poll_transmit(&mut out) {}
+        answered |= side == 0 && out.len() > sent;
+        let event = handshake.poll_event();
+        assert!(!matches!(event, Some(noise::Event::Done(_))));
+        assert!(event.is_some() || input.len() < MESSAGE_MAX + 2);
+    }
+    answered
 }

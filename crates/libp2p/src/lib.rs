@@ -6,6 +6,7 @@
 #![warn(clippy::indexing_slicing)]
 
 pub mod multistream;
+pub mod noise;
 pub mod ping;
 pub mod record;
 #[cfg(not(target_family = "wasm"))]
