@@ -2,7 +2,7 @@
 //!
 //! The application accepts what its [`Checking`] says, adopts the highest tip, and notes everything else for the driver.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +63,8 @@ pub enum Note {
         value: Bytes,
         /// Whether it is new here.
         adopted: bool,
+        /// Who sent it.
+        peer: PeerId,
     },
     /// Anything else its stack told.
     Told(Event),
@@ -77,6 +79,7 @@ pub struct Actor {
     decisions: BTreeMap<(Instant, u64), Decision>,
     serial: u64,
     best: Bytes,
+    wrong: BTreeSet<Bytes>,         // tips that proved wrong
     notes: Vec<(Instant, Note)>,    // with the time on its clock
     load: Option<(ChannelId, u64)>, // where planned transactions go, and their seed
     verdicts: u64,                  // since the host last asked
@@ -112,6 +115,7 @@ impl Actor {
             decisions: BTreeMap::new(),
             serial: 0,
             best: Bytes::new(),
+            wrong: BTreeSet::new(),
             notes: Vec::new(),
             load: None,
             verdicts: 0,
@@ -204,8 +208,20 @@ impl Actor {
         }
     }
 
-    fn tip(&mut self, now: Instant, channel: ChannelId, ticket: Ticket, value: Bytes) {
-        let adopted = value > self.best;
+    /// A tip proved wrong: it is never adopted again. Where it is the one that is held for the best there is none until another is heard
+    /// of, and those that have it are told.
+    pub fn disprove(&mut self, now: Instant, channel: ChannelId, value: &Bytes) {
+        self.wrong.insert(value.clone());
+        if self.best != *value {
+            return;
+        }
+        self.best = Bytes::new();
+        let command = weir_pull::Command::Tip(channel, tip::Command::Withdraw);
+        drop(self.stack.command(now, Command::Pull(command))); // refused only where the channel is no tip
+    }
+
+    fn tip(&mut self, now: Instant, channel: ChannelId, ticket: Ticket, value: Bytes, peer: PeerId) {
+        let adopted = value > self.best && !self.wrong.contains(&value);
         let verdict = if adopted {
             self.best = value.clone();
             tip::Verdict::Adopt(grounds(&value))
@@ -215,7 +231,7 @@ impl Actor {
         self.verdicts += 1;
         let command = tip::Command::Verdict { ticket, verdict };
         drop(self.stack.command(now, Command::Pull(weir_pull::Command::Tip(channel, command))));
-        self.notes.push((now, Note::Tip { value, adopted }));
+        self.notes.push((now, Note::Tip { value, adopted, peer }));
     }
 }
 
@@ -238,8 +254,8 @@ impl Node for Actor {
                     acted = true;
                 }
                 Event::Pool(_, pool::Event::Evicted { id }) => self.notes.push((now, Note::Evicted { id })),
-                Event::Tip(channel, tip::Event::Received { ticket, value, .. }) => {
-                    self.tip(now, channel, ticket, value);
+                Event::Tip(channel, tip::Event::Received { ticket, value, peer, .. }) => {
+                    self.tip(now, channel, ticket, value, peer);
                     acted = true;
                 }
                 Event::Rtt { .. } => {}

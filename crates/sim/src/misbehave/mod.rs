@@ -7,6 +7,7 @@
 //! A replayer is not a node: see [`Host::capture`](crate::Host::capture) and [`Host::inject`](crate::Host::inject).
 
 mod lanes;
+mod slow;
 
 use bytes::Bytes;
 use weir_base::Instant;
@@ -16,6 +17,7 @@ use weir_stack::{Frame, WireId};
 
 use crate::host::{Outcome, Tamper};
 use lanes::{Lane, Lanes};
+pub use slow::{Deaf, Late, Trickler};
 
 /// Offers everything and delivers nothing: what peers ask for never reaches its stack.
 #[derive(Debug)]

@@ -1,9 +1,15 @@
 //! The named runs of `weir sim`.
 
+mod calls;
+mod comers;
 mod faults;
+mod headers;
+mod hoarders;
 mod mesh;
+mod slow;
 mod tips;
 mod tx_flood;
+mod weapons;
 
 use std::time::{Duration, Instant as WallClock};
 
@@ -177,6 +183,36 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "transactions come in bursts, half of them at a tenth of the nodes",
         nodes: 50,
         run: |run| faults::run(run, faults::Fault::Peaks),
+    },
+    Scenario {
+        name: "headers",
+        about: "one signer publishes a thousand headers without body a second: two a link at most, and the next block arrives",
+        nodes: 50,
+        run: headers::run,
+    },
+    Scenario {
+        name: "comers",
+        about: "peers that come again and again, deliver and leave, or only begin to come, take nothing from honest ones",
+        nodes: 3,
+        run: comers::run,
+    },
+    Scenario {
+        name: "slow",
+        about: "a slow server is never blamed; peers that are slow on purpose delay no item by more than 2 s",
+        nodes: 3,
+        run: slow::run,
+    },
+    Scenario {
+        name: "hoarders",
+        about: "64 peers have credit lent and send a byte every five seconds or nothing: an honest transfer gets its share",
+        nodes: 66,
+        run: hoarders::run,
+    },
+    Scenario {
+        name: "calls-as-weapons",
+        about: "96 peers call for all they can and read nothing, or send requests a byte at a time: honest calls go through",
+        nodes: 98,
+        run: weapons::run,
     },
 ];
 

@@ -17,7 +17,7 @@ use crate::network::{Network, Setup};
 use crate::report::Percentiles;
 
 /// The tip channel.
-const TIPS: ChannelId = ChannelId(1);
+pub(super) const TIPS: ChannelId = ChannelId(1);
 
 /// Bytes of a tip: what a header takes.
 const SIZE: usize = 200;
@@ -32,16 +32,15 @@ struct Run {
     last_at: u64, // nodes that hold the last
 }
 
+/// A channel of tips with the default limits.
+pub(super) fn channel() -> Channel {
+    let shape = Shape::Tip(tip::Config::default());
+    Channel { id: TIPS, name: "tip".into(), version: 1, oldest: 1, shape }
+}
+
 pub(super) fn run(asked: &super::Run<'_>) -> Result<Measured, RunError> {
     let (options, nodes) = (asked.options, asked.nodes);
-    let channel = Channel {
-        id: TIPS,
-        name: "tip".into(),
-        version: 1,
-        oldest: 1,
-        shape: Shape::Tip(tip::Config::default()),
-    };
-    let mut setup = Setup::new(nodes, options.links, options.seed, vec![channel]);
+    let mut setup = Setup::new(nodes, options.links, options.seed, vec![channel()]);
     setup.transport = options.transport;
     let mut run =
         Run { network: Network::new(setup)?, published: Vec::new(), micros: Vec::new(), last_at: 0 };
@@ -90,7 +89,7 @@ impl Run {
         };
         let now = self.network.host.now();
         for (_, note) in self.network.notes_of(id) {
-            let Note::Tip { value, adopted: true } = note else { continue };
+            let Note::Tip { value, adopted: true, .. } = note else { continue };
             let Some((number, _)) = value.split_first_chunk::<8>() else { continue };
             let number = usize::try_from(u64::from_be_bytes(*number)).unwrap_or(usize::MAX);
             let Some((_, at)) = self.published.get(number) else { continue };

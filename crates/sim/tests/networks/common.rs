@@ -43,3 +43,16 @@ pub(crate) fn assert_granted(flood: &Flood) {
     assert_eq!((found.peak_over, found.unread), (0, 0), "{found:?}");
     assert!(found.checks > 0 && found.peak_held > 0 && found.peak_granted > 0, "{found:?}");
 }
+
+/// A named scenario comes out; its figures are printed.
+pub(crate) fn passes(name: &str, transport: weir_sim::Transport) {
+    passes_for(name, transport, weir_sim::Options::default().seconds);
+}
+
+/// As [`passes`], with so many seconds of load.
+pub(crate) fn passes_for(name: &str, transport: weir_sim::Transport, seconds: u32) {
+    let options = weir_sim::Options { transport, seconds, ..weir_sim::Options::default() };
+    let report = weir_sim::run(name, &options).unwrap();
+    println!("{name} over {}: {:?}, {:.1} s", transport.as_str(), report.figures, report.wall_s);
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+}

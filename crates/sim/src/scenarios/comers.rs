@@ -1,0 +1,180 @@
+//! Comers and goers. One identity that comes again 140 times in three seconds takes at most two places. 200 candidates of a peer that leaves
+//! delay an honest peer's next item no more than had it stayed. And, over QUIC, first packets from 64 addresses of one group do not keep
+//! an honest peer out.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use weir_stack::{Command, Event};
+
+use super::{Measured, Run, RunError};
+use crate::actor::{Checking, Note};
+use crate::flood::{TXS, number_of, pool_channel, pool_of, transaction};
+use crate::host::{Node as _, NodeId, Step};
+use crate::model::Place;
+use crate::network::{Network, Setup, Transport};
+
+const NODE: NodeId = NodeId(0);
+const COMER: NodeId = NodeId(1);
+const HONEST: NodeId = NodeId(2);
+
+/// How often the same identity comes, and how long after it came the last time.
+const COMINGS: u32 = 140;
+const AGAIN: Duration = Duration::from_millis(21);
+
+/// What the peer that leaves has delivered, what one check takes, and how far the checks are when it leaves.
+const DELIVERED: u32 = 200;
+const CHECK: Duration = Duration::from_millis(10);
+const LEAVES_AFTER: Duration = Duration::from_secs(1);
+
+/// First packets of handshakes that never go on.
+const FIRST_PACKETS: u16 = 64;
+
+/// Three nodes in one local network, not linked.
+fn setup(run: &Run<'_>) -> Setup {
+    let mut setup = Setup::new(3, 0, run.options.seed, vec![pool_channel()]);
+    setup.transport = run.options.transport;
+    setup.place = |_, _| Place { site: Some(1), ..Place::NEAR };
+    setup
+}
+
+/// The most places that one identity had at once, and whether an honest peer found one afterwards.
+fn comings(run: &Run<'_>) -> Result<(Network, u64, bool), RunError> {
+    let mut network = Network::new(setup(run))?;
+    let mut most = 0;
+    for _ in 0..COMINGS {
+        network.dial(COMER, NODE);
+        let limit = network.host.now() + AGAIN;
+        while let Some(step) = network.host.step(limit) {
+            network.notes(step);
+            if step == Step::Turned(NODE)
+                && let Some(actor) = network.host.node(NODE)
+            {
+                most = most.max(actor.stack().stats().link.links);
+            }
+        }
+        network.host.power_off(COMER);
+        network.restart(COMER)?;
+    }
+    network.dial(HONEST, NODE);
+    network.run(Duration::from_secs(2), |_, _, _| {});
+    let found = network.linked(NODE, HONEST);
+    Ok((network, most, found))
+}
+
+/// How long an honest peer's item takes after another has delivered 200, which stays or leaves.
+fn after_delivery(run: &Run<'_>, leaves: bool) -> Result<Option<Duration>, RunError> {
+    let mut setup = setup(run);
+    setup.checking = Checking::After(CHECK);
+    if let Some(pool) = pool_of(&mut setup.config) {
+        pool.checking = 1;
+    }
+    let mut network = Network::new(setup)?;
+    network.edges = vec![(COMER, NODE), (HONEST, NODE)];
+    if !network.link_up() {
+        return Ok(None);
+    }
+    let seed = run.options.seed;
+    for number in 0..DELIVERED {
+        let bytes = transaction(number, seed);
+        // a pool has room for all: the honest item alone is waited for
+        network.host.with(COMER, |actor, now| actor.insert(now, TXS, bytes));
+    }
+    network.run(LEAVES_AFTER, |_, _, _| {});
+    if leaves && let Some(peer) = network.host.peer(NODE) {
+        let leave = Command::Disconnect(peer);
+        network.host.with(COMER, |actor, now| drop(actor.stack().command(now, leave)));
+        network.run(Duration::from_millis(50), |_, _, _| {});
+    }
+    let begun = network.host.now();
+    let bytes = transaction(DELIVERED, seed);
+    network.host.with(HONEST, |actor, now| actor.insert(now, TXS, bytes));
+    let limit = begun + run.options.deadline();
+    while let Some(step) = network.host.step(limit) {
+        for (id, note) in network.notes(step) {
+            let Note::Accepted { bytes, .. } = note else { continue };
+            if id == NODE && number_of(&bytes) == Some(DELIVERED) {
+                return Ok(Some(network.host.now().since(begun)));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// First packets of as many handshakes, as the network saw them.
+fn first_packets(network: &mut Network) -> Result<Vec<Vec<u8>>, RunError> {
+    network.host.capture();
+    for _ in 0..FIRST_PACKETS {
+        network.dial(COMER, NODE);
+        network.run(Duration::from_micros(100), |_, _, _| {});
+        network.host.power_off(COMER);
+        network.restart(COMER)?;
+    }
+    let all = network.host.capture();
+    Ok(all
+        .into_iter()
+        .filter(|sent| sent.to == NODE && sent.bytes.len() >= 1200)
+        .map(|sent| sent.bytes)
+        .collect())
+}
+
+/// While first packets come from one group of addresses, in how long an honest peer of another is linked.
+fn flooded(run: &Run<'_>) -> Result<Option<Duration>, RunError> {
+    let mut network = Network::new(setup(run))?;
+    let packets = first_packets(&mut network)?;
+    network.run(Duration::from_secs(15), |_, _, _| {}); // nothing is left of these
+    let mut round = 0_u16;
+    let mut dialled = None;
+    while round < 300 {
+        for (packet, index) in packets.iter().zip(0_u8..) {
+            let from = IpAddr::V4(Ipv4Addr::new(198, 18, index, 1));
+            network.host.inject(SocketAddr::new(from, 1024 + round), NODE, packet);
+        }
+        if round == 50 {
+            network.dial(HONEST, NODE);
+            dialled = Some(network.host.now());
+        }
+        let mut up = false;
+        network.run(Duration::from_millis(10), |network, id, note| {
+            let hello = matches!(&note, Note::Told(Event::PeerUp { info, .. }) if network.of_peer(&info.peer) == Some(HONEST));
+            up |= id == NODE && hello;
+        });
+        if up {
+            return Ok(dialled.map(|dialled| network.host.now().since(dialled)));
+        }
+        round += 1;
+    }
+    Ok(None)
+}
+
+pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
+    let (network, most, found) = comings(run)?;
+    let mut problems = Vec::new();
+    if most > 2 {
+        problems.push(format!("one identity took {most} places"));
+    }
+    if !found {
+        problems.push("an honest peer found no place".into());
+    }
+    let (stays, leaves) = (after_delivery(run, false)?, after_delivery(run, true)?);
+    let millis = |pause: Option<Duration>| pause.map_or(f64::INFINITY, |pause| pause.as_secs_f64() * 1000.0);
+    if millis(leaves) > millis(stays) + 50.0 || stays.is_none() {
+        problems.push(format!(
+            "an item took {leaves:?} after a delivery and a leave, {stays:?} had the peer stayed"
+        ));
+    }
+    let mut figures = vec![
+        ("places_of_one_identity", most as f64),
+        ("item_ms_after_a_delivery", millis(stays)),
+        ("item_ms_after_a_leave", millis(leaves)),
+    ];
+    if run.options.transport == Transport::Quic {
+        let linked = flooded(run)?;
+        figures.push(("linked_ms_under_first_packets", millis(linked)));
+        if linked.is_none_or(|linked| linked > Duration::from_secs(2)) {
+            problems
+                .push(format!("an honest peer was linked after {linked:?} under a flood of first packets"));
+        }
+    }
+    Ok(Measured { figures, problems, ..Measured::of(network) })
+}
