@@ -43,7 +43,7 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "hostile",
-        arguments: "[ATTACK ..] [--json]",
+        arguments: "[all | ATTACK ..] [--short] [--json]",
         about: "hostile peers over real sockets beside an honest pair (`-- --help` says more)",
         run: hostile,
     },
@@ -123,8 +123,20 @@ fn bench(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {
 fn hostile(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {
     let manifest = outer_workspace(repo, "hostile")?;
     let mut command = run::cargo(repo);
-    command.args(["run", "--quiet", "--release", "--manifest-path"]).arg(manifest).arg("--").args(arguments);
+    command.args(["run", "--quiet", "--release", "--manifest-path"]).arg(manifest).arg("--");
+    command.args(hostile_arguments(arguments));
     run::succeeds(&mut command)
+}
+
+/// What the program is told: `all` is what it does where nothing is named, `--short` one run of each attack in windows of a second.
+fn hostile_arguments(arguments: &[String]) -> Vec<&str> {
+    let words = arguments.iter().map(String::as_str).filter(|word| *word != "all");
+    words
+        .flat_map(|word| match word {
+            "--short" => vec!["--arrangement", "apart", "--handling", "50", "--seconds", "1"],
+            other => vec![other],
+        })
+        .collect()
 }
 
 fn mesh(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {
@@ -199,5 +211,22 @@ fn outer_workspace(repo: &Repo, name: &str) -> Result<std::path::PathBuf, Error>
         Ok(manifest)
     } else {
         Err(Error::Usage(format!("there is no workspace in {name}/ yet")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_run_of_all_attacks_is_one_arrangement_in_windows_of_a_second() {
+        let told = |text: &str| {
+            let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+            hostile_arguments(&words).join(" ")
+        };
+        assert_eq!(told("all --json"), "--json");
+        let short = "--arrangement apart --handling 50 --seconds 1";
+        assert_eq!(told("all --short --json"), format!("{short} --json"));
+        assert_eq!(told("six-faults --seconds 3"), "six-faults --seconds 3");
     }
 }
