@@ -5,6 +5,13 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing)]
 
+// The cipher of records: ring where it is, RustCrypto elsewhere.
+#[cfg(not(target_family = "wasm"))]
+#[path = "aead/native.rs"]
+mod aead;
+#[cfg(target_family = "wasm")]
+#[path = "aead/portable.rs"]
+mod aead;
 pub mod multistream;
 pub mod noise;
 pub mod ping;

@@ -13,7 +13,7 @@ use super::payload::{Payload, listed};
 use super::resolver::Resolver;
 use super::{
     BAD_KEY, BAD_LENGTH, BAD_PAYLOAD, BAD_SIGNATURE, DEADLINE, FORGED, Identity, LATE, MESSAGE_MAX, NO_MUXER,
-    OTHER_KEY, Opener, Sealer, WRONG_PEER,
+    OTHER_KEY, Opener, Sealer, TAG, WRONG_PEER,
 };
 use crate::multistream::Names;
 
@@ -21,8 +21,6 @@ use crate::multistream::Names;
 const SUITE: &str = "Noise_XX_25519_ChaChaPoly_SHA256";
 /// Bytes of a key.
 const KEY: usize = 32;
-/// Bytes of a tag.
-const TAG: usize = 16;
 
 /// What a handshake came to. After one of these the machine takes nothing more.
 #[derive(Debug)]

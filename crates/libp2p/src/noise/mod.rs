@@ -18,7 +18,6 @@
 //! Source: libp2p specs `noise/README.md` r5 and `connections/inlined-muxer-negotiation.md` r1; the Noise Protocol Framework,
 //! revision 34; `docs/spec/noise.md`.
 
-mod aead;
 mod handshake;
 mod identity;
 mod payload;
@@ -63,6 +62,18 @@ pub const BAD_RECORD: Fault = Fault::misbehaved("noise record does not verify");
 
 /// What the host key signs: this, then the static key.
 const SIGNED_PREFIX: &[u8] = b"noise-libp2p-static-key:";
+
+/// Bytes of a tag.
+const TAG: usize = 16;
+
+/// Noise's nonces: four zeroes, then the counter, little-endian.
+fn nonce(counter: u64) -> [u8; 12] {
+    let mut nonce = [0; 12];
+    for (slot, byte) in nonce.iter_mut().skip(4).zip(counter.to_le_bytes()) {
+        *slot = byte;
+    }
+    nonce
+}
 
 #[cfg(test)]
 mod tests;

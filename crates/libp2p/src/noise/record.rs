@@ -5,8 +5,8 @@ use std::fmt;
 use bytes::{Buf as _, BufMut as _, BytesMut};
 use weir_base::Fault;
 
-use super::BAD_RECORD;
-use super::aead::{Key, TAG};
+use super::{BAD_RECORD, TAG, nonce};
+use crate::aead::Key;
 
 /// Bytes of the largest record, without its length. Fixed by Noise.
 pub const RECORD_MAX: usize = 65_535;
@@ -52,7 +52,8 @@ impl Sealer {
             out.truncate(start);
             return len == 0;
         }
-        let Some(tag) = out.get_mut(text..).and_then(|text| self.key.seal(self.counter, &[], text)) else {
+        let Some(tag) = out.get_mut(text..).and_then(|text| self.key.seal(nonce(self.counter), &[], text))
+        else {
             out.truncate(start);
             return false;
         };
@@ -93,7 +94,7 @@ impl Opener {
         }
         let mut record = input.split_to(PREFIX + len);
         record.advance(PREFIX);
-        let text = self.key.open(self.counter, &[], &mut record).ok_or(BAD_RECORD)?;
+        let text = self.key.open(nonce(self.counter), &[], &mut record).ok_or(BAD_RECORD)?;
         self.counter += 1; // 2^64 records never come
         record.truncate(text);
         Ok(Some(record))

@@ -8,7 +8,8 @@ use snow::types::{Cipher, Dh, Hash, Random};
 use weir_base::Rng;
 use x25519_dalek::{PublicKey, StaticSecret};
 
-use super::aead::{Key, TAG};
+use super::{TAG, nonce};
+use crate::aead::Key;
 
 /// Hands the primitives to snow. `rng` is drawn from once, for the ephemeral key.
 pub(super) struct Resolver {
@@ -149,7 +150,7 @@ impl Cipher for ChaChaPoly {
         let sealed = |out: &mut [u8]| {
             let (text, rest) = out.split_at_mut_checked(plaintext.len())?;
             text.copy_from_slice(plaintext);
-            let tag = self.0.as_ref()?.seal(nonce, ad, text)?;
+            let tag = self.0.as_ref()?.seal(self::nonce(nonce), ad, text)?;
             rest.first_chunk_mut::<TAG>()?.copy_from_slice(&tag);
             Some(plaintext.len() + TAG)
         };
@@ -159,7 +160,7 @@ impl Cipher for ChaChaPoly {
     fn decrypt(&self, nonce: u64, ad: &[u8], sealed: &[u8], out: &mut [u8]) -> Result<usize, Error> {
         let key = self.0.as_ref().ok_or(Error::Decrypt)?;
         let mut copy = sealed.to_vec(); // a handshake message, at most
-        let len = key.open(nonce, ad, &mut copy).ok_or(Error::Decrypt)?;
+        let len = key.open(self::nonce(nonce), ad, &mut copy).ok_or(Error::Decrypt)?;
         let text = copy.get(..len).ok_or(Error::Decrypt)?;
         out.get_mut(..len).ok_or(Error::Decrypt)?.copy_from_slice(text);
         Ok(len)
