@@ -7,7 +7,7 @@ use crate::chain;
 use crate::gates;
 use crate::repo::Repo;
 use crate::run::{self, Error};
-use crate::{mutants, wasm, widths};
+use crate::{mutants, targets, wasm, widths};
 
 struct Chore {
     name: &'static str,
@@ -28,6 +28,12 @@ const CHORES: &[Chore] = &[
         arguments: "",
         about: "the pure crates on wasm32-unknown-unknown: compile, and nothing unwanted in their tree",
         run: |repo, _| wasm::chore(repo),
+    },
+    Chore {
+        name: "targets",
+        arguments: "",
+        about: "the library and the program compile for macOS, Windows, FreeBSD and Linux on arm64; says what could not be tried",
+        run: targets::chore,
     },
     Chore {
         name: "widths",

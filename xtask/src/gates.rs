@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::repo::Repo;
 use crate::run::{self, Error};
-use crate::{cfgs, layers, lengths, links, msrv, purity, wasm, widths};
+use crate::{cfgs, layers, lengths, links, msrv, package, purity, readme, wasm, widths};
 
 /// How a gate ended.
 pub(crate) enum Outcome {
@@ -73,6 +73,12 @@ pub(crate) const GATES: &[Gate] = &[
         name: "wasm",
         about: "the pure crates on wasm32-unknown-unknown (where the target is installed)",
         run: wasm::gate,
+    },
+    Gate { name: "readme", about: "the README's example runs in a crate of its own", run: readme::gate },
+    Gate {
+        name: "package",
+        about: "every crate says what a registry needs, and compiles from its archive",
+        run: package::gate,
     },
 ];
 

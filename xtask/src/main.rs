@@ -19,11 +19,14 @@ mod links;
 mod metadata;
 mod msrv;
 mod mutants;
+mod package;
 mod paths;
 mod purity;
+mod readme;
 mod repo;
 mod run;
 mod spans;
+mod targets;
 mod wasm;
 mod widths;
 

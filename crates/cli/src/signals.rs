@@ -11,6 +11,7 @@ use crate::error::Failure;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
     /// The terminal went away: 1.
+    #[cfg(unix)]
     Hangup,
     /// Ctrl-C: 2.
     Interrupt,
@@ -22,6 +23,7 @@ impl Signal {
     /// What shells expect of a process that such a signal ended.
     pub(crate) fn exit_code(self) -> u8 {
         128 + match self {
+            #[cfg(unix)]
             Self::Hangup => 1,
             Self::Interrupt => 2,
             Self::Terminate => 15,
@@ -32,6 +34,7 @@ impl Signal {
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            #[cfg(unix)]
             Self::Hangup => "SIGHUP",
             Self::Interrupt => "SIGINT",
             Self::Terminate => "SIGTERM",
@@ -39,7 +42,7 @@ impl fmt::Display for Signal {
     }
 }
 
-/// What is done before the process ends at once, or is put to sleep (Ctrl-Z).
+/// What is done before the process ends at once, or is put to sleep (Ctrl-Z). Only Unix lets a program do anything then.
 static CLEAN_UP: OnceLock<fn()> = OnceLock::new();
 
 /// Names what is to be done before a signal ends the process at once or puts it to sleep. The first that is named counts.
@@ -182,8 +185,30 @@ fn listen(shared: Arc<Shared>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Elsewhere the system ends the process at the first signal.
+/// Elsewhere a signal only sets a flag, which is looked at 20 times a second. The second one ends the process as it comes.
 #[cfg(not(unix))]
-fn listen(_shared: Arc<Shared>) -> std::io::Result<()> {
+fn listen(shared: Arc<Shared>) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::flag::{register, register_conditional_shutdown};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let mut flags = Vec::new();
+    for (number, signal) in [(SIGINT, Signal::Interrupt), (SIGTERM, Signal::Terminate)] {
+        let came = Arc::new(AtomicBool::new(false));
+        register_conditional_shutdown(number, i32::from(signal.exit_code()), Arc::clone(&came))?;
+        register(number, Arc::clone(&came))?;
+        flags.push((came, signal));
+    }
+    let told = move || {
+        loop {
+            if let Some((_, signal)) = flags.iter().find(|(came, _)| came.load(Ordering::Relaxed)) {
+                *shared.first() = Some(*signal);
+                shared.changed.notify_all();
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(told)?;
     Ok(())
 }
