@@ -10,13 +10,10 @@ use crate::run::{self, Error};
 /// instead of the repository's address.
 pub(crate) fn gate(repo: &Repo) -> Result<Outcome, Error> {
     let page = repo.read("README.md")?;
-    let (manifest, program) = match (block(&page, "manifest"), block(&page, "example")) {
-        (Some(manifest), Some(program)) => (manifest, program),
-        _ => {
-            return Ok(Outcome::Failed(vec![
-                "README.md: no block between the marks `manifest` or `example`".into(),
-            ]));
-        }
+    let (Some(manifest), Some(program)) = (block(&page, "manifest"), block(&page, "example")) else {
+        return Ok(Outcome::Failed(vec![
+            "README.md: no block between the marks `manifest` or `example`".into(),
+        ]));
     };
     let Some(manifest) = here(manifest, repo.root()) else {
         return Ok(Outcome::Failed(vec!["README.md: the manifest depends on no `git = \"..\"`".into()]));
