@@ -29,6 +29,7 @@ pub struct Dealer<K> {
 struct Limits {
     quantum: i64,
     debt: i64,
+    credit: i64,
 }
 
 /// The two sides of the first level.
@@ -47,14 +48,13 @@ enum Place {
 
 impl<K: Copy + Ord> Dealer<K> {
     /// A turn is worth `quantum`; nobody's deficit falls below -`debt`. Both in the unit of cost. With a quantum of 0 who was served
-    /// least comes first, and of equals who was served least recently: a member that asks for less than its share never waits
-    /// for a round of the others.
+    /// least comes first, and of equals who was served least recently.
     pub fn new(quantum: u64, debt: u64) -> Self {
         let mut sides = Level::default();
         sides.add(Half::Own);
         sides.add(Half::Inbound);
         Self {
-            limits: Limits { quantum: signed(quantum), debt: signed(debt) },
+            limits: Limits { quantum: signed(quantum), debt: signed(debt), credit: 0 },
             members: BTreeMap::new(),
             lowered: BTreeMap::new(),
             sides,
@@ -62,6 +62,14 @@ impl<K: Copy + Ord> Dealer<K> {
             groups: Level::default(),
             inbound: BTreeMap::new(),
         }
+    }
+
+    /// Who has no work keeps so much of what it left to others, at most, and is served before them when work comes. Without it
+    /// a member that asks for little, often, waits for those that have not had their turn since its last one.
+    #[must_use]
+    pub fn with_credit(mut self, credit: u64) -> Self {
+        self.limits.credit = signed(credit);
+        self
     }
 
     /// A member joins, with nothing waiting. One that is in already begins anew.
@@ -112,15 +120,18 @@ impl<K: Copy + Ord> Dealer<K> {
 
     /// Whether something waits for `member`.
     pub fn set_waiting(&mut self, member: K, waiting: bool) {
+        let credit = self.limits.credit;
         match self.members.get(&member) {
             Some(Place::Own) => {
-                self.own.set_waiting(member, waiting);
-                self.sides.set_waiting(Half::Own, self.own.has_work());
+                self.own.set_waiting(member, waiting, credit);
+                self.sides.set_waiting(Half::Own, self.own.has_work(), credit);
             }
             Some(Place::Inbound(group)) => {
                 let Some(level) = self.inbound.get_mut(group) else { return };
-                if level.set_waiting(member, waiting) && self.groups.set_waiting(*group, level.has_work()) {
-                    self.sides.set_waiting(Half::Inbound, self.groups.has_work());
+                if level.set_waiting(member, waiting, credit)
+                    && self.groups.set_waiting(*group, level.has_work(), credit)
+                {
+                    self.sides.set_waiting(Half::Inbound, self.groups.has_work(), credit);
                 }
             }
             None => {}
@@ -139,21 +150,34 @@ impl<K: Copy + Ord> Dealer<K> {
         }
     }
 
+    /// Members with work in the order in which they would be served if none of them were charged. For an owner that may have to
+    /// pass over some: nobody rises before [`whose_turn`](Self::whose_turn), so who is passed over keeps its place.
+    pub fn in_turn(&self) -> impl Iterator<Item = K> + '_ {
+        let inbound = || self.groups.in_turn().filter_map(|group| self.inbound.get(&group));
+        self.sides.in_turn().flat_map(move |half| {
+            let (own, inbound) = match half {
+                Half::Own => (Some(&self.own), None),
+                Half::Inbound => (None, Some(inbound())),
+            };
+            own.into_iter().chain(inbound.into_iter().flatten()).flat_map(Level::in_turn)
+        })
+    }
+
     /// `member` was served at this cost. Where it has left, nobody is charged.
     pub fn charge(&mut self, member: K, cost: u64) {
         let own = signed(cost.saturating_mul(4) / self.quarters(member)); // who has a smaller share pays more among its equals
-        let (cost, debt) = (signed(cost), self.limits.debt);
+        let (cost, limits) = (signed(cost), self.limits);
         match self.members.get(&member) {
             Some(Place::Own) => {
-                self.own.charge(member, own, debt);
-                self.sides.charge(Half::Own, cost, debt);
+                self.own.charge(member, own, limits);
+                self.sides.charge(Half::Own, cost, limits);
             }
             Some(Place::Inbound(group)) => {
                 if let Some(level) = self.inbound.get_mut(group) {
-                    level.charge(member, own, debt);
+                    level.charge(member, own, limits);
                 }
-                self.groups.charge(*group, cost, debt);
-                self.sides.charge(Half::Inbound, cost, debt);
+                self.groups.charge(*group, cost, limits);
+                self.sides.charge(Half::Inbound, cost, limits);
             }
             None => {}
         }
@@ -219,7 +243,7 @@ impl<C: Copy + Ord> Level<C> {
     }
 
     fn remove(&mut self, member: C) {
-        self.set_waiting(member, false);
+        self.set_waiting(member, false, 0);
         if let Ok(at) = place(&self.queues, member) {
             self.queues.remove(at);
         }
@@ -230,19 +254,23 @@ impl<C: Copy + Ord> Level<C> {
     }
 
     /// Returns whether that changed anything.
-    fn set_waiting(&mut self, member: C, waiting: bool) -> bool {
+    fn set_waiting(&mut self, member: C, waiting: bool, credit: i64) -> bool {
         let Some(queue) = queue_of(&mut self.queues, member).filter(|queue| queue.waiting != waiting) else {
             return false;
         };
         if waiting {
-            queue.deficit = queue.deficit.min(-self.risen); // idle ones rose with the others, but not above 0
+            queue.deficit = queue.deficit.min(credit - self.risen); // idle ones rose with the others, up to this
             self.waiting.insert((Reverse(queue.deficit), queue.turn, member));
         } else {
             self.waiting.remove(&(Reverse(queue.deficit), queue.turn, member));
-            queue.deficit = queue.deficit.min(-self.risen);
+            queue.deficit = queue.deficit.min(credit - self.risen);
         }
         queue.waiting = waiting;
         true
+    }
+
+    fn in_turn(&self) -> impl Iterator<Item = C> + '_ {
+        self.waiting.iter().map(|(_, _, member)| *member)
     }
 
     fn next(&mut self, quantum: i64) -> Option<C> {
@@ -253,16 +281,16 @@ impl<C: Copy + Ord> Level<C> {
         Some(member)
     }
 
-    fn charge(&mut self, member: C, cost: i64, debt: i64) {
+    fn charge(&mut self, member: C, cost: i64, limits: Limits) {
         let Some(queue) = queue_of(&mut self.queues, member) else { return };
         if queue.waiting {
             self.waiting.remove(&(Reverse(queue.deficit), queue.turn, member));
         } else {
-            queue.deficit = queue.deficit.min(-self.risen);
+            queue.deficit = queue.deficit.min(limits.credit - self.risen);
         }
         self.served += 1;
         queue.turn = self.served;
-        let lowest = (-self.risen).saturating_sub(debt);
+        let lowest = (-self.risen).saturating_sub(limits.debt);
         queue.deficit = queue.deficit.saturating_sub(cost).max(lowest);
         if queue.waiting {
             self.waiting.insert((Reverse(queue.deficit), queue.turn, member));

@@ -199,3 +199,45 @@ fn without_a_quantum_who_asks_for_less_than_its_share_is_next() {
         dealer.set_waiting(0, false);
     }
 }
+
+#[test]
+fn who_is_passed_over_keeps_its_place() {
+    let mut dealer = Dealer::new(0, 10_000);
+    for member in 0..4 {
+        dealer.add(member, Side::Inbound, NET[member as usize % 3]);
+        dealer.set_waiting(member, true);
+    }
+    dealer.add(4, Side::Dialled, NET[0]);
+    dealer.set_waiting(4, true);
+    for (member, cost) in [(0, 300), (1, 100), (2, 200), (3, 0), (4, 900)] {
+        dealer.charge(member, cost);
+    }
+    for _ in 0..3 {
+        assert_eq!(
+            dealer.in_turn().collect::<Vec<_>>(),
+            [1, 2, 3, 0, 4],
+            "inbound has had less; its groups in order"
+        );
+    }
+    dealer.set_waiting(1, false);
+    assert_eq!(dealer.whose_turn(), dealer.in_turn().next());
+}
+
+#[test]
+fn who_asks_for_little_is_first_as_long_as_its_credit_lasts() {
+    let mut dealer = Dealer::new(0, 10_000).with_credit(50);
+    for member in 0..20 {
+        dealer.add(member, Side::Inbound, NET[0]);
+        dealer.set_waiting(member, member > 0);
+    }
+    serve(&mut dealer, 19 + 5, |_| 100); // a round, and five of the next: fourteen stand where the highest does
+    let ask = |dealer: &mut Dealer<u32>| {
+        dealer.set_waiting(0, true);
+        let first = dealer.whose_turn() == Some(0);
+        dealer.charge(0, 10);
+        dealer.set_waiting(0, false);
+        first
+    };
+    let times = (0..20).take_while(|_| ask(&mut dealer)).count();
+    assert_eq!(times, 5, "50 in all, then those come first that have not had their turn");
+}
