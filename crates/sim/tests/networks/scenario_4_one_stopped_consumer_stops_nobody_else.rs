@@ -28,6 +28,16 @@ fn held_len() -> usize {
     if common::full() { 256 * KIB } else { 64 * KIB }
 }
 
+/// Requests that the stopped server takes and never answers: what the memory for calls holds beside one of another method.
+const HELD_AT_MOST: usize = 64;
+
+/// Memory for calls: of the three quarters that are for requests taken and for answers, `HELD_AT_MOST` of the stopped server
+/// and one largest request and response of the other method fill all but half a response.
+fn call_memory() -> u64 {
+    let held = HELD_AT_MOST * (held_len() + LARGEST);
+    ((held + 2 * LARGEST + LARGEST / 2) as u64).div_ceil(3) * 4
+}
+
 /// Who stops consuming what comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stopped {
@@ -40,10 +50,11 @@ enum Stopped {
 }
 
 fn setup(transport: Transport, stopped: Stopped) -> Setup {
-    let calls = |max_request: usize, max_response: usize| {
+    let calls = |max_request: usize, concurrency: u32| {
         Shape::Call(call::Config {
             max_request: max_request as u32,
-            max_response: max_response as u32,
+            max_response: LARGEST as u32,
+            concurrency,
             deadline: Duration::from_secs(600),
             ..call::Config::default()
         })
@@ -52,9 +63,9 @@ fn setup(transport: Transport, stopped: Stopped) -> Setup {
     let channels = vec![
         pool_channel(),
         channel(TIPS, "tip", Shape::Tip(tip::Config::default())),
-        channel(CALLS, "call", calls(LARGEST, LARGEST)),
+        channel(CALLS, "call", calls(LARGEST, 64)),
         channel(RAW, "raw", Shape::Raw),
-        channel(HELD, "held", calls(held_len(), 16 * KIB)),
+        channel(HELD, "held", calls(held_len(), 128)),
     ];
     let mut setup = Setup::new(2, 1, 7, channels);
     setup.transport = transport;
@@ -72,8 +83,7 @@ fn setup(transport: Transport, stopped: Stopped) -> Setup {
     config.budget.base_window = 64 * 1024;
     config.budget.receive_total = slots * 64 * 1024 + LARGEST as u64 + 64 * 1024;
     config.budget.max_raw = 64 * 1024;
-    // what the stopped server was asked and never answers stays reserved: that, and a largest call each way beside it
-    config.calls.memory = 48 * MIB as u64;
+    config.calls.memory = call_memory();
     if stopped == Stopped::Pool {
         setup.checking = Checking::Never;
     }
@@ -120,7 +130,11 @@ fn run(net: &mut Network, pause: Duration, progress: &mut Progress) {
                 let answer = call::Command::Answer { ticket, response };
                 command(net, id, Command::Pull(weir_pull::Command::Call(CALLS, answer)));
             }
-            Note::Told(Event::Call(HELD, call::Event::Request { .. })) => progress.held += 1,
+            Note::Told(Event::Call(HELD, call::Event::Request { ticket, .. })) => {
+                progress.held += 1;
+                let taken = call::Command::Taken { ticket, at: net.host.now() };
+                command(net, id, Command::Pull(weir_pull::Command::Call(HELD, taken)));
+            }
             Note::Told(Event::Answer { result, .. }) => {
                 progress.responses.push(result.map_or(0, |response| response.len()));
             }
@@ -163,16 +177,15 @@ fn stop(net: &mut Network, stopped: Stopped, progress: &mut Progress) {
             assert_eq!(fill(net, key), 0, "it stalls");
         }
         Stopped::Server => {
-            (0..70).for_each(|_| {
+            (0..HELD_AT_MOST + 6).for_each(|_| {
                 let target = Target::Peer(net.host.peer(B).unwrap());
                 let request = Bytes::from(vec![3; held_len()]);
                 let call = Command::CallTarget { channel: HELD, target, request, deadline: None };
-                // of these, as many as the method takes at once are under way
-                net.host.with(A, |actor, now| actor.stack().command(now, call).is_ok());
+                command(net, A, call);
             });
             run(net, second * if common::full() { 120 } else { 20 }, progress);
-            // it takes none: few are handed over ahead of that, the others wait for their turn
-            assert!((2..64).contains(&progress.held), "{progress:?}");
+            // the others wait until there is memory for their answers
+            assert_eq!(progress.held, HELD_AT_MOST);
         }
         Stopped::Pool => {
             (0..40).for_each(|number| insert(net, A, number, 100_000));
