@@ -264,6 +264,10 @@ impl Pull {
     fn add(&mut self, channel: ChannelId, build: impl FnOnce(Tickets) -> Shaped) {
         let index = u16::try_from(self.children.len()).unwrap_or(u16::MAX); // at most 65: checked by the configuration
         let machine = build(Tickets::new(index));
+        if let Shaped::Call(call) = &machine {
+            let (request, answer) = call.config().largest();
+            self.memory.guarantee(index, request, answer);
+        }
         self.children.push(Child { channel, machine, stats: ChannelStats::default(), due: None });
         self.by_channel.insert(channel, index);
         self.touched(index);

@@ -4,10 +4,10 @@
 //! - it is handed to the application → `reserve` the request and the largest answer;
 //! - the answer is there → [`keep`](Memory::keep) what it really holds, until it is written or its stream ends.
 //!
-//! A quarter is for requests on their way, the rest for what the application handles and for answers. Where nothing is free,
-//! room comes from the link that holds most of that part for its share (sides, groups, links: `docs/spec/fairness.md`), if that is
-//! more than who asks has: of requests the newest, of answers the one of which nothing has moved for longest. So a link that asks
-//! for little is refused nothing, whatever the others hoard.
+//! A quarter is for requests on their way, the rest for what the application handles and for answers; of each part a channel is
+//! guaranteed what its largest needs. Where nothing is free, room comes from the link that holds most of that part for its share
+//! (sides, groups, links: `docs/spec/fairness.md`), if that is more than who asks has: of requests the newest, of answers the one
+//! that is read most slowly. So a link that asks for little is refused nothing, whatever the others hoard.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,10 +15,15 @@ use std::time::Duration;
 use weir_base::stream::{Group, Side};
 use weir_base::{Dealer, Instant, LinkId, Numbered, StreamKey};
 
+use super::part::Part;
+
 /// The part of the budget that is for requests on their way: one in so many bytes.
 const FOR_REQUESTS: u64 = 4;
 /// An answer may be dropped for others when nothing of it has moved for so long: longer than most round trips.
 const STALLED_AFTER: Duration = Duration::from_millis(200);
+/// Nanoseconds for which an answer is not dropped, for each byte of it that has moved: a reader slower than 500 kB/s gives way
+/// to links that hold less. Else a byte every 200 ms would keep its memory.
+const NANOS_PER_BYTE: u64 = 2_000;
 
 /// What a stream holds memory for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +32,13 @@ pub(crate) enum Hold {
     Request,
     /// The application has the request; the largest answer is reserved.
     Handling,
-    /// An answer of which nothing has moved since then.
+    /// An answer. It counts as moving until then, see [`moving_until`].
     Answer(Instant),
+}
+
+/// Until when an answer counts as moving of which `bytes` have moved by `now`, and nothing before `since`.
+pub(crate) fn moving_until(now: Instant, since: Instant, bytes: u64) -> Instant {
+    now.min(since + Duration::from_nanos(bytes.saturating_mul(NANOS_PER_BYTE)))
 }
 
 /// Why there is no room.
@@ -42,8 +52,8 @@ pub(crate) struct NoRoom {
 #[derive(Debug)]
 pub(crate) struct Memory {
     total: u64,
-    requests: u64, // bytes of requests on their way
-    answers: u64,  // bytes of what is handled and of answers
+    requests: Part, // on their way
+    answers: Part,  // and what is handled
     freed: bool,
     shares: Dealer<LinkId>,
     links: BTreeMap<LinkId, Account>,
@@ -77,23 +87,24 @@ impl Account {
         if let Hold::Request = hold { &mut self.request_bytes } else { &mut self.answer_bytes }
     }
 
-    /// What may be dropped first of that part.
-    fn victim(&self, now: Instant, hold: Hold) -> Option<StreamKey> {
-        if hold == Hold::Request {
-            return self.requests.last().copied();
-        }
-        let (moved, key) = *self.answers.first()?;
-        (moved + STALLED_AFTER <= now).then_some(key)
+    /// What may be dropped of that part, the first first.
+    fn victims(&self, now: Instant, hold: Hold) -> impl Iterator<Item = StreamKey> + '_ {
+        let (requests, answers) =
+            if hold == Hold::Request { (Some(&self.requests), None) } else { (None, Some(&self.answers)) };
+        let requests = requests.into_iter().flatten().rev().copied();
+        let stalled = move |answer: &&(Instant, StreamKey)| answer.0 + STALLED_AFTER <= now;
+        requests.chain(answers.into_iter().flatten().take_while(stalled).map(|(_, key)| *key))
     }
 }
 
 impl Memory {
     /// A budget of `total` bytes.
     pub(crate) fn new(total: u64) -> Self {
+        let requests = total / FOR_REQUESTS;
         Self {
             total,
-            requests: 0,
-            answers: 0,
+            requests: Part::new(requests),
+            answers: Part::new(total - requests),
             freed: false,
             shares: Dealer::new(1, 0),
             links: BTreeMap::new(),
@@ -105,6 +116,13 @@ impl Memory {
     pub(crate) fn least(request: u64, answer: u64) -> u64 {
         let both = request.saturating_add(answer);
         both.saturating_add(both.div_ceil(FOR_REQUESTS - 1)).max(request.saturating_mul(FOR_REQUESTS))
+    }
+
+    /// A channel, by the number of its machine, with requests and answers of at most so many bytes: room for one of each is kept
+    /// for it, where all channels' fit.
+    pub(crate) fn guarantee(&mut self, machine: u16, request: u64, answer: u64) {
+        self.requests.guarantee(machine, request);
+        self.answers.guarantee(machine, request.saturating_add(answer));
     }
 
     /// A link joins, or its side is known better.
@@ -144,15 +162,10 @@ impl Memory {
         key: StreamKey,
         (bytes, hold): (u64, Hold),
     ) -> Result<(), NoRoom> {
-        let for_requests = self.total / FOR_REQUESTS;
-        let room = match hold {
-            Hold::Request => {
-                let has = self.streams.get(key).map_or(0, |held| held.bytes);
-                self.requests - has + bytes <= for_requests
-            }
-            Hold::Handling | Hold::Answer(_) => self.answers + bytes <= self.total - for_requests,
-        };
-        if room {
+        let has =
+            self.streams.get(key).filter(|held| (held.hold == Hold::Request) == (hold == Hold::Request));
+        let more = bytes.saturating_sub(has.map_or(0, |held| held.bytes));
+        if self.part(hold).has_room(machine, more) {
             self.keep(machine, key, bytes, hold);
             return Ok(());
         }
@@ -166,16 +179,24 @@ impl Memory {
             Hold::Handling | Hold::Answer(_) => load(account),
         });
         let richer = self.links.values().filter(|account| load(account) > asks);
+        let part = self.part(hold);
+        let of = |key: StreamKey| self.streams.get(key).map(|held| (held.machine, key));
+        let helps = |(of, _): &(u16, StreamKey)| *of == machine || part.can_lend(*of);
         let victim = richer
-            .filter_map(|account| Some((load(account), account.victim(now, hold)?)))
-            .max()
-            .and_then(|(_, key)| Some((self.streams.get(key)?.machine, key)));
-        Err(NoRoom { victim })
+            .filter_map(|account| {
+                let victim = account.victims(now, hold).filter_map(of).find(helps)?;
+                Some((load(account), victim))
+            })
+            .max_by_key(|(load, (_, key))| (*load, *key));
+        Err(NoRoom { victim: victim.map(|(_, victim)| victim) })
     }
 
     /// A stream holds `bytes` in all, which is no more than it has reserved.
     pub(crate) fn keep(&mut self, machine: u16, key: StreamKey, bytes: u64, hold: Hold) {
-        self.free(key);
+        let had = self.take_off(key);
+        let moves =
+            |had: Holding| had.bytes > bytes || (had.hold == Hold::Request) != (hold == Hold::Request);
+        self.freed |= had.is_some_and(moves);
         let Some(account) = self.links.get_mut(&key.link) else { return };
         match hold {
             Hold::Request => _ = account.requests.insert(key),
@@ -183,25 +204,33 @@ impl Memory {
             Hold::Answer(moved) => _ = account.answers.insert((moved, key)),
         }
         *account.part(hold) += bytes;
-        *self.part(hold) += bytes;
+        self.part_mut(hold).take(machine, bytes);
         self.streams.insert(key, Holding { machine, bytes, hold });
     }
 
     /// A stream holds nothing any more.
     pub(crate) fn free(&mut self, key: StreamKey) {
-        let Some(Holding { bytes, hold, .. }) = self.streams.remove(key) else { return };
-        *self.part(hold) -= bytes;
-        self.freed = true;
-        let Some(account) = self.links.get_mut(&key.link) else { return };
-        *account.part(hold) -= bytes;
-        match hold {
+        self.freed |= self.take_off(key).is_some();
+    }
+
+    fn take_off(&mut self, key: StreamKey) -> Option<Holding> {
+        let held = self.streams.remove(key)?;
+        self.part_mut(held.hold).give_back(held.machine, held.bytes);
+        let Some(account) = self.links.get_mut(&key.link) else { return Some(held) };
+        *account.part(held.hold) -= held.bytes;
+        match held.hold {
             Hold::Request => _ = account.requests.remove(&key),
             Hold::Handling => {}
             Hold::Answer(moved) => _ = account.answers.remove(&(moved, key)),
         }
+        Some(held)
     }
 
-    const fn part(&mut self, hold: Hold) -> &mut u64 {
+    const fn part(&self, hold: Hold) -> &Part {
+        if let Hold::Request = hold { &self.requests } else { &self.answers }
+    }
+
+    const fn part_mut(&mut self, hold: Hold) -> &mut Part {
         if let Hold::Request = hold { &mut self.requests } else { &mut self.answers }
     }
 
@@ -219,7 +248,7 @@ impl Memory {
 
     /// Bytes that streams hold, at most [`total`](Self::total).
     pub(crate) const fn used(&self) -> u64 {
-        self.requests + self.answers
+        self.requests.used() + self.answers.used()
     }
 
     /// The budget.
@@ -289,6 +318,53 @@ mod tests {
         assert_eq!(asks(&mut memory, later - Duration::from_millis(1), 1), Err(NoRoom { victim: None }));
         assert_eq!(asks(&mut memory, later, 0), Err(NoRoom { victim: None }), "it has as much");
         assert_eq!(asks(&mut memory, later, 1), Err(NoRoom { victim: Some((0, key(0, 0))) }));
+    }
+
+    #[test]
+    fn an_answer_that_trickles_gives_way_too() {
+        let mut memory = with_links(&[1, 2]);
+        assert_eq!(memory.reserve(NOW, 0, key(0, 0), (6_000, Hold::Handling)), Ok(()));
+        let later = NOW + Duration::from_secs(10);
+        memory.keep(0, key(0, 0), 6_000, Hold::Answer(moving_until(later, NOW, 5_000)));
+        let asks = memory.reserve(later, 0, key(1, 1), (1_200, Hold::Handling));
+        assert_eq!(asks, Err(NoRoom { victim: Some((0, key(0, 0))) }), "5 kB in 10 s");
+        memory.keep(0, key(0, 0), 6_000, Hold::Answer(moving_until(later, NOW, 5_000_000)));
+        let asks = memory.reserve(later, 0, key(1, 1), (1_200, Hold::Handling));
+        assert_eq!(asks, Err(NoRoom { victim: None }), "5 MB in 10 s");
+    }
+
+    #[test]
+    fn a_method_that_never_answers_leaves_room_for_the_largest_of_another() {
+        let mut memory = with_links(&[1]); // one link: nobody holds more than it
+        memory.guarantee(0, 100, 900);
+        memory.guarantee(1, 100, 1_900);
+        let handling = |memory: &mut Memory, machine, stream| {
+            memory.reserve(
+                NOW,
+                machine,
+                key(0, stream),
+                (if machine == 0 { 1_000 } else { 2_000 }, Hold::Handling),
+            )
+        };
+        let held = (0..9).filter(|stream| handling(&mut memory, 0, *stream).is_ok()).count();
+        assert_eq!(held, 4, "6,000 bytes less 2,000");
+        assert_eq!(handling(&mut memory, 1, 10), Ok(()));
+        let coming =
+            (20..99).filter(|stream| memory.reserve(NOW, 0, key(0, *stream), (100, Hold::Request)).is_ok());
+        assert_eq!(coming.count(), 19, "2,000 bytes less 100");
+        assert_eq!(memory.reserve(NOW, 1, key(0, 100), (100, Hold::Request)), Ok(()));
+    }
+
+    #[test]
+    fn what_would_be_kept_for_its_own_channel_is_not_dropped_for_another() {
+        let mut memory = with_links(&[1, 2, 3]);
+        memory.guarantee(0, 0, 3_000);
+        memory.guarantee(1, 0, 1_000);
+        memory.keep(0, key(0, 0), 3_000, Hold::Answer(NOW));
+        memory.keep(1, key(1, 0), 2_500, Hold::Answer(NOW));
+        let later = NOW + Duration::from_secs(1);
+        let asks = memory.reserve(later, 1, key(2, 0), (1_000, Hold::Handling));
+        assert_eq!(asks, Err(NoRoom { victim: Some((1, key(1, 0))) }));
     }
 
     #[test]

@@ -11,278 +11,41 @@
 mod calling;
 pub mod codec;
 pub(crate) mod memory;
+mod part;
 mod serving;
 mod turns;
-mod user;
+mod types;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
+use std::sync::Arc;
 
-use bytes::Bytes;
-use weir_base::identity::PeerId;
-use weir_base::stream::{Ask, Class};
-use weir_base::{Deadlines, Fault, Instant, LinkId, Numbered, ProtocolId, StreamKey};
+use weir_base::stream::{Ask, Class, Incoming, LinkInfo, OpenError};
+use weir_base::{Instant, LinkId, Rope, StreamKey};
 
-use crate::bucket::Bucket;
-use crate::framing::code;
-use crate::machine::{Counters, Refused as CommandRefused, Seat, Ticket, Tickets};
-use calling::{Calling, Outgoing};
-use memory::{Hold, Memory};
-use serving::Serving;
-use turns::Turns;
+use crate::machine::{Counters, Machine, Negotiated, Opened, Refused, Seat, TAG_END, Ticket, Tickets};
+use calling::Caller;
+pub(crate) use serving::Claim;
+use serving::Server;
+pub use types::{CallError, Command, Config, DEFAULT_MEMORY, Event, Refusal};
 
-/// The usual budget of [`Config::call_memory`](crate::Config::call_memory): 32 MiB.
-pub const DEFAULT_MEMORY: u64 = 32 * 1024 * 1024;
-/// When to come back where as many calls as allowed are under way: about a quick call's time.
-const BUSY_RETRY: Duration = Duration::from_millis(100);
-/// Messages of unknown types before a request or an answer, at most.
-const MAX_SKIPPED: u8 = 4;
-
-/// Bytes after the request or the answer.
-const TRAILING: Fault = Fault::misbehaved("bytes after the only message of a call's direction");
-/// A direction ended before its message.
-const CUT_SHORT: Fault = Fault::misbehaved("ended a call's direction before its message was complete");
-/// More messages to skip than anybody needs.
-const TOO_MANY_SKIPPED: Fault =
-    Fault::misbehaved("too many messages before the only one of a call's direction");
-
-/// A method and its limits.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The largest request, in bytes. Default: 64 KiB.
-    pub max_request: u32,
-    /// The largest response, in bytes. Default: 1 MiB.
-    pub max_response: u32,
-    /// Calls under way at once per link and direction. Default: 64.
-    pub concurrency: u32,
-    /// Requests per second and link that are served, in the long run; 0 for no limit. Default: 0.
-    pub rate: u32,
-    /// Requests that may come at once above `rate`. Default: 64.
-    pub burst: u32,
-    /// How long a call may take at most. Default: 10 s.
-    pub deadline: Duration,
-    /// How requests and responses rank where bytes compete. Default: [`Class::Pool`].
-    pub class: Class,
-    /// Whether running a request twice does no harm: only then it may be sent before the link is confirmed (0-RTT).
-    /// Default: false.
-    pub replay_safe: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            max_request: 64 * 1024,
-            max_response: 1024 * 1024,
-            concurrency: 64,
-            rate: 0,
-            burst: 64,
-            deadline: Duration::from_secs(10),
-            class: Class::Pool,
-            replay_safe: false,
-        }
-    }
-}
-
-impl Config {
-    /// The least memory for calls with which this method can be served.
-    pub(crate) fn least_memory(&self) -> u64 {
-        Memory::least(u64::from(self.max_request) + codec::OVERHEAD as u64, u64::from(self.max_response))
-    }
-
-    /// Checks every field; names the field and the remedy.
-    pub(crate) fn validate(&self) -> Result<(), (&'static str, &'static str)> {
-        if self.concurrency == 0 {
-            return Err(("concurrency", "must be at least 1"));
-        }
-        if self.deadline.is_zero() {
-            return Err(("deadline", "must be above zero; 10 s is usual"));
-        }
-        if self.rate > 0 && self.burst == 0 {
-            return Err(("burst", "must be at least 1 where `rate` is set"));
-        }
-        Ok(())
-    }
-}
-
-/// The server's answer where it does not serve a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("refused; retry after {retry_after:?}")]
-pub struct Refusal {
-    /// When to try again, counted from the answer; at most an hour on the wire.
-    pub retry_after: Duration,
-}
-
-/// Why a call brought no response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CallError {
-    /// The server does not serve it now. Retry later.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// No response in time. It may have run.
-    #[error("no response within the deadline")]
-    Timeout,
-    /// No link to the peer came up. It has not run.
-    #[error("the peer was not reached")]
-    NoLink,
-    /// The link went down. It may have run.
-    #[error("the link went down")]
-    LinkDown,
-    /// The peer does not have the channel.
-    #[error("the peer does not have this channel")]
-    Unsupported,
-    /// The request is larger than the peer takes.
-    #[error("the request is larger than the peer takes")]
-    TooLarge,
-    /// The server broke it off.
-    #[error("the server broke the call off")]
-    Aborted,
-    /// The peer's stream limit is reached; retry when another call has ended.
-    #[error("the peer allows no more streams now")]
-    NoStream,
-    /// What came was no response.
-    #[error("the response breaks the protocol")]
-    Malformed,
-}
-
-/// What the user wants of a call channel.
-#[derive(Clone, Debug)]
-pub enum Command {
-    /// Calls the peer of a link.
-    Call {
-        /// Which.
-        link: LinkId,
-        /// The request, encoded.
-        request: Bytes,
-        /// How long it may take; `None`, or longer than the channel's: the channel's.
-        deadline: Option<Duration>,
-    },
-    /// Gives up a call: the stream is broken off and the server's work cancelled. No event follows.
-    Cancel {
-        /// Names the call.
-        ticket: Ticket,
-    },
-    /// The application has taken a request out of its mailbox: from now on it counts as being handled. What was handed over
-    /// and not taken is a few requests at most, so a host that never says so is handed few at a time.
-    Taken {
-        /// Names the request.
-        ticket: Ticket,
-        /// When it was.
-        at: Instant,
-    },
-    /// Answers a request. Dropped where it was cancelled meanwhile.
-    Answer {
-        /// Names the request.
-        ticket: Ticket,
-        /// The response, encoded once and shared, or a refusal.
-        response: Result<Bytes, Refusal>,
-    },
-}
-
-/// What a call channel tells the user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A call has ended.
-    Response {
-        /// Names the call.
-        ticket: Ticket,
-        /// The response, or why there is none.
-        result: Result<Bytes, CallError>,
-    },
-    /// A peer's request to answer.
-    Request {
-        /// Names it.
-        ticket: Ticket,
-        /// The link.
-        link: LinkId,
-        /// Who asks.
-        peer: PeerId,
-        /// The request.
-        request: Bytes,
-        /// When the caller no longer waits.
-        deadline: Instant,
-        /// Whether others wait behind it: that it was taken ([`Command::Taken`]) should be said at once, not when there is an
-        /// occasion.
-        others_wait: bool,
-    },
-    /// A request need not be answered any more: given up by the caller, out of time, or its link is gone.
-    Cancelled {
-        /// Names the request.
-        ticket: Ticket,
-    },
-}
-
-/// One call channel on all links: both the callers' side and the servers'.
+/// One call channel on all links: the caller's side and the server's, each a machine of its own. Which of them a stream belongs
+/// to is known by who opened it.
 #[derive(Debug)]
 pub(crate) struct Call {
-    config: Config,
-    memory: u64, // the budget that all call channels share, in bytes
-    protocol: ProtocolId,
+    config: Arc<Config>,
     tickets: Tickets,
-    links: BTreeMap<LinkId, Peer>,
-    outgoing: Numbered<Ticket, Outgoing>, // calls under way: at most `concurrency` per link
-    incoming: Numbered<Ticket, StreamKey>, // requests handed over and not answered: likewise
-    turns: Turns,
-    claims: VecDeque<Claim>, // what changed since the parent asked: a few per input
-    streams: Numbered<StreamKey, Stream>,
-    events: VecDeque<Event>, // at most one per call or request under way, and one for its end
-    asks: VecDeque<Ask>,
-    deadlines: Deadlines<Due>,
-    counters: Counters,
-}
-
-/// Whose deadline it is. A stream's may fire early: it is then set again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Due {
-    Call(Ticket),
-    Stream(StreamKey),
-}
-
-/// What a stream's memory does. The parent, which keeps the budget of all call channels, takes these in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Claim {
-    /// It wants to hold `bytes` of a request. Where there is no room, the parent calls [`Call::refuse_for_memory`].
-    Reserve { key: StreamKey, bytes: u64 },
-    /// It holds so much, not more than it had.
-    Keep { key: StreamKey, bytes: u64, hold: Hold },
-    /// It holds nothing any more.
-    Free(StreamKey),
-}
-
-#[derive(Debug)]
-struct Peer {
-    id: PeerId,
-    max_request: u32,
-    max_response: u32,
-    at_once: u32,
-    calling: u32,
-    serving: u32,  // streams of requests, refused ones too
-    refusing: u32, // of those, refused
-    bucket: Bucket,
-}
-
-#[derive(Debug)]
-enum Stream {
-    Calling(Calling),
-    Serving(Serving),
+    caller: Caller,
+    server: Server,
 }
 
 impl Call {
+    /// `memory` is the budget that all call channels share, in bytes.
     pub(crate) fn new(config: Config, memory: u64, seat: Seat) -> Self {
+        let config = Arc::new(config);
         Self {
+            caller: Caller::new(Arc::clone(&config), seat.channel.protocol(0)),
+            server: Server::new(Arc::clone(&config), memory),
             config,
-            memory,
-            protocol: seat.channel.protocol(0),
             tickets: seat.tickets,
-            links: BTreeMap::new(),
-            outgoing: Numbered::default(),
-            incoming: Numbered::default(),
-            turns: Turns::new(),
-            claims: VecDeque::new(),
-            streams: Numbered::default(),
-            events: VecDeque::new(),
-            asks: VecDeque::new(),
-            deadlines: Deadlines::default(),
-            counters: Counters::default(),
         }
     }
 
@@ -290,30 +53,140 @@ impl Call {
         &self.config
     }
 
-    pub(crate) fn command(&mut self, now: Instant, command: Command) -> Result<Ticket, CommandRefused> {
+    pub(crate) fn command(&mut self, now: Instant, command: Command) -> Result<Ticket, Refused> {
         match command {
-            Command::Call { link, request, deadline } => self.call(now, link, request, deadline),
-            Command::Cancel { ticket } => self.cancel(ticket),
-            Command::Taken { ticket, at } => {
-                let taken = self.turns.taken(ticket, at);
-                if taken { Ok(ticket) } else { Err(CommandRefused::UnknownTicket) }
+            Command::Call { link, request, deadline } => {
+                let ticket = self.tickets.next();
+                self.caller.call(now, ticket, link, (request, deadline)).map(|()| ticket)
             }
-            Command::Answer { ticket, response } => self.answer(now, ticket, response),
+            Command::Cancel { ticket } => self.caller.cancel(ticket).map(|()| ticket),
+            Command::Taken { ticket, at } => self.server.taken(ticket, at).map(|()| ticket),
+            Command::Answer { ticket, response } => {
+                self.server.answer(now, ticket, response).map(|()| ticket)
+            }
         }
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.server.poll_event().or_else(|| self.caller.poll_event())
     }
 
-    /// Ends both directions of a stream and forgets it. The parent drops what has ended already.
-    fn break_off(&mut self, key: StreamKey, code: u32) {
-        self.asks.extend([Ask::Reset(key, code), Ask::Stop(key, code)]);
+    /// The next change of what streams hold.
+    pub(crate) fn poll_claim(&mut self) -> Option<Claim> {
+        self.server.poll_claim()
     }
 
-    /// The peer broke the protocol on a stream.
-    fn blame(&mut self, key: StreamKey, fault: Fault) {
-        self.asks.push_back(Ask::Blame(key.link, fault));
-        self.break_off(key, code::FAULT);
+    /// The request to hand over next, and what it and its largest answer hold. Where there is room, the parent calls
+    /// [`hand_over`](Self::hand_over), else [`hold_back`](Self::hold_back).
+    pub(crate) fn next_request(&mut self) -> Option<(StreamKey, u64)> {
+        self.server.next_request()
+    }
+
+    /// The application gets what [`next_request`](Self::next_request) named.
+    pub(crate) fn hand_over(&mut self, now: Instant, key: StreamKey) {
+        self.server.hand_over(now, key, self.tickets.next());
+    }
+
+    /// There is no memory for what [`next_request`](Self::next_request) named.
+    pub(crate) fn hold_back(&mut self, key: StreamKey) {
+        self.server.hold_back(key);
+    }
+
+    /// There may be memory again for what was held back.
+    pub(crate) fn try_again(&mut self) {
+        self.server.try_again();
+    }
+
+    /// There is no memory for a stream, or others need it more.
+    pub(crate) fn refuse_for_memory(&mut self, now: Instant, key: StreamKey) {
+        self.server.refuse_for_memory(now, key);
+    }
+}
+
+impl Machine for Call {
+    fn link_up(&mut self, _: Instant, link: LinkId, info: &LinkInfo) {
+        self.caller.link_up(link);
+        self.server.link_up(link, info);
+    }
+
+    fn link_share(&mut self, link: LinkId, quarters: u8) {
+        self.server.link_share(link, quarters);
+    }
+
+    fn link_ready(&mut self, _: Instant, link: LinkId, negotiated: &Negotiated) {
+        self.caller.link_ready(link, negotiated);
+        self.server.link_ready(link, negotiated);
+    }
+
+    fn link_unmatched(&mut self, now: Instant, link: LinkId) {
+        self.caller.link_ended(link, CallError::Unsupported);
+        self.server.link_ended(now, link);
+    }
+
+    fn link_down(&mut self, now: Instant, link: LinkId) {
+        self.caller.link_ended(link, CallError::LinkDown);
+        self.server.link_ended(now, link);
+    }
+
+    fn handle_opened(&mut self, now: Instant, key: StreamKey, opened: Opened) {
+        match opened {
+            Opened::Local { tag } => self.caller.opened(key, self.tickets.of(tag)),
+            Opened::Peer { lane } => self.server.opened(now, key, lane),
+        }
+    }
+
+    fn handle_refused(&mut self, _: Instant, tag: u64, why: OpenError) {
+        let error = match why {
+            OpenError::Closed => CallError::LinkDown,
+            OpenError::Limit => CallError::NoStream,
+        };
+        self.caller.conclude(self.tickets.of(tag % TAG_END), Err(error));
+    }
+
+    fn class(&self, _: u8) -> Class {
+        self.config.class
+    }
+
+    fn room(&self, key: StreamKey) -> usize {
+        self.caller.room(key).or_else(|| self.server.room(key)).unwrap_or(0)
+    }
+
+    fn handle_incoming(&mut self, now: Instant, key: StreamKey, input: Incoming) {
+        if self.caller.has(key) {
+            self.caller.incoming(now, key, input);
+        } else {
+            self.server.incoming(now, key, input);
+        }
+    }
+
+    fn poll_write(&mut self, now: Instant, key: StreamKey, room: usize, out: &mut Rope) {
+        if self.caller.has(key) {
+            self.caller.write(now, key, room, out);
+        } else {
+            self.server.write(now, key, room, out);
+        }
+    }
+
+    fn poll_ask(&mut self) -> Option<Ask> {
+        self.caller.poll_ask().or_else(|| self.server.poll_ask())
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.caller.handle_timeout(now);
+        self.server.handle_timeout(now);
+    }
+
+    fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        let both = [self.caller.poll_timeout(), self.server.poll_timeout()];
+        both.into_iter().flatten().min_by_key(|(due, _)| *due)
+    }
+
+    fn counters(&self) -> Counters {
+        let (calls, requests) = (self.caller.counters(), self.server.counters());
+        Counters {
+            messages_in: calls.messages_in + requests.messages_in,
+            messages_out: calls.messages_out + requests.messages_out,
+            expired: calls.expired + requests.expired,
+        }
     }
 }

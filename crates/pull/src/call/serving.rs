@@ -1,27 +1,74 @@
 //! The server's side: from the stream to the answer.
 
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use weir_base::stream::Ask;
+use weir_base::codec::Malformed;
+use weir_base::identity::PeerId;
+use weir_base::stream::{Ask, Incoming, LinkInfo};
 use weir_base::time::nanos;
-use weir_base::{Chunk, Fault, Instant, LinkId, Rope, StreamKey};
+use weir_base::{Chunk, Deadlines, Fault, Instant, LinkId, Numbered, Rope, StreamKey};
 
 use super::codec::{self, Millis, OVERHEAD, REFUSAL, RESPONSE};
-use super::{
-    BUSY_RETRY, CUT_SHORT, Call, Claim, CommandRefused, Due, Event, Hold, MAX_SKIPPED, Refusal, Stream,
-    TOO_MANY_SKIPPED, TRAILING, Ticket,
+use super::memory::{Hold, moving_until};
+use super::turns::{Turns, Use};
+use super::types::{
+    BUSY_RETRY, CUT_SHORT, Config, Event, MAX_SKIPPED, Refusal, TOO_MANY_SKIPPED, TRAILING, blame, break_off,
 };
+use crate::bucket::Bucket;
 use crate::framing::{self, Inbox, MALFORMED, MESSAGE_BASE, STALLED, UNKNOWN_TYPE, allowed, code};
-use weir_base::codec::Malformed;
+use crate::machine::{Counters, Negotiated, Refused, Ticket};
 
 /// What a request's stream may bring before the length of its message is known.
 const FIRST: usize = 4 * 1024;
 
+/// Requests of peers on one channel.
+#[derive(Debug)]
+pub(super) struct Server {
+    config: Arc<Config>,
+    memory: u64, // the budget that all call channels share, in bytes
+    links: BTreeMap<LinkId, Client>,
+    handed: Numbered<Ticket, StreamKey>, // over to the application and not answered: at most `concurrency` per link
+    turns: Turns,
+    claims: VecDeque<Claim>, // what changed since the parent asked: a few per input
+    streams: Numbered<StreamKey, Serving>,
+    events: VecDeque<Event>, // at most one per request under way, and one for its end
+    asks: VecDeque<Ask>,
+    deadlines: Deadlines<StreamKey>, // may fire early: then it is set again
+    counters: Counters,
+}
+
+/// What a stream's memory does. The parent, which keeps the budget of all call channels, takes these in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// It wants to hold `bytes` of a request. Where there is no room, the parent calls
+    /// [`refuse_for_memory`](super::Call::refuse_for_memory).
+    Reserve { key: StreamKey, bytes: u64 },
+    /// It holds so much, not more than it had.
+    Keep { key: StreamKey, bytes: u64, hold: Hold },
+    /// It holds nothing any more.
+    Free(StreamKey),
+}
+
+/// What a link's peer may ask, and what of it is under way.
+#[derive(Debug)]
+struct Client {
+    id: PeerId,
+    max_request: u32,
+    max_response: u32,
+    at_once: u32,
+    serving: u32,  // streams of requests, refused ones too
+    refusing: u32, // of those, refused
+    bucket: Bucket,
+}
+
 /// The stream of a request.
 #[derive(Debug)]
-pub(super) struct Serving {
-    refused: bool, // without having reached the application
+struct Serving {
+    refused: bool,      // without having reached the application
+    usage: Option<Use>, // of memory, since it was handed over
     state: State,
 }
 
@@ -32,7 +79,7 @@ enum State {
     /// It is complete and waits for its turn.
     Queued { request: Bytes, deadline: Instant },
     /// The application has it.
-    Handling { ticket: Ticket, deadline: Instant },
+    Handling { ticket: Ticket, deadline: Instant, since: Instant, bytes: u64 },
     /// There is an answer, not encoded yet.
     Answered { answer: Result<Bytes, Refusal>, since: Instant },
     /// The rest of it.
@@ -51,15 +98,113 @@ impl State {
     }
 }
 
+impl State {
+    /// Bytes of the answer, and since when there is one.
+    fn answer(&self) -> Option<(u64, Instant)> {
+        match self {
+            Self::Answered { answer, since } => Some((len(answer), *since)),
+            Self::Writing { size, since, .. } => Some((*size, *since)),
+            Self::Receiving { .. } | Self::Queued { .. } | Self::Handling { .. } => None,
+        }
+    }
+}
+
 fn len(answer: &Result<Bytes, Refusal>) -> u64 {
     answer.as_ref().map_or(0, |response| response.len() as u64)
 }
 
-impl Call {
-    pub(super) fn request_opened(&mut self, now: Instant, key: StreamKey) {
-        let Some(peer) = self.links.get_mut(&key.link) else { return self.break_off(key, code::CANCELLED) };
+impl Server {
+    pub(super) fn new(config: Arc<Config>, memory: u64) -> Self {
+        Self {
+            config,
+            memory,
+            links: BTreeMap::new(),
+            handed: Numbered::default(),
+            turns: Turns::new(memory),
+            claims: VecDeque::new(),
+            streams: Numbered::default(),
+            events: VecDeque::new(),
+            asks: VecDeque::new(),
+            deadlines: Deadlines::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    pub(super) fn link_up(&mut self, link: LinkId, info: &LinkInfo) {
+        let client = Client {
+            id: info.peer,
+            max_request: self.config.max_request,
+            max_response: self.config.max_response,
+            at_once: self.config.concurrency,
+            serving: 0,
+            refusing: 0,
+            bucket: Bucket::new(),
+        };
+        self.links.insert(link, client);
+        self.turns.add(link, info.side, info.group);
+    }
+
+    pub(super) fn link_share(&mut self, link: LinkId, quarters: u8) {
+        self.turns.set_share(link, quarters);
+    }
+
+    pub(super) fn link_ready(&mut self, link: LinkId, negotiated: &Negotiated) {
+        if let Some(client) = self.links.get_mut(&link) {
+            client.max_request = negotiated.max_request;
+            client.max_response = negotiated.max_answer;
+            client.at_once = negotiated.at_once;
+        }
+    }
+
+    pub(super) fn opened(&mut self, now: Instant, key: StreamKey, lane: u8) {
+        if lane == 0 {
+            self.request_opened(now, key);
+        } else {
+            break_off(&mut self.asks, key, code::UNKNOWN_CHANNEL);
+        }
+    }
+
+    pub(super) fn incoming(&mut self, now: Instant, key: StreamKey, input: Incoming) {
+        match input {
+            Incoming::Data(chunk) => self.read_request(now, key, chunk),
+            Incoming::End => self.request_ended(now, key),
+            Incoming::Reset(_) | Incoming::Stopped(_) => self.caller_gave_up(now, key),
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        while let Some(key) = self.deadlines.pop_due(now) {
+            self.overdue(now, key);
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        self.deadlines.next().map(|(due, _)| (due, "request deadline"))
+    }
+
+    pub(super) fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    pub(super) fn poll_ask(&mut self) -> Option<Ask> {
+        self.asks.pop_front()
+    }
+
+    pub(super) const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The application has taken a request out of its mailbox.
+    pub(super) fn taken(&mut self, ticket: Ticket, at: Instant) -> Result<(), Refused> {
+        if self.turns.taken(ticket, at) { Ok(()) } else { Err(Refused::UnknownTicket) }
+    }
+
+    fn request_opened(&mut self, now: Instant, key: StreamKey) {
+        let Some(peer) = self.links.get_mut(&key.link) else {
+            return break_off(&mut self.asks, key, code::CANCELLED);
+        };
         if peer.serving >= peer.at_once.saturating_mul(2).saturating_add(8) {
-            return self.break_off(key, code::LIMIT);
+            return break_off(&mut self.asks, key, code::LIMIT);
         }
         let refusal = if peer.serving - peer.refusing >= peer.at_once {
             Some(BUSY_RETRY)
@@ -71,8 +216,8 @@ impl Call {
         let inbox = Inbox::new(peer.max_request as usize + OVERHEAD);
         let reserved = inbox.room().min(FIRST);
         let state = State::Receiving { inbox, skipped: 0, since: now, reserved };
-        self.deadlines.set(Due::Stream(key), Some(now + MESSAGE_BASE));
-        self.streams.insert(key, Stream::Serving(Serving { refused: false, state }));
+        self.deadlines.set(key, Some(now + MESSAGE_BASE));
+        self.streams.insert(key, Serving { refused: false, usage: None, state });
         match refusal {
             Some(retry_after) => self.refuse(now, key, retry_after),
             None => self.claims.push_back(Claim::Reserve { key, bytes: reserved as u64 }),
@@ -81,21 +226,21 @@ impl Call {
 
     /// Answers a request that has not reached the application: not now.
     fn refuse(&mut self, now: Instant, key: StreamKey, retry_after: Duration) {
-        let Some(Stream::Serving(serving)) = self.streams.get_mut(key) else { return };
+        let Some(serving) = self.streams.get_mut(key) else { return };
         serving.refused = true;
         serving.state = State::Answered { answer: Err(Refusal { retry_after }), since: now };
         if let Some(peer) = self.links.get_mut(&key.link) {
             peer.refusing += 1;
         }
-        self.deadlines.set(Due::Stream(key), Some(now + MESSAGE_BASE));
+        self.deadlines.set(key, Some(now + MESSAGE_BASE));
         self.asks.extend([Ask::Stop(key, code::LIMIT), Ask::Write(key)]);
         self.claims.push_back(Claim::Free(key));
     }
 
     /// There is no memory for a stream, or others need it more: its request is refused, its answer broken off.
     /// What the application is handling stays.
-    pub(crate) fn refuse_for_memory(&mut self, now: Instant, key: StreamKey) {
-        let Some(Stream::Serving(serving)) = self.streams.get(key) else { return };
+    pub(super) fn refuse_for_memory(&mut self, now: Instant, key: StreamKey) {
+        let Some(serving) = self.streams.get(key) else { return };
         match serving.state {
             State::Receiving { .. } | State::Queued { .. } => {
                 self.turns.leave(key);
@@ -105,13 +250,13 @@ impl Call {
             State::Answered { .. } | State::Writing { .. } => {
                 self.charge_unread(now, key);
                 self.forget_stream(key);
-                self.break_off(key, code::LIMIT);
+                break_off(&mut self.asks, key, code::LIMIT);
             }
         }
     }
 
-    pub(super) fn read_request(&mut self, now: Instant, key: StreamKey, chunk: Chunk) {
-        let Some(Stream::Serving(serving)) = self.streams.get_mut(key) else { return };
+    fn read_request(&mut self, now: Instant, key: StreamKey, chunk: Chunk) {
+        let Some(serving) = self.streams.get_mut(key) else { return };
         if serving.refused {
             return; // it was on its way when it was refused
         }
@@ -132,7 +277,7 @@ impl Call {
                 }
                 Err(Malformed::TooLarge) => {
                     self.forget_stream(key); // the caller may not have known the limit: no fault
-                    return self.break_off(key, code::TOO_LARGE);
+                    return break_off(&mut self.asks, key, code::TOO_LARGE);
                 }
                 Err(_) => return self.bad_request(now, key, MALFORMED),
             };
@@ -155,27 +300,25 @@ impl Call {
 
     /// A request is complete: it waits for its turn.
     fn queue(&mut self, deadline: Instant, key: StreamKey, request: Bytes) {
-        let Some(Stream::Serving(serving)) = self.streams.get_mut(key) else { return };
+        let Some(serving) = self.streams.get_mut(key) else { return };
         self.claims.push_back(Claim::Keep { key, bytes: request.len() as u64, hold: Hold::Request });
         serving.state = State::Queued { request, deadline };
-        if self.deadlines.get(Due::Stream(key)).is_none_or(|set| set > deadline) {
-            self.deadlines.set(Due::Stream(key), Some(deadline));
+        if self.deadlines.get(key).is_none_or(|set| set > deadline) {
+            self.deadlines.set(key, Some(deadline));
         }
         self.turns.wait(key);
     }
 
     /// The next change of what streams hold.
-    pub(crate) fn poll_claim(&mut self) -> Option<Claim> {
+    pub(super) fn poll_claim(&mut self) -> Option<Claim> {
         self.claims.pop_front()
     }
 
     /// The request to hand over next, and what it and its largest answer hold. Where there is room, the parent calls
     /// [`hand_over`](Self::hand_over), else [`hold_back`](Self::hold_back).
-    pub(crate) fn next_request(&mut self) -> Option<(StreamKey, u64)> {
+    pub(super) fn next_request(&mut self) -> Option<(StreamKey, u64)> {
         let key = self.turns.next()?;
-        let Some(Stream::Serving(Serving { state: State::Queued { request, .. }, .. })) =
-            self.streams.get(key)
-        else {
+        let Some(Serving { state: State::Queued { request, .. }, .. }) = self.streams.get(key) else {
             self.turns.leave(key);
             return None;
         };
@@ -184,24 +327,26 @@ impl Call {
     }
 
     /// There is no memory for what [`next_request`](Self::next_request) named.
-    pub(crate) fn hold_back(&mut self, key: StreamKey) {
+    pub(super) fn hold_back(&mut self, key: StreamKey) {
         self.turns.hold_back(key.link);
     }
 
     /// There may be memory again for what was held back.
-    pub(crate) fn try_again(&mut self) {
+    pub(super) fn try_again(&mut self) {
         self.turns.try_again();
     }
 
     /// The application gets what [`next_request`](Self::next_request) named.
-    pub(crate) fn hand_over(&mut self, key: StreamKey) {
-        let Some(peer) = self.links.get(&key.link).map(|peer| peer.id) else { return };
-        let Some(Stream::Serving(serving)) = self.streams.get_mut(key) else { return };
+    pub(super) fn hand_over(&mut self, now: Instant, key: StreamKey, ticket: Ticket) {
+        let Some(client) = self.links.get(&key.link) else { return };
+        let (peer, max_response) = (client.id, u64::from(client.max_response));
+        let Some(serving) = self.streams.get_mut(key) else { return };
         let State::Queued { request, deadline } = &mut serving.state else { return };
         let (request, deadline) = (std::mem::take(request), *deadline);
-        let ticket = self.tickets.next();
-        serving.state = State::Handling { ticket, deadline };
-        self.incoming.insert(ticket, key);
+        let bytes = request.len() as u64 + max_response;
+        serving.state = State::Handling { ticket, deadline, since: now, bytes };
+        serving.usage = Some(self.turns.begin_use(key.link));
+        self.handed.insert(ticket, key);
         let others_wait = self.turns.hand(key, ticket);
         self.events.push_back(Event::Request {
             ticket,
@@ -216,35 +361,36 @@ impl Call {
     fn bad_request(&mut self, now: Instant, key: StreamKey, fault: Fault) {
         self.cancel_work(now, key);
         self.forget_stream(key);
-        self.blame(key, fault);
+        blame(&mut self.asks, key, fault);
     }
 
     /// The caller does not wait any more: a request is not handed over, or the application need not answer it.
     fn cancel_work(&mut self, now: Instant, key: StreamKey) {
-        let Some(Stream::Serving(serving)) = self.streams.get(key) else { return };
+        let Some(serving) = self.streams.get(key) else { return };
         match serving.state {
             State::Queued { .. } => self.turns.leave(key),
             State::Handling { ticket, .. } => {
-                self.incoming.remove(ticket);
+                self.handed.remove(ticket);
                 self.turns.done(now, ticket);
+                self.charge_memory(now, key);
                 self.events.push_back(Event::Cancelled { ticket });
             }
             State::Receiving { .. } | State::Answered { .. } | State::Writing { .. } => {}
         }
     }
 
-    pub(super) fn request_ended(&mut self, now: Instant, key: StreamKey) {
-        if let Some(Stream::Serving(Serving { state: State::Receiving { .. }, .. })) = self.streams.get(key) {
+    fn request_ended(&mut self, now: Instant, key: StreamKey) {
+        if let Some(Serving { state: State::Receiving { .. }, .. }) = self.streams.get(key) {
             self.bad_request(now, key, CUT_SHORT);
         }
     }
 
     /// The caller broke off one of the directions: the call is given up.
-    pub(super) fn caller_gave_up(&mut self, now: Instant, key: StreamKey) {
+    fn caller_gave_up(&mut self, now: Instant, key: StreamKey) {
         self.cancel_work(now, key);
         self.charge_unread(now, key);
         self.forget_stream(key);
-        self.break_off(key, code::CANCELLED);
+        break_off(&mut self.asks, key, code::CANCELLED);
     }
 
     pub(super) fn answer(
@@ -252,24 +398,25 @@ impl Call {
         now: Instant,
         ticket: Ticket,
         answer: Result<Bytes, Refusal>,
-    ) -> Result<Ticket, CommandRefused> {
-        let key = *self.incoming.get(ticket).ok_or(CommandRefused::UnknownTicket)?;
+    ) -> Result<(), Refused> {
+        let key = *self.handed.get(ticket).ok_or(Refused::UnknownTicket)?;
         let max = self.links.get(&key.link).map_or(0, |peer| peer.max_response);
         if len(&answer) > u64::from(max) {
-            return Err(CommandRefused::TooLarge);
+            return Err(Refused::TooLarge);
         }
-        self.incoming.remove(ticket);
+        self.handed.remove(ticket);
         self.turns.done(now, ticket);
-        if let Some(Stream::Serving(serving)) = self.streams.get_mut(key) {
+        self.charge_memory(now, key);
+        if let Some(serving) = self.streams.get_mut(key) {
             self.claims.push_back(Claim::Keep { key, bytes: len(&answer), hold: Hold::Answer(now) });
             serving.state = State::Answered { answer, since: now };
             self.asks.push_back(Ask::Write(key));
         }
-        Ok(ticket)
+        Ok(())
     }
 
-    pub(super) fn write_answer(&mut self, now: Instant, key: StreamKey, room: usize, out: &mut Rope) {
-        let Some(Stream::Serving(serving)) = self.streams.get_mut(key) else { return };
+    pub(super) fn write(&mut self, now: Instant, key: StreamKey, room: usize, out: &mut Rope) {
+        let Some(serving) = self.streams.get_mut(key) else { return };
         let before = out.len();
         match &mut serving.state {
             State::Receiving { .. } | State::Queued { .. } | State::Handling { .. } => return,
@@ -291,7 +438,7 @@ impl Call {
                 framing::pour(pending, room, out);
             }
         }
-        let State::Writing { pending, size, .. } = &serving.state else { return };
+        let State::Writing { pending, size, since } = &serving.state else { return };
         if pending.is_empty() {
             self.charge_unread(now, key);
             self.forget_stream(key);
@@ -299,18 +446,16 @@ impl Call {
         }
         if out.len() > before {
             // All of it is held until the last byte has gone: its parts share one allocation.
-            self.claims.push_back(Claim::Keep { key, bytes: *size, hold: Hold::Answer(now) });
+            let until = moving_until(now, *since, size.saturating_sub(pending.len() as u64));
+            self.claims.push_back(Claim::Keep { key, bytes: *size, hold: Hold::Answer(until) });
         }
     }
 
-    pub(super) fn stream_overdue(&mut self, now: Instant, key: StreamKey) {
-        let Some(Stream::Serving(serving)) = self.streams.get(key) else {
-            self.forget_stream(key); // a caller's stream that is answered, and whose end does not come
-            return self.break_off(key, code::TIMEOUT);
-        };
+    fn overdue(&mut self, now: Instant, key: StreamKey) {
+        let Some(serving) = self.streams.get(key) else { return };
         let due = serving.state.due();
         if due > now {
-            return self.deadlines.set(Due::Stream(key), Some(due));
+            return self.deadlines.set(key, Some(due));
         }
         match &serving.state {
             State::Receiving { inbox, .. } if inbox.is_partial() => {
@@ -322,26 +467,40 @@ impl Call {
         self.cancel_work(now, key);
         self.charge_unread(now, key);
         self.forget_stream(key);
-        self.break_off(key, code::TIMEOUT);
+        break_off(&mut self.asks, key, code::TIMEOUT);
     }
 
     /// An answer that is read late costs its link as if it had been handled meanwhile, by the part of the memory it held.
     fn charge_unread(&mut self, now: Instant, key: StreamKey) {
-        let Some(Stream::Serving(serving)) = self.streams.get(key) else { return };
-        let (size, since) = match &serving.state {
-            State::Answered { answer, since } => (len(answer), *since),
-            State::Writing { size, since, .. } => (*size, *since),
-            State::Receiving { .. } | State::Queued { .. } | State::Handling { .. } => return,
+        let Some((size, since)) = self.streams.get(key).and_then(|serving| serving.state.answer()) else {
+            return;
         };
         let time = u128::from(nanos(now.since(since))) * u128::from(size) / u128::from(self.memory.max(1));
         self.turns.charge(key.link, u64::try_from(time).unwrap_or(u64::MAX));
+        self.charge_memory(now, key);
+    }
+
+    /// What a stream has held since it was handed over or answered.
+    fn charge_memory(&mut self, now: Instant, key: StreamKey) {
+        let Some(serving) = self.streams.get_mut(key) else { return };
+        let (bytes, since) = match (&serving.state, serving.state.answer()) {
+            (State::Handling { since, bytes, .. }, _) => (*bytes, *since),
+            (_, Some(answer)) => answer,
+            _ => return,
+        };
+        if let Some(usage) = &mut serving.usage {
+            self.turns.used(usage, bytes, now.since(since));
+        }
     }
 
     /// Takes a stream off the books; a request's slot is free again.
-    pub(super) fn forget_stream(&mut self, key: StreamKey) {
-        self.deadlines.set(Due::Stream(key), None);
-        let Some(Stream::Serving(serving)) = self.streams.remove(key) else { return };
+    fn forget_stream(&mut self, key: StreamKey) {
+        self.deadlines.set(key, None);
+        let Some(serving) = self.streams.remove(key) else { return };
         self.claims.push_back(Claim::Free(key));
+        if let Some(usage) = &serving.usage {
+            self.turns.end_use(usage);
+        }
         if let Some(peer) = self.links.get_mut(&key.link) {
             peer.serving = peer.serving.saturating_sub(1);
             peer.refusing = peer.refusing.saturating_sub(u32::from(serving.refused));
@@ -358,14 +517,15 @@ impl Call {
         self.links.remove(&link);
     }
 
-    /// Bytes of the request that can be taken; they are reserved.
-    pub(super) fn request_room(serving: &Serving) -> usize {
-        match &serving.state {
+    /// Bytes of the request that can be taken; they are reserved. `None` where it is no stream of a request.
+    pub(super) fn room(&self, key: StreamKey) -> Option<usize> {
+        let serving = self.streams.get(key)?;
+        Some(match &serving.state {
             State::Receiving { inbox, reserved, .. } => {
                 inbox.room().min(reserved.saturating_sub(inbox.held()))
             }
             _ if serving.refused => 0,
             _ => 1, // one byte too many shows a fault
-        }
+        })
     }
 }

@@ -6,10 +6,14 @@
 //! - the application takes it → [`taken`](Turns::taken): from then on its time is shared with what is handled meanwhile;
 //! - it is answered, or not wanted any more → [`done`](Turns::done): its link is charged.
 //!
+//! Where memory is short, the order is by memory: by the bytes that a link's requests and answers held, times how long. Else who
+//! reads slowly would get as many answers into memory as who reads at once.
+//!
 //! A link is charged what its requests cost of late when one is handed over, and the rest when that is done: else a link with
 //! many that wait would get several in a row before it paid for the first.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use weir_base::stream::{Group, Side};
 use weir_base::{Dealer, Instant, LinkId, Numbered, StreamKey};
@@ -19,8 +23,17 @@ use crate::meter::{Begun, Meter};
 
 /// Nanoseconds of one turn: none, so that a link that asks for less than its share is next.
 const QUANTUM: u64 = 0;
+/// Nanoseconds that a link keeps of what it leaves to others: tens of quick requests. Other links that all use theirs at once keep
+/// a newcomer waiting for so long each.
+const CREDIT: u64 = 2_000_000;
 /// Nanoseconds that a link may be behind.
 const DEBT: u64 = 10_000_000_000;
+/// Microseconds for which a link may hold a 32nd of the memory before it has its turn, out of what it left to others.
+const MEMORY_CREDIT: u64 = 100_000;
+/// The part of the memory that this is about: the largest answer of a usual method is a 32nd of the usual memory.
+const MEMORY_PART: u64 = 32;
+/// Microseconds for which a link may hold all memory before the debt grows no more.
+const MEMORY_DEBT: u64 = 10_000_000;
 /// Nanoseconds of handling that requests handed over and not taken may stand for: what a newcomer waits for at most.
 const AHEAD_TIME: u64 = 2_000_000;
 /// Requests handed over and not taken, at least and at most.
@@ -34,7 +47,10 @@ pub(super) struct Turns {
     dealer: Dealer<LinkId>,
     waiting: BTreeMap<LinkId, VecDeque<StreamKey>>, // complete, not handed over: <= concurrency per link
     costs: BTreeMap<LinkId, u64>,                   // nanoseconds that a request of a link costs, moving
-    held_back: BTreeSet<LinkId>,                    // have work, and no memory
+    by_memory: Dealer<LinkId>,                      // in bytes times microseconds
+    uses: BTreeMap<LinkId, u64>,                    // of memory, by a request of a link, moving
+    is_short: bool,                                 // of memory, since something began to wait
+    held_back: BTreeSet<LinkId>,                    // of `waiting`: find no memory
     handed: Numbered<Ticket, Handed>,               // and not answered
     untaken: u64,
     meter: Meter,
@@ -48,10 +64,23 @@ struct Handed {
     begun: Option<Begun>, // since it was taken
 }
 
+/// What one request, and its answer, has used of the memory: bytes times microseconds.
+#[derive(Debug)]
+pub(super) struct Use {
+    link: LinkId,
+    paid: u64,
+    used: u64,
+}
+
 impl Turns {
-    pub(super) fn new() -> Self {
+    /// For a node whose calls may hold `memory` bytes.
+    pub(super) fn new(memory: u64) -> Self {
+        let by_memory = Dealer::new(QUANTUM, memory.saturating_mul(MEMORY_DEBT));
         Self {
-            dealer: Dealer::new(QUANTUM, DEBT),
+            by_memory: by_memory.with_credit((memory / MEMORY_PART).saturating_mul(MEMORY_CREDIT)),
+            uses: BTreeMap::new(),
+            is_short: false,
+            dealer: Dealer::new(QUANTUM, DEBT).with_credit(CREDIT),
             waiting: BTreeMap::new(),
             costs: BTreeMap::new(),
             held_back: BTreeSet::new(),
@@ -64,15 +93,20 @@ impl Turns {
 
     pub(super) fn add(&mut self, link: LinkId, side: Side, group: Group) {
         self.dealer.add(link, side, group);
+        self.by_memory.add(link, side, group);
         self.costs.insert(link, 0);
+        self.uses.insert(link, 0);
     }
 
     pub(super) fn set_share(&mut self, link: LinkId, quarters: u8) {
         self.dealer.set_share(link, quarters);
+        self.by_memory.set_share(link, quarters);
     }
 
     pub(super) fn remove(&mut self, link: LinkId) {
         self.dealer.remove(link);
+        self.by_memory.remove(link);
+        self.uses.remove(&link);
         self.waiting.remove(&link);
         self.costs.remove(&link);
         self.held_back.remove(&link);
@@ -91,27 +125,28 @@ impl Turns {
         self.note_work(key.link);
     }
 
-    /// The request to hand over next; `None` where none waits or enough are ahead of the application.
-    pub(super) fn next(&mut self) -> Option<StreamKey> {
-        if self.untaken >= self.ahead() {
+    /// The request to hand over next; `None` where none waits that may, or enough are ahead of the application.
+    pub(super) fn next(&self) -> Option<StreamKey> {
+        if self.untaken >= self.ahead() || self.held_back.len() >= self.waiting.len() {
             return None;
         }
-        let link = self.dealer.whose_turn()?;
+        let order = if self.is_short { &self.by_memory } else { &self.dealer };
+        let link = order.in_turn().find(|link| !self.held_back.contains(link))?;
         self.waiting.get(&link)?.front().copied()
     }
 
-    /// There is no memory for the answer to what [`next`](Self::next) named: other links go first until
-    /// [`try_again`](Self::try_again).
+    /// There is no memory for the answer to what [`next`](Self::next) named: other links may go first until
+    /// [`try_again`](Self::try_again). It keeps its place, so that it is the first to find memory.
     pub(super) fn hold_back(&mut self, link: LinkId) {
-        self.held_back.insert(link);
-        self.note_work(link);
+        if self.waiting.contains_key(&link) {
+            self.is_short = true;
+            self.held_back.insert(link);
+        }
     }
 
     /// There may be memory again.
     pub(super) fn try_again(&mut self) {
-        for link in std::mem::take(&mut self.held_back) {
-            self.note_work(link);
-        }
+        self.held_back.clear();
     }
 
     /// What [`next`](Self::next) named is handed over. Returns whether the application should say at once that it took it:
@@ -121,11 +156,35 @@ impl Turns {
             queue.pop_front();
         }
         let paid = self.costs.get(&key.link).map_or(1, |cost| (*cost).max(1));
+        let _first = self.dealer.whose_turn(); // something is served: all that wait rise
         self.dealer.charge(key.link, paid);
         self.note_work(key.link);
         self.handed.insert(ticket, Handed { link: key.link, paid, begun: None });
         self.untaken += 1;
         self.untaken * 2 >= self.ahead() || !self.waiting.is_empty()
+    }
+
+    /// A request is handed over: from now on it uses memory. It pays at once what one of its link used of late.
+    pub(super) fn begin_use(&mut self, link: LinkId) -> Use {
+        let paid = self.uses.get(&link).map_or(1, |usual| (*usual).max(1));
+        let _first = self.by_memory.whose_turn();
+        self.by_memory.charge(link, paid);
+        Use { link, paid, used: 0 }
+    }
+
+    /// It has held so many bytes for so long.
+    pub(super) fn used(&mut self, usage: &mut Use, bytes: u64, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let before = usage.used.max(usage.paid);
+        usage.used = usage.used.saturating_add(bytes.saturating_mul(micros));
+        self.by_memory.charge(usage.link, usage.used.saturating_sub(before));
+    }
+
+    /// It holds nothing any more.
+    pub(super) fn end_use(&mut self, usage: &Use) {
+        if let Some(usual) = self.uses.get_mut(&usage.link) {
+            *usual = *usual / 2 + usage.used / 2;
+        }
     }
 
     /// The application has taken a request out of its mailbox. False where it is not handed over, or was taken before.
@@ -167,8 +226,11 @@ impl Turns {
         let empty = self.waiting.get(&link).is_none_or(VecDeque::is_empty);
         if empty {
             self.waiting.remove(&link);
+            self.held_back.remove(&link);
         }
-        self.dealer.set_waiting(link, !empty && !self.held_back.contains(&link));
+        self.dealer.set_waiting(link, !empty);
+        self.by_memory.set_waiting(link, !empty);
+        self.is_short &= !self.waiting.is_empty();
     }
 }
 
@@ -179,7 +241,7 @@ mod tests {
     const NOW: Instant = Instant::from_millis(1_000);
 
     fn turns(links: u64) -> Turns {
-        let mut turns = Turns::new();
+        let mut turns = Turns::new(32 << 20);
         for link in 0..links {
             turns.add(LinkId(link), Side::Inbound, Group::Local(0));
         }
@@ -194,7 +256,7 @@ mod tests {
     fn serve(turns: &mut Turns, millis: u64, cost: u64) -> BTreeMap<LinkId, u64> {
         let (mut served, mut mailbox, mut number) = (BTreeMap::new(), VecDeque::new(), 0);
         let mut now = NOW;
-        while now < NOW + std::time::Duration::from_millis(millis) {
+        while now < NOW + Duration::from_millis(millis) {
             while let Some(key) = turns.next() {
                 number += 1;
                 turns.hand(key, Ticket(number));
@@ -203,7 +265,7 @@ mod tests {
             }
             let Some((key, ticket)) = mailbox.pop_front() else { break };
             assert!(turns.taken(ticket, now));
-            now = now + std::time::Duration::from_micros(cost);
+            now = now + Duration::from_micros(cost);
             turns.done(now, ticket);
             *served.entry(key.link).or_default() += 1;
         }
@@ -236,11 +298,11 @@ mod tests {
         });
         assert!(ahead.count() <= 2);
         turns.wait(key(29, 0));
-        let (mut before, mut now) = (0, NOW + std::time::Duration::from_secs(10));
+        let (mut before, mut now) = (0, NOW + Duration::from_secs(10));
         loop {
             let ticket = *turns.handed.keys().first().unwrap();
             turns.taken(ticket, now);
-            now = now + std::time::Duration::from_millis(5);
+            now = now + Duration::from_millis(5);
             turns.done(now, ticket);
             let next = turns.next().unwrap();
             if next == key(29, 0) {
@@ -250,6 +312,42 @@ mod tests {
             before += 1;
         }
         assert!(before < 2, "{before} of 1,450 that wait"); // what was handed over is ahead of it
+    }
+
+    #[test]
+    fn who_reads_at_once_is_first_where_memory_is_short() {
+        let mut turns = turns(30);
+        for (link, stream) in (1..30).flat_map(|link| (0..50).map(move |stream| (link, stream))) {
+            turns.wait(key(link, stream));
+        }
+        let mut number = 0;
+        // memory for one answer comes back, and whoever gets it holds it for so long
+        let mut serve_one = |turns: &mut Turns| {
+            while let Some(none) = turns.next() {
+                turns.hold_back(none.link);
+            }
+            turns.try_again();
+            let next = turns.next().unwrap();
+            number += 1;
+            let mut usage = turns.begin_use(next.link);
+            turns.hand(next, Ticket(number));
+            turns.taken(Ticket(number), NOW + Duration::from_millis(number * 2));
+            turns.done(NOW + Duration::from_millis(number * 2 + 2), Ticket(number)); // the same for all
+            let held = if next.link == LinkId(0) { 2 } else { 80 };
+            turns.used(&mut usage, 1 << 20, Duration::from_millis(held));
+            turns.end_use(&usage);
+            next.link
+        };
+        let mut longest = 0;
+        for call in 0..40 {
+            turns.wait(key(0, call));
+            let before = (0..30).take_while(|_| serve_one(&mut turns) != LinkId(0)).count();
+            if call >= 8 {
+                longest = longest.max(before); // by now each of the others has had its turn
+            }
+            (0..6).for_each(|_| _ = serve_one(&mut turns)); // without it the others get all
+        }
+        assert_eq!(longest, 0, "others were served before it");
     }
 
     #[test]

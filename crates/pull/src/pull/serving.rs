@@ -64,7 +64,7 @@ impl Pull {
             let room = self.make_room(now, index, key, (bytes, Hold::Handling));
             let Some(call) = self.call(index) else { return };
             if room {
-                call.hand_over(key);
+                call.hand_over(now, key);
             } else {
                 call.hold_back(key);
                 self.held_back.insert(index);
