@@ -203,8 +203,8 @@ fn without_a_quantum_who_asks_for_less_than_its_share_is_next() {
 #[test]
 fn who_is_passed_over_keeps_its_place() {
     let mut dealer = Dealer::new(0, 10_000);
-    for member in 0..4 {
-        dealer.add(member, Side::Inbound, NET[member as usize % 3]);
+    for (member, group) in [(0, NET[0]), (1, NET[1]), (2, NET[2]), (3, NET[0])] {
+        dealer.add(member, Side::Inbound, group);
         dealer.set_waiting(member, true);
     }
     dealer.add(4, Side::Dialled, NET[0]);
