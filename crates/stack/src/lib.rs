@@ -22,7 +22,9 @@ mod users;
 
 pub use budget::Stats;
 pub use config::{Config, ConfigError, Profile};
-pub use peers::{BookError, Known, Linked, Peers, Reaction, Record, Role, Speaks, TooManyBans};
+pub use peers::{
+    BannedBy, BookError, Known, Linked, NetworkBan, Peers, Reaction, Record, Role, Speaks, TooManyBans,
+};
 pub use stack::Stack;
 pub use types::{Action, Command, DialProblem, Event, Input, Refused, Report, Target, Timeout};
 pub use weir_link::{

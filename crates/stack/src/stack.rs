@@ -186,7 +186,7 @@ impl Stack {
                 Ok(self.tickets.next())
             }
             Command::BanNetwork { network, duration } => {
-                self.peers.reputation.ban_network(network, now + duration)?;
+                self.peers.reputation.ban_network(now, network, now + duration)?;
                 self.close_banned();
                 Ok(self.tickets.next())
             }
@@ -210,6 +210,11 @@ impl Stack {
             }
             Command::Restore(record) => {
                 self.peers.reputation.restore(now, &record);
+                Ok(self.tickets.next())
+            }
+            Command::RestoreNetwork(ban) => {
+                self.peers.reputation.restore_network(now, &ban)?;
+                self.close_banned();
                 Ok(self.tickets.next())
             }
             Command::Pull(command) => Ok(self.pump.users.pull().command(now, command)?),

@@ -17,7 +17,7 @@ use weir_pull::ChannelId;
 use weir_pull::call::CallError;
 use weir_pull::{Service, Ticket, call, pool, tip};
 
-use crate::peers::{BookError, Known, Reaction, Record, Speaks, TooManyBans};
+use crate::peers::{BookError, Known, NetworkBan, Reaction, Record, Speaks, TooManyBans};
 use crate::raw;
 
 /// Something happened at the host.
@@ -105,6 +105,8 @@ pub enum Command {
     },
     /// Takes a standing kept from an earlier run ([`Action::Persist`]).
     Restore(Record),
+    /// Takes the ban of a network kept from an earlier run ([`Action::PersistNetwork`]). Links from there are closed.
+    RestoreNetwork(NetworkBan),
     /// Of a channel or of control.
     Pull(weir_pull::Command),
     /// Calls one or several peers; [`Event::Answer`] follows for each.
@@ -208,6 +210,13 @@ pub enum Action {
         peer: PeerId,
         /// What to hand to [`Command::Restore`] in the next run.
         record: Option<Record>,
+    },
+    /// Keep the ban of a network, or forget it (`None`): it is over.
+    PersistNetwork {
+        /// Which.
+        network: Network,
+        /// What to hand to [`Command::RestoreNetwork`] in the next run.
+        ban: Option<NetworkBan>,
     },
 }
 

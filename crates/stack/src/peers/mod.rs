@@ -33,7 +33,7 @@ pub(crate) use book::BookId;
 pub use book::{BookError, Known};
 pub use config::{Config, Role};
 use origins::Inbound;
-pub use origins::{MAX_BANS, TooManyBans};
+pub use origins::{BannedBy, MAX_BANS, NetworkBan, TooManyBans};
 use reputation::Reputation;
 pub use standing::{Reaction, Record, Share, Standing};
 
@@ -467,7 +467,7 @@ impl Peers {
     }
 
     pub(crate) fn unban_network(&mut self, now: Instant, network: Network) {
-        self.reputation.unban_network(network);
+        self.reputation.unban_network(now, network);
         self.book.wake_at(now, |address| {
             address.socket_addr().is_some_and(|(_, socket)| network.contains(socket.ip()))
         });

@@ -8,11 +8,12 @@
 //! Threat: addresses can be had by the thousand, too. At most [`Config::max_peers`] prefixes are remembered, those with the
 //! fewest points forgotten first, and at most [`MAX_BANS`] bans.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use weir_base::{Blame, Deadlines, Instant};
+use serde::{Deserialize, Serialize};
+use weir_base::{Blame, Deadlines, Instant, UnixTime};
 use weir_link::Network;
 
 use super::standing::{Config, FORGOTTEN, MILLI, Share, halved};
@@ -32,12 +33,25 @@ struct Score {
     bans: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
+/// Why a network is banned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BannedBy {
     /// The operator: it holds for every link.
     Operator,
-    /// Faults: it holds for links that peers dial.
+    /// Faults of its inbound peers: it holds for links that peers dial.
     Faults,
+}
+
+/// The ban of a network as it is kept between runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkBan {
+    /// Which addresses.
+    pub network: Network,
+    /// When it ends, by wall time.
+    pub until: UnixTime,
+    /// Why.
+    pub by: BannedBy,
 }
 
 /// See the module.
@@ -45,14 +59,22 @@ enum By {
 pub(crate) struct Origins {
     config: Config,
     exempt: Vec<Network>,
-    prefixes: BTreeMap<Network, Score>,     // <= config.max_peers
-    bans: BTreeMap<Network, (Instant, By)>, // <= MAX_BANS
-    ends: Deadlines<Network>,               // of bans
+    prefixes: BTreeMap<Network, Score>,           // <= config.max_peers
+    bans: BTreeMap<Network, (Instant, BannedBy)>, // <= MAX_BANS
+    ends: Deadlines<Network>,                     // of bans
+    changed: BTreeSet<Network>, // bans not yet offered for keeping, or ended; <= 2 * MAX_BANS
 }
 
 impl Origins {
     pub(crate) fn new(config: Config, exempt: Vec<Network>) -> Self {
-        Self { config, exempt, prefixes: BTreeMap::new(), bans: BTreeMap::new(), ends: Deadlines::default() }
+        Self {
+            config,
+            exempt,
+            prefixes: BTreeMap::new(),
+            bans: BTreeMap::new(),
+            ends: Deadlines::default(),
+            changed: BTreeSet::new(),
+        }
     }
 
     /// An inbound peer at `ip` did something wrong. The ban of its prefix, where one follows.
@@ -76,26 +98,28 @@ impl Origins {
         let until = now + self.config.ban_length(score.bans);
         score.bans = score.bans.saturating_add(1);
         score.points = 0; // the next ban needs as many again
-        self.set(prefix, until, By::Faults).ok()?;
+        self.set(prefix, until, BannedBy::Faults).ok()?;
         Some((prefix, until))
     }
 
     /// Bans a network until `until`, by the operator.
     pub(crate) fn ban(&mut self, network: Network, until: Instant) -> Result<(), TooManyBans> {
-        self.set(masked(network), until, By::Operator)
+        self.set(masked(network), until, BannedBy::Operator)
     }
 
     /// Ends the ban of a network, and forgets what counts against its prefixes.
     pub(crate) fn unban(&mut self, network: Network) {
         let network = masked(network);
-        self.bans.remove(&network);
+        if self.bans.remove(&network).is_some() {
+            self.note(network);
+        }
         self.ends.set(network, None);
         self.prefixes.retain(|prefix, _| !network.contains(prefix.address));
     }
 
     /// Until when a link with `ip` is banned; `inbound`: the peer dialled it and is not pinned.
     pub(crate) fn banned(&self, now: Instant, ip: IpAddr, inbound: Inbound) -> Option<Instant> {
-        let holds = |by: By| by == By::Operator || inbound == Inbound::Yes;
+        let holds = |by: BannedBy| by == BannedBy::Operator || inbound == Inbound::Yes;
         let bans = self
             .bans
             .iter()
@@ -126,6 +150,7 @@ impl Origins {
     pub(crate) fn pop_released(&mut self, now: Instant) -> Option<Network> {
         let network = self.ends.pop_due(now)?;
         self.bans.remove(&network);
+        self.note(network);
         Some(network)
     }
 
@@ -134,12 +159,56 @@ impl Origins {
         self.ends.next().map(|(due, _)| due)
     }
 
-    fn set(&mut self, network: Network, until: Instant, by: By) -> Result<(), TooManyBans> {
+    /// A network whose ban should be kept anew, or (`None` inside) dropped.
+    pub(crate) fn pop_changed(
+        &mut self,
+        now: Instant,
+        wall: UnixTime,
+    ) -> Option<(Network, Option<NetworkBan>)> {
+        let network = self.changed.pop_first()?;
+        let ban = self.bans.get(&network).map(|(until, by)| (wall + until.since(now), *by));
+        Some((network, ban.map(|(until, by)| NetworkBan { network, until, by })))
+    }
+
+    /// Whether a ban should be kept anew, or dropped.
+    pub(crate) fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// Takes a ban kept earlier; one that is over changes nothing. A wall clock that went back makes a ban by faults no longer than
+    /// the longest.
+    pub(crate) fn restore(
+        &mut self,
+        now: Instant,
+        wall: UnixTime,
+        ban: &NetworkBan,
+    ) -> Result<(), TooManyBans> {
+        let left = Duration::from_millis(ban.until.as_millis().saturating_sub(wall.as_millis()));
+        let left = match ban.by {
+            BannedBy::Operator => left,
+            BannedBy::Faults => left.min(self.config.ban_time_max),
+        };
+        let network = masked(ban.network);
+        let until = self.bans.get(&network).map_or(Instant::ZERO, |(until, _)| *until).max(now + left);
+        if left.is_zero() {
+            return Ok(());
+        }
+        self.set(network, until, ban.by)
+    }
+
+    fn note(&mut self, network: Network) {
+        if self.changed.len() < 2 * MAX_BANS {
+            self.changed.insert(network);
+        }
+    }
+
+    fn set(&mut self, network: Network, until: Instant, by: BannedBy) -> Result<(), TooManyBans> {
         if self.bans.len() >= MAX_BANS && !self.bans.contains_key(&network) {
             return Err(TooManyBans);
         }
         self.bans.insert(network, (until, by));
         self.ends.set(network, Some(until));
+        self.note(network);
         Ok(())
     }
 
@@ -281,6 +350,59 @@ mod tests {
         origins.unban(network("10.7.0.0", 16));
         assert_eq!(origins.banned(NOW, ip("10.7.200.1"), Inbound::Yes), None);
         assert_eq!(origins.next_release(), None);
+    }
+
+    #[test]
+    fn bans_are_kept_for_the_next_run_and_end_there_at_the_same_time() {
+        let wall = UnixTime::from_secs(1_000_000);
+        let mut before = origins();
+        before.ban(network("10.7.0.0", 16), Instant::from_millis(3_600_000)).unwrap();
+        for _ in 0..8 {
+            before.blame(NOW, ip("192.0.2.1"), Blame::Misbehaved);
+        }
+        let mut kept = Vec::new();
+        while let Some((_, ban)) = before.pop_changed(NOW, wall) {
+            kept.push(ban.expect("both hold"));
+        }
+        assert!(!before.has_changed());
+        assert_eq!(kept.iter().map(|ban| ban.by).collect::<Vec<_>>(), [BannedBy::Operator, BannedBy::Faults]);
+
+        let mut after = origins();
+        let later = UnixTime::from_secs(1_000_100);
+        kept.iter().for_each(|ban| after.restore(NOW, later, ban).unwrap());
+        let secs = |secs: u64| Some(Instant::from_millis(secs * 1_000));
+        assert_eq!(
+            after.banned(NOW, ip("10.7.1.1"), Inbound::No),
+            secs(3_500),
+            "the operator's holds for all"
+        );
+        assert_eq!(after.banned(NOW, ip("192.0.2.9"), Inbound::Yes), secs(500));
+        assert_eq!(after.banned(NOW, ip("192.0.2.9"), Inbound::No), None);
+
+        let over = UnixTime::from_secs(2_000_000);
+        let mut much_later = origins();
+        kept.iter().for_each(|ban| much_later.restore(NOW, over, ban).unwrap());
+        assert_eq!((much_later.bans().count(), much_later.has_changed()), (0, false));
+        let back = UnixTime::from_secs(0);
+        much_later.restore(NOW, back, &kept[1]).unwrap();
+        assert_eq!(
+            much_later.banned(NOW, ip("192.0.2.9"), Inbound::Yes),
+            secs(86_400),
+            "never longer than a ban"
+        );
+    }
+
+    #[test]
+    fn a_ban_that_ends_is_told_to_who_keeps_it() {
+        let mut origins = origins();
+        let until = Instant::from_millis(1_000);
+        origins.ban(network("10.7.0.0", 16), until).unwrap();
+        origins.ban(network("10.8.0.0", 16), until).unwrap();
+        while origins.pop_changed(NOW, UnixTime::default()).is_some() {}
+        origins.unban(network("10.7.0.0", 16));
+        assert_eq!(origins.pop_changed(NOW, UnixTime::default()), Some((network("10.7.0.0", 16), None)));
+        assert_eq!(origins.pop_released(until), Some(network("10.8.0.0", 16)));
+        assert_eq!(origins.pop_changed(until, UnixTime::default()), Some((network("10.8.0.0", 16), None)));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use weir_base::{Blame, Instant, UnixTime};
 use weir_link::Network;
 
 use super::Blamed;
-use super::origins::{Inbound, Origins, TooManyBans};
+use super::origins::{Inbound, NetworkBan, Origins, TooManyBans};
 use super::standing::{self, Reaction, Record, Share, Standing};
 
 /// Changed standings are offered to the host so long after the first change: one write for a burst of faults.
@@ -103,9 +103,15 @@ impl Reputation {
     }
 
     /// Bans a network, by the operator.
-    pub(crate) fn ban_network(&mut self, network: Network, until: Instant) -> Result<(), TooManyBans> {
+    pub(crate) fn ban_network(
+        &mut self,
+        now: Instant,
+        network: Network,
+        until: Instant,
+    ) -> Result<(), TooManyBans> {
         self.origins.ban(network, until)?;
         self.bans += 1;
+        self.touched(now);
         Ok(())
     }
 
@@ -114,8 +120,9 @@ impl Reputation {
         self.touched(now);
     }
 
-    pub(crate) fn unban_network(&mut self, network: Network) {
+    pub(crate) fn unban_network(&mut self, now: Instant, network: Network) {
         self.origins.unban(network);
+        self.touched(now);
     }
 
     pub(crate) fn forgive(&mut self, now: Instant, peer: PeerId) {
@@ -128,8 +135,18 @@ impl Reputation {
         self.standing.restore(now, wall, record);
     }
 
+    /// Takes the ban of a network kept earlier.
+    pub(crate) fn restore_network(&mut self, now: Instant, ban: &NetworkBan) -> Result<(), TooManyBans> {
+        let wall = self.wall(now);
+        self.origins.restore(now, wall, ban)
+    }
+
+    fn has_changed(&self) -> bool {
+        self.standing.has_changed() || self.origins.has_changed()
+    }
+
     fn touched(&mut self, now: Instant) {
-        if self.standing.has_changed() {
+        if self.has_changed() {
             self.persist_at.get_or_insert(now + PERSIST_AFTER);
         }
     }
@@ -138,15 +155,21 @@ impl Reputation {
     pub(crate) fn pop_changed(&mut self, now: Instant) -> Option<(PeerId, Option<Record>)> {
         self.persist_at.filter(|due| *due <= now)?;
         let changed = self.standing.pop_changed(now, self.wall(now));
-        if changed.is_none() {
+        if !self.has_changed() {
             self.persist_at = None;
         }
         changed
     }
 
+    /// The next ban of a network to keep or to drop, once it is time. Before [`pop_changed`](Self::pop_changed).
+    pub(crate) fn pop_changed_network(&mut self, now: Instant) -> Option<(Network, Option<NetworkBan>)> {
+        self.persist_at.filter(|due| *due <= now)?;
+        self.origins.pop_changed(now, self.wall(now))
+    }
+
     /// What changed is to be kept now: the node ends.
     pub(crate) fn persist_now(&mut self, now: Instant) {
-        if self.standing.has_changed() {
+        if self.has_changed() {
             self.persist_at = Some(now);
         }
     }
@@ -160,7 +183,9 @@ impl Reputation {
 
     /// A network whose ban is over.
     pub(crate) fn pop_released_network(&mut self, now: Instant) -> Option<Network> {
-        self.origins.pop_released(now)
+        let network = self.origins.pop_released(now)?;
+        self.touched(now);
+        Some(network)
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {

@@ -295,6 +295,9 @@ impl Stack {
 
     /// Offers standings that changed to the host, once it is time.
     pub(super) fn persist(&mut self) {
+        while let Some((network, ban)) = self.peers.reputation.pop_changed_network(self.now) {
+            self.actions.push_back(Action::PersistNetwork { network, ban });
+        }
         while let Some((peer, record)) = self.peers.reputation.pop_changed(self.now) {
             self.actions.push_back(Action::Persist { peer, record });
         }

@@ -341,7 +341,9 @@ impl Net {
                 let input = Input::Resolved { query, addresses: Vec::new() };
                 self.nodes[index].stack.handle(self.now, input);
             }
-            keep @ Action::Persist { .. } => self.nodes[index].kept.push(keep),
+            keep @ (Action::Persist { .. } | Action::PersistNetwork { .. }) => {
+                self.nodes[index].kept.push(keep);
+            }
         }
     }
 

@@ -7,8 +7,8 @@ use weir_base::identity::PeerId;
 use weir_base::stream::{Goodbye, Side};
 use weir_base::{Blame, Fault, Instant, NetworkId};
 use weir_stack::{
-    Action, Command, Config, DialProblem, DownReason, Event, Known, Profile, Reaction, Refused, Role, peers,
-    tip,
+    Action, BannedBy, Command, Config, DialProblem, DownReason, Event, Known, Network, Profile, Reaction,
+    Refused, Role, peers, tip,
 };
 
 use crate::net::{Carrier, Net, TIP, config, profile};
@@ -194,6 +194,32 @@ fn an_operator_bans_and_forgives() {
         assert!(net.nodes[fresh].stack.peers().standing().banned(net.now, &peer).is_none());
         assert_eq!(net.nodes[fresh].stack.peers().records(net.now).count(), 0);
     }
+}
+
+#[test]
+fn the_ban_of_a_network_is_kept_for_the_next_run() {
+    let mut net = Net::line(Carrier::Quic, 13, 2);
+    let network = Network { address: "10.0.0.0".parse().unwrap(), bits: 24 };
+    net.command(1, Command::BanNetwork { network, duration: Duration::from_secs(3600) });
+    net.run_for(Duration::from_secs(10));
+    assert!(!net.are_peers(0, 1));
+    let kept = |net: &Net| {
+        net.nodes[1].kept.iter().rev().find_map(|action| match action {
+            Action::PersistNetwork { network, ban } => Some((*network, *ban)),
+            _ => None,
+        })
+    };
+    let (name, ban) = kept(&net).expect("the host is asked to keep it");
+    assert_eq!((name, ban.map(|ban| ban.by)), (network, Some(BannedBy::Operator)));
+    // The same ban handed to the node that starts anew holds there too.
+    net.restart(1, config());
+    net.command(1, Command::RestoreNetwork(ban.unwrap()));
+    net.run_for(Duration::from_secs(600));
+    assert!(!net.are_peers(0, 1));
+    net.command(1, Command::UnbanNetwork(network));
+    let until = net.now + Duration::from_secs(300);
+    assert!(net.run_until(until, |net| net.are_peers(0, 1)));
+    assert_eq!(kept(&net), Some((network, None)), "and to forget it");
 }
 
 #[test]
