@@ -1,6 +1,8 @@
 //! Decoders of `weir-libp2p`.
 
 use weir_base::{Keypair, UnixTime};
+use weir_libp2p::identify::{self, MESSAGE_MAX, PROTOCOLS_MAX};
+use weir_libp2p::pnet::SharedKey;
 use weir_libp2p::record::{ADDRESSES_MAX, ENVELOPE_MAX, PeerRecord, open, seal};
 use weir_libp2p::tls::verify_certificate;
 
@@ -60,6 +62,33 @@ pub(crate) fn tls_certificate(data: &[u8]) -> bool {
         return false;
     };
     assert!(peer.peer.is_of(&peer.key));
+
+    true
+}
+
+/// What identify says is within its limits, and is read again as it was written.
+pub(crate) fn identify(data: &[u8]) -> bool {
+    let Ok(mut info) = identify::decode(data) else {
+        return false;
+    };
+    assert!(info.protocols.len() <= PROTOCOLS_MAX && info.addresses.len() <= identify::ADDRESSES_MAX);
+    info.record = None; // it is sealed by its owner
+    let bytes = identify::encode(&info, None);
+    assert!(bytes.len() <= MESSAGE_MAX);
+    let again = identify::decode(&bytes);
+    assert!(again.is_ok_and(|again| again == info || bytes.len() > MESSAGE_MAX - 2 * 1024));
+
+    true
+}
+
+/// A key file has one key, and `Debug` does not show it.
+pub(crate) fn pnet_key_file(data: &[u8]) -> bool {
+    let Ok(key) =
+        std::str::from_utf8(data).map_err(|_| ()).and_then(|text| SharedKey::from_file(text).map_err(|_| ()))
+    else {
+        return false;
+    };
+    assert_eq!(format!("{key:?}"), "SharedKey(secret)");
 
     true
 }

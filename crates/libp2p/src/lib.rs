@@ -12,9 +12,12 @@ mod aead;
 #[cfg(target_family = "wasm")]
 #[path = "aead/portable.rs"]
 mod aead;
+pub mod identify;
 pub mod multistream;
 pub mod noise;
+pub mod perf;
 pub mod ping;
+pub mod pnet;
 pub mod record;
 #[cfg(not(target_family = "wasm"))]
 pub mod tls;

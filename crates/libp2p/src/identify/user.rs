@@ -1,0 +1,321 @@
+//! The machine: both protocols on all links of a node.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use weir_base::codec::put_prefixed;
+use weir_base::stream::{Ask, Class, Incoming, LinkChange, OpenError, Origin, StreamUser};
+use weir_base::{Deadlines, Instant, LinkId, Multiaddr, PeerId, ProtocolId, Rope, StreamKey};
+
+use super::message::{Info, encode};
+use super::reader::Reader;
+use super::{Config, INCOMPLETE, MALFORMED};
+
+/// The code of a stream that ends because of nothing.
+const DONE: u32 = 0;
+/// The code of a stream that breaks the rules.
+const FAULT: u32 = 2;
+/// The code of a stream that takes too long.
+const TIMEOUT: u32 = 3;
+/// The code of a stream above a limit.
+const LIMIT: u32 = 4;
+
+/// Bytes that are read at once.
+const PIECE: usize = 4 * 1024;
+
+/// What the machine tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A peer answered, or pushed: what it said, and what it left out is `None` or empty.
+    Identified {
+        /// On which link.
+        link: LinkId,
+        /// What it said.
+        info: Box<Info>,
+        /// Whether it pushed by itself: what it left out is as before.
+        pushed: bool,
+    },
+}
+
+/// Which way a stream goes.
+#[derive(Debug)]
+enum Role {
+    Reading { reader: Box<Reader>, push: bool },
+    Writing { bytes: Bytes },
+}
+
+#[derive(Debug)]
+struct Stream {
+    role: Role,
+    inbound: bool,
+}
+
+#[derive(Debug)]
+struct Line {
+    peer: PeerId,
+    observed: Option<Multiaddr>,
+    inbound: u32,       // streams, <= 2 * Config::max_inbound
+    next_push: Instant, // no earlier
+    pushing: bool,      // a push of ours is on its way
+}
+
+/// See the module. After any call drain [`poll_ask`](StreamUser::poll_ask) and [`poll_event`](Self::poll_event).
+#[derive(Debug)]
+pub struct Identify {
+    config: Config,
+    protocols: (ProtocolId, ProtocolId), // identify, push
+    own: Info,
+    record: Option<Vec<u8>>,
+    lines: BTreeMap<LinkId, Line>,
+    streams: BTreeMap<StreamKey, Stream>,   // a few per link
+    opening: BTreeMap<u64, (LinkId, bool)>, // the flag: a push
+    next_tag: u64,
+    asks: VecDeque<Ask>,
+    events: VecDeque<Event>,
+    deadlines: Deadlines<StreamKey>,
+}
+
+impl Identify {
+    /// `identify` and `push`: the numbers under which streams are opened and come. `own`: what this node says, with `record`, a
+    /// sealed peer record.
+    pub fn new(
+        config: Config,
+        (identify, push): (ProtocolId, ProtocolId),
+        own: Info,
+        record: Option<Vec<u8>>,
+    ) -> Self {
+        Self {
+            config,
+            protocols: (identify, push),
+            own,
+            record,
+            lines: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            opening: BTreeMap::new(),
+            next_tag: 0,
+            asks: VecDeque::new(),
+            events: VecDeque::new(),
+            deadlines: Deadlines::default(),
+        }
+    }
+
+    /// Asks the peer of a link who it is. Answered by [`Event::Identified`], unless it does not speak identify.
+    pub fn ask(&mut self, link: LinkId) {
+        self.open(link, Class::Control, false);
+    }
+
+    /// Tells a link's peer about this node, once more.
+    pub fn push(&mut self, link: LinkId) {
+        let Some(line) = self.lines.get_mut(&link) else { return };
+        if !std::mem::replace(&mut line.pushing, true) {
+            self.open(link, Class::Control, true);
+        }
+    }
+
+    /// What this node says has changed. Links are told by [`push`](Self::push).
+    pub fn update(&mut self, own: Info, record: Option<Vec<u8>>) {
+        self.own = own;
+        self.record = record;
+    }
+
+    /// Where the peer of a link is, which it is told.
+    pub fn observed(&mut self, link: LinkId, address: Multiaddr) {
+        if let Some(line) = self.lines.get_mut(&link) {
+            line.observed = Some(address);
+        }
+    }
+
+    /// The next thing to tell; `None` when there is none.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    fn open(&mut self, link: LinkId, class: Class, push: bool) {
+        if !self.lines.contains_key(&link) {
+            return;
+        }
+        let tag = self.next_tag;
+        self.next_tag += 1;
+        self.opening.insert(tag, (link, push));
+        let protocol = if push { self.protocols.1 } else { self.protocols.0 };
+        self.asks.push_back(Ask::Open { link, protocol, class, tag });
+    }
+
+    fn begin(&mut self, now: Instant, key: StreamKey, stream: Stream) {
+        if matches!(stream.role, Role::Writing { .. }) {
+            self.asks.push_back(Ask::Write(key));
+        } else {
+            self.asks.extend(stream.inbound.then_some(Ask::Resume(key)));
+        }
+        self.deadlines.set(key, Some(now + self.config.timeout));
+        self.streams.insert(key, stream);
+    }
+
+    fn own_message(&self, link: LinkId) -> Bytes {
+        let observed = self.lines.get(&link).and_then(|line| line.observed.clone());
+        let message = encode(&Info { observed, ..self.own.clone() }, self.record.as_deref());
+        let mut out = Vec::with_capacity(message.len() + 2);
+        put_prefixed(&mut out, &message);
+        out.into()
+    }
+
+    /// A stream of the peer, if it may have another.
+    fn serve(&mut self, now: Instant, key: StreamKey, push: bool) {
+        let Some(line) = self.lines.get_mut(&key.link) else { return };
+        let early = push && now < line.next_push;
+        if early || line.inbound >= 2 * self.config.max_inbound {
+            return self.asks.extend([Ask::Reset(key, LIMIT), Ask::Stop(key, LIMIT)]);
+        }
+        line.inbound += 1;
+        let role = if push {
+            line.next_push = now + self.config.pause;
+            self.asks.push_back(Ask::Finish(key)); // nothing is said on it
+            Role::Reading { reader: Box::new(Reader::new()), push: true }
+        } else {
+            Role::Writing { bytes: self.own_message(key.link) }
+        };
+        self.begin(now, key, Stream { role, inbound: true });
+    }
+
+    /// A stream is over. What it was.
+    fn forget(&mut self, key: StreamKey) -> Option<Stream> {
+        self.deadlines.set(key, None);
+        let stream = self.streams.remove(&key)?;
+        if let Some(line) = self.lines.get_mut(&key.link) {
+            if stream.inbound {
+                line.inbound -= 1;
+            } else if matches!(stream.role, Role::Writing { .. }) {
+                line.pushing = false;
+            }
+        }
+        Some(stream)
+    }
+
+    fn break_off(&mut self, key: StreamKey, code: u32) {
+        self.forget(key);
+        self.asks.extend([Ask::Reset(key, code), Ask::Stop(key, code)]);
+    }
+
+    fn data(&mut self, key: StreamKey, bytes: Bytes) {
+        let Some(line) = self.lines.get(&key.link) else { return };
+        let peer = line.peer;
+        let Some(stream) = self.streams.get_mut(&key) else { return };
+        let taken = match &mut stream.role {
+            Role::Reading { reader, .. } => reader.take(peer, bytes),
+            Role::Writing { .. } => Err(MALFORMED), // nobody speaks to who tells
+        };
+        if let Err(fault) = taken {
+            self.asks.push_back(Ask::Blame(key.link, fault));
+            self.break_off(key, FAULT);
+        }
+    }
+
+    fn end(&mut self, key: StreamKey) {
+        let reading = |stream: &Stream| matches!(stream.role, Role::Reading { .. });
+        if !self.streams.get(&key).is_some_and(reading) {
+            return; // who asks may end its direction first
+        }
+        let Some(Stream { role: Role::Reading { reader, push }, .. }) = self.forget(key) else { return };
+        match reader.end() {
+            Ok(info) => {
+                let link = key.link;
+                self.events.push_back(Event::Identified { link, info: Box::new(info), pushed: push });
+            }
+            Err(fault) => self.asks.push_back(Ask::Blame(key.link, fault)),
+        }
+    }
+}
+
+impl StreamUser for Identify {
+    fn protocols(&self) -> Vec<ProtocolId> {
+        vec![self.protocols.0, self.protocols.1]
+    }
+
+    fn handle_link(&mut self, now: Instant, link: LinkId, change: &LinkChange) {
+        match change {
+            LinkChange::Early(_) => {}
+            LinkChange::Up(info) => {
+                let line =
+                    Line { peer: info.peer, observed: None, inbound: 0, next_push: now, pushing: false };
+                self.lines.insert(link, line);
+            }
+            LinkChange::Down => {
+                self.lines.remove(&link);
+                self.opening.retain(|_, (of, _)| *of != link);
+                let streams: Vec<StreamKey> =
+                    self.streams.keys().filter(|key| key.link == link).copied().collect();
+                for key in streams {
+                    self.forget(key);
+                }
+            }
+        }
+    }
+
+    fn handle_opened(&mut self, now: Instant, key: StreamKey, origin: Origin) {
+        match origin {
+            Origin::Peer(protocol) => self.serve(now, key, protocol == self.protocols.1),
+            Origin::Local { tag } => {
+                let Some((link, push)) = self.opening.remove(&tag) else { return };
+                let role = if push {
+                    Role::Writing { bytes: self.own_message(link) }
+                } else {
+                    self.asks.push_back(Ask::Finish(key)); // nothing is said on it
+                    Role::Reading { reader: Box::new(Reader::new()), push: false }
+                };
+                self.begin(now, key, Stream { role, inbound: false });
+            }
+        }
+    }
+
+    fn handle_refused(&mut self, _: Instant, tag: u64, _: OpenError) {
+        let Some((link, push)) = self.opening.remove(&tag) else { return };
+        if let Some(line) = self.lines.get_mut(&link).filter(|_| push) {
+            line.pushing = false;
+        }
+    }
+
+    fn class(&self, _: ProtocolId) -> Class {
+        Class::Control
+    }
+
+    fn room(&self, key: StreamKey) -> usize {
+        if self.streams.contains_key(&key) { PIECE } else { 0 }
+    }
+
+    fn handle_incoming(&mut self, _: Instant, key: StreamKey, input: Incoming) {
+        match input {
+            Incoming::Data(chunk) => self.data(key, chunk.into_bytes()),
+            Incoming::End => self.end(key),
+            // It does not speak identify, or has no place: nobody's fault.
+            Incoming::Reset(_) | Incoming::Stopped(_) => self.break_off(key, DONE),
+        }
+    }
+
+    fn poll_write(&mut self, _: Instant, key: StreamKey, room: usize, out: &mut Rope) {
+        let Some(Stream { role: Role::Writing { bytes }, .. }) = self.streams.get_mut(&key) else { return };
+        out.push(bytes.split_to(room.min(bytes.len())));
+        if bytes.is_empty() {
+            self.asks.push_back(Ask::Finish(key));
+            self.forget(key);
+        }
+    }
+
+    fn poll_ask(&mut self) -> Option<Ask> {
+        self.asks.pop_front()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        while let Some(key) = self.deadlines.pop_due(now) {
+            let reading =
+                self.streams.get(&key).is_some_and(|stream| matches!(stream.role, Role::Reading { .. }));
+            if reading {
+                self.asks.push_back(Ask::Blame(key.link, INCOMPLETE));
+            }
+            self.break_off(key, TIMEOUT);
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        self.deadlines.next().map(|(due, _)| (due, "an identify stream takes too long"))
+    }
+}
