@@ -36,6 +36,8 @@ pub struct Stats {
     pub datagrams_in: u64,
     /// Datagrams that went out.
     pub datagrams_out: u64,
+    /// Datagrams copied out of the buffer they came in, because unread bytes kept too many buffers alive.
+    pub copied: u64,
     /// Inbound handshakes that were told to prove their address first.
     pub retries: u64,
     /// Inbound handshakes given up for newer ones, because too many were under way in all or from one place.

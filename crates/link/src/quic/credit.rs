@@ -29,6 +29,11 @@ pub(super) struct Credit {
 }
 
 impl Credit {
+    /// The link's window.
+    pub(super) fn granted(&self) -> u64 {
+        self.granted
+    }
+
     /// Lent credit beside the window: what the next bytes read pay back.
     pub(super) fn debt(&self) -> u64 {
         self.debt

@@ -6,6 +6,9 @@ use weir_base::stream::Goodbye;
 use weir_base::{Deadlines, Instant};
 
 use super::link::{Phase, QuicLink, id};
+use super::pins::Buffer;
+#[cfg(test)]
+use super::pins::Pins;
 use super::stream::ReceiveEnd;
 use super::to_send;
 use crate::event::{SocketId, Transmit};
@@ -37,6 +40,31 @@ impl QuicLink {
         self.receiving.bytes += len as u64;
         self.receiving.pinned = self.receiving.pinned.max(pinned);
         self.conn.handle_event(event);
+    }
+
+    /// The last datagram came in this buffer. Whether those that are alive are too large for the link's window.
+    pub(super) fn pins(&mut self, buffer: &Buffer) -> bool {
+        self.receiving.pins.add(buffer);
+        self.receiving.pins.exceed(self.receiving.credit.granted()) && self.pins_too_much()
+    }
+
+    /// The same, after buffers were let go that nothing else holds.
+    pub(super) fn pins_too_much(&mut self) -> bool {
+        self.receiving.pins.release();
+        self.receiving.pins.exceed(self.receiving.credit.granted())
+    }
+
+    /// Lets go of all buffers, so that a test sees what else holds them.
+    #[cfg(test)]
+    pub(crate) fn forget_buffers(&mut self) {
+        self.receiving.pins = Pins::default();
+    }
+
+    /// Bytes of the buffers that are alive.
+    #[cfg(test)]
+    pub(crate) fn pinned(&mut self) -> u64 {
+        self.receiving.pins.release();
+        self.receiving.pins.bytes()
     }
 
     /// The next datagrams, appended to `out`.

@@ -7,6 +7,7 @@ use weir_base::multiaddr::Transport;
 use weir_base::stream::{Goodbye, Group, LinkInfo, Side};
 use weir_base::{Instant, LinkId};
 
+use super::pins::Buffer;
 use super::{Quic, QuicLink, source, to_mark};
 use crate::admission::Source;
 use crate::carrier::Carrier;
@@ -18,10 +19,16 @@ use crate::{Datagrams, HostChange};
 impl Quic {
     fn datagrams(&mut self, context: &mut Context<'_>, batch: Datagrams) {
         let Datagrams { socket, remote, local_ip, ecn, stride, mut data } = batch;
-        let (at, mark, pinned) = (self.clock.to_quic(context.now), ecn.map(to_mark), data.capacity());
+        let (at, mark) = (self.clock.to_quic(context.now), ecn.map(to_mark));
+        let buffer = Buffer::of(&mut data, stride);
+        let pinned = data.capacity();
         while !data.is_empty() {
             let len = if stride == 0 { data.len() } else { stride.min(data.len()) };
-            let datagram = data.split_to(len);
+            let mut datagram = data.split_to(len);
+            if !self.hoarders.is_empty() && buffer.is_some() {
+                datagram = Buffer::copy(&datagram);
+                context.stats.copied += 1;
+            }
             context.stats.datagrams_in += 1;
             let Some((endpoint, scratch)) = self.endpoint(socket) else { return };
             match endpoint.handle(at, remote, local_ip, mark, datagram, scratch) {
@@ -29,6 +36,11 @@ impl Quic {
                     let Some(id) = self.link_of(socket, handle) else { continue };
                     if let Some((carrier, _)) = context.carrier::<QuicLink>(id) {
                         carrier.handle_datagram(event, len, pinned);
+                        if let Some(buffer) = buffer.as_ref().filter(|_| self.hoarders.is_empty())
+                            && carrier.pins(buffer)
+                        {
+                            self.hoarders.insert(id);
+                        }
                         context.table.touch(id);
                     } else if let Some(carrier) = self.closing.get_mut(&id) {
                         carrier.handle_datagram(event, len, pinned);
@@ -164,6 +176,9 @@ impl Endpoint for Quic {
         if let Some(carrier) = carrier.downcast_mut::<QuicLink>() {
             carrier.write_heads();
             self.talk(link, carrier);
+            if !carrier.pins_too_much() && !self.hoarders.is_empty() {
+                self.hoarders.remove(&link);
+            }
         }
     }
 
@@ -172,6 +187,7 @@ impl Endpoint for Quic {
     }
 
     fn remove(&mut self, context: &mut Context<'_>, link: LinkId, carrier: Box<dyn Carrier>, why: Goodbye) {
+        self.hoarders.remove(&link);
         let carrier: Box<dyn Any> = carrier;
         if let Ok(mut carrier) = carrier.downcast::<QuicLink>() {
             carrier.abandon(context.now, why);

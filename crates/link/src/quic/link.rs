@@ -10,6 +10,7 @@ use weir_base::{Chunk, Deadlines, Instant, Numbered, ProtocolId, Rope, StreamKey
 
 use super::credit::Credit;
 use super::output::{EARLY_MAX, ROOM, Rests};
+use super::pins::Pins;
 use super::stream::{After, OwnHead, Raw, ReceiveEnd, SendEnd, Stream, priority};
 use super::time::Clock;
 use crate::carrier::{Scope, Streams};
@@ -68,6 +69,7 @@ pub(super) struct Receiving {
     pub(super) credit: Credit,
     pub(super) bytes: u64,            // of datagrams
     pub(super) pinned: usize,         // the largest receive buffer
+    pub(super) pins: Pins,            // receive buffers that may be alive
     pub(super) raws: Vec<u64>,        // raw streams
     pub(super) heads: Deadlines<u64>, // streams of the peer whose head has not come whole, <= its stream limit
 }

@@ -16,10 +16,11 @@ mod endpoint;
 mod events;
 mod link;
 mod output;
+mod pins;
 mod stream;
 pub(crate) mod time;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -52,6 +53,7 @@ pub(crate) struct Quic {
     ready: Ready<LinkId>,
     closing: BTreeMap<LinkId, Box<QuicLink>>, // links that are down; their last words are repeated for three round trips
     closing_due: Deadlines<LinkId>,
+    hoarders: BTreeSet<LinkId>, // links that keep too much of the receive buffers alive
     answers: VecDeque<(Transmit, Vec<u8>)>,
     scratch: Vec<u8>,
 }
@@ -83,6 +85,7 @@ impl Quic {
             ready: Ready::default(),
             closing: BTreeMap::new(),
             closing_due: Deadlines::default(),
+            hoarders: BTreeSet::new(),
             answers: VecDeque::new(),
             scratch: Vec::new(),
         })

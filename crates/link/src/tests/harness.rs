@@ -69,6 +69,10 @@ pub(crate) struct Net {
     /// Every datagram carried: sender, receiver, bytes.
     pub(crate) sniffed: Vec<(usize, usize, Bytes)>,
     pub(crate) sniff: bool,
+    /// Datagrams to node 1 come joined with so many others of the same length, which are no packets of anybody.
+    pub(crate) joined: usize,
+    /// A handle and the length of each such buffer, where a test asks for them.
+    pub(crate) buffers: Option<Vec<(Bytes, usize)>>,
     configs: Vec<Config>,
     flying: BTreeMap<(Instant, u64), (usize, Flying)>,
     serial: u64,
@@ -91,6 +95,8 @@ impl Net {
             mtu: 1500,
             sniffed: Vec::new(),
             sniff: false,
+            joined: 0,
+            buffers: None,
             configs: Vec::new(),
             flying: BTreeMap::new(),
             serial: 0,
@@ -395,8 +401,15 @@ impl Net {
             match what {
                 Flying::Frame(wire, frame) => links.handle_frame(self.now, wire, frame),
                 Flying::Wire(wire, change) => links.handle_wire(self.now, wire, change),
-                Flying::Datagram(socket, remote, data) => {
+                Flying::Datagram(socket, remote, mut data) => {
                     let stride = data.len();
+                    if self.joined > 0 && to == 1 {
+                        data.extend_from_slice(&vec![0x41; self.joined * stride]);
+                        let len = data.len();
+                        if let Some(buffers) = &mut self.buffers {
+                            buffers.push((data.split_to(0).freeze(), len));
+                        }
+                    }
                     let batch = Datagrams { socket, remote, local_ip: None, ecn: None, stride, data };
                     links.handle_datagrams(self.now, batch);
                 }

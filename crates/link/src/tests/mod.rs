@@ -9,6 +9,7 @@ mod frames_flow;
 mod frames_hostile;
 mod gives_way;
 mod harness;
+mod pinned;
 mod pipes;
 mod quic_flow;
 mod quic_hostile;
