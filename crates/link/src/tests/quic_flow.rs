@@ -74,6 +74,18 @@ fn path_mtu_discovery_finds_what_the_path_carries() {
 }
 
 #[test]
+fn a_link_goes_on_when_the_address_of_its_dialler_changes() {
+    let mut net = Net::pair();
+    let (link, other) = net.join_quic(0, 1);
+    let key = net.open(0, link, 8, Class::Pool);
+    net.nodes[0].address.set_port(9999); // as behind a NAT that forgot it
+    let (read, _) = transfer(&mut net, key, other, &pattern(KIB * 500), true);
+    assert_eq!(read, pattern(KIB * 500));
+    net.run(Duration::from_secs(60));
+    assert!(net.nodes[0].down.is_empty() && net.nodes[1].down.is_empty());
+}
+
+#[test]
 fn a_restart_ends_the_old_link_at_once() {
     let mut net = Net::pair();
     let (link, other) = net.join_quic(0, 1);

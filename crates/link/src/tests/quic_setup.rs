@@ -135,6 +135,23 @@ fn what_the_server_does_not_read_early_waits_for_the_handshake() {
 }
 
 #[test]
+fn no_more_than_8_kib_are_written_before_the_handshake_is_confirmed() {
+    let mut net = acquainted();
+    net.dial_quic(0, 1);
+    net.drain();
+    let (link, _) = net.nodes[0].early[0];
+    let keys = [0, 8].map(|protocol| net.open(0, link, protocol, Class::Pool));
+    let written: usize = keys.map(|key| net.write(0, key, &Bytes::from(vec![1; 5_000]))).iter().sum();
+    assert!((8_000..=8 * 1024).contains(&written), "{written}");
+    assert_eq!(net.write(0, keys[1], &Bytes::from_static(b"more")), 0);
+    let there = |net: &Net, key: StreamKey| StreamKey { link: net.nodes[1].up[1].0, ..key };
+    net.run(SECOND);
+    let read: usize = keys.map(|key| net.read(1, there(&net, key)).0.len()).iter().sum();
+    assert_eq!(read, written, "and what was, arrives");
+    assert!(net.nodes[0].writable.contains(&keys[1]), "who found no room is told of it");
+}
+
+#[test]
 fn early_data_that_is_refused_is_sent_again() {
     let mut net = acquainted();
     net.restart(1); // it forgot its sessions

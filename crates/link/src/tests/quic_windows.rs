@@ -140,6 +140,24 @@ fn hoarders_of_credit_are_closed_while_an_honest_link_waits() {
 }
 
 #[test]
+fn who_owes_the_rest_of_an_answer_is_closed_before_who_has_credit_left_over() {
+    let (mut net, hoards) = with_hoarders();
+    let (_, _, left_over) = hoards[0]; // silent longest, but owes nothing
+    net.nodes[1].links.link(left_over.link).unwrap().expect(left_over.stream, 0);
+    net.join_quic(4, 1);
+    let link = net.nodes[4].up[0].0;
+    let key = net.open(4, link, 9, Class::Pool);
+    net.write(4, key, &Bytes::from_static(b"x"));
+    net.run(Duration::from_millis(200));
+    let (there, _) = *net.nodes[1].opened.last().unwrap();
+    net.nodes[1].links.link(there.link).unwrap().expect(there.stream, 32 * MIB as u64);
+    net.run(Duration::from_secs(11));
+    let (_, _, owes) = hoards[1];
+    assert_eq!(net.nodes[1].down.first(), Some(&(owes.link, DownReason::Closed(Goodbye::Credit))));
+    assert!(net.nodes[1].links.link(left_over.link).is_some());
+}
+
+#[test]
 fn who_trickles_does_not_keep_the_credit_that_others_wait_for() {
     let (mut net, hoards) = with_hoarders();
     net.join_quic(4, 1);
