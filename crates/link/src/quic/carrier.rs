@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quinn_proto::{Event as Quic, Side};
+use quinn_proto::Event as Quic;
 use weir_base::stream::Goodbye;
 use weir_base::{Fault, Instant, StreamKey};
 
@@ -23,13 +23,13 @@ impl Carrier for QuicLink {
 
     /// Stream frames that came.
     fn activity(&self) -> u64 {
-        self.conn.stats().frame_rx.stream
+        self.conn.quic.stats().frame_rx.stream
     }
 
     /// Takes what QUIC reports until the parent must act.
     fn poll(&mut self, scope: &mut Scope<'_>) -> Option<Report> {
         let Scope { now, link, ref mut window, ref mut events } = *scope;
-        while let Some(event) = self.conn.poll() {
+        while let Some(event) = self.conn.quic.poll() {
             let outcome = match event {
                 Quic::Connected => return Some(self.connected()),
                 Quic::ConnectionLost { reason } => return Some(self.lost(reason)),
@@ -45,7 +45,7 @@ impl Carrier for QuicLink {
         }
         self.deal(link, events);
         self.end(now);
-        self.count_raw(window);
+        self.receiving.count_raw(&mut self.streams, window, self.config.streams.window);
         None
     }
 
@@ -75,18 +75,18 @@ impl Carrier for QuicLink {
     }
 
     fn rtt(&self) -> Duration {
-        self.conn.rtt()
+        self.conn.quic.rtt()
     }
 
     fn stats(&self) -> LinkStats {
-        let stats = self.conn.stats();
+        let stats = self.conn.quic.stats();
         LinkStats {
             bytes_in: stats.udp_rx.bytes,
             bytes_out: stats.udp_tx.bytes,
             datagrams_in: stats.udp_rx.datagrams,
             datagrams_out: stats.udp_tx.datagrams,
             lost: stats.path.lost_packets,
-            mtu: self.conn.current_mtu(),
+            mtu: self.conn.quic.current_mtu(),
             window: 0, // the link knows
         }
     }
@@ -98,9 +98,9 @@ impl Carrier for QuicLink {
         let was_early = self.is_early();
         self.phase = Phase::Up;
         let mut outcome = if was_early { Early::Accepted } else { Early::None };
-        if was_early && self.conn.side() == Side::Client {
+        if was_early && self.conn.is_client() {
             let wrote = self.sending.early > 0;
-            if !self.conn.accepted_0rtt() {
+            if !self.conn.quic.accepted_0rtt() {
                 self.send_again();
                 outcome = Early::Refused;
             }
@@ -115,7 +115,7 @@ impl Carrier for QuicLink {
             }
         }
         let all = self.streams.keys();
-        for stream in all.iter().copied().filter(|stream| !self.is_ours(*stream)).collect::<Vec<_>>() {
+        for stream in all.iter().copied().filter(|stream| !self.conn.is_ours(*stream)).collect::<Vec<_>>() {
             if let Some(protocol) = self.streams.get_mut(stream).and_then(|entry| entry.receive.held.take()) {
                 events.push_back(Event::Opened { key: StreamKey { link, stream }, protocol });
             }
@@ -138,7 +138,7 @@ impl Carrier for QuicLink {
     }
 
     fn window_grew(&mut self, window: &Window) {
-        self.window_changed(window);
+        self.receiving.credit.window_changed(&mut self.conn, window);
     }
 
     fn lent(&self) -> Lent {
@@ -152,14 +152,14 @@ impl Carrier for QuicLink {
         if self.sending.rest > 0 {
             self.sending.wrote = now;
             let want =
-                self.conn.congestion_state().window().saturating_mul(2).min(self.config.budget.max_send);
+                self.conn.quic.congestion_state().window().saturating_mul(2).min(self.config.budget.max_send);
             // In steps of an eighth: a larger window is worth a change, a few bytes are not.
             if want > window + window / 8 {
                 return SendDemand { more: want - window, back: 0 };
             }
         } else if window > base && now.since(self.sending.wrote) >= SEND_IDLE {
             self.sending.window = base;
-            self.conn.set_send_window(base);
+            self.conn.quic.set_send_window(base);
             return SendDemand { more: 0, back: window - base };
         }
         SendDemand::default()
@@ -167,17 +167,17 @@ impl Carrier for QuicLink {
 
     fn lend_send(&mut self, scope: &mut Scope<'_>, bytes: u64) {
         self.sending.window += bytes;
-        self.conn.set_send_window(self.sending.window);
+        self.conn.quic.set_send_window(self.sending.window);
         self.deal_all(scope.link, scope.events);
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        self.conn.handle_timeout(self.clock.to_quic(now));
+        self.conn.handle_timeout(now);
         self.heads_overdue(now);
     }
 
     fn poll_timeout(&mut self) -> Option<Instant> {
-        let quic = self.conn.poll_timeout().map(|due| self.clock.to_ours(due));
+        let quic = self.conn.poll_timeout();
         let head = self.receiving.heads.next().map(|(due, _)| due);
         quic.into_iter().chain(head).min()
     }

@@ -9,7 +9,7 @@
 
 use weir_base::Instant;
 
-use super::link::QuicLink;
+use super::connection::Connection;
 use crate::window::Window;
 use quinn_proto::VarInt;
 
@@ -20,8 +20,9 @@ const DEFERRED_PART: u64 = 4;
 const ADVERTISE_PART: u64 = 8;
 
 /// Credit towards this side.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Credit {
+    base: u64,         // the base window
     granted: u64,      // the link's window, as last given
     debt: u64,         // lent credit that the next bytes read pay back
     deferred: u64,     // of the bytes read after that, those whose room is not advertised yet
@@ -29,6 +30,10 @@ pub(super) struct Credit {
 }
 
 impl Credit {
+    pub(super) fn new(base: u64) -> Self {
+        Self { base, granted: base, debt: 0, deferred: 0, unadvertised: 0 }
+    }
+
     /// The link's window.
     pub(super) fn granted(&self) -> u64 {
         self.granted
@@ -39,59 +44,48 @@ impl Credit {
         self.debt
     }
 
-    pub(super) fn new(granted: u64) -> Self {
-        Self { granted, ..Self::default() }
-    }
-}
-
-impl QuicLink {
     /// The window grew, or shrank by what was read.
-    pub(crate) fn window_changed(&mut self, window: &Window) {
-        self.receiving.credit.granted = window.granted();
-        self.advertise();
+    pub(super) fn window_changed(&mut self, conn: &mut Connection, window: &Window) {
+        self.granted = window.granted();
+        self.advertise(conn);
     }
 
     /// `len` bytes were taken from QUIC, which advertises the room they left, as far as it neither repays lent credit nor is
     /// deferred.
-    pub(super) fn returned(&mut self, now: Instant, window: &mut Window, len: u64) {
-        let credit = &mut self.receiving.credit;
-        let paid = credit.debt.min(len);
-        credit.debt -= paid;
+    pub(super) fn returned(&mut self, conn: &mut Connection, now: Instant, window: &mut Window, len: u64) {
+        let paid = self.debt.min(len);
+        self.debt -= paid;
         window.repay(paid);
-        let unadvertised = credit.deferred.min(len - paid);
-        credit.deferred -= unadvertised;
-        credit.unadvertised += unadvertised;
-        if credit.unadvertised > 0 && credit.deferred == 0 {
-            credit.unadvertised = 0;
-            self.advertise();
+        let unadvertised = self.deferred.min(len - paid);
+        self.deferred -= unadvertised;
+        self.unadvertised += unadvertised;
+        if self.unadvertised > 0 && self.deferred == 0 {
+            self.unadvertised = 0;
+            self.advertise(conn);
         }
         let spent = window.shrink(now, len);
         if spent > 0 {
-            self.receiving.credit.debt += spent;
-            self.window_changed(window);
+            self.debt += spent;
+            self.window_changed(conn, window);
         }
     }
 
     /// Bytes are written: unadvertised room goes out with them.
-    pub(super) fn piggyback_credit(&mut self) {
-        let base = self.config.budget.base_window;
-        let credit = &mut self.receiving.credit;
-        let worth = credit.unadvertised >= base / ADVERTISE_PART;
+    pub(super) fn piggyback(&mut self, conn: &mut Connection) {
+        let worth = self.unadvertised >= self.base / ADVERTISE_PART;
         if worth {
-            credit.unadvertised = 0;
-            self.advertise();
+            self.unadvertised = 0;
+            self.advertise(conn);
         }
-        let credit = &mut self.receiving.credit;
-        if worth || credit.deferred == 0 {
-            credit.deferred = base / DEFERRED_PART;
-            self.advertise();
+        if worth || self.deferred == 0 {
+            self.deferred = self.base / DEFERRED_PART;
+            self.advertise(conn);
         }
     }
 
     /// Sets QUIC's window: a larger one is advertised with the next packet, a smaller one is shrunk to as bytes are read.
-    fn advertise(&mut self) {
-        let credit = &self.receiving.credit;
-        let window = credit.granted.saturating_sub(credit.deferred + credit.unadvertised);
-        self.conn.set_receive_window(VarInt::from_u64(window).unwrap_or(VarInt::MAX));
+    fn advertise(&self, conn: &mut Connection) {
+        let window = self.granted.saturating_sub(self.deferred + self.unadvertised);
+        conn.quic.set_receive_window(VarInt::from_u64(window).unwrap_or(VarInt::MAX));
     }
 }

@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 
-use quinn_proto::{Dir, Side, VarInt};
+use quinn_proto::{Dir, VarInt};
 use weir_base::stream::{Group, LinkInfo, Side as Dialled};
 use weir_base::{LinkId, ProtocolId, Rope};
 
@@ -35,13 +35,13 @@ impl QuicLink {
 
     /// The first stream of an inbound handshake: only 0-RTT data can be there before the handshake is complete.
     pub(super) fn detect_early(&mut self, link: LinkId, events: &mut VecDeque<Event>) {
-        let waits = self.phase == (Phase::Handshake { early: false }) && self.conn.side() == Side::Server;
+        let waits = self.phase == (Phase::Handshake { early: false }) && !self.conn.is_client();
         if !waits || self.config.streams.early.is_empty() {
             return;
         }
-        if let Some(peer) = self.peer() {
+        if let Some(peer) = self.conn.peer() {
             self.phase = Phase::Handshake { early: true };
-            let group = Group::of(self.remote().ip());
+            let group = Group::of(self.conn.remote().ip());
             let info = LinkInfo { peer, side: Dialled::Inbound, dialler: false, group };
             self.notify_early(link, info, None, events);
         }
@@ -49,7 +49,7 @@ impl QuicLink {
 
     /// Whether this side may open such a stream before the handshake is complete.
     pub(super) fn may_open_early(&self, protocol: ProtocolId) -> bool {
-        self.is_early() && self.conn.side() == Side::Client && self.config.streams.early.contains(&protocol)
+        self.is_early() && self.conn.is_client() && self.config.streams.early.contains(&protocol)
     }
 
     /// Notes a stream of the peer that came early and must wait. Returns whether it does.
@@ -67,17 +67,17 @@ impl QuicLink {
         self.sending.rest = 0;
         self.sending.rests = Rests::default();
         for _ in self.numbers.waiting.len() as u64..self.numbers.opened {
-            let Some(name) = self.conn.streams().open(Dir::Bi) else { return };
+            let Some(name) = self.conn.quic.streams().open(Dir::Bi) else { return };
             let entry = self.streams.get_mut(u64::from(name));
             let unread = entry.as_ref().is_none_or(|entry| entry.receive.end == ReceiveEnd::Over);
             if unread {
-                let _ = self.conn.recv_stream(name).stop(VarInt::from_u32(0));
+                let _ = self.conn.quic.recv_stream(name).stop(VarInt::from_u32(0));
             }
             let Some(entry) = entry.filter(|entry| !entry.send.early.is_empty()) else {
-                let _ = self.conn.send_stream(name).reset(VarInt::from_u32(0)); // given up, or reset, meanwhile
+                let _ = self.conn.quic.send_stream(name).reset(VarInt::from_u32(0)); // given up, or reset, meanwhile
                 continue;
             };
-            let _ = self.conn.send_stream(name).set_priority(priority(entry.send.class));
+            let _ = self.conn.quic.send_stream(name).set_priority(priority(entry.send.class));
             entry.send.rest = Rope::new();
             std::mem::take(&mut entry.send.early).into_iter().for_each(|part| entry.send.rest.push(part));
             let rest = entry.send.rest.len();

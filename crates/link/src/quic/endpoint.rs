@@ -2,11 +2,12 @@
 
 use std::any::Any;
 
-use quinn_proto::{Connection, ConnectionHandle, DatagramEvent, Incoming};
+use quinn_proto::{DatagramEvent, Incoming};
 use weir_base::multiaddr::Transport;
 use weir_base::stream::{Goodbye, Group, LinkInfo, Side};
 use weir_base::{Instant, LinkId};
 
+use super::connection::Connection;
 use super::pins::Buffer;
 use super::{Quic, QuicLink, source, to_mark};
 use crate::admission::Source;
@@ -37,7 +38,7 @@ impl Quic {
                     if let Some((carrier, _)) = context.carrier::<QuicLink>(id) {
                         carrier.handle_datagram(event, len, pinned);
                         if let Some(buffer) = buffer.as_ref().filter(|_| self.hoarders.is_empty())
-                            && carrier.pins(buffer)
+                            && carrier.receiving.keeps(buffer)
                         {
                             self.hoarders.insert(id);
                         }
@@ -71,12 +72,13 @@ impl Quic {
             return;
         }
         match endpoint.accept(incoming, at, scratch, None) {
-            Ok((handle, conn)) => {
-                let origin = LinkOrigin::inbound().at(Transport::Quic, conn.remote_address());
+            Ok((handle, quic)) => {
+                let conn = Connection { quic, handle, socket, clock: self.clock };
+                let origin = LinkOrigin::inbound().at(Transport::Quic, conn.remote());
                 let origin = LinkOrigin { half_open: Some((ip, proof)), ..origin };
                 let id = context.table.reserve_id();
                 self.remember(socket, handle, id);
-                let carrier = self.carrier(context, socket, handle, conn);
+                let carrier = QuicLink::new(conn, context.config.clone());
                 context.begin(id, (self.id, Box::new(carrier)), origin);
             }
             Err(error) => {
@@ -85,16 +87,6 @@ impl Quic {
                 }
             }
         }
-    }
-
-    fn carrier(
-        &self,
-        context: &Context<'_>,
-        socket: SocketId,
-        handle: ConnectionHandle,
-        conn: Connection,
-    ) -> QuicLink {
-        QuicLink::new(conn, handle, socket, self.clock, context.config.clone())
     }
 
     /// A connection of a link that is down and its endpoint talk; gone when it is over.
@@ -118,7 +110,7 @@ impl Quic {
         out: &mut Vec<u8>,
     ) -> Option<Transmit> {
         let link = self.closing.get_mut(&id)?;
-        let transmit = link.poll_transmit(now, segments, out);
+        let transmit = link.conn.poll_transmit(now, segments, out);
         if transmit.is_some() {
             self.ready.mark(id);
         } else {
@@ -159,8 +151,8 @@ impl Endpoint for Quic {
     fn dial(&mut self, context: &mut Context<'_>, attempt: Attempt) -> Result<LinkId, DialFailure> {
         let Attempt { dial, remote, peer, .. } = attempt;
         let id = context.table.reserve_id();
-        let (socket, handle, conn) = self.connect(context.now, id, remote, peer)?;
-        let mut carrier = self.carrier(context, socket, handle, conn);
+        let conn = self.connect(context.now, id, remote, peer)?;
+        let mut carrier = QuicLink::new(conn, context.config.clone());
         if let Some(peer) = peer.filter(|_| carrier.is_early()) {
             let side = if attempt.pinned { Side::Pinned } else { Side::Dialled };
             let info = LinkInfo { peer, side, dialler: true, group: Group::of(remote.ip()) };
@@ -176,7 +168,7 @@ impl Endpoint for Quic {
         if let Some(carrier) = carrier.downcast_mut::<QuicLink>() {
             carrier.write_heads();
             self.talk(link, carrier);
-            if !carrier.pins_too_much() && !self.hoarders.is_empty() {
+            if !carrier.receiving.keeps_too_much() && !self.hoarders.is_empty() {
                 self.hoarders.remove(&link);
             }
         }
@@ -212,7 +204,7 @@ impl Endpoint for Quic {
                 }
                 continue;
             };
-            if let Some(transmit) = carrier.poll_transmit(scope.now, max_segments, out) {
+            if let Some(transmit) = carrier.conn.poll_transmit(scope.now, max_segments, out) {
                 self.ready.mark(id);
                 return Some(transmit);
             }

@@ -3,16 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::Bytes;
-use quinn_proto::{ConnectionError, Dir, Endpoint, ReadError, StreamEvent, VarInt};
-use rustls::pki_types::CertificateDer;
-use weir_base::identity::PeerId;
+use quinn_proto::{ConnectionError, ConnectionEvent, Dir, ReadError, StreamEvent, VarInt};
 use weir_base::stream::{Goodbye, Group};
-use weir_base::{Fault, Instant, LinkId, ProtocolId, StreamKey};
-use weir_libp2p::tls::{WRONG_PEER_ALERT, peer_id_of};
+use weir_base::{Deadlines, Fault, Instant, LinkId, Numbered, ProtocolId, StreamKey};
+use weir_libp2p::tls::WRONG_PEER_ALERT;
 
-use super::link::{Phase, QuicLink, code32, id};
-use super::stream::{After, ReceiveEnd, SendEnd, Stream};
+use super::link::{Phase, QuicLink};
+use super::stream::{After, ReceiveEnd, SendEnd, Stream, code32, id};
 use crate::Event;
 use crate::carrier::{Carrier, Remote, Report, Streams};
 use crate::event::DownReason;
@@ -35,29 +32,23 @@ pub(crate) const BAD_HEAD: Fault = Fault::misbehaved("stream begins with no prot
 pub(crate) const BROKE_QUIC: Fault = Fault::misbehaved("broke the rules of QUIC");
 
 impl QuicLink {
-    /// Carries messages between connection and endpoint. Returns whether the endpoint has forgotten the connection.
-    pub(crate) fn exchange(&mut self, endpoint: &mut Endpoint) -> bool {
-        while let Some(event) = self.conn.poll_endpoint_events() {
-            let drained = event.is_drained();
-            if let Some(answer) = endpoint.handle_event(self.handle, event) {
-                self.conn.handle_event(answer);
-            }
-            if drained {
-                return true;
-            }
+    /// A datagram of `len` bytes in a buffer of `pinned`.
+    pub(crate) fn handle_datagram(&mut self, event: ConnectionEvent, len: usize, pinned: usize) {
+        self.receiving.bytes += len as u64;
+        self.receiving.pinned = self.receiving.pinned.max(pinned);
+        self.conn.quic.handle_event(event);
+    }
+
+    /// The link is down: nothing is kept but what the connection's end needs.
+    pub(crate) fn abandon(&mut self, now: Instant, why: Goodbye) {
+        if !matches!(self.phase, Phase::Closed { .. }) {
+            self.close_connection(now, why);
         }
-        false
-    }
-
-    /// Who is at the other end: known once the handshake is complete, to a server that knows its session before.
-    pub(crate) fn peer(&self) -> Option<PeerId> {
-        let chain =
-            self.conn.crypto_session().peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-        peer_id_of(&chain).ok()
-    }
-
-    pub(super) fn is_ours(&self, stream: u64) -> bool {
-        id(stream).initiator() == self.conn.side()
+        for stream in self.streams.keys_where(|_, entry| entry.receive.end == ReceiveEnd::Open) {
+            self.conn.stop(stream, 0);
+        }
+        self.streams = Numbered::default();
+        self.receiving.heads = Deadlines::default();
     }
 
     pub(super) fn stream_event(
@@ -70,7 +61,7 @@ impl QuicLink {
     ) -> Result<(), Fault> {
         match *event {
             StreamEvent::Opened { .. } => {
-                while let Some(stream) = self.conn.streams().accept(Dir::Bi) {
+                while let Some(stream) = self.conn.quic.streams().accept(Dir::Bi) {
                     self.accepted(now, link, window, u64::from(stream), events)?;
                 }
             }
@@ -99,8 +90,8 @@ impl QuicLink {
         events: &mut VecDeque<Event>,
     ) -> Result<(), Fault> {
         if !matches!(self.phase, Phase::Up | Phase::Handshake { .. }) {
-            let _ = self.conn.send_stream(id(stream)).reset(VarInt::from_u32(CLOSING));
-            let _ = self.conn.recv_stream(id(stream)).stop(VarInt::from_u32(CLOSING));
+            let _ = self.conn.quic.send_stream(id(stream)).reset(VarInt::from_u32(CLOSING));
+            self.conn.stop(stream, CLOSING);
             return Ok(());
         }
         self.streams.insert(stream, Box::new(Stream::theirs()));
@@ -147,7 +138,7 @@ impl QuicLink {
         if !std::mem::replace(&mut entry.receive.notified, true) {
             events.push_back(Event::Readable(key));
         } else if entry.receive.end == ReceiveEnd::Open
-            && let Ok(Some(code)) = self.conn.recv_stream(id(stream)).received_reset()
+            && let Ok(Some(code)) = self.conn.quic.recv_stream(id(stream)).received_reset()
         {
             // A reader without room has bytes waiting and would not look again, but the reset took them away.
             entry.receive.end = ReceiveEnd::Reset(code32(code));
@@ -168,7 +159,7 @@ impl QuicLink {
         let mut ended = false;
         if let Some(entry) = self.streams.get_mut(stream)
             && let Some(partial) = &mut entry.receive.head
-            && let Ok(mut chunks) = self.conn.recv_stream(id(stream)).read(true)
+            && let Ok(mut chunks) = self.conn.quic.recv_stream(id(stream)).read(true)
         {
             while head.is_none() {
                 match chunks.next(1) {
@@ -186,7 +177,7 @@ impl QuicLink {
             }
             let _ = chunks.finalize();
         }
-        self.returned(now, window, taken);
+        self.receiving.credit.returned(&mut self.conn, now, window, taken);
         if ended {
             // It ended before it said what it is: nobody needs to know.
             self.receiving.heads.set(stream, None);
@@ -203,7 +194,7 @@ impl QuicLink {
     /// Streams that do not say in time what they are end.
     pub(super) fn heads_overdue(&mut self, now: Instant) {
         while let Some(stream) = self.receiving.heads.pop_due(now) {
-            let _ = self.conn.recv_stream(id(stream)).stop(VarInt::from_u32(LATE));
+            self.conn.stop(stream, LATE);
             self.reset(stream, LATE);
             self.streams.remove(stream);
         }
@@ -211,7 +202,7 @@ impl QuicLink {
 
     fn open_waiting(&mut self, link: LinkId, events: &mut VecDeque<Event>) {
         while let Some((stream, protocol)) = self.numbers.waiting.front().copied() {
-            if self.conn.streams().open(Dir::Bi).is_none() {
+            if self.conn.quic.streams().open(Dir::Bi).is_none() {
                 return;
             }
             self.numbers.waiting.pop_front();
@@ -224,7 +215,7 @@ impl QuicLink {
             entry.send.end = SendEnd::Open;
             self.begin(stream, protocol);
             if let Some(code) = unwanted {
-                let _ = self.conn.recv_stream(id(stream)).stop(VarInt::from_u32(code));
+                self.conn.stop(stream, code);
             }
             match after {
                 After::Write => self.writable(link, stream, events),
@@ -237,7 +228,9 @@ impl QuicLink {
     /// Closes the connection when it is time.
     pub(super) fn end(&mut self, now: Instant) {
         match self.phase {
-            Phase::Flushing(why) if self.sending.rest == 0 && self.conn.streams().send_streams() == 0 => {
+            Phase::Flushing(why)
+                if self.sending.rest == 0 && self.conn.quic.streams().send_streams() == 0 =>
+            {
                 self.close_connection(now, why);
             }
             Phase::Cutting(why) => self.close_connection(now, why),
@@ -247,15 +240,14 @@ impl QuicLink {
 
     /// Closes the connection now.
     pub(crate) fn close_connection(&mut self, now: Instant, why: Goodbye) {
-        let code = VarInt::from_u32(why.code().into());
-        self.conn.close(self.clock.to_quic(now), code, Bytes::new());
+        self.conn.close(now, why);
         self.phase = Phase::Closed { by_peer: false };
     }
 
     /// The handshake is complete: both sides know who is at the other end.
     pub(super) fn connected(&mut self) -> Report {
-        let group = Group::of(self.remote().ip());
-        let Some(peer) = self.peer() else {
+        let group = Group::of(self.conn.remote().ip());
+        let Some(peer) = self.conn.peer() else {
             self.abort(Goodbye::Fault);
             return Report::Lost(DownReason::Closed(Goodbye::Fault));
         };

@@ -4,20 +4,19 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn_proto::{Connection, ConnectionHandle, Dir, ReadError, Side, StreamId, VarInt};
+use quinn_proto::{Dir, ReadError, StreamId, VarInt};
 use weir_base::stream::{Class, Goodbye, OpenError};
-use weir_base::{Chunk, Deadlines, Instant, Numbered, ProtocolId, Rope, StreamKey};
+use weir_base::{Chunk, Instant, Numbered, ProtocolId, Rope, StreamKey};
 
-use super::credit::Credit;
+use super::connection::Connection;
 use super::output::{EARLY_MAX, ROOM, Rests};
-use super::pins::Pins;
-use super::stream::{After, OwnHead, Raw, ReceiveEnd, SendEnd, Stream, priority};
-use super::time::Clock;
+use super::receiving::Receiving;
+use super::stream::{After, OwnHead, Raw, ReceiveEnd, SendEnd, Stream, code32, id, priority};
 use crate::carrier::{Scope, Streams};
 use crate::link::Read;
 use crate::scheduler::Scheduler;
 use crate::window::Window;
-use crate::{Config, Event, SocketId};
+use crate::{Config, Event};
 
 /// Bytes taken from QUIC at a time.
 const SESSION: usize = 32 * 1024;
@@ -26,17 +25,15 @@ const SESSION: usize = 32 * 1024;
 const TRIP_MIN: Duration = Duration::from_millis(10);
 
 /// Streams of one QUIC connection.
+#[derive(Debug)]
 pub(crate) struct QuicLink {
-    pub(super) conn: Connection,
-    pub(super) handle: ConnectionHandle,
-    pub(super) socket: SocketId,
-    pub(super) clock: Clock,
+    pub(crate) conn: Connection,
     pub(super) config: Arc<Config>,
     pub(super) phase: Phase,
     pub(super) notified_early: bool, // `Event::Early` was told
     pub(super) streams: Numbered<u64, Box<Stream>>,
     pub(super) numbers: Numbers,
-    pub(super) receiving: Receiving,
+    pub(crate) receiving: Receiving,
     pub(super) sending: Sending,
 }
 
@@ -63,17 +60,6 @@ pub(super) struct Numbers {
     pub(super) unwritten_heads: Vec<u64>,            // opened since the link was settled
 }
 
-/// What comes in.
-#[derive(Debug, Default)]
-pub(super) struct Receiving {
-    pub(super) credit: Credit,
-    pub(super) bytes: u64,            // of datagrams
-    pub(super) pinned: usize,         // the largest receive buffer
-    pub(super) pins: Pins,            // receive buffers that may be alive
-    pub(super) raws: Vec<u64>,        // raw streams
-    pub(super) heads: Deadlines<u64>, // streams of the peer whose head has not come whole, <= its stream limit
-}
-
 /// Credit towards the peer.
 #[derive(Debug)]
 pub(super) struct Sending {
@@ -85,24 +71,9 @@ pub(super) struct Sending {
     pub(super) wrote: Instant,
 }
 
-impl std::fmt::Debug for QuicLink {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("QuicLink")
-            .field("handle", &self.handle)
-            .field("phase", &self.phase)
-            .finish_non_exhaustive()
-    }
-}
-
 impl QuicLink {
-    pub(crate) fn new(
-        conn: Connection,
-        handle: ConnectionHandle,
-        socket: SocketId,
-        clock: Clock,
-        config: Arc<Config>,
-    ) -> Self {
-        let early = conn.side() == Side::Client && conn.has_0rtt() && !config.streams.early.is_empty();
+    pub(crate) fn new(conn: Connection, config: Arc<Config>) -> Self {
+        let early = conn.is_client() && conn.quic.has_0rtt() && !config.streams.early.is_empty();
         let sending = Sending {
             window: config.budget.base_send,
             rest: 0,
@@ -111,18 +82,14 @@ impl QuicLink {
             early: 0,
             wrote: Instant::ZERO,
         };
-        let credit = Credit::new(config.budget.base_window);
         Self {
+            receiving: Receiving::new(config.budget.base_window),
             conn,
-            handle,
-            socket,
-            clock,
             config,
             phase: Phase::Handshake { early },
             notified_early: false,
             streams: Numbered::default(),
             numbers: Numbers::default(),
-            receiving: Receiving { credit, ..Receiving::default() },
             sending,
         }
     }
@@ -133,14 +100,14 @@ impl QuicLink {
         let Some(entry) = self.streams.get_mut(stream) else { return };
         entry.send.head = OwnHead::new(protocol);
         self.numbers.unwritten_heads.push(stream);
-        let _ = self.conn.send_stream(id(stream)).set_priority(priority(entry.send.class));
+        let _ = self.conn.quic.send_stream(id(stream)).set_priority(priority(entry.send.class));
     }
 
     /// Takes at most `most` bytes from QUIC, in one go. Returns whether there were any, taken or not.
     fn fetch(&mut self, now: Instant, window: &mut Window, stream: u64, most: usize) -> bool {
         let Some(entry) = self.streams.get_mut(stream) else { return false };
         let receive = &mut entry.receive;
-        let mut quic = self.conn.recv_stream(id(stream));
+        let mut quic = self.conn.quic.recv_stream(id(stream));
         let Ok(mut chunks) = quic.read(true) else {
             receive.end = ReceiveEnd::Over;
             return false;
@@ -176,10 +143,10 @@ impl QuicLink {
         }
         receive.expected.read(window, len);
         if let Some(raw) = &mut receive.raw {
-            let trip = self.conn.rtt().max(TRIP_MIN);
+            let trip = self.conn.quic.rtt().max(TRIP_MIN);
             raw.use_.read(now, trip, len);
         }
-        self.returned(now, window, len);
+        self.receiving.credit.returned(&mut self.conn, now, window, len);
         waits
     }
 
@@ -215,11 +182,11 @@ impl Streams for QuicLink {
         if self.phase != Phase::Up && !early {
             return Err(OpenError::Closed);
         }
-        let id = if self.numbers.waiting.is_empty() { self.conn.streams().open(Dir::Bi) } else { None };
+        let id = if self.numbers.waiting.is_empty() { self.conn.quic.streams().open(Dir::Bi) } else { None };
         if id.is_none() && self.numbers.waiting.len() >= self.config.streams.max_waiting {
             return Err(OpenError::Limit);
         }
-        let stream = u64::from(StreamId::new(self.conn.side(), Dir::Bi, self.numbers.opened));
+        let stream = u64::from(StreamId::new(self.conn.quic.side(), Dir::Bi, self.numbers.opened));
         self.numbers.opened += 1;
         self.streams.insert(stream, Box::new(Stream::ours(class, id.is_none())));
         if id.is_some() {
@@ -238,7 +205,7 @@ impl Streams for QuicLink {
             self.sending.rests.add(class, rest);
             entry.send.class = class;
             if !matches!(entry.send.end, SendEnd::Waiting(_)) {
-                let _ = self.conn.send_stream(id(stream)).set_priority(priority(class));
+                let _ = self.conn.quic.send_stream(id(stream)).set_priority(priority(class));
             }
         }
     }
@@ -276,7 +243,7 @@ impl Streams for QuicLink {
     fn room(&mut self, stream: u64) -> usize {
         let early = match self.phase {
             Phase::Up | Phase::Flushing(_) => None,
-            Phase::Handshake { early: true } if self.conn.side() == Side::Server => None,
+            Phase::Handshake { early: true } if !self.conn.is_client() => None,
             Phase::Handshake { early: true } => Some(EARLY_MAX.saturating_sub(self.sending.early)),
             _ => return 0,
         };
@@ -338,7 +305,7 @@ impl Streams for QuicLink {
                 self.sending.rests.sub(entry.send.class, rest);
                 entry.send.early = Vec::new();
                 entry.send.end = SendEnd::Over;
-                let _ = self.conn.send_stream(id(stream)).reset(VarInt::from_u32(code));
+                let _ = self.conn.quic.send_stream(id(stream)).reset(VarInt::from_u32(code));
                 self.remove_if_over(stream);
             }
             SendEnd::Over => {}
@@ -351,7 +318,7 @@ impl Streams for QuicLink {
         if matches!(entry.send.end, SendEnd::Waiting(_)) {
             entry.receive.stop.get_or_insert(code);
         } else if over == ReceiveEnd::Open {
-            let _ = self.conn.recv_stream(id(stream)).stop(VarInt::from_u32(code));
+            self.conn.stop(stream, code);
         }
         self.end_receive(window, stream);
     }
@@ -378,7 +345,7 @@ impl Streams for QuicLink {
 
     fn raise_stream_limit(&mut self) {
         let count = VarInt::from_u32(self.config.streams.max_inbound);
-        self.conn.set_max_concurrent_streams(Dir::Bi, count);
+        self.conn.quic.set_max_concurrent_streams(Dir::Bi, count);
     }
 
     /// The latest raw stream whose reader leaves bytes unread.
@@ -393,7 +360,7 @@ impl Streams for QuicLink {
         let Some(entry) = self.streams.get_mut(stream) else { return };
         let writing = entry.send.end == SendEnd::Open;
         if entry.receive.end == ReceiveEnd::Open {
-            let _ = self.conn.recv_stream(id(stream)).stop(VarInt::from_u32(code));
+            self.conn.stop(stream, code);
         }
         entry.receive.end = ReceiveEnd::Reset(code);
         entry.receive.ahead = VecDeque::new();
@@ -404,15 +371,4 @@ impl Streams for QuicLink {
             scope.events.push_back(Event::Stopped(key, code));
         }
     }
-}
-
-/// QUIC's name of a stream.
-pub(super) fn id(stream: u64) -> StreamId {
-    // Stream numbers come from QUIC or count up from 0: none reaches 62 bits.
-    StreamId::from(VarInt::from_u64(stream).unwrap_or(VarInt::MAX))
-}
-
-/// A code on the wire as the contract has it; larger ones are cut to the largest.
-pub(super) fn code32(code: VarInt) -> u32 {
-    u32::try_from(code.into_inner()).unwrap_or(u32::MAX)
 }

@@ -9,14 +9,15 @@
 
 mod carrier;
 mod config;
+mod connection;
 mod credit;
-mod drive;
 mod early;
 mod endpoint;
 mod events;
 mod link;
 mod output;
 mod pins;
+mod receiving;
 mod stream;
 pub(crate) mod time;
 
@@ -24,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use quinn_proto::{Connection, ConnectionHandle, EcnCodepoint, Endpoint};
+use quinn_proto::{ConnectionHandle, EcnCodepoint, Endpoint};
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::{Deadlines, Instant, LinkId, Ready, Rng, UnixTime};
 use weir_libp2p::tls::{WallClock, server_name};
@@ -35,6 +36,7 @@ use crate::endpoint::EndpointId;
 use crate::event::{DialFailure, Ecn, SocketId, Start, Transmit};
 use crate::{Config, ConfigError};
 use config::Configs;
+use connection::Connection;
 use time::Clock;
 
 /// Answers that need no connection (retry, refusal, stateless reset) and wait to be sent. More are dropped: their senders
@@ -100,7 +102,7 @@ impl Quic {
 
     /// Forgets a socket; returns its links.
     fn unbind(&mut self, socket: SocketId) -> Vec<LinkId> {
-        let closing = self.closing.iter().filter(|(_, link)| link.socket() == socket);
+        let closing = self.closing.iter().filter(|(_, link)| link.conn.socket == socket);
         for id in closing.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.closing.remove(&id);
             self.closing_due.set(id, None);
@@ -126,7 +128,7 @@ impl Quic {
         id: LinkId,
         remote: SocketAddr,
         peer: Option<PeerId>,
-    ) -> Result<(SocketId, ConnectionHandle, Connection), DialFailure> {
+    ) -> Result<Connection, DialFailure> {
         self.advance_wall(now);
         let same_family = |socket: &Socket| socket.local.is_ipv4() == remote.is_ipv4();
         let found = self.sockets.iter_mut().find(|(_, socket)| same_family(socket));
@@ -134,17 +136,17 @@ impl Quic {
         let client = self.configs.dial(&mut self.rng);
         let name = server_name(peer.as_ref());
         let connected = socket.endpoint.connect(self.clock.to_quic(now), client, remote, &name);
-        let (handle, conn) = connected.map_err(|_| DialFailure::NoRoute)?;
+        let (handle, quic) = connected.map_err(|_| DialFailure::NoRoute)?;
         socket.remember(handle, id);
-        Ok((*socket_id, handle, conn))
+        Ok(Connection { quic, handle, socket: *socket_id, clock: self.clock })
     }
 
     /// Lets a connection and its socket talk. Returns whether the connection is over.
     fn talk(&mut self, id: LinkId, link: &mut QuicLink) -> bool {
-        let Some(socket) = self.sockets.get_mut(&link.socket()) else { return true };
-        let over = link.exchange(&mut socket.endpoint) || link.is_drained();
+        let Some(socket) = self.sockets.get_mut(&link.conn.socket) else { return true };
+        let over = link.conn.exchange(&mut socket.endpoint);
         if over {
-            socket.forget(link.handle(), id);
+            socket.forget(link.conn.handle, id);
         }
         over
     }

@@ -7,12 +7,12 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use quinn_proto::{Side, WriteError};
+use quinn_proto::WriteError;
 use weir_base::stream::Class;
 use weir_base::{LinkId, Rope, StreamKey};
 
-use super::link::{Phase, QuicLink, id};
-use super::stream::{SendEnd, Stream};
+use super::link::{Phase, QuicLink};
+use super::stream::{SendEnd, Stream, id};
 use crate::Event;
 
 /// What one write may bring. Larger ones would only wait.
@@ -90,7 +90,7 @@ pub(super) enum Left {
 impl QuicLink {
     /// Takes bytes for QUIC, behind the stream's head if that was not said; what it does not take from us waits.
     pub(super) fn take(&mut self, stream: u64, rope: &mut Rope) {
-        self.piggyback_credit();
+        self.receiving.credit.piggyback(&mut self.conn);
         let Some(entry) = self.streams.get_mut(stream) else { return };
         let head = std::mem::take(&mut entry.send.head);
         let mut gathered = BytesMut::new();
@@ -123,7 +123,7 @@ impl QuicLink {
     /// One part: QUIC gets it at once where nothing else waits, else it waits too.
     fn put(&mut self, stream: u64, mut part: Bytes) {
         let Some(entry) = self.streams.get_mut(stream) else { return };
-        if matches!(self.phase, Phase::Handshake { .. }) && self.conn.side() == Side::Client {
+        if matches!(self.phase, Phase::Handshake { .. }) && self.conn.is_client() {
             self.sending.early += part.len();
             entry.send.early.push(part.clone());
         }
@@ -131,7 +131,7 @@ impl QuicLink {
         let alone = self.sending.rest == before || class == Class::Control;
         if alone && before == 0 {
             let (len, mut parts) = (part.len(), [part]);
-            let written = self.conn.send_stream(id(stream)).write_chunks(&mut parts);
+            let written = self.conn.quic.send_stream(id(stream)).write_chunks(&mut parts);
             if matches!(written, Err(WriteError::Stopped(_) | WriteError::ClosedStream)) {
                 return;
             }
@@ -177,7 +177,7 @@ impl QuicLink {
     pub(super) fn give(&mut self, stream: u64, most: usize) -> Left {
         let Some(entry) = self.streams.get_mut(stream) else { return Left::Nothing };
         let (before, class) = (entry.send.rest.len(), entry.send.class);
-        let mut quic = self.conn.send_stream(id(stream));
+        let mut quic = self.conn.quic.send_stream(id(stream));
         let (mut given, mut outcome) = (0, Left::More);
         while let Some(part) = entry.send.rest.pop(most - given) {
             let len = part.len();

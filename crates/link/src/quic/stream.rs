@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use quinn_proto::{StreamId, VarInt};
 use weir_base::codec::{Malformed, peek_varint, put_varint};
 use weir_base::stream::Class;
 use weir_base::{Chunk, ProtocolId, Rope};
@@ -197,4 +198,15 @@ pub(super) const fn priority(class: Class) -> i32 {
         Class::Pool => 1,
         Class::Bulk => 0,
     }
+}
+
+/// QUIC's name of a stream.
+pub(super) fn id(stream: u64) -> StreamId {
+    // Stream numbers come from QUIC or count up from 0: none reaches 62 bits.
+    StreamId::from(VarInt::from_u64(stream).unwrap_or(VarInt::MAX))
+}
+
+/// A code on the wire as the contract has it; larger ones are cut to the largest.
+pub(super) fn code32(code: VarInt) -> u32 {
+    u32::try_from(code.into_inner()).unwrap_or(u32::MAX)
 }

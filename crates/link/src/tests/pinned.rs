@@ -31,7 +31,7 @@ fn buffers_are_let_go_of() {
         let mut net = Net::pair();
         net.buffers = Some(Vec::new());
         let (other, _) = flood(&mut net, size);
-        net.quic(1, other).forget_buffers();
+        net.quic(1, other).receiving.forget_buffers();
         let buffers = net.buffers.take().unwrap();
         let alive: usize = buffers.iter().filter(|(handle, _)| !handle.is_unique()).map(|(_, len)| len).sum();
         let all: usize = buffers.iter().map(|(_, len)| len).sum();
@@ -45,14 +45,14 @@ fn unread_bytes_keep_four_windows_of_receive_buffers_at_most() {
     for size in [1, 50, 900] {
         let mut net = Net::pair();
         let (other, keys) = flood(&mut net, size);
-        let (pinned, copied) = (net.quic(1, other).pinned(), net.nodes[1].links.stats().copied);
+        let (pinned, copied) = (net.quic(1, other).receiving.pinned(), net.nodes[1].links.stats().copied);
         assert!(pinned <= 4 * 64 * 1024 + 64 * 1500, "{pinned} bytes for writes of {size}");
         assert!(copied > 40, "{copied}");
         let there = |key: &StreamKey| StreamKey { link: other, ..*key };
         let read: usize = keys.iter().map(|key| net.read(1, there(key)).0.len()).sum();
         assert!(read >= 1_000);
         net.run(Duration::from_millis(100));
-        assert_eq!(net.quic(1, other).pinned(), 0, "once they are read");
+        assert_eq!(net.quic(1, other).receiving.pinned(), 0, "once they are read");
         net.joined = 63;
         net.write(0, keys[0], &pattern(1));
         net.run(Duration::from_millis(100));

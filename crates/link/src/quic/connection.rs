@@ -1,0 +1,96 @@
+//! One connection of QUIC's state machine, and where it belongs.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use quinn_proto::{ConnectionHandle, Endpoint, Side, VarInt};
+use rustls::pki_types::CertificateDer;
+use weir_base::Instant;
+use weir_base::identity::PeerId;
+use weir_base::stream::Goodbye;
+use weir_libp2p::tls::peer_id_of;
+
+use super::stream::id;
+use super::time::Clock;
+use super::to_send;
+use crate::event::{SocketId, Transmit};
+
+/// QUIC's connection, in our time.
+pub(crate) struct Connection {
+    pub(crate) quic: quinn_proto::Connection,
+    pub(super) handle: ConnectionHandle,
+    pub(super) socket: SocketId,
+    pub(super) clock: Clock,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("handle", &self.handle).finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    pub(super) fn is_client(&self) -> bool {
+        self.quic.side() == Side::Client
+    }
+
+    /// Whether this side opened the stream.
+    pub(super) fn is_ours(&self, stream: u64) -> bool {
+        id(stream).initiator() == self.quic.side()
+    }
+
+    pub(super) fn remote(&self) -> SocketAddr {
+        self.quic.remote_address()
+    }
+
+    /// Who is at the other end: known once the handshake is complete, to a server that knows its session before.
+    pub(super) fn peer(&self) -> Option<PeerId> {
+        let chain =
+            self.quic.crypto_session().peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+        peer_id_of(&chain).ok()
+    }
+
+    /// Carries messages between connection and endpoint. Returns whether the endpoint has forgotten the connection.
+    pub(super) fn exchange(&mut self, endpoint: &mut Endpoint) -> bool {
+        while let Some(event) = self.quic.poll_endpoint_events() {
+            let drained = event.is_drained();
+            if let Some(answer) = endpoint.handle_event(self.handle, event) {
+                self.quic.handle_event(answer);
+            }
+            if drained {
+                return true;
+            }
+        }
+        self.quic.is_drained()
+    }
+
+    /// The next datagrams, appended to `out`.
+    pub(super) fn poll_transmit(
+        &mut self,
+        now: Instant,
+        segments: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        let transmit = self.quic.poll_transmit(self.clock.to_quic(now), segments.max(1), out)?;
+        Some(to_send(self.socket, &transmit))
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.quic.handle_timeout(self.clock.to_quic(now));
+    }
+
+    pub(super) fn poll_timeout(&mut self) -> Option<Instant> {
+        self.quic.poll_timeout().map(|due| self.clock.to_ours(due))
+    }
+
+    /// Closes it now; the peer is told why.
+    pub(super) fn close(&mut self, now: Instant, why: Goodbye) {
+        let code = VarInt::from_u32(why.code().into());
+        self.quic.close(self.clock.to_quic(now), code, Bytes::new());
+    }
+
+    /// The peer should send no more on a stream.
+    pub(super) fn stop(&mut self, stream: u64, code: u32) {
+        let _ = self.quic.recv_stream(id(stream)).stop(VarInt::from_u32(code)); // fails where the peer has ended it
+    }
+}

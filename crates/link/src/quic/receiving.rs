@@ -1,0 +1,79 @@
+//! What comes in on a link over QUIC, beside its streams: credit, buffers, raw readers, heads that are not whole.
+
+use weir_base::{Deadlines, Numbered};
+
+use super::credit::Credit;
+use super::pins::{Buffer, Pins};
+use super::stream::{ReceiveEnd, Stream};
+use crate::window::Window;
+
+/// What raw streams want is rounded up to this, in bytes, so that the window moves in steps.
+const STEP: u64 = 64 * 1024;
+
+/// What comes in.
+#[derive(Debug)]
+pub(crate) struct Receiving {
+    pub(super) credit: Credit,
+    pub(super) bytes: u64,            // of datagrams
+    pub(super) pinned: usize,         // the largest receive buffer
+    pins: Pins,                       // receive buffers that may be alive
+    pub(super) raws: Vec<u64>,        // raw streams
+    pub(super) heads: Deadlines<u64>, // streams of the peer whose head has not come whole, <= its stream limit
+}
+
+impl Receiving {
+    pub(super) fn new(base_window: u64) -> Self {
+        Self {
+            credit: Credit::new(base_window),
+            bytes: 0,
+            pinned: 0,
+            pins: Pins::default(),
+            raws: Vec::new(),
+            heads: Deadlines::default(),
+        }
+    }
+
+    /// The last datagram came in this buffer. Whether those that are alive are too large for the link's window.
+    pub(super) fn keeps(&mut self, buffer: &Buffer) -> bool {
+        self.pins.add(buffer);
+        self.pins.exceed(self.credit.granted()) && self.keeps_too_much()
+    }
+
+    /// The same, after buffers were let go that nothing else holds.
+    pub(super) fn keeps_too_much(&mut self) -> bool {
+        self.pins.release();
+        self.pins.exceed(self.credit.granted())
+    }
+
+    /// What raw streams need of the window now. None of them gets more than `most`.
+    pub(super) fn count_raw(
+        &mut self,
+        streams: &mut Numbered<u64, Box<Stream>>,
+        window: &mut Window,
+        most: u64,
+    ) {
+        for stream in &self.raws {
+            let Some(entry) = streams.get_mut(*stream) else { continue };
+            let waits = entry.receive.notified && entry.receive.end == ReceiveEnd::Open;
+            let Some(raw) = &mut entry.receive.raw else { continue };
+            // Unread bytes are at most what came since the reader saw the end of what was there.
+            let came = if waits { self.bytes.saturating_sub(raw.drained_at) } else { 0 };
+            let backlog = came.next_multiple_of(STEP).min(most);
+            let growth = raw.use_.growth(most).next_multiple_of(STEP).min(most);
+            raw.use_.count(window, backlog, growth);
+        }
+    }
+
+    /// Lets go of all buffers, so that a test sees what else holds them.
+    #[cfg(test)]
+    pub(crate) fn forget_buffers(&mut self) {
+        self.pins = Pins::default();
+    }
+
+    /// Bytes of the buffers that are alive.
+    #[cfg(test)]
+    pub(crate) fn pinned(&mut self) -> u64 {
+        self.pins.release();
+        self.pins.bytes()
+    }
+}
