@@ -43,7 +43,7 @@ impl Quic {
                             self.hoarders.insert(id);
                         }
                         context.table.touch(id);
-                    } else if let Some(carrier) = self.closing.get_mut(&id) {
+                    } else if let Some(carrier) = self.closing.links.get_mut(&id) {
                         carrier.handle_datagram(event, len, pinned);
                         self.exchange_closing(context.now, id);
                     }
@@ -91,14 +91,11 @@ impl Quic {
 
     /// A connection of a link that is down and its endpoint talk; gone when it is over.
     fn exchange_closing(&mut self, now: Instant, id: LinkId) {
-        let Some(mut link) = self.closing.remove(&id) else { return };
-        self.closing_due.set(id, None);
-        if self.talk(id, &mut link) {
-            return;
+        let Some(mut link) = self.closing.take(id) else { return };
+        if !self.talk(id, &mut link) {
+            self.closing.keep(now, id, link);
+            self.ready.mark(id);
         }
-        self.closing_due.set(id, link.poll_timeout().map(|due| due.max(now)));
-        self.closing.insert(id, link);
-        self.ready.mark(id);
     }
 
     /// What the connection of a link that is down has to send.
@@ -109,13 +106,11 @@ impl Quic {
         segments: usize,
         out: &mut Vec<u8>,
     ) -> Option<Transmit> {
-        let link = self.closing.get_mut(&id)?;
+        let mut link = self.closing.take(id)?;
         let transmit = link.conn.poll_transmit(now, segments, out);
+        self.closing.keep(now, id, link);
         if transmit.is_some() {
             self.ready.mark(id);
-        } else {
-            let due = link.poll_timeout().map(|due| due.max(now));
-            self.closing_due.set(id, due);
         }
         transmit
     }
@@ -183,7 +178,7 @@ impl Endpoint for Quic {
         let carrier: Box<dyn Any> = carrier;
         if let Ok(mut carrier) = carrier.downcast::<QuicLink>() {
             carrier.abandon(context.now, why);
-            self.closing.insert(link, carrier);
+            self.closing.keep(context.now, link, carrier);
             self.exchange_closing(context.now, link);
         }
     }
@@ -214,8 +209,8 @@ impl Endpoint for Quic {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        while let Some(id) = self.closing_due.pop_due(now) {
-            if let Some(carrier) = self.closing.get_mut(&id) {
+        while let Some(id) = self.closing.due.pop_due(now) {
+            if let Some(carrier) = self.closing.links.get_mut(&id) {
                 carrier.handle_timeout(now);
                 self.exchange_closing(now, id);
             }
@@ -223,6 +218,6 @@ impl Endpoint for Quic {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.closing_due.next().map(|(due, _)| due)
+        self.closing.due.next().map(|(due, _)| due)
     }
 }

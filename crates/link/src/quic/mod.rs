@@ -53,11 +53,37 @@ pub(crate) struct Quic {
     wall_offset: (Instant, UnixTime), // what the wall clock showed when it was set last
     sockets: BTreeMap<SocketId, Socket>,
     ready: Ready<LinkId>,
-    closing: BTreeMap<LinkId, Box<QuicLink>>, // links that are down; their last words are repeated for three round trips
-    closing_due: Deadlines<LinkId>,
+    closing: Closing,
     hoarders: BTreeSet<LinkId>, // links that keep too much of the receive buffers alive
     answers: VecDeque<(Transmit, Vec<u8>)>,
     scratch: Vec<u8>,
+}
+
+/// Connections of links that are down; their last words are repeated for three round trips.
+#[derive(Default)]
+struct Closing {
+    links: BTreeMap<LinkId, Box<QuicLink>>,
+    due: Deadlines<LinkId>,
+}
+
+impl Closing {
+    fn take(&mut self, id: LinkId) -> Option<Box<QuicLink>> {
+        self.due.set(id, None);
+        self.links.remove(&id)
+    }
+
+    fn keep(&mut self, now: Instant, id: LinkId, mut link: Box<QuicLink>) {
+        self.due.set(id, link.conn.poll_timeout().map(|due| due.max(now)));
+        self.links.insert(id, link);
+    }
+
+    /// Those of a socket that is gone have nobody to talk to.
+    fn forget(&mut self, socket: SocketId) {
+        let of_socket = self.links.iter().filter(|(_, link)| link.conn.socket == socket);
+        for id in of_socket.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.take(id);
+        }
+    }
 }
 
 struct Socket {
@@ -85,8 +111,7 @@ impl Quic {
             wall_offset: (Instant::ZERO, start.wall),
             sockets: BTreeMap::new(),
             ready: Ready::default(),
-            closing: BTreeMap::new(),
-            closing_due: Deadlines::default(),
+            closing: Closing::default(),
             hoarders: BTreeSet::new(),
             answers: VecDeque::new(),
             scratch: Vec::new(),
@@ -102,11 +127,7 @@ impl Quic {
 
     /// Forgets a socket; returns its links.
     fn unbind(&mut self, socket: SocketId) -> Vec<LinkId> {
-        let closing = self.closing.iter().filter(|(_, link)| link.conn.socket == socket);
-        for id in closing.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.closing.remove(&id);
-            self.closing_due.set(id, None);
-        }
+        self.closing.forget(socket);
         self.sockets.remove(&socket).into_iter().flat_map(|socket| socket.links).flatten().collect()
     }
 
