@@ -9,8 +9,9 @@ use weir_base::stream::{Goodbye, LinkInfo};
 use weir_base::{Instant, Rng, Rope, StreamKey};
 
 use super::codec::{self, Hello};
-use super::{Bucket, Config, Inbox, SERVICES_PAUSE};
-use crate::framing;
+use super::{BYTE_RATE, Config, MAX_PONGS, MESSAGE_RATE, SERVICES_PAUSE};
+use crate::bucket::Bucket;
+use crate::framing::{self, Inbox};
 
 /// One in so many pings is preceded by a message that no version defines.
 const GREASE_PINGS: u64 = 8;
@@ -28,23 +29,100 @@ pub(super) struct Line {
     pub(super) writable: bool, // our direction has not ended
     pub(super) stage: Stage,
     pub(super) inbox: Inbox,
-    pub(super) messages: Bucket,
-    pub(super) bytes: Bucket,
+    pub(super) rate: Rate,
     pub(super) up: Option<Instant>, // none while the handshake is not complete
     pub(super) heard: Instant,
     pub(super) ping: Ping,
-    pub(super) pongs: VecDeque<[u8; 8]>, // at most MAX_PONGS
-    pub(super) hello_written: bool,
     pub(super) outgoing: Outgoing,
-    pub(super) services_from: Instant, // not before
-    pub(super) pending: Rope,          // the rest of one message
 }
 
-/// What should be told when there is room; only the newest of each.
-#[derive(Debug, Default)]
+/// How much a peer may still say.
+#[derive(Debug)]
+pub(super) struct Rate {
+    messages: Bucket,
+    bytes: Bucket,
+}
+
+impl Rate {
+    const fn new() -> Self {
+        Self { messages: Bucket::new(), bytes: Bucket::new() }
+    }
+
+    /// A message of so many bytes has come. Whether that is within what a peer may say.
+    pub(super) fn take(&mut self, now: Instant, bytes: u64) -> bool {
+        self.messages.take(now, 1, MESSAGE_RATE, MESSAGE_RATE).is_ok()
+            && self.bytes.take(now, bytes, BYTE_RATE, BYTE_RATE).is_ok()
+    }
+}
+
+/// What should be told when there is room; only the newest of each, and pongs.
+#[derive(Debug)]
 pub(super) struct Outgoing {
-    pub(super) services: bool,
-    pub(super) key: bool,
+    pub(super) hello_written: bool,
+    key: bool,
+    services: bool,
+    services_from: Instant,   // not before
+    pongs: VecDeque<[u8; 8]>, // at most MAX_PONGS
+    pub(super) pending: Rope, // the rest of one message
+}
+
+impl Outgoing {
+    fn new() -> Self {
+        Self {
+            hello_written: false,
+            key: false,
+            services: false,
+            services_from: Instant::ZERO,
+            pongs: VecDeque::new(),
+            pending: Rope::new(),
+        }
+    }
+
+    /// A ping was heard. Of pongs that wait too long the oldest is dropped.
+    pub(super) fn pong(&mut self, nonce: [u8; 8]) {
+        if self.pongs.len() >= MAX_PONGS {
+            self.pongs.pop_front();
+        }
+        self.pongs.push_back(nonce);
+    }
+
+    /// This node's short-id key changed. Hello tells the newest itself; whether more has to be said.
+    pub(super) const fn key_changed(&mut self) -> bool {
+        self.key |= self.hello_written;
+        self.hello_written
+    }
+
+    /// As for [`key_changed`](Self::key_changed).
+    pub(super) const fn services_changed(&mut self) -> bool {
+        self.services |= self.hello_written;
+        self.hello_written
+    }
+
+    /// When services are told that wait for that.
+    fn services_due(&self) -> Option<Instant> {
+        (self.services && self.services_from > Instant::ZERO).then_some(self.services_from)
+    }
+
+    /// They need not wait any more.
+    pub(super) const fn services_may_go(&mut self) {
+        self.services_from = Instant::ZERO;
+    }
+
+    /// The next message that does not depend on the link's stage.
+    fn next(&mut self, now: Instant, mine: &Hello) -> Option<codec::Control> {
+        if let Some(nonce) = self.pongs.pop_front() {
+            return Some(codec::Control::Pong(nonce));
+        }
+        if std::mem::take(&mut self.key) {
+            return Some(codec::Control::ShortKey(mine.key));
+        }
+        if self.services && self.services_from <= now {
+            self.services = false;
+            self.services_from = now + SERVICES_PAUSE;
+            return Some(codec::Control::Services(mine.services.clone()));
+        }
+        None
+    }
 }
 
 #[derive(Debug)]
@@ -119,16 +197,11 @@ impl Line {
             writable: false,
             stage: Stage::Hello,
             inbox: Inbox::new(codec::MAX_MESSAGE),
-            messages: Bucket::new(),
-            bytes: Bucket::new(),
+            rate: Rate::new(),
             up: Some(now),
             heard: now,
             ping: Ping::Idle { next: Instant::FAR },
-            pongs: VecDeque::new(),
-            hello_written: false,
-            outgoing: Outgoing::default(),
-            services_from: Instant::ZERO,
-            pending: Rope::new(),
+            outgoing: Outgoing::new(),
         }
     }
 
@@ -151,8 +224,7 @@ impl Line {
                     Ping::Waiting { sent, .. } => Some((sent + config.idle_timeout, Timer::Pong)),
                     Ping::Due => None,
                 };
-                let waits = self.outgoing.services && self.services_from > Instant::ZERO;
-                let services = waits.then_some((self.services_from, Timer::Services));
+                let services = self.outgoing.services_due().map(|due| (due, Timer::Services));
                 let idle = (self.heard + config.idle_timeout, Timer::Idle);
                 [Some(idle), message, ping, services].into_iter().flatten().min_by_key(|(due, _)| *due)
             }
@@ -164,10 +236,10 @@ impl Line {
 
     /// Encodes the next message into `pending`, if there is one to write; how many were.
     pub(super) fn encode_next(&mut self, now: Instant, mine: &Hello, rng: &mut Rng) -> u64 {
-        if !self.hello_written {
-            self.hello_written = true;
+        if !self.outgoing.hello_written {
+            self.outgoing.hello_written = true;
             let grease = rng.chance(1, GREASE_HELLOS);
-            framing::put(&mut self.pending, codec::HELLO, |out| {
+            framing::put(&mut self.outgoing.pending, codec::HELLO, |out| {
                 mine.encode(out);
                 if grease {
                     put_varint(out, odd(rng));
@@ -179,10 +251,10 @@ impl Line {
         if let Some((message, greased)) = self.next_message(now, mine, rng) {
             if greased {
                 let (kind, noise) = (odd(rng), noise(rng));
-                framing::put(&mut self.pending, kind, |out| out.put_slice(&noise));
+                framing::put(&mut self.outgoing.pending, kind, |out| out.put_slice(&noise));
             }
             if let Some((kind, fields)) = message.encode() {
-                framing::put(&mut self.pending, kind, |out| out.unsplit(fields));
+                framing::put(&mut self.outgoing.pending, kind, |out| out.unsplit(fields));
             }
             return 1 + u64::from(greased);
         }
@@ -198,16 +270,8 @@ impl Line {
             Stage::Heard { .. } | Stage::Ended { .. } | Stage::Closed => return None,
             Stage::Hello | Stage::Open { .. } => {}
         }
-        if let Some(nonce) = self.pongs.pop_front() {
-            return Some((codec::Control::Pong(nonce), false));
-        }
-        if std::mem::take(&mut self.outgoing.key) {
-            return Some((codec::Control::ShortKey(mine.key), false));
-        }
-        if self.outgoing.services && self.services_from <= now {
-            self.outgoing.services = false;
-            self.services_from = now + SERVICES_PAUSE;
-            return Some((codec::Control::Services(mine.services.clone()), false));
+        if let Some(message) = self.outgoing.next(now, mine) {
+            return Some((message, false));
         }
         let Ping::Due = self.ping else { return None };
         let nonce = rng.bytes();

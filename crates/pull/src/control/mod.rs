@@ -10,6 +10,7 @@
 //! Threat: a peer that floods (two token buckets), never says hello, never answers, or opens a second stream.
 //! Each ends the link or is a fault; per link at most one message and four pongs are held.
 
+mod agreement;
 pub mod codec;
 mod hello;
 mod line;
@@ -32,8 +33,7 @@ pub use hello::{
     services_hold,
 };
 
-use crate::bucket::Bucket;
-use crate::framing::{Inbox, MALFORMED, Message, STALLED, UNKNOWN_TYPE, code};
+use crate::framing::{MALFORMED, Message, STALLED, UNKNOWN_TYPE, code};
 use crate::keys::{Keys, NumberedKey};
 use crate::machine::{Counters, Refused, Ticket};
 use codec::{Hello, HelloError, Preamble};
@@ -219,9 +219,10 @@ impl Control {
                 }
                 services.sort_unstable();
                 self.mine.services = services;
-                for line in self.lines.values_mut().filter(|line| line.hello_written) {
-                    line.outgoing.services = true;
-                    self.asks.extend(line.stream.map(Ask::Write));
+                for line in self.lines.values_mut() {
+                    if line.outgoing.services_changed() {
+                        self.asks.extend(line.stream.map(Ask::Write));
+                    }
                 }
             }
             Command::Goodbye { link, reason } => {
@@ -300,18 +301,13 @@ impl Control {
         self.counters.messages_in += 1;
         line.heard = now;
         let bytes = message.body.len() as u64 + 2;
-        if line.messages.take(now, 1, MESSAGE_RATE, MESSAGE_RATE).is_err()
-            || line.bytes.take(now, bytes, BYTE_RATE, BYTE_RATE).is_err()
-        {
+        if !line.rate.take(now, bytes) {
             return Err(FLOOD.into());
         }
         let Stage::Open { peer_key } = &mut line.stage else { return self.hello(link, message) };
         match codec::Control::decode(message.kind, &message.body).map_err(|_| MALFORMED)? {
             codec::Control::Ping(nonce) => {
-                if line.pongs.len() >= MAX_PONGS {
-                    line.pongs.pop_front();
-                }
-                line.pongs.push_back(nonce);
+                line.outgoing.pong(nonce);
                 if line.ping.is_soon(now, self.config.interval / 2) {
                     line.ping = Ping::Due; // with the pong: one datagram, one wake-up less on both sides
                 }
@@ -366,7 +362,7 @@ impl Control {
         line.stage = Stage::Open { peer_key: theirs.key.number };
         line.ping = Ping::Due;
         self.asks.extend(line.stream.map(Ask::Write));
-        let hello = Arc::new(hello::shared(&self.mine, theirs, version));
+        let hello = Arc::new(agreement::shared(&self.mine, theirs, version));
         self.notices.push_back(Notice::Ready { link, hello });
         Ok(())
     }
@@ -378,9 +374,10 @@ impl Control {
         self.mine.key = current;
         self.next_key = Some(now + self.config.key_life);
         self.notices.push_back(Notice::OwnKeys(self.keys));
-        for line in self.lines.values_mut().filter(|line| line.hello_written) {
-            line.outgoing.key = true;
-            self.asks.extend(line.stream.map(Ask::Write));
+        for line in self.lines.values_mut() {
+            if line.outgoing.key_changed() {
+                self.asks.extend(line.stream.map(Ask::Write));
+            }
         }
     }
 
@@ -411,7 +408,7 @@ impl Control {
                 self.asks.extend(line.stream.map(Ask::Write));
             }
             Some(line::Timer::Services) => {
-                line.services_from = Instant::ZERO;
+                line.outgoing.services_may_go();
                 self.asks.extend(line.stream.map(Ask::Write));
             }
             Some(line::Timer::End) => self.leave(now, link, &ENDED.into()),

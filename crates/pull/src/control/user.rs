@@ -99,8 +99,8 @@ impl Machine for Control {
         };
         let mut left = room;
         loop {
-            left -= pour(&mut line.pending, left, out);
-            if !line.pending.is_empty() {
+            left -= pour(&mut line.outgoing.pending, left, out);
+            if !line.outgoing.pending.is_empty() {
                 break;
             }
             let written = line.encode_next(now, &self.mine, &mut self.rng);
@@ -110,7 +110,7 @@ impl Machine for Control {
             }
         }
         if let Stage::Leaving { reason, encoded: true, .. } = line.stage
-            && line.pending.is_empty()
+            && line.outgoing.pending.is_empty()
         {
             line.stage = Stage::Closed;
             self.asks.extend([Ask::Finish(key), Ask::Close(key.link, reason)]);
