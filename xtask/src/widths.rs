@@ -24,9 +24,7 @@ const FIELDS: usize = 12;
 const WIDER: &[Wider] = &[
     Wider { name: "base/pair::Pair", methods: 0, fields: 13 },
     Wider { name: "node/core::Core", methods: 42, fields: 14 },
-    Wider { name: "pull/control::Line", methods: 0, fields: 15 },
     Wider { name: "pull/pool::Pool", methods: 119, fields: 20 },
-    Wider { name: "pull/pull::Pull", methods: 46, fields: 14 },
     Wider { name: "sim/flood::Flood", methods: 0, fields: 14 },
     Wider { name: "sim/host::End", methods: 0, fields: 17 },
     Wider { name: "sim/host::Host", methods: 60, fields: 0 },

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use weir_base::Instant;
 use weir_base::codec::{Malformed, Reader, VARINT_MAX, put_varint};
 
-use super::Refusal;
+pub use super::types::OVERHEAD;
+use super::types::Refusal;
 use crate::framing::Message;
 
 /// Type of a request, from the caller.
@@ -15,8 +16,6 @@ pub const REQUEST: u64 = 0;
 pub const RESPONSE: u64 = 0;
 /// Type of a refusal, from the server.
 pub const REFUSAL: u64 = 2;
-/// Bytes that a message is larger than the request or response in it, at most.
-pub const OVERHEAD: usize = 16;
 /// The longest time on the wire, in milliseconds.
 const MAX_MILLIS: u64 = 3_600_000;
 

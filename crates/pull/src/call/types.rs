@@ -9,11 +9,12 @@ use weir_base::identity::PeerId;
 use weir_base::stream::{Ask, Class};
 use weir_base::{Fault, Instant, LinkId, StreamKey};
 
-use super::codec;
 use super::memory::Memory;
 use crate::framing::code;
 use crate::machine::Ticket;
 
+/// Bytes that a message is larger than the request or response in it, at most.
+pub const OVERHEAD: usize = 16;
 /// The usual budget of [`call_memory`](crate::Config::call_memory): 32 MiB.
 pub const DEFAULT_MEMORY: u64 = 32 * 1024 * 1024;
 /// When to come back where as many calls as allowed are under way: about a quick call's time.
@@ -70,12 +71,12 @@ impl Default for Config {
 impl Config {
     /// The least memory for calls with which this method can be served.
     pub(crate) fn least_memory(&self) -> u64 {
-        Memory::least(u64::from(self.max_request) + codec::OVERHEAD as u64, u64::from(self.max_response))
+        Memory::least(u64::from(self.max_request) + OVERHEAD as u64, u64::from(self.max_response))
     }
 
     /// Bytes of the largest request message, its length included, and of the largest response.
     pub(crate) fn largest(&self) -> (u64, u64) {
-        (u64::from(self.max_request) + (codec::OVERHEAD + VARINT_MAX) as u64, u64::from(self.max_response))
+        (u64::from(self.max_request) + (OVERHEAD + VARINT_MAX) as u64, u64::from(self.max_response))
     }
 
     /// Checks every field; names the field and the remedy.

@@ -6,25 +6,25 @@
 
 use super::{
     Arc, Ask, BTreeSet, CONTROL, EARLY_STREAMS, Instant, LinkId, LinkInfo, LinkState, PeerHello, Phase,
-    Proof, Pull, Shaped, StreamKey, VecDeque,
+    Proof, Pull, StreamKey, VecDeque,
 };
 
 impl Pull {
     /// A handshake runs, and data can go along with it.
     pub(super) fn link_early(&mut self, now: Instant, link: LinkId, info: &LinkInfo) {
-        self.memory.add(link, info.side, info.group);
+        self.calls.add_link(link, info.side, info.group);
         let phase = Phase::Early { opened: 0, waiting: 0, held: VecDeque::new() };
         let proof = Proof::Early { hello: None, serving: BTreeSet::new() };
         self.links.insert(link, LinkState { info: *info, phase, goodbye: None, proof });
-        for index in self.early_children(info.dialler) {
-            self.with(index, |machine| machine.link_up(now, link, info));
+        for index in self.machines.early(info.dialler) {
+            self.machines.with(index, |machine| machine.link_up(now, link, info));
         }
         self.control(|control| control.wait_for_proof(link));
     }
 
     /// The handshake is complete: everybody hears of the link, what was held goes out, and what control learnt counts.
     pub(super) fn link_confirmed(&mut self, now: Instant, link: LinkId, info: &LinkInfo) {
-        let heard = self.early_children(info.dialler);
+        let heard = self.machines.early(info.dialler);
         let Some(state) = self.links.get_mut(&link) else { return };
         let Proof::Early { hello, .. } = std::mem::replace(&mut state.proof, Proof::Confirmed) else {
             return;
@@ -35,8 +35,8 @@ impl Pull {
             let free = EARLY_STREAMS.saturating_sub(*opened).min(held.len());
             *opened += free;
             self.asks.extend(held.drain(..free));
-            for index in (0..).take(self.children.len()).filter(|index| !heard.contains(index)) {
-                self.with(index, |machine| machine.link_up(now, link, info));
+            for index in self.machines.numbers().filter(|index| !heard.contains(index)) {
+                self.machines.with(index, |machine| machine.link_up(now, link, info));
             }
         }
         if let Some(hello) = hello.filter(|_| begins) {
@@ -47,8 +47,9 @@ impl Pull {
 
     /// Hello came along with the handshake: it is kept, and calls that may be replayed are served.
     pub(super) fn greeted_early(&mut self, now: Instant, link: LinkId, hello: &Arc<PeerHello>) {
-        let shared: Vec<_> = (0_u16..)
-            .zip(&self.children)
+        let shared: Vec<_> = self
+            .machines
+            .iter()
             .filter(|(index, child)| *index != CONTROL && child.joins_early())
             .filter_map(|(index, child)| Some((index, hello.negotiated(child.channel)?)))
             .collect();
@@ -61,7 +62,7 @@ impl Pull {
         *kept = Some(Arc::clone(hello));
         serving.clone_from(&joined);
         for (index, negotiated) in shared {
-            self.with(index, |machine| machine.link_ready(now, link, &negotiated));
+            self.machines.with(index, |machine| machine.link_ready(now, link, &negotiated));
         }
         for key in self.keys_of(link) {
             if self.routes.get(key).is_some_and(|route| joined.contains(&route.child)) {
@@ -83,19 +84,13 @@ impl Pull {
         let Ask::Open { link, protocol, .. } = ask else { return false };
         let Some(state) = self.links.get(link) else { return false };
         let early = matches!(state.proof, Proof::Early { .. });
-        early && !(state.info.dialler && self.may_go_early(*protocol))
-    }
-
-    /// The machines that hear of a link before it is confirmed.
-    pub(super) fn early_children(&self, dialler: bool) -> BTreeSet<u16> {
-        let joins = |(_, child): &(u16, &super::Child)| dialler || child.joins_early();
-        (0_u16..).zip(&self.children).filter(joins).map(|(index, _)| index).collect()
+        early && !(state.info.dialler && self.machines.may_go_early(*protocol))
     }
 
     fn control(&mut self, act: impl FnOnce(&mut super::Control)) {
-        if let Some(Shaped::Control(control)) = self.children.first_mut().map(|child| &mut child.machine) {
+        if let Some(control) = self.machines.control() {
             act(control);
-            self.touched(CONTROL);
+            self.machines.touched(CONTROL);
         }
     }
 }

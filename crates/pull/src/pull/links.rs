@@ -2,24 +2,24 @@
 
 use super::{
     Arc, Ask, BTreeSet, CONTROL, ChannelId, Event, Goodbye, Instant, LinkId, LinkInfo, LinkState, Notice,
-    Opened, PeerHello, Phase, Proof, Pull, Shaped, StreamKey, VecDeque, code,
+    Opened, PeerHello, Phase, Proof, Pull, StreamKey, VecDeque, code,
 };
 use crate::machine::Negotiated;
 
 impl Pull {
     pub(super) fn link_up(&mut self, now: Instant, link: LinkId, info: &LinkInfo) {
-        self.memory.add(link, info.side, info.group);
+        self.calls.add_link(link, info.side, info.group);
         if self.links.contains_key(&link) {
             return self.link_confirmed(now, link, info);
         }
         let phase = Phase::Early { opened: 0, waiting: 0, held: VecDeque::new() };
         self.links.insert(link, LinkState { info: *info, phase, goodbye: None, proof: Proof::Confirmed });
-        self.each(|machine| machine.link_up(now, link, info));
+        self.machines.each(|machine| machine.link_up(now, link, info));
     }
 
     pub(super) fn link_down(&mut self, now: Instant, link: LinkId) {
         let Some(state) = self.links.remove(&link) else { return };
-        let all = self.early_children(state.info.dialler || matches!(state.proof, Proof::Confirmed));
+        let all = self.machines.early(state.info.dialler || matches!(state.proof, Proof::Confirmed));
         let (open, was_ready) = match state.phase {
             Phase::Early { .. } => (all, false),
             Phase::Ready { matched } => (matched, true),
@@ -29,10 +29,10 @@ impl Pull {
             self.routes.remove(key);
         }
         for index in open.into_iter().filter(|index| *index != CONTROL) {
-            self.with(index, |machine| machine.link_down(now, link));
+            self.machines.with(index, |machine| machine.link_down(now, link));
         }
-        self.with(CONTROL, |machine| machine.link_down(now, link));
-        self.memory.remove(link);
+        self.machines.with(CONTROL, |machine| machine.link_down(now, link));
+        self.calls.remove_link(link);
         if matches!(state.proof, Proof::Confirmed) && (was_ready || state.goodbye.is_some()) {
             self.events.push_back(Event::Gone { link, peer: state.info.peer, goodbye: state.goodbye });
         }
@@ -41,7 +41,7 @@ impl Pull {
     /// Passes on what control has learnt. Ends every call that has a time.
     pub(super) fn notices(&mut self, now: Instant) {
         self.now = now;
-        while let Some(notice) = self.control_notice() {
+        while let Some(notice) = self.machines.control().and_then(super::Control::poll_notice) {
             match notice {
                 Notice::Ready { link, hello } => self.ready(now, link, hello),
                 Notice::NoHello { link } => self.no_hello(now, link),
@@ -55,24 +55,17 @@ impl Pull {
                 Notice::PeerKey { link, key } => {
                     self.each_matched(link, |machine| machine.link_key(now, link, key));
                 }
-                Notice::OwnKeys(keys) => self.each(|machine| machine.own_keys(now, &keys)),
+                Notice::OwnKeys(keys) => self.machines.each(|machine| machine.own_keys(now, &keys)),
                 Notice::Closing { link, heard } => self.closing(link, heard),
             }
         }
-        self.serve_calls(now);
-    }
-
-    fn control_notice(&mut self) -> Option<Notice> {
-        match &mut self.children.first_mut()?.machine {
-            Shaped::Control(control) => control.poll_notice(),
-            _ => None,
-        }
+        self.calls.serve(now, &mut self.machines);
     }
 
     fn each_matched(&mut self, link: LinkId, mut call: impl FnMut(&mut dyn super::Machine)) {
         let Some(Phase::Ready { matched }) = self.links.get(&link).map(|state| &state.phase) else { return };
         for index in matched.clone() {
-            self.with(index, &mut call);
+            self.machines.with(index, &mut call);
         }
     }
 
@@ -81,8 +74,9 @@ impl Pull {
         if let Proof::Early { .. } = state.proof {
             return self.greeted_early(now, link, &hello);
         }
-        let shared: Vec<(u16, ChannelId, Option<Negotiated>)> = (0_u16..)
-            .zip(&self.children)
+        let shared: Vec<(u16, ChannelId, Option<Negotiated>)> = self
+            .machines
+            .iter()
             .skip(1)
             .map(|(index, child)| (index, child.channel, hello.negotiated(child.channel)))
             .collect();
@@ -98,8 +92,10 @@ impl Pull {
         let streams = self.keys_of(link);
         for (index, _, negotiated) in shared {
             match negotiated {
-                Some(negotiated) => self.with(index, |machine| machine.link_ready(now, link, &negotiated)),
-                None => self.with(index, |machine| machine.link_unmatched(now, link)),
+                Some(negotiated) => {
+                    self.machines.with(index, |machine| machine.link_ready(now, link, &negotiated))
+                }
+                None => self.machines.with(index, |machine| machine.link_unmatched(now, link)),
             };
         }
         for key in streams {
@@ -111,8 +107,8 @@ impl Pull {
     fn no_hello(&mut self, now: Instant, link: LinkId) {
         let Some(state) = self.links.get_mut(&link) else { return };
         state.phase = Phase::Closing { was_ready: false, matched: BTreeSet::new() };
-        for index in (CONTROL + 1..).take(self.children.len().saturating_sub(1)) {
-            self.with(index, |machine| machine.link_unmatched(now, link));
+        for index in self.machines.numbers().skip(1) {
+            self.machines.with(index, |machine| machine.link_unmatched(now, link));
         }
         for key in self.keys_of(link) {
             self.release(now, key, &BTreeSet::new());
@@ -133,14 +129,14 @@ impl Pull {
             return self.break_off(key, code::UNKNOWN_CHANNEL);
         }
         if let Some(lane) = waited {
-            self.with(index, |machine| machine.handle_opened(now, key, Opened::Peer { lane }));
+            self.machines.with(index, |machine| machine.handle_opened(now, key, Opened::Peer { lane }));
             self.asks.push_back(Ask::Resume(key));
         }
     }
 
     fn closing(&mut self, link: LinkId, heard: Option<Goodbye>) {
         let Some(state) = self.links.get(&link) else { return };
-        let all = self.early_children(state.info.dialler || matches!(state.proof, Proof::Confirmed));
+        let all = self.machines.early(state.info.dialler || matches!(state.proof, Proof::Confirmed));
         let Some(state) = self.links.get_mut(&link) else { return };
         state.goodbye = state.goodbye.or(heard);
         state.phase = match std::mem::replace(&mut state.phase, Phase::Ready { matched: BTreeSet::new() }) {

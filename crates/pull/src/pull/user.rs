@@ -20,7 +20,7 @@ fn split(tag: u64) -> (u16, u64) {
 
 impl StreamUser for Pull {
     fn protocols(&self) -> Vec<ProtocolId> {
-        self.children.iter().flat_map(|child| child.channel.protocols()).collect()
+        self.machines.protocols().collect()
     }
 
     fn handle_link(&mut self, now: Instant, link: LinkId, change: &LinkChange) {
@@ -41,7 +41,7 @@ impl StreamUser for Pull {
                     return self.break_off(key, code::CANCELLED);
                 }
                 self.route(key, index, None);
-                self.with(index, |machine| machine.handle_opened(now, key, Opened::Local { tag }));
+                self.machines.with(index, |machine| machine.handle_opened(now, key, Opened::Local { tag }));
             }
         }
         self.notices(now);
@@ -49,18 +49,18 @@ impl StreamUser for Pull {
 
     fn handle_refused(&mut self, now: Instant, tag: u64, why: OpenError) {
         let (index, tag) = split(tag);
-        self.with(index, |machine| machine.handle_refused(now, tag, why));
+        self.machines.with(index, |machine| machine.handle_refused(now, tag, why));
         self.notices(now);
     }
 
     fn class(&self, protocol: ProtocolId) -> Class {
-        let Some((index, lane)) = self.lane(protocol) else { return Class::Bulk };
-        self.child(index).map_or(Class::Bulk, |child| child.seen().class(lane))
+        let Some((index, lane)) = self.machines.lane(protocol) else { return Class::Bulk };
+        self.machines.get(index).map_or(Class::Bulk, |child| child.seen().class(lane))
     }
 
     fn room(&self, key: StreamKey) -> usize {
         let Some(route) = self.routes.get(key).filter(|route| route.waiting.is_none()) else { return 0 };
-        self.child(route.child).map_or(0, |child| child.seen().room(key))
+        self.machines.get(route.child).map_or(0, |child| child.seen().room(key))
     }
 
     fn handle_incoming(&mut self, now: Instant, key: StreamKey, input: Incoming) {
@@ -77,11 +77,11 @@ impl StreamUser for Pull {
         if route.waiting.is_some() {
             return self.gone_before_hello(key, &input);
         }
-        let Some(child) = self.children.get_mut(usize::from(route.child)) else { return };
+        let Some(child) = self.machines.get_mut(route.child) else { return };
         if let Incoming::Data(chunk) = &input {
             child.stats.bytes_in += chunk.len() as u64;
         }
-        self.with(route.child, |machine| machine.handle_incoming(now, key, input));
+        self.machines.with(route.child, |machine| machine.handle_incoming(now, key, input));
         self.notices(now);
     }
 
@@ -91,8 +91,8 @@ impl StreamUser for Pull {
             return;
         };
         let (index, before) = (route.child, out.len());
-        self.with(index, |machine| machine.poll_write(now, key, room, out));
-        if let Some(child) = self.children.get_mut(usize::from(index)) {
+        self.machines.with(index, |machine| machine.poll_write(now, key, room, out));
+        if let Some(child) = self.machines.get_mut(index) {
             child.stats.bytes_out += (out.len() - before) as u64;
         }
         self.notices(now);
@@ -103,9 +103,7 @@ impl StreamUser for Pull {
             if let Some(ask) = self.asks.pop_front() {
                 return Some(ask);
             }
-            let index = self.asking.pop()?;
-            let Some(ask) = self.children.get_mut(usize::from(index))?.machine().poll_ask() else { continue };
-            self.asking.mark(index);
+            let (index, ask) = self.machines.poll_ask()?;
             if let Some(ask) = self.pass(index, ask) {
                 return Some(ask);
             }
@@ -114,37 +112,26 @@ impl StreamUser for Pull {
 
     /// Control, permits, and calls that are declared replay-safe.
     fn replay_safe(&self) -> Vec<ProtocolId> {
-        let all = self.children.iter().flat_map(|child| child.channel.protocols());
-        all.filter(|protocol| self.may_go_early(*protocol)).collect()
+        let all = self.machines.protocols();
+        all.filter(|protocol| self.machines.may_go_early(*protocol)).collect()
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        for _ in 0..=self.children.len() {
-            let Some(index) = self.deadlines.pop_due(now) else { break };
-            if let Some(child) = self.children.get_mut(usize::from(index)) {
-                child.due = None;
-            }
-            self.with(index, |machine| machine.handle_timeout(now));
-        }
-        if self.retry.is_some_and(|at| at <= now) {
-            self.try_again();
-        }
+        self.machines.handle_timeout(now);
+        self.calls.handle_timeout(now, &mut self.machines);
         self.notices(now);
     }
 
     fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let retry = self.retry.map(|at| (at, "call memory"));
-        let child = self.deadlines.next().map(|(due, index)| {
-            (due, self.child(index).and_then(|child| child.due).map_or("pull", |(_, why)| why))
-        });
-        retry.into_iter().chain(child).min_by_key(|(due, _)| *due)
+        let both = [self.calls.poll_timeout(), self.machines.poll_timeout()];
+        both.into_iter().flatten().min_by_key(|(due, _)| *due)
     }
 }
 
 impl Pull {
     fn route(&mut self, key: StreamKey, child: u16, waiting: Option<u8>) {
         self.routes.insert(key, Route { child, waiting, read_ended: false, write_ended: false });
-        if let Some(child) = self.children.get_mut(usize::from(child)) {
+        if let Some(child) = self.machines.get_mut(child) {
             child.stats.streams += 1;
         }
     }
@@ -161,7 +148,7 @@ impl Pull {
     }
 
     fn opened_by_peer(&mut self, now: Instant, key: StreamKey, protocol: ProtocolId) {
-        let Some((index, lane)) = self.lane(protocol) else {
+        let Some((index, lane)) = self.machines.lane(protocol) else {
             return self.break_off(key, code::UNKNOWN_CHANNEL);
         };
         let early = self.serves_early(key, index);
@@ -180,7 +167,7 @@ impl Pull {
             Phase::Closing { .. } => return self.break_off(key, code::CANCELLED),
         }
         self.route(key, index, None);
-        self.with(index, |machine| machine.handle_opened(now, key, Opened::Peer { lane }));
+        self.machines.with(index, |machine| machine.handle_opened(now, key, Opened::Peer { lane }));
     }
 
     /// A stream that waited for hello ended first: it is forgotten, its other direction too.
@@ -206,7 +193,7 @@ impl Pull {
             Ask::Finish(key) | Ask::Reset(key, _) => self.end(key, false).then_some(ask),
             Ask::Stop(key, _) => self.end(key, true).then_some(ask),
             Ask::Blame(..) => {
-                if let Some(child) = self.children.get_mut(usize::from(index)) {
+                if let Some(child) = self.machines.get_mut(index) {
                     child.stats.faults += 1;
                 }
                 Some(ask)
@@ -230,7 +217,8 @@ impl Pull {
             Phase::Ready { .. } => return None,
             Phase::Closing { .. } => {
                 let now = self.now;
-                self.with(index, |machine| machine.handle_refused(now, split(tag).1, OpenError::Closed));
+                self.machines
+                    .with(index, |machine| machine.handle_refused(now, split(tag).1, OpenError::Closed));
                 return None;
             }
         }
