@@ -26,6 +26,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("chain_header", chain::header),
     ("chain_request", chain::request),
     ("chain_transfer", chain::transfer),
+    ("connection", tcp::connection),
     ("envelope", libp2p::envelope),
     ("framer", base::framer),
     ("identify", libp2p::identify),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use weir_base::{Instant, Keypair, Rng};
+use weir_libp2p::connection::{self, Connection, INPUT_MAX, Setup};
 use weir_libp2p::multistream::{self, Dialer, Listener, Names};
 use weir_libp2p::noise::{self, Handshake, Identity, MESSAGE_MAX};
 use weir_libp2p::yamux::{self, Read, Side, Yamux};
@@ -86,4 +87,38 @@ pub(crate) fn noise(data: &[u8]) -> bool {
         assert!(event.is_some() || input.len() < MESSAGE_MAX + 2);
     }
     answered
+}
+
+/// A whole connection, either side: nobody gets in without a key, whatever the pieces, and little is kept. Taken: the listener
+/// answered.
+pub(crate) fn connection(data: &[u8]) -> bool {
+    let setup = |seed: u8| {
+        let keypair = Keypair::ed25519_from_seed([seed; 32]);
+        Setup::new(Arc::new(Identity::new(&keypair, &mut Rng::from_number(seed.into())))).map(Arc::new)
+    };
+    let (Ok(one), Ok(other)) = (setup(1), setup(2)) else { return false };
+    let run = |piece: usize, dialled: bool| {
+        let rng = Rng::from_number(3);
+        let made = if dialled {
+            Connection::dial(Arc::clone(&one), None, rng, Instant::ZERO)
+        } else {
+            Connection::accept(Arc::clone(&other), rng, Instant::ZERO)
+        };
+        let mut connection = made.ok()?;
+        let mut out = BytesMut::new();
+        for part in data.chunks(piece) {
+            connection.received(Instant::ZERO, BytesMut::from(part));
+            assert!(connection.room() + data.len() >= INPUT_MAX);
+        }
+        while connection.poll_transmit(Instant::ZERO, &mut out) {}
+        let told: Vec<connection::Event> = std::iter::from_fn(|| connection.poll_event()).collect();
+        assert!(
+            told.iter().all(|event| matches!(event, connection::Event::Faulted(_))) && !connection.is_up()
+        );
+        Some((told, out))
+    };
+    for dialled in [true, false] {
+        assert_eq!(run(PIECE, dialled), run(data.len().max(1), dialled));
+    }
+    run(PIECE, false).is_some_and(|(_, out)| !out.is_empty())
 }

@@ -12,6 +12,7 @@ mod aead;
 #[cfg(target_family = "wasm")]
 #[path = "aead/portable.rs"]
 mod aead;
+pub mod connection;
 pub mod identify;
 pub mod multistream;
 pub mod noise;

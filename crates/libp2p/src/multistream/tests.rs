@@ -149,6 +149,15 @@ fn without_a_common_name_the_dialler_is_refused_and_nobody_is_to_blame() {
 }
 
 #[test]
+fn what_a_lazy_dialler_wrote_behind_a_refused_name_is_no_fault() {
+    let mut l = listener(&["/a"]);
+    let flight = [&tokens(&[HEADER, "/x"])[..], &[0, 1, 2, 3]].concat();
+    l.received(&mut Bytes::from(flight));
+    assert_eq!(l.poll_event(), Some(Event::Refused));
+    assert_eq!(sent!(l), tokens(&[HEADER, "na"]), "it is told");
+}
+
+#[test]
 fn a_token_without_end_is_a_fault_before_it_is_kept() {
     let mut l = listener(&["/a"]);
     let announced = [&tokens(&[HEADER])[..], &[0x81, 0x08]].concat(); // 1,025 bytes

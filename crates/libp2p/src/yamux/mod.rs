@@ -40,6 +40,9 @@ pub const WINDOW_MIN: u32 = 256 * 1024;
 pub const ACK_BACKLOG: usize = 256;
 /// Bytes of data in a frame of ours: what a TLS record holds, and small enough that no stream waits long for another.
 pub const FRAME_MAX: usize = 16 * KIB;
+/// With less room than this, in bytes, a transport may stop reading: the largest record of the security below. An answer to a ping
+/// may lie behind it then, and is not missed.
+pub const LOW: usize = 65_535;
 /// Bytes of one stream that wait to be sent.
 pub const QUEUE_MAX: usize = 64 * KIB;
 
@@ -129,8 +132,11 @@ impl Config {
         if self.window_max < WINDOW_MIN {
             return Err(("yamux.window_max", "must be at least 256 KiB, which every stream has at birth"));
         }
-        if self.unread_max < WINDOW_MIN as usize {
-            return Err(("yamux.unread_max", "must be at least 256 KiB, the window of one stream"));
+        if self.unread_max < WINDOW_MIN as usize + LOW {
+            return Err((
+                "yamux.unread_max",
+                "must be at least 320 KiB: the window of one stream and a record",
+            ));
         }
         if self.interval.is_zero() || self.timeout.is_zero() {
             return Err(("yamux.interval, yamux.timeout", "must be above zero; 30 s and 10 s are usual"));

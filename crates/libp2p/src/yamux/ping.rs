@@ -56,6 +56,11 @@ impl Pings {
         true
     }
 
+    /// Gives up on the answer without blame, and asks again later.
+    pub(super) fn excuse(&mut self, now: Instant, config: &Config) {
+        self.state = State::Idle { next: now + config.interval };
+    }
+
     /// The peer's ping; `false` where it has asked too often for what it reads.
     pub(super) fn asked(&mut self, value: u32) -> bool {
         self.owed.push_back(value);

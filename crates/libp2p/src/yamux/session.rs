@@ -265,9 +265,13 @@ impl Yamux {
 
     /// Advances what is due; early and repeated calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if !self.life.failed && !self.pings.handle_timeout(now, &self.config) {
-            self.fail(super::SILENT, away::NORMAL);
+        if self.life.failed || self.pings.handle_timeout(now, &self.config) {
+            return;
         }
+        if self.room() < super::LOW {
+            return self.pings.excuse(now, &self.config); // this side does not read: the answer may have come
+        }
+        self.fail(super::SILENT, away::NORMAL);
     }
 
     /// When it wants to be called next.

@@ -116,6 +116,26 @@ fn a_peer_that_answers_no_ping_is_unreliable() {
 }
 
 #[test]
+fn a_peer_whose_answer_may_wait_behind_unread_bytes_is_not_blamed() {
+    let config = Config { unread_max: WINDOW_MIN as usize + LOW, ..Config::default() };
+    let mut yamux = listener(config.clone());
+    sent(&mut yamux, at(0));
+    yamux.received(at(0), Bytes::from(data(flag::SYN, 1, &vec![0; WINDOW_MIN as usize])));
+    yamux.received(at(0), Bytes::from(data(flag::SYN, 3, b"x")));
+    assert!(yamux.room() < LOW);
+    let (due, _) = yamux.poll_timeout().unwrap();
+    yamux.handle_timeout(due);
+    assert!(!events(&mut yamux).iter().any(|event| matches!(event, Event::Faulted(_))));
+    let (next, _) = yamux.poll_timeout().unwrap();
+    assert_eq!(next, due + config.interval, "it is asked again later");
+    read_all(&mut yamux, 1);
+    yamux.handle_timeout(next);
+    sent(&mut yamux, next);
+    yamux.handle_timeout(next + config.timeout);
+    assert_eq!(events(&mut yamux), [Event::Faulted(SILENT)], "once it is read, silence counts");
+}
+
+#[test]
 fn pings_measure_the_round_trip_and_go_on() {
     let config = Config::default();
     let mut pair = Pair::new(&config, 0);
