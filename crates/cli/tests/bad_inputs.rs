@@ -4,9 +4,12 @@
 #![cfg(target_os = "linux")] // mkfifo, /dev/full, ulimit and script as Linux has them
 #![allow(clippy::unwrap_used)] // tests
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 const WEIR: &str = env!("CARGO_BIN_EXE_weir");
 
@@ -227,6 +230,77 @@ fn every_terminal_gets_what_it_can_show_and_is_given_back() {
         assert!(after.contains("3 nodes agree"), "{at}: the summary is not left behind: {out:?}");
         assert!(after.contains(" echo ") && !after.contains(" -echo "), "{at}: echo stays off: {out:?}");
         assert_eq!(out.contains("/6  age "), !picture, "{at}: {out:?}");
+    }
+}
+
+#[test]
+fn a_terminal_that_grows_is_used_as_it_is_then() {
+    let tmp = tempfile::tempdir().unwrap();
+    // the stores say that it runs; it has 6 blocks of 300 ms left then
+    let line = format!(
+        "stty cols 80 rows 24; {WEIR} devnet --nodes 3 --blocks 6 --rate 20 --block-ms 300 & \
+         until ls $TMPDIR/*/*.redb >/dev/null 2>&1; do :; done; stty cols 120 rows 40; wait $!"
+    );
+    let mut script = Command::new("script");
+    script.args(["-qefc", &line, "/dev/null"]).env("TERM", "xterm").env("TMPDIR", tmp.path());
+    script.env("SHELL", "/bin/sh");
+    let output = script.stdin(Stdio::null()).output().unwrap();
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{out}");
+    let row = |place: &str| place.split_once(';').and_then(|(row, _)| row.parse::<u16>().ok());
+    let lowest = out.split("\x1b[").filter_map(row).max();
+    assert!(lowest.is_some_and(|row| (25..=40).contains(&row)), "the lowest row is {lowest:?}: {out:?}");
+}
+
+/// Signals: a run, what it says when it runs, what it is sent, and the codes that it may end with. Of two signals each may be
+/// the second.
+const SIGNALS: &[(&str, &str, &[&str], &[i32])] = &[
+    ("devnet --nodes 3 --blocks 1000000 --block-ms 200", "block 2", &["INT"], &[130]),
+    ("devnet --nodes 3 --blocks 1000000 --block-ms 200", "block 2", &["TERM"], &[143]),
+    ("devnet --nodes 3 --blocks 1000000 --block-ms 200", "block 2", &["HUP"], &[129]),
+    ("devnet --nodes 3 --blocks 1000000 --block-ms 200 --json", "", &["INT"], &[130]),
+    ("devnet --nodes 3 --blocks 1000000 --block-ms 200", "block 2", &["INT", "TERM"], &[130, 143]),
+    ("devnet --nodes 3 --blocks 1000000 --block-ms 200", "block 2", &["TERM", "HUP"], &[129, 143]),
+];
+
+#[test]
+fn the_first_signal_ends_a_run_in_order_and_the_second_at_once() {
+    for (line, running, signals, codes) in SIGNALS {
+        let tmp = tempfile::tempdir().unwrap();
+        let (output, mut input) = std::io::pipe().unwrap();
+        if signals.len() > 1 {
+            input.write_all(&[0; 65_536]).unwrap(); // it is full: whoever prints a summary waits for ever
+        }
+        let mut command = Command::new(WEIR);
+        command.args(line.split(' ')).env("TMPDIR", tmp.path()).stdout(input).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop(command);
+        let id = child.id().to_string();
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+        if running.is_empty() {
+            while std::fs::read_dir(tmp.path()).unwrap().count() == 0 {
+                std::thread::yield_now();
+            }
+        } else {
+            assert!(said.any(|said| said.unwrap().contains(running)), "`{line}` ends before `{running}`");
+        }
+        let rest = std::thread::spawn(move || said.map_while(Result::ok).collect::<Vec<_>>());
+        for signal in *signals {
+            assert!(Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap().success());
+        }
+        let (ended, end) = channel();
+        let waiting = std::thread::spawn(move || ended.send(child.wait()));
+        let Ok(status) = end.recv_timeout(Duration::from_secs(60)) else {
+            assert!(Command::new("kill").args(["-KILL", &id]).status().unwrap().success());
+            panic!("`{line}` goes on after {signals:?}");
+        };
+        waiting.join().unwrap().unwrap();
+        let (code, rest) = (status.unwrap().code(), rest.join().unwrap().join("\n"));
+        assert!(code.is_some_and(|code| codes.contains(&code)), "`{line}` {signals:?}: {code:?} {rest}");
+        assert!(!rest.contains("panicked"), "`{line}` {signals:?}: {rest}");
+        let left = std::fs::read_dir(tmp.path()).unwrap().count();
+        assert!(left == 0 || signals.len() > 1, "`{line}` {signals:?}: something is left behind");
+        drop(output);
     }
 }
 

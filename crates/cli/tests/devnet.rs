@@ -41,11 +41,18 @@ fn all_nodes_agree_and_all_transactions_are_committed() {
     for figure in ["rate_reached", "committed_per_s", "cpu_s", "rss_bytes"] {
         assert!(report[figure].as_f64().unwrap() > 0.0, "{figure}: {report}");
     }
-    for figure in
-        ["submit_ms", "tx_latency_ms", "tx_commit_ms", "header_latency_ms", "body_latency_ms", "rtt_ms"]
-    {
+    for figure in [
+        "submit_ms",
+        "tx_latency_ms",
+        "tx_commit_ms",
+        "header_latency_ms",
+        "body_latency_ms",
+        "rtt_ms",
+        "block_interval_ms",
+    ] {
         assert!(report[figure]["count"].as_u64().unwrap() > 0, "{figure}: {report}");
     }
+    assert_eq!((report["bans"].as_u64(), report["headers_missing"].as_u64()), (Some(0), Some(0)));
     let rows = report["rows"].as_array().unwrap();
     assert!(rows.len() == 4 && rows.iter().all(|row| row["height"] == report["blocks"]), "{report}");
     let permits = &report["permits"];

@@ -23,9 +23,16 @@ fn the_version_names_the_commit() {
 
 #[test]
 fn every_help_tells_the_exit_codes() {
-    for words in
-        [&[][..], &["devnet"], &["sim"], &["keygen"], &["perf"], &["perf", "serve"], &["perf", "run"]]
-    {
+    for words in [
+        &[][..],
+        &["devnet"],
+        &["audit"],
+        &["sim"],
+        &["keygen"],
+        &["perf"],
+        &["perf", "serve"],
+        &["perf", "run"],
+    ] {
         let output = weir(&[words, &["--help"]].concat());
         let help = text(&output.stdout);
         assert!(output.status.success() && help.contains("Exit codes:"), "{words:?}: {help}");
@@ -76,4 +83,29 @@ fn a_key_that_was_made_can_be_shown_and_served_under() {
     }
     serve.kill().unwrap();
     serve.wait().unwrap();
+}
+
+#[test]
+fn every_help_tells_the_ranges_of_its_options() {
+    for (words, ranges) in [
+        (
+            &["devnet"][..],
+            &["2 to 64", "3 to 1,000,000", "up to 100,000", "1 to 63", "50 to 3,600,000", "16,384 bytes"][..],
+        ),
+        (&["perf", "run"], &["1 to 16,777,216"]),
+    ] {
+        let help = text(&weir(&[words, &["--help"]].concat()).stdout);
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        ranges
+            .iter()
+            .for_each(|range| assert!(help.contains(range), "{words:?} does not say {range}: {help}"));
+    }
+}
+
+#[test]
+fn percentiles_have_their_unit() {
+    let words = ["devnet", "--nodes", "2", "--blocks", "3", "--rate", "0", "--block-ms", "100"];
+    let summary = text(&weir(&words).stdout);
+    let header = summary.lines().find(|line| line.trim_start().starts_with("header ")).unwrap();
+    assert_eq!(header.matches(" ms").count(), 3, "{header}");
 }
