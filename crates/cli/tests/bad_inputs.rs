@@ -269,7 +269,7 @@ fn the_first_signal_ends_a_run_in_order_and_the_second_at_once() {
         let tmp = tempfile::tempdir().unwrap();
         let (output, mut input) = std::io::pipe().unwrap();
         if signals.len() > 1 {
-            input.write_all(&[0; 65_536]).unwrap(); // it is full: whoever prints a summary waits for ever
+            input.write_all(&vec![0; 65_536]).unwrap(); // it is full: whoever prints a summary waits for ever
         }
         let mut command = Command::new(WEIR);
         command.args(line.split(' ')).env("TMPDIR", tmp.path()).stdout(input).stderr(Stdio::piped());
