@@ -8,7 +8,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 const WEIR: &str = env!("CARGO_BIN_EXE_weir");
@@ -288,7 +288,7 @@ fn the_first_signal_ends_a_run_in_order_and_the_second_at_once() {
         for signal in *signals {
             assert!(Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap().success());
         }
-        let (ended, end) = channel();
+        let (ended, end) = sync_channel(1);
         let waiting = std::thread::spawn(move || ended.send(child.wait()));
         let Ok(status) = end.recv_timeout(Duration::from_secs(60)) else {
             assert!(Command::new("kill").args(["-KILL", &id]).status().unwrap().success());
