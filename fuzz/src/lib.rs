@@ -32,6 +32,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("identify", libp2p::identify),
     ("keypair", base::keypair),
     ("link_frame", link::frame),
+    ("mplex", tcp::mplex),
     ("multiaddr", base::multiaddr),
     ("multiaddr_text", base::multiaddr_text),
     ("multistream", tcp::multistream),

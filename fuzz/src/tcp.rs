@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use weir_base::{Instant, Keypair, Rng};
 use weir_libp2p::connection::{self, Connection, INPUT_MAX, Setup};
+use weir_libp2p::mplex::{self, Mplex};
 use weir_libp2p::multistream::{self, Dialer, Listener, Names};
 use weir_libp2p::noise::{self, Handshake, Identity, MESSAGE_MAX};
 use weir_libp2p::yamux::{self, Read, Side, Yamux};
@@ -121,4 +122,32 @@ pub(crate) fn connection(data: &[u8]) -> bool {
         assert_eq!(run(PIECE, dialled), run(data.len().max(1), dialled));
     }
     run(PIECE, false).is_some_and(|(_, out)| !out.is_empty())
+}
+
+/// A connection without windows stays within its limits, whatever comes, and gives every byte it took. Taken: a stream was
+/// opened, and no fault seen.
+pub(crate) fn mplex(data: &[u8]) -> bool {
+    let run = |piece: usize| {
+        let mut mplex = Mplex::new(mplex::Config::default(), Instant::ZERO);
+        let (mut told, mut read, mut out) = (Vec::new(), 0, BytesMut::new());
+        for part in data.chunks(piece) {
+            mplex.received(Instant::ZERO, Bytes::copy_from_slice(part));
+            assert!(mplex.unread() <= data.len() && mplex.open_streams() <= 256);
+        }
+        while let Some(event) = mplex.poll_event() {
+            if let mplex::Event::Readable(id) = event {
+                while let mplex::Read::Data(chunk) = mplex.read(Instant::ZERO, id, 3) {
+                    read += chunk.len();
+                }
+            }
+            told.push(event);
+        }
+        assert_eq!(mplex.unread(), 0);
+        while mplex.poll_transmit(&mut out, ROOM) {}
+        (told, read, out)
+    };
+    let whole = run(data.len().max(1));
+    assert_eq!(run(PIECE), whole);
+    let opened = whole.0.iter().any(|event| matches!(event, mplex::Event::Opened(_)));
+    opened && !whole.0.iter().any(|event| matches!(event, mplex::Event::Faulted(_)))
 }

@@ -14,12 +14,15 @@ mod aead;
 mod aead;
 pub mod connection;
 pub mod identify;
+pub mod mplex;
 pub mod multistream;
 pub mod noise;
 pub mod perf;
 pub mod ping;
 pub mod pnet;
 pub mod record;
+mod storm;
 #[cfg(not(target_family = "wasm"))]
 pub mod tls;
+mod unread;
 pub mod yamux;

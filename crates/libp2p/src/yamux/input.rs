@@ -8,6 +8,9 @@ use super::session::Yamux;
 use super::stream::{Opening, Stream};
 use super::{ACK_BACKLOG, Event, OPENED_TWICE, STORM, UNKNOWN_STREAM, WRONG_STREAM, away, code};
 
+/// Resets that wait to be sent when a peer opens another stream.
+const RESETS_MAX: usize = 1_024;
+
 /// What has come of the frame that is not complete.
 #[derive(Debug, Default)]
 pub(super) struct Input {
@@ -124,6 +127,9 @@ impl Yamux {
         }
         if self.streams.contains_key(&id) {
             return Err(OPENED_TWICE);
+        }
+        if self.output.resets.len() >= RESETS_MAX {
+            return Err(STORM); // it opens streams and does not read what becomes of them
         }
         self.ids.highest = self.ids.highest.max(id);
         let full = self.counts.inbound >= self.config.max_inbound || self.counts.offered >= ACK_BACKLOG;

@@ -22,7 +22,6 @@ mod input;
 mod output;
 mod ping;
 mod session;
-mod storm;
 mod stream;
 
 pub use session::{OpenError, Read, Yamux};

@@ -20,7 +20,7 @@ const PIECE_MIN: usize = 1_024;
 #[derive(Debug, Default)]
 pub(super) struct Output {
     pub(super) away: Option<u32>,
-    pub(super) resets: VecDeque<(u32, u32)>, // of streams that were open: as many as can be
+    pub(super) resets: VecDeque<(u32, u32)>, // of streams that were open: a peer that does not read opens no more
     refusals: VecDeque<(u32, u32)>,          // <= REFUSALS_MAX
     pub(super) control: Ready<u32>,          // streams with flags or a window to send
     pub(super) data: Ready<u32>,             // streams with bytes or an end to send

@@ -9,9 +9,9 @@ use weir_base::{Chunk, Fault, Instant};
 use super::input::Input;
 use super::output::Output;
 use super::ping::Pings;
-use super::storm::Storm;
 use super::stream::{Opening, Sending, Stream};
 use super::{ACK_BACKLOG, Config, Event, Side, away};
+use crate::storm::Storm;
 
 /// Why a stream cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

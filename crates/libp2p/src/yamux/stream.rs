@@ -1,12 +1,12 @@
 //! One stream: what was received and not read, what was written and not sent.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
 use weir_base::{Chunk, Fault, Instant, Rope};
 
 use super::{AFTER_END, CREDIT, OVERRUN, QUEUE_MAX, WINDOW_MIN};
+use crate::unread::Unread;
 
 /// Where the opening stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,22 +57,20 @@ enum Receiving {
 #[derive(Debug)]
 pub(super) struct Receiver {
     state: Receiving,
-    fresh: VecDeque<Chunk>, // slices of the last input; it is kept by reference until the next input only
-    held: Rope,             // what was unread then: no more than twice its length is pinned
-    unread: u32,            // bytes in both
-    coming: u32,            // bytes announced by a header that have not come
-    credit: u32,            // bytes that may still be announced; unread + coming + credit <= window
-    window: u32,            // WINDOW_MIN <= window <= Config::window_max
-    updated: Instant,       // when the last window update went out
-    blocked: bool,          // the last read found nothing
+    queue: Unread,
+    unread: u32,      // its bytes
+    coming: u32,      // bytes announced by a header that have not come
+    credit: u32,      // bytes that may still be announced; unread + coming + credit <= window
+    window: u32,      // WINDOW_MIN <= window <= Config::window_max
+    updated: Instant, // when the last window update went out
+    blocked: bool,    // the last read found nothing
 }
 
 impl Receiver {
     fn new(now: Instant) -> Self {
         Self {
             state: Receiving::Open,
-            fresh: VecDeque::new(),
-            held: Rope::new(),
+            queue: Unread::default(),
             unread: 0,
             coming: 0,
             credit: WINDOW_MIN,
@@ -117,7 +115,7 @@ impl Receiver {
             return false;
         }
         self.unread += len;
-        self.fresh.push_back(chunk);
+        self.queue.push(chunk);
         std::mem::take(&mut self.blocked)
     }
 
@@ -133,16 +131,7 @@ impl Receiver {
 
     /// The next unread bytes, at most `max`.
     pub(super) fn read(&mut self, max: usize) -> Option<Chunk> {
-        let chunk = if self.held.is_empty() {
-            let first = self.fresh.front_mut()?;
-            let chunk = first.split_to(max);
-            if first.is_empty() {
-                self.fresh.pop_front();
-            }
-            chunk
-        } else {
-            Chunk::whole(self.held.pop(max)?)
-        };
+        let chunk = self.queue.pop(max)?;
         self.unread -= u32::try_from(chunk.len()).unwrap_or(u32::MAX); // it was counted in
         Some(chunk)
     }
@@ -171,16 +160,13 @@ impl Receiver {
     }
 
     fn drop_unread(&mut self) {
-        self.fresh.clear();
-        self.held = Rope::new();
+        self.queue = Unread::default();
         self.unread = 0;
     }
 
     /// Lets go of the buffer that the last input lay in.
     pub(super) fn settle(&mut self) {
-        for chunk in self.fresh.drain(..) {
-            self.held.push(chunk.keep());
-        }
+        self.queue.settle();
     }
 
     /// Whether half the window could be advertised again.

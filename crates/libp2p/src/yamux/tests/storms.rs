@@ -83,6 +83,20 @@ fn short_streams_that_are_served_are_no_storm() {
 }
 
 #[test]
+fn a_peer_that_opens_streams_and_does_not_read_their_resets_is_a_fault() {
+    let mut yamux = listener(Config::default());
+    for n in 0..2_000 {
+        yamux.received(at(0), Bytes::from(frame(Kind::Window, flag::SYN, 2 * n + 1, 0)));
+        if events(&mut yamux).contains(&Event::Faulted(STORM)) {
+            assert_eq!(n, 1_024);
+            return;
+        }
+        yamux.reset(2 * n + 1, 0);
+    }
+    panic!("{} resets wait", yamux.output.resets.len());
+}
+
+#[test]
 fn a_peer_that_never_reads_makes_nothing_grow() {
     // Accepted and reset again and again at an allowed rate, while nothing is sent.
     let mut yamux = listener(Config::default());

@@ -11,18 +11,18 @@ const EACH: Duration = Duration::from_millis(10);
 
 /// Counts down, and recovers with time.
 #[derive(Debug)]
-pub(super) struct Storm {
+pub(crate) struct Storm {
     left: u32, // <= BURST
     since: Instant,
 }
 
 impl Storm {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self { left: BURST, since: now }
     }
 
     /// Counts one; `false` where it is too much.
-    pub(super) fn take(&mut self, now: Instant) -> bool {
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
         let passed = now.since(self.since).as_nanos() / EACH.as_nanos();
         let passed = u32::try_from(passed).unwrap_or(u32::MAX);
         if passed > 0 {

@@ -1,0 +1,124 @@
+//! Messages of the peer.
+
+use bytes::Bytes;
+use weir_base::{Chunk, Fault, Instant};
+
+use super::codec::{Head, Kind};
+use super::session::{Mplex, Receiving, Sending, Stream, StreamId};
+use super::{AFTER_END, Event, OPENED_TWICE, STORM, UNKNOWN_STREAM};
+
+/// Resets that wait to be sent when a peer opens another stream.
+const RESETS_MAX: usize = 512;
+
+impl Mplex {
+    /// Bytes of the peer, split anywhere; at most [`room`](Self::room) of them, where memory is to stay within its limit. Slices
+    /// of `input` are kept by reference until the next call, and copied then where they would pin more than twice their length.
+    pub fn received(&mut self, now: Instant, mut input: Bytes) {
+        for id in std::mem::take(&mut self.fresh) {
+            if let Some(stream) = self.streams.get_mut(&id) {
+                stream.unread.settle();
+            }
+        }
+        let pinned = input.len();
+        while self.storm.is_some() && !input.is_empty() {
+            if let Some((id, left)) = self.body.take() {
+                let bytes = input.split_to(left.min(input.len()));
+                self.body = Some((id, left - bytes.len())).filter(|(_, left)| *left > 0);
+                self.data(id, Chunk::new(bytes, pinned));
+                continue;
+            }
+            let taken = match self.heads.next(&mut input) {
+                Ok(Some(head)) => self.message(now, head),
+                Ok(None) => break,
+                Err(fault) => Err(fault),
+            };
+            if let Err(fault) = taken {
+                self.fail(fault);
+            }
+        }
+        self.watch(now);
+    }
+
+    /// A message, but for its bytes. Those of an opening are a name, and those of a close or reset nothing: they are dropped.
+    fn message(&mut self, now: Instant, head: Head) -> Result<(), Fault> {
+        let id = head.stream;
+        if id.ours && (id.number >= self.next || self.streams.get(&id).is_some_and(|stream| stream.to_open)) {
+            return Err(UNKNOWN_STREAM);
+        }
+        // The name of an opening goes to nobody: no stream of ours has this number.
+        let nobody = StreamId { number: u64::MAX, ours: true };
+        let reader = if head.kind == Kind::Data { id } else { nobody };
+        self.body = (head.len > 0).then_some((reader, head.len));
+        match head.kind {
+            Kind::New => self.opened(now, id),
+            Kind::Data => {
+                let ended = |stream: &Stream| stream.receiving != Receiving::Open;
+                if head.len > 0 && self.streams.get(&id).is_some_and(ended) { Err(AFTER_END) } else { Ok(()) }
+            }
+            Kind::Close => {
+                self.closed(id);
+                Ok(())
+            }
+            Kind::Reset => self.reset_by_peer(now, id),
+        }
+    }
+
+    fn opened(&mut self, now: Instant, id: StreamId) -> Result<(), Fault> {
+        if self.streams.contains_key(&id) {
+            return Err(OPENED_TWICE);
+        }
+        if self.output.resets.len() >= RESETS_MAX {
+            return Err(STORM); // it opens streams and does not read what becomes of them
+        }
+        if self.inbound >= self.config.max_inbound {
+            self.output.resets.push_back(id);
+            return if self.take(now) { Ok(()) } else { Err(STORM) };
+        }
+        self.inbound += 1;
+        self.streams.insert(id, Stream::new(false));
+        self.events.push_back(Event::Opened(id));
+        Ok(())
+    }
+
+    /// Counts one message that moves nothing.
+    fn take(&mut self, now: Instant) -> bool {
+        self.storm.as_mut().is_some_and(|storm| storm.take(now))
+    }
+
+    fn data(&mut self, id: StreamId, chunk: Chunk) {
+        let open = |stream: &&mut Stream| stream.receiving == Receiving::Open;
+        let Some(stream) = self.streams.get_mut(&id).filter(open) else { return };
+        self.unread += chunk.len();
+        stream.unread.push(chunk);
+        if std::mem::take(&mut stream.reader_waits) {
+            self.events.push_back(Event::Readable(id));
+        }
+        if self.fresh.last() != Some(&id) {
+            self.fresh.push(id);
+        }
+    }
+
+    fn closed(&mut self, id: StreamId) {
+        let open = |stream: &&mut Stream| stream.receiving == Receiving::Open;
+        let Some(stream) = self.streams.get_mut(&id).filter(open) else { return };
+        stream.receiving = Receiving::Ended;
+        if std::mem::take(&mut stream.reader_waits) {
+            self.events.push_back(Event::Readable(id));
+        }
+    }
+
+    fn reset_by_peer(&mut self, now: Instant, id: StreamId) -> Result<(), Fault> {
+        if !id.ours && !self.take(now) {
+            return Err(STORM);
+        }
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        self.events.push_back(Event::Reset(id));
+        if stream.receiving == Receiving::Ended {
+            stream.sending = Sending::Ended; // what came whole stays
+            stream.queue = weir_base::Rope::new();
+        } else {
+            self.end(now, id);
+        }
+        Ok(())
+    }
+}

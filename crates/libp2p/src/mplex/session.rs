@@ -1,0 +1,289 @@
+//! The connection as its owner uses it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use weir_base::{Chunk, Fault, Instant, Ready, Rope};
+
+use super::codec::Heads;
+use super::{Config, Event, QUEUE_MAX};
+use crate::storm::Storm;
+use crate::unread::Unread;
+
+/// A stream, by whose number it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId {
+    /// The number that its opener gave it.
+    pub number: u64,
+    /// Whether this side opened it.
+    pub ours: bool,
+}
+
+/// Why a stream cannot be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The connection has failed.
+    #[error("the connection has failed")]
+    Closed,
+    /// So many are open.
+    #[error("too many streams are open")]
+    Limit,
+}
+
+/// What a read came to.
+#[derive(Clone, Debug)]
+pub enum Read {
+    /// The next bytes.
+    Data(Chunk),
+    /// Nothing now; [`Event::Readable`] tells when to try again.
+    Blocked,
+    /// The peer closed its direction and everything was read, or there is no such stream.
+    End,
+}
+
+/// How far the peer's direction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Receiving {
+    Open,
+    Ended,
+    /// The end was read, or nobody wants the rest.
+    Over,
+}
+
+/// How far this side's direction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sending {
+    Open,
+    Finishing,
+    Ended,
+}
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) receiving: Receiving,
+    pub(super) unread: Unread,
+    pub(super) reader_waits: bool, // the last read found nothing
+    pub(super) sending: Sending,
+    pub(super) queue: Rope, // <= QUEUE_MAX
+    pub(super) writer_waits: bool,
+    pub(super) to_open: bool, // the opening has not gone out
+}
+
+impl Stream {
+    pub(super) fn new(to_open: bool) -> Self {
+        Self {
+            receiving: Receiving::Open,
+            unread: Unread::default(),
+            reader_waits: true,
+            sending: Sending::Open,
+            queue: Rope::new(),
+            writer_waits: false,
+            to_open,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.receiving == Receiving::Over && self.sending == Sending::Ended
+    }
+
+    fn room(&self) -> usize {
+        if self.sending == Sending::Open { QUEUE_MAX.saturating_sub(self.queue.len()) } else { 0 }
+    }
+
+    pub(super) fn has_output(&self) -> bool {
+        self.to_open || !self.queue.is_empty() || self.sending == Sending::Finishing
+    }
+
+    /// Whether the writer waits and has room now; it is told once.
+    pub(super) fn unblocked(&mut self) -> bool {
+        self.writer_waits && self.room() > 0 && std::mem::take(&mut self.writer_waits)
+    }
+}
+
+/// One connection. After any call but `poll_*`, call [`poll_event`](Self::poll_event) until `None`, read what became readable,
+/// then [`poll_transmit`](Self::poll_transmit) while the transport has room, and ask [`poll_timeout`](Self::poll_timeout).
+#[derive(Debug)]
+pub struct Mplex {
+    pub(super) config: Config,
+    pub(super) streams: BTreeMap<StreamId, Stream>, // <= max_inbound + max_outbound
+    pub(super) next: u64,                           // number of ours
+    pub(super) inbound: u32,
+    pub(super) unread: usize,
+    pub(super) heads: Heads,
+    pub(super) body: Option<(StreamId, usize)>, // of the message that is not complete
+    pub(super) fresh: Vec<StreamId>,            // streams that got slices of the last input
+    pub(super) output: Output,
+    pub(super) stalled: Option<Instant>, // since when there is no room
+    pub(super) storm: Option<Storm>,     // none once it has failed
+    pub(super) events: VecDeque<Event>,  // a few per message of one input
+}
+
+/// What waits to be sent, but for the streams' own bytes.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    pub(super) resets: VecDeque<StreamId>, // refusals, and streams that were open: a peer that does not read opens no more
+    pub(super) ready: Ready<StreamId>,
+}
+
+impl Mplex {
+    /// A connection whose transport is set up.
+    pub fn new(config: Config, now: Instant) -> Self {
+        Self {
+            config,
+            streams: BTreeMap::new(),
+            next: 0,
+            inbound: 0,
+            unread: 0,
+            heads: Heads::default(),
+            body: None,
+            fresh: Vec::new(),
+            output: Output::default(),
+            stalled: None,
+            storm: Some(Storm::new(now)),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Opens a stream. It can be written at once.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(&mut self) -> Result<StreamId, OpenError> {
+        if self.storm.is_none() {
+            return Err(OpenError::Closed);
+        }
+        let ours = self.streams.len() - self.inbound as usize;
+        if ours >= self.config.max_outbound as usize {
+            return Err(OpenError::Limit);
+        }
+        let id = StreamId { number: self.next, ours: true };
+        self.next += 1;
+        self.streams.insert(id, Stream::new(true));
+        self.output.ready.mark(id);
+        Ok(id)
+    }
+
+    /// Reads at most `max` bytes.
+    pub fn read(&mut self, now: Instant, id: StreamId, max: usize) -> Read {
+        let Some(stream) = self.streams.get_mut(&id) else { return Read::End };
+        if max == 0 {
+            return Read::Blocked;
+        }
+        if let Some(chunk) = stream.unread.pop(max) {
+            self.unread -= chunk.len();
+            self.watch(now);
+            return Read::Data(chunk);
+        }
+        if stream.receiving == Receiving::Open {
+            stream.reader_waits = true;
+            return Read::Blocked;
+        }
+        stream.receiving = Receiving::Over;
+        self.remove_if_over(id);
+        Read::End
+    }
+
+    /// Bytes that can be written; 0 makes the stream wait for [`Event::Writable`], or it has ended.
+    pub fn write_room(&mut self, id: StreamId) -> usize {
+        let Some(stream) = self.streams.get_mut(&id) else { return 0 };
+        let room = stream.room();
+        stream.writer_waits = room == 0 && stream.sending == Sending::Open;
+        room
+    }
+
+    /// Takes of `bytes` what there is room for.
+    pub fn write(&mut self, id: StreamId, bytes: &mut Bytes) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.queue.push(bytes.split_to(stream.room().min(bytes.len())));
+        self.output.ready.mark(id);
+    }
+
+    /// Ends this side's direction after what was written.
+    pub fn finish(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&id).filter(|stream| stream.sending == Sending::Open) else {
+            return;
+        };
+        stream.sending = Sending::Finishing;
+        self.output.ready.mark(id);
+    }
+
+    /// Breaks a stream off, both ways. mplex has no code for it.
+    pub fn reset(&mut self, now: Instant, id: StreamId) {
+        if let Some(stream) = self.end(now, id)
+            && !stream.to_open
+        {
+            self.output.resets.push_back(id);
+        }
+    }
+
+    /// Bytes that [`received`](Self::received) can take now. 0: the transport must wait.
+    pub fn room(&self) -> usize {
+        self.config.unread_max.saturating_sub(self.unread)
+    }
+
+    /// Bytes received and not read.
+    pub fn unread(&self) -> usize {
+        self.unread
+    }
+
+    /// Streams that are open, of both sides.
+    pub fn open_streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Resets the fullest stream where a reader has stalled the connection for too long. Early and repeated calls do nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_none_or(|(due, _)| due > now) {
+            return;
+        }
+        let fullest = self.streams.iter().max_by_key(|(_, stream)| stream.unread.len()).map(|(id, _)| *id);
+        if let Some(id) = fullest {
+            self.reset(now, id);
+            self.events.push_back(Event::Reset(id));
+        }
+        self.stalled = None;
+        self.watch(now);
+    }
+
+    /// When it wants to be called next.
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        Some((self.stalled? + self.config.patience, "a reader stalls the connection"))
+    }
+
+    /// Notes since when there is no room.
+    pub(super) fn watch(&mut self, now: Instant) {
+        self.stalled = (self.room() == 0).then(|| self.stalled.unwrap_or(now));
+    }
+
+    /// Forgets a stream whatever its state; what it was.
+    pub(super) fn end(&mut self, now: Instant, id: StreamId) -> Option<Stream> {
+        let stream = self.streams.remove(&id)?;
+        self.unread -= stream.unread.len();
+        self.inbound -= u32::from(!id.ours);
+        self.output.ready.remove(id);
+        self.watch(now);
+        Some(stream)
+    }
+
+    pub(super) fn remove_if_over(&mut self, id: StreamId) {
+        if self.streams.get(&id).is_some_and(Stream::is_over) {
+            self.streams.remove(&id);
+            self.inbound -= u32::from(!id.ours);
+            self.output.ready.remove(id);
+        }
+    }
+
+    pub(super) fn fail(&mut self, fault: Fault) {
+        self.storm = None;
+        self.streams.clear();
+        self.fresh = Vec::new();
+        (self.inbound, self.unread, self.stalled, self.body) = (0, 0, None, None);
+        self.output = Output::default();
+        self.events.push_back(Event::Faulted(fault));
+    }
+}
