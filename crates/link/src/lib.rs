@@ -25,8 +25,8 @@ mod link;
 mod links;
 #[cfg(not(target_family = "wasm"))]
 mod quic;
-mod scheduler;
 mod stats;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod transports;

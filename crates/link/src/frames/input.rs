@@ -4,14 +4,15 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use weir_base::stream::{Class, Goodbye};
-use weir_base::{Fault, Instant, LinkId, ProtocolId, StreamKey};
+use weir_base::{Chunk, Fault, Instant, LinkId, ProtocolId, StreamKey};
 
 use super::link::{Ending, FrameLink, is_ours};
-use super::stream::{ReceiveEnd, SendEnd, Stream};
+use super::stream::Stream;
 use super::{DATA_MAX, Frame};
 use crate::Event;
 use crate::carrier::{Report, Scope, Streams};
 use crate::event::DownReason;
+use crate::streams::{After, ReceiveEnd, SendEnd};
 use crate::window::Window;
 
 /// More than the link's credit.
@@ -79,7 +80,7 @@ impl FrameLink {
             Frame::StreamCredit { stream, total } => {
                 self.known(stream)?;
                 if let Some(entry) = self.streams.get_mut(&stream) {
-                    entry.send.credit = entry.send.credit.max(total);
+                    entry.credit.granted = entry.credit.granted.max(total);
                 }
                 self.unblock(link, events);
             }
@@ -132,7 +133,7 @@ impl FrameLink {
             return Err(TOO_MANY_STREAMS);
         }
         self.numbers.theirs += 1;
-        self.streams.insert(stream, Box::new(Stream::new(Class::Bulk)));
+        self.streams.insert(stream, Box::new(Stream::new(SendEnd::Open, Class::Bulk)));
         Ok(())
     }
 
@@ -166,26 +167,26 @@ impl FrameLink {
         if !matches!(receive.end, ReceiveEnd::Open | ReceiveEnd::Stopped | ReceiveEnd::Stalled(_)) {
             return Err(AFTER_END);
         }
-        if receive.received + len > receive.advertised {
+        if entry.credit.received + len > entry.credit.advertised {
             return Err(OVER_STREAM_CREDIT);
         }
         if self.receiving.received + len > self.receiving.advertised {
             return Err(OVER_LINK_CREDIT);
         }
-        receive.received += len;
+        entry.credit.received += len;
         self.receiving.received += len;
         if receive.end != ReceiveEnd::Open {
             window.read(now, len);
             return Ok(false);
         }
-        receive.queue.push_back(bytes);
-        receive.unread += len;
+        receive.push(Chunk::whole(bytes));
         self.receiving.unread += len;
         receive.expected.arrived(window);
+        let unread = receive.unread();
         if let Some(raw) = &mut receive.raw {
-            raw.count(window, receive.unread, raw.growth(self.limits.window));
+            raw.count(window, unread, raw.growth(self.limits.window));
         }
-        Ok(!std::mem::replace(&mut receive.notified, true))
+        Ok(receive.notify())
     }
 
     /// The peer's direction ends. Returns whether the reader is to be told.
@@ -196,7 +197,7 @@ impl FrameLink {
             ReceiveEnd::Open => {
                 entry.receive.end = end;
                 let again = matches!(entry.receive.end, ReceiveEnd::Reset(_));
-                Ok(!std::mem::replace(&mut entry.receive.notified, true) || again)
+                Ok(entry.receive.notify() || again)
             }
             ReceiveEnd::Stopped => {
                 entry.receive.end = ReceiveEnd::Over;
@@ -215,7 +216,7 @@ impl FrameLink {
     fn stopped(&mut self, stream: u64, code: u32) -> Result<bool, Fault> {
         self.known(stream)?;
         let Some(entry) = self.streams.get_mut(&stream) else { return Ok(false) };
-        if entry.send.end == SendEnd::Over || std::mem::replace(&mut entry.send.stopped, true) {
+        if entry.send.end == SendEnd::Over || std::mem::replace(&mut entry.credit.stopped, true) {
             return Ok(false);
         }
         let notified = entry.send.end == SendEnd::Open;
@@ -224,17 +225,19 @@ impl FrameLink {
     }
 
     fn open_waiting(&mut self) {
-        while let Some((stream, protocol)) = self.numbers.waiting.front().copied() {
-            if stream / 4 >= self.numbers.allowed {
-                return;
-            }
-            self.numbers.waiting.pop_front();
+        while self.numbers.ours.begun() < self.numbers.allowed
+            && let Some((stream, protocol)) = self.numbers.ours.next()
+        {
             self.control.push_back(Frame::Open { stream, protocol });
-            let of_stream = |frame: &Frame| matches!(frame, Frame::Reset { stream: other, .. } | Frame::Stop { stream: other, .. } if *other == stream);
-            let (now, later) = std::mem::take(&mut self.numbers.held).into_iter().partition(of_stream);
-            self.numbers.held = later;
-            self.control.extend::<Vec<Frame>>(now);
-            self.schedule(stream);
+            let Some(entry) = self.streams.get_mut(&stream) else { continue };
+            let unwanted = entry.receive.stop.take();
+            let after = entry.send.opened();
+            self.control.extend(unwanted.map(|code| Frame::Stop { stream, code }));
+            match after {
+                After::Write => {}
+                After::Finish => self.finish(stream),
+                After::Reset(code) => self.reset(stream, code),
+            }
         }
     }
 
@@ -257,11 +260,8 @@ impl FrameLink {
 
     /// A frame names a stream that was opened, whether or not it is over.
     fn known(&self, stream: u64) -> Result<(), Fault> {
-        let opened = if is_ours(stream, self.dialler) {
-            self.numbers.opened - self.numbers.waiting.len() as u64
-        } else {
-            self.numbers.theirs
-        };
+        let opened =
+            if is_ours(stream, self.dialler) { self.numbers.ours.begun() } else { self.numbers.theirs };
         if stream % 4 > 1 || stream / 4 >= opened { Err(UNKNOWN_STREAM) } else { Ok(()) }
     }
 }

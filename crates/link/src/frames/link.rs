@@ -6,20 +6,16 @@ use std::time::Duration;
 use weir_base::stream::{Class, Goodbye, OpenError};
 use weir_base::{Instant, ProtocolId, Rope, StreamKey};
 
-use super::stream::{ReceiveEnd, SendEnd, Stream};
+use super::stream::Stream;
 use super::{Frame, LINK_INITIAL, STREAMS_INITIAL};
 use crate::carrier::{Carrier, Remote, Report, Scope, Streams};
 use crate::link::{LinkStats, Read};
-use crate::scheduler::Scheduler;
+use crate::streams::{After, Next, Opens, Outbox, ReceiveEnd, SendEnd};
 use crate::window::Window;
 use crate::{Event, StreamsConfig};
 
 /// Bytes of the link's credit that only control may use: one message of it always fits.
 pub(super) const CONTROL_RESERVE: u64 = 4096;
-
-/// Bytes of written data that wait to be taken, per link and class: for the wire, whose host takes frames as fast as it does,
-/// or for the link's credit. Which class gets either is decided when a frame goes out.
-const QUEUED_MAX: u64 = 64 * 1024;
 
 /// A round trip before one was measured.
 const RTT_UNKNOWN: Duration = Duration::from_millis(100);
@@ -44,18 +40,15 @@ pub(crate) struct FrameLink {
 #[derive(Debug)]
 pub(super) struct Limits {
     pub(super) window: u64,
-    pub(super) max_waiting: usize,
     pub(super) max_inbound: u64,
 }
 
 /// How many streams each side opened and may open.
 #[derive(Debug)]
 pub(super) struct Numbers {
-    pub(super) opened: u64, // by this side, those that wait included
-    pub(super) allowed: u64,
-    pub(super) waiting: VecDeque<(u64, ProtocolId)>, // <= max_waiting
-    pub(super) held: Vec<Frame>,                     // ends of streams that wait, <= 2 each
-    pub(super) theirs: u64,                          // opened by the peer, <= granted
+    pub(super) ours: Opens,
+    pub(super) allowed: u64, // of ours
+    pub(super) theirs: u64,  // opened by the peer, <= granted
     pub(super) granted: u64,
     pub(super) limit: u64, // of the peer's streams at once
     pub(super) over: u64,  // of the peer's, those that are gone
@@ -64,38 +57,10 @@ pub(super) struct Numbers {
 /// Credit towards the peer.
 #[derive(Debug)]
 pub(super) struct Sending {
-    pub(super) scheduler: Scheduler,
+    pub(super) outbox: Outbox,
     pub(super) sent: u64, // <= credit
-    pub(super) queued: Queued,
     pub(super) credit: u64,
     pub(super) blocked: BTreeSet<u64>,
-}
-
-/// Bytes that were written and did not go out yet, by class.
-#[derive(Debug, Default)]
-pub(super) struct Queued([u64; 6]);
-
-impl Queued {
-    pub(super) fn add(&mut self, class: Class, len: u64) {
-        if let Some(queued) = self.0.get_mut(class as usize) {
-            *queued += len;
-        }
-    }
-
-    pub(super) fn sub(&mut self, class: Class, len: u64) {
-        if let Some(queued) = self.0.get_mut(class as usize) {
-            *queued = queued.saturating_sub(len);
-        }
-    }
-
-    /// Bytes that a class may still write.
-    fn room(&self, class: Class) -> u64 {
-        QUEUED_MAX.saturating_sub(self.0.get(class as usize).copied().unwrap_or_default())
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.iter().all(|queued| *queued == 0)
-    }
 }
 
 /// Credit towards this side. `advertised - received + unread <= window.granted()`.
@@ -135,26 +100,19 @@ impl FrameLink {
         Self {
             report: Some(Report::Connected(remote)),
             dialler,
-            limits: Limits {
-                window: config.window,
-                max_waiting: config.max_waiting,
-                max_inbound: u64::from(config.max_inbound),
-            },
+            limits: Limits { window: config.window, max_inbound: u64::from(config.max_inbound) },
             streams: BTreeMap::new(),
             numbers: Numbers {
-                opened: 0,
+                ours: Opens::new(config.max_waiting),
                 allowed: STREAMS_INITIAL,
-                waiting: VecDeque::new(),
-                held: Vec::new(),
                 theirs: 0,
                 granted: STREAMS_INITIAL,
                 limit: STREAMS_INITIAL,
                 over: 0,
             },
             sending: Sending {
-                scheduler: Scheduler::default(),
+                outbox: Outbox::default(),
                 sent: 0,
-                queued: Queued::default(),
                 credit: LINK_INITIAL,
                 blocked: BTreeSet::new(),
             },
@@ -168,35 +126,28 @@ impl FrameLink {
 
     pub(super) fn room_now(&self, stream: u64) -> usize {
         let Some(entry) = self.streams.get(&stream) else { return 0 };
-        if matches!(self.ending, Ending::Closed | Ending::Draining) || !self.is_open_yet(stream) {
+        if matches!(self.ending, Ending::Closed | Ending::Draining) {
             return 0;
         }
-        let room = entry.send.room().min(self.sending.queued.room(entry.send.class));
+        let room = entry.room().min(self.sending.outbox.room(entry.send.class));
         usize::try_from(room).unwrap_or(usize::MAX)
     }
 
-    fn is_open_yet(&self, stream: u64) -> bool {
-        self.numbers.waiting.front().is_none_or(|(first, _)| stream < *first || stream % 2 != *first % 2)
-    }
-
     pub(super) fn schedule(&mut self, stream: u64) {
-        if !self.is_open_yet(stream) {
-            return;
-        }
         if let Some(entry) = self.streams.get_mut(&stream)
             && entry.send.has_output()
             && !entry.send.scheduled
         {
             entry.send.scheduled = true;
-            self.sending.scheduler.push(stream, entry.send.class);
+            self.sending.outbox.push(stream, entry.send.class);
         }
     }
 
-    /// Queues the stream's credit to be told, once.
-    pub(super) fn control_credit(&mut self, stream: u64) {
-        let waits =
-            |frame: &Frame| matches!(frame, Frame::StreamCredit { stream: other, .. } if *other == stream);
-        if !self.control.iter().any(waits) {
+    /// Queues the stream's credit to be told where it is worth a frame, once.
+    fn credit_may_be_due(&mut self, stream: u64) {
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        if !entry.credit.due && entry.credit_to_tell(self.limits.window).is_some() {
+            entry.credit.due = true;
             self.control.push_back(Frame::StreamCredit { stream, total: 0 }); // the total is filled in as it goes out
         }
     }
@@ -209,21 +160,14 @@ impl FrameLink {
 
     pub(super) fn drop_unread(&mut self, now: Instant, window: &mut Window, stream: u64) {
         let Some(entry) = self.streams.get_mut(&stream) else { return };
-        let dropped = entry.receive.drop_queue();
-        entry.receive.expected.set(window, 0, false);
-        if let Some(raw) = &mut entry.receive.raw {
-            raw.count(window, 0, 0);
-        }
+        let dropped = entry.receive.drop_unread(window);
         self.returned(now, window, dropped);
     }
 
     fn end_receive(&mut self, stream: u64, window: &mut Window) {
         if let Some(entry) = self.streams.get_mut(&stream) {
             entry.receive.end = ReceiveEnd::Over;
-            entry.receive.expected.set(window, 0, false);
-            if let Some(raw) = &mut entry.receive.raw {
-                raw.count(window, 0, 0);
-            }
+            entry.receive.drop_unread(window); // nothing is, but what was expected ends too
             self.remove_if_over(stream);
         }
     }
@@ -233,9 +177,8 @@ impl FrameLink {
             return;
         }
         self.streams.remove(&stream);
-        self.sending.scheduler.remove(stream);
+        self.sending.outbox.remove(stream);
         if is_ours(stream, self.dialler) {
-            self.numbers.waiting.retain(|(waiting, _)| *waiting != stream);
             return;
         }
         self.numbers.over += 1;
@@ -254,15 +197,6 @@ impl FrameLink {
             }
         }
     }
-
-    /// Sends the end of a stream, after its opening.
-    fn end_frame(&mut self, stream: u64, frame: Frame) {
-        if self.is_open_yet(stream) {
-            self.control.push_back(frame);
-        } else {
-            self.numbers.held.push(frame);
-        }
-    }
 }
 
 impl Streams for FrameLink {
@@ -270,71 +204,45 @@ impl Streams for FrameLink {
         if self.ending != Ending::Open {
             return Err(OpenError::Closed);
         }
-        let free = self.numbers.opened < self.numbers.allowed;
-        if !free && self.numbers.waiting.len() >= self.limits.max_waiting {
-            return Err(OpenError::Limit);
-        }
-        let stream = number(self.numbers.opened, self.dialler);
-        self.numbers.opened += 1;
-        self.streams.insert(stream, Box::new(Stream::new(class)));
-        if free {
+        let index = self.numbers.ours.count();
+        let stream = number(index, self.dialler);
+        let end = self.numbers.ours.open(stream, protocol, index < self.numbers.allowed)?;
+        self.streams.insert(stream, Box::new(Stream::new(end, class)));
+        if end == SendEnd::Open {
             self.control.push_back(Frame::Open { stream, protocol });
-        } else {
-            self.numbers.waiting.push_back((stream, protocol));
         }
         Ok(stream)
     }
 
     fn set_class(&mut self, stream: u64, class: Class) {
         if let Some(entry) = self.streams.get_mut(&stream) {
-            let len = entry.send.queue.len() as u64;
-            self.sending.queued.sub(entry.send.class, len);
-            self.sending.queued.add(class, len);
-            entry.send.class = class;
-            if entry.send.scheduled {
-                self.sending.scheduler.remove(stream);
-                self.sending.scheduler.push(stream, class);
-            }
+            self.sending.outbox.reclass(stream, &mut entry.send, class);
         }
     }
 
     fn read(&mut self, now: Instant, window: &mut Window, stream: u64, max: usize) -> Read {
         let Some(entry) = self.streams.get_mut(&stream) else { return Read::Closed };
-        let receive = &mut entry.receive;
-        match receive.end {
-            ReceiveEnd::Reset(code) => {
+        let chunk = match entry.receive.next(max) {
+            Next::Bytes(chunk) => chunk,
+            Next::NoRoom | Next::Nothing => return Read::Blocked,
+            Next::Closed => return Read::Closed,
+            Next::Stalled(code) => return Read::Reset(code),
+            Next::Reset(code) => {
                 self.end_receive(stream, window);
                 return Read::Reset(code);
             }
-            ReceiveEnd::Stalled(code) => {
-                receive.end = ReceiveEnd::Stopped; // until the peer ends
-                return Read::Reset(code);
-            }
-            ReceiveEnd::Stopped | ReceiveEnd::Over => return Read::Closed,
-            ReceiveEnd::Open | ReceiveEnd::Ended => {}
-        }
-        // A reader without room still hears of the end, once nothing is left before it; for bytes it comes back by itself.
-        if max == 0 && !receive.queue.is_empty() {
-            return Read::Blocked;
-        }
-        let Some(chunk) = receive.take(max) else {
-            if receive.end == ReceiveEnd::Ended {
+            Next::End => {
                 self.end_receive(stream, window);
                 return Read::End;
             }
-            receive.notified = false;
-            return Read::Blocked;
         };
-        let len = chunk.len() as u64;
-        receive.expected.read(window, len);
-        if let Some(raw) = &mut receive.raw {
-            raw.read(now, self.echo.rtt.unwrap_or(RTT_UNKNOWN), len);
-            raw.count(window, receive.unread, raw.growth(self.limits.window));
+        let (len, most) = (chunk.len() as u64, self.limits.window);
+        let unread = entry.receive.unread();
+        entry.receive.was_read(now, window, self.echo.rtt.unwrap_or(RTT_UNKNOWN), len);
+        if let Some(raw) = &mut entry.receive.raw {
+            raw.count(window, unread, raw.growth(most));
         }
-        receive.credit_due |= receive.credit(self.limits.window).is_some();
-        if receive.credit_due {
-            self.control_credit(stream);
-        }
+        self.credit_may_be_due(stream);
         self.returned(now, window, len);
         Read::Data(chunk)
     }
@@ -344,7 +252,7 @@ impl Streams for FrameLink {
         let room = self.room_now(stream);
         if room == 0
             && let Some(entry) = self.streams.get_mut(&stream)
-            && entry.send.end == SendEnd::Open
+            && matches!(entry.send.end, SendEnd::Open | SendEnd::Waiting(_))
         {
             entry.send.blocked = true;
             self.sending.blocked.insert(stream);
@@ -357,48 +265,53 @@ impl Streams for FrameLink {
         let Some(entry) = self.streams.get_mut(&stream) else { return };
         while let Some(part) = rope.pop(room) {
             room -= part.len();
-            self.sending.queued.add(entry.send.class, part.len() as u64);
+            self.sending.outbox.add(entry.send.class, part.len() as u64);
             entry.send.queue.push(part);
         }
         self.schedule(stream);
     }
 
     fn finish(&mut self, stream: u64) {
-        if let Some(entry) = self.streams.get_mut(&stream)
-            && entry.send.end == SendEnd::Open
-        {
-            entry.send.end = SendEnd::Finishing;
-            self.sending.blocked.remove(&stream);
-            if !entry.send.queue.is_empty() || !self.is_open_yet(stream) {
-                return self.schedule(stream);
-            }
-            self.control.push_back(Frame::End { stream }); // needs no credit
-            if let Some(entry) = self.streams.get_mut(&stream) {
-                entry.send.end = SendEnd::Over;
-            }
-            self.remove_if_over(stream);
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        if !entry.send.defer(After::Finish) && entry.send.end != SendEnd::Open {
+            return;
         }
+        self.sending.blocked.remove(&stream);
+        if entry.send.end != SendEnd::Open {
+            return; // it waits
+        }
+        entry.send.end = SendEnd::Finishing;
+        if !entry.send.queue.is_empty() {
+            return self.schedule(stream);
+        }
+        entry.send.end = SendEnd::Over;
+        self.control.push_back(Frame::End { stream }); // needs no credit
+        self.remove_if_over(stream);
     }
 
     fn reset(&mut self, stream: u64, code: u32) {
         let Some(entry) = self.streams.get_mut(&stream) else { return };
-        if entry.send.end == SendEnd::Over {
+        self.sending.blocked.remove(&stream);
+        if entry.send.defer(After::Reset(code)) || entry.send.end == SendEnd::Over {
             return;
         }
         entry.send.end = SendEnd::Over;
-        self.sending.queued.sub(entry.send.class, entry.send.queue.len() as u64);
+        self.sending.outbox.sub(entry.send.class, entry.send.queue.len() as u64);
         entry.send.queue = Rope::new();
-        self.sending.blocked.remove(&stream);
-        self.end_frame(stream, Frame::Reset { stream, code });
+        self.control.push_back(Frame::Reset { stream, code });
         self.remove_if_over(stream);
     }
 
     fn stop(&mut self, now: Instant, window: &mut Window, stream: u64, code: u32) {
         let Some(entry) = self.streams.get_mut(&stream) else { return };
         match entry.receive.end {
+            ReceiveEnd::Open if matches!(entry.send.end, SendEnd::Waiting(_)) => {
+                entry.receive.end = ReceiveEnd::Stopped;
+                entry.receive.stop = Some(code);
+            }
             ReceiveEnd::Open => {
                 entry.receive.end = ReceiveEnd::Stopped;
-                self.end_frame(stream, Frame::Stop { stream, code });
+                self.control.push_back(Frame::Stop { stream, code });
             }
             ReceiveEnd::Ended | ReceiveEnd::Reset(_) => entry.receive.end = ReceiveEnd::Over,
             ReceiveEnd::Stalled(_) => entry.receive.end = ReceiveEnd::Stopped,
@@ -412,11 +325,8 @@ impl Streams for FrameLink {
         let Some(entry) = self.streams.get_mut(&stream) else { return };
         let receive = &mut entry.receive;
         if matches!(receive.end, ReceiveEnd::Open | ReceiveEnd::Ended) && receive.raw.is_none() {
-            receive.expected.set(window, bytes, receive.unread > 0);
-            receive.credit_due |= receive.credit(self.limits.window).is_some();
-            if receive.credit_due {
-                self.control_credit(stream);
-            }
+            receive.expected.set(window, bytes, receive.unread() > 0);
+            self.credit_may_be_due(stream);
         }
     }
 
@@ -433,7 +343,7 @@ impl Streams for FrameLink {
 
     /// The latest raw stream whose reader leaves bytes unread.
     fn stalled_raw(&self) -> Option<u64> {
-        let stalled = |entry: &Stream| entry.receive.raw.is_some() && entry.receive.unread > 0;
+        let stalled = |entry: &Stream| entry.receive.raw.is_some() && entry.receive.unread() > 0;
         // Numbers of both sides count up by four, so the largest is the latest, within a few.
         self.streams.iter().rev().find(|(_, entry)| stalled(entry)).map(|(stream, _)| *stream)
     }
@@ -445,7 +355,7 @@ impl Streams for FrameLink {
         let (writing, reading) = (entry.send.end == SendEnd::Open, entry.receive.end == ReceiveEnd::Open);
         self.drop_unread(scope.now, scope.window, stream);
         if reading {
-            self.end_frame(stream, Frame::Stop { stream, code });
+            self.control.push_back(Frame::Stop { stream, code });
         }
         if let Some(entry) = self.streams.get_mut(&stream) {
             entry.receive.end = if reading { ReceiveEnd::Stalled(code) } else { ReceiveEnd::Reset(code) };
@@ -473,7 +383,7 @@ impl Carrier for FrameLink {
             return;
         }
         self.ending = Ending::Flushing(why);
-        let writing = |entry: &Stream| entry.send.end == SendEnd::Open;
+        let writing = |entry: &Stream| matches!(entry.send.end, SendEnd::Open | SendEnd::Waiting(_));
         let open: Vec<u64> =
             self.streams.iter().filter(|(_, entry)| writing(entry)).map(|(stream, _)| *stream).collect();
         open.into_iter().for_each(|stream| self.finish(stream));
@@ -484,8 +394,7 @@ impl Carrier for FrameLink {
         if matches!(self.ending, Ending::Open | Ending::Flushing(_)) {
             self.ending = Ending::Flushing(why);
             self.control.clear();
-            self.sending.scheduler = Scheduler::default();
-            self.sending.queued = Queued::default();
+            self.sending.outbox = Outbox::default();
         }
     }
 

@@ -6,9 +6,9 @@ use weir_base::Instant;
 use weir_base::stream::Class;
 
 use super::link::{CONTROL_RESERVE, Ending, FrameLink};
-use super::stream::SendEnd;
 use super::{DATA_MAX, Frame};
 use crate::carrier::Scope;
+use crate::streams::SendEnd;
 use crate::window::Window;
 
 /// The round trip is measured again after so long, while data goes out.
@@ -76,10 +76,10 @@ impl FrameLink {
             return Some(Frame::StreamsCredit { total });
         }
         let Frame::StreamCredit { stream, .. } = frame else { return Some(frame) };
-        let receive = &mut self.streams.get_mut(&stream)?.receive;
-        receive.credit_due = false;
-        let total = receive.credit(self.limits.window)?;
-        receive.advertised = total;
+        let entry = self.streams.get_mut(&stream)?;
+        entry.credit.due = false;
+        let total = entry.credit_to_tell(self.limits.window)?;
+        entry.credit.advertised = total;
         Some(Frame::StreamCredit { stream, total })
     }
 
@@ -88,11 +88,11 @@ impl FrameLink {
         let most = |credit: u64| usize::try_from(credit).map_or(DATA_MAX, |credit| credit.min(DATA_MAX));
         let (control, others) = (most(credit), most(credit.saturating_sub(CONTROL_RESERVE)));
         loop {
-            let scheduler = &mut self.sending.scheduler;
+            let outbox = &mut self.sending.outbox;
             let stream = match (control, others) {
                 (0, _) => return None,
-                (_, 0) => scheduler.pop_control()?,
-                _ => scheduler.pop()?,
+                (_, 0) => outbox.pop_control()?,
+                _ => outbox.pop()?,
             };
             let Some(entry) = self.streams.get_mut(&stream) else { continue };
             let send = &mut entry.send;
@@ -100,10 +100,10 @@ impl FrameLink {
             let most = if send.class == Class::Control { control } else { others };
             if let Some(bytes) = send.queue.pop(most) {
                 let (len, class) = (bytes.len() as u64, send.class);
-                send.sent += len;
+                entry.credit.sent += len;
                 self.sending.sent += len;
-                self.sending.queued.sub(class, len);
-                self.sending.scheduler.served(class, len);
+                self.sending.outbox.sub(class, len);
+                self.sending.outbox.served(class, len);
                 if send.queue.is_empty() && send.end == SendEnd::Finishing {
                     self.control.push_back(Frame::End { stream }); // needs no credit
                     send.end = SendEnd::Over;
@@ -123,7 +123,7 @@ impl FrameLink {
 
     fn close_frame(&mut self) -> Option<Frame> {
         let Ending::Flushing(goodbye) = self.ending else { return None };
-        if !self.sending.queued.is_empty() {
+        if self.sending.outbox.queued() > 0 {
             return None;
         }
         self.ending = Ending::Closed;

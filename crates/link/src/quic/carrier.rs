@@ -7,10 +7,11 @@ use weir_base::stream::Goodbye;
 use weir_base::{Fault, Instant, StreamKey};
 
 use super::link::{Phase, QuicLink};
-use super::stream::{ReceiveEnd, Stream};
+use super::stream::Stream;
 use crate::Event;
 use crate::carrier::{Carrier, Early, Lent, Report, Scope, SendDemand, Streams};
 use crate::link::LinkStats;
+use crate::streams::ReceiveEnd;
 use crate::window::Window;
 
 /// Lent send memory goes back after so long without a write.
@@ -110,13 +111,13 @@ impl Carrier for QuicLink {
             self.sending.early = 0;
             for stream in self.streams.keys() {
                 if let Some(entry) = self.streams.get_mut(stream) {
-                    entry.send.early = Vec::new();
+                    entry.early = Vec::new();
                 }
             }
         }
         let all = self.streams.keys();
         for stream in all.iter().copied().filter(|stream| !self.conn.is_ours(*stream)).collect::<Vec<_>>() {
-            if let Some(protocol) = self.streams.get_mut(stream).and_then(|entry| entry.receive.held.take()) {
+            if let Some(protocol) = self.streams.get_mut(stream).and_then(|entry| entry.held.take()) {
                 events.push_back(Event::Opened { key: StreamKey { link, stream }, protocol });
             }
             self.readable(now, link, window, stream, events)?;
@@ -149,7 +150,7 @@ impl Carrier for QuicLink {
     /// About two congestion windows while a writer waits, back to the base when nobody writes.
     fn send_demand(&mut self, now: Instant) -> SendDemand {
         let (base, window) = (self.config.budget.base_send, self.sending.window);
-        if self.sending.rest > 0 {
+        if self.sending.outbox.queued() > 0 {
             self.sending.wrote = now;
             let want =
                 self.conn.quic.congestion_state().window().saturating_mul(2).min(self.config.budget.max_send);

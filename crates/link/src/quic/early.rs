@@ -15,11 +15,11 @@ use weir_base::stream::{Group, LinkInfo, Side as Dialled};
 use weir_base::{LinkId, ProtocolId, Rope};
 
 use super::link::{Phase, QuicLink};
-use super::output::Rests;
-use super::stream::{ReceiveEnd, SendEnd, priority};
+use super::stream::priority;
 use crate::Event;
 use crate::carrier::Carrier;
 use crate::event::DialId;
+use crate::streams::{ReceiveEnd, SendEnd};
 
 impl QuicLink {
     pub(crate) fn notify_early(
@@ -56,7 +56,7 @@ impl QuicLink {
     pub(super) fn hold_early(&mut self, stream: u64, protocol: ProtocolId) -> bool {
         let holds = self.is_early() && !self.config.streams.early.contains(&protocol);
         if holds && let Some(entry) = self.streams.get_mut(stream) {
-            entry.receive.held = Some(protocol);
+            entry.held = Some(protocol);
         }
         holds
     }
@@ -64,25 +64,23 @@ impl QuicLink {
     /// QUIC forgot all early streams. They are opened again, in order, so that each has its number; those that ended since are
     /// broken off.
     pub(super) fn send_again(&mut self) {
-        self.sending.rest = 0;
-        self.sending.rests = Rests::default();
-        for _ in self.numbers.waiting.len() as u64..self.numbers.opened {
+        self.sending.outbox.forget_queued();
+        for _ in 0..self.opens.begun() {
             let Some(name) = self.conn.quic.streams().open(Dir::Bi) else { return };
             let entry = self.streams.get_mut(u64::from(name));
             let unread = entry.as_ref().is_none_or(|entry| entry.receive.end == ReceiveEnd::Over);
             if unread {
                 let _ = self.conn.quic.recv_stream(name).stop(VarInt::from_u32(0));
             }
-            let Some(entry) = entry.filter(|entry| !entry.send.early.is_empty()) else {
+            let Some(entry) = entry.filter(|entry| !entry.early.is_empty()) else {
                 let _ = self.conn.quic.send_stream(name).reset(VarInt::from_u32(0)); // given up, or reset, meanwhile
                 continue;
             };
             let _ = self.conn.quic.send_stream(name).set_priority(priority(entry.send.class));
-            entry.send.rest = Rope::new();
-            std::mem::take(&mut entry.send.early).into_iter().for_each(|part| entry.send.rest.push(part));
-            let rest = entry.send.rest.len();
-            self.sending.rest += rest;
-            self.sending.rests.add(entry.send.class, rest);
+            entry.send.queue = Rope::new();
+            std::mem::take(&mut entry.early).into_iter().for_each(|part| entry.send.queue.push(part));
+            let rest = entry.send.queue.len();
+            self.sending.outbox.add(entry.send.class, rest as u64);
             if entry.send.end == SendEnd::Over {
                 entry.send.end = SendEnd::Finishing;
             }

@@ -9,10 +9,11 @@ use weir_base::{Deadlines, Fault, Instant, LinkId, Numbered, ProtocolId, StreamK
 use weir_libp2p::tls::WRONG_PEER_ALERT;
 
 use super::link::{Phase, QuicLink};
-use super::stream::{After, ReceiveEnd, SendEnd, Stream, code32, id};
+use super::stream::{Stream, code32, id};
 use crate::Event;
 use crate::carrier::{Carrier, Remote, Report, Streams};
 use crate::event::DownReason;
+use crate::streams::{After, ReceiveEnd, SendEnd};
 use crate::window::Window;
 
 /// What a stream of a closing link is refused with (`docs/spec/streams.md`, "Codes").
@@ -111,10 +112,10 @@ impl QuicLink {
             return Ok(());
         }
         let key = StreamKey { link, stream };
-        if self.streams.get(stream).is_some_and(|entry| entry.receive.head.is_some()) {
+        if self.streams.get(stream).is_some_and(|entry| entry.head.is_some()) {
             let Some(protocol) = self.read_head(now, window, stream)? else {
                 // One of which nothing has come may have been opened by what overtook it.
-                let head = self.streams.get(stream).and_then(|entry| entry.receive.head);
+                let head = self.streams.get(stream).and_then(|entry| entry.head);
                 if head.is_some_and(|head| head.has_begun())
                     && self.phase == Phase::Up
                     && self.receiving.heads.get(stream).is_none()
@@ -129,7 +130,7 @@ impl QuicLink {
             }
             events.push_back(Event::Opened { key, protocol });
         }
-        let Some(entry) = self.streams.get_mut(stream).filter(|entry| entry.receive.held.is_none()) else {
+        let Some(entry) = self.streams.get_mut(stream).filter(|entry| entry.held.is_none()) else {
             return Ok(());
         };
         if entry.receive.end == ReceiveEnd::Over {
@@ -158,7 +159,7 @@ impl QuicLink {
         let mut head = None;
         let mut ended = false;
         if let Some(entry) = self.streams.get_mut(stream)
-            && let Some(partial) = &mut entry.receive.head
+            && let Some(partial) = &mut entry.head
             && let Ok(mut chunks) = self.conn.quic.recv_stream(id(stream)).read(true)
         {
             while head.is_none() {
@@ -186,7 +187,7 @@ impl QuicLink {
         } else if head.is_some()
             && let Some(entry) = self.streams.get_mut(stream)
         {
-            entry.receive.head = None;
+            entry.head = None;
         }
         Ok(head)
     }
@@ -201,18 +202,11 @@ impl QuicLink {
     }
 
     fn open_waiting(&mut self, link: LinkId, events: &mut VecDeque<Event>) {
-        while let Some((stream, protocol)) = self.numbers.waiting.front().copied() {
-            if self.conn.quic.streams().open(Dir::Bi).is_none() {
-                return;
-            }
-            self.numbers.waiting.pop_front();
+        while self.opens.any_waits() && self.conn.quic.streams().open(Dir::Bi).is_some() {
+            let Some((stream, protocol)) = self.opens.next() else { return };
             let Some(entry) = self.streams.get_mut(stream) else { continue };
-            let after = match entry.send.end {
-                SendEnd::Waiting(after) => after,
-                _ => After::Write,
-            };
             let unwanted = entry.receive.stop.take();
-            entry.send.end = SendEnd::Open;
+            let after = entry.send.opened();
             self.begin(stream, protocol);
             if let Some(code) = unwanted {
                 self.conn.stop(stream, code);
@@ -229,7 +223,7 @@ impl QuicLink {
     pub(super) fn end(&mut self, now: Instant) {
         match self.phase {
             Phase::Flushing(why)
-                if self.sending.rest == 0 && self.conn.quic.streams().send_streams() == 0 =>
+                if self.sending.outbox.queued() == 0 && self.conn.quic.streams().send_streams() == 0 =>
             {
                 self.close_connection(now, why);
             }

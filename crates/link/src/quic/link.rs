@@ -1,6 +1,5 @@
 //! A link over QUIC: the user's side. What QUIC reports is in `events`.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +8,12 @@ use weir_base::stream::{Class, Goodbye, OpenError};
 use weir_base::{Chunk, Instant, Numbered, ProtocolId, Rope, StreamKey};
 
 use super::connection::Connection;
-use super::output::{EARLY_MAX, ROOM, Rests};
+use super::output::{EARLY_MAX, ROOM};
 use super::receiving::Receiving;
-use super::stream::{After, OwnHead, Raw, ReceiveEnd, SendEnd, Stream, code32, id, priority};
+use super::stream::{OwnHead, Stream, code32, id, priority};
 use crate::carrier::{Scope, Streams};
 use crate::link::Read;
-use crate::scheduler::Scheduler;
+use crate::streams::{After, Next, Opens, Outbox, ReceiveEnd, SendEnd};
 use crate::window::Window;
 use crate::{Config, Event};
 
@@ -32,7 +31,7 @@ pub(crate) struct QuicLink {
     pub(super) phase: Phase,
     pub(super) notified_early: bool, // `Event::Early` was told
     pub(super) streams: Numbered<u64, Box<Stream>>,
-    pub(super) numbers: Numbers,
+    pub(super) opens: Opens,
     pub(crate) receiving: Receiving,
     pub(super) sending: Sending,
 }
@@ -52,22 +51,13 @@ pub(super) enum Phase {
     Closed { by_peer: bool },
 }
 
-/// How many streams this side opened.
-#[derive(Debug, Default)]
-pub(super) struct Numbers {
-    pub(super) opened: u64,                          // those that wait included
-    pub(super) waiting: VecDeque<(u64, ProtocolId)>, // <= max_waiting
-    pub(super) unwritten_heads: Vec<u64>,            // opened since the link was settled
-}
-
 /// Credit towards the peer.
 #[derive(Debug)]
 pub(super) struct Sending {
-    pub(super) window: u64, // >= base_send; the rest is lent
-    pub(super) rest: usize, // bytes that QUIC did not take yet
-    pub(super) rests: Rests,
-    pub(super) scheduler: Scheduler, // streams with a rest, but those that QUIC will tell of
-    pub(super) early: usize,         // bytes of a client kept until the handshake is confirmed
+    pub(super) window: u64,               // >= base_send; the rest is lent
+    pub(super) outbox: Outbox, // what QUIC did not take yet; those that QUIC will tell of do not wait for a turn
+    pub(super) unwritten_heads: Vec<u64>, // of streams opened since the link was settled
+    pub(super) early: usize,   // bytes of a client kept until the handshake is confirmed
     pub(super) wrote: Instant,
 }
 
@@ -76,12 +66,12 @@ impl QuicLink {
         let early = conn.is_client() && conn.quic.has_0rtt() && !config.streams.early.is_empty();
         let sending = Sending {
             window: config.budget.base_send,
-            rest: 0,
-            rests: Rests::default(),
-            scheduler: Scheduler::default(),
+            outbox: Outbox::default(),
+            unwritten_heads: Vec::new(),
             early: 0,
             wrote: Instant::ZERO,
         };
+        let opens = Opens::new(config.streams.max_waiting);
         Self {
             receiving: Receiving::new(config.budget.base_window),
             conn,
@@ -89,7 +79,7 @@ impl QuicLink {
             phase: Phase::Handshake { early },
             notified_early: false,
             streams: Numbered::default(),
-            numbers: Numbers::default(),
+            opens,
             sending,
         }
     }
@@ -98,8 +88,8 @@ impl QuicLink {
     /// settled.
     pub(super) fn begin(&mut self, stream: u64, protocol: ProtocolId) {
         let Some(entry) = self.streams.get_mut(stream) else { return };
-        entry.send.head = OwnHead::new(protocol);
-        self.numbers.unwritten_heads.push(stream);
+        entry.own_head = OwnHead::new(protocol);
+        self.sending.unwritten_heads.push(stream);
         let _ = self.conn.quic.send_stream(id(stream)).set_priority(priority(entry.send.class));
     }
 
@@ -119,7 +109,7 @@ impl QuicLink {
                     waits = true;
                     total += chunk.bytes.len();
                     if !chunk.bytes.is_empty() {
-                        receive.ahead.push_back(Chunk::new(chunk.bytes, self.receiving.pinned));
+                        receive.push(Chunk::new(chunk.bytes, self.receiving.pinned));
                     }
                     if total >= most {
                         break;
@@ -141,11 +131,7 @@ impl QuicLink {
         if total > 0 {
             receive.expected.arrived(window);
         }
-        receive.expected.read(window, len);
-        if let Some(raw) = &mut receive.raw {
-            let trip = self.conn.quic.rtt().max(TRIP_MIN);
-            raw.use_.read(now, trip, len);
-        }
+        receive.was_read(now, window, self.conn.quic.rtt().max(TRIP_MIN), len);
         self.receiving.credit.returned(&mut self.conn, now, window, len);
         waits
     }
@@ -153,8 +139,7 @@ impl QuicLink {
     pub(super) fn end_receive(&mut self, window: &mut Window, stream: u64) {
         if let Some(entry) = self.streams.get_mut(stream) {
             entry.receive.end = ReceiveEnd::Over;
-            entry.receive.ahead = VecDeque::new();
-            entry.receive.expected.set(window, 0, false);
+            entry.receive.drop_unread(window);
             self.forget_raw(window, stream);
             self.remove_if_over(stream);
         }
@@ -164,7 +149,7 @@ impl QuicLink {
         if let Some(entry) = self.streams.get_mut(stream)
             && let Some(mut raw) = entry.receive.raw.take()
         {
-            raw.use_.count(window, 0, 0);
+            raw.count(window, 0, 0);
             self.receiving.raws.retain(|other| *other != stream);
         }
     }
@@ -182,17 +167,12 @@ impl Streams for QuicLink {
         if self.phase != Phase::Up && !early {
             return Err(OpenError::Closed);
         }
-        let id = if self.numbers.waiting.is_empty() { self.conn.quic.streams().open(Dir::Bi) } else { None };
-        if id.is_none() && self.numbers.waiting.len() >= self.config.streams.max_waiting {
-            return Err(OpenError::Limit);
-        }
-        let stream = u64::from(StreamId::new(self.conn.quic.side(), Dir::Bi, self.numbers.opened));
-        self.numbers.opened += 1;
-        self.streams.insert(stream, Box::new(Stream::ours(class, id.is_none())));
-        if id.is_some() {
+        let free = !self.opens.any_waits() && self.conn.quic.streams().open(Dir::Bi).is_some();
+        let stream = u64::from(StreamId::new(self.conn.quic.side(), Dir::Bi, self.opens.count()));
+        let end = self.opens.open(stream, protocol, free)?;
+        self.streams.insert(stream, Box::new(Stream::ours(class, end)));
+        if end == SendEnd::Open {
             self.begin(stream, protocol);
-        } else {
-            self.numbers.waiting.push_back((stream, protocol));
         }
         Ok(stream)
     }
@@ -200,10 +180,7 @@ impl Streams for QuicLink {
     fn set_class(&mut self, stream: u64, class: Class) {
         let Some(entry) = self.streams.get_mut(stream) else { return };
         if entry.send.class != class && !matches!(entry.send.end, SendEnd::Over) {
-            let rest = entry.send.rest.len();
-            self.sending.rests.sub(entry.send.class, rest);
-            self.sending.rests.add(class, rest);
-            entry.send.class = class;
+            self.sending.outbox.reclass(stream, &mut entry.send, class);
             if !matches!(entry.send.end, SendEnd::Waiting(_)) {
                 let _ = self.conn.quic.send_stream(id(stream)).set_priority(priority(class));
             }
@@ -212,28 +189,28 @@ impl Streams for QuicLink {
 
     fn read(&mut self, now: Instant, window: &mut Window, stream: u64, max: usize) -> Read {
         let Some(entry) = self.streams.get_mut(stream) else { return Read::Closed };
-        if entry.receive.head.is_some() {
+        if entry.head.is_some() {
             return Read::Blocked;
         }
-        let mut waits = !entry.receive.ahead.is_empty();
-        if !waits && entry.receive.end == ReceiveEnd::Open && !matches!(entry.send.end, SendEnd::Waiting(_)) {
-            waits = self.fetch(now, window, stream, max.min(SESSION));
+        let is_open = entry.receive.end == ReceiveEnd::Open && !matches!(entry.send.end, SendEnd::Waiting(_));
+        if is_open
+            && entry.receive.unread() == 0
+            && self.fetch(now, window, stream, max.min(SESSION))
+            && max == 0
+        {
+            return Read::Blocked;
         }
         let Some(entry) = self.streams.get_mut(stream) else { return Read::Closed };
-        if waits {
-            return entry.receive.take_ahead(max).map_or(Read::Blocked, Read::Data);
-        }
-        let read = match entry.receive.end {
-            ReceiveEnd::Open => {
-                entry.receive.notified = false;
-                if let Some(raw) = &mut entry.receive.raw {
-                    raw.drained_at = self.receiving.bytes;
-                }
+        let read = match entry.receive.next(max) {
+            Next::Bytes(chunk) => return Read::Data(chunk),
+            Next::NoRoom => return Read::Blocked,
+            Next::Nothing => {
+                entry.drained_at = self.receiving.bytes;
                 return Read::Blocked;
             }
-            ReceiveEnd::Ended => Read::End,
-            ReceiveEnd::Reset(code) => Read::Reset(code),
-            ReceiveEnd::Over => return Read::Closed,
+            Next::Closed => return Read::Closed,
+            Next::End => Read::End,
+            Next::Reset(code) | Next::Stalled(code) => Read::Reset(code),
         };
         self.end_receive(window, stream);
         read
@@ -249,11 +226,11 @@ impl Streams for QuicLink {
         };
         let Some(entry) = self.streams.get_mut(stream) else { return 0 };
         let open = match entry.send.end {
-            SendEnd::Open => entry.send.rest.is_empty(),
+            SendEnd::Open => entry.send.queue.is_empty(),
             SendEnd::Waiting(_) => false,
             SendEnd::Finishing | SendEnd::Over => return 0,
         };
-        let free = open && !self.sending.rests.refuses(entry.send.class);
+        let free = open && !self.sending.outbox.refuses(entry.send.class);
         let room = if free { early.unwrap_or(ROOM) } else { 0 };
         entry.send.blocked = room == 0;
         room
@@ -279,37 +256,30 @@ impl Streams for QuicLink {
 
     fn finish(&mut self, stream: u64) {
         let Some(entry) = self.streams.get_mut(stream) else { return };
-        match entry.send.end {
-            SendEnd::Open => {
-                let silent = !entry.send.head.is_empty();
-                entry.send.end = SendEnd::Finishing;
-                if silent {
-                    self.take(stream, &mut Rope::new());
-                }
-                if self.streams.get(stream).is_some_and(|entry| entry.send.rest.is_empty()) {
-                    self.give(stream, 0);
-                }
-            }
-            SendEnd::Waiting(After::Write) => entry.send.end = SendEnd::Waiting(After::Finish),
-            _ => {}
+        if entry.send.defer(After::Finish) || entry.send.end != SendEnd::Open {
+            return;
+        }
+        let silent = !entry.own_head.is_empty();
+        entry.send.end = SendEnd::Finishing;
+        if silent {
+            self.take(stream, &mut Rope::new());
+        }
+        if self.streams.get(stream).is_some_and(|entry| entry.send.queue.is_empty()) {
+            self.give(stream, 0);
         }
     }
 
     fn reset(&mut self, stream: u64, code: u32) {
         let Some(entry) = self.streams.get_mut(stream) else { return };
-        match entry.send.end {
-            SendEnd::Waiting(_) => entry.send.end = SendEnd::Waiting(After::Reset(code)),
-            SendEnd::Open | SendEnd::Finishing => {
-                let rest = std::mem::take(&mut entry.send.rest).len();
-                self.sending.rest = self.sending.rest.saturating_sub(rest);
-                self.sending.rests.sub(entry.send.class, rest);
-                entry.send.early = Vec::new();
-                entry.send.end = SendEnd::Over;
-                let _ = self.conn.quic.send_stream(id(stream)).reset(VarInt::from_u32(code));
-                self.remove_if_over(stream);
-            }
-            SendEnd::Over => {}
+        if entry.send.defer(After::Reset(code)) || entry.send.end == SendEnd::Over {
+            return;
         }
+        let rest = std::mem::take(&mut entry.send.queue).len();
+        self.sending.outbox.sub(entry.send.class, rest as u64);
+        entry.early = Vec::new();
+        entry.send.end = SendEnd::Over;
+        let _ = self.conn.quic.send_stream(id(stream)).reset(VarInt::from_u32(code));
+        self.remove_if_over(stream);
     }
 
     fn stop(&mut self, _now: Instant, window: &mut Window, stream: u64, code: u32) {
@@ -328,7 +298,7 @@ impl Streams for QuicLink {
             && entry.receive.end == ReceiveEnd::Open
             && entry.receive.raw.is_none()
         {
-            let waiting = !entry.receive.ahead.is_empty();
+            let waiting = entry.receive.unread() > 0;
             entry.receive.expected.set(window, bytes, waiting);
         }
     }
@@ -337,8 +307,8 @@ impl Streams for QuicLink {
         if let Some(entry) = self.streams.get_mut(stream)
             && entry.receive.raw.is_none()
         {
-            let drained_at = self.receiving.bytes;
-            entry.receive.raw = Some(Box::new(Raw { drained_at, ..Raw::default() }));
+            entry.drained_at = self.receiving.bytes;
+            entry.receive.raw = Some(Box::default());
             self.receiving.raws.push(stream);
         }
     }
@@ -363,7 +333,7 @@ impl Streams for QuicLink {
             self.conn.stop(stream, code);
         }
         entry.receive.end = ReceiveEnd::Reset(code);
-        entry.receive.ahead = VecDeque::new();
+        entry.receive.drop_unread(scope.window);
         self.forget_raw(scope.window, stream);
         scope.events.push_back(Event::Readable(key));
         if writing {

@@ -12,15 +12,12 @@ use weir_base::stream::Class;
 use weir_base::{LinkId, Rope, StreamKey};
 
 use super::link::{Phase, QuicLink};
-use super::stream::{SendEnd, Stream, id};
+use super::stream::{Stream, id};
 use crate::Event;
+use crate::streams::SendEnd;
 
 /// What one write may bring. Larger ones would only wait.
 pub(super) const ROOM: usize = 64 * 1024;
-
-/// What all streams of a class together may leave over from their writes, in bytes, before no more is written; the last write
-/// may pass it. Control may always write.
-const REST_MAX: usize = 64 * 1024;
 
 /// Bytes that a stream gives QUIC at a turn while others wait: as a frame.
 const QUANTUM: usize = 16 * 1024;
@@ -34,47 +31,6 @@ const GATHER_PART: usize = 4 * 1024;
 
 /// The largest buffer of parts copied together.
 const GATHER_MAX: usize = 16 * 1024;
-
-/// What streams left over from their writes, by class.
-#[derive(Debug, Default)]
-pub(super) struct Rests {
-    bytes: [usize; 6],
-    refused: [bool; 6], // a writer was refused because of the rest of its class
-}
-
-impl Rests {
-    pub(super) fn add(&mut self, class: Class, len: usize) {
-        if let Some(bytes) = self.bytes.get_mut(class as usize) {
-            *bytes += len;
-        }
-    }
-
-    pub(super) fn sub(&mut self, class: Class, len: usize) {
-        if let Some(bytes) = self.bytes.get_mut(class as usize) {
-            *bytes = bytes.saturating_sub(len);
-        }
-    }
-
-    /// Whether a class may write no more now; if so, its writers are told later.
-    pub(super) fn refuses(&mut self, class: Class) -> bool {
-        let full =
-            class != Class::Control && self.bytes.get(class as usize).is_some_and(|bytes| *bytes >= REST_MAX);
-        if full && let Some(refused) = self.refused.get_mut(class as usize) {
-            *refused = true;
-        }
-        full
-    }
-
-    /// Whether a class whose writers were refused may write again. Asked once for each time.
-    fn take_unblocked(&mut self) -> bool {
-        let mut any = false;
-        for (bytes, refused) in self.bytes.iter().zip(&mut self.refused) {
-            any |= *refused && *bytes < REST_MAX;
-            *refused &= *bytes >= REST_MAX;
-        }
-        any
-    }
-}
 
 /// What is left of a stream after QUIC was given some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +48,7 @@ impl QuicLink {
     pub(super) fn take(&mut self, stream: u64, rope: &mut Rope) {
         self.receiving.credit.piggyback(&mut self.conn);
         let Some(entry) = self.streams.get_mut(stream) else { return };
-        let head = std::mem::take(&mut entry.send.head);
+        let head = std::mem::take(&mut entry.own_head);
         let mut gathered = BytesMut::new();
         if !head.is_empty() {
             gathered.reserve(GATHER_MAX.min(head.as_slice().len() + rope.len()));
@@ -125,10 +81,10 @@ impl QuicLink {
         let Some(entry) = self.streams.get_mut(stream) else { return };
         if matches!(self.phase, Phase::Handshake { .. }) && self.conn.is_client() {
             self.sending.early += part.len();
-            entry.send.early.push(part.clone());
+            entry.early.push(part.clone());
         }
-        let (class, before) = (entry.send.class, entry.send.rest.len());
-        let alone = self.sending.rest == before || class == Class::Control;
+        let (class, before) = (entry.send.class, entry.send.queue.len());
+        let alone = self.sending.outbox.queued() == before as u64 || class == Class::Control;
         if alone && before == 0 {
             let (len, mut parts) = (part.len(), [part]);
             let written = self.conn.quic.send_stream(id(stream)).write_chunks(&mut parts);
@@ -136,14 +92,13 @@ impl QuicLink {
                 return;
             }
             [part] = parts;
-            self.sending.scheduler.served(class, (len - part.len()) as u64);
+            self.sending.outbox.served(class, (len - part.len()) as u64);
             if part.is_empty() {
                 return;
             }
         }
-        self.sending.rest += part.len();
-        self.sending.rests.add(class, part.len());
-        entry.send.rest.push(part);
+        self.sending.outbox.add(class, part.len() as u64);
+        entry.send.queue.push(part);
         if alone {
             self.give(stream, usize::MAX); // QUIC tells of room only after it said that there is none
         } else {
@@ -153,52 +108,51 @@ impl QuicLink {
 
     /// Writes the heads of streams on which nothing was written yet.
     pub(crate) fn write_heads(&mut self) {
-        let mut unwritten_heads = std::mem::take(&mut self.numbers.unwritten_heads);
+        let mut unwritten_heads = std::mem::take(&mut self.sending.unwritten_heads);
         for stream in unwritten_heads.drain(..) {
-            let silent = |entry: &Stream| !entry.send.head.is_empty() && entry.send.end != SendEnd::Over;
+            let silent = |entry: &Stream| !entry.own_head.is_empty() && entry.send.end != SendEnd::Over;
             if self.streams.get(stream).is_some_and(|entry| silent(entry)) {
                 self.take(stream, &mut Rope::new());
             }
         }
-        self.numbers.unwritten_heads = unwritten_heads;
+        self.sending.unwritten_heads = unwritten_heads;
     }
 
     /// A stream with a rest waits for its turn.
     fn queue(&mut self, stream: u64) {
         if let Some(entry) = self.streams.get_mut(stream)
-            && !entry.send.rest.is_empty()
-            && !std::mem::replace(&mut entry.send.queued, true)
+            && !entry.send.queue.is_empty()
+            && !std::mem::replace(&mut entry.send.scheduled, true)
         {
-            self.sending.scheduler.push(stream, entry.send.class);
+            self.sending.outbox.push(stream, entry.send.class);
         }
     }
 
     /// Gives QUIC at most `most` of what waits of a stream.
     pub(super) fn give(&mut self, stream: u64, most: usize) -> Left {
         let Some(entry) = self.streams.get_mut(stream) else { return Left::Nothing };
-        let (before, class) = (entry.send.rest.len(), entry.send.class);
+        let (before, class) = (entry.send.queue.len(), entry.send.class);
         let mut quic = self.conn.quic.send_stream(id(stream));
         let (mut given, mut outcome) = (0, Left::More);
-        while let Some(part) = entry.send.rest.pop(most - given) {
+        while let Some(part) = entry.send.queue.pop(most - given) {
             let len = part.len();
             let mut parts = [part];
             let written = quic.write_chunks(&mut parts);
             let [part] = parts;
             given += len - part.len();
             match written {
-                Ok(_) => entry.send.rest.unpop(part),
+                Ok(_) => entry.send.queue.unpop(part),
                 Err(WriteError::Blocked) => {
-                    entry.send.rest.unpop(part);
+                    entry.send.queue.unpop(part);
                     outcome = Left::Blocked;
                     break;
                 }
-                Err(WriteError::Stopped(_) | WriteError::ClosedStream) => entry.send.rest = Rope::new(),
+                Err(WriteError::Stopped(_) | WriteError::ClosedStream) => entry.send.queue = Rope::new(),
             }
         }
-        let left = entry.send.rest.len();
-        self.sending.rest = self.sending.rest.saturating_sub(before - left);
-        self.sending.rests.sub(class, before - left);
-        self.sending.scheduler.served(class, given as u64);
+        let left = entry.send.queue.len();
+        self.sending.outbox.sub(class, (before - left) as u64);
+        self.sending.outbox.served(class, given as u64);
         if left > 0 {
             return outcome;
         }
@@ -212,17 +166,17 @@ impl QuicLink {
 
     /// Gives QUIC what it takes of all streams that wait, class by class, and tells those that can be written again.
     pub(super) fn deal(&mut self, link: LinkId, events: &mut VecDeque<Event>) {
-        while let Some(stream) = self.sending.scheduler.pop() {
+        while let Some(stream) = self.sending.outbox.pop() {
             let Some(entry) = self.streams.get_mut(stream) else { continue };
-            entry.send.queued = false;
-            let most = if self.sending.scheduler.is_empty() { usize::MAX } else { QUANTUM };
+            entry.send.scheduled = false;
+            let most = if self.sending.outbox.nobody_waits() { usize::MAX } else { QUANTUM };
             match self.give(stream, most) {
                 Left::Nothing => self.announce(link, stream, events),
                 Left::More => self.queue(stream),
                 Left::Blocked => {}
             }
         }
-        if self.sending.rests.take_unblocked() {
+        if self.sending.outbox.take_unblocked() {
             let all = self.streams.keys();
             all.into_iter().for_each(|stream| self.announce(link, stream, events));
         }
@@ -246,8 +200,8 @@ impl QuicLink {
         if let Some(entry) = self.streams.get_mut(stream)
             && entry.send.blocked
             && entry.send.end == SendEnd::Open
-            && entry.send.rest.is_empty()
-            && !self.sending.rests.refuses(entry.send.class)
+            && entry.send.queue.is_empty()
+            && !self.sending.outbox.refuses(entry.send.class)
         {
             entry.send.blocked = false;
             events.push_back(Event::Writable(StreamKey { link, stream }));

@@ -4,7 +4,8 @@ use weir_base::{Deadlines, Numbered};
 
 use super::credit::Credit;
 use super::pins::{Buffer, Pins};
-use super::stream::{ReceiveEnd, Stream};
+use super::stream::Stream;
+use crate::streams::ReceiveEnd;
 use crate::window::Window;
 
 /// What raw streams want is rounded up to this, in bytes, so that the window moves in steps.
@@ -54,13 +55,14 @@ impl Receiving {
     ) {
         for stream in &self.raws {
             let Some(entry) = streams.get_mut(*stream) else { continue };
+            let drained_at = entry.drained_at;
             let waits = entry.receive.notified && entry.receive.end == ReceiveEnd::Open;
             let Some(raw) = &mut entry.receive.raw else { continue };
             // Unread bytes are at most what came since the reader saw the end of what was there.
-            let came = if waits { self.bytes.saturating_sub(raw.drained_at) } else { 0 };
+            let came = if waits { self.bytes.saturating_sub(drained_at) } else { 0 };
             let backlog = came.next_multiple_of(STEP).min(most);
-            let growth = raw.use_.growth(most).next_multiple_of(STEP).min(most);
-            raw.use_.count(window, backlog, growth);
+            let growth = raw.growth(most).next_multiple_of(STEP).min(most);
+            raw.count(window, backlog, growth);
         }
     }
 

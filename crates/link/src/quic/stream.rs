@@ -1,86 +1,23 @@
 //! What a QUIC link keeps of one stream beside QUIC itself.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 use quinn_proto::{StreamId, VarInt};
+use weir_base::ProtocolId;
 use weir_base::codec::{Malformed, peek_varint, put_varint};
 use weir_base::stream::Class;
-use weir_base::{Chunk, ProtocolId, Rope};
 
-use crate::window::{Expected, RawUse};
+use crate::streams::{ReceiveEnd, ReceiveHalf, SendEnd, SendHalf};
 
-/// Both directions. Gone when both have ended.
+/// Both directions, and what QUIC's streams have beside them. Gone when both have ended.
 #[derive(Debug)]
 pub(super) struct Stream {
-    pub(super) receive: Receive,
-    pub(super) send: Send,
-}
-
-/// The peer's direction.
-#[derive(Debug)]
-pub(super) struct Receive {
-    pub(super) end: ReceiveEnd,
-    pub(super) stop: Option<u32>,        // to be asked once the stream is open
-    pub(super) head: Option<Head>,       // what is known of the stream's head, until it is whole
+    pub(super) receive: ReceiveHalf, // its queue is what was taken from QUIC in one go, for a reader that has room for it
+    pub(super) send: SendHalf,       // its queue is what QUIC did not take yet; of one write
+    pub(super) head: Option<Head>,   // what is known of the head of a stream of the peer's, until it is whole
     pub(super) held: Option<ProtocolId>, // it came early and may not be read before the link is up
-    pub(super) ahead: VecDeque<Chunk>,   // taken from QUIC in one go, for a reader that has room for it
-    pub(super) notified: bool, // Readable was sent and the reader has not seen the end of what is there
-    pub(super) expected: Expected,
-    pub(super) raw: Option<Box<Raw>>,
-}
-
-/// A raw stream's use of the window.
-#[derive(Debug, Default)]
-pub(super) struct Raw {
-    pub(super) use_: RawUse,
-    pub(super) drained_at: u64, // bytes the link had received when the reader last saw the end of what was there
-}
-
-/// How far the peer's direction is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ReceiveEnd {
-    /// More may come.
-    Open,
-    /// The end was taken from QUIC; what is ahead is still to be read.
-    Ended,
-    /// The reset was taken from QUIC, or this side stopped it by itself; the reader does not know yet.
-    Reset(u32),
-    /// The reader knows, or wants no more.
-    Over,
-}
-
-/// This side's direction.
-#[derive(Debug)]
-pub(super) struct Send {
-    pub(super) end: SendEnd,
-    pub(super) class: Class,
-    pub(super) head: OwnHead,     // not said yet
-    pub(super) rest: Rope,        // what QUIC did not take yet; of one write
-    pub(super) queued: bool,      // it waits for its turn to give QUIC more
-    pub(super) blocked: bool,     // the writer found no room and waits for Writable
+    pub(super) drained_at: u64, // bytes the link had received when a raw reader last saw the end of what was there
+    pub(super) own_head: OwnHead, // of a stream of this side's; not said yet
     pub(super) early: Vec<Bytes>, // written before the handshake was confirmed; sent again if it is refused
-}
-
-/// How far this side's direction is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SendEnd {
-    /// It waits for the peer's limit; then this is to be done.
-    Waiting(After),
-    /// More may be written.
-    Open,
-    /// Ends after the rest.
-    Finishing,
-    /// Ended, and QUIC sees to it that the peer hears of it.
-    Over,
-}
-
-/// What is to be done with a stream once it is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum After {
-    Write,
-    Finish,
-    Reset(u32),
 }
 
 /// The first bytes of a stream, which name its protocol. At most five.
@@ -134,57 +71,25 @@ impl OwnHead {
 
 impl Stream {
     /// One that this side opens.
-    pub(super) fn ours(class: Class, waits: bool) -> Self {
-        let end = if waits { SendEnd::Waiting(After::Write) } else { SendEnd::Open };
-        Self { receive: Receive::new(None), send: Send::new(end, class) }
+    pub(super) fn ours(class: Class, end: SendEnd) -> Self {
+        Self {
+            receive: ReceiveHalf::default(),
+            send: SendHalf::new(end, class),
+            head: None,
+            held: None,
+            drained_at: 0,
+            own_head: OwnHead::default(),
+            early: Vec::new(),
+        }
     }
 
     /// One that the peer opened.
     pub(super) fn theirs() -> Self {
-        Self { receive: Receive::new(Some(Head::default())), send: Send::new(SendEnd::Open, Class::Bulk) }
+        Self { head: Some(Head::default()), ..Self::ours(Class::Bulk, SendEnd::Open) }
     }
 
     pub(super) fn is_over(&self) -> bool {
         self.receive.end == ReceiveEnd::Over && self.send.end == SendEnd::Over
-    }
-}
-
-impl Receive {
-    fn new(head: Option<Head>) -> Self {
-        Self {
-            end: ReceiveEnd::Open,
-            stop: None,
-            head,
-            held: None,
-            ahead: VecDeque::new(),
-            notified: false,
-            expected: Expected::default(),
-            raw: None,
-        }
-    }
-
-    /// Takes at most `max` bytes of what was taken from QUIC already.
-    pub(super) fn take_ahead(&mut self, max: usize) -> Option<Chunk> {
-        let front = self.ahead.front_mut().filter(|_| max > 0)?;
-        let chunk = if front.len() > max { front.split_to(max) } else { self.ahead.pop_front()? };
-        if self.ahead.is_empty() && self.ahead.capacity() > 4 {
-            self.ahead = VecDeque::new(); // an idle stream keeps no buffer
-        }
-        Some(chunk)
-    }
-}
-
-impl Send {
-    fn new(end: SendEnd, class: Class) -> Self {
-        Self {
-            end,
-            class,
-            head: OwnHead::default(),
-            rest: Rope::new(),
-            queued: false,
-            blocked: false,
-            early: Vec::new(),
-        }
     }
 }
 

@@ -212,3 +212,30 @@ fn raw_streams_past_the_cap_lose_the_latest() {
         assert_eq!(net.nodes[0].stopped, vec![(keys[2], 7)]);
     });
 }
+
+#[test]
+fn what_is_asked_of_a_stream_that_waits_is_done_when_it_opens() {
+    over_each(|(mut net, link, other)| {
+        let keys: Vec<StreamKey> = (0..40).map(|_| net.open(0, link, 8, Class::Pool)).collect();
+        let now = net.now;
+        let near = net.nodes[0].links.link(link).unwrap();
+        near.finish(now, keys[35].stream);
+        near.finish(now, keys[36].stream);
+        near.reset(now, keys[36].stream, 5); // a reset goes before an end
+        near.finish(now, keys[36].stream);
+        near.stop(now, keys[37].stream, 6);
+        net.run(SECOND);
+        assert_eq!(net.nodes[1].opened.len(), 32, "as many as the peer allows");
+        net.nodes[1].links.link(other).unwrap().raise_stream_limit();
+        net.run(SECOND);
+        let there = |index: usize| StreamKey { link: other, ..keys[index] };
+        assert!(net.nodes[1].opened.iter().any(|(key, _)| *key == there(39)));
+        assert_eq!(net.read(1, there(35)), (Vec::new(), true));
+        assert_eq!(net.nodes[1].stopped, vec![(there(37), 6)]);
+        let now = net.now;
+        let far = net.nodes[1].links.link(other).unwrap();
+        // Over QUIC nobody hears of a stream that was reset before its first byte.
+        assert!(matches!(far.read(now, keys[36].stream, 9), Read::Reset(5) | Read::Closed));
+        assert!(net.nodes[1].blamed.is_empty() && net.nodes[1].down.is_empty());
+    });
+}

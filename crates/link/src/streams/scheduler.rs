@@ -15,7 +15,7 @@ const MEMORY: u64 = 1 << 20;
 
 /// Streams with bytes to send, by class; within a class round robin.
 #[derive(Debug, Default)]
-pub(crate) struct Scheduler {
+pub(super) struct Scheduler {
     control: VecDeque<u64>,
     rest: [Queue; 5],
 }
@@ -28,7 +28,7 @@ struct Queue {
 
 impl Scheduler {
     /// Puts a stream at the end of its class. The caller sees to it that it waits once.
-    pub(crate) fn push(&mut self, stream: u64, class: Class) {
+    pub(super) fn push(&mut self, stream: u64, class: Class) {
         match self.queue(class) {
             Some(queue) => queue.streams.push_back(stream),
             None => self.control.push_back(stream),
@@ -36,7 +36,7 @@ impl Scheduler {
     }
 
     /// Takes the stream whose turn it is.
-    pub(crate) fn pop(&mut self) -> Option<u64> {
+    pub(super) fn pop(&mut self) -> Option<u64> {
         if let Some(stream) = self.pop_control() {
             return Some(stream);
         }
@@ -51,17 +51,17 @@ impl Scheduler {
     }
 
     /// Takes the stream of control whose turn it is.
-    pub(crate) fn pop_control(&mut self) -> Option<u64> {
+    pub(super) fn pop_control(&mut self) -> Option<u64> {
         self.control.pop_front()
     }
 
     /// Whether no stream waits.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.control.is_empty() && self.rest.iter().all(|queue| queue.streams.is_empty())
     }
 
     /// Counts `len` bytes as served to `class`.
-    pub(crate) fn served(&mut self, class: Class, len: u64) {
+    pub(super) fn served(&mut self, class: Class, len: u64) {
         if let Some(queue) = self.queue(class) {
             queue.served += len;
         }
@@ -71,7 +71,7 @@ impl Scheduler {
     }
 
     /// Forgets a stream.
-    pub(crate) fn remove(&mut self, stream: u64) {
+    pub(super) fn remove(&mut self, stream: u64) {
         self.control.retain(|waiting| *waiting != stream);
         self.rest.iter_mut().for_each(|queue| queue.streams.retain(|waiting| *waiting != stream));
     }
