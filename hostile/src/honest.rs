@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use weir::{Bytes, Multiaddr, Network, Node, PeerId};
 
-use crate::victim::{self, HONEST, ITEMS, WORK};
+use crate::victim::{self, HONEST, Handles};
 
 type Any = Box<dyn std::error::Error + Send + Sync>;
 
@@ -38,7 +38,7 @@ pub struct Pair {
     calls: mpsc::Receiver<Sample>,
     failed: Arc<Mutex<BTreeMap<String, u64>>>,
     running: Arc<AtomicBool>,
-    nodes: Vec<(Network, Node)>,
+    nodes: Vec<(Network, Node, Handles)>,
 }
 
 impl Pair {
@@ -71,7 +71,7 @@ impl Pair {
 
     /// Dials the victim from both ends.
     pub async fn connect(&self, victim: SocketAddr, id: PeerId) -> Result<(), Any> {
-        for (net, _) in &self.nodes {
+        for (net, ..) in &self.nodes {
             net.connect(Multiaddr::from_quic(victim).with_p2p(id)?).await?;
         }
         Ok(())
@@ -84,7 +84,7 @@ impl Pair {
         self.items = items_seen;
         self.calls = calls_seen;
         let begun = Instant::now();
-        let (from, to) = (self.nodes[0].0.pool(&ITEMS)?, self.nodes[1].0.pool(&ITEMS)?);
+        let (from, to) = (self.nodes[0].2.0.clone(), self.nodes[1].2.0.clone());
         let running = Arc::clone(&self.running);
         std::thread::spawn(move || {
             for number in 0_u64.. {
@@ -111,18 +111,17 @@ impl Pair {
                 candidate.accept();
             }
         });
-        let net = self.nodes[0].0.clone();
+        let work = self.nodes[0].2.1.caller();
         let running = Arc::clone(&self.running);
         let failed = Arc::clone(&self.failed);
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(Duration::from_secs(1) / calls);
             while running.load(Ordering::Relaxed) {
                 ticks.tick().await;
-                let (net, called, failed) = (net.clone(), called.clone(), Arc::clone(&failed));
+                let (work, called, failed) = (work.clone(), called.clone(), Arc::clone(&failed));
                 tokio::spawn(async move {
                     let at = Instant::now();
-                    let call = net.call_within(
-                        &WORK,
+                    let call = work.call_within(
                         victim,
                         Bytes::from_static(&[64, 0, 0, 0]),
                         Duration::from_secs(5),
@@ -193,7 +192,7 @@ impl Pair {
     /// Stops the pair.
     pub async fn stop(self) {
         self.running.store(false, Ordering::Relaxed);
-        for (_, node) in self.nodes {
+        for (_, node, _) in self.nodes {
             node.shutdown(Duration::from_millis(500)).await;
         }
     }

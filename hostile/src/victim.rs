@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use weir::{Bytes, Config, Keypair, Method, Multiaddr, Network, NetworkId, Pool, Raw};
+use weir::{
+    Bytes, Config, Keypair, Method, Multiaddr, Network, NetworkId, Pool, PoolHandle, Raw, Requests, Streams,
+};
 
 use crate::wire;
 
@@ -48,14 +50,17 @@ pub struct Usage {
     pub links: u64,
 }
 
+/// The handles of items, work and raw streams.
+pub type Handles = (PoolHandle<Bytes>, Requests<Bytes, Bytes>, Streams);
+
 /// A node with the channels of victim and honest pair.
-pub fn node(listen: &str, config: Config) -> Result<(Network, weir::Node), Any> {
+pub fn node(listen: &str, config: Config) -> Result<(Network, weir::Node, Handles), Any> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
     let keypair = Keypair::ed25519_from_seed(seed);
     let address: std::net::SocketAddr = listen.parse()?;
     let builder = Network::builder(keypair, NetworkId(wire::NETWORK)).listen(address).config(config);
-    Ok(weir::start(builder.pool(&ITEMS).serve(&WORK).raw(&BYTES))?)
+    Ok(weir::start(builder.channels((ITEMS, WORK.serve(), BYTES)))?)
 }
 
 /// Loopback addresses count like any other here.
@@ -67,11 +72,10 @@ pub fn config() -> Config {
 
 /// Runs until standard input ends.
 pub fn run(order: &Order) -> Result<(), Any> {
-    let (net, node) = node(&order.listen, config())?;
+    let (net, _node, (pool, requests, streams)) = node(&order.listen, config())?;
     let handling = Duration::from_micros(order.handling_us);
     let usage = Arc::new(std::sync::Mutex::new(Usage::default()));
     let handled = Arc::new(AtomicU64::new(0));
-    let pool = net.pool(&ITEMS)?;
     let counter = Arc::clone(&handled);
     std::thread::spawn(move || {
         while let Some(candidate) = pool.next_blocking() {
@@ -84,7 +88,6 @@ pub fn run(order: &Order) -> Result<(), Any> {
             }
         }
     });
-    let requests = node.requests(&WORK)?;
     std::thread::spawn(move || {
         while let Some(request) = requests.next_blocking() {
             spin(handling);
@@ -92,7 +95,6 @@ pub fn run(order: &Order) -> Result<(), Any> {
             request.answer(vec![0x5a; wanted.min(1 << 20) as usize].into());
         }
     });
-    let streams = node.streams(&BYTES)?;
     std::thread::spawn(move || {
         let mut kept = std::collections::VecDeque::new();
         while let Some(stream) = streams.next_blocking() {
@@ -123,7 +125,7 @@ pub fn run(order: &Order) -> Result<(), Any> {
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         if let Some(peer) = line.strip_prefix("dial ") {
-            net.block_on(net.keep(peer))?;
+            net.block_on(net.peers().keep(peer))?;
             println!("null");
         } else {
             let mut usage = usage.lock().map_err(|_| "a thread panicked")?.clone();

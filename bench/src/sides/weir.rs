@@ -35,7 +35,7 @@ pub fn builder(config: Config) -> Builder {
         .listen("127.0.0.1:0")
 }
 
-fn start(builder: Builder) -> (Network, Node) {
+fn start<H>(builder: Builder<H>) -> (Network, Node, H) {
     weir::start(builder).expect("a node")
 }
 
@@ -46,8 +46,7 @@ pub fn address(net: &Network) -> String {
 
 /// Receives uploads, a one-byte receipt each.
 pub async fn serve_upload() {
-    let (net, node) = start(builder(config()).raw(&UPLOAD));
-    let streams = node.streams(&UPLOAD).expect("declared");
+    let (net, node, streams) = start(builder(config()).channels(UPLOAD));
     tokio::spawn(async move {
         while let Some(mut stream) = streams.next().await {
             tokio::spawn(async move {
@@ -64,9 +63,9 @@ pub async fn serve_upload() {
 
 /// Uploads `bytes` in writes of `write`.
 pub async fn run_upload(to: &str, bytes: u64, write: usize) -> Transfer {
-    let (net, _node) = start(builder(config()).raw(&UPLOAD));
+    let (net, _node, uploads) = start(builder(config()).channels(UPLOAD));
     let peer = net.connect(to).await.expect("connected");
-    let mut stream = net.open(&UPLOAD, peer).await.expect("a stream");
+    let mut stream = uploads.open(peer).await.expect("a stream");
     let buffer = vec![7_u8; write];
     let (begun, cpu) = (std::time::Instant::now(), cpu_seconds());
     let mut left = bytes;
@@ -83,8 +82,7 @@ pub async fn run_upload(to: &str, bytes: u64, write: usize) -> Transfer {
 
 /// Answers in a task of its own.
 pub async fn serve_call() {
-    let (net, node) = start(builder(config()).serve(&ECHO));
-    let requests = node.requests(&ECHO).expect("served");
+    let (net, node, requests) = start(builder(config()).channels(ECHO.serve()));
     tokio::spawn(async move {
         while let Some(request) = requests.next().await {
             request.answer(request.query().clone());
@@ -96,13 +94,13 @@ pub async fn serve_call() {
 
 /// Calls `calls` times with `at_once` in flight.
 pub async fn run_call(to: &str, calls: u64, at_once: u64) -> Latencies {
-    let (net, _node) = start(builder(config()).call(&ECHO));
+    let (net, _node, echo) = start(builder(config()).channels(ECHO));
     let peer = net.connect(to).await.expect("connected");
     drive(calls, at_once, move || {
-        let net = net.clone();
+        let echo = echo.clone();
         async move {
             let request = Bytes::from_static(&[7; CALL_BYTES]);
-            let answer = net.call(&ECHO, peer, request).await.expect("an answer");
+            let answer = echo.call(peer, request).await.expect("an answer");
             assert_eq!(answer.len(), CALL_BYTES);
         }
     })
@@ -119,7 +117,7 @@ fn crowded(links: u32) -> Config {
 
 /// Accepts links and keeps them idle.
 pub async fn serve_idle() {
-    let (net, node) = start(builder(crowded(512)).call(&ECHO));
+    let (net, node, _) = start(builder(crowded(512)).channels(ECHO));
     tokio::task::block_in_place(|| serve_until_stdin_closes(&address(&net)));
     drop(node);
 }
@@ -128,7 +126,7 @@ pub async fn serve_idle() {
 pub async fn run_idle(to: &str, links: usize) {
     let mut held = Vec::new();
     for _ in 0..links {
-        let (net, node) = start(builder(Config::default()).call(&ECHO));
+        let (net, node, _) = start(builder(Config::default()).channels(ECHO));
         net.connect(to).await.expect("connected");
         held.push((net, node));
     }

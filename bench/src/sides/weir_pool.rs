@@ -20,7 +20,7 @@ impl Message for Item {
     }
 
     fn decode(bytes: Bytes) -> Result<Self, Malformed> {
-        if bytes.len() == ITEM { Ok(Self(bytes)) } else { Err(Malformed("an item has 1,024 bytes")) }
+        if bytes.len() == ITEM { Ok(Self(bytes)) } else { Err(Malformed::new("an item has 1,024 bytes")) }
     }
 }
 
@@ -31,8 +31,7 @@ pub async fn run(items: usize) -> Spread {
     let nodes = network().await;
     let (deliveries, mut delivered) = mpsc::channel(65_536);
     let mut pools: Vec<PoolHandle<Item>> = Vec::new();
-    for (net, _) in &nodes {
-        let pool = net.pool(&ITEMS).expect("declared");
+    for (_, _, pool) in &nodes {
         let (candidates, deliveries) = (pool.clone(), deliveries.clone());
         tokio::spawn(async move {
             while let Some(candidate) = candidates.next().await {
@@ -43,7 +42,7 @@ pub async fn run(items: usize) -> Spread {
                 }
             }
         });
-        pools.push(pool);
+        pools.push(pool.clone());
     }
     tokio::time::sleep(Duration::from_secs(5)).await;
     let before = bodies(&nodes).await;
@@ -64,9 +63,9 @@ pub async fn run(items: usize) -> Spread {
 }
 
 /// The graph, every link with its hello done.
-async fn network() -> Vec<(Network, Node)> {
+async fn network() -> Vec<(Network, Node, PoolHandle<Item>)> {
     let nodes: Vec<_> =
-        (0..NODES).map(|_| weir::start(builder(config()).pool(&ITEMS)).expect("a node")).collect();
+        (0..NODES).map(|_| weir::start(builder(config()).channels(ITEMS)).expect("a node")).collect();
     for (from, to) in edges() {
         nodes[from].0.connect(address(&nodes[to].0)).await.expect("connected");
     }
@@ -74,9 +73,9 @@ async fn network() -> Vec<(Network, Node)> {
 }
 
 /// Complete bodies that all nodes have received.
-async fn bodies(nodes: &[(Network, Node)]) -> u64 {
+async fn bodies(nodes: &[(Network, Node, PoolHandle<Item>)]) -> u64 {
     let mut sum = 0;
-    for (net, _) in nodes {
+    for (net, ..) in nodes {
         let stats = net.stats().await.expect("running");
         sum += stats.stack.pools.iter().map(|(_, pool)| pool.bodies).sum::<u64>();
     }

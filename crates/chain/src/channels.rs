@@ -1,7 +1,6 @@
 //! What nodes of this chain say to each other: the channels and how their messages are encoded (`docs/spec/chain.md`, "Channels").
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use sha2::{Digest as _, Sha256};
 use weir::{Malformed, Message, Method, Pool, PoolItem, SlotKey, Summary, Tip, TipValue};
 
 use crate::block::BLOCK_MAX;
@@ -58,7 +57,7 @@ impl Message for Transfer {
         self.encoded().clone()
     }
     fn decode(bytes: Bytes) -> Result<Self, Malformed> {
-        Self::decode(bytes).map_err(|_| Malformed("not a transfer"))
+        Self::decode(bytes).map_err(|_| Malformed::new("not a transfer"))
     }
 }
 
@@ -75,7 +74,7 @@ impl PoolItem for Transfer {
         Some(u64::from_le_bytes(bytes))
     }
     fn summary_of(bytes: &Bytes) -> Result<Summary, Malformed> {
-        Self::fee_of(bytes).map(summary).ok_or(Malformed("not a transfer"))
+        Self::fee_of(bytes).map(summary).ok_or(Malformed::new("not a transfer"))
     }
 }
 
@@ -91,13 +90,13 @@ impl Message for Header {
         Self::encode(self)
     }
     fn decode(bytes: Bytes) -> Result<Self, Malformed> {
-        Self::decode(&bytes).map_err(|_| Malformed("not a header"))
+        Self::decode(&bytes).map_err(|_| Malformed::new("not a header"))
     }
 }
 
 impl TipValue for Header {
     fn slot(&self) -> SlotKey {
-        SlotKey(Sha256::digest(self.draft.height.to_le_bytes()).into())
+        SlotKey::of(&[&self.draft.height.to_le_bytes()])
     }
 }
 
@@ -106,7 +105,7 @@ impl Message for BlockId {
         Bytes::copy_from_slice(&self.0)
     }
     fn decode(bytes: Bytes) -> Result<Self, Malformed> {
-        bytes.as_ref().try_into().map(Self).map_err(|_| Malformed("a block hash has 32 bytes"))
+        bytes.as_ref().try_into().map(Self).map_err(|_| Malformed::new("a block hash has 32 bytes"))
     }
 }
 
@@ -130,12 +129,12 @@ impl Message for Range {
         let start = match bytes.try_get_u8() {
             Ok(0) => codec::u64(&mut bytes).map(Start::Height),
             Ok(1) => codec::array(&mut bytes).map(Start::Hash),
-            _ => return Err(Malformed("unknown start of a range")),
+            _ => return Err(Malformed::new("unknown start of a range")),
         };
-        let start = start.map_err(|_| Malformed("a range ends too early"))?;
+        let start = start.map_err(|_| Malformed::new("a range ends too early"))?;
         match (bytes.try_get_u8(), bytes.is_empty()) {
             (Ok(count @ 1..=RANGE_MAX), true) => Ok(Self { start, count }),
-            _ => Err(Malformed("a range has a count of 1 to 64 at its end")),
+            _ => Err(Malformed::new("a range has a count of 1 to 64 at its end")),
         }
     }
 }
@@ -151,16 +150,16 @@ impl Message for Blocks {
         out.freeze()
     }
     fn decode(mut bytes: Bytes) -> Result<Self, Malformed> {
-        let count = bytes.try_get_u8().map_err(|_| Malformed("no count of blocks"))?;
+        let count = bytes.try_get_u8().map_err(|_| Malformed::new("no count of blocks"))?;
         if count > RANGE_MAX {
-            return Err(Malformed("more than 64 blocks"));
+            return Err(Malformed::new("more than 64 blocks"));
         }
         let mut blocks = Vec::with_capacity(usize::from(count));
         for _ in 0..count {
             let block = codec::count(&mut bytes, BLOCK_MAX).and_then(|len| codec::take(&mut bytes, len));
-            blocks.push(block.map_err(|_| Malformed("a block is cut or too large"))?);
+            blocks.push(block.map_err(|_| Malformed::new("a block is cut or too large"))?);
         }
-        if bytes.is_empty() { Ok(Self(blocks)) } else { Err(Malformed("bytes left over")) }
+        if bytes.is_empty() { Ok(Self(blocks)) } else { Err(Malformed::new("bytes left over")) }
     }
 }
 

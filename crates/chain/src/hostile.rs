@@ -9,10 +9,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use sha2::{Digest as _, Sha256};
-use weir::{Message, Method, Network, Node, PublishError, Requests};
+use weir::{Network, Node, PublishError};
 
 use crate::block::{Draft, items_root};
-use crate::channels::{BLOCKS, BODY, BlockId, Blocks, HEAD, TRANSFERS};
+use crate::channels::{BlockId, Blocks};
+use crate::node::Handles;
 use crate::{AccountId, Block, Hash, Header, Transfer};
 
 /// Transfers that [`Hostile::Spam`] publishes at once, and again in each round under other names.
@@ -57,6 +58,7 @@ impl std::str::FromStr for Hostile {
 pub struct HostileNode {
     net: Network,
     node: Arc<Mutex<Option<Node>>>, // taken by whoever stops it
+    handles: Handles,
     network: Hash,
     account: SigningKey,
     balance: u64,
@@ -64,8 +66,13 @@ pub struct HostileNode {
 
 impl HostileNode {
     /// A node of the chain with this network id; `account` is its own, with what it owns in the genesis.
-    pub fn new((net, node): (Network, Node), network: Hash, account: SigningKey, balance: u64) -> Self {
-        Self { net, node: Arc::new(Mutex::new(Some(node))), network, account, balance }
+    pub fn new(
+        (net, node, handles): (Network, Node, Handles),
+        network: Hash,
+        account: SigningKey,
+        balance: u64,
+    ) -> Self {
+        Self { net, node: Arc::new(Mutex::new(Some(node))), handles, network, account, balance }
     }
 
     /// Does it, until the network stops.
@@ -91,17 +98,9 @@ impl HostileNode {
         }
     }
 
-    fn requests<Req: Message, Resp: Message>(
-        &self,
-        method: &Method<Req, Resp>,
-    ) -> Option<Requests<Req, Resp>> {
-        let node = self.node.lock().unwrap_or_else(PoisonError::into_inner);
-        node.as_ref()?.requests(method).ok()
-    }
-
     /// Announces every header as its own.
     async fn relay(&self) {
-        let Ok(tip) = self.net.tip(&HEAD) else { return };
+        let (tip, ..) = &self.handles;
         while let Some(received) = tip.next().await {
             received.accept_with(0);
         }
@@ -109,7 +108,7 @@ impl HostileNode {
 
     /// Takes requests and answers none.
     async fn hold(&self) {
-        let (Some(bodies), Some(blocks)) = (self.requests(&BODY), self.requests(&BLOCKS)) else { return };
+        let (_, _, bodies, blocks) = &self.handles;
         let hold_bodies = async {
             let mut held = std::collections::VecDeque::new();
             while let Some(request) = bodies.next().await {
@@ -151,12 +150,13 @@ impl HostileNode {
 
     /// Asks all peers for bodies that nobody has.
     async fn ask(&self) {
+        let bodies = self.handles.2.caller();
         for round in 0_u64.. {
-            let Ok(peers) = self.net.peers().await else { return };
+            let Ok(peers) = self.net.peers().list().await else { return };
             for peer in peers {
                 let asks = (0..64_u64).map(|number| {
                     let hash = digest(&[round.to_le_bytes(), number.to_le_bytes()].concat());
-                    self.net.call_within(&BODY, peer.peer, BlockId(hash), ROUND)
+                    bodies.call_within(peer.peer, BlockId(hash), ROUND)
                 });
                 all(asks.map(|ask| -> Job<'_> { Box::pin(async { _ = ask.await }) }).collect()).await;
             }
@@ -189,7 +189,7 @@ impl HostileNode {
 
     /// Headers that the producer did not sign, higher than all others.
     async fn announce(&self) {
-        let Ok(tip) = self.net.tip(&HEAD) else { return };
+        let (tip, ..) = &self.handles;
         while let Some(received) = tip.next().await {
             let forged = self.forged(received.value());
             received.accept_with(0);
@@ -199,7 +199,7 @@ impl HostileNode {
 
     /// Answers every request with a block that the producer did not sign, and publishes transfers that their senders did not.
     async fn forge(&self) {
-        let (Some(bodies), Some(blocks)) = (self.requests(&BODY), self.requests(&BLOCKS)) else { return };
+        let (_, _, bodies, blocks) = &self.handles;
         let draft = Draft {
             height: 1,
             parent: self.network,
@@ -247,8 +247,8 @@ impl HostileNode {
     }
 
     async fn publish(&self, transfer: Option<Transfer>) -> Result<(), PublishError> {
-        let (Some(transfer), Ok(pool)) = (transfer, self.net.pool(&TRANSFERS)) else { return Ok(()) };
-        match pool.publish_wait(&transfer).await {
+        let Some(transfer) = transfer else { return Ok(()) };
+        match self.handles.1.publish_wait(&transfer).await {
             Err(PublishError::Stopped) => Err(PublishError::Stopped),
             _ => Ok(()), // a node that is slow is spared this one
         }

@@ -76,11 +76,11 @@ fn start(
         builder = builder.peer(address);
     }
     let chain = Chain::open(genesis.clone(), Store::open(store, &genesis).unwrap()).unwrap();
-    let (net, node) = weir::start(builder).unwrap();
+    let (net, node, handles) = weir::start(builder).unwrap();
     let (_, socket) = net.addresses().iter().find_map(Multiaddr::socket_addr).unwrap();
     let address = Multiaddr::from_quic(socket).with_p2p(net.peer_id()).unwrap().to_string();
     let options = Options { producer, observer, listen_first: Duration::ZERO, ..Options::default() };
-    let node = ChainNode::new((net, node), chain, options).unwrap();
+    let node = ChainNode::new((net, node, handles), chain, options);
     let runner = node.clone();
     std::thread::spawn(move || runner.network().clone().block_on(runner.run()).unwrap());
     (node, address)

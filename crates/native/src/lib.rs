@@ -47,11 +47,12 @@ fn random_seed() -> Result<[u8; 32], StartError> {
     Ok(seed)
 }
 
-/// Starts a node on real sockets, with a thread of its own.
+/// Starts a node on real sockets, with a thread of its own: the handle to its network, the end that stops it, and the handles
+/// of its [channels](Builder::channels).
 ///
 /// # Errors
 /// [`StartError`], which names the field, address or port and the remedy. Nothing is left behind.
-pub fn start(node: Builder) -> Result<(Network, Node), StartError> {
+pub fn start<H>(node: Builder<H>) -> Result<(Network, Node, H), StartError> {
     let plan = node.plan()?;
     let system = |what| move |source| StartError::System { what, source };
     let poll = mio::Poll::new().map_err(system("no event queue"))?;
@@ -68,7 +69,7 @@ pub fn start(node: Builder) -> Result<(Network, Node), StartError> {
         addresses: sockets.addresses().map(Multiaddr::from_quic).collect(),
         bound: sockets.bound(),
     };
-    let (core, network, node) = assemble(plan, Arc::clone(&driver) as Arc<dyn Host>, setup)?;
+    let (core, network, node, handles) = assemble(plan, Arc::clone(&driver) as Arc<dyn Host>, setup)?;
     let engine = Engine::new(core, sockets, resolver, anchor, wall);
     let runner = Arc::clone(&driver);
     let thread = std::thread::Builder::new()
@@ -76,7 +77,8 @@ pub fn start(node: Builder) -> Result<(Network, Node), StartError> {
         .spawn(move || runner.run(poll, engine))
         .map_err(system("no thread"))?;
     driver.runs_on(thread);
-    Ok((network, node))
+    tracing::info!(peer = %network.peer_id(), addresses = ?network.addresses(), "the node has started");
+    Ok((network, node, handles))
 }
 
 /// Locks, also after a panic of another holder: every critical section leaves its data whole at each step.

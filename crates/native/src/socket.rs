@@ -11,7 +11,7 @@ use quinn_udp::{EcnCodepoint, RecvMeta, UdpSockRef, UdpSocketState};
 use weir_base::multiaddr::{Multiaddr, Transport};
 use weir_base::{Instant, KIB};
 use weir_node::host::Core;
-use weir_node::{Config, StartError};
+use weir_node::{AddressError, Config, StartError};
 use weir_stack::{Datagrams, Ecn, HostChange, Input, SocketId, Transmit};
 
 /// Buffers per receiving system call. Each takes up to 64 datagrams that the kernel joined.
@@ -65,7 +65,8 @@ impl Sockets {
         let mut list = Vec::new();
         for address in listen {
             let Some((Transport::Quic, socket)) = address.socket_addr() else {
-                return Err(StartError::Address { address: address.to_string() });
+                let reason = "this host listens on QUIC alone, at an IP address";
+                return Err(StartError::ListenAddress(AddressError::new(address, reason)));
             };
             list.push(Socket::bind(list.len(), socket, config, registry)?);
         }

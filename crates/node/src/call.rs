@@ -1,28 +1,30 @@
 //! Calls and requests: one question, one answer.
 //!
-//! - [`Network::call`](crate::Network::call) asks. It always ends: with the response, or with a [`CallError`] that says
-//!   whether to try again. Dropping its future cancels the server's work.
-//! - [`Node::requests`](crate::Node::requests) answers. A request that is dropped is refused, to be tried again later.
+//! - A [`Caller`] asks. Each call ends: with the response, or with a [`CallError`] that says whether to try again. Dropping
+//!   its future cancels the server's work.
+//! - [`Requests`] are answered. A request that is dropped is refused, to be tried again later.
 
-use std::any::TypeId;
 use std::future::poll_fn;
 use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tracing::Instrument as _;
 use weir_base::Instant;
 use weir_base::identity::PeerId;
-use weir_pull::ChannelId;
 use weir_pull::call::Refusal;
+use weir_pull::{ChannelId, Shape};
 
 use crate::channel::Method;
+use crate::channels::Declarations;
 use crate::core::{CallOp, EncodedRequest, Op, Replies, RequestBody};
-use crate::error::{CallError, ChannelError, WithinError};
-use crate::mailbox::{Inbox, Outbox, Promise, lock, promise};
+use crate::error::{CallError, WithinError};
+use crate::mailbox::{Inbox, Outbox, Pending, Promise, Queue, lock, promise};
 use crate::message::Message;
-use crate::network::Network;
+use crate::network::{Network, when_enabled};
 use crate::shared::{Lease, Mail, Shared};
 
 /// What a dropped request tells the caller: try again after this.
@@ -83,135 +85,179 @@ impl Drop for CancelOnDrop<'_> {
     }
 }
 
-/// What a call needs to know of its method.
-struct Asking<'a> {
-    shared: &'a Shared,
+/// What a node's handles of a method share.
+#[derive(Clone, Debug)]
+struct Agreed {
+    name: &'static str,
     channel: ChannelId,
     max_request: u32,
+    max_response: u32,
     deadline: Duration,
+    requests: Option<Arc<Outbox<EncodedRequest>>>, // where this node serves it
 }
 
-impl<'a> Asking<'a> {
-    fn new<Req: Message, Resp: Message>(
-        shared: &'a Shared,
-        method: &Method<Req, Resp>,
-        deadline: Option<Duration>,
-    ) -> Result<Self, CallError> {
-        let channel = shared
-            .channel(&method.declared, TypeId::of::<(Req, Resp)>())
-            .map_err(|_| CallError::NotDeclared)?;
-        let Mail::Call { max_request, deadline: usual, .. } = channel.mail else {
-            return Err(CallError::NotDeclared);
+/// Calls one method. Cheap to clone; made by a [`Method`] given to the builder, or by [`Requests::caller`].
+pub struct Caller<Req, Resp> {
+    lease: Arc<Lease>,
+    method: Agreed,
+    types: PhantomData<fn(Req) -> Resp>,
+}
+
+impl<Req, Resp> Clone for Caller<Req, Resp> {
+    fn clone(&self) -> Self {
+        Self { lease: Arc::clone(&self.lease), method: self.method.clone(), types: PhantomData }
+    }
+}
+
+impl<Req, Resp> std::fmt::Debug for Caller<Req, Resp> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Caller").field("method", &self.method.name).finish_non_exhaustive()
+    }
+}
+
+impl<Req: Message, Resp: Message> Caller<Req, Resp> {
+    /// Adds the method to a node; its handle.
+    pub(crate) fn declare(
+        method: Method<Req, Resp>,
+        requests: Option<Arc<Outbox<EncodedRequest>>>,
+        node: &mut Declarations,
+    ) -> impl FnOnce(&Arc<Lease>) -> Self + use<Req, Resp> {
+        let mut config = weir_pull::call::Config { class: method.declared.class, ..Default::default() };
+        let limits = method.limits;
+        config.max_request = limits.max_request.unwrap_or(config.max_request);
+        config.max_response = limits.max_response.unwrap_or(config.max_response);
+        config.concurrency = limits.concurrency.unwrap_or(config.concurrency);
+        (config.rate, config.burst) = limits.rate.unwrap_or((config.rate, config.burst));
+        config.deadline = limits.deadline.unwrap_or(config.deadline);
+        config.replay_safe = limits.replay_safe;
+        let agreed = Agreed {
+            name: method.declared.name,
+            channel: ChannelId(method.declared.id),
+            max_request: config.max_request,
+            max_response: config.max_response,
+            deadline: config.deadline,
+            requests: requests.clone(),
         };
-        let deadline = deadline.unwrap_or(usual).min(usual);
-        Ok(Self { shared, channel: ChannelId(method.declared.id), max_request, deadline })
+        node.add(method.declared, Shape::Call(config), Mail::Call(requests));
+        move |lease| Self { lease: Arc::clone(lease), method: agreed, types: PhantomData }
     }
 
-    fn encode<Req: Message>(&self, request: &Req) -> Result<Bytes, CallError> {
+    /// Asks one peer, any peer with a service, or this node itself, and waits for the response, at most the method's
+    /// deadline. A call to a peer that is being dialled waits for the link. Dropping the future gives the call up and
+    /// cancels the server's work.
+    ///
+    /// # Errors
+    /// [`CallError`]; its [`retry`](CallError::retry) says whether, when and where to try again.
+    pub async fn call(&self, target: impl Into<Target>, request: Req) -> Result<Resp, CallError> {
+        self.ask(target.into(), request, self.method.deadline).await
+    }
+
+    /// As [`call`](Self::call) with a deadline of its own, counted from now, if that is shorter than the method's.
+    ///
+    /// # Errors
+    /// As `call`.
+    pub async fn call_within(
+        &self,
+        target: impl Into<Target>,
+        request: Req,
+        deadline: Duration,
+    ) -> Result<Resp, CallError> {
+        self.ask(target.into(), request, deadline.min(self.method.deadline)).await
+    }
+
+    /// Asks several peers at once and waits for all their answers, at most the method's deadline. The request is encoded
+    /// once. Answers come in the order of their arrival, one for each peer that was asked.
+    ///
+    /// # Errors
+    /// [`CallError`] where nobody was asked: no such peer is connected, or too much is under way. What goes wrong with one
+    /// peer is in its [`Answer`].
+    pub async fn call_many(&self, targets: Targets, request: Req) -> Result<Vec<Answer<Resp>>, CallError> {
+        let span = when_enabled(|| tracing::debug_span!("call", channel = self.method.name, ?targets));
+        let bytes = self.encode(request)?;
+        let target = match targets {
+            Targets::All(service) => weir_stack::Target::All(service),
+            Targets::Some { service, count } => weir_stack::Target::Some { service, count },
+        };
+        let (reply, answers) = promise();
+        let asked = self.send(target, bytes, self.method.deadline, Replies::Many(reply), answers);
+        let answers = asked.instrument(span).await??;
+        let decoded = |(peer, result): (PeerId, Result<Bytes, CallError>)| Answer {
+            peer,
+            result: result.and_then(|response| decode(peer, response)),
+        };
+        Ok(answers.into_iter().map(decoded).collect())
+    }
+
+    async fn ask(&self, target: Target, request: Req, deadline: Duration) -> Result<Resp, CallError> {
+        let span = when_enabled(|| tracing::debug_span!("call", channel = self.method.name, ?target));
+        let target = match target {
+            Target::Local => return self.ask_here(request, deadline).instrument(span).await,
+            Target::Peer(peer) => weir_stack::Target::Peer(peer),
+            Target::Any(service) => weir_stack::Target::Any(service),
+        };
+        let bytes = self.encode(request)?;
+        let (reply, answer) = promise();
+        let asked = self.send(target, bytes, deadline, Replies::One(reply), answer);
+        let (peer, response) = asked.instrument(span).await??;
+        decode(peer, response)
+    }
+
+    fn encode(&self, request: Req) -> Result<Bytes, CallError> {
         let bytes = request.encode();
-        if bytes.len() as u64 > u64::from(self.max_request) { Err(CallError::TooLarge) } else { Ok(bytes) }
+        let fits = bytes.len() as u64 <= u64::from(self.method.max_request);
+        fits.then_some(bytes).ok_or(CallError::TooLarge)
     }
 
     /// Hands the call over, waiting for room; then for what comes back.
-    async fn ask<T>(
+    async fn send<T>(
         &self,
         target: weir_stack::Target,
         request: Bytes,
-        replies: Replies,
-        answer: crate::mailbox::Pending<T>,
+        deadline: Duration,
+        reply: Replies,
+        answer: Pending<T>,
     ) -> Result<T, CallError> {
-        let id = self.shared.number();
-        let deadline = self.shared.now() + self.deadline;
-        let call = CallOp { id, channel: self.channel, target, request, deadline, reply: replies };
-        if !self.shared.inbox.room(Op::Call(Box::new(call))).await {
+        let shared = &self.lease.shared;
+        let (id, deadline) = (shared.number(), shared.now() + deadline);
+        let call = CallOp { id, channel: self.method.channel, target, request, deadline, reply };
+        if !shared.inbox.room(Op::Call(Box::new(call))).await {
             return Err(CallError::Stopped);
         }
-        let mut guard = CancelOnDrop { inbox: &self.shared.inbox, id, armed: true };
+        let mut guard = CancelOnDrop { inbox: &shared.inbox, id, armed: true };
         let answer = answer.await;
         guard.armed = false;
         answer.ok_or(CallError::Stopped)
     }
+
+    /// Hands the request to this node's own requests, as it is.
+    async fn ask_here(&self, request: Req, deadline: Duration) -> Result<Resp, CallError> {
+        let shared = &self.lease.shared;
+        let requests = self.method.requests.as_ref().ok_or(CallError::NotServed)?;
+        let (reply, answer) = promise::<Result<Resp, CallError>>();
+        let cancelled = Arc::new(Cancelled::default());
+        let _guard = CancelLocal(Arc::clone(&cancelled));
+        let body = RequestBody::Local { query: Box::new(request), reply: Box::new(reply) };
+        let due = shared.now() + deadline;
+        let mut wakers = Vec::new();
+        let encoded = EncodedRequest { peer: shared.peer_id, deadline: due, cancelled, body };
+        let pushed = requests.push(encoded, &mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
+        if pushed.is_err() {
+            return Err(if shared.inbox.is_closed() { CallError::Stopped } else { CallError::Busy });
+        }
+        match Network::of(&self.lease).within(deadline, answer).await {
+            Ok(Some(result)) => result,
+            Ok(None) | Err(WithinError::Stopped) => Err(CallError::Stopped),
+            Err(WithinError::Elapsed(_)) => Err(CallError::Deadline),
+        }
+    }
 }
 
-/// Calls one.
-pub(crate) async fn call<Req: Message, Resp: Message>(
-    lease: &Arc<Lease>,
-    method: &Method<Req, Resp>,
-    target: Target,
-    request: Req,
-    deadline: Option<Duration>,
-) -> Result<Resp, CallError> {
-    let asking = Asking::new(&lease.shared, method, deadline)?;
-    let target = match target {
-        Target::Local => return local(lease, &asking, request).await,
-        Target::Peer(peer) => weir_stack::Target::Peer(peer),
-        Target::Any(service) => weir_stack::Target::Any(service),
-    };
-    let bytes = asking.encode(&request)?;
-    drop(request);
-    let (reply, answer) = promise();
-    let (peer, response) = asking.ask(target, bytes, Replies::One(reply), answer).await??;
-    decode(&lease.shared, peer, response)
-}
-
-/// Calls several.
-pub(crate) async fn call_many<Req: Message, Resp: Message>(
-    lease: &Arc<Lease>,
-    method: &Method<Req, Resp>,
-    targets: Targets,
-    request: Req,
-    deadline: Option<Duration>,
-) -> Result<Vec<Answer<Resp>>, CallError> {
-    let asking = Asking::new(&lease.shared, method, deadline)?;
-    let bytes = asking.encode(&request)?;
-    drop(request);
-    let target = match targets {
-        Targets::All(service) => weir_stack::Target::All(service),
-        Targets::Some { service, count } => weir_stack::Target::Some { service, count },
-    };
-    let (reply, answers) = promise();
-    let answers = asking.ask(target, bytes, Replies::Many(reply), answers).await??;
-    let decoded = |(peer, result): (PeerId, Result<Bytes, CallError>)| Answer {
-        peer,
-        result: result.and_then(|response| decode(&lease.shared, peer, response)),
-    };
-    Ok(answers.into_iter().map(decoded).collect())
-}
-
-fn decode<Resp: Message>(_: &Shared, peer: PeerId, response: Bytes) -> Result<Resp, CallError> {
+fn decode<Resp: Message>(peer: PeerId, response: Bytes) -> Result<Resp, CallError> {
     Resp::decode(response).map_err(|error| {
         tracing::debug!(%peer, %error, "a response cannot be decoded");
         CallError::Malformed
     })
-}
-
-/// Hands the request to this node's own requests, as it is.
-async fn local<Req: Message, Resp: Message>(
-    lease: &Arc<Lease>,
-    asking: &Asking<'_>,
-    request: Req,
-) -> Result<Resp, CallError> {
-    let shared = &lease.shared;
-    let Some(Mail::Call { requests: Some(requests), .. }) = shared.mail(asking.channel) else {
-        return Err(CallError::NotServed);
-    };
-    let (reply, answer) = promise::<Result<Resp, CallError>>();
-    let cancelled = Arc::new(Cancelled::default());
-    let _guard = CancelLocal(Arc::clone(&cancelled));
-    let body = RequestBody::Local { query: Box::new(request), reply: Box::new(reply) };
-    let deadline = shared.now() + asking.deadline;
-    let mut wakers = Vec::new();
-    let pushed =
-        requests.push(EncodedRequest { peer: shared.peer_id, deadline, cancelled, body }, &mut wakers);
-    wakers.into_iter().for_each(Waker::wake);
-    if pushed.is_err() {
-        return Err(if shared.inbox.is_closed() { CallError::Stopped } else { CallError::Busy });
-    }
-    match Network::of(lease).within(asking.deadline, answer).await {
-        Ok(Some(result)) => result,
-        Ok(None) | Err(WithinError::Stopped) => Err(CallError::Stopped),
-        Err(WithinError::Elapsed(_)) => Err(CallError::Deadline),
-    }
 }
 
 struct CancelLocal(Arc<Cancelled>);
@@ -236,38 +282,45 @@ impl Cancelled {
     }
 }
 
-/// The requests for one method at this node. Several tasks may share them, each request goes to one.
+/// The requests for one method at this node. Several tasks may share them, each request goes to one. They are a
+/// [`Stream`](futures_core::Stream) of [`Request`]s.
 pub struct Requests<Req, Resp> {
-    lease: Arc<Lease>,
-    channel: ChannelId,
-    types: PhantomData<fn(Req) -> Resp>,
+    caller: Caller<Req, Resp>,
+    queue: Queue<EncodedRequest>,
 }
 
 impl<Req, Resp> Clone for Requests<Req, Resp> {
     fn clone(&self) -> Self {
-        Self { lease: Arc::clone(&self.lease), channel: self.channel, types: PhantomData }
+        Self { caller: self.caller.clone(), queue: self.queue.clone() }
     }
 }
 
 impl<Req, Resp> std::fmt::Debug for Requests<Req, Resp> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Requests").field("channel", &self.channel).finish_non_exhaustive()
+        f.debug_struct("Requests").field("method", &self.caller.method.name).finish_non_exhaustive()
     }
 }
 
 impl<Req: Message, Resp: Message> Requests<Req, Resp> {
-    pub(crate) fn new(lease: &Arc<Lease>, method: &Method<Req, Resp>) -> Result<Self, ChannelError> {
-        let channel = lease.shared.channel(&method.declared, TypeId::of::<(Req, Resp)>())?;
-        if !matches!(channel.mail, Mail::Call { requests: Some(_), .. }) {
-            return Err(ChannelError::NotServed { id: method.declared.id, name: method.declared.name });
-        }
-        Ok(Self { lease: Arc::clone(lease), channel: ChannelId(method.declared.id), types: PhantomData })
+    /// Adds a method that is served to a node; its handle.
+    pub(crate) fn declare(
+        method: Method<Req, Resp>,
+        node: &mut Declarations,
+    ) -> impl FnOnce(&Arc<Lease>) -> Self + use<Req, Resp> {
+        let requests = Arc::new(Outbox::new(node.config.mailboxes.requests as usize));
+        let caller = Caller::declare(method, Some(Arc::clone(&requests)), node);
+        move |lease| Self { caller: caller(lease), queue: Queue::new(requests) }
+    }
+
+    /// Calls the same method: of peers, or of this node itself.
+    pub fn caller(&self) -> Caller<Req, Resp> {
+        self.caller.clone()
     }
 
     /// Waits for the next request; `None` once the node has stopped.
     pub async fn next(&self) -> Option<Request<Req, Resp>> {
         loop {
-            let raw = self.mailbox()?.next().await?;
+            let raw = self.queue.next().await?;
             if let Some(request) = self.open(raw) {
                 return Some(request);
             }
@@ -276,33 +329,26 @@ impl<Req: Message, Resp: Message> Requests<Req, Resp> {
 
     /// As [`next`](Self::next), on this thread. In a simulated cluster this drives the simulation.
     pub fn next_blocking(&self) -> Option<Request<Req, Resp>> {
-        self.lease.shared.block_on(self.next())
+        self.caller.lease.shared.block_on(self.next())
     }
 
     /// The next request, if one waits.
     pub fn try_next(&self) -> Option<Request<Req, Resp>> {
         loop {
-            let raw = self.mailbox()?.take()?;
+            let raw = self.queue.take()?;
             if let Some(request) = self.open(raw) {
                 return Some(request);
             }
         }
     }
 
-    fn mailbox(&self) -> Option<&Outbox<EncodedRequest>> {
-        match self.lease.shared.mail(self.channel) {
-            Some(Mail::Call { requests, .. }) => requests.as_ref(),
-            _ => None,
-        }
-    }
-
     /// Decodes; one whose caller no longer waits is dropped, one that is malformed refused.
     fn open(&self, raw: EncodedRequest) -> Option<Request<Req, Resp>> {
-        let shared = &self.lease.shared;
+        let (shared, method) = (&self.caller.lease.shared, &self.caller.method);
         let EncodedRequest { peer, deadline, cancelled, body } = raw;
         let (query, reply) = match body {
             RequestBody::Remote { ticket, bytes, others_wait } => {
-                let taken = Op::TookRequest(self.channel, ticket, shared.now());
+                let taken = Op::TookRequest(method.channel, ticket, shared.now());
                 if others_wait {
                     shared.inbox.post(taken);
                 } else {
@@ -316,14 +362,10 @@ impl<Req: Message, Resp: Message> Requests<Req, Resp> {
                 (Ok(*query.downcast::<Req>().ok()?), Reply::Local(*reply))
             }
         };
-        let max_response = match shared.mail(self.channel) {
-            Some(Mail::Call { max_response, .. }) => *max_response,
-            _ => 0,
-        };
         let answer = PendingAnswer {
             shared: Arc::clone(shared),
-            channel: self.channel,
-            max_response,
+            channel: method.channel,
+            max_response: method.max_response,
             reply: Mutex::new(Some(reply)),
         };
         if lock(&cancelled.0).0 {
@@ -335,6 +377,19 @@ impl<Req: Message, Resp: Message> Requests<Req, Resp> {
                 tracing::debug!(%peer, %error, "a request cannot be decoded");
                 answer.refuse(Duration::from_secs(3600));
                 None
+            }
+        }
+    }
+}
+
+impl<Req: Message, Resp: Message> futures_core::Stream for Requests<Req, Resp> {
+    type Item = Request<Req, Resp>;
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Request<Req, Resp>>> {
+        let this = self.get_mut();
+        loop {
+            let Some(encoded) = ready!(this.queue.poll_next(cx)) else { return Poll::Ready(None) };
+            if let Some(request) = this.open(encoded) {
+                return Poll::Ready(Some(request));
             }
         }
     }

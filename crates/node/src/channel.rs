@@ -1,8 +1,26 @@
 //! Channels: what two nodes agree on, as constants of the application.
 //!
 //! A channel exists between two nodes where id, name, version and shape match on both sides; of each limit the smaller of
-//! both sides' counts. Ids are 1 to 16,383, names 1 to 32 bytes of `a-z 0-9 . _ - /`; both are unique within a network. A
-//! node has at most 64 channels. [`Builder::plan`](crate::Builder::plan) refuses what does not hold.
+//! both sides' counts. Ids are 1 to 16,383, names 1 to 32 bytes of `a-z 0-9 . _ - /`: a constant with another one does not
+//! compile. Both are unique within a network, and a node has at most 64 channels: what does not hold is refused at start.
+//!
+//! A node takes part in what its builder is given ([`Builder::channels`](crate::Builder::channels)), and start returns a handle
+//! for each:
+//!
+//! | given | handle | for |
+//! |---|---|---|
+//! | [`Pool`] | [`PoolHandle`](crate::PoolHandle) | offering items, and deciding on those of others |
+//! | [`Tip`] | [`TipHandle`](crate::TipHandle) | publishing the current value, and deciding on those of others |
+//! | [`Method`] | [`Caller`](crate::Caller) | calling it; peers that ask this node are told to retry after 1 s |
+//! | [`Method::serve`] | [`Requests`](crate::Requests) | answering it, and calling it too |
+//! | [`Raw`] | [`Streams`](crate::Streams) | opening and accepting byte streams |
+//! | a tuple of these, an `Option`, a `Vec` | the same of handles | several; what depends on a setting; what is counted at run time |
+//!
+//! ```compile_fail
+//! # use weir_node as weir;
+//! const TXS: weir::Pool<String> = weir::Pool::new(0, "tx"); // 0 is no id of a channel
+//! # fn main() { let _ = TXS; }
+//! ```
 //!
 //! ```
 //! # use weir_node as weir;
@@ -20,7 +38,7 @@
 //! #     fn decode(_: Bytes) -> Result<Self, Malformed> { Ok(Self) }
 //! # }
 //! # impl TipValue for Head {
-//! #     fn slot(&self) -> SlotKey { SlotKey([0; 32]) }
+//! #     fn slot(&self) -> SlotKey { SlotKey::new([0; 32]) }
 //! # }
 //! const HEAD: Tip<Head> = Tip::new(2, "head");
 //! const TXS: Pool<Tx> = Pool::new(4, "tx").max_item(16 * 1024);
@@ -32,6 +50,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use weir_base::stream::Class;
+use weir_pull::{ChannelId, control};
 
 /// What every kind of channel declares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +63,41 @@ pub(crate) struct Declared {
 
 impl Declared {
     const fn new(id: u16, name: &'static str, class: Class) -> Self {
+        assert!(id >= 1 && id <= ChannelId::MAX.0, "the id of a channel is between 1 and 16,383");
+        assert!(is_name(name), "the name of a channel has 1 to 32 bytes of a-z 0-9 . _ - /");
         Self { id, name, version: 1, class }
     }
 }
+
+/// What a hello can carry as a name (`docs/spec/control.md`).
+const fn is_name(name: &str) -> bool {
+    let mut rest = name.as_bytes();
+    let fits = !rest.is_empty() && rest.len() <= control::MAX_NAME;
+    while let [byte, behind @ ..] = rest {
+        if !matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'/') {
+            return false;
+        }
+        rest = behind;
+    }
+    fits
+}
+
+/// Constants of the application: copied wherever they are used, whatever their types are.
+macro_rules! copied {
+    ($name:ident<$($of:ident),+>) => {
+        impl<$($of),+> Clone for $name<$($of),+> {
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+        impl<$($of),+> Copy for $name<$($of),+> {}
+    };
+}
+
+copied!(Pool<T>);
+copied!(Tip<T>);
+copied!(Method<Req, Resp>);
+copied!(Served<Req, Resp>);
 
 macro_rules! common {
     () => {
@@ -98,6 +149,10 @@ pub(crate) struct PoolLimits {
 
 impl<T> Pool<T> {
     /// A pool called `name` on channel `id`.
+    ///
+    /// # Panics
+    /// Where the id is not between 1 and 16,383, or the name not 1 to 32 bytes of `a-z 0-9 . _ - /`; in a constant that is an
+    /// error of the compiler.
     pub const fn new(id: u16, name: &'static str) -> Self {
         let limits = PoolLimits {
             max_item: None,
@@ -154,6 +209,10 @@ pub struct Tip<T> {
 
 impl<T> Tip<T> {
     /// A tip called `name` on channel `id`.
+    ///
+    /// # Panics
+    /// Where the id is not between 1 and 16,383, or the name not 1 to 32 bytes of `a-z 0-9 . _ - /`; in a constant that is an
+    /// error of the compiler.
     pub const fn new(id: u16, name: &'static str) -> Self {
         Self { declared: Declared::new(id, name, Class::Tip), max_value: None, value: PhantomData }
     }
@@ -182,17 +241,23 @@ pub(crate) struct MethodLimits {
     pub(crate) max_request: Option<u32>,
     pub(crate) max_response: Option<u32>,
     pub(crate) concurrency: Option<u32>,
+    pub(crate) rate: Option<(u32, u32)>, // requests a second, and at once above that
     pub(crate) deadline: Option<Duration>,
     pub(crate) replay_safe: bool,
 }
 
 impl<Req, Resp> Method<Req, Resp> {
     /// A method called `name` on channel `id`.
+    ///
+    /// # Panics
+    /// Where the id is not between 1 and 16,383, or the name not 1 to 32 bytes of `a-z 0-9 . _ - /`; in a constant that is an
+    /// error of the compiler.
     pub const fn new(id: u16, name: &'static str) -> Self {
         let limits = MethodLimits {
             max_request: None,
             max_response: None,
             concurrency: None,
+            rate: None,
             deadline: None,
             replay_safe: false,
         };
@@ -222,8 +287,22 @@ impl<Req, Resp> Method<Req, Resp> {
         self
     }
 
+    /// How many requests this node admits of one peer: so many a second in the long run, and `burst` at once above that; each at
+    /// least 1. Those beyond are refused, with the time to retry. Each node's own choice, not on the wire. Default: no limit but
+    /// [`concurrency`](Self::concurrency).
+    #[must_use]
+    pub const fn rate(mut self, per_second: u32, burst: u32) -> Self {
+        self.limits.rate = Some((per_second, burst));
+        self
+    }
+
+    /// Answers it: the handle is a queue of [`Requests`](crate::Requests), which can call it too.
+    pub const fn serve(self) -> Served<Req, Resp> {
+        Served(self)
+    }
+
     /// How long a call may take, above 0; a call may set less
-    /// ([`Network::call_within`](crate::Network::call_within)). Peers are told an hour at most. Default: 10 s.
+    /// ([`Caller::call_within`](crate::Caller::call_within)). Peers are told an hour at most. Default: 10 s.
     #[must_use]
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.limits.deadline = Some(deadline);
@@ -239,14 +318,22 @@ impl<Req, Resp> Method<Req, Resp> {
     }
 }
 
-/// Byte streams of the application's own.
+/// A method that this node answers. See [`Method::serve`].
 #[derive(Debug)]
+pub struct Served<Req, Resp>(pub(crate) Method<Req, Resp>);
+
+/// Byte streams of the application's own.
+#[derive(Clone, Copy, Debug)]
 pub struct Raw {
     pub(crate) declared: Declared,
 }
 
 impl Raw {
     /// Raw streams called `name` on channel `id`.
+    ///
+    /// # Panics
+    /// Where the id is not between 1 and 16,383, or the name not 1 to 32 bytes of `a-z 0-9 . _ - /`; in a constant that is an
+    /// error of the compiler.
     pub const fn new(id: u16, name: &'static str) -> Self {
         Self { declared: Declared::new(id, name, Class::Bulk) }
     }

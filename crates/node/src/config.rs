@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use weir_base::KIB;
+use weir_base::{KIB, units};
 
 use crate::error::StartError;
 
 /// In the unit of these fields.
 const MIB: u32 = 1024 * 1024;
 
-/// Everything about a node but its key, its channels and its addresses. Durations are whole milliseconds (`…_ms`), sizes
-/// bytes.
+/// Everything about a node but its key, its channels and its addresses. Durations are text (`"250ms"`, `"10s"`) or
+/// a number of milliseconds, sizes text (`"64KiB"`) or a number of bytes.
 ///
 /// ```
 /// # use weir_node as weir;
 /// let config: weir::Config = toml::from_str(
-///     "[node.admission]\nmax_links = 64\nmax_inbound = 48\n[mailboxes]\nevents = 100\n",
+///     "[node.admission]\nmax_links = 64\nmax_inbound = 48\n[mailboxes]\nevents = 100\nopen_deadline = '2s'\n",
 /// )?;
 /// assert_eq!(config.node.admission.max_links, 64);
 /// assert!(toml::from_str::<weir::Config>("[mailboxes]\nevnts = 100\n").is_err());
@@ -49,13 +49,17 @@ pub struct Mailboxes {
     /// Events per listener; beyond it the oldest is dropped and counted. Default: 1,024.
     pub events: u32,
     /// Bytes per raw stream that wait for the network, at least 4,096. Default: 1 MiB.
+    #[serde(with = "units::size")]
     pub stream_send: u32,
     /// Bytes per raw stream that wait for their reader, who holds at most as many again; at least 4,096. Default: 1 MiB.
+    #[serde(with = "units::size")]
     pub stream_receive: u32,
-    /// How long `publish_wait` waits for room, in milliseconds. Default: 10 s.
-    pub publish_deadline_ms: u64,
-    /// How long the opening of a raw stream may take, in milliseconds. Default: 10 s.
-    pub open_deadline_ms: u64,
+    /// How long `publish_wait` and its like wait for room, above 0. Default: 10 s.
+    #[serde(with = "units::duration")]
+    pub publish_deadline: Duration,
+    /// How long the opening of a raw stream may take, above 0. Default: 10 s.
+    #[serde(with = "units::duration")]
+    pub open_deadline: Duration,
 }
 
 impl Default for Mailboxes {
@@ -68,19 +72,9 @@ impl Default for Mailboxes {
             events: 1024,
             stream_send: MIB,
             stream_receive: MIB,
-            publish_deadline_ms: 10_000,
-            open_deadline_ms: 10_000,
+            publish_deadline: Duration::from_secs(10),
+            open_deadline: Duration::from_secs(10),
         }
-    }
-}
-
-impl Mailboxes {
-    pub(crate) fn publish_deadline(&self) -> Duration {
-        Duration::from_millis(self.publish_deadline_ms)
-    }
-
-    pub(crate) fn open_deadline(&self) -> Duration {
-        Duration::from_millis(self.open_deadline_ms)
     }
 }
 
@@ -89,8 +83,10 @@ impl Mailboxes {
 #[serde(default, deny_unknown_fields)]
 pub struct Sockets {
     /// Bytes asked of the system for each socket's send buffer. The system may give less. Default: 2 MiB.
+    #[serde(with = "units::size")]
     pub send_buffer: u32,
     /// Bytes asked of the system for each socket's receive buffer. The system may give less. Default: 4 MiB.
+    #[serde(with = "units::size")]
     pub receive_buffer: u32,
     /// Names that wait to be resolved; beyond it they count as unknown. Default: 256.
     pub max_queries: u32,
@@ -118,8 +114,8 @@ impl Config {
                 "mailboxes.stream_receive",
                 "must be at least 4096 bytes",
             ),
-            (mail.publish_deadline_ms > 0, "mailboxes.publish_deadline_ms", "must be above 0"),
-            (mail.open_deadline_ms > 0, "mailboxes.open_deadline_ms", "must be above 0"),
+            (!mail.publish_deadline.is_zero(), "mailboxes.publish_deadline", "must be above 0; 10s is usual"),
+            (!mail.open_deadline.is_zero(), "mailboxes.open_deadline", "must be above 0; 10s is usual"),
         ];
         match checks.iter().find(|(holds, ..)| !holds) {
             Some((_, field, remedy)) => Err(StartError::Limit { field, remedy }),

@@ -3,18 +3,24 @@
 //! | operation | error | worth trying again |
 //! |---|---|---|
 //! | starting: [`Builder::plan`](crate::Builder::plan), and what the host adds | [`StartError`] | after the configuration or the machine changed |
-//! | [`Network::pool`](crate::Network::pool) and its like | [`ChannelError`] | never: a mistake in the program |
-//! | `publish` | [`PublishError`] | `Busy`, `Deadline`: soon |
-//! | [`Network::call`](crate::Network::call) | [`CallError`] | `Refused`: after the time it names; `Busy`: soon; `LinkDown`, `Deadline` and most others: elsewhere |
-//! | [`Network::open`](crate::Network::open) | [`OpenError`] | `Busy`, `Deadline`: soon; `NotConnected`: once connected |
+//! | `publish`, batches of a pool | [`PublishError`] | `Busy`, `Deadline`: soon |
+//! | the other commands of a pool | [`CommandError`] | `Busy`: soon |
+//! | [`Caller::call`](crate::Caller::call) | [`CallError`] | `Refused`: after the time it names; `Busy`: soon; `LinkDown`, `Deadline` and most others: elsewhere |
+//! | [`Streams::open`](crate::Streams::open) | [`OpenError`] | `Busy`, `Deadline`: soon; `NotConnected`: once connected |
 //! | reading and writing a raw stream | [`StreamError`] | on a new stream |
 //! | [`Network::connect`](crate::Network::connect) | [`ConnectError`] | `Failed`: after a second; `Busy`: soon |
-//! | [`Network::keep`](crate::Network::keep), `ban` and their like | [`PeerError`](crate::PeerError) | never, but for a limit: soon |
+//! | [`Peers::keep`](crate::Peers::keep), `ban` and their like | [`PeerError`](crate::PeerError) | never, but for a limit: soon |
+//! | [`Network::within`](crate::Network::within) | [`WithinError`] | as its future says |
 //! | anything at a node that has stopped | [`Stopped`] | never |
+//!
+//! None of these enums is exhaustive: match the ones that you treat apart, and ask `retry` about the others.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+use weir_base::identity::PeerId;
+use weir_base::multiaddr::Multiaddr;
 
 use crate::Malformed;
 
@@ -48,8 +54,27 @@ pub enum WithinError {
     Stopped,
 }
 
+/// A text that is no address, or an address that cannot be used for this.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{address}`: {reason}")]
+#[non_exhaustive]
+pub struct AddressError {
+    /// As given.
+    pub address: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl AddressError {
+    /// For implementations of [`ToAddress`](crate::ToAddress), and hosts that cannot use an address.
+    pub fn new(address: impl std::fmt::Display, reason: impl std::fmt::Display) -> Self {
+        Self { address: address.to_string(), reason: reason.to_string() }
+    }
+}
+
 /// Why a node could not start. Nothing is left behind.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartError {
     /// The configuration does not hold; the message names field and remedy.
     #[error("configuration: {0}")]
@@ -62,19 +87,41 @@ pub enum StartError {
         /// What it should be.
         remedy: &'static str,
     },
-    /// A channel was added to the builder twice, or two share an id.
-    #[error("channel {id} (`{name}`) is declared twice; give each channel an id of its own")]
-    Declared {
-        /// The id.
+    /// A channel was given to the builder twice, or two share an id or a name.
+    #[error(
+        "channel {id} (`{name}`) has the id or the name of channel {other} (`{other_name}`); give each its own, and once"
+    )]
+    DuplicateChannel {
+        /// The id of the second.
         id: u16,
         /// The name of the second.
         name: &'static str,
+        /// The id of the first.
+        other: u16,
+        /// The name of the first.
+        other_name: &'static str,
     },
-    /// An address to listen on is none that this host can bind.
-    #[error("cannot listen on {address}: use /ip4/…/udp/…/quic-v1 or /ip6/…/udp/…/quic-v1, or IP:PORT")]
-    Address {
-        /// As given.
-        address: String,
+    /// What the node should listen on is no address, or none that this host can bind.
+    #[error("cannot listen on {0}; use IP:PORT, /ip4/…/udp/…/quic-v1 or /ip6/…/udp/…/quic-v1")]
+    ListenAddress(#[source] AddressError),
+    /// A peer to dial has no address, or none that this node can dial.
+    #[error(
+        "cannot dial the peer {0}; use IP:PORT or /…/udp/…/quic-v1, better with /p2p/… and the peer's id"
+    )]
+    PeerAddress(#[source] AddressError),
+    /// The address book does not take a peer.
+    #[error("the address book does not take {peer}: {source}")]
+    Book {
+        /// The peer's address.
+        peer: Multiaddr,
+        /// Why.
+        source: weir_stack::BookError,
+    },
+    /// A node with the same key runs already, in the same cluster. Each node needs a key of its own.
+    #[error("a node with the key of {peer} is running; stop it, or give this one a key of its own")]
+    DuplicateKey {
+        /// Who it would be.
+        peer: PeerId,
     },
     /// The port belongs to another program.
     #[error("cannot listen on {address}: the port is in use; stop the other program or choose another port")]
@@ -100,39 +147,21 @@ pub enum StartError {
     },
 }
 
-/// Why a handle of a channel could not be had: a mistake in the program.
+/// Why a command to a pool was not taken. Nothing has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ChannelError {
-    /// The builder was not told of it.
-    #[error("channel {id} (`{name}`) was not declared at the builder; add it before `start`")]
-    NotDeclared {
-        /// Its id.
-        id: u16,
-        /// Its name.
-        name: &'static str,
-    },
-    /// The builder was told of another channel with this id: name, shape or types differ.
-    #[error("channel {id} was declared at the builder as `{declared}`, not as this `{name}`")]
-    Mismatch {
-        /// The id.
-        id: u16,
-        /// The name asked for.
-        name: &'static str,
-        /// The name it has.
-        declared: &'static str,
-    },
-    /// The method was declared with `call`, not with `serve`.
-    #[error("method {id} (`{name}`) is only called here; declare it with `serve` to answer it")]
-    NotServed {
-        /// Its id.
-        id: u16,
-        /// Its name.
-        name: &'static str,
-    },
+#[non_exhaustive]
+pub enum CommandError {
+    /// The node's mailbox is full: the network thread has not caught up. Try again soon.
+    #[error("the mailbox is full; try again soon")]
+    Busy,
+    /// The node has stopped.
+    #[error("the node has stopped")]
+    Stopped,
 }
 
 /// Why an item or a value was not published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PublishError {
     /// The node's mailbox is full: the network thread has not caught up. Wait with `publish_wait`, or try again soon.
     #[error("the mailbox is full; try again soon")]
@@ -167,6 +196,7 @@ pub enum PublishError {
 
 /// Why a call brought no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CallError {
     /// The server does not serve it now: it has too much to do, or said so.
     #[error("refused; retry after {retry_after:?}")]
@@ -198,9 +228,6 @@ pub enum CallError {
     /// What came is no response of this method: the peer's fault.
     #[error("the response is malformed")]
     Malformed,
-    /// The method was not declared at the builder.
-    #[error("the method was not declared at the builder; add it before `start`")]
-    NotDeclared,
     /// The node itself does not serve this method.
     #[error("this node does not serve the method")]
     NotServed,
@@ -211,13 +238,11 @@ pub enum CallError {
 
 /// Why a raw stream was not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum OpenError {
     /// There is no link to this peer.
     #[error("not connected to this peer")]
     NotConnected,
-    /// The channel was not declared at the builder.
-    #[error("the channel was not declared at the builder; add it before `start`")]
-    NotDeclared,
     /// The peer does not have the channel.
     #[error("the peer does not have this channel")]
     Unsupported,
@@ -234,6 +259,7 @@ pub enum OpenError {
 
 /// Why a raw stream can no longer be read or written. Converts to [`io::Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum StreamError {
     /// The peer broke off its direction, with this code.
     #[error("the peer reset the stream with code {0}")]
@@ -251,10 +277,11 @@ pub enum StreamError {
 
 /// Why no link came up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConnectError {
     /// The address cannot be parsed, or this node has no transport for it.
     #[error("cannot dial {0}")]
-    Address(String),
+    Address(#[source] AddressError),
     /// The peer is banned here.
     #[error("the peer is banned here; unban it first")]
     Banned,
@@ -270,6 +297,25 @@ pub enum ConnectError {
     /// The node has stopped.
     #[error("the node has stopped")]
     Stopped,
+}
+
+impl CommandError {
+    /// Whether to try again.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Busy => Retry::Soon,
+            Self::Stopped => Retry::Never,
+        }
+    }
+}
+
+impl From<CommandError> for PublishError {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Busy => Self::Busy,
+            CommandError::Stopped => Self::Stopped,
+        }
+    }
 }
 
 impl PublishError {
@@ -298,7 +344,7 @@ impl CallError {
             | Self::Unsupported
             | Self::Aborted
             | Self::Malformed => Retry::Elsewhere,
-            Self::TooLarge | Self::NotDeclared | Self::NotServed | Self::Stopped => Retry::Never,
+            Self::TooLarge | Self::NotServed | Self::Stopped => Retry::Never,
         }
     }
 }
@@ -309,7 +355,7 @@ impl OpenError {
         match self {
             Self::Busy | Self::Deadline => Retry::Soon,
             Self::NotConnected | Self::Unsupported => Retry::Elsewhere,
-            Self::NotDeclared | Self::Stopped => Retry::Never,
+            Self::Stopped => Retry::Never,
         }
     }
 }

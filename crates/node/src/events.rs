@@ -1,16 +1,18 @@
 //! What happens at a node, for logs and operators.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::Side;
-use weir_base::{Fault, ProtocolId};
+use weir_base::{Fault, Instant, ProtocolId};
 use weir_pull::{ChannelId, Service};
-use weir_stack::{DialProblem, DownReason, Reaction, Record};
+use weir_stack::{DialProblem, DownReason, Network as Prefix, Reaction, Record};
 
-use crate::mailbox::{Outbox, lock};
+use crate::mailbox::{Outbox, Queue, lock};
 use crate::message::ItemId;
 use crate::shared::Lease;
 
@@ -46,15 +48,22 @@ pub enum Event {
     Refused {
         /// Who it was.
         peer: PeerId,
+        /// The address of its link; `None` for a wire.
+        address: Option<Multiaddr>,
         /// Why, whichever side said so.
         why: DownReason,
     },
-    /// A peer of the address book could not be reached; it is tried again later.
+    /// A peer that this node should dial could not be reached. Of one peer at most once a minute; a warning is logged with it.
     Unreachable {
-        /// Who, where the book names one.
+        /// Who, where it was named: at start, to [`Peers::keep`](crate::Peers::keep), or by who answered there before.
         peer: Option<PeerId>,
-        /// Why.
+        /// Where it was looked for: at least one address.
+        addresses: Vec<Multiaddr>,
+        /// Why it was not found: of the last address tried.
         why: DialProblem,
+        /// When it is tried again, on the clock of [`Network::now`](crate::Network::now); `None` where it was forgotten, as
+        /// a suggested peer that never answered.
+        next: Option<Instant>,
     },
     /// Peers end this node's only link with them in favour of others with the same key: another process uses the key. Stop one
     /// of the two. Comes at most once in ten minutes.
@@ -72,6 +81,19 @@ pub enum Event {
         fault: Fault,
         /// What followed.
         reaction: Reaction,
+    },
+    /// Peers of one address prefix, whatever their identities, did so much wrong that the prefix is banned. It holds for links
+    /// that peers dial; kept peers there are dialled as before.
+    PrefixBanned {
+        /// The prefix.
+        prefix: Prefix,
+        /// When the ban ends, on the clock of [`Network::now`](crate::Network::now).
+        until: Instant,
+    },
+    /// The ban of a prefix is over.
+    PrefixUnbanned {
+        /// The prefix.
+        prefix: Prefix,
     },
     /// A ban is over.
     Unbanned {
@@ -108,11 +130,12 @@ pub enum Event {
     },
 }
 
-/// A queue of events of its own. See [`Network::events`](crate::Network::events).
+/// A queue of events of its own, and a [`Stream`](futures_core::Stream) of them. See
+/// [`Network::events`](crate::Network::events).
 #[derive(Debug)]
 pub struct Events {
     lease: Arc<Lease>,
-    queue: Arc<Outbox<Event>>,
+    queue: Queue<Event>,
 }
 
 impl Events {
@@ -126,7 +149,7 @@ impl Events {
             listeners.push(Arc::clone(&queue));
         }
         drop(listeners);
-        Self { lease: Arc::clone(lease), queue }
+        Self { lease: Arc::clone(lease), queue: Queue::new(queue) }
     }
 
     /// Waits for the next event; `None` once the node has stopped.
@@ -146,12 +169,19 @@ impl Events {
 
     /// How many events were dropped since this was last asked, because the queue was full.
     pub fn missed(&self) -> u64 {
-        self.queue.dropped()
+        self.queue.outbox().dropped()
+    }
+}
+
+impl futures_core::Stream for Events {
+    type Item = Event;
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.get_mut().queue.poll_next(cx)
     }
 }
 
 impl Drop for Events {
     fn drop(&mut self) {
-        lock(&self.lease.shared.listeners).retain(|listener| !Arc::ptr_eq(listener, &self.queue));
+        lock(&self.lease.shared.listeners).retain(|listener| !Arc::ptr_eq(listener, self.queue.outbox()));
     }
 }

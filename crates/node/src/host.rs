@@ -19,11 +19,11 @@ use std::sync::{Arc, Mutex};
 
 use weir_base::Instant;
 use weir_base::multiaddr::Multiaddr;
-use weir_stack::{Command, HostChange, Input, Stack, Start};
+use weir_stack::{Command, HostChange, Input, Refused, Stack, Start};
 
 pub use crate::builder::Plan;
 pub use crate::core::Core;
-use crate::error::StartError;
+use crate::error::{AddressError, StartError};
 use crate::mailbox::{Bell, Inbox};
 use crate::network::Network;
 use crate::node::Node;
@@ -74,13 +74,18 @@ pub struct Setup {
     pub bound: Vec<HostChange>,
 }
 
-/// Builds a node: the core for the host to drive, and the handles.
+/// Builds a node: the core for the host to drive; and for the application the two ends of the node, and the handles of its
+/// channels.
 ///
 /// # Errors
 /// [`StartError`]: the configuration does not hold, or an address of a peer cannot be used.
-pub fn assemble(plan: Plan, host: Arc<dyn Host>, setup: Setup) -> Result<(Core, Network, Node), StartError> {
+pub fn assemble<H>(
+    plan: Plan<H>,
+    host: Arc<dyn Host>,
+    setup: Setup,
+) -> Result<(Core, Network, Node, H), StartError> {
     let Setup { seed, start, now, addresses, bound } = setup;
-    let Plan { keypair, config, stack, peers, channels, .. } = plan;
+    let Plan { keypair, config, stack, peers, channels, bind, .. } = plan;
     let peer_id = keypair.peer_id();
     let named = addresses.into_iter().filter_map(|address| address.with_p2p(peer_id).ok());
     let shared = Arc::new(Shared {
@@ -101,13 +106,16 @@ pub fn assemble(plan: Plan, host: Arc<dyn Host>, setup: Setup) -> Result<(Core, 
         stack.handle(now, Input::Host(change));
     }
     for known in peers {
-        stack
-            .command(now, Command::AddPeer(known))
-            .map_err(|refused| StartError::Address { address: refused.to_string() })?;
+        let named = known.addresses.first().cloned().unwrap_or_default();
+        stack.command(now, Command::AddPeer(known)).map_err(|refused| match refused {
+            Refused::Book(source) => StartError::Book { peer: named, source },
+            other => StartError::PeerAddress(AddressError::new(named, other)),
+        })?;
     }
     let core = Core::new(stack, Arc::clone(&shared));
     let lease = Arc::new(Lease { shared });
-    Ok((core, Network::of(&lease), Node::new(lease)))
+    let handles = bind.handles(&lease);
+    Ok((core, Network::of(&lease), Node::new(lease), handles))
 }
 
 impl Shared {

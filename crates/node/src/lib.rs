@@ -11,6 +11,8 @@
 mod builder;
 pub mod call;
 pub mod channel;
+mod channels;
+pub mod codec;
 mod config;
 mod core;
 pub mod error;
@@ -29,30 +31,31 @@ mod time;
 pub mod tip;
 
 pub use bytes::Bytes;
-pub use weir_base::codec;
+pub use futures_core::Stream;
 pub use weir_base::identity::{Keypair, PeerId, PublicKey};
 pub use weir_base::multiaddr::Multiaddr;
 pub use weir_base::stream::{Class, Goodbye, Side};
-pub use weir_base::{Blame, Fault, Instant, NetworkId, UnixTime};
+pub use weir_base::{Blame, Fault, Instant, NetworkId, ProtocolId, UnixTime};
 pub use weir_pull::pool::{MAX_SUMMARY, Summary};
 pub use weir_pull::tip::SlotKey;
 pub use weir_pull::{ChannelId, Service};
-pub use weir_stack::{DialProblem, DownReason, Reaction, Record, Refused};
+pub use weir_stack::{DialProblem, DownReason, Network as Prefix, Reaction, Record, Refused};
 
 pub use builder::Builder;
-pub use call::{Answer, Request, Requests, Target, Targets};
-pub use channel::{Method, Pool, Raw, Tip};
+pub use call::{Answer, Caller, Request, Requests, Target, Targets};
+pub use channel::{Method, Pool, Raw, Served, Tip};
+pub use channels::Channels;
 pub use config::{Config, Mailboxes, Sockets};
 pub use error::{
-    CallError, ChannelError, ConnectError, OpenError, PublishError, Retry, StartError, Stopped, StreamError,
-    WithinError,
+    AddressError, CallError, CommandError, ConnectError, OpenError, PublishError, Retry, StartError, Stopped,
+    StreamError, WithinError,
 };
 pub use events::{Event, Events};
 pub use message::{ItemId, Malformed, Message, PoolItem, TipValue};
 pub use network::{Network, ToAddress};
-pub use node::{Node, ShutdownReport, Streams};
-pub use peers::{Peer, PeerError};
+pub use node::{Node, ShutdownReport};
+pub use peers::{Banned, Peer, PeerError, Peers};
 pub use pool::{Candidate, PoolHandle, Undecided};
 pub use stats::{HostStats, Stats};
-pub use stream::{BlockingStream, RawReader, RawStream, RawWriter};
+pub use stream::{BlockingStream, RawReader, RawStream, RawWriter, Streams};
 pub use tip::{Received, TipHandle};

@@ -1,5 +1,8 @@
 //! What a type of the application implements to travel.
 
+use std::error::Error;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use weir_base::{UnixTime, codec};
 use weir_pull::pool::Summary;
@@ -19,7 +22,7 @@ use weir_pull::tip::SlotKey;
 ///         Bytes::copy_from_slice(&self.0.to_be_bytes())
 ///     }
 ///     fn decode(bytes: Bytes) -> Result<Self, Malformed> {
-///         let bytes = bytes.as_ref().try_into().map_err(|_| Malformed("a height has 8 bytes"))?;
+///         let bytes = bytes.as_ref().try_into().map_err(|error| Malformed::because("a height has 8 bytes", error))?;
 ///         Ok(Self(u64::from_be_bytes(bytes)))
 ///     }
 /// }
@@ -36,12 +39,38 @@ pub trait Message: Sized + Send + 'static {
 }
 
 /// Bytes that are no such value. For items and tips this is the deliverer's fault (*invalid*).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("malformed: {0}")]
-pub struct Malformed(
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("malformed: {what}")]
+pub struct Malformed {
+    what: &'static str,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl Malformed {
+    /// With what is wrong.
+    pub const fn new(what: &'static str) -> Self {
+        Self { what, source: None }
+    }
+
+    /// With what is wrong, and what found it: the error of a parser or a codec.
+    pub fn because(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { what, source: Some(Arc::from(source.into())) }
+    }
+
     /// What is wrong.
-    pub &'static str,
-);
+    pub const fn what(&self) -> &'static str {
+        self.what
+    }
+}
+
+/// Equal where the same is wrong, whatever found it.
+impl PartialEq for Malformed {
+    fn eq(&self, other: &Self) -> bool {
+        self.what == other.what
+    }
+}
+
+impl Eq for Malformed {}
 
 /// A type that travels in a [`Pool`](crate::Pool). Its id is the SHA-256 of all its encoded bytes ([`ItemId`]).
 ///
@@ -127,7 +156,7 @@ impl Message for String {
         Bytes::copy_from_slice(self.as_bytes())
     }
     fn decode(bytes: Bytes) -> Result<Self, Malformed> {
-        Self::from_utf8(bytes.into()).map_err(|_| Malformed("not UTF-8"))
+        Self::from_utf8(bytes.into()).map_err(|error| Malformed::because("not UTF-8", error))
     }
 }
 
@@ -136,7 +165,7 @@ impl Message for () {
         Bytes::new()
     }
     fn decode(bytes: Bytes) -> Result<Self, Malformed> {
-        if bytes.is_empty() { Ok(()) } else { Err(Malformed("nothing was expected")) }
+        if bytes.is_empty() { Ok(()) } else { Err(Malformed::new("nothing was expected")) }
     }
 }
 
@@ -146,7 +175,7 @@ impl Message for u64 {
         Bytes::copy_from_slice(&self.to_be_bytes())
     }
     fn decode(bytes: Bytes) -> Result<Self, Malformed> {
-        let bytes = bytes.as_ref().try_into().map_err(|_| Malformed("a number has 8 bytes"))?;
+        let bytes = bytes.as_ref().try_into().map_err(|_| Malformed::new("a number has 8 bytes"))?;
         Ok(Self::from_be_bytes(bytes))
     }
 }
@@ -157,12 +186,6 @@ impl PoolItem for String {}
 
 impl From<codec::Malformed> for Malformed {
     fn from(error: codec::Malformed) -> Self {
-        Self(match error {
-            codec::Malformed::Truncated => "ends too early",
-            codec::Malformed::Varint => "a varint is not minimal or too long",
-            codec::Malformed::TooLarge => "a length or number is above its limit",
-            codec::Malformed::Value => "a value is not allowed",
-            codec::Malformed::Trailing => "bytes are left over",
-        })
+        Self::because("not the bytes expected", error)
     }
 }

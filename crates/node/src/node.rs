@@ -1,22 +1,14 @@
 //! [`Node`]: what its one owner does with a node.
 
-use std::any::TypeId;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_pull::ChannelId;
-
-use crate::call::Requests;
-use crate::channel::{Method, Raw};
 use crate::core::Op;
-use crate::error::ChannelError;
-use crate::mailbox::{Outbox, promise};
-use crate::message::Message;
+use crate::mailbox::promise;
 use crate::network::Network;
-use crate::shared::{Lease, Mail};
-use crate::stream::{NewStream, RawStream};
+use crate::shared::Lease;
 
-/// The owner's end of a node: it answers, accepts streams, and stops the node.
+/// The owner's end of a node: it stops the node.
 #[derive(Debug)]
 pub struct Node {
     lease: Arc<Lease>,
@@ -41,26 +33,6 @@ impl Node {
         Network::of(&self.lease)
     }
 
-    /// The requests for a method that this node serves.
-    ///
-    /// # Errors
-    /// [`ChannelError`]: the builder was not told of it with [`serve`](crate::Builder::serve).
-    pub fn requests<Req: Message, Resp: Message>(
-        &self,
-        method: &Method<Req, Resp>,
-    ) -> Result<Requests<Req, Resp>, ChannelError> {
-        Requests::new(&self.lease, method)
-    }
-
-    /// The raw streams that peers open on a channel.
-    ///
-    /// # Errors
-    /// [`ChannelError`]: the builder was not told of it.
-    pub fn streams(&self, raw: &Raw) -> Result<Streams, ChannelError> {
-        self.lease.shared.channel(&raw.declared, TypeId::of::<Raw>())?;
-        Ok(Streams { lease: Arc::clone(&self.lease), channel: ChannelId(raw.declared.id) })
-    }
-
     /// Says goodbye to all, delivers what was written, and stops, at the latest after `deadline`. All other handles end:
     /// their queues give what is in them, then nothing.
     pub async fn shutdown(self, deadline: Duration) -> ShutdownReport {
@@ -75,37 +47,5 @@ impl Node {
     pub fn abort(self) {
         self.lease.shared.inbox.post(Op::Abort);
         self.lease.shared.host().join();
-    }
-}
-
-/// The raw streams that peers open on one channel. Several tasks may share them.
-#[derive(Clone, Debug)]
-pub struct Streams {
-    lease: Arc<Lease>,
-    channel: ChannelId,
-}
-
-impl Streams {
-    /// Waits for the next stream; `None` once the node has stopped. While `mailboxes.streams` of the configuration wait, a
-    /// further one is broken off.
-    pub async fn next(&self) -> Option<RawStream> {
-        self.mailbox()?.next().await.map(|stream| stream.into_stream(&self.lease))
-    }
-
-    /// As [`next`](Self::next), on this thread. In a simulated cluster this drives the simulation.
-    pub fn next_blocking(&self) -> Option<RawStream> {
-        self.lease.shared.block_on(self.next())
-    }
-
-    /// The next stream, if one waits.
-    pub fn try_next(&self) -> Option<RawStream> {
-        self.mailbox()?.take().map(|stream| stream.into_stream(&self.lease))
-    }
-
-    fn mailbox(&self) -> Option<&Outbox<NewStream>> {
-        match self.lease.shared.mail(self.channel) {
-            Some(Mail::Raw(streams)) => Some(streams),
-            _ => None,
-        }
     }
 }

@@ -1,15 +1,176 @@
 //! Peers as an operator sees them.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use weir_base::Instant;
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::Side;
+use weir_base::{Fault, Instant};
 use weir_pull::Service;
-use weir_stack::Refused;
+use weir_stack::{Command, Known, Record, Refused, Role};
 
-use crate::error::Retry;
+use crate::Prefix;
+use crate::core::Op;
+use crate::error::{AddressError, Retry, Stopped};
+use crate::network::{Network, ToAddress};
+
+/// The peers of a node, for whoever runs it. Made by [`Network::peers`]; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Peers {
+    net: Network,
+}
+
+/// Whom a ban is for: a peer, whatever its address; an address, or a prefix of addresses, whoever is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Banned {
+    /// This peer.
+    Peer(PeerId),
+    /// Every peer at an address that begins so.
+    Prefix(Prefix),
+}
+
+impl From<PeerId> for Banned {
+    fn from(peer: PeerId) -> Self {
+        Self::Peer(peer)
+    }
+}
+
+impl From<Prefix> for Banned {
+    fn from(prefix: Prefix) -> Self {
+        Self::Prefix(prefix)
+    }
+}
+
+impl From<IpAddr> for Banned {
+    fn from(ip: IpAddr) -> Self {
+        let address = ip.to_canonical();
+        Self::Prefix(Prefix { address, bits: if address.is_ipv4() { 32 } else { 128 } })
+    }
+}
+
+impl Peers {
+    pub(crate) fn new(net: Network) -> Self {
+        Self { net }
+    }
+
+    /// The peers that are connected, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`Stopped`] once the node has stopped.
+    pub async fn list(&self) -> Result<Vec<Peer>, Stopped> {
+        self.net.ask(Op::Peers).await
+    }
+
+    /// Says goodbye to a peer. One that is kept ([`keep`](Self::keep)) is dialled again after its pause.
+    ///
+    /// # Errors
+    /// [`PeerError::Refused`] where there is no link to this peer; `Stopped`, as of all commands about peers.
+    pub async fn disconnect(&self, peer: PeerId) -> Result<(), PeerError> {
+        self.net.tell(Command::Disconnect(peer)).await
+    }
+
+    /// Keeps a link to this peer: it is dialled now, and again whenever the link is lost, with growing pauses. It is not
+    /// exempt from what follows from its faults: while it is banned it is not dialled.
+    ///
+    /// # Errors
+    /// [`PeerError::Address`] where it is no address, [`PeerError::Refused`] where the address book is full.
+    pub async fn keep(&self, address: impl ToAddress) -> Result<(), PeerError> {
+        self.add(address, Role::Pinned).await
+    }
+
+    /// Tells the address book of a peer: it is dialled when links are wanted (`node.peers.target`), and forgotten when it
+    /// cannot be reached (`node.peers.candidate_tries`).
+    ///
+    /// # Errors
+    /// As [`keep`](Self::keep).
+    pub async fn suggest(&self, address: impl ToAddress) -> Result<(), PeerError> {
+        self.add(address, Role::Candidate).await
+    }
+
+    async fn add(&self, address: impl ToAddress, role: Role) -> Result<(), PeerError> {
+        let address = address.to_address().map_err(PeerError::Address)?;
+        let known = Known { peer: address.peer_id(), addresses: vec![address], role };
+        self.net.tell(Command::AddPeer(known)).await
+    }
+
+    /// Takes a peer out of the address book. Its link stays.
+    ///
+    /// # Errors
+    /// [`PeerError::Stopped`].
+    pub async fn forget(&self, peer: PeerId) -> Result<(), PeerError> {
+        self.net.tell(Command::RemovePeer(peer)).await
+    }
+
+    /// Closes the links to a peer, or to all peers of an address or a prefix; refuses and does not dial them for this time.
+    ///
+    /// ```
+    /// # use weir_node as weir;
+    /// # async fn example(net: weir::Network, peer: weir::PeerId) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::net::IpAddr;
+    /// use std::time::Duration;
+    ///
+    /// use weir::Prefix;
+    ///
+    /// let hour = Duration::from_secs(3600);
+    /// net.peers().ban(peer, hour).await?;
+    /// net.peers().ban("192.0.2.7".parse::<IpAddr>()?, hour).await?;
+    /// net.peers().ban("2001:db8::/32".parse::<Prefix>()?, hour).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`PeerError::Refused`] where as many prefixes are banned as can be; `Stopped`.
+    pub async fn ban(&self, whom: impl Into<Banned>, duration: Duration) -> Result<(), PeerError> {
+        let command = match whom.into() {
+            Banned::Peer(peer) => Command::Ban { peer, duration },
+            Banned::Prefix(network) => Command::BanNetwork { network, duration },
+        };
+        self.net.tell(command).await
+    }
+
+    /// Ends a ban, the node's own too. A prefix has to be named as it was banned.
+    ///
+    /// # Errors
+    /// [`PeerError::Stopped`].
+    pub async fn unban(&self, whom: impl Into<Banned>) -> Result<(), PeerError> {
+        let command = match whom.into() {
+            Banned::Peer(peer) => Command::Unban(peer),
+            Banned::Prefix(network) => Command::UnbanNetwork(network),
+        };
+        self.net.tell(command).await
+    }
+
+    /// Forgets everything held against a peer: its faults and its bans.
+    ///
+    /// # Errors
+    /// [`PeerError::Stopped`].
+    pub async fn clear_faults(&self, peer: PeerId) -> Result<(), PeerError> {
+        self.net.tell(Command::Forgive(peer)).await
+    }
+
+    /// Says what a peer did wrong that only the application can see: it counts as a fault that the node found itself.
+    /// [`Event::Fault`](crate::Event::Fault) follows, with what the node did about it; a peer without a link is reported just
+    /// as well. [`Blame::Invalid`](crate::Blame::Invalid) and [`Blame::Unreliable`](crate::Blame::Unreliable) are usual.
+    ///
+    /// A rejected item or tip is a fault already: this is for answers to calls, and for raw streams.
+    ///
+    /// # Errors
+    /// [`PeerError::Stopped`].
+    pub async fn report(&self, peer: PeerId, fault: Fault) -> Result<(), PeerError> {
+        self.net.tell(Command::Report { peer, fault }).await
+    }
+
+    /// Takes a peer's standing as an earlier run told it ([`Event::Standing`](crate::Event::Standing)).
+    ///
+    /// # Errors
+    /// [`PeerError::Stopped`].
+    pub async fn restore(&self, record: Record) -> Result<(), PeerError> {
+        self.net.tell(Command::Restore(record)).await
+    }
+}
 
 /// A connected peer.
 #[derive(Clone, Debug)]
@@ -32,10 +193,11 @@ pub struct Peer {
 
 /// Why a wish about a peer was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PeerError {
-    /// The address cannot be parsed.
-    #[error("not an address: {0}")]
-    Address(String),
+    /// The address cannot be parsed, or this node has no transport for it.
+    #[error("cannot dial {0}")]
+    Address(#[source] AddressError),
     /// The node refused; nothing has happened.
     #[error(transparent)]
     Refused(#[from] Refused),

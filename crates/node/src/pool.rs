@@ -8,22 +8,25 @@
 //!   [`reconsider`](PoolHandle::reconsider) when deferred items may have become valid.
 //! - No command is lost without a word: each says `Busy` where the mailbox is full, and has a form that waits instead.
 
-use std::any::TypeId;
 use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use weir_base::identity::PeerId;
 pub use weir_pull::pool::MAX_BATCH;
-use weir_pull::pool::Verdict;
-use weir_pull::{ChannelId, Ticket};
+use weir_pull::pool::{Rules, Verdict};
+use weir_pull::{ChannelId, Shape, Ticket, pool};
 
+use crate::builder::{judge, summarize};
 use crate::channel::Pool;
+use crate::channels::Declarations;
 use crate::core::{EncodedCandidate, Op, PoolOp};
-use crate::error::{ChannelError, PublishError, WithinError};
-use crate::mailbox::{Busy, Outbox};
+use crate::error::{CommandError, PublishError, WithinError};
+use crate::mailbox::{Outbox, Queue};
 use crate::message::{ItemId, Malformed, PoolItem};
 use crate::network::Network;
 use crate::shared::{Lease, Mail, Shared};
@@ -31,16 +34,21 @@ use crate::shared::{Lease, Mail, Shared};
 /// What a candidate dropped without a verdict is deferred for.
 pub const DEFER_DROPPED: Duration = Duration::from_secs(10);
 
-/// A pool of one node. Cheap to clone; several tasks may share it, each candidate goes to one of them.
+/// A pool of one node. Cheap to clone; several tasks may share it, each candidate goes to one of them. It is a
+/// [`Stream`](futures_core::Stream) of [`Candidate`]s.
 pub struct PoolHandle<T> {
     lease: Arc<Lease>,
     channel: ChannelId,
+    max_item: u32,
+    candidates: Queue<EncodedCandidate>,
     item: PhantomData<fn() -> T>,
 }
 
 impl<T> Clone for PoolHandle<T> {
     fn clone(&self) -> Self {
-        Self { lease: Arc::clone(&self.lease), channel: self.channel, item: PhantomData }
+        let Self { lease, channel, max_item, candidates, item } = self;
+        let (lease, candidates) = (Arc::clone(lease), candidates.clone());
+        Self { lease, channel: *channel, max_item: *max_item, candidates, item: *item }
     }
 }
 
@@ -51,9 +59,27 @@ impl<T> std::fmt::Debug for PoolHandle<T> {
 }
 
 impl<T: PoolItem> PoolHandle<T> {
-    pub(crate) fn new(lease: &Arc<Lease>, pool: &Pool<T>) -> Result<Self, ChannelError> {
-        lease.shared.channel(&pool.declared, TypeId::of::<T>())?;
-        Ok(Self { lease: Arc::clone(lease), channel: ChannelId(pool.declared.id), item: PhantomData })
+    /// Adds the pool to a node; its handle. The mailbox holds what the pool hands out without a verdict.
+    pub(crate) fn declare(
+        declared: Pool<T>,
+        node: &mut Declarations,
+    ) -> impl FnOnce(&Arc<Lease>) -> Self + use<T> {
+        let mut config = pool::Config::new(Rules { summarize: summarize::<T>, judge: judge::<T> });
+        let limits = declared.limits;
+        config.class = declared.declared.class;
+        config.max_item = limits.max_item.unwrap_or(config.max_item);
+        config.max_items = limits.max_items.unwrap_or(config.max_items);
+        config.max_bytes = limits.max_bytes.unwrap_or(config.max_bytes);
+        config.offer_delay = limits.offer_delay.unwrap_or(config.offer_delay);
+        config.checking = limits.candidates.unwrap_or(config.checking);
+        config.deferred_bytes = config.deferred_bytes.max(u64::from(config.max_item));
+        let (channel, max_item) = (ChannelId(declared.declared.id), config.max_item);
+        let candidates = Arc::new(Outbox::new(config.checking as usize));
+        node.add(declared.declared, Shape::Pool(config), Mail::Pool(Arc::clone(&candidates)));
+        move |lease| {
+            let (lease, candidates) = (Arc::clone(lease), Queue::new(candidates));
+            Self { lease, channel, max_item, candidates, item: PhantomData }
+        }
     }
 
     /// Puts an item of this node's own into the pool. It is encoded here, and not checked by a verdict; peers fetch it when
@@ -70,7 +96,7 @@ impl<T: PoolItem> PoolHandle<T> {
         Ok(id)
     }
 
-    /// As [`publish`](Self::publish), and waits for room in the mailbox, at most `mailboxes.publish_deadline_ms` of the
+    /// As [`publish`](Self::publish), and waits for room in the mailbox, at most `mailboxes.publish_deadline` of the
     /// configuration.
     ///
     /// # Errors
@@ -114,9 +140,9 @@ impl<T: PoolItem> PoolHandle<T> {
     /// latest 65,536 that were removed, rejected or ignored). An id that is not in the pool is remembered too.
     ///
     /// # Errors
-    /// [`PublishError::Busy`] where the node's mailbox is full: nothing has happened; `Stopped`. So it is with the other
+    /// [`CommandError::Busy`] where the node's mailbox is full: nothing has happened; `Stopped`. So it is with the other
     /// commands of a pool.
-    pub fn remove(&self, id: ItemId) -> Result<(), PublishError> {
+    pub fn remove(&self, id: ItemId) -> Result<(), CommandError> {
         self.offer(PoolOp::Remove(id))
     }
 
@@ -138,10 +164,10 @@ impl<T: PoolItem> PoolHandle<T> {
         held: impl IntoIterator<Item = ItemId>,
         returned: impl IntoIterator<Item = &'a T>,
     ) -> Result<(), PublishError> {
-        self.offer(self.batch(held, returned)?.into_op())
+        Ok(self.offer(self.batch(held, returned)?.into_op())?)
     }
 
-    /// As [`settle`](Self::settle), and waits for room in the mailbox, at most `mailboxes.publish_deadline_ms` of the
+    /// As [`settle`](Self::settle), and waits for room in the mailbox, at most `mailboxes.publish_deadline` of the
     /// configuration.
     ///
     /// # Errors
@@ -174,15 +200,12 @@ impl<T: PoolItem> PoolHandle<T> {
 
     fn encode(&self, item: &T) -> Result<(ItemId, Bytes), PublishError> {
         let bytes = item.encode();
-        let max = match self.lease.shared.mail(self.channel) {
-            Some(Mail::Pool { max_item, .. }) => *max_item,
-            _ => return Err(PublishError::Stopped),
-        };
+        let max = self.max_item;
         if bytes.len() as u64 > u64::from(max) {
             return Err(PublishError::TooLarge { size: bytes.len(), max });
         }
         if bytes.is_empty() {
-            return Err(PublishError::Malformed(Malformed("an item has at least one byte")));
+            return Err(PublishError::Malformed(Malformed::new("an item has at least one byte")));
         }
         let summary = T::summary_of(&bytes)?; // what its own type refuses would be this node's fault at every peer
         if T::priority(&summary).is_none() {
@@ -195,7 +218,7 @@ impl<T: PoolItem> PoolHandle<T> {
     /// [`Pool::candidates`] are out at once without a verdict; the next comes after one of these was decided.
     pub async fn next(&self) -> Option<Candidate<T>> {
         loop {
-            let raw = self.mailbox()?.next().await?;
+            let raw = self.candidates.next().await?;
             if let Some(candidate) = self.open(raw) {
                 return Some(candidate);
             }
@@ -210,7 +233,7 @@ impl<T: PoolItem> PoolHandle<T> {
     /// The next item, if one waits.
     pub fn try_next(&self) -> Option<Candidate<T>> {
         loop {
-            let raw = self.mailbox()?.take()?;
+            let raw = self.candidates.take()?;
             if let Some(candidate) = self.open(raw) {
                 return Some(candidate);
             }
@@ -219,58 +242,47 @@ impl<T: PoolItem> PoolHandle<T> {
 
     /// Items that wait to be taken.
     pub fn waiting(&self) -> usize {
-        self.mailbox().map_or(0, Outbox::len)
+        self.candidates.outbox().len()
     }
 
     /// Stops asking for items; what was granted may still arrive. For a node that syncs.
-    pub fn pause(&self) -> Result<(), PublishError> {
+    pub fn pause(&self) -> Result<(), CommandError> {
         self.offer(PoolOp::Pause(true))
     }
 
     /// Asks for items again.
-    pub fn resume(&self) -> Result<(), PublishError> {
+    pub fn resume(&self) -> Result<(), CommandError> {
         self.offer(PoolOp::Pause(false))
     }
 
     /// Deferred items may have become valid: they come again now. At most 4,096 of 4 MiB in all are kept; of more, the peer that
     /// delivered most of them loses the last, and those that had offered them are asked again later.
-    pub fn reconsider(&self) -> Result<(), PublishError> {
+    pub fn reconsider(&self) -> Result<(), CommandError> {
         self.offer(PoolOp::Reconsider)
     }
 
     /// Asks all peers to offer from the start of their pools: after a sync. Each is asked at most every 10 s.
-    pub fn resync(&self) -> Result<(), PublishError> {
+    pub fn resync(&self) -> Result<(), CommandError> {
         self.offer(PoolOp::Resync)
     }
 
     /// Items of lower [priority](PoolItem::priority) are not asked for from now on; those in the pool stay. A lower floor
     /// than before asks all peers to offer from the start again. At first 0.
-    pub fn set_floor(&self, priority: u64) -> Result<(), PublishError> {
+    pub fn set_floor(&self, priority: u64) -> Result<(), CommandError> {
         self.offer(PoolOp::Floor(priority))
     }
 
-    fn offer(&self, op: PoolOp) -> Result<(), PublishError> {
-        match self.lease.shared.inbox.offer(Op::Pool(self.channel, op)) {
-            Ok(()) => Ok(()),
-            Err(Busy::Full) => Err(PublishError::Busy),
-            Err(Busy::Closed) => Err(PublishError::Stopped),
-        }
+    fn offer(&self, op: PoolOp) -> Result<(), CommandError> {
+        self.lease.shared.inbox.offer(Op::Pool(self.channel, op))
     }
 
     async fn wait(&self, op: PoolOp) -> Result<(), PublishError> {
         let shared = &self.lease.shared;
         let room = shared.inbox.room(Op::Pool(self.channel, op));
-        match Network::of(&self.lease).within(shared.limits.publish_deadline(), room).await {
+        match Network::of(&self.lease).within(shared.limits.publish_deadline, room).await {
             Ok(true) => Ok(()),
             Ok(false) | Err(WithinError::Stopped) => Err(PublishError::Stopped),
             Err(WithinError::Elapsed(_)) => Err(PublishError::Deadline),
-        }
-    }
-
-    fn mailbox(&self) -> Option<&Outbox<EncodedCandidate>> {
-        match self.lease.shared.mail(self.channel) {
-            Some(Mail::Pool { candidates, .. }) => Some(candidates),
-            _ => None,
         }
     }
 
@@ -281,7 +293,7 @@ impl<T: PoolItem> PoolHandle<T> {
         let verdict = Undecided { shared: Arc::clone(shared), channel: self.channel, ticket, decided: false };
         let size = bytes.len();
         let taken = Op::Pool(self.channel, PoolOp::Taken(ticket, shared.now()));
-        if self.mailbox().is_some_and(|mailbox| mailbox.len() == 0) {
+        if self.waiting() == 0 {
             shared.inbox.post(taken); // what was taken makes room for more
         } else {
             shared.inbox.post_quietly(taken); // nobody is woken for it: it says when it was
@@ -292,6 +304,19 @@ impl<T: PoolItem> PoolHandle<T> {
                 tracing::debug!(%peer, %id, %error, "an item cannot be decoded");
                 verdict.reject();
                 None
+            }
+        }
+    }
+}
+
+impl<T: PoolItem> futures_core::Stream for PoolHandle<T> {
+    type Item = Candidate<T>;
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Candidate<T>>> {
+        let this = self.get_mut();
+        loop {
+            let Some(encoded) = ready!(this.candidates.poll_next(cx)) else { return Poll::Ready(None) };
+            if let Some(candidate) = this.open(encoded) {
+                return Poll::Ready(Some(candidate));
             }
         }
     }

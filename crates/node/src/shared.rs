@@ -1,6 +1,5 @@
 //! What all handles of one node share, and the lease that stops the node when the last of them is dropped.
 
-use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,7 +13,6 @@ use weir_pull::ChannelId;
 use crate::channel::Declared;
 use crate::config::Mailboxes;
 use crate::core::{EncodedCandidate, EncodedRequest, EncodedValue, EncodedWithdrawal, Op};
-use crate::error::ChannelError;
 use crate::events::Event;
 use crate::host::Host;
 use crate::mailbox::{Inbox, Outbox, lock};
@@ -39,21 +37,20 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) struct Channel {
     pub(crate) declared: Declared,
-    pub(crate) types: TypeId,
     pub(crate) mail: Mail,
 }
 
-/// The mailboxes of a channel, by shape, and the limits its handles check.
+/// The mailboxes of a channel, by shape.
 #[derive(Debug)]
 pub(crate) enum Mail {
     /// Items to decide on.
-    Pool { candidates: Outbox<EncodedCandidate>, max_item: u32 },
+    Pool(Arc<Outbox<EncodedCandidate>>),
     /// Values to decide on, and values taken back.
-    Tip { received: Outbox<EncodedValue>, withdrawn: Outbox<EncodedWithdrawal>, max_value: u32 },
+    Tip { received: Arc<Outbox<EncodedValue>>, withdrawn: Arc<Outbox<EncodedWithdrawal>> },
     /// Requests to answer, where this node serves the method.
-    Call { requests: Option<Outbox<EncodedRequest>>, max_request: u32, max_response: u32, deadline: Duration },
+    Call(Option<Arc<Outbox<EncodedRequest>>>),
     /// Streams that peers opened.
-    Raw(Outbox<NewStream>),
+    Raw(Arc<Outbox<NewStream>>),
 }
 
 impl Shared {
@@ -72,22 +69,7 @@ impl Shared {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The declared channel that `declared` and `types` name.
-    pub(crate) fn channel(&self, declared: &Declared, types: TypeId) -> Result<&Channel, ChannelError> {
-        let Declared { id, name, .. } = *declared;
-        let Some(channel) = self.channels.get(&ChannelId(id)) else {
-            return Err(ChannelError::NotDeclared { id, name });
-        };
-        if channel.types != types
-            || channel.declared.name != name
-            || channel.declared.version != declared.version
-        {
-            return Err(ChannelError::Mismatch { id, name, declared: channel.declared.name });
-        }
-        Ok(channel)
-    }
-
-    /// The mailboxes of a channel; only for ids that [`channel`](Self::channel) has found before.
+    /// The mailboxes of a channel.
     pub(crate) fn mail(&self, id: ChannelId) -> Option<&Mail> {
         self.channels.get(&id).map(|channel| &channel.mail)
     }
@@ -98,12 +80,12 @@ impl Shared {
         let mut wakers = Vec::new();
         for channel in self.channels.values() {
             match &channel.mail {
-                Mail::Pool { candidates, .. } => candidates.close(&mut wakers),
-                Mail::Tip { received, withdrawn, .. } => {
+                Mail::Pool(candidates) => candidates.close(&mut wakers),
+                Mail::Tip { received, withdrawn } => {
                     received.close(&mut wakers);
                     withdrawn.close(&mut wakers);
                 }
-                Mail::Call { requests, .. } => {
+                Mail::Call(requests) => {
                     if let Some(requests) = requests {
                         requests.close(&mut wakers);
                     }

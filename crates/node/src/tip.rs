@@ -4,31 +4,39 @@
 //! before, so a slow peer skips values instead of queueing them. What peers hold arrives as [`Received`]; a value is relayed
 //! only once it was accepted, and the peer that sent it sends the next only once this one was decided.
 
-use std::any::TypeId;
 use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use weir_base::identity::PeerId;
-use weir_pull::{ChannelId, Ticket, tip};
+use weir_pull::{ChannelId, Shape, Ticket, tip};
 
 use crate::channel::Tip;
-use crate::core::{EncodedValue, Op};
-use crate::error::{ChannelError, PublishError};
-use crate::mailbox::{Busy, Outbox};
+use crate::channels::Declarations;
+use crate::core::{EncodedValue, EncodedWithdrawal, Op};
+use crate::error::{PublishError, Stopped};
+use crate::mailbox::{Outbox, Queue};
 use crate::message::TipValue;
 use crate::shared::{Lease, Mail, Shared};
 
-/// A tip of one node. Cheap to clone; several tasks may share it, each value goes to one of them.
+/// A tip of one node. Cheap to clone; several tasks may share it, each value goes to one of them. It is a
+/// [`Stream`](futures_core::Stream) of [`Received`] values.
 pub struct TipHandle<T> {
     lease: Arc<Lease>,
     channel: ChannelId,
+    max_value: u32,
+    received: Queue<EncodedValue>,
+    withdrawn: Arc<Outbox<EncodedWithdrawal>>,
     value: PhantomData<fn() -> T>,
 }
 
 impl<T> Clone for TipHandle<T> {
     fn clone(&self) -> Self {
-        Self { lease: Arc::clone(&self.lease), channel: self.channel, value: PhantomData }
+        let Self { lease, channel, max_value, received, withdrawn, value } = self;
+        let (lease, received, withdrawn) = (Arc::clone(lease), received.clone(), Arc::clone(withdrawn));
+        Self { lease, channel: *channel, max_value: *max_value, received, withdrawn, value: *value }
     }
 }
 
@@ -44,9 +52,23 @@ fn grounds<T: TipValue>(value: &T, unvalidated: u32) -> tip::Grounds {
 }
 
 impl<T: TipValue> TipHandle<T> {
-    pub(crate) fn new(lease: &Arc<Lease>, tip: &Tip<T>) -> Result<Self, ChannelError> {
-        lease.shared.channel(&tip.declared, TypeId::of::<T>())?;
-        Ok(Self { lease: Arc::clone(lease), channel: ChannelId(tip.declared.id), value: PhantomData })
+    /// Adds the tip to a node; its handle. The mailbox holds what can come: one value per link, and its evidence.
+    pub(crate) fn declare(
+        declared: Tip<T>,
+        node: &mut Declarations,
+    ) -> impl FnOnce(&Arc<Lease>) -> Self + use<T> {
+        let mut config = tip::Config { class: declared.declared.class, ..tip::Config::default() };
+        config.max_value = declared.max_value.unwrap_or(config.max_value);
+        let (channel, max_value) = (ChannelId(declared.declared.id), config.max_value);
+        let links = node.config.node.admission.max_links as usize;
+        let received = Arc::new(Outbox::new(links.saturating_mul(2)));
+        let withdrawn = Arc::new(Outbox::new(links));
+        let mail = Mail::Tip { received: Arc::clone(&received), withdrawn: Arc::clone(&withdrawn) };
+        node.add(declared.declared, Shape::Tip(config), mail);
+        move |lease| {
+            let (lease, received) = (Arc::clone(lease), Queue::new(received));
+            Self { lease, channel, max_value, received, withdrawn, value: PhantomData }
+        }
     }
 
     /// This node's value from now on. It is encoded here and goes to peers as they ask. It never waits behind other commands
@@ -62,15 +84,12 @@ impl<T: TipValue> TipHandle<T> {
     /// than 2 it is held back until published again with fewer.
     pub fn publish_with(&self, value: &T, unvalidated: u32) -> Result<(), PublishError> {
         let op = self.publication(value, unvalidated)?;
-        offer(&self.lease.shared, op)
+        if self.lease.shared.inbox.post(op) { Ok(()) } else { Err(PublishError::Stopped) }
     }
 
     fn publication(&self, value: &T, unvalidated: u32) -> Result<Op, PublishError> {
         let bytes = value.encode();
-        let max = match self.lease.shared.mail(self.channel) {
-            Some(Mail::Tip { max_value, .. }) => *max_value,
-            _ => return Err(PublishError::Stopped),
-        };
+        let max = self.max_value;
         if bytes.len() as u64 > u64::from(max) {
             return Err(PublishError::TooLarge { size: bytes.len(), max });
         }
@@ -82,15 +101,16 @@ impl<T: TipValue> TipHandle<T> {
     /// accepted.
     ///
     /// # Errors
-    /// As [`publish`](Self::publish).
-    pub fn withdraw(&self) -> Result<(), PublishError> {
-        offer(&self.lease.shared, Op::Tip(self.channel, tip::Command::Withdraw))
+    /// [`Stopped`].
+    pub fn withdraw(&self) -> Result<(), Stopped> {
+        let op = Op::Tip(self.channel, tip::Command::Withdraw);
+        self.lease.shared.inbox.post(op).then_some(()).ok_or(Stopped)
     }
 
     /// Waits for the next value of a peer; `None` once the node has stopped.
     pub async fn next(&self) -> Option<Received<T>> {
         loop {
-            let raw = self.mailbox()?.next().await?;
+            let raw = self.received.next().await?;
             if let Some(received) = self.open(raw) {
                 return Some(received);
             }
@@ -105,7 +125,7 @@ impl<T: TipValue> TipHandle<T> {
     /// The next value, if one waits.
     pub fn try_next(&self) -> Option<Received<T>> {
         loop {
-            let raw = self.mailbox()?.take()?;
+            let raw = self.received.take()?;
             if let Some(received) = self.open(raw) {
                 return Some(received);
             }
@@ -115,19 +135,11 @@ impl<T: TipValue> TipHandle<T> {
     /// Waits for the next value that a peer takes back, and who does; `None` once the node has stopped. Of those nobody
     /// waits for, only the latest are kept.
     pub async fn next_withdrawn(&self) -> Option<(PeerId, T)> {
-        let Some(Mail::Tip { withdrawn, .. }) = self.lease.shared.mail(self.channel) else { return None };
         loop {
-            let raw = withdrawn.next().await?;
+            let raw = self.withdrawn.next().await?;
             if let Ok(value) = T::decode(raw.value) {
                 return Some((raw.peer, value));
             }
-        }
-    }
-
-    fn mailbox(&self) -> Option<&Outbox<EncodedValue>> {
-        match self.lease.shared.mail(self.channel) {
-            Some(Mail::Tip { received, .. }) => Some(received),
-            _ => None,
         }
     }
 
@@ -154,11 +166,16 @@ fn decode<T: TipValue>(value: Bytes) -> Result<T, crate::Malformed> {
     T::decode(value)
 }
 
-fn offer(shared: &Shared, op: Op) -> Result<(), PublishError> {
-    match shared.inbox.offer(op) {
-        Ok(()) => Ok(()),
-        Err(Busy::Full) => Err(PublishError::Busy),
-        Err(Busy::Closed) => Err(PublishError::Stopped),
+impl<T: TipValue> futures_core::Stream for TipHandle<T> {
+    type Item = Received<T>;
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Received<T>>> {
+        let this = self.get_mut();
+        loop {
+            let Some(encoded) = ready!(this.received.poll_next(cx)) else { return Poll::Ready(None) };
+            if let Some(received) = this.open(encoded) {
+                return Poll::Ready(Some(received));
+            }
+        }
     }
 }
 

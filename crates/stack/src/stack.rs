@@ -8,7 +8,7 @@ use std::time::Duration;
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::stream::{Ask, Goodbye};
 use weir_base::{Fault, Instant, LinkId, Rng, Rope, StreamKey};
-use weir_link::{Dial, DownReason, Frame, HostChange, Links, Start, Transmit, WireId};
+use weir_link::{Dial, DialFailure, DownReason, Frame, HostChange, Links, Start, Transmit, WireId};
 use weir_pull::{Ticket, call, control};
 
 use crate::budget::Stats;
@@ -282,7 +282,8 @@ impl Stack {
         self.touch(now);
         self.links.handle_timeout(now);
         self.pump.users.handle_timeout(now);
-        while let Some(dial) = self.peers.pop_slow_dial(now) {
+        while let Some((dial, unreached)) = self.peers.pop_slow_dial(now) {
+            self.unreached(unreached, DialProblem::Link(DialFailure::Timeout));
             self.links.cancel(dial);
             self.resume_calls();
         }

@@ -274,6 +274,8 @@ pub enum Event {
     Refused {
         /// Who it was.
         peer: PeerId,
+        /// The address the link was set up over; `None` for a wire.
+        address: Option<Multiaddr>,
         /// Why, whichever side said so.
         why: DownReason,
     },
@@ -289,12 +291,16 @@ pub enum Event {
         /// Why.
         why: DialProblem,
     },
-    /// A dial of the address book brought nothing; it will be tried again.
+    /// A dial of the address book brought nothing. Of one entry of the book at most once a minute.
     Unreachable {
         /// Who, where the book names one.
         peer: Option<PeerId>,
+        /// Where it was looked for: at least one address.
+        addresses: Vec<Multiaddr>,
         /// Why.
         why: DialProblem,
+        /// When it will be tried again; `None` where it was forgotten.
+        next: Option<Instant>,
     },
     /// A round trip was measured.
     Rtt {

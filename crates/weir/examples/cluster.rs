@@ -9,25 +9,26 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use weir::testing::Cluster;
-use weir::{Builder, Keypair, Network, NetworkId, Pool};
+use weir::{Builder, Keypair, Network, NetworkId, Pool, PoolHandle};
 
 const TXS: Pool<String> = Pool::new(4, "tx");
 const NODES: u8 = 30;
 
-fn describe(number: u8) -> Builder {
-    Network::builder(Keypair::ed25519_from_seed([number; 32]), NetworkId([1; 32])).pool(&TXS)
+fn describe(number: u8) -> Builder<PoolHandle<String>> {
+    Network::builder(Keypair::ed25519_from_seed([number; 32]), NetworkId([1; 32])).channels(TXS)
 }
 
 /// Runs the network; its trace hash, and how many nodes have the transaction.
 fn run(seed: u64) -> Result<(String, usize), Box<dyn Error + Send + Sync>> {
     let cluster = Cluster::new(seed);
     let have = Arc::new(AtomicUsize::new(0));
-    let mut nets: Vec<Network> = Vec::new();
+    let (mut nets, mut pools) = (Vec::<Network>::new(), Vec::new());
     for number in 0..NODES {
         // Each node keeps links to up to three that came before it.
         let known = nets.iter().rev().step_by(2).take(3).flat_map(|net| net.addresses().to_vec());
-        let (net, node) = cluster.add(describe(number).peers(known))?;
-        let (pool, have) = (net.pool(&TXS)?, Arc::clone(&have));
+        let (net, node, pool) = cluster.add(describe(number).peers(known))?;
+        pools.push(pool.clone());
+        let have = Arc::clone(&have);
         cluster.spawn(async move {
             while let Some(candidate) = pool.next().await {
                 candidate.accept();
@@ -39,7 +40,7 @@ fn run(seed: u64) -> Result<(String, usize), Box<dyn Error + Send + Sync>> {
     }
     cluster.run_for(Duration::from_secs(5));
     cluster.crash(nets[7].peer_id());
-    nets[0].pool(&TXS)?.publish(&"pay".to_owned())?;
+    pools[0].publish(&"pay".to_owned())?;
     cluster.run_for(Duration::from_secs(10));
     Ok((cluster.trace_hash(), have.load(Ordering::Relaxed)))
 }

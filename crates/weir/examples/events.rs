@@ -15,13 +15,13 @@ const ARCHIVE: u32 = 1;
 pub fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let builder = || Ok::<_, weir::StartError>(Network::builder(weir::random_keypair()?, NetworkId([1; 32])));
     let archive = Service { id: ARCHIVE, version: 1, payload: Bytes::from_static(b"from genesis") };
-    let (alice, alice_node) =
+    let (alice, alice_node, ()) =
         weir::start(builder()?.agent("alice/1.0").service(archive).listen("127.0.0.1:0"))?;
-    let (bob, _bob_node) = weir::start(builder()?.listen("127.0.0.1:0"))?;
+    let (bob, _bob_node, ()) = weir::start(builder()?.listen("127.0.0.1:0"))?;
 
     let events = bob.events();
     weir::block_on(bob.connect(&alice.addresses()[0]))?;
-    for peer in weir::block_on(bob.peers())? {
+    for peer in weir::block_on(bob.peers().list())? {
         println!("{} runs {}, offers {:?}", peer.peer, peer.agent, peer.services);
     }
     weir::block_on(alice_node.shutdown(Duration::from_secs(1)));

@@ -22,8 +22,9 @@ impl Message for Tx {
     }
 
     fn decode(bytes: Bytes) -> Result<Self, Malformed> {
-        let (fee, text) = bytes.split_first_chunk().ok_or(Malformed("a transaction begins with a fee"))?;
-        let text = str::from_utf8(text).map_err(|_| Malformed("not UTF-8"))?.to_owned();
+        let (fee, text) =
+            bytes.split_first_chunk().ok_or(Malformed::new("a transaction begins with a fee"))?;
+        let text = str::from_utf8(text).map_err(|error| Malformed::because("not UTF-8", error))?.to_owned();
         Ok(Self { fee: u64::from_be_bytes(*fee), text })
     }
 }
@@ -44,23 +45,22 @@ impl PoolItem for Tx {
 /// Runs the example.
 pub fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let builder = || {
-        Ok::<_, weir::StartError>(Network::builder(weir::random_keypair()?, NetworkId([1; 32])).pool(&TXS))
+        let keypair = weir::random_keypair()?;
+        Ok::<_, weir::StartError>(Network::builder(keypair, NetworkId([1; 32])).channels(TXS))
     };
-    let (alice, _alice_node) = weir::start(builder()?.listen("127.0.0.1:0"))?;
-    let (bob, _bob_node) = weir::start(builder()?.listen("127.0.0.1:0").peers(alice.addresses()))?;
+    let (alice, _alice_node, hers) = weir::start(builder()?.listen("127.0.0.1:0"))?;
+    let (bob, _bob_node, his) = weir::start(builder()?.listen("127.0.0.1:0").peers(alice.addresses()))?;
 
-    let pool = alice.pool(&TXS)?;
     for (fee, text) in [(5, "too cheap"), (30, "alice pays bob"), (20, "forged")] {
-        match pool.publish(&Tx { fee, text: text.into() }) {
+        match hers.publish(&Tx { fee, text: text.into() }) {
             Ok(id) => println!("alice has {id:?}, fee {fee}"),
             Err(PublishError::Unwanted) => println!("a fee of {fee} is wanted nowhere"),
             Err(error) => return Err(error.into()),
         }
     }
 
-    let pool = bob.pool(&TXS)?;
     for _ in 0..2 {
-        let next = bob.within(Duration::from_secs(10), pool.next());
+        let next = bob.within(Duration::from_secs(10), his.next());
         let candidate = weir::block_on(next)?.ok_or("the node has stopped")?;
         let tx = candidate.item();
         println!("bob got `{}`, fee {}, from {}", tx.text, tx.fee, candidate.peer());

@@ -13,18 +13,16 @@ const SNAPSHOT: Raw = Raw::new(9, "snapshot");
 /// Runs the example.
 pub fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let builder = || {
-        Ok::<_, weir::StartError>(
-            Network::builder(weir::random_keypair()?, NetworkId([1; 32])).raw(&SNAPSHOT),
-        )
+        let keypair = weir::random_keypair()?;
+        Ok::<_, weir::StartError>(Network::builder(keypair, NetworkId([1; 32])).channels(SNAPSHOT))
     };
-    let (server, node) = weir::start(builder()?.listen("127.0.0.1:0"))?;
-    let (client, _client_node) = weir::start(builder()?.listen("127.0.0.1:0"))?;
+    let (server, _node, accepted) = weir::start(builder()?.listen("127.0.0.1:0"))?;
+    let (client, _client_node, snapshots) = weir::start(builder()?.listen("127.0.0.1:0"))?;
     let peer = weir::block_on(client.connect(&server.addresses()[0]))?;
 
     // The server sends what it is asked for, in small writes: they gather on their way.
-    let streams = node.streams(&SNAPSHOT)?;
     let serving = std::thread::spawn(move || -> std::io::Result<()> {
-        let Some(stream) = streams.next_blocking() else { return Ok(()) };
+        let Some(stream) = accepted.next_blocking() else { return Ok(()) };
         let mut stream = stream.blocking();
         let mut name = String::new();
         stream.read_to_string(&mut name)?;
@@ -36,7 +34,7 @@ pub fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     });
 
     // The same stream implements futures-io's AsyncRead and AsyncWrite; here, for a thread, std's.
-    let mut stream = weir::block_on(client.open(&SNAPSHOT, peer))?.blocking();
+    let mut stream = weir::block_on(snapshots.open(peer))?.blocking();
     stream.write_all(b"block 7")?;
     stream.finish();
     let mut snapshot = String::new();

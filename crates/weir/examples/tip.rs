@@ -27,27 +27,24 @@ impl Message for Head {
 impl TipValue for Head {
     /// One value per height; a second one for the same height would be evidence against its signer.
     fn slot(&self) -> SlotKey {
-        let mut key = [0; 32];
-        key[..8].copy_from_slice(&self.0.to_be_bytes());
-        SlotKey(key)
+        SlotKey::of(&[&self.0.to_be_bytes()])
     }
 }
 
 /// Runs the example.
 pub fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let builder = || {
-        Ok::<_, weir::StartError>(Network::builder(weir::random_keypair()?, NetworkId([1; 32])).tip(&HEAD))
+        let keypair = weir::random_keypair()?;
+        Ok::<_, weir::StartError>(Network::builder(keypair, NetworkId([1; 32])).channels(HEAD))
     };
-    let (alice, _alice_node) = weir::start(builder()?.listen("127.0.0.1:0"))?;
-    let (bob, _bob_node) = weir::start(builder()?.listen("127.0.0.1:0").peers(alice.addresses()))?;
+    let (alice, _alice_node, head) = weir::start(builder()?.listen("127.0.0.1:0"))?;
+    let (bob, _bob_node, seen) = weir::start(builder()?.listen("127.0.0.1:0").peers(alice.addresses()))?;
 
     // Whatever bob has not asked for in time he never sees: only the newest value counts.
-    let head = alice.tip(&HEAD)?;
     for height in 1..=3 {
         head.publish(&Head(height))?;
     }
 
-    let seen = bob.tip(&HEAD)?;
     weir::block_on(bob.within(Duration::from_secs(10), async {
         while let Some(received) = seen.next().await {
             let height = received.value().0;

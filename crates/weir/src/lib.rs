@@ -13,23 +13,23 @@
 //! const BLOCK: Method<u64, String> = Method::new(5, "block");
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-//! let (net, node) = weir::start(
+//! let (net, node, (txs, blocks)) = weir::start(
 //!     Network::builder(weir::random_keypair()?, NetworkId([1; 32]))
 //!         .listen("127.0.0.1:0")
-//!         .pool(&TXS)
-//!         .serve(&BLOCK),
+//!         .channels((TXS, BLOCK.serve())),
 //! )?;
 //! println!("others reach this node at {}", net.addresses()[0]);
 //!
-//! net.pool(&TXS)?.publish(&"alice pays bob".to_owned())?;
-//! std::thread::spawn(move || -> Result<(), weir::ChannelError> {
-//!     while let Some(request) = node.requests(&BLOCK)?.next_blocking() {
+//! txs.publish(&"alice pays bob".to_owned())?;
+//! let caller = blocks.caller();
+//! std::thread::spawn(move || {
+//!     while let Some(request) = blocks.next_blocking() {
 //!         request.answer(format!("block {}", request.query()));
 //!     }
-//!     Ok(())
 //! });
-//! let block = weir::block_on(net.call(&BLOCK, weir::Target::Local, 7))?;
+//! let block = weir::block_on(caller.call(weir::Target::Local, 7))?;
 //! assert_eq!(block, "block 7");
+//! # weir::block_on(node.shutdown(std::time::Duration::from_secs(1)));
 //! # Ok(())
 //! # }
 //! ```

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use weir::testing::Cluster;
 use weir::{
-    Builder, Bytes, CallError, ChannelError, Event, Keypair, Malformed, Message, Method, Network, NetworkId,
-    Node, PeerId, Retry, Service, Target, Targets,
+    Builder, Bytes, CallError, Caller, Event, Keypair, Malformed, Message, Method, Network, NetworkId, Node,
+    PeerId, Requests, Retry, Service, Target, Targets,
 };
 
 const WORK: Method<Order, String> = Method::new(3, "work").max_request(1000).max_response(1000);
@@ -39,19 +39,23 @@ impl Message for Order {
             Some((b'd', _)) => Ok(Self::Drop),
             Some((b'n', _)) => Ok(Self::Never),
             Some((b'l', _)) => Ok(Self::TooLong),
-            _ => Err(Malformed("no order")),
+            _ => Err(Malformed::new("no order")),
         }
     }
 }
 
-fn builder(number: u8) -> Builder {
-    Network::builder(Keypair::ed25519_from_seed([number; 32]), NetworkId([1; 32])).serve(&WORK)
+fn builder(number: u8) -> Builder<Requests<Order, String>> {
+    bare(number).channels(WORK.serve())
+}
+
+fn bare(number: u8) -> Builder {
+    Network::builder(Keypair::ed25519_from_seed([number; 32]), NetworkId([1; 32]))
 }
 
 /// Answers as ordered.
-async fn serve(node: Node) -> Result<(), ChannelError> {
+async fn serve(node: Node, requests: Requests<Order, String>) {
     let mut held = Vec::new();
-    while let Some(request) = node.requests(&WORK)?.next().await {
+    while let Some(request) = requests.next().await {
         match request.query() {
             Order::Echo(text) => request.answer(text.clone()),
             Order::Refuse => request.refuse(Duration::from_secs(7)),
@@ -60,22 +64,25 @@ async fn serve(node: Node) -> Result<(), ChannelError> {
             Order::Never => held.push(request),
         }
     }
-    Ok(())
+    drop(node);
 }
 
-fn pair(seed: u64) -> (Cluster, Network, Network, PeerId, Node) {
+/// A cluster, its server, its client, and the client's callers.
+type Pair = (Cluster, (Network, PeerId), Network, (Caller<Order, String>, Caller<String, String>));
+
+fn pair(seed: u64) -> Pair {
     let cluster = Cluster::new(seed);
-    let (server, node) = cluster.add(builder(1)).unwrap();
-    let (client, client_node) = cluster.add(builder(2).call(&OTHER)).unwrap();
-    cluster.spawn(serve(node));
+    let (server, node, requests) = cluster.add(builder(1)).unwrap();
+    let (client, _node, (work, other)) = cluster.add(builder(2).also(OTHER)).unwrap();
+    cluster.spawn(serve(node, requests));
     let peer = cluster.run_until(client.connect(&server.addresses()[0])).unwrap();
-    (cluster, server, client, peer, client_node)
+    (cluster, (server, peer), client, (work.caller(), other))
 }
 
 #[test]
 fn a_call_always_ends_and_says_whether_to_try_again() {
-    let (cluster, _server, client, peer, _node) = pair(1);
-    let ask = |order| cluster.run_until(client.call(&WORK, peer, order));
+    let (cluster, (_server, peer), client, (work, other)) = pair(1);
+    let ask = |order| cluster.run_until(work.call(peer, order));
     assert_eq!(ask(Order::Echo("hi".into())).unwrap(), "hi");
     let refused = ask(Order::Refuse).unwrap_err();
     assert_eq!(refused.retry(), Retry::After(Duration::from_secs(7)));
@@ -83,27 +90,26 @@ fn a_call_always_ends_and_says_whether_to_try_again() {
     assert_eq!(ask(Order::TooLong).unwrap_err(), CallError::Refused { retry_after: Duration::from_secs(1) });
     assert_eq!(ask(Order::Echo("x".repeat(1000))).unwrap_err(), CallError::TooLarge);
     let before = client.now();
-    let late = cluster.run_until(client.call_within(&WORK, peer, Order::Never, Duration::from_millis(700)));
+    let late = cluster.run_until(work.call_within(peer, Order::Never, Duration::from_millis(700)));
     assert_eq!(late.unwrap_err(), CallError::Deadline);
     assert_eq!(client.now() - before, Duration::from_millis(700));
     let nobody = Keypair::ed25519_from_seed([9; 32]).peer_id();
-    let error = cluster.run_until(client.call(&WORK, nobody, Order::Drop)).unwrap_err();
+    let error = cluster.run_until(work.call(nobody, Order::Drop)).unwrap_err();
     assert_eq!((error, error.retry()), (CallError::NotConnected, Retry::Elsewhere));
-    let error = cluster.run_until(client.call(&OTHER, peer, String::new())).unwrap_err();
+    let error = cluster.run_until(other.call(peer, String::new())).unwrap_err();
     assert_eq!(error, CallError::Unsupported);
 }
 
 #[test]
 fn a_dropped_future_cancels_the_servers_work() {
     let cluster = Cluster::new(2);
-    let (server, node) = cluster.add(builder(1)).unwrap();
-    let (client, _client_node) = cluster.add(builder(2)).unwrap();
+    let (server, _node, requests) = cluster.add(builder(1)).unwrap();
+    let (client, _client_node, work) = cluster.add(bare(2).channels(WORK)).unwrap();
     let peer = cluster.run_until(client.connect(&server.addresses()[0])).unwrap();
-    let call = client.clone();
     let gone = cluster.spawn(async move {
-        call.within(Duration::from_secs(1), call.call(&WORK, peer, Order::Never)).await.map(|_| ())
+        client.within(Duration::from_secs(1), work.call(peer, Order::Never)).await.map(|_| ())
     });
-    let request = node.requests(&WORK).unwrap().next_blocking().unwrap();
+    let request = requests.next_blocking().unwrap();
     assert!(!request.is_cancelled());
     cluster.run_until(request.cancelled());
     assert!(request.is_cancelled());
@@ -112,8 +118,8 @@ fn a_dropped_future_cancels_the_servers_work() {
 
 #[test]
 fn a_call_that_comes_too_late_is_dropped_and_counted() {
-    let (cluster, _server, client, peer, _node) = pair(9);
-    let late = client.call_within(&WORK, peer, Order::Drop, Duration::ZERO);
+    let (cluster, (_server, peer), client, (work, _)) = pair(9);
+    let late = work.call_within(peer, Order::Drop, Duration::ZERO);
     assert_eq!(cluster.run_until(late).unwrap_err(), CallError::Deadline);
     let stats = cluster.run_until(client.stats()).unwrap();
     let sent = stats.stack.channels.iter().find(|(channel, _)| channel.0 == 3).unwrap().1.messages_out;
@@ -122,9 +128,8 @@ fn a_call_that_comes_too_late_is_dropped_and_counted() {
 
 #[test]
 fn a_lost_link_ends_its_calls() {
-    let (cluster, server, client, peer, _node) = pair(3);
-    let caller = client.clone();
-    let call = cluster.spawn(async move { caller.call(&WORK, peer, Order::Never).await });
+    let (cluster, (server, peer), _client, (work, _)) = pair(3);
+    let call = cluster.spawn(async move { work.call(peer, Order::Never).await });
     cluster.run_for(Duration::from_secs(1));
     cluster.crash(server.peer_id());
     assert_eq!(cluster.run_until(call).unwrap_err(), CallError::LinkDown);
@@ -147,19 +152,18 @@ impl Message for Here {
 fn a_local_call_is_not_encoded() {
     const LOCAL: Method<Here, Here> = Method::new(8, "local");
     let cluster = Cluster::new(4);
-    let (net, node) = cluster.add(builder(1).serve(&LOCAL)).unwrap();
-    let me = net.peer_id();
+    let (net, _node, requests) = cluster.add(bare(1).channels(LOCAL.serve())).unwrap();
+    let (me, local) = (net.peer_id(), requests.caller());
     cluster.spawn(async move {
-        while let Some(request) = node.requests(&LOCAL)?.next().await {
+        while let Some(request) = requests.next().await {
             assert_eq!(request.peer(), me);
             request.answer(Here(request.query().0));
         }
-        Ok::<_, ChannelError>(())
     });
     let id = std::thread::current().id();
-    assert_eq!(cluster.run_until(net.call(&LOCAL, Target::Local, Here(id))).unwrap().0, id);
-    let (other, _node) = cluster.add(builder(2).call(&LOCAL)).unwrap();
-    let error = cluster.run_until(other.call(&LOCAL, Target::Local, Here(id))).unwrap_err();
+    assert_eq!(cluster.run_until(local.call(Target::Local, Here(id))).unwrap().0, id);
+    let (_other, _node, local) = cluster.add(bare(2).channels(LOCAL)).unwrap();
+    let error = cluster.run_until(local.call(Target::Local, Here(id))).unwrap_err();
     assert_eq!(error, CallError::NotServed);
 }
 
@@ -168,28 +172,28 @@ fn capabilities_are_targets() {
     const ARCHIVE: u32 = 5;
     let archive = || Service { id: ARCHIVE, version: 1, payload: Bytes::new() };
     let cluster = Cluster::new(5);
-    let (client, _node) = cluster.add(builder(1)).unwrap();
+    let (client, _node, work) = cluster.add(bare(1).channels(WORK)).unwrap();
     let mut archives = Vec::new();
     for number in 2..6 {
         let with = if number == 2 { builder(number) } else { builder(number).service(archive()) };
-        let (net, node) = cluster.add(with).unwrap();
+        let (net, node, requests) = cluster.add(with).unwrap();
         cluster.run_until(client.connect(&net.addresses()[0])).unwrap();
         archives.extend((number != 2).then(|| net.peer_id()));
-        cluster.spawn(serve(node));
+        cluster.spawn(serve(node, requests));
     }
     archives.sort();
     let echo = || Order::Echo("x".into());
-    assert_eq!(cluster.run_until(client.call(&WORK, Target::Any(ARCHIVE), echo())).unwrap(), "x");
-    let all = cluster.run_until(client.call_many(&WORK, Targets::All(ARCHIVE), echo())).unwrap();
+    assert_eq!(cluster.run_until(work.call(Target::Any(ARCHIVE), echo())).unwrap(), "x");
+    let all = cluster.run_until(work.call_many(Targets::All(ARCHIVE), echo())).unwrap();
     let mut asked: Vec<_> = all.iter().map(|answer| answer.peer).collect();
     asked.sort();
     assert_eq!(asked, archives);
     assert!(all.iter().all(|answer| answer.result.as_deref() == Ok("x")));
     let two = Targets::Some { service: ARCHIVE, count: 2 };
-    assert_eq!(cluster.run_until(client.call_many(&WORK, two, echo())).unwrap().len(), 2);
-    let error = cluster.run_until(client.call(&WORK, Target::Any(77), echo())).unwrap_err();
+    assert_eq!(cluster.run_until(work.call_many(two, echo())).unwrap().len(), 2);
+    let error = cluster.run_until(work.call(Target::Any(77), echo())).unwrap_err();
     assert_eq!(error, CallError::NotConnected);
-    let peers = cluster.run_until(client.peers()).unwrap();
+    let peers = cluster.run_until(client.peers().list()).unwrap();
     assert_eq!(peers.iter().filter(|peer| peer.services == [archive()]).count(), 3);
 }
 
@@ -202,7 +206,7 @@ impl Message for OneByte {
         Bytes::from_static(b"8")
     }
     fn decode(bytes: Bytes) -> Result<Self, Malformed> {
-        if bytes.len() == 1 { Ok(Self) } else { Err(Malformed("one byte")) }
+        if bytes.len() == 1 { Ok(Self) } else { Err(Malformed::new("one byte")) }
     }
 }
 
@@ -211,20 +215,19 @@ fn a_response_that_is_none_is_an_error_of_that_call_alone() {
     const STRICT: Method<String, OneByte> = Method::new(6, "strict");
     const LOOSE: Method<String, Bytes> = Method::new(6, "strict");
     let cluster = Cluster::new(7);
-    let (server, node) = cluster.add(builder(1).serve(&LOOSE)).unwrap();
-    let (client, _client_node) = cluster.add(builder(2).call(&STRICT)).unwrap();
+    let (server, _node, requests) = cluster.add(bare(1).channels(LOOSE.serve())).unwrap();
+    let (client, _client_node, strict) = cluster.add(bare(2).channels(STRICT)).unwrap();
     cluster.spawn(async move {
-        while let Some(request) = node.requests(&LOOSE)?.next().await {
+        while let Some(request) = requests.next().await {
             request.answer(Bytes::copy_from_slice(request.query().as_bytes()));
         }
-        Ok::<_, ChannelError>(())
     });
     let events = client.events();
     let peer = cluster.run_until(client.connect(&server.addresses()[0])).unwrap();
-    assert!(cluster.run_until(client.call(&STRICT, peer, "1".into())).is_ok());
-    let error = cluster.run_until(client.call(&STRICT, peer, "12".into())).unwrap_err();
+    assert!(cluster.run_until(strict.call(peer, "1".into())).is_ok());
+    let error = cluster.run_until(strict.call(peer, "12".into())).unwrap_err();
     assert_eq!(error, CallError::Malformed);
-    assert!(cluster.run_until(client.call(&STRICT, peer, "2".into())).is_ok());
+    assert!(cluster.run_until(strict.call(peer, "2".into())).is_ok());
     while let Some(event) = events.try_next() {
         assert!(!matches!(event, Event::PeerDown { .. }), "{event:?}");
     }
@@ -233,9 +236,8 @@ fn a_response_that_is_none_is_an_error_of_that_call_alone() {
 #[test]
 fn many_tasks_share_a_queue_of_requests() {
     let cluster = Cluster::new(8);
-    let (server, node) = cluster.add(builder(1)).unwrap();
-    let (client, _client_node) = cluster.add(builder(2)).unwrap();
-    let requests = node.requests(&WORK).unwrap();
+    let (server, node, requests) = cluster.add(builder(1)).unwrap();
+    let (client, _client_node, work) = cluster.add(bare(2).channels(WORK)).unwrap();
     let mut workers = Vec::new();
     for _ in 0..4 {
         let (requests, server) = (requests.clone(), server.clone());
@@ -253,8 +255,8 @@ fn many_tasks_share_a_queue_of_requests() {
     let before = client.now();
     let calls: Vec<_> = (0..20)
         .map(|_| {
-            let client = client.clone();
-            cluster.spawn(async move { client.call(&WORK, peer, Order::Never).await })
+            let work = work.clone();
+            cluster.spawn(async move { work.call(peer, Order::Never).await })
         })
         .collect();
     for call in calls {

@@ -6,56 +6,55 @@ use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 use weir::{
-    Builder, Bytes, CallError, ChannelError, Config, Event, Keypair, Malformed, Message, Method, Network,
-    NetworkId, Node, PeerId, Pool, PoolItem, Raw, StartError, Stopped, Summary,
+    Builder, Bytes, CallError, Caller, Config, Event, Keypair, Malformed, Message, Method, Network,
+    NetworkId, Node, PeerId, Pool, PoolItem, Raw, Requests, StartError, Stopped, Streams, Summary,
 };
 
 const ECHO: Method<Bytes, Bytes> = Method::new(1, "echo");
 const BYTES: Raw = Raw::new(2, "bytes");
 const LOCAL: &str = "127.0.0.1:0";
 
-fn builder() -> Builder {
+type Handles = (Requests<Bytes, Bytes>, Streams);
+
+fn builder() -> Builder<Handles> {
     builder_at(LOCAL)
 }
 
-fn builder_at(listen: &str) -> Builder {
+fn builder_at(listen: &str) -> Builder<Handles> {
     // Fresh keys: tests run side by side, and a second node with the same key would replace the first one's links.
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).unwrap();
     Network::builder(Keypair::ed25519_from_seed(seed), NetworkId([1; 32]))
-        .serve(&ECHO)
-        .raw(&BYTES)
+        .channels((ECHO.serve(), BYTES))
         .listen(listen)
 }
 
-async fn serve(node: Node) -> Result<(), ChannelError> {
-    while let Some(request) = node.requests(&ECHO)?.next().await {
+async fn serve(requests: Requests<Bytes, Bytes>) {
+    while let Some(request) = requests.next().await {
         request.answer(request.query().clone());
     }
-    Ok(())
 }
 
 /// A server whose requests a thread answers, a client linked to it, and the server's name.
-fn served() -> (Network, Network, PeerId, Node) {
-    let (server, node) = weir::start(builder()).unwrap();
-    let (client, client_node) = weir::start(builder()).unwrap();
-    std::thread::spawn(move || weir::block_on(serve(node)));
+fn served() -> (Network, (Network, Caller<Bytes, Bytes>), PeerId, Node) {
+    let (server, _node, (requests, _)) = weir::start(builder()).unwrap();
+    let (client, client_node, (echo, _)) = weir::start(builder()).unwrap();
+    std::thread::spawn(move || weir::block_on(serve(requests)));
     let peer = weir::block_on(client.connect(&server.addresses()[0])).unwrap();
-    (server, client, peer, client_node)
+    (server, (client, echo.caller()), peer, client_node)
 }
 
-async fn ask(client: Network, peer: PeerId) {
+async fn ask(echo: Caller<Bytes, Bytes>, peer: PeerId) {
     for size in [0, 1, 1000, 60_000] {
-        let answer = client.call(&ECHO, peer, Bytes::from(vec![3; size])).await.unwrap();
+        let answer = echo.call(peer, Bytes::from(vec![3; size])).await.unwrap();
         assert_eq!(answer.len(), size);
     }
 }
 
 #[test]
 fn a_call_on_threads() {
-    let (server, node) = weir::start(builder()).unwrap();
-    let (client, _client_node) = weir::start(builder()).unwrap();
-    let requests = node.requests(&ECHO).unwrap();
+    let (server, node, (requests, _)) = weir::start(builder()).unwrap();
+    let (client, _client_node, (echo, _)) = weir::start(builder()).unwrap();
     let answering = std::thread::spawn(move || {
         while let Some(request) = requests.next_blocking() {
             request.answer(request.query().clone());
@@ -63,11 +62,11 @@ fn a_call_on_threads() {
     });
     let peer = weir::block_on(client.connect(&server.addresses()[0])).unwrap();
     assert_eq!(peer, server.peer_id());
-    weir::block_on(ask(client.clone(), peer));
+    weir::block_on(ask(echo.caller(), peer));
     let report = weir::block_on(node.shutdown(Duration::from_secs(5)));
     assert_eq!((report.closed, report.unfinished), (1, 0));
     answering.join().unwrap();
-    assert_eq!(weir::block_on(server.peers()).unwrap_err(), Stopped);
+    assert_eq!(weir::block_on(server.peers().list()).unwrap_err(), Stopped);
 }
 
 #[test]
@@ -88,11 +87,11 @@ fn who_listens_everywhere_in_one_family_dials_the_other_too() {
 fn a_call_on_tokio() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
-        let (server, node) = weir::start(builder()).unwrap();
-        let (client, _client_node) = weir::start(builder()).unwrap();
-        let serving = tokio::spawn(serve(node));
+        let (server, _node, (requests, _)) = weir::start(builder()).unwrap();
+        let (client, _client_node, (echo, _)) = weir::start(builder()).unwrap();
+        let serving = tokio::spawn(serve(requests));
         let peer = client.connect(&server.addresses()[0]).await.unwrap();
-        tokio::join!(ask(client.clone(), peer), ask(client.clone(), peer));
+        tokio::join!(ask(echo.caller(), peer), ask(echo.caller(), peer));
         serving.abort();
     });
 }
@@ -100,11 +99,11 @@ fn a_call_on_tokio() {
 #[test]
 fn a_call_on_smol() {
     smol::block_on(async {
-        let (server, node) = weir::start(builder()).unwrap();
-        let (client, _client_node) = weir::start(builder()).unwrap();
-        let serving = smol::spawn(serve(node));
+        let (server, _node, (requests, _)) = weir::start(builder()).unwrap();
+        let (client, _client_node, (echo, _)) = weir::start(builder()).unwrap();
+        let serving = smol::spawn(serve(requests));
         let peer = client.connect(&server.addresses()[0]).await.unwrap();
-        ask(client, peer).await;
+        ask(echo.caller(), peer).await;
         serving.cancel().await;
     });
 }
@@ -112,12 +111,12 @@ fn a_call_on_smol() {
 #[test]
 fn raw_streams_carry_megabytes_with_large_and_small_writes() {
     const TOTAL: usize = 16 << 20;
-    let (server, node) = weir::start(builder()).unwrap();
-    let (client, _client_node) = weir::start(builder()).unwrap();
+    let (server, _node, (_, accepted)) = weir::start(builder()).unwrap();
+    let (client, _client_node, (_, streams)) = weir::start(builder()).unwrap();
     let peer = weir::block_on(client.connect(&server.addresses()[0])).unwrap();
     for write in [64 * 1024, 1024, 77] {
         let total = if write < 1024 { TOTAL / 16 } else { TOTAL };
-        let mut ours = weir::block_on(client.open(&BYTES, peer)).unwrap().blocking();
+        let mut ours = weir::block_on(streams.open(peer)).unwrap().blocking();
         let writer = std::thread::spawn(move || {
             let block: Vec<u8> = (0..write).map(|place| (place % 251) as u8).collect();
             for _ in 0..total / write {
@@ -128,7 +127,7 @@ fn raw_streams_carry_megabytes_with_large_and_small_writes() {
             ours.read_to_end(&mut receipt).unwrap();
             receipt
         });
-        let mut theirs = node.streams(&BYTES).unwrap().next_blocking().unwrap().blocking();
+        let mut theirs = accepted.next_blocking().unwrap().blocking();
         let (mut read, mut buf) = (0, vec![0; 50_000]);
         loop {
             let len = theirs.read(&mut buf).unwrap();
@@ -149,8 +148,8 @@ fn raw_streams_carry_megabytes_with_large_and_small_writes() {
 
 #[test]
 fn an_idle_node_sleeps() {
-    let (server, _node) = weir::start(builder()).unwrap();
-    let (client, _client_node) = weir::start(builder()).unwrap();
+    let (server, _node, _) = weir::start(builder()).unwrap();
+    let (client, _client_node, _) = weir::start(builder()).unwrap();
     weir::block_on(client.connect(&server.addresses()[0])).unwrap();
     weir::block_on(client.sleep(Duration::from_millis(500))).unwrap();
     let before = weir::block_on(client.stats()).unwrap().host;
@@ -161,12 +160,12 @@ fn an_idle_node_sleeps() {
 
 #[test]
 fn a_call_with_nothing_beside_it_wakes_no_network_thread_to_go_out() {
-    let (server, client, peer, _client_node) = served();
+    let (server, (client, echo), peer, _client_node) = served();
     // Whether a network thread sleeps just then is chance; in thousands of calls it does.
     let lent =
         || [&client, &server].map(|network| weir::block_on(network.stats()).unwrap().host.inline_turns);
     for _ in 0..100 {
-        weir::block_on(ask(client.clone(), peer));
+        weir::block_on(ask(echo.clone(), peer));
         if lent().iter().all(|lent| *lent > 10) {
             break;
         }
@@ -177,13 +176,13 @@ fn a_call_with_nothing_beside_it_wakes_no_network_thread_to_go_out() {
 
 #[test]
 fn calls_of_many_threads_all_end_whoever_drives_the_node() {
-    let (_server, client, peer, _client_node) = served();
+    let (_server, (_client, echo), peer, _client_node) = served();
     // One caller, then two, then eight: alone, at the limit of what is lent, and beyond.
     for callers in [1, 2, 8] {
         let threads: Vec<_> = (0..callers)
             .map(|_| {
-                let client = client.clone();
-                std::thread::spawn(move || (0..50).for_each(|_| weir::block_on(ask(client.clone(), peer))))
+                let echo = echo.clone();
+                std::thread::spawn(move || (0..50).for_each(|_| weir::block_on(ask(echo.clone(), peer))))
             })
             .collect();
         threads.into_iter().for_each(|thread| thread.join().unwrap());
@@ -192,14 +191,17 @@ fn calls_of_many_threads_all_end_whoever_drives_the_node() {
 
 #[test]
 fn sleeps_and_deadlines_keep_time() {
-    let (net, _node) = weir::start(builder()).unwrap();
+    let (net, _node, (echo, _)) = weir::start(builder()).unwrap();
     let before = std::time::Instant::now();
     weir::block_on(net.sleep(Duration::from_millis(50))).unwrap();
     assert!(before.elapsed() >= Duration::from_millis(50));
     let limit = Duration::from_millis(30);
     assert!(weir::block_on(net.within(limit, std::future::pending::<()>())).is_err());
     let nobody = Keypair::ed25519_from_seed([9; 32]).peer_id();
-    assert_eq!(weir::block_on(net.call(&ECHO, nobody, Bytes::new())).unwrap_err(), CallError::NotConnected);
+    assert_eq!(
+        weir::block_on(echo.caller().call(nobody, Bytes::new())).unwrap_err(),
+        CallError::NotConnected
+    );
 }
 
 #[test]
@@ -213,8 +215,8 @@ fn a_port_in_use_is_named() {
     assert!(error.to_string().contains("/tcp/1"), "{error}");
     let error = weir::start(builder().listen("nonsense")).unwrap_err();
     assert!(error.to_string().contains("nonsense"), "{error}");
-    let error = weir::start(builder().serve(&ECHO)).unwrap_err();
-    assert!(matches!(error, StartError::Declared { id: 1, .. }), "{error}");
+    let error = weir::start(builder().also(ECHO)).unwrap_err();
+    assert!(matches!(error, StartError::DuplicateChannel { id: 1, other: 1, .. }), "{error}");
     let mut config = Config::default();
     config.mailboxes.commands = 0;
     let error = weir::start(builder().config(config)).unwrap_err();
@@ -223,11 +225,11 @@ fn a_port_in_use_is_named() {
 
 #[test]
 fn a_port_is_free_once_the_node_was_dropped_or_aborted() {
-    let (net, node) = weir::start(builder()).unwrap();
+    let (net, node, _) = weir::start(builder()).unwrap();
     let address = net.addresses()[0].socket_addr().unwrap().1;
     drop(net);
     node.abort();
-    let (net, node) = weir::start(builder().listen(address)).unwrap();
+    let (net, node, _) = weir::start(builder().listen(address)).unwrap();
     drop((net, node));
     assert!(std::net::UdpSocket::bind(address).is_ok());
 }
@@ -259,10 +261,10 @@ impl PoolItem for Fragile {
 fn an_item_on_which_the_application_panics_is_dropped_and_the_node_lives() {
     const PLAIN: Pool<Vec<u8>> = Pool::new(3, "items").offer_delay(Duration::ZERO);
     const FRAGILE: Pool<Fragile> = Pool::new(3, "items").offer_delay(Duration::ZERO);
-    let (net, _node) = weir::start(builder().pool(&FRAGILE)).unwrap();
-    let (peer, _peer_node) = weir::start(builder().pool(&PLAIN).peers(net.addresses())).unwrap();
-    let (pool, events) = (net.pool(&FRAGILE).unwrap(), net.events());
-    peer.pool(&PLAIN).unwrap().publish(&b"panic".to_vec()).unwrap();
+    let (net, _node, (_, pool)) = weir::start(builder().also(FRAGILE)).unwrap();
+    let (peer, _peer_node, (_, plain)) = weir::start(builder().also(PLAIN).peers(net.addresses())).unwrap();
+    let events = net.events();
+    plain.publish(&b"panic".to_vec()).unwrap();
     let fault = weir::block_on(async {
         loop {
             match events.next().await {
@@ -272,7 +274,7 @@ fn an_item_on_which_the_application_panics_is_dropped_and_the_node_lives() {
         }
     });
     assert_eq!(fault, peer.peer_id(), "it cannot be told from an item that is malformed");
-    peer.pool(&PLAIN).unwrap().publish(&b"fine".to_vec()).unwrap();
+    plain.publish(&b"fine".to_vec()).unwrap();
     assert_eq!(pool.next_blocking().unwrap().item().0, b"fine"[..]);
 }
 
@@ -288,12 +290,11 @@ impl std::task::Wake for PanickingWaker {
 #[test]
 fn a_panic_on_the_network_thread_ends_every_handle_and_closes_the_sockets() {
     const ITEMS: Pool<Vec<u8>> = Pool::new(3, "items");
-    let (net, node) = weir::start(builder().pool(&ITEMS)).unwrap();
-    let (peer, peer_node) = weir::start(builder()).unwrap();
+    let (net, node, ((echo, streams), pool)) = weir::start(builder().also(ITEMS)).unwrap();
+    let (peer, peer_node, _) = weir::start(builder()).unwrap();
     let address = net.addresses()[0].socket_addr().unwrap().1;
-    let pool = net.pool(&ITEMS).unwrap();
     let connected = weir::block_on(net.connect(&peer.addresses()[0])).unwrap();
-    let stream = weir::block_on(net.open(&BYTES, connected)).unwrap();
+    let stream = weir::block_on(streams.open(connected)).unwrap();
     let waiting = std::thread::spawn({
         let pool = pool.clone();
         move || pool.next_blocking().is_none()
@@ -312,21 +313,21 @@ fn a_panic_on_the_network_thread_ends_every_handle_and_closes_the_sockets() {
     assert!(reading.join().unwrap(), "and who reads a stream");
     assert_eq!(weir::block_on(net.stats()).unwrap_err(), Stopped);
     assert_eq!(
-        weir::block_on(net.call(&ECHO, weir::Target::Local, Bytes::new())).unwrap_err(),
+        weir::block_on(echo.caller().call(weir::Target::Local, Bytes::new())).unwrap_err(),
         CallError::Stopped
     );
     assert_eq!(pool.publish(&vec![1]), Err(weir::PublishError::Stopped));
-    drop((pool, node, net)); // the last of them waits for the thread
+    drop((pool, echo, streams, node, net)); // the last of them waits for the thread
     drop((peer, peer_node));
     assert!(std::net::UdpSocket::bind(address).is_ok());
 }
 
 #[test]
 fn a_kept_peer_is_dialled_again_by_name_and_events_tell() {
-    let (server, node) = weir::start(builder()).unwrap();
+    let (server, node, _) = weir::start(builder()).unwrap();
     let port = server.addresses()[0].socket_addr().unwrap().1.port();
     let name = format!("/dns4/localhost/udp/{port}/quic-v1/p2p/{}", server.peer_id());
-    let (client, _client_node) = weir::start(builder().peer(name.as_str())).unwrap();
+    let (client, _client_node, _) = weir::start(builder().peer(name.as_str())).unwrap();
     let events = client.events();
     let next_up = || {
         weir::block_on(client.within(Duration::from_secs(20), async {
@@ -340,39 +341,39 @@ fn a_kept_peer_is_dialled_again_by_name_and_events_tell() {
         }))
         .unwrap()
     };
-    let peers = weir::block_on(client.peers()).unwrap();
+    let peers = weir::block_on(client.peers().list()).unwrap();
     if peers.is_empty() {
         assert_eq!(next_up(), server.peer_id());
     }
-    weir::block_on(client.disconnect(server.peer_id())).unwrap();
+    weir::block_on(client.peers().disconnect(server.peer_id())).unwrap();
     assert_eq!(next_up(), server.peer_id());
     drop(node);
 }
 
 #[test]
 fn a_banned_peer_stays_away_until_unbanned() {
-    let (server, _node) = weir::start(builder()).unwrap();
-    let (client, _client_node) = weir::start(builder()).unwrap();
+    let (server, _node, _) = weir::start(builder()).unwrap();
+    let (client, _client_node, _) = weir::start(builder()).unwrap();
     let address = server.addresses()[0].clone();
     weir::block_on(client.connect(&address)).unwrap();
     let events = client.events();
-    weir::block_on(server.ban(client.peer_id(), Duration::from_secs(600))).unwrap();
+    weir::block_on(server.peers().ban(client.peer_id(), Duration::from_secs(600))).unwrap();
     while !matches!(events.next_blocking(), Some(weir::Event::PeerDown { .. })) {}
     assert!(weir::block_on(client.connect(&address)).is_err());
-    weir::block_on(server.unban(client.peer_id())).unwrap();
+    weir::block_on(server.peers().unban(client.peer_id())).unwrap();
     weir::block_on(client.connect(&address)).unwrap();
 }
 
 #[test]
 fn what_the_application_reports_counts_against_the_peer() {
-    let (server, _node) = weir::start(builder()).unwrap();
-    let (client, _client_node) = weir::start(builder()).unwrap();
+    let (server, _node, _) = weir::start(builder()).unwrap();
+    let (client, _client_node, _) = weir::start(builder()).unwrap();
     weir::block_on(client.connect(&server.addresses()[0])).unwrap();
     let events = server.events();
     let forged = weir::Fault::invalid("a forged block");
     let mut reports = 0;
     loop {
-        weir::block_on(server.report(client.peer_id(), forged)).unwrap();
+        weir::block_on(server.peers().report(client.peer_id(), forged)).unwrap();
         reports += 1;
         let reaction = loop {
             if let Some(weir::Event::Fault { peer, fault, reaction, .. }) = events.next_blocking() {

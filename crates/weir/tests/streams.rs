@@ -10,22 +10,23 @@ use futures_io::{AsyncRead, AsyncWrite};
 use weir::testing::Cluster;
 use weir::{
     Builder, Bytes, Config, Keypair, Network, NetworkId, Node, OpenError, Raw, RawStream, StreamError,
+    Streams,
 };
 
 const BYTES: Raw = Raw::new(9, "bytes");
 
-fn builder(number: u8) -> Builder {
-    Network::builder(Keypair::ed25519_from_seed([number; 32]), NetworkId([1; 32])).raw(&BYTES)
+fn builder(number: u8) -> Builder<Streams> {
+    Network::builder(Keypair::ed25519_from_seed([number; 32]), NetworkId([1; 32])).channels(BYTES)
 }
 
 fn pair(seed: u64) -> (Cluster, (Network, Node), (Network, Node), RawStream, RawStream) {
     let cluster = Cluster::new(seed);
-    let (server, server_node) = cluster.add(builder(1)).unwrap();
-    let (client, client_node) = cluster.add(builder(2)).unwrap();
+    let (server, server_node, accepted) = cluster.add(builder(1)).unwrap();
+    let (client, client_node, streams) = cluster.add(builder(2)).unwrap();
     let peer = cluster.run_until(client.connect(&server.addresses()[0])).unwrap();
-    let mut ours = cluster.run_until(client.open(&BYTES, peer)).unwrap();
+    let mut ours = cluster.run_until(streams.open(peer)).unwrap();
     cluster.run_until(ours.write_bytes(Bytes::from_static(b"hello"))).unwrap();
-    let mut theirs = server_node.streams(&BYTES).unwrap().next_blocking().unwrap();
+    let mut theirs = accepted.next_blocking().unwrap();
     assert_eq!(theirs.peer(), client.peer_id());
     assert_eq!(cluster.run_until(theirs.read_chunk()).unwrap().unwrap(), "hello");
     (cluster, (server, server_node), (client, client_node), ours, theirs)
@@ -73,10 +74,10 @@ fn a_reader_that_stops_reading_stops_the_writer_at_a_bound() {
     let mut config = Config::default();
     config.mailboxes.stream_send = 64 * 1024;
     config.mailboxes.stream_receive = 64 * 1024;
-    let (server, node) = cluster.add(builder(1).config(config.clone())).unwrap();
-    let (client, _client_node) = cluster.add(builder(2).config(config)).unwrap();
+    let (server, _node, accepted) = cluster.add(builder(1).config(config.clone())).unwrap();
+    let (client, _client_node, streams) = cluster.add(builder(2).config(config)).unwrap();
     let peer = cluster.run_until(client.connect(&server.addresses()[0])).unwrap();
-    let mut ours = cluster.run_until(client.open(&BYTES, peer)).unwrap();
+    let mut ours = cluster.run_until(streams.open(peer)).unwrap();
     let waiting = client.clone();
     let written = cluster.spawn(async move {
         let mut written = 0;
@@ -88,7 +89,7 @@ fn a_reader_that_stops_reading_stops_the_writer_at_a_bound() {
     });
     let (written, ours) = cluster.run_until(written);
     assert!((64 * 1024..16 << 20).contains(&written), "{written} bytes went out unread");
-    let mut theirs = node.streams(&BYTES).unwrap().next_blocking().unwrap();
+    let mut theirs = accepted.next_blocking().unwrap();
     drop(ours); // finishes
     let mut read = 0;
     while let Some(chunk) = cluster.run_until(theirs.read_chunk()).unwrap() {
@@ -138,14 +139,13 @@ fn a_lost_link_ends_its_streams() {
 #[test]
 fn opening_says_why_not() {
     let cluster = Cluster::new(7);
-    let (server, _node) =
+    let (server, _node, ()) =
         cluster.add(Network::builder(Keypair::ed25519_from_seed([1; 32]), NetworkId([1; 32]))).unwrap();
-    let (client, _client_node) = cluster.add(builder(2)).unwrap();
+    let (client, _client_node, streams) = cluster.add(builder(2)).unwrap();
     let nobody = Keypair::ed25519_from_seed([9; 32]).peer_id();
-    assert_eq!(cluster.run_until(client.open(&BYTES, nobody)).unwrap_err(), OpenError::NotConnected);
+    assert_eq!(cluster.run_until(streams.open(nobody)).unwrap_err(), OpenError::NotConnected);
     let peer = cluster.run_until(client.connect(&server.addresses()[0])).unwrap();
-    assert_eq!(cluster.run_until(client.open(&BYTES, peer)).unwrap_err(), OpenError::Unsupported);
-    assert_eq!(cluster.run_until(server.open(&BYTES, peer)).unwrap_err(), OpenError::NotDeclared);
+    assert_eq!(cluster.run_until(streams.open(peer)).unwrap_err(), OpenError::Unsupported);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use weir::{Fault, Instant, PeerId};
 use super::{Inner, What, turn};
 use crate::block::Checked;
 use crate::chain::AddError;
-use crate::channels::{BLOCKS, BODY, BlockId};
+use crate::channels::BlockId;
 use crate::consensus::{HeaderCheck, Rules};
 use crate::store::StoreError;
 use crate::sync::{Action, Answer, AskId, Misconduct, Outcome, Request};
@@ -137,10 +137,10 @@ async fn wait(inner: &Inner, calls: &mut [Call<'_>], due: Option<Instant>) -> Wo
 async fn call(inner: &Inner, peer: PeerId, request: Request, deadline: std::time::Duration) -> Answer {
     let encoded = match request {
         Request::Body(hash) => {
-            inner.net.call_within(&BODY, peer, BlockId(hash), deadline).await.map(|block| vec![block])
+            inner.bodies.caller().call_within(peer, BlockId(hash), deadline).await.map(|block| vec![block])
         }
         Request::Blocks(range) => {
-            inner.net.call_within(&BLOCKS, peer, range, deadline).await.map(|blocks| blocks.0)
+            inner.blocks.caller().call_within(peer, range, deadline).await.map(|blocks| blocks.0)
         }
     };
     match encoded {
@@ -204,8 +204,8 @@ async fn report(inner: &Inner, peer: PeerId, why: Misconduct) {
         Misconduct::Invalid => INVALID,
         Misconduct::Useless => USELESS,
     };
-    let _ = inner.net.report(peer, fault).await; // the node has stopped: there is nobody to tell
+    let _ = inner.net.peers().report(peer, fault).await; // the node has stopped: there is nobody to tell
     if why == Misconduct::Invalid {
-        let _ = inner.net.disconnect(peer).await; // it may be gone already
+        let _ = inner.net.peers().disconnect(peer).await; // it may be gone already
     }
 }

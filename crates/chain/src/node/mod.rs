@@ -22,11 +22,11 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
-use weir::{Builder, Instant, Network, Node, PeerId, PoolHandle, ShutdownReport, TipHandle};
+use weir::{Builder, Bytes, Instant, Network, Node, PeerId, PoolHandle, Requests, ShutdownReport, TipHandle};
 
 use crate::block::Checked;
 use crate::chain::{AddError, Added, Chain};
-use crate::channels::{BLOCKS, BODY, HEAD, TRANSFERS};
+use crate::channels::{BLOCKS, BODY, BlockId, Blocks, HEAD, Range, TRANSFERS};
 use crate::ledger::{Account, Accounts, Refused};
 use crate::mempool::{self, Fit, Inserted, Mempool};
 use crate::store::{Head, Store, StoreError};
@@ -93,7 +93,7 @@ pub enum What {
 }
 
 /// Why a transfer was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
     /// It cannot join the mempool.
     #[error("refused: {0}")]
@@ -121,6 +121,8 @@ struct Inner {
     node: Mutex<Option<Node>>, // taken by whoever stops the node
     pool: PoolHandle<Transfer>,
     tip: TipHandle<Header>,
+    bodies: Requests<BlockId, Bytes>,
+    blocks: Requests<Range, Blocks>,
     options: Options,
     store: Arc<Store>,
     accounts: Accounts,
@@ -150,20 +152,20 @@ struct State {
     failed: Option<StoreError>,
 }
 
+/// The handles of the chain's channels: heads, transfers, requests for bodies, and for blocks of the chain.
+pub type Handles =
+    (TipHandle<Header>, PoolHandle<Transfer>, Requests<BlockId, Bytes>, Requests<Range, Blocks>);
+
 /// Adds the chain's channels to a network.
 #[must_use]
-pub fn declare(builder: Builder) -> Builder {
-    builder.tip(&HEAD).pool(&TRANSFERS).serve(&BODY).serve(&BLOCKS)
+pub fn declare(builder: Builder) -> Builder<Handles> {
+    builder.channels((HEAD, TRANSFERS, BODY.serve(), BLOCKS.serve()))
 }
 
 impl ChainNode {
     /// Joins a chain to a network whose builder went through [`declare`].
-    pub fn new(
-        (net, node): (Network, Node),
-        chain: Chain,
-        options: Options,
-    ) -> Result<Self, weir::ChannelError> {
-        let (pool, tip) = (net.pool(&TRANSFERS)?, net.tip(&HEAD)?);
+    pub fn new((net, node, handles): (Network, Node, Handles), chain: Chain, options: Options) -> Self {
+        let (tip, pool, bodies, blocks) = handles;
         let accounts = chain.ledger().accounts().clone();
         let state = State {
             head: chain.head(),
@@ -178,12 +180,14 @@ impl ChainNode {
             unobserved: 0,
             failed: None,
         };
-        Ok(Self {
+        Self {
             inner: Arc::new(Inner {
                 net,
                 node: Mutex::new(Some(node)),
                 pool,
                 tip,
+                bodies,
+                blocks,
                 options,
                 store: Arc::clone(chain.store()),
                 accounts,
@@ -192,7 +196,7 @@ impl ChainNode {
                 chain: Mutex::new(chain),
                 state: Mutex::new(state),
             }),
-        })
+        }
     }
 
     /// Does everything a node does, until the network stops. The head is announced first: a peer that knows less hears of it,

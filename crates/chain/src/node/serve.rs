@@ -1,14 +1,13 @@
 //! Answers to other nodes: bodies, held until they are here, and blocks of the chain. Reading the store takes no lock.
 
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use bytes::Bytes;
-use weir::{Instant, Message, Method, PeerId, Request, Requests};
+use weir::{Instant, PeerId, Request};
 
 use super::{Inner, turn};
 use crate::Hash;
-use crate::channels::{BLOCKS, BODY, BlockId, Blocks, RANGE_BYTES, Range, Start};
+use crate::channels::{BlockId, Blocks, RANGE_BYTES, Range, Start};
 use crate::store::{Store, StoreError};
 
 /// Requests for bodies that are held at once, at most; more are refused.
@@ -59,18 +58,9 @@ impl Held {
     }
 }
 
-fn requests<Req: Message, Resp: Message>(
-    inner: &Inner,
-    method: &Method<Req, Resp>,
-) -> Option<Requests<Req, Resp>> {
-    let node = inner.node.lock().unwrap_or_else(PoisonError::into_inner);
-    node.as_ref()?.requests(method).ok()
-}
-
 /// Answers requests for bodies, or holds them where an accepted header says that the block is on its way.
 pub(super) async fn bodies(inner: &Inner) {
-    let Some(requests) = requests(inner, &BODY) else { return };
-    while let Some(request) = requests.next().await {
+    while let Some(request) = inner.bodies.next().await {
         let hash = request.query().0;
         match inner.store.block(&hash) {
             Ok(Some(block)) => request.answer(block),
@@ -91,8 +81,7 @@ pub(super) async fn bodies(inner: &Inner) {
 
 /// Answers requests for blocks of the chain.
 pub(super) async fn blocks(inner: &Inner) {
-    let Some(requests) = requests(inner, &BLOCKS) else { return };
-    while let Some(request) = requests.next().await {
+    while let Some(request) = inner.blocks.next().await {
         match read(&inner.store, *request.query()) {
             Ok(blocks) => request.answer(Blocks(blocks)),
             Err(error) => return inner.fail(error),

@@ -3,7 +3,7 @@
 use weir::testing::Region;
 use weir::{Blame, Bytes, Event};
 use weir_chain::Wall;
-use weir_chain::channels::{BLOCKS, BODY, Blocks, HEAD};
+use weir_chain::channels::Blocks;
 
 use crate::rig::{Producer, Rig, Spec, WALL, identity, place};
 
@@ -11,8 +11,7 @@ use crate::rig::{Producer, Rig, Spec, WALL, identity, place};
 fn false_blocks_count_against_their_sender() {
     let mut rig = Rig::new(17);
     let near = Some(place(Region::ALL[0]));
-    let (liar, node) = rig.join(0, near, &[]);
-    let (bodies, blocks) = (node.requests(&BODY).unwrap(), node.requests(&BLOCKS).unwrap());
+    let (_liar, _node, (tip, _, bodies, blocks)) = rig.join(0, near, &[]);
     rig.cluster.spawn(async move {
         while let Some(request) = blocks.next().await {
             request.answer(Blocks(vec![Bytes::from_static(b"no block")]));
@@ -27,7 +26,7 @@ fn false_blocks_count_against_their_sender() {
     let follower = rig.start_as(1, &Spec { place: near, dials: &[0], producer: Producer::No, wall });
     let events = follower.network().events();
     rig.run(1_000);
-    liar.tip(&HEAD).unwrap().publish(&rig.header(50, [9; 32])).unwrap();
+    tip.publish(&rig.header(50, [9; 32])).unwrap();
     rig.run(3_000);
     let (mut blamed, mut left) = (0, false);
     for event in std::iter::from_fn(|| events.try_next()) {

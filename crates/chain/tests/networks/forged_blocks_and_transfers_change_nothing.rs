@@ -23,6 +23,6 @@ fn forged_blocks_and_transfers_change_nothing() {
     }
     rig.run(3_000);
     assert_eq!(producer.account(&rig.user_id()).nonce, 20);
-    let peers = rig.cluster.run_until(producer.network().peers()).unwrap();
+    let peers = rig.cluster.run_until(producer.network().peers().list()).unwrap();
     assert!(peers.iter().all(|peer| peer.peer != identity(1).peer_id()), "the forger is cut off");
 }

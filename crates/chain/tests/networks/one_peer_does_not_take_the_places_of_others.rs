@@ -5,7 +5,7 @@ use std::time::Duration;
 use weir::CallError;
 use weir::testing::Region;
 use weir_chain::Wall;
-use weir_chain::channels::{BODY, BlockId, HEAD};
+use weir_chain::channels::BlockId;
 use weir_chain::hostile::Hostile;
 
 use crate::rig::{Producer, Rig, Spec, WALL, identity, place};
@@ -37,28 +37,28 @@ fn what_no_accepted_header_names_is_refused_at_once_and_a_peer_has_its_share_of_
     let spec = |dials, producer| Spec { place: Some(near), dials, producer, wall: wall.clone() };
     let producer = rig.start_as(0, &spec(&[], Producer::Yes));
     let server = rig.start_as(1, &spec(&[0], Producer::No));
-    let (net, _node) = rig.join(2, Some(near), &[1]);
+    let (_net, _node, (tip, _, bodies, _)) = rig.join(2, Some(near), &[1]);
     rig.run(2_200);
     let me = identity(1).peer_id();
     let short = Duration::from_millis(300);
     for number in 0..8 {
-        let asked = rig.cluster.run_until(net.call_within(&BODY, me, BlockId([number; 32]), short));
+        let asked = rig.cluster.run_until(bodies.caller().call_within(me, BlockId([number; 32]), short));
         assert!(matches!(asked, Err(CallError::Refused { .. })), "{asked:?}");
     }
     // a header that the producer signed, of a block that never comes
     let header = rig.header(50, [9; 32]);
-    let (other, _other) = rig.join(3, Some(near), &[1]);
+    let (_other, _other_node, (other_tip, _, other_bodies, _)) = rig.join(3, Some(near), &[1]);
     rig.run(1_000);
-    let asks = [(&net, 6), (&other, 6)].map(|(net, count)| {
-        net.tip(&HEAD).unwrap().publish(&header).unwrap();
-        (net.clone(), count)
+    let asks = [(tip, bodies, 6), (other_tip, other_bodies, 6)].map(|(tip, bodies, count)| {
+        tip.publish(&header).unwrap();
+        (bodies.caller(), count)
     });
     rig.run(500);
     let mut tasks = Vec::new();
-    for (net, count) in asks {
+    for (bodies, count) in asks {
         for _ in 0..count {
-            let (net, hash) = (net.clone(), BlockId(*header.hash()));
-            tasks.push(rig.cluster.spawn(async move { net.call_within(&BODY, me, hash, short).await }));
+            let (bodies, hash) = (bodies.clone(), BlockId(*header.hash()));
+            tasks.push(rig.cluster.spawn(async move { bodies.call_within(me, hash, short).await }));
         }
     }
     let ends: Vec<_> = tasks.into_iter().map(|task| rig.cluster.run_until(task)).collect();

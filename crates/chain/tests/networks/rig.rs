@@ -9,7 +9,7 @@ use weir_chain::audit::Audit;
 use weir_chain::block::{Draft, items_root};
 use weir_chain::chain::Chain;
 use weir_chain::hostile::{Hostile, HostileNode};
-use weir_chain::node::declare;
+use weir_chain::node::{Handles, declare};
 use weir_chain::store::Store;
 use weir_chain::{AccountId, ChainNode, Genesis, Hash, Header, Options, SigningKey, Transfer, Wall};
 
@@ -96,7 +96,7 @@ impl Rig {
             Producer::Listens | Producer::No => options,
         };
         let joined = self.join(index, spec.place, spec.dials);
-        let node = ChainNode::new(joined, chain, options).unwrap();
+        let node = ChainNode::new(joined, chain, options);
         let runner = node.clone();
         self.cluster.spawn(async move { runner.run().await.unwrap() });
         node
@@ -112,18 +112,18 @@ impl Rig {
     }
 
     /// A node on the chain's channels, without a chain.
-    pub(crate) fn join(&mut self, index: u8, place: Option<Place>, dials: &[u8]) -> (Network, Node) {
+    pub(crate) fn join(&mut self, index: u8, place: Option<Place>, dials: &[u8]) -> (Network, Node, Handles) {
         let mut builder = (self.declare)(Network::builder(identity(index), NetworkId(self.genesis.id())));
         for (_, address) in self.dials.iter().filter(|(other, _)| dials.contains(other)) {
             builder = builder.peer(address.as_str());
         }
-        let (net, node) = match place {
+        let (net, node, handles) = match place {
             Some(place) => self.cluster.add_at(place, builder).unwrap(),
             None => self.cluster.add(builder).unwrap(),
         };
         self.dials.retain(|(other, _)| *other != index);
         self.dials.push((index, net.addresses()[0].to_string()));
-        (net, node)
+        (net, node, handles)
     }
 
     pub(crate) fn transfer(&self, nonce: u64, fee: u64) -> Transfer {

@@ -96,7 +96,7 @@ impl Plan {
             .listen(self.address);
         let store = Store::open(&self.store, genesis).map_err(Failure::run)?;
         let chain = Chain::open(genesis.clone(), store).map_err(Failure::run)?;
-        let (net, node) = weir::start(builder)
+        let (net, node, handles) = weir::start(builder)
             .map_err(|error| Failure::input(format!("--port: cannot start a node: {error}")))?;
         let socket = net.addresses().iter().find_map(Multiaddr::socket_addr);
         if let Some((_, address)) = socket {
@@ -111,7 +111,7 @@ impl Plan {
             ..Options::default()
         };
         let reports = Reports { observations, events: net.events(), zero, unobserved: 0 };
-        let node = ChainNode::new((net, node), chain, options).map_err(Failure::run)?;
+        let node = ChainNode::new((net, node, handles), chain, options);
         let runner = node.clone();
         let thread = std::thread::Builder::new()
             .name("chain".into())
@@ -206,7 +206,7 @@ impl Fleet {
         let (Some(plan), Some(running)) = (self.plans.get(node), self.get(node)) else { return Ok(()) };
         let net = running.node.network();
         for peer in plan.dials.iter().filter_map(|peer| self.plans.get(*peer)) {
-            net.block_on(net.keep(peer.multiaddr()))
+            net.block_on(net.peers().keep(peer.multiaddr()))
                 .map_err(|error| Failure::run(format!("node {node}: {error}")))?;
         }
         Ok(())

@@ -91,7 +91,7 @@ impl Row {
     pub(crate) fn of(node: usize, running: &Running) -> Self {
         let net = running.node.network();
         let stats = net.block_on(net.stats()).unwrap_or_default().stack;
-        let peers = net.block_on(net.peers()).unwrap_or_default();
+        let peers = net.block_on(net.peers().list()).unwrap_or_default();
         let mut rtts: Vec<Duration> = peers.iter().filter_map(|peer| peer.rtt).collect();
         rtts.sort_unstable();
         let (head, mut permits, mut traffic) = (running.node.head(), Permits::default(), Traffic::default());

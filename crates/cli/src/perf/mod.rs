@@ -121,8 +121,9 @@ fn serve(options: &Serve) -> Result<ExitCode, Failure> {
     let listen = parse("--listen", &options.listen)?;
     let keypair = options.key.as_deref().map_or_else(keys::fresh, keys::read)?;
     let signals = Signals::watch()?;
-    let (net, node) = weir::start(Network::builder(keypair, NETWORK).raw(&STREAM).listen(listen))
-        .map_err(|error| Failure::input(format!("--listen: {error}")))?;
+    let (net, node, streams) =
+        weir::start(Network::builder(keypair, NETWORK).channels(STREAM).listen(listen))
+            .map_err(|error| Failure::input(format!("--listen: {error}")))?;
     let addresses: Vec<String> =
         addresses::dialable(net.addresses(), net.peer_id()).iter().map(ToString::to_string).collect();
     let address = addresses.first().ok_or_else(|| Failure::run("no address is listened on"))?.clone();
@@ -133,7 +134,6 @@ fn serve(options: &Serve) -> Result<ExitCode, Failure> {
             addresses.iter().map(|address| format!("listening on {address}\n")).collect();
         output::print(&lines.concat())?;
     }
-    let streams = node.streams(&STREAM).map_err(Failure::run)?;
     let accepting = std::thread::Builder::new().name("accept".into()).spawn(move || accept(&streams));
     accepting.map_err(|error| Failure::run(format!("cannot start a thread: {error}")))?;
     let events = net.events();
@@ -212,10 +212,10 @@ fn run(options: &Run) -> Result<ExitCode, Failure> {
         return Err(Failure::input(format!("--write-bytes: {given} is not between 1 and 16777216")));
     }
     let signals = Signals::watch()?;
-    let (net, node) =
-        weir::start(Network::builder(keys::fresh()?, NETWORK).raw(&STREAM)).map_err(Failure::run)?;
+    let (net, node, streams) =
+        weir::start(Network::builder(keys::fresh()?, NETWORK).channels(STREAM)).map_err(Failure::run)?;
     let (client, plan) = (net.clone(), options.clone());
-    let measuring = signals.run(move || measure(&client, to, &plan))?;
+    let measuring = signals.run(move || measure((&client, &streams), to, &plan))?;
     let measured = loop {
         match measuring.wait(Duration::from_secs(3600)) {
             Ok(Some(measured)) => break measured,
@@ -233,17 +233,17 @@ fn run(options: &Run) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(net: &Network, to: Multiaddr, options: &Run) -> Result<Figures, Failure> {
+fn measure((net, streams): (&Network, &Streams), to: Multiaddr, options: &Run) -> Result<Figures, Failure> {
     let begun = Instant::now();
     let peer = net
         .block_on(net.connect(to))
         .map_err(|error| Failure::run(format!("--to: cannot connect to {}: {error}", options.to)))?;
     let connected = begun.elapsed();
-    exchange(net, peer, 1, 0, 1)?;
+    exchange((net, streams), peer, 1, 0, 1)?;
     let first_response = begun.elapsed();
     Ok(Figures {
-        upload_gbit_s: transfer(net, peer, options.upload_bytes, 0, options.write_bytes)?,
-        download_gbit_s: transfer(net, peer, 0, options.download_bytes, options.write_bytes)?,
+        upload_gbit_s: transfer((net, streams), peer, options.upload_bytes, 0, options.write_bytes)?,
+        download_gbit_s: transfer((net, streams), peer, 0, options.download_bytes, options.write_bytes)?,
         connect_ms: connected.as_secs_f64() * 1e3,
         first_response_ms: first_response.as_secs_f64() * 1e3,
         upload_bytes: options.upload_bytes,
@@ -266,7 +266,7 @@ fn text(figures: &Figures) -> String {
 
 /// One transfer, in Gbit/s; `None` where it is empty.
 fn transfer(
-    net: &Network,
+    (net, streams): (&Network, &Streams),
     peer: PeerId,
     upload: u64,
     download: u64,
@@ -276,7 +276,7 @@ fn transfer(
     if bytes == 0 {
         return Ok(None);
     }
-    let took = exchange(net, peer, upload, download, write)?;
+    let took = exchange((net, streams), peer, upload, download, write)?;
     #[allow(clippy::cast_precision_loss)] // bytes of a transfer, far below 2^52
     let bits = bytes as f64 * 8.0;
     Ok(Some(bits / took.as_secs_f64() / 1e9))
@@ -284,13 +284,13 @@ fn transfer(
 
 /// From the first write to the receipt, or to the last byte of the download.
 fn exchange(
-    net: &Network,
+    (net, streams): (&Network, &Streams),
     peer: PeerId,
     upload: u64,
     download: u64,
     write: usize,
 ) -> Result<Duration, Failure> {
-    let stream = net.block_on(net.open(&STREAM, peer)).map_err(Failure::run)?;
+    let stream = net.block_on(streams.open(peer)).map_err(Failure::run)?;
     let broken = |error: std::io::Error| Failure::run(format!("the transfer broke off: {error}"));
     let mut stream = stream.blocking();
     let begun = Instant::now();

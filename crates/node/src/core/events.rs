@@ -50,11 +50,11 @@ impl Core {
                 }
             }
             StackEvent::Closed(report) => self.ended(report),
-            other => self.peer_event(other),
+            other => self.peer_event(now, other),
         }
     }
 
-    fn peer_event(&mut self, event: StackEvent) {
+    fn peer_event(&mut self, now: Instant, event: StackEvent) {
         let event = match event {
             StackEvent::PeerUp { ticket, info, address, speaks, .. } => {
                 tracing::debug!(peer = %info.peer, side = ?info.side, "peer up");
@@ -69,8 +69,18 @@ impl Core {
                 self.rtts.remove(&link);
                 Event::PeerDown { peer, address, why }
             }
-            StackEvent::Refused { peer, why } => Event::Refused { peer, why },
-            StackEvent::Unreachable { peer, why } => Event::Unreachable { peer, why },
+            StackEvent::Refused { peer, address, why } => Event::Refused { peer, address, why },
+            StackEvent::Unreachable { peer, addresses, why, next } => {
+                let again = next.map(|next| next.since(now));
+                let peer_id = peer.map(tracing::field::display);
+                tracing::warn!(peer = peer_id, ?addresses, %why, ?again, "a peer cannot be reached");
+                Event::Unreachable { peer, addresses, why, next }
+            }
+            StackEvent::NetworkBanned { network, until } => {
+                tracing::info!(prefix = %network, "an address prefix is banned");
+                Event::PrefixBanned { prefix: network, until }
+            }
+            StackEvent::NetworkReleased(network) => Event::PrefixUnbanned { prefix: network },
             StackEvent::KeyUsedTwice { peer } => Event::KeyUsedTwice { peer },
             StackEvent::Rtt { link, rtt } => {
                 let Some(peer) = self.stack.peers().link(link).map(|linked| linked.info.peer) else { return };
@@ -102,7 +112,7 @@ impl Core {
     }
 
     fn tip_event(&mut self, now: Instant, channel: ChannelId, event: tip::Event) {
-        let Some(Mail::Tip { received, withdrawn, .. }) = self.shared.mail(channel) else { return };
+        let Some(Mail::Tip { received, withdrawn }) = self.shared.mail(channel) else { return };
         match event {
             tip::Event::Received { ticket, peer, value, .. } => {
                 if received.push(EncodedValue { ticket, peer, value }, &mut self.wakers).is_err() {
@@ -125,9 +135,7 @@ impl Core {
                 let body = RequestBody::Remote { ticket, bytes: request, others_wait };
                 let raw = EncodedRequest { peer, deadline, cancelled: Arc::clone(&cancelled), body };
                 let pushed = match self.shared.mail(channel) {
-                    Some(Mail::Call { requests: Some(requests), .. }) => {
-                        requests.push(raw, &mut self.wakers).is_ok()
-                    }
+                    Some(Mail::Call(Some(requests))) => requests.push(raw, &mut self.wakers).is_ok(),
                     _ => false,
                 };
                 if pushed {

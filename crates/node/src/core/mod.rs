@@ -19,7 +19,7 @@ use weir_pull::{ChannelId, Ticket, call};
 use weir_stack::{Command, DialError, Input, Linked, Refused, Stack};
 
 use crate::call::Cancelled;
-use crate::error::ConnectError;
+use crate::error::{AddressError, ConnectError};
 use crate::events::Event;
 use crate::mailbox::{Promise, Taken, lock};
 use crate::peers::Peer;
@@ -299,11 +299,12 @@ impl Core {
         if let Some(peer) = peer.filter(|peer| self.stack.peers().ready_link(peer).is_some()) {
             return reply.fill(Ok(peer), &mut self.wakers);
         }
+        let address = addresses.first().map(ToString::to_string).unwrap_or_default();
         match self.stack.command(now, Command::Dial { peer, addresses }) {
             Ok(ticket) => {
                 self.dials.insert(ticket, reply);
             }
-            Err(refused) => reply.fill(Err(connect_error(&refused)), &mut self.wakers),
+            Err(refused) => reply.fill(Err(connect_error(&refused, &address)), &mut self.wakers),
         }
     }
 
@@ -356,12 +357,12 @@ fn note_refusal(shape: &'static str, channel: ChannelId, told: Result<Ticket, Re
     }
 }
 
-fn connect_error(refused: &Refused) -> ConnectError {
+fn connect_error(refused: &Refused, address: &str) -> ConnectError {
     match refused {
         Refused::Closing => ConnectError::Stopped,
         Refused::Banned => ConnectError::Banned,
         Refused::Dial(DialError::Myself) => ConnectError::Myself,
         Refused::Dial(DialError::TooManyDials | DialError::Full) | Refused::Limit => ConnectError::Busy,
-        other => ConnectError::Address(other.to_string()),
+        other => ConnectError::Address(AddressError::new(address, other)),
     }
 }

@@ -89,7 +89,7 @@ impl Core {
 
     /// An item to decide on.
     pub(super) fn candidate(&mut self, now: Instant, channel: ChannelId, candidate: super::EncodedCandidate) {
-        let Some(crate::shared::Mail::Pool { candidates, .. }) = self.shared.mail(channel) else { return };
+        let Some(crate::shared::Mail::Pool(candidates)) = self.shared.mail(channel) else { return };
         let ticket = candidate.ticket;
         self.pools.handed_out();
         if candidates.push(candidate, &mut self.wakers).is_err() {

@@ -1,6 +1,6 @@
 //! The node's one queue from user threads to the network thread.
 //!
-//! - Commands and batches are bounded, each by places of their own ([`Busy`]), so that a burst of the one never keeps the other
+//! - Commands and batches are bounded, each by places of their own ([`CommandError::Busy`]), so that a burst of the one never keeps the other
 //!   out. They are carried out in the order of their arrival.
 //! - Verdicts, answers and cancellations always find a place: each belongs to something the network thread handed out before,
 //!   so their number is bounded by that. So do sleeps, one for each future that the application holds: whoever waits for a
@@ -19,16 +19,8 @@ use weir_pull::tip;
 
 use super::{Bell, Place, Waiters, lock};
 use crate::core::{Op, Slot};
+use crate::error::CommandError;
 use crate::stream::Pipe;
-
-/// Why a command was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Busy {
-    /// The queue is full; room will come.
-    Full,
-    /// The node has stopped.
-    Closed,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -122,15 +114,15 @@ impl Inbox {
     }
 
     /// Appends a command that may have to wait.
-    pub(crate) fn offer(&self, op: Op) -> Result<(), Busy> {
+    pub(crate) fn offer(&self, op: Op) -> Result<(), CommandError> {
         let urgent = op.is_urgent();
         {
             let mut state = lock(&self.state);
             if state.closed {
-                return Err(Busy::Closed);
+                return Err(CommandError::Stopped);
             }
             if !state.places(op.slot()).is_none_or(Places::take) {
-                return Err(Busy::Full);
+                return Err(CommandError::Busy);
             }
             state.append(op);
         }
@@ -138,12 +130,14 @@ impl Inbox {
         Ok(())
     }
 
-    /// Appends what always has a place (see the module). Dropped where the node has stopped.
-    pub(crate) fn post(&self, op: Op) {
+    /// Appends what always has a place (see the module). False where the node has stopped: then it is dropped.
+    pub(crate) fn post(&self, op: Op) -> bool {
         let urgent = op.is_urgent();
-        if self.append(op) {
+        let open = self.append(op);
+        if open {
             self.bell.ring(urgent);
         }
+        open
     }
 
     /// As [`post`](Self::post), for what can wait until the network thread is up for another reason.
@@ -327,8 +321,8 @@ mod tests {
     fn a_burst_of_items_leaves_room_for_tips_and_batches() {
         let inbox = Inbox::new(2, 1, unused_bell());
         assert_eq!((inbox.offer(remove(1)), inbox.offer(remove(2))), (Ok(()), Ok(())));
-        assert_eq!(inbox.offer(remove(3)), Err(Busy::Full));
-        assert_eq!((inbox.offer(batch()), inbox.offer(batch())), (Ok(()), Err(Busy::Full)));
+        assert_eq!(inbox.offer(remove(3)), Err(CommandError::Busy));
+        assert_eq!((inbox.offer(batch()), inbox.offer(batch())), (Ok(()), Err(CommandError::Busy)));
         assert_eq!(inbox.offer(publish(CHANNEL, b"1")), Ok(()));
         assert_eq!(take(&inbox), "1rrb", "tips go first, the rest in order");
         assert_eq!((inbox.offer(batch()), inbox.offer(remove(3))), (Ok(()), Ok(())));

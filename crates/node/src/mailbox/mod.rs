@@ -10,14 +10,16 @@ mod bell;
 mod inbox;
 mod outbox;
 mod promise;
+mod queue;
 mod waiters;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) use bell::Bell;
-pub(crate) use inbox::{Busy, Inbox, Taken};
+pub(crate) use inbox::{Inbox, Taken};
 pub(crate) use outbox::Outbox;
 pub(crate) use promise::{Pending, Promise, promise};
+pub(crate) use queue::Queue;
 pub(crate) use waiters::{Place, Waiters};
 
 /// A bell of which nobody hears, for tests of what has one.

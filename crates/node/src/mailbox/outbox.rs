@@ -93,6 +93,29 @@ impl<T> Outbox<T> {
     pub(crate) fn next(&self) -> TakeFuture<'_, T> {
         TakeFuture { outbox: self, place: Place::default() }
     }
+
+    /// Takes the oldest item, or waits in `place`; `None` once closed and empty.
+    pub(super) fn poll_take(&self, place: &mut Place, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let mut state = lock(&self.state);
+        let taken = state.pop();
+        if taken.is_none() && !state.closed {
+            state.waiters.wait(place, cx.waker());
+            return Poll::Pending;
+        }
+        state.waiters.leave(place);
+        Poll::Ready(taken)
+    }
+
+    /// Nobody waits in `place` any more. Who was woken there, and did not come for the item, passes the wake on.
+    pub(super) fn leave(&self, place: &mut Place) {
+        let mut state = lock(&self.state);
+        let passed_on = state.waiters.leave(place) && !state.queue.is_empty();
+        let waker = if passed_on { state.waiters.pop() } else { None };
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
 }
 
 impl<T> State<T> {
@@ -116,26 +139,12 @@ impl<T> Future for TakeFuture<'_, T> {
     type Output = Option<T>;
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let this = self.get_mut();
-        let mut state = lock(&this.outbox.state);
-        let taken = state.pop();
-        if taken.is_none() && !state.closed {
-            state.waiters.wait(&mut this.place, cx.waker());
-            return Poll::Pending;
-        }
-        state.waiters.leave(&mut this.place);
-        Poll::Ready(taken)
+        this.outbox.poll_take(&mut this.place, cx)
     }
 }
 
 impl<T> Drop for TakeFuture<'_, T> {
     fn drop(&mut self) {
-        let mut state = lock(&self.outbox.state);
-        // Woken, and not come for its item: the wake belongs to the next in line.
-        let passed_on = state.waiters.leave(&mut self.place) && !state.queue.is_empty();
-        let waker = if passed_on { state.waiters.pop() } else { None };
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.outbox.leave(&mut self.place);
     }
 }

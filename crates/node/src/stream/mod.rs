@@ -1,7 +1,6 @@
 //! Raw streams: bytes of the application's own, with backpressure from end to end.
 //!
-//! [`Network::open`](crate::Network::open) opens one, [`Node::streams`](crate::Node::streams) accepts; both give a
-//! [`RawStream`]. It implements futures-io's `AsyncRead` and `AsyncWrite`; [`RawStream::blocking`] gives `std::io::Read` and
+//! [`Streams`] open and accept; both give a [`RawStream`]. It implements futures-io's `AsyncRead` and `AsyncWrite`; [`RawStream::blocking`] gives `std::io::Read` and
 //! `Write`; [`RawReader::read_chunk`] and [`RawWriter::write_bytes`] move bytes without a copy.
 //!
 //! Small writes are cheap: they gather in segments, and the network thread is rung once per batch, not per write. What a
@@ -11,6 +10,7 @@
 mod blocking;
 mod handle;
 mod pipe;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -18,3 +18,4 @@ pub use blocking::BlockingStream;
 pub(crate) use handle::NewStream;
 pub use handle::{RawReader, RawStream, RawWriter};
 pub(crate) use pipe::{Drained, Ending, Pipe};
+pub use streams::Streams;

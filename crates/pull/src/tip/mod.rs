@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 use weir_base::identity::PeerId;
 use weir_base::stream::{Ask, Class};
 use weir_base::{Deadlines, Fault, Instant, LinkId, ProtocolId, UnixTime};
@@ -87,6 +88,24 @@ impl Config {
 /// What a value competes for: the application's name for signer and height or slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotKey(pub [u8; 32]);
+
+impl SlotKey {
+    /// The key itself, for applications that have one of 32 bytes.
+    pub const fn new(key: [u8; 32]) -> Self {
+        Self(key)
+    }
+
+    /// The key of what `parts` name together, say a signer and a height: the SHA-256 of each part behind its length (8 bytes,
+    /// the most significant first), so that parts never run into each other.
+    pub fn of(parts: &[&[u8]]) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        Self(hash.finalize().into())
+    }
+}
 
 /// What decides whether a value may be relayed now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,19 +19,18 @@
 //! const ECHO: Method<String, String> = Method::new(1, "echo");
 //! let cluster = Cluster::new(7);
 //! let key = |n| Keypair::ed25519_from_seed([n; 32]);
-//! let describe = |n| Network::builder(key(n), NetworkId([1; 32])).serve(&ECHO);
-//! let (server, node) = cluster.add(describe(1))?;
-//! let (client, _node) = cluster.add(describe(2))?;
+//! let describe = |n| Network::builder(key(n), NetworkId([1; 32]));
+//! let (server, _node, requests) = cluster.add(describe(1).channels(ECHO.serve()))?;
+//! let (client, _node, echo) = cluster.add(describe(2).channels(ECHO))?;
 //!
 //! cluster.spawn(async move {
-//!     while let Some(request) = node.requests(&ECHO)?.next().await {
+//!     while let Some(request) = requests.next().await {
 //!         request.answer(request.query().to_uppercase());
 //!     }
-//!     Ok::<(), weir::ChannelError>(())
 //! });
 //! let answer = cluster.run_until(async move {
 //!     let peer = client.connect(&server.addresses()[0]).await?;
-//!     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(client.call(&ECHO, peer, "hello".to_owned()).await?)
+//!     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(echo.call(peer, "hello".to_owned()).await?)
 //! })?;
 //! assert_eq!(answer, "HELLO");
 //! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
@@ -107,13 +106,13 @@ impl Cluster {
     ///
     /// # Errors
     /// As `weir::start`, but for sockets, which there are none of.
-    pub fn add(&self, builder: Builder) -> Result<(Network, Node), StartError> {
+    pub fn add<H>(&self, builder: Builder<H>) -> Result<(Network, Node, H), StartError> {
         let place = Place::random(&mut lock(&self.inner.world).places);
         self.add_at(place, builder)
     }
 
     /// As [`add`](Self::add), at a place of its own.
-    pub fn add_at(&self, place: Place, builder: Builder) -> Result<(Network, Node), StartError> {
+    pub fn add_at<H>(&self, place: Place, builder: Builder<H>) -> Result<(Network, Node, H), StartError> {
         let plan = builder.plan()?;
         if !plan.listen().is_empty() {
             tracing::debug!(asked = ?plan.listen(), "a cluster gives its nodes their addresses");
@@ -138,9 +137,9 @@ impl Cluster {
                 addresses: vec![address],
                 bound: Vec::new(), // the simulated network tells the stack of its socket
             };
-            let (core, network, node) = assemble(plan, Arc::new(host), setup)?;
+            let (core, network, node, handles) = assemble(plan, Arc::new(host), setup)?;
             core.listen();
-            made = Some((network, node));
+            made = Some((network, node, handles));
             Ok((core, peer))
         };
         let udp = match carrier {
@@ -153,17 +152,13 @@ impl Cluster {
                 world.host.crash(id);
                 world.host.restart::<StartError>(id, make)?;
             }
-            Some(_) => {
-                return Err(StartError::Address {
-                    address: format!("{peer}: a node with this key is running"),
-                });
-            }
+            Some(_) => return Err(StartError::DuplicateKey { peer }),
             None => {
                 let id = world.host.add(place, udp, make)?;
                 world.peers.insert(peer, id);
             }
         }
-        made.ok_or_else(|| StartError::Address { address: peer.to_string() })
+        made.ok_or(StartError::DuplicateKey { peer })
     }
 
     /// Starts a task. It runs while the cluster is driven; tasks that became ready first run first.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::*;
 use weir_node::{CallError, Stopped, WithinError};
 use weir_node::{
-    ChannelError, ConnectError, DownReason, Event, Events, Goodbye, Keypair, Method, NetworkId, PeerId,
+    ConnectError, DownReason, Event, Events, Goodbye, Keypair, Method, NetworkId, PeerId, Requests,
 };
 
 const ECHO: Method<Vec<u8>, Vec<u8>> = Method::new(1, "echo");
@@ -17,8 +17,8 @@ fn key(number: u8) -> Keypair {
     Keypair::ed25519_from_seed([number; 32])
 }
 
-fn builder(number: u8) -> Builder {
-    Network::builder(key(number), NETWORK).serve(&ECHO)
+fn builder(number: u8) -> Builder<Requests<Vec<u8>, Vec<u8>>> {
+    Network::builder(key(number), NETWORK).channels(ECHO.serve())
 }
 
 /// A ring of nodes that answer and ask; the hash of the run, and how many calls went well.
@@ -26,20 +26,21 @@ fn run(seed: u64, carrier: Carrier) -> (String, u64) {
     let cluster = Cluster::over(carrier, seed);
     let done = Arc::new(AtomicU64::new(0));
     let nodes: Vec<_> = (1..=5).map(|number| cluster.add(builder(number)).unwrap()).collect();
-    let addresses: Vec<_> = nodes.iter().map(|(net, _)| net.addresses()[0].clone()).collect();
-    for (place, (net, node)) in nodes.into_iter().enumerate() {
+    let addresses: Vec<_> = nodes.iter().map(|(net, ..)| net.addresses()[0].clone()).collect();
+    for (place, (net, node, requests)) in nodes.into_iter().enumerate() {
         let next = addresses[(place + 1) % addresses.len()].clone();
         let done = Arc::clone(&done);
+        let echo = requests.caller();
         cluster.spawn(async move {
-            while let Some(request) = node.requests(&ECHO)?.next().await {
+            while let Some(request) = requests.next().await {
                 request.answer(request.query().clone());
             }
-            Ok::<_, ChannelError>(())
+            drop(node);
         });
         cluster.spawn(async move {
             let peer = net.connect(next).await.unwrap();
             for size in 0..20_usize {
-                let answer = net.call(&ECHO, peer, vec![1; size * 100]).await.unwrap();
+                let answer = echo.call(peer, vec![1; size * 100]).await.unwrap();
                 assert_eq!(answer.len(), size * 100);
                 done.fetch_add(1, Ordering::Relaxed);
                 net.sleep(Duration::from_millis(50)).await?;
@@ -67,7 +68,7 @@ fn quic_carries_the_same_calls() {
 #[test]
 fn time_passes_only_when_driven() {
     let cluster = Cluster::new(1);
-    let (net, _node) = cluster.add(builder(1)).unwrap();
+    let (net, _node, _) = cluster.add(builder(1)).unwrap();
     assert_eq!(net.now(), Instant::ZERO);
     let slept = net.clone();
     cluster.run_until(async move { slept.sleep(Duration::from_secs(90)).await }).unwrap();
@@ -86,11 +87,11 @@ fn time_passes_only_when_driven() {
 #[test]
 fn blocking_drives_the_simulation_even_inside_a_task() {
     let cluster = Cluster::new(2);
-    let (server, node) = cluster.add(builder(1)).unwrap();
-    let (client, _client_node) = cluster.add(builder(2)).unwrap();
-    let peer = client.block_on(client.connect(&server.addresses()[0])).unwrap();
+    let (server, _node, requests) = cluster.add(builder(1)).unwrap();
+    let (client, _client_node, echo) = cluster.add(builder(2)).unwrap();
+    let (peer, echo) = (server.peer_id(), echo.caller());
+    client.block_on(client.connect(&server.addresses()[0])).unwrap();
     let server = cluster.spawn(async move {
-        let requests = node.requests(&ECHO).unwrap();
         for _ in 0..3 {
             let request = requests.next_blocking().unwrap();
             request.answer(request.query().clone());
@@ -98,7 +99,7 @@ fn blocking_drives_the_simulation_even_inside_a_task() {
     });
     let asker = cluster.spawn(async move {
         for _ in 0..3 {
-            assert_eq!(client.call(&ECHO, peer, vec![5; 5]).await.unwrap(), vec![5; 5]);
+            assert_eq!(echo.call(peer, vec![5; 5]).await.unwrap(), vec![5; 5]);
         }
     });
     cluster.run_until(server);
@@ -109,8 +110,8 @@ fn blocking_drives_the_simulation_even_inside_a_task() {
 #[should_panic(expected = "ever wake this wait")]
 fn a_wait_that_nothing_could_wake_fails() {
     let cluster = Cluster::new(2);
-    let (_net, node) = cluster.add(builder(1)).unwrap();
-    node.requests(&ECHO).unwrap().next_blocking();
+    let (_net, _node, requests) = cluster.add(builder(1)).unwrap();
+    requests.next_blocking();
 }
 
 async fn next_up(events: &Events) -> PeerId {
@@ -125,17 +126,17 @@ async fn next_up(events: &Events) -> PeerId {
 #[test]
 fn a_node_that_crashes_ends_its_handles_and_comes_back_in_its_place() {
     let cluster = Cluster::new(5);
-    let (net, node) = cluster.add(builder(1)).unwrap();
-    let (other, _other_node) = cluster.add(builder(2).peer(net.addresses()[0].clone())).unwrap();
+    let (net, _node, requests) = cluster.add(builder(1)).unwrap();
+    let (other, _other_node, _) = cluster.add(builder(2).peer(net.addresses()[0].clone())).unwrap();
     let events = other.events();
     let (me, address) = (net.peer_id(), net.addresses().to_vec());
     assert_eq!(cluster.run_until(next_up(&events)), me);
-    assert!(cluster.add(builder(1)).is_err(), "it is running");
-    let requests = node.requests(&ECHO).unwrap();
+    let error = cluster.add(builder(1)).unwrap_err();
+    assert!(matches!(error, StartError::DuplicateKey { peer } if peer == me), "{error}");
     assert!(cluster.crash(me));
     assert!(requests.next_blocking().is_none());
     assert_eq!(cluster.run_until(net.sleep(Duration::from_secs(1))), Err(Stopped));
-    let (net, _node) = cluster.add(builder(1)).unwrap();
+    let (net, _node, _) = cluster.add(builder(1)).unwrap();
     assert_eq!(net.addresses(), address);
     assert_eq!(cluster.run_until(next_up(&events)), me, "its persistent peer dials again");
 }
@@ -143,11 +144,11 @@ fn a_node_that_crashes_ends_its_handles_and_comes_back_in_its_place() {
 #[test]
 fn a_ban_outlives_a_restart_where_the_application_keeps_the_standing() {
     let cluster = Cluster::new(13);
-    let (net, _node) = cluster.add(builder(1)).unwrap();
-    let (other, _other_node) = cluster.add(builder(2)).unwrap();
+    let (net, _node, _) = cluster.add(builder(1)).unwrap();
+    let (other, _other_node, _) = cluster.add(builder(2)).unwrap();
     let (events, peer) = (net.events(), other.peer_id());
     let kept = cluster.run_until(async {
-        net.ban(peer, Duration::from_secs(3_600)).await.unwrap();
+        net.peers().ban(peer, Duration::from_secs(3_600)).await.unwrap();
         loop {
             match events.next().await {
                 Some(Event::Standing { record: Some(record), .. }) => break record,
@@ -156,19 +157,19 @@ fn a_ban_outlives_a_restart_where_the_application_keeps_the_standing() {
         }
     });
     assert!(cluster.crash(net.peer_id()));
-    let (net, _node) = cluster.add(builder(1)).unwrap();
-    cluster.run_until(net.restore(kept)).unwrap();
+    let (net, _node, _) = cluster.add(builder(1)).unwrap();
+    cluster.run_until(net.peers().restore(kept)).unwrap();
     let refused = cluster.run_until(net.connect(&other.addresses()[0])).unwrap_err();
     assert_eq!(refused, ConnectError::Banned);
-    cluster.run_until(net.unban(peer)).unwrap();
+    cluster.run_until(net.peers().unban(peer)).unwrap();
     assert_eq!(cluster.run_until(net.connect(&other.addresses()[0])), Ok(peer));
 }
 
 #[test]
 fn an_aborted_node_says_no_goodbye() {
     let cluster = Cluster::new(11);
-    let (net, node) = cluster.add(builder(1)).unwrap();
-    let (other, _other_node) = cluster.add(builder(2)).unwrap();
+    let (net, node, _) = cluster.add(builder(1)).unwrap();
+    let (other, _other_node, _) = cluster.add(builder(2)).unwrap();
     let events = other.events();
     cluster.run_until(other.connect(&net.addresses()[0])).unwrap();
     node.abort();
@@ -186,14 +187,14 @@ fn an_aborted_node_says_no_goodbye() {
 #[test]
 fn a_shutdown_says_goodbye_and_reports() {
     let cluster = Cluster::new(6);
-    let (net, node) = cluster.add(builder(1)).unwrap();
-    let (other, _other_node) = cluster.add(builder(2)).unwrap();
+    let (net, node, _) = cluster.add(builder(1)).unwrap();
+    let (other, _other_node, _) = cluster.add(builder(2)).unwrap();
     let events = other.events();
     let address = net.addresses()[0].clone();
     cluster.run_until(other.connect(address)).unwrap();
     let report = cluster.run_until(node.shutdown(Duration::from_secs(5)));
     assert_eq!((report.closed, report.unfinished), (1, 0));
-    assert_eq!(cluster.run_until(net.peers()).unwrap_err(), Stopped);
+    assert_eq!(cluster.run_until(net.peers().list()).unwrap_err(), Stopped);
     let down = async {
         loop {
             if let Some(Event::PeerDown { why, .. }) = events.next().await {
@@ -207,31 +208,30 @@ fn a_shutdown_says_goodbye_and_reports() {
 #[test]
 fn the_last_handle_dropped_says_goodbye() {
     let cluster = Cluster::new(8);
-    let (net, node) = cluster.add(builder(1)).unwrap();
-    let (other, _other_node) = cluster.add(builder(2)).unwrap();
+    let (net, node, _) = cluster.add(builder(1)).unwrap();
+    let (other, _other_node, _) = cluster.add(builder(2)).unwrap();
     cluster.run_until(other.connect(&net.addresses()[0])).unwrap();
     drop(node);
     drop(net);
     cluster.run_for(Duration::from_secs(2));
-    assert!(cluster.run_until(other.peers()).unwrap().is_empty());
+    assert!(cluster.run_until(other.peers().list()).unwrap().is_empty());
 }
 
 #[test]
 fn a_cut_path_heals() {
     let cluster = Cluster::new(9);
-    let (net, node) = cluster.add(builder(1)).unwrap();
-    let (other, _other_node) = cluster.add(builder(2)).unwrap();
+    let (net, _node, requests) = cluster.add(builder(1)).unwrap();
+    let (other, _other_node, echo) = cluster.add(builder(2)).unwrap();
     cluster.spawn(async move {
-        while let Some(request) = node.requests(&ECHO)?.next().await {
+        while let Some(request) = requests.next().await {
             request.answer(vec![]);
         }
-        Ok::<_, ChannelError>(())
     });
     let peer = cluster.run_until(other.connect(&net.addresses()[0])).unwrap();
     cluster.cut(net.peer_id(), other.peer_id());
     let short = Duration::from_secs(2);
-    let failed = cluster.run_until(other.call_within(&ECHO, peer, vec![], short));
+    let failed = cluster.run_until(echo.caller().call_within(peer, vec![], short));
     assert_eq!(failed.unwrap_err(), CallError::Deadline);
     cluster.heal(net.peer_id(), other.peer_id());
-    assert!(cluster.run_until(other.call(&ECHO, peer, vec![])).is_ok());
+    assert!(cluster.run_until(echo.caller().call(peer, vec![])).is_ok());
 }

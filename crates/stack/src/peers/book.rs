@@ -32,6 +32,9 @@ const QUICK_FOR: Duration = Duration::from_secs(30);
 /// there answers one of the first two, and a fresh try begins before the third.
 const QUICK_TRY: Duration = Duration::from_secs(2);
 
+/// That an entry cannot be reached is told at most this often.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
 /// One entry's name within the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BookId(u64);
@@ -45,6 +48,17 @@ pub struct Known {
     pub addresses: Vec<Multiaddr>,
     /// What it is to this node.
     pub role: Role,
+}
+
+/// An entry of the book that could not be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unreached {
+    /// Who, where the entry names one.
+    pub(crate) peer: Option<PeerId>,
+    /// Where it was looked for.
+    pub(crate) addresses: Vec<Multiaddr>,
+    /// When it will be tried again; `None` where it was forgotten.
+    pub(crate) next: Option<Instant>,
 }
 
 /// Why a peer does not enter the book.
@@ -79,6 +93,7 @@ struct Entry {
     known: Known,
     failures: u32,         // in a row
     lost: Option<Instant>, // its last link, until then `QUICK_FOR` has passed
+    told: Option<Instant>, // when it was last told that it cannot be reached
     state: State,
 }
 
@@ -155,7 +170,7 @@ impl Book {
             self.by_peer.insert(peer, id);
         }
         let state = up.map_or(State::Waiting, |link| State::Up { link, since: now });
-        self.entries.insert(id, Entry { known, failures: 0, lost: None, state });
+        self.entries.insert(id, Entry { known, failures: 0, lost: None, told: None, state });
         if up.is_none() {
             self.waiting.set(id, Some(now));
         }
@@ -207,13 +222,13 @@ impl Book {
     }
 
     /// A dial that should have been quick and was not: to be cancelled; its peer is tried again after a pause.
-    pub(crate) fn pop_slow(&mut self, now: Instant) -> Option<DialId> {
+    pub(crate) fn pop_slow(&mut self, now: Instant) -> Option<(DialId, Option<Unreached>)> {
         while let Some(id) = self.tries.pop_due(now) {
             let state = self.entries.get(&id).map(|entry| entry.state);
             let Some(State::Dialling(dial)) = state else { continue };
             if self.by_dial.remove(&dial).is_some() {
-                self.fail(now, id);
-                return Some(dial);
+                let unreached = self.fail(now, id);
+                return Some((dial, unreached));
             }
         }
         None
@@ -265,8 +280,8 @@ impl Book {
         self.by_dial.keys().copied()
     }
 
-    /// What became of an entry that was popped: a dial, or the pause of a failure (`None`).
-    pub(crate) fn set_dial(&mut self, now: Instant, id: BookId, dial: Option<DialId>) {
+    /// What became of an entry that was popped: a dial, or the pause of a failure (`None`), where that is to be told.
+    pub(crate) fn set_dial(&mut self, now: Instant, id: BookId, dial: Option<DialId>) -> Option<Unreached> {
         let Some(dial) = dial else { return self.fail(now, id) };
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.state = State::Dialling(dial);
@@ -274,6 +289,7 @@ impl Book {
             let quick = entry.is_quick(now);
             self.tries.set(id, quick.then(|| now + QUICK_TRY));
         }
+        None
     }
 
     /// An entry that was popped may not be tried before `until`.
@@ -284,24 +300,29 @@ impl Book {
         }
     }
 
-    /// A dial failed. Whether it was one of the book's.
-    pub(crate) fn handle_failed(&mut self, now: Instant, dial: DialId, up: Option<LinkId>) -> bool {
-        let Some(id) = self.by_dial.remove(&dial) else { return false };
+    /// A dial failed, of the book where it is one of its own; what is to be told of that.
+    pub(crate) fn handle_failed(
+        &mut self,
+        now: Instant,
+        dial: DialId,
+        up: Option<LinkId>,
+    ) -> Option<Unreached> {
+        let id = self.by_dial.remove(&dial)?;
         self.tries.set(id, None);
-        let Some(entry) = self.entries.get_mut(&id) else { return true };
+        let entry = self.entries.get_mut(&id).filter(|entry| entry.state == State::Dialling(dial))?;
         match up {
-            Some(link) if entry.state == State::Dialling(dial) => {
-                entry.state = State::Up { link, since: now }
+            Some(link) => {
+                entry.state = State::Up { link, since: now };
+                None
             }
-            None if entry.state == State::Dialling(dial) => self.fail(now, id),
-            _ => {}
+            None => self.fail(now, id),
         }
-        true
     }
 
-    /// The peer of a dial that failed, where it was named.
-    pub(crate) fn peer_of(&self, dial: DialId) -> Option<PeerId> {
-        self.entries.get(self.by_dial.get(&dial)?)?.known.peer
+    /// The entry that a dial is for: `None` where it is not one of the book's; the peer, where the entry names one.
+    pub(crate) fn peer_of(&self, dial: DialId) -> Option<Option<PeerId>> {
+        let id = self.by_dial.get(&dial)?;
+        Some(self.entries.get(id).and_then(|entry| entry.known.peer))
     }
 
     /// A link is up, whoever dialled.
@@ -359,23 +380,38 @@ impl Book {
                 if now.since(since) >= SETTLED {
                     entry.lost = Some(now);
                 }
-                self.fail(now, id);
+                self.pause(now, id);
             }
             _ => {}
         }
     }
 
-    fn fail(&mut self, now: Instant, id: BookId) {
-        let Some(entry) = self.entries.get_mut(&id) else { return };
+    /// An entry could not be reached: it is tried again after a pause. What is to be told of that.
+    fn fail(&mut self, now: Instant, id: BookId) -> Option<Unreached> {
+        let Known { peer, addresses, .. } = self.entries.get(&id)?.known.clone();
+        let next = self.pause(now, id);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            if entry.told.is_some_and(|told| now < told + TOLD_EVERY) {
+                return None;
+            }
+            entry.told = Some(now);
+        }
+        Some(Unreached { peer, addresses, next })
+    }
+
+    /// Sets the pause before an entry's next try, and says when it is over; `None` where the entry is forgotten.
+    fn pause(&mut self, now: Instant, id: BookId) -> Option<Instant> {
+        let entry = self.entries.get_mut(&id)?;
         let quick = entry.is_quick(now);
         entry.failures = if quick { 1 } else { entry.failures.saturating_add(1) };
         if entry.known.role == Role::Candidate && entry.failures >= self.candidate_tries {
             self.forget(id);
-            return;
+            return None;
         }
         entry.state = State::Waiting;
-        let pause = self.backoff.pause(entry.failures, &mut self.rng);
-        self.waiting.set(id, Some(now + pause));
+        let next = now + self.backoff.pause(entry.failures, &mut self.rng);
+        self.waiting.set(id, Some(next));
+        Some(next)
     }
 
     fn undue(&mut self, id: BookId) {

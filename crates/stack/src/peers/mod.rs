@@ -29,8 +29,8 @@ use weir_pull::{Channel, ChannelId, PeerHello, Service, Ticket};
 use crate::budget::Stats;
 use acts::Acts;
 use book::Book;
-pub(crate) use book::BookId;
 pub use book::{BookError, Known};
+pub(crate) use book::{BookId, Unreached};
 pub use config::{Config, Role};
 use origins::Inbound;
 pub use origins::{BannedBy, MAX_BANS, NetworkBan, TooManyBans};
@@ -330,23 +330,21 @@ impl Peers {
         self.links.len() + dials < target || own + dials < least
     }
 
-    /// What became of [`next_dial`](Self::next_dial); `None` where it could not begin.
-    pub(crate) fn dialled(&mut self, now: Instant, id: BookId, dial: Option<DialId>) {
+    /// What became of [`next_dial`](Self::next_dial); `None` where it could not begin: then what is to be told of that.
+    pub(crate) fn dialled(&mut self, now: Instant, id: BookId, dial: Option<DialId>) -> Option<Unreached> {
         self.book_dials += u32::from(dial.is_some());
-        self.book.set_dial(now, id, dial);
+        self.book.set_dial(now, id, dial)
     }
 
-    /// A dial ended without a link: the ticket where it was commanded, else the book's peer.
-    pub(crate) fn handle_failed(&mut self, now: Instant, dial: DialId) -> Result<Ticket, Option<PeerId>> {
+    /// A dial ended without a link: the ticket where it was commanded, else what is to be told of the book's entry.
+    pub(crate) fn handle_failed(&mut self, now: Instant, dial: DialId) -> Result<Ticket, Option<Unreached>> {
         if let Some((ticket, _)) = self.own_dials.remove(&dial) {
             return Ok(ticket);
         }
-        let peer = self.book.peer_of(dial);
+        let Some(peer) = self.book.peer_of(dial) else { return Err(None) };
+        self.book_dials = self.book_dials.saturating_sub(1);
         let up = peer.and_then(|peer| self.by_peer.get(&peer).copied());
-        if self.book.handle_failed(now, dial, up) {
-            self.book_dials = self.book_dials.saturating_sub(1);
-        }
-        Err(peer)
+        Err(self.book.handle_failed(now, dial, up))
     }
 
     /// A link is up; `preferred` is the one to use for this peer from now on. The info as fairness should see it; `None` where the peer is banned, and the link should be closed.
@@ -489,10 +487,10 @@ impl Peers {
     }
 
     /// A dial of the book that takes too long, to be cancelled. Then [`handle_timeout`](Self::handle_timeout).
-    pub(crate) fn pop_slow_dial(&mut self, now: Instant) -> Option<DialId> {
-        let dial = self.book.pop_slow(now)?;
+    pub(crate) fn pop_slow_dial(&mut self, now: Instant) -> Option<(DialId, Option<Unreached>)> {
+        let slow = self.book.pop_slow(now)?;
         self.book_dials = self.book_dials.saturating_sub(1);
-        Some(dial)
+        Some(slow)
     }
 
     /// Ends the pauses that are over; then [`next_dial`](Self::next_dial) until `None`.

@@ -4,7 +4,7 @@ use super::{
     Action, Activity, DialProblem, DownReason, Event, Fault, Goodbye, Instant, LinkId, Notice, Reaction,
     STEPS, Stack, Told, call, control,
 };
-use crate::peers::{Blamed, Speaks};
+use crate::peers::{Blamed, Speaks, Unreached};
 use crate::targets::Ended;
 use weir_link::Drain;
 
@@ -78,15 +78,20 @@ impl Stack {
             return false;
         }
         let Some((id, dial)) = self.peers.next_dial(now) else { return false };
-        let peer = dial.peer;
         match self.links.dial(now, dial) {
-            Ok(dial) => self.peers.dialled(now, id, Some(dial)),
+            Ok(dial) => drop(self.peers.dialled(now, id, Some(dial))),
             Err(why) => {
-                self.peers.dialled(now, id, None);
-                self.events.push_back(Event::Unreachable { peer, why: why.into() });
+                let unreached = self.peers.dialled(now, id, None);
+                self.unreached(unreached, why.into());
             }
         }
         true
+    }
+
+    /// Tells of an entry of the book that could not be reached, where that is to be told.
+    pub(super) fn unreached(&mut self, unreached: Option<Unreached>, why: DialProblem) {
+        let Some(Unreached { peer, addresses, next }) = unreached else { return };
+        self.events.push_back(Event::Unreachable { peer, addresses, why, next });
     }
 
     fn notice(&mut self, notice: Notice) {
@@ -135,10 +140,10 @@ impl Stack {
                 weir_link::Event::Down { link, why } => self.down(link, why),
                 weir_link::Event::DialFailed { dial, error } => {
                     let why = DialProblem::Link(error);
-                    self.events.push_back(match self.peers.handle_failed(now, dial) {
-                        Ok(ticket) => Event::DialFailed { ticket, why },
-                        Err(peer) => Event::Unreachable { peer, why },
-                    });
+                    match self.peers.handle_failed(now, dial) {
+                        Ok(ticket) => self.events.push_back(Event::DialFailed { ticket, why }),
+                        Err(unreached) => self.unreached(unreached, why),
+                    }
                     self.resume_calls();
                 }
                 weir_link::Event::Resolve { query, name, family } => {
@@ -175,7 +180,7 @@ impl Stack {
             self.events.push_back(Event::DialFailed { ticket, why: DialProblem::Hello(why) });
         }
         if self.peers.any_link(&peer).is_none() {
-            self.events.push_back(Event::Refused { peer, why }); // else it was one of two, and the other one stays
+            self.events.push_back(Event::Refused { peer, address: linked.address, why }); // else it was one of two, and the other one stays
         }
     }
 

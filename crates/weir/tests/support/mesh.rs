@@ -135,13 +135,13 @@ impl Mesh {
                 let others: Vec<Multiaddr> = others.map(|(_, name)| name.clone()).collect();
                 let builder =
                     Network::builder(Keypair::ed25519_from_seed(self.keys[*node]), NetworkId([7; 32]))
-                        .serve(&ECHO)
+                        .channels(ECHO.serve())
                         .listen(self.addresses[*node])
                         .peers(others);
                 let (barrier, reports, node) = (Arc::clone(&barrier), self.reports.0.clone(), *node);
                 std::thread::spawn(move || {
                     barrier.wait();
-                    let (network, running) = weir::start(builder).unwrap();
+                    let (network, running, _) = weir::start(builder).unwrap();
                     (node, listen(network, running, reports))
                 })
             })
@@ -193,7 +193,8 @@ impl Mesh {
     /// Pairs without a link now, each end counted.
     fn missing(&self) -> u32 {
         let of_node = |(node, running): (usize, &Option<Running>)| {
-            let peers = running.as_ref().map(|running| weir::block_on(running.network.peers()).unwrap());
+            let peers =
+                running.as_ref().map(|running| weir::block_on(running.network.peers().list()).unwrap());
             let peers: Vec<PeerId> = peers.into_iter().flatten().map(|peer| peer.peer).collect();
             let others = self.names.iter().enumerate().filter(|(other, _)| *other != node);
             others.filter(|(_, name)| name.peer_id().is_none_or(|peer| !peers.contains(&peer))).count()

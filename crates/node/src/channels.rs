@@ -1,0 +1,193 @@
+//! From declarations to typed handles: what a builder is given, and what start returns for it.
+
+use std::sync::Arc;
+
+use weir_pull::{ChannelId, Shape};
+
+use crate::call::{Caller, Requests};
+use crate::channel::{Declared, Method, Pool, Raw, Served, Tip};
+use crate::config::Config;
+use crate::error::StartError;
+use crate::message::{Message, PoolItem, TipValue};
+use crate::pool::PoolHandle;
+use crate::shared::{Channel, Lease, Mail};
+use crate::stream::Streams;
+use crate::tip::TipHandle;
+
+/// Channels that a node takes part in: one, or a tuple of up to 12, an `Option` or a `Vec` of them, nested as one likes. The
+/// [table of channels](crate::channel) says which handle each gives.
+///
+/// ```
+/// # use weir_node as weir;
+/// use weir::{Channels, Method, Pool, PoolHandle, Requests};
+///
+/// const TXS: Pool<String> = Pool::new(4, "tx");
+/// const BLOCK: Method<u64, String> = Method::new(5, "block");
+///
+/// /// What a library of channels gives to the nodes that use it.
+/// fn chain() -> impl Channels<Handles = (PoolHandle<String>, Requests<u64, String>)> {
+///     (TXS, BLOCK.serve())
+/// }
+/// # let _ = chain();
+/// ```
+pub trait Channels: Send + 'static {
+    /// What start returns for them.
+    type Handles;
+
+    /// Adds them to a node's.
+    #[doc(hidden)]
+    fn declare(self, node: &mut Declarations) -> Bind<Self::Handles>;
+}
+
+/// Makes handles, once there is a node.
+#[doc(hidden)]
+pub struct Bind<H>(Box<dyn FnOnce(&Arc<Lease>) -> H + Send>);
+
+impl<H> Bind<H> {
+    fn new(bind: impl FnOnce(&Arc<Lease>) -> H + Send + 'static) -> Self {
+        Self(Box::new(bind))
+    }
+
+    /// Both of two.
+    pub(crate) fn both<O>(self, other: Bind<O>) -> Bind<(H, O)>
+    where
+        H: 'static,
+        O: 'static,
+    {
+        Bind::new(|lease| (self.handles(lease), other.handles(lease)))
+    }
+
+    /// The handles of a node.
+    pub(crate) fn handles(self, lease: &Arc<Lease>) -> H {
+        self.0(lease)
+    }
+}
+
+/// The channels of a node to be.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Declarations {
+    pub(crate) config: Config,
+    list: Vec<(Channel, Shape)>,
+}
+
+impl Declarations {
+    pub(crate) fn new(config: Config) -> Self {
+        Self { config, list: Vec::new() }
+    }
+
+    pub(crate) fn add(&mut self, declared: Declared, shape: Shape, mail: Mail) {
+        self.list.push((Channel { declared, mail }, shape));
+    }
+
+    /// The configuration, and the channels: as this node keeps them, and as peers hear of them.
+    #[expect(clippy::type_complexity, reason = "taken apart at once by its one caller")]
+    pub(crate) fn checked(self) -> Result<(Config, Vec<(Channel, weir_pull::Channel)>), StartError> {
+        let mut checked: Vec<(Channel, weir_pull::Channel)> = Vec::with_capacity(self.list.len());
+        for (channel, shape) in self.list {
+            let Declared { id, name, version, .. } = channel.declared;
+            let same = |(other, _): &&(Channel, _)| other.declared.id == id || other.declared.name == name;
+            if let Some((other, _)) = checked.iter().find(same) {
+                let other = other.declared;
+                return Err(StartError::DuplicateChannel {
+                    id,
+                    name,
+                    other: other.id,
+                    other_name: other.name,
+                });
+            }
+            let (id, name) = (ChannelId(id), name.to_owned());
+            checked.push((channel, weir_pull::Channel { id, name, version, oldest: version, shape }));
+        }
+        Ok((self.config, checked))
+    }
+}
+
+impl<T: PoolItem> Channels for Pool<T> {
+    type Handles = PoolHandle<T>;
+    fn declare(self, node: &mut Declarations) -> Bind<PoolHandle<T>> {
+        let bind = PoolHandle::declare(self, node);
+        Bind::new(bind)
+    }
+}
+
+impl<T: TipValue> Channels for Tip<T> {
+    type Handles = TipHandle<T>;
+    fn declare(self, node: &mut Declarations) -> Bind<TipHandle<T>> {
+        let bind = TipHandle::declare(self, node);
+        Bind::new(bind)
+    }
+}
+
+impl<Req: Message, Resp: Message> Channels for Method<Req, Resp> {
+    type Handles = Caller<Req, Resp>;
+    fn declare(self, node: &mut Declarations) -> Bind<Caller<Req, Resp>> {
+        let bind = Caller::declare(self, None, node);
+        Bind::new(bind)
+    }
+}
+
+impl<Req: Message, Resp: Message> Channels for Served<Req, Resp> {
+    type Handles = Requests<Req, Resp>;
+    fn declare(self, node: &mut Declarations) -> Bind<Requests<Req, Resp>> {
+        let bind = Requests::declare(self.0, node);
+        Bind::new(bind)
+    }
+}
+
+impl Channels for Raw {
+    type Handles = Streams;
+    fn declare(self, node: &mut Declarations) -> Bind<Streams> {
+        let bind = Streams::declare(self, node);
+        Bind::new(bind)
+    }
+}
+
+impl<C: Channels<Handles: 'static>> Channels for Option<C> {
+    type Handles = Option<C::Handles>;
+    fn declare(self, node: &mut Declarations) -> Bind<Self::Handles> {
+        let bind = self.map(|channels| channels.declare(node));
+        Bind::new(|lease| bind.map(|bind| bind.handles(lease)))
+    }
+}
+
+impl<C: Channels<Handles: 'static>> Channels for Vec<C> {
+    type Handles = Vec<C::Handles>;
+    fn declare(self, node: &mut Declarations) -> Bind<Self::Handles> {
+        let binds: Vec<_> = self.into_iter().map(|channels| channels.declare(node)).collect();
+        Bind::new(|lease| binds.into_iter().map(|bind| bind.handles(lease)).collect())
+    }
+}
+
+impl Channels for () {
+    type Handles = ();
+    fn declare(self, _: &mut Declarations) -> Bind<()> {
+        Bind::new(|_| ())
+    }
+}
+
+macro_rules! tuple {
+    ($($channels:ident $bind:ident),+) => {
+        impl<$($channels: Channels<Handles: 'static>),+> Channels for ($($channels,)+) {
+            type Handles = ($($channels::Handles,)+);
+            fn declare(self, node: &mut Declarations) -> Bind<Self::Handles> {
+                let ($($bind,)+) = self;
+                $(let $bind = $bind.declare(node);)+
+                Bind::new(|lease| ($($bind.handles(lease),)+))
+            }
+        }
+    };
+}
+
+tuple!(A a);
+tuple!(A a, B b);
+tuple!(A a, B b, C c);
+tuple!(A a, B b, C c, D d);
+tuple!(A a, B b, C c, D d, E e);
+tuple!(A a, B b, C c, D d, E e, F f);
+tuple!(A a, B b, C c, D d, E e, F f, G g);
+tuple!(A a, B b, C c, D d, E e, F f, G g, H h);
+tuple!(A a, B b, C c, D d, E e, F f, G g, H h, I i);
+tuple!(A a, B b, C c, D d, E e, F f, G g, H h, I i, J j);
+tuple!(A a, B b, C c, D d, E e, F f, G g, H h, I i, J j, K k);
+tuple!(A a, B b, C c, D d, E e, F f, G g, H h, I i, J j, K k, L l);
