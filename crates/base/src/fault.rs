@@ -1,9 +1,14 @@
 //! Who is to blame. A peer's bad input becomes a [`Fault`], never an error towards the host.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use crate::ProtocolId;
 
 /// How a fault weighs against the peer (`docs/spec/control.md`, "Faults").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Blame {
     /// Broke the protocol.
     Misbehaved,
@@ -29,30 +34,75 @@ impl Blame {
 
 /// What a peer did wrong: the blame, and a sentence that never changes for one cause.
 /// Each machine declares its own as constants, so that the list of what can be blamed stands in one place per machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
+///
+/// Faults are equal where blame and sentence are, whatever the protocol.
+#[derive(Clone, Copy, Debug, thiserror::Error, serde::Serialize)]
 pub struct Fault {
     /// How it weighs.
     pub blame: Blame,
     /// What happened, in words, without anything the peer chose.
     pub what: &'static str,
+    /// The protocol in which it happened, where one owner has several; `None` where it is not known or none.
+    pub protocol: Option<ProtocolId>,
 }
 
 impl Fault {
+    const fn new(blame: Blame, what: &'static str) -> Self {
+        Self { blame, what, protocol: None }
+    }
+
+    /// The same, in this protocol.
+    #[must_use]
+    pub const fn within(self, protocol: ProtocolId) -> Self {
+        Self { protocol: Some(protocol), ..self }
+    }
+
+    /// What makes two of them equal.
+    const fn cause(&self) -> (Blame, &'static str) {
+        (self.blame, self.what)
+    }
+
     /// The peer broke the protocol.
     pub const fn misbehaved(what: &'static str) -> Self {
-        Self { blame: Blame::Misbehaved, what }
+        Self::new(Blame::Misbehaved, what)
     }
     /// The peer delivered something wrong.
     pub const fn invalid(what: &'static str) -> Self {
-        Self { blame: Blame::Invalid, what }
+        Self::new(Blame::Invalid, what)
     }
     /// The peer did not deliver.
     pub const fn unreliable(what: &'static str) -> Self {
-        Self { blame: Blame::Unreliable, what }
+        Self::new(Blame::Unreliable, what)
     }
     /// The peer speaks something else.
     pub const fn incompatible(what: &'static str) -> Self {
-        Self { blame: Blame::Incompatible, what }
+        Self::new(Blame::Incompatible, what)
+    }
+}
+
+impl PartialEq for Fault {
+    fn eq(&self, other: &Self) -> bool {
+        self.cause() == other.cause()
+    }
+}
+
+impl Eq for Fault {}
+
+impl PartialOrd for Fault {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Fault {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.cause().cmp(&other.cause())
+    }
+}
+
+impl Hash for Fault {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.cause().hash(state);
     }
 }
 

@@ -192,11 +192,10 @@ impl Pull {
             Ask::Resume(key) | Ask::Write(key) => self.routes.contains(key).then_some(ask),
             Ask::Finish(key) | Ask::Reset(key, _) => self.end(key, false).then_some(ask),
             Ask::Stop(key, _) => self.end(key, true).then_some(ask),
-            Ask::Blame(..) => {
-                if let Some(child) = self.machines.get_mut(index) {
-                    child.stats.faults += 1;
-                }
-                Some(ask)
+            Ask::Blame(link, fault) => {
+                let child = self.machines.get_mut(index)?;
+                child.stats.faults += 1;
+                Some(Ask::Blame(link, fault.within(child.channel.protocol(0))))
             }
             Ask::Close(..) => Some(ask),
         }
