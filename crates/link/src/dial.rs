@@ -77,6 +77,19 @@ enum Attempt {
     Query(u64),
 }
 
+/// Whether an address is one that a node could dial: that its transport is known here, not that somebody is there.
+///
+/// # Errors
+/// What a dial to it would end with.
+pub fn check_dialable(address: &Multiaddr) -> Result<(), DialFailure> {
+    match address.target() {
+        _ if address.memory().is_some() => Ok(()),
+        None => Err(DialFailure::NoRoute),
+        Some(target) if target.transport == Transport::Tcp => Err(DialFailure::TcpUnsupported),
+        Some(_) => Ok(()),
+    }
+}
+
 impl Dialler {
     /// No dials yet. `transports` are those that can be dialled, the best first.
     pub(crate) fn new(transports: Vec<Transport>) -> Self {

@@ -33,8 +33,10 @@ mod transports;
 mod window;
 
 pub use config::{
-    AdmissionConfig, BudgetConfig, Config, ConfigError, DialConfig, Network, QuicConfig, StreamsConfig,
+    AdmissionConfig, BudgetConfig, Config, ConfigError, DialConfig, Network, ParseNetworkError, QuicConfig,
+    StreamsConfig,
 };
+pub use dial::check_dialable;
 pub use event::{
     Anchor, Datagrams, Dial, DialError, DialFailure, DialId, DownReason, Ecn, Event, Family, HostChange,
     SocketId, Start, Transmit, WireChange, WireId,

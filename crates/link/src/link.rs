@@ -122,6 +122,11 @@ impl LinkOrigin {
 }
 
 impl Link {
+    /// The IP address of the peer; `None` for a wire.
+    pub fn ip(&self) -> Option<std::net::IpAddr> {
+        self.origin.ip
+    }
+
     pub(crate) fn new(
         id: LinkId,
         life: Life,

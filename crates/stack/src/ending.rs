@@ -47,13 +47,7 @@ impl Ending {
     pub(crate) fn count(&mut self, why: DownReason) {
         match why {
             DownReason::Closed(_) | DownReason::ByPeer(_) => self.report.closed += 1,
-            DownReason::Lost
-            | DownReason::Reset
-            | DownReason::Rejected
-            | DownReason::OtherPeer
-            | DownReason::Fault(_) => {
-                self.report.unfinished += 1;
-            }
+            _ => self.report.unfinished += 1,
         }
     }
 

@@ -174,7 +174,7 @@ impl Stack {
             Command::RemovePeer(peer) => {
                 if let Some(dial) = self.peers.remove(&peer) {
                     self.links.cancel(dial);
-                    self.resume_calls();
+                    self.resume();
                 }
                 Ok(self.tickets.next())
             }
@@ -285,7 +285,10 @@ impl Stack {
         while let Some((dial, unreached)) = self.peers.pop_slow_dial(now) {
             self.unreached(unreached, DialProblem::Link(DialFailure::Timeout));
             self.links.cancel(dial);
-            self.resume_calls();
+            self.resume();
+        }
+        while let Some(ticket) = self.peers.joins.pop_late(now) {
+            self.events.push_back(Event::DialFailed { ticket, why: DialFailure::Timeout.into() });
         }
         self.peers.handle_timeout(now);
         while let Some(peer) = self.peers.reputation.pop_released(now) {

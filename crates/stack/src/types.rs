@@ -61,7 +61,8 @@ pub enum Target {
 /// What the user wants.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Sets up a link, once. [`Event::PeerUp`] or [`Event::DialFailed`] with the ticket follows.
+    /// Sets up a link, once. [`Event::PeerUp`], [`Event::Connected`] or [`Event::DialFailed`] with the ticket follows. A link that
+    /// is there, or a dial under way to the same peer or addresses, is taken part in: nothing is dialled twice.
     Dial {
         /// Who must be there; `None`: who the addresses say, or anyone.
         peer: Option<PeerId>,
@@ -147,6 +148,7 @@ impl Command {
 
 /// Why a command was refused. Nothing has happened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Refused {
     /// The node is shutting down.
     #[error("the node is shutting down")]
@@ -221,7 +223,9 @@ pub enum Action {
 }
 
 /// Why a dial brought no usable link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum DialProblem {
     /// It could not begin.
     #[error(transparent)]
@@ -282,6 +286,13 @@ pub enum Event {
     /// Peers end this node's only link with them in favour of others with the same key: another process uses the key.
     KeyUsedTwice {
         /// The peer that did so last.
+        peer: PeerId,
+    },
+    /// A commanded dial is over: its peer is up, by a link that came another way or was there before.
+    Connected {
+        /// The dial.
+        ticket: Ticket,
+        /// Who.
         peer: PeerId,
     },
     /// A commanded dial brought nothing.

@@ -1,5 +1,7 @@
 //! How a node ends: what was written first, then goodbye, then nothing.
 
+use std::task::Waker;
+
 use weir_base::Instant;
 use weir_stack::{Command, Report};
 
@@ -14,14 +16,15 @@ pub(crate) struct Ending {
     said: bool,
     stopped: bool,
     aborted: bool,
-    reports: Vec<Promise<ShutdownReport>>, // one per call of shutdown; the last lease adds none
+    report: ShutdownReport,
+    asked: Vec<Promise<ShutdownReport>>, // one per call of shutdown; the last lease adds none
 }
 
 impl Ending {
     /// Somebody wants the node to end by `due`; the earliest counts.
     pub(crate) fn ask(&mut self, due: Instant, report: Option<Promise<ShutdownReport>>) {
         self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
-        self.reports.extend(report);
+        self.asked.extend(report);
     }
 
     /// It ends now, without goodbye.
@@ -30,10 +33,12 @@ impl Ending {
         self.stopped = true;
     }
 
-    /// It has ended. Whoever still waits for a report gets none.
-    pub(crate) fn close(&mut self) {
+    /// It is gone: whoever asked it to end hears of it.
+    pub(crate) fn close(&mut self, wakers: &mut Vec<Waker>) {
         self.stopped = true;
-        self.reports.clear();
+        for promise in self.asked.drain(..) {
+            promise.fill(self.report, wakers);
+        }
     }
 
     /// Whether it ended by [`abort`](Self::abort).
@@ -70,11 +75,8 @@ impl Core {
 
     /// The stack has ended.
     pub(super) fn ended(&mut self, report: Report) {
-        let report = ShutdownReport { closed: report.closed, unfinished: report.unfinished };
+        self.ending.report = ShutdownReport { closed: report.closed, unfinished: report.unfinished };
         tracing::debug!(closed = report.closed, unfinished = report.unfinished, "the node has stopped");
-        for promise in self.ending.reports.drain(..) {
-            promise.fill(report, &mut self.wakers);
-        }
         self.ending.stopped = true;
     }
 }

@@ -44,6 +44,11 @@ impl Core {
                 let Self { streams, stack, shared, wakers, .. } = self;
                 streams.handle(now, stack, shared, event, wakers);
             }
+            StackEvent::Connected { ticket, peer } => {
+                if let Some(promise) = self.dials.remove(&ticket) {
+                    promise.fill(Ok(peer), &mut self.wakers);
+                }
+            }
             StackEvent::DialFailed { ticket, why } => {
                 if let Some(promise) = self.dials.remove(&ticket) {
                     promise.fill(Err(ConnectError::Failed(why)), &mut self.wakers);
@@ -93,7 +98,8 @@ impl Core {
             }
             StackEvent::Fault { peer, address, fault, reaction, .. } => {
                 tracing::info!(%peer, %fault, ?reaction, "a peer did something wrong");
-                Event::Fault { peer, address, fault, reaction }
+                let channel = fault.protocol.and_then(ChannelId::of).map(|(channel, _)| channel);
+                Event::Fault { peer, address, channel, fault, reaction }
             }
             StackEvent::Released(peer) => Event::Unbanned { peer },
             _ => return, // the others have been dealt with

@@ -219,7 +219,8 @@ impl Core {
         [sleeper, self.ending.due()].into_iter().flatten().min()
     }
 
-    /// The node is gone: every handle ends. Dropping the core does the same.
+    /// The node is gone: every handle ends, and last of all hears whoever waits for the [shutdown](crate::Node::shutdown). So the
+    /// host frees what the node holds, ports say, before it calls this, or drops the core, which does the same.
     pub fn close(&mut self) {
         self.streams.lose_all(&mut self.wakers);
         for ticket in self.requests.keys() {
@@ -230,8 +231,8 @@ impl Core {
         // Dropped promises end whoever waits for them: a stopped node may be kept for long.
         (self.sleepers, self.calls) = (Sleepers::default(), Calls::default());
         self.dials.clear();
-        self.ending.close();
         self.shared.close();
+        self.ending.close(&mut self.wakers);
         self.wake();
     }
 
@@ -295,10 +296,6 @@ impl Core {
         addresses: Vec<weir_base::multiaddr::Multiaddr>,
         reply: Promise<Result<PeerId, ConnectError>>,
     ) {
-        // Linked already, by whoever dialled: there is nothing to do.
-        if let Some(peer) = peer.filter(|peer| self.stack.peers().ready_link(peer).is_some()) {
-            return reply.fill(Ok(peer), &mut self.wakers);
-        }
         let address = addresses.first().map(ToString::to_string).unwrap_or_default();
         match self.stack.command(now, Command::Dial { peer, addresses }) {
             Ok(ticket) => {

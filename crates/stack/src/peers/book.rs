@@ -63,6 +63,7 @@ pub(crate) struct Unreached {
 
 /// Why a peer does not enter the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum BookError {
     /// No address, or more than the limit.
     #[error("a peer needs at least one address, and at most `peers.max_addresses`")]
@@ -317,6 +318,12 @@ impl Book {
             }
             None => self.fail(now, id),
         }
+    }
+
+    /// The dial under way to an entry like that.
+    pub(crate) fn dial_to(&self, like: impl Fn(&Known) -> bool) -> Option<DialId> {
+        let of_entry = |id: &BookId| self.entries.get(id).is_some_and(|entry| like(&entry.known));
+        self.by_dial.iter().find(|(_, id)| of_entry(id)).map(|(dial, _)| *dial)
     }
 
     /// The entry that a dial is for: `None` where it is not one of the book's; the peer, where the entry names one.

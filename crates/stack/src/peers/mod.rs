@@ -11,6 +11,7 @@ mod acts;
 mod backoff;
 mod book;
 mod config;
+pub(crate) mod joins;
 mod origins;
 mod reputation;
 pub mod standing;
@@ -32,6 +33,7 @@ use book::Book;
 pub use book::{BookError, Known};
 pub(crate) use book::{BookId, Unreached};
 pub use config::{Config, Role};
+use joins::{Join, Joins, On};
 use origins::Inbound;
 pub use origins::{BannedBy, MAX_BANS, NetworkBan, TooManyBans};
 use reputation::Reputation;
@@ -95,6 +97,12 @@ fn banned_addresses(reputation: &Reputation, now: Instant, addresses: &[Multiadd
     all.and_then(|all| all.into_iter().min())
 }
 
+/// Whether all of `addresses` are among `others`.
+fn is_within(addresses: &[Multiaddr], others: &[Multiaddr]) -> bool {
+    let bare: Vec<Multiaddr> = others.iter().cloned().map(Multiaddr::without_p2p).collect();
+    !addresses.is_empty() && addresses.iter().all(|address| bare.contains(address))
+}
+
 /// What is known of a peer on a link: from its hello, or, where it says none, from the streams that it opened or answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Speaks {
@@ -156,10 +164,11 @@ pub struct Peers {
     book: Book,
     pub(crate) reputation: Reputation,
     links: BTreeMap<LinkId, Linked>,
-    by_peer: BTreeMap<PeerId, LinkId>,  // of each the link to use
-    early: BTreeMap<LinkId, EarlyLink>, // <= admission.max_half_open and attempts of dials
-    ended: BTreeMap<LinkId, Blamed>,    // <= MAX_ENDED
-    own_dials: BTreeMap<DialId, (Ticket, Option<PeerId>)>, // commanded, not the book's; <= dial.max_dials
+    by_peer: BTreeMap<PeerId, LinkId>,           // of each the link to use
+    early: BTreeMap<LinkId, EarlyLink>,          // <= admission.max_half_open and attempts of dials
+    ended: BTreeMap<LinkId, Blamed>,             // <= MAX_ENDED
+    own_dials: BTreeMap<DialId, (Ticket, Dial)>, // commanded, not the book's; <= dial.max_dials
+    pub(crate) joins: Joins,
     book_dials: u32,
 }
 
@@ -181,6 +190,7 @@ impl Peers {
             early: BTreeMap::new(),
             ended: BTreeMap::new(),
             own_dials: BTreeMap::new(),
+            joins: Joins::default(),
             book_dials: 0,
         }
     }
@@ -248,9 +258,61 @@ impl Peers {
         Some(dial)
     }
 
-    /// A commanded dial has begun.
-    pub(crate) fn note_dial(&mut self, dial: DialId, ticket: Ticket, peer: Option<PeerId>) {
-        self.own_dials.insert(dial, (ticket, peer));
+    /// A commanded dial has begun. `dial.peer` is who it is for, as far as is known.
+    pub(crate) fn note_dial(&mut self, id: DialId, ticket: Ticket, dial: Dial) {
+        self.own_dials.insert(id, (ticket, dial));
+    }
+
+    /// What leads to the same peer already, or to the same addresses: a link, or a dial under way.
+    pub(crate) fn way_to(&self, dial: &Dial) -> Option<On> {
+        if let Some(peer) = dial.peer {
+            return (self.reach(&peer, false) != Reach::Nowhere).then_some(On::Peer(peer));
+        }
+        if let Some(peer) = self.linked_at(&dial.addresses) {
+            return Some(On::Peer(peer));
+        }
+        let own = self.own_dials.iter().find(|(_, (_, other))| is_within(&dial.addresses, &other.addresses));
+        let own = own.map(|(id, _)| *id);
+        own.or_else(|| self.book.dial_to(|known| is_within(&dial.addresses, &known.addresses))).map(On::Dial)
+    }
+
+    /// The peer that has a link at one of these addresses.
+    fn linked_at(&self, addresses: &[Multiaddr]) -> Option<PeerId> {
+        let at =
+            |linked: &&Linked| linked.address.as_ref().is_some_and(|address| addresses.contains(address));
+        self.links.values().find(at).map(|linked| linked.info.peer)
+    }
+
+    /// The link that a commanded dial could take part in, after its own attempt has failed.
+    pub(crate) fn instead_of(&self, dial: &Dial) -> Option<PeerId> {
+        match dial.peer {
+            Some(peer) => self.any_link(&peer).map(|_| peer),
+            None => self.linked_at(&dial.addresses),
+        }
+    }
+
+    /// Joins that are over: their peer is up.
+    pub(crate) fn take_connected(&mut self) -> Vec<(Ticket, PeerId)> {
+        let mut joins = std::mem::take(&mut self.joins);
+        let up = |on: &On| matches!(on, On::Peer(peer) if self.ready_link(peer).is_some());
+        let taken = joins.take(up);
+        self.joins = joins;
+        let connected = |(ticket, join): (Ticket, Join)| match join.on {
+            On::Peer(peer) => Some((ticket, peer)),
+            On::Dial(_) => None,
+        };
+        taken.into_iter().filter_map(connected).collect()
+    }
+
+    /// Joins that wait for nothing that is still on its way.
+    pub(crate) fn take_stranded(&mut self) -> Vec<(Ticket, Join)> {
+        let mut joins = std::mem::take(&mut self.joins);
+        let taken = joins.take(|on| match on {
+            On::Peer(peer) => self.reach(peer, false) == Reach::Nowhere,
+            On::Dial(dial) => !self.own_dials.contains_key(dial) && self.book.peer_of(*dial).is_none(),
+        });
+        self.joins = joins;
+        taken
     }
 
     /// How to reach a peer with something that may be sent twice (`replay_safe`), or may not.
@@ -262,7 +324,7 @@ impl Peers {
         match early {
             Some((link, _)) if replay_safe => Reach::Early(*link),
             Some(_) => Reach::Dialling,
-            None if self.own_dials.values().any(|(_, named)| *named == Some(*peer)) => Reach::Dialling,
+            None if self.own_dials.values().any(|(_, dial)| dial.peer == Some(*peer)) => Reach::Dialling,
             None if self.book.is_dialling(peer) => Reach::Dialling,
             None => Reach::Nowhere,
         }
@@ -275,10 +337,12 @@ impl Peers {
         now: Instant,
         link: LinkId,
         mut info: LinkInfo,
+        ip: Option<IpAddr>,
     ) -> Option<LinkInfo> {
         let (peer, dialled) = (info.peer, info.dialler);
         let taken = dialled && self.early.values().any(|early| early.dialled && early.peer == peer);
-        if taken || self.standing().banned(now, &peer).is_some() {
+        let banned = ip.and_then(|ip| self.reputation.banned_address(now, ip, inbound(info.side)));
+        if taken || banned.is_some() || self.standing().banned(now, &peer).is_some() {
             return None;
         }
         if self.book.role(&peer) == Some(Role::Pinned) {
@@ -336,10 +400,14 @@ impl Peers {
         self.book.set_dial(now, id, dial)
     }
 
-    /// A dial ended without a link: the ticket where it was commanded, else what is to be told of the book's entry.
-    pub(crate) fn handle_failed(&mut self, now: Instant, dial: DialId) -> Result<Ticket, Option<Unreached>> {
-        if let Some((ticket, _)) = self.own_dials.remove(&dial) {
-            return Ok(ticket);
+    /// A dial ended without a link: its ticket where it was commanded, else what is to be told of the book's entry.
+    pub(crate) fn handle_failed(
+        &mut self,
+        now: Instant,
+        dial: DialId,
+    ) -> Result<(Ticket, Dial), Option<Unreached>> {
+        if let Some(own) = self.own_dials.remove(&dial) {
+            return Ok(own);
         }
         let Some(peer) = self.book.peer_of(dial) else { return Err(None) };
         self.book_dials = self.book_dials.saturating_sub(1);
@@ -358,6 +426,9 @@ impl Peers {
         preferred: LinkId,
     ) -> Option<LinkInfo> {
         let ticket = dial.and_then(|dial| self.own_dials.remove(&dial)).map(|(ticket, _)| ticket);
+        if let Some(dial) = dial {
+            self.joins.dial_is_up(dial, info.peer);
+        }
         let ended = self.book.handle_up(now, info.peer, preferred, dial);
         self.book_dials = self.book_dials.saturating_sub(ended);
         if self.book.role(&info.peer) == Some(Role::Pinned) {
@@ -500,7 +571,8 @@ impl Peers {
 
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let book = self.book.poll_timeout().map(|due| (due, "dial a peer again"));
-        [book, self.reputation.poll_timeout()].into_iter().flatten().min()
+        let joins = self.joins.poll_timeout().map(|due| (due, "a commanded dial takes too long"));
+        [book, joins, self.reputation.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Dials under way, to be cancelled when the node ends.

@@ -5,9 +5,12 @@ use super::{
     Ticket, call, method, raw,
 };
 use crate::peers::Reach;
+use crate::peers::joins::Join;
 use crate::targets::Again;
+use crate::types::DialProblem;
 use bytes::Bytes;
 use weir_base::multiaddr::Multiaddr;
+use weir_link::{DialError, DialFailure};
 use weir_pull::ChannelId;
 
 impl Stack {
@@ -22,10 +25,56 @@ impl Stack {
         if banned || self.peers.are_banned(now, &addresses) {
             return Err(Refused::Banned);
         }
-        let dial = self.links.dial(now, Dial { peer, addresses, pinned: false })?;
-        let ticket = self.tickets.next();
-        self.peers.note_dial(dial, ticket, named);
+        let dial = Dial { peer: named, addresses, pinned: false };
+        let Some(on) = self.peers.way_to(&dial) else { return self.dial_now(now, dial) };
+        if !self.peers.joins.has_room() {
+            return Err(DialError::TooManyDials.into());
+        }
+        let (ticket, why) = (self.tickets.next(), DialFailure::Unreachable.into());
+        self.join(ticket, Join { on, dial: Some(dial), why });
+        self.settle_joins();
         Ok(ticket)
+    }
+
+    fn dial_now(&mut self, now: Instant, dial: Dial) -> Result<Ticket, Refused> {
+        let id = self.links.dial(now, dial.clone())?;
+        let ticket = self.tickets.next();
+        self.peers.note_dial(id, ticket, dial);
+        Ok(ticket)
+    }
+
+    /// A commanded dial takes part in what is on its way already. It ends as late as a dial of its own would have.
+    pub(super) fn join(&mut self, ticket: Ticket, join: Join) {
+        let patience = self.config.dial.timeout + self.config.control.hello_timeout;
+        self.peers.joins.add(ticket, join, self.now + patience);
+    }
+
+    /// Ends the joins whose peer is up. Those that wait for nothing any more dial by themselves, or fail.
+    pub(super) fn settle_joins(&mut self) {
+        if self.peers.joins.is_empty() || self.ending.is_some() {
+            return;
+        }
+        for (ticket, peer) in self.peers.take_connected() {
+            self.events.push_back(Event::Connected { ticket, peer });
+        }
+        for (ticket, Join { dial, why, .. }) in self.peers.take_stranded() {
+            let dialled = match dial {
+                Some(dial) => {
+                    self.links.dial(self.now, dial.clone()).map(|id| (id, dial)).map_err(DialProblem::Start)
+                }
+                None => Err(why),
+            };
+            match dialled {
+                Ok((id, dial)) => self.peers.note_dial(id, ticket, dial),
+                Err(why) => self.events.push_back(Event::DialFailed { ticket, why }),
+            }
+        }
+    }
+
+    /// Something on the way to a peer is over: joins and calls that waited for it go on.
+    pub(super) fn resume(&mut self) {
+        self.settle_joins();
+        self.resume_calls();
     }
 
     pub(super) fn call(
@@ -153,7 +202,7 @@ impl Stack {
         self.peers.reputation.persist_now(now);
         self.persist();
         self.ending = Some(Ending::new(now, deadline));
-        self.resume_calls();
+        self.resume();
     }
 
     /// Advances the end of the node, if it has begun; whether something was done.

@@ -1,9 +1,10 @@
 //! A turn: everything that follows from what was handed in, until nothing moves.
 
 use super::{
-    Action, Activity, DialProblem, DownReason, Event, Fault, Goodbye, Instant, LinkId, Notice, Reaction,
-    STEPS, Stack, Told, call, control,
+    Action, Activity, DialProblem, DownReason, Event, Fault, Goodbye, Instant, LinkId, Notice, PeerId,
+    Reaction, STEPS, Stack, Ticket, Told, call, control,
 };
+use crate::peers::joins::{Join, On};
 use crate::peers::{Blamed, Speaks, Unreached};
 use crate::targets::Ended;
 use weir_link::Drain;
@@ -88,6 +89,14 @@ impl Stack {
         true
     }
 
+    /// A commanded dial brought no link of its own: another link to the peer answers it, where there is one.
+    fn not_dialled(&mut self, ticket: Ticket, instead: Option<PeerId>, why: DialProblem) {
+        match instead {
+            Some(peer) => self.join(ticket, Join { on: On::Peer(peer), dial: None, why }),
+            None => self.events.push_back(Event::DialFailed { ticket, why }),
+        }
+    }
+
     /// Tells of an entry of the book that could not be reached, where that is to be told.
     pub(super) fn unreached(&mut self, unreached: Option<Unreached>, why: DialProblem) {
         let Some(Unreached { peer, addresses, next }) = unreached else { return };
@@ -103,7 +112,8 @@ impl Stack {
                 // A handshake with a known peer runs, and what may be replayed can go along with it.
                 weir_link::Event::Early { link, info, dial: _ } => {
                     let going_on = self.ending.is_none();
-                    let info = going_on.then(|| self.peers.handle_early(now, link, info)).flatten();
+                    let ip = self.links.link(link).and_then(|link| link.ip());
+                    let info = going_on.then(|| self.peers.handle_early(now, link, info, ip)).flatten();
                     if let Some(info) = info {
                         self.pump.link_early(now, link, &info);
                         self.resume_calls();
@@ -131,7 +141,7 @@ impl Stack {
                         self.fault(link, fault);
                     }
                     self.targets.proven(link);
-                    self.resume_calls();
+                    self.resume();
                 }
                 weir_link::Event::Superseded { link, goodbye } => self.goodbye(link, goodbye),
                 weir_link::Event::KeyUsedTwice { peer } => {
@@ -140,11 +150,12 @@ impl Stack {
                 weir_link::Event::Down { link, why } => self.down(link, why),
                 weir_link::Event::DialFailed { dial, error } => {
                     let why = DialProblem::Link(error);
+                    self.peers.joins.dial_failed(dial, error);
                     match self.peers.handle_failed(now, dial) {
-                        Ok(ticket) => self.events.push_back(Event::DialFailed { ticket, why }),
+                        Ok((ticket, dial)) => self.not_dialled(ticket, self.peers.instead_of(&dial), why),
                         Err(unreached) => self.unreached(unreached, why),
                     }
-                    self.resume_calls();
+                    self.resume();
                 }
                 weir_link::Event::Resolve { query, name, family } => {
                     self.actions.push_back(Action::Resolve { query, name, family });
@@ -167,17 +178,18 @@ impl Stack {
         self.pump.link_down(self.now, link);
         self.peers.early_over(link);
         self.targets.link_down(link);
-        let Some(linked) = self.peers.handle_down(self.now, link) else { return self.resume_calls() };
+        let Some(linked) = self.peers.handle_down(self.now, link) else { return self.resume() };
         if let Some(ending) = &mut self.ending {
             ending.count(why);
         }
         let peer = linked.info.peer;
-        self.resume_calls();
+        if let Some(ticket) = linked.ticket {
+            let instead = self.peers.any_link(&peer).map(|_| peer);
+            self.not_dialled(ticket, instead, DialProblem::Hello(why));
+        }
+        self.resume();
         if linked.known.is_some() {
             return self.events.push_back(Event::PeerDown { link, peer, address: linked.address, why });
-        }
-        if let Some(ticket) = linked.ticket {
-            self.events.push_back(Event::DialFailed { ticket, why: DialProblem::Hello(why) });
         }
         if self.peers.any_link(&peer).is_none() {
             self.events.push_back(Event::Refused { peer, address: linked.address, why }); // else it was one of two, and the other one stays
@@ -262,6 +274,7 @@ impl Stack {
         let (ticket, info, address) = (linked.ticket.take(), linked.info, linked.address.clone());
         self.share(link);
         self.events.push_back(Event::PeerUp { ticket, link, info, address, speaks });
+        self.settle_joins();
     }
 
     /// What pull tells: links that are ready are noted, answers of targets are named by their command.
