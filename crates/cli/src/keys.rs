@@ -1,19 +1,15 @@
 //! `weir keygen`, and the file it writes: the protobuf `PrivateKey` message of libp2p, readable by its owner alone.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use weir::Keypair;
+use weir::{KeyFile as _, KeyFileError, Keypair};
 
 use crate::error::Failure;
 use crate::output;
-
-/// Bytes of a key file, at most: many times the longest key.
-const FILE_MAX: u64 = 4096;
 
 /// Make a key, or show which peer a key file is.
 #[derive(Args, Clone, Debug)]
@@ -94,33 +90,18 @@ fn make(kind: Kind) -> Result<Keypair, Failure> {
 
 /// Reads a key file.
 pub(crate) fn read(path: &Path) -> Result<Keypair, Failure> {
-    let unusable = |why: &dyn std::fmt::Display| {
-        Failure::input(format!("key file {}: {why}; make one with `weir keygen`", path.display()))
-    };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| unusable(&error))?;
-    file.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(|error| unusable(&error))?;
-    if bytes.len() as u64 > FILE_MAX {
-        return Err(unusable(&format!("it has more than {FILE_MAX} bytes")));
-    }
-    Keypair::from_protobuf(&bytes).map_err(|error| unusable(&error))
+    Keypair::load(path).map_err(|error| Failure::input(format!("{error}; make one with `weir keygen`")))
 }
 
 fn write(path: &Path, keypair: &Keypair) -> Result<(), Failure> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let shown = path.display();
-    let mut file = options.open(path).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => Failure::input(format!(
-            "key file {shown}: it exists and is not overwritten; show it with --show, or give another name"
-        )),
-        _ => Failure::input(format!("key file {shown}: {error}")),
-    })?;
-    file.write_all(&keypair.to_protobuf()).and_then(|()| file.sync_all()).map_err(|error| {
-        let _ = std::fs::remove_file(path); // half a key is none
-        Failure::run(format!("key file {shown}: {error}"))
+    keypair.save(path).map_err(|error| match error {
+        KeyFileError::Io { source, .. } if source.kind() == ErrorKind::AlreadyExists => {
+            Failure::input(format!(
+                "key file {}: it exists and is not overwritten; show it with --show, or give another name",
+                path.display()
+            ))
+        }
+        error => Failure::input(error.to_string()),
     })
 }
 

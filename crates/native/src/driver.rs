@@ -54,9 +54,7 @@ impl Driver {
         *lock(&self.engine) = Some(engine);
         let ended = catch_unwind(AssertUnwindSafe(|| self.drive(&mut poll)));
         // Outside the panic, so that closing may itself run code of the application.
-        if let Some(mut engine) = self.take() {
-            engine.core.close();
-        }
+        drop(self.take());
         if let Err(panic) = ended {
             resume_unwind(panic);
         }

@@ -33,13 +33,13 @@ const INLINE_SENDS: usize = 4;
 
 /// See the module.
 pub(super) struct Engine {
-    pub(super) core: Core,
     pub(super) sockets: Sockets,
     resolver: Resolver,
+    pub(super) core: Core, // behind the sockets: its end is told once their ports are free
     wall: (Instant, UnixTime), // when it was last compared, and the step told so far is in `origin`
-    origin: UnixTime,          // wall time at the zero of the monotonic clock, as the stack knows it
+    origin: UnixTime,      // wall time at the zero of the monotonic clock, as the stack knows it
     anchor: std::time::Instant, // the zero of the monotonic clock
-    until: Option<Instant>,    // when the network thread wakes by itself, while it sleeps; `None` for never
+    until: Option<Instant>, // when the network thread wakes by itself, while it sleeps; `None` for never
 }
 
 impl Engine {

@@ -8,6 +8,7 @@
 
 mod driver;
 mod engine;
+mod keyfile;
 mod park;
 mod resolver;
 mod socket;
@@ -19,11 +20,12 @@ use weir_base::Instant;
 use weir_base::identity::Keypair;
 use weir_base::multiaddr::Multiaddr;
 use weir_node::host::{Host, Setup, assemble};
-use weir_node::{Builder, Network, Node, StartError};
+use weir_node::{AddressError, Builder, Network, Node, StartError};
 use weir_stack::Start;
 
 use driver::Driver;
 use engine::{Engine, wall_time};
+pub use keyfile::{KeyFile, KeyFileError};
 pub use park::block_on;
 use resolver::Resolver;
 use socket::Sockets;
@@ -31,8 +33,8 @@ use socket::Sockets;
 /// The token of the waker; sockets have their numbers.
 const WAKE: mio::Token = mio::Token(usize::MAX);
 
-/// A new identity, Ed25519, from the system's randomness. Keep [`Keypair::to_protobuf`] secret and safe: peers know the node
-/// by it.
+/// A new identity, Ed25519, from the system's randomness, for a node whose peers need not know it again. One that they should
+/// is kept in a file: [`KeyFile::load_or_create`].
 ///
 /// # Errors
 /// [`StartError::System`] where the system has no randomness.
@@ -41,10 +43,13 @@ pub fn random_keypair() -> Result<Keypair, StartError> {
 }
 
 fn random_seed() -> Result<[u8; 32], StartError> {
-    let mut seed = [0; 32];
-    let failed = |error| StartError::System { what: "no randomness", source: io::Error::other(error) };
-    getrandom::fill(&mut seed).map_err(failed)?;
-    Ok(seed)
+    random_bytes().map_err(|source| StartError::System { what: "no randomness", source })
+}
+
+fn random_bytes<const LEN: usize>() -> io::Result<[u8; LEN]> {
+    let mut bytes = [0; LEN];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes)
 }
 
 /// Starts a node on real sockets, with a thread of its own: the handle to its network, the end that stops it, and the handles
@@ -54,6 +59,10 @@ fn random_seed() -> Result<[u8; 32], StartError> {
 /// [`StartError`], which names the field, address or port and the remedy. Nothing is left behind.
 pub fn start<H>(node: Builder<H>) -> Result<(Network, Node, H), StartError> {
     let plan = node.plan()?;
+    if let Some(address) = plan.peers().find(|address| address.memory().is_some()) {
+        let reason = "memory addresses lead nowhere outside a cluster";
+        return Err(StartError::PeerAddress(AddressError::new(address, reason)));
+    }
     let system = |what| move |source| StartError::System { what, source };
     let poll = mio::Poll::new().map_err(system("no event queue"))?;
     let waker = Arc::new(mio::Waker::new(poll.registry(), WAKE).map_err(system("no waker"))?);

@@ -73,7 +73,7 @@
 
 #[cfg(feature = "native")]
 #[doc(inline)]
-pub use weir_native::{block_on, random_keypair, start};
+pub use weir_native::{KeyFile, KeyFileError, block_on, random_keypair, start};
 #[doc(inline)]
 pub use weir_node::*;
 #[cfg(feature = "testing")]
