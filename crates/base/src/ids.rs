@@ -17,7 +17,7 @@ pub struct StreamKey {
 
 /// What a stream speaks: an opaque number. Who owns a protocol gives its number a meaning; who carries streams gives it
 /// a name: the number itself as one varint at the head of a stream (`docs/spec/streams.md`, "The head"), or a libp2p protocol name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct ProtocolId(pub u32);
 
 /// Which network a node belongs to: 32 bytes, usually the hash of its genesis. Links between different ones are refused.

@@ -42,7 +42,8 @@ pub enum Class {
 }
 
 /// Which side set a link up, as fairness sees it: half of every dealt resource goes to the first two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Side {
     /// This node dialled it.
     Dialled,
@@ -146,7 +147,8 @@ pub enum OpenError {
 }
 
 /// Why a link ends, told to the peer (`docs/spec/control.md`, "Goodbye").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Goodbye {
     /// This node stops.
     Shutdown,

@@ -5,7 +5,9 @@ use std::ops::{Add, Sub};
 use std::time::Duration;
 
 /// A point in monotonic time: nanoseconds since an origin that the host chose. Arithmetic saturates.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct Instant(u64);
 
 impl Instant {
@@ -62,7 +64,9 @@ pub fn nanos(duration: Duration) -> u64 {
 }
 
 /// Wall time: milliseconds since 1970-01-01 UTC. Comes from the host; may step, so nothing is timed by it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct UnixTime(u64);
 
 impl UnixTime {

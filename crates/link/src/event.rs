@@ -124,7 +124,9 @@ pub struct Dial {
 }
 
 /// Why a dial was not even begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum DialError {
     /// No address was given.
     #[error("no address to dial; give at least one")]
@@ -147,7 +149,9 @@ pub enum DialError {
 }
 
 /// Why a dial failed in the end. The last address tried says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum DialFailure {
     /// `dial.timeout` passed.
     #[error("no link within the set-up deadline")]
@@ -191,7 +195,9 @@ impl DialFailure {
 }
 
 /// Why a link ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum DownReason {
     /// This side closed it.
     Closed(Goodbye),

@@ -1,7 +1,7 @@
 //! Plain counters that the host exports.
 
 /// One ledger of credit, in bytes. `reserved + lent <= total`, always.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct BudgetStats {
     /// All there is.
     pub total: u64,
@@ -14,7 +14,7 @@ pub struct BudgetStats {
 }
 
 /// Counters of [`Links`](crate::Links) since the start, and what is there now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Stats {
     /// Links that are up.
     pub links: u64,

@@ -18,7 +18,7 @@ use crate::Config;
 use crate::channels::{Bind, Channels, Declarations};
 use crate::error::{AddressError, StartError};
 use crate::message::PoolItem;
-use crate::network::ToAddress;
+use crate::network::{ToAddress, dialable};
 use crate::shared::Channel;
 
 /// A node to be: who it is, what it speaks, where it listens. Made by [`Network::builder`](crate::Network::builder); a host
@@ -210,7 +210,7 @@ impl<H> Builder<H> {
         let listen = listen.into_iter().collect::<Result<_, _>>().map_err(StartError::ListenAddress)?;
         let local = keypair.peer_id();
         let peers = peers.into_iter().map(|given| {
-            let address = given.map_err(StartError::PeerAddress)?;
+            let address = dialable(given).map_err(StartError::PeerAddress)?;
             let peer = address.peer_id();
             if peer == Some(local) {
                 return Err(StartError::PeerAddress(AddressError::new(address, "it is this node's own")));
@@ -227,6 +227,11 @@ impl<H> Plan<H> {
     /// Who the node will be.
     pub fn peer_id(&self) -> PeerId {
         self.keypair.peer_id()
+    }
+
+    /// Whom it should keep links to, an address each.
+    pub fn peers(&self) -> impl Iterator<Item = &Multiaddr> {
+        self.peers.iter().flat_map(|known| &known.addresses)
     }
 
     /// Where it should listen.

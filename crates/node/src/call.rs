@@ -63,6 +63,7 @@ pub enum Targets {
 
 /// One of the answers to a call to several.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Answer<Resp> {
     /// Who answered, or did not.
     pub peer: PeerId,

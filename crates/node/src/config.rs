@@ -4,6 +4,20 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weir_base::{KIB, units};
+#[doc(inline)]
+pub use weir_pull::ConfigError as ChannelsConfigError;
+#[doc(inline)]
+pub use weir_pull::control::Config as ControlConfig;
+#[doc(inline)]
+pub use weir_stack::config::{
+    AdmissionConfig, BudgetConfig, Calls, DialConfig, LinkConfigError, PingConfig, QuicConfig, StreamsConfig,
+};
+#[doc(inline)]
+pub use weir_stack::peers::{Config as PeersConfig, standing::Config as StandingConfig};
+#[doc(inline)]
+pub use weir_stack::raw::Config as RawConfig;
+#[doc(inline)]
+pub use weir_stack::{Config as NodeConfig, ConfigError, Profile};
 
 use crate::error::StartError;
 

@@ -22,6 +22,11 @@ use std::time::Duration;
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
 
+#[doc(inline)]
+pub use weir_pull::Refused as ChannelRefused;
+#[doc(inline)]
+pub use weir_stack::{BookError, DialError, DialFailure, TooManyBans};
+
 use crate::Malformed;
 
 /// Whether the same operation may succeed later.

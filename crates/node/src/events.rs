@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use serde::Serialize;
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::Side;
@@ -16,8 +17,10 @@ use crate::mailbox::{Outbox, Queue, lock};
 use crate::message::ItemId;
 use crate::shared::Lease;
 
-/// One thing that happened.
-#[derive(Clone, Debug)]
+/// One thing that happened. With serde it is written as an object whose `event` names the variant; times are nanoseconds of the
+/// host's clock.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
     /// A peer is there: its link is authenticated, and it is known what it speaks. The channels among that work.
@@ -77,6 +80,8 @@ pub enum Event {
         peer: PeerId,
         /// The address of its link; `None` for a wire, and without a link.
         address: Option<Multiaddr>,
+        /// In which channel, where it was one.
+        channel: Option<ChannelId>,
         /// What.
         fault: Fault,
         /// What followed.
@@ -112,6 +117,7 @@ pub enum Event {
         /// Who.
         peer: PeerId,
         /// Writing and answering included.
+        #[serde(serialize_with = "weir_base::units::duration::serialize")]
         rtt: Duration,
     },
     /// A peer's standing changed: to be kept, and given to [`Network::restore`](crate::Network::restore) in the next run.

@@ -19,7 +19,13 @@ use std::sync::{Arc, Mutex};
 
 use weir_base::Instant;
 use weir_base::multiaddr::Multiaddr;
-use weir_stack::{Command, HostChange, Input, Refused, Stack, Start};
+use weir_stack::{Command, Refused};
+
+#[doc(inline)]
+pub use weir_stack::{
+    Action, Anchor, Datagrams, DialId, Ecn, Family, Frame, HostChange, Input, SocketId, Stack, Start,
+    Transmit, WireChange, WireId,
+};
 
 pub use crate::builder::Plan;
 pub use crate::core::Core;

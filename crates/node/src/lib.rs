@@ -13,7 +13,7 @@ pub mod call;
 pub mod channel;
 mod channels;
 pub mod codec;
-mod config;
+pub mod config;
 mod core;
 pub mod error;
 mod events;
@@ -25,20 +25,48 @@ mod node;
 mod peers;
 pub mod pool;
 mod shared;
-mod stats;
+pub mod stats;
 pub mod stream;
 mod time;
 pub mod tip;
 
+/// Who a node is: keys, ids, and what can be wrong with them.
+pub mod identity {
+    #[doc(inline)]
+    pub use weir_base::identity::{
+        BadSignature, KeyKind, Keypair, ParsePeerIdError, PeerId, PeerIdError, PrivateKeyError, PublicKey,
+        PublicKeyError, SecretBytes,
+    };
+}
+
+/// Where a node is: addresses, their components, and what can be wrong with them.
+pub mod multiaddr {
+    #[doc(inline)]
+    pub use weir_base::multiaddr::{
+        DecodeMultiaddrError, DnsName, DnsNameError, Host, Multiaddr, ParseMultiaddrError, Protocol,
+        PushError, Target, Transport,
+    };
+    #[doc(inline)]
+    pub use weir_stack::{Network as Prefix, ParseNetworkError as ParsePrefixError};
+}
+
 pub use bytes::Bytes;
 pub use futures_core::Stream;
+#[doc(inline)]
 pub use weir_base::identity::{Keypair, PeerId, PublicKey};
+#[doc(inline)]
 pub use weir_base::multiaddr::Multiaddr;
+#[doc(inline)]
 pub use weir_base::stream::{Class, Goodbye, Side};
+#[doc(inline)]
 pub use weir_base::{Blame, Fault, Instant, NetworkId, ProtocolId, UnixTime};
+#[doc(inline)]
 pub use weir_pull::pool::{MAX_SUMMARY, Summary};
+#[doc(inline)]
 pub use weir_pull::tip::SlotKey;
+#[doc(inline)]
 pub use weir_pull::{ChannelId, Service};
+#[doc(inline)]
 pub use weir_stack::{DialProblem, DownReason, Network as Prefix, Reaction, Record, Refused};
 
 pub use builder::Builder;

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_base::{UnixTime, codec};
+use weir_base::{UnixTime, codec, units};
 use weir_pull::pool::Summary;
 use weir_pull::tip::SlotKey;
 
@@ -130,6 +130,22 @@ impl std::fmt::Display for ItemId {
 impl std::fmt::Debug for ItemId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// As 64 hexadecimal digits.
+impl serde::Serialize for ItemId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// From 64 hexadecimal digits.
+impl<'de> serde::Deserialize<'de> for ItemId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes: Bytes = units::hex::deserialize(deserializer)?;
+        let id = bytes.as_ref().try_into().map_err(|_| serde::de::Error::custom("an id has 32 bytes"))?;
+        Ok(Self(id))
     }
 }
 

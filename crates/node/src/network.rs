@@ -57,11 +57,15 @@ impl Network {
     /// Connects to a peer, once; waits until both sides have said hello. The address may name the peer (`…/p2p/…`): then
     /// only that peer will do.
     ///
+    /// A link to that peer or address that is there already is the answer, whoever dialled; a dial under way is taken part in;
+    /// of two nodes that connect to each other at once both get `Ok`.
+    ///
     /// # Errors
     /// [`ConnectError`]. A dial ends after `node.dial.timeout` of the configuration at the latest, hello after
-    /// `node.control.hello_timeout` more: that is [`ConnectError::Failed`].
+    /// `node.control.hello_timeout` more: that is [`ConnectError::Failed`]. Where it took part in another dial that was given
+    /// up, it dials by itself after that.
     pub async fn connect(&self, address: impl ToAddress) -> Result<PeerId, ConnectError> {
-        let address = address.to_address().map_err(ConnectError::Address)?;
+        let address = dialable(address.to_address()).map_err(ConnectError::Address)?;
         let span = tracing::debug_span!("connect", peer = ?address.peer_id());
         let dialled = self.ask(|reply| Op::Connect(address.peer_id(), vec![address], reply));
         dialled.instrument(span).await.map_err(|Stopped| ConnectError::Stopped)?
@@ -163,6 +167,15 @@ impl Network {
 /// A span where somebody listens. One that is off still costs at every poll.
 pub(crate) fn when_enabled(span: impl FnOnce() -> tracing::Span) -> tracing::Span {
     if tracing::enabled!(tracing::Level::DEBUG) { span() } else { tracing::Span::none() }
+}
+
+/// An address that this version of the stack could dial.
+pub(crate) fn dialable(address: Result<Multiaddr, AddressError>) -> Result<Multiaddr, AddressError> {
+    let address = address?;
+    match weir_stack::check_dialable(&address) {
+        Ok(()) => Ok(address),
+        Err(why) => Err(AddressError::new(address, why)),
+    }
 }
 
 /// What can stand for an address: a [`Multiaddr`], its text, or an IP address and UDP port (QUIC).

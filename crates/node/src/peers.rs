@@ -13,7 +13,7 @@ use weir_stack::{Command, Known, Record, Refused, Role};
 use crate::Prefix;
 use crate::core::Op;
 use crate::error::{AddressError, Retry, Stopped};
-use crate::network::{Network, ToAddress};
+use crate::network::{Network, ToAddress, dialable};
 
 /// The peers of a node, for whoever runs it. Made by [`Network::peers`]; cheap to clone.
 #[derive(Clone, Debug)]
@@ -90,7 +90,7 @@ impl Peers {
     }
 
     async fn add(&self, address: impl ToAddress, role: Role) -> Result<(), PeerError> {
-        let address = address.to_address().map_err(PeerError::Address)?;
+        let address = dialable(address.to_address()).map_err(PeerError::Address)?;
         let known = Known { peer: address.peer_id(), addresses: vec![address], role };
         self.net.tell(Command::AddPeer(known)).await
     }
@@ -174,6 +174,7 @@ impl Peers {
 
 /// A connected peer.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Peer {
     /// Who.
     pub peer: PeerId,

@@ -109,7 +109,9 @@ pub(crate) struct Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.shared.inbox.post(Op::Shutdown { deadline: LAST_WORDS, report: None });
-        self.shared.host().join();
+        // One that has ended has freed everything: there is nothing to wait for.
+        if self.shared.inbox.post(Op::Shutdown { deadline: LAST_WORDS, report: None }) {
+            self.shared.host().join();
+        }
     }
 }

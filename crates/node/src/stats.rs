@@ -1,7 +1,16 @@
 //! Counters of a node.
 
+#[doc(inline)]
+pub use weir_pull::{ChannelStats, pool::Stats as PoolStats};
+#[doc(inline)]
+pub use weir_stack::{
+    Stats as NodeStats,
+    budget::{BudgetStats, LinkStats},
+};
+
 /// What a node counts. Plain numbers, since the start; they only grow, but for those that are called *now*.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct Stats {
     /// Of links, channels and pools: traffic, windows, permits, bodies, faults.
     pub stack: weir_stack::Stats,
@@ -10,7 +19,8 @@ pub struct Stats {
 }
 
 /// What a host counts. The network thread is whatever drives the node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct HostStats {
     /// Times the network thread looked for work.
     pub rounds: u64,

@@ -8,7 +8,7 @@ use weir_base::ProtocolId;
 const LANES: u8 = 4;
 
 /// A declared protocol of a network: tip, pool, call or raw. 0 is control; a user's channels are 1 to 16,383.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct ChannelId(pub u16);
 
 impl ChannelId {

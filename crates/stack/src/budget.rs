@@ -5,7 +5,8 @@
 //! be drained. [`weir_link::Config::check`] compares; here is the number it compares with.
 
 use weir_base::codec::varint_len;
-use weir_link::BudgetStats;
+#[doc(inline)]
+pub use weir_link::{BudgetStats, Stats as LinkStats};
 use weir_pull::{Channel, ChannelId, ChannelStats, Shape, pool};
 
 /// A length, a type and an index before a body, each a varint of at most 10 bytes.
@@ -23,7 +24,7 @@ pub(crate) fn largest_message(channels: &[Channel]) -> u64 {
 }
 
 /// What a node counts, for its host to export. Plain numbers; the counters only grow.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Stats {
     /// Of links: the windows' ledgers, traffic, refusals.
     pub link: weir_link::Stats,

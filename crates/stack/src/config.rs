@@ -6,7 +6,12 @@
 use serde::{Deserialize, Serialize};
 use weir_base::NetworkId;
 use weir_libp2p::ping;
-use weir_link::{AdmissionConfig, BudgetConfig, DialConfig, QuicConfig, StreamsConfig};
+#[doc(inline)]
+pub use weir_libp2p::ping::Config as PingConfig;
+#[doc(inline)]
+pub use weir_link::{
+    AdmissionConfig, BudgetConfig, ConfigError as LinkConfigError, DialConfig, QuicConfig, StreamsConfig,
+};
 use weir_pull::{Channel, Service, call, control};
 
 use crate::peers::standing;
@@ -88,6 +93,7 @@ impl Default for Calls {
 
 /// A limit that does not hold; names the field and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// Of links.
     #[error(transparent)]

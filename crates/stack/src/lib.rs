@@ -29,6 +29,6 @@ pub use stack::Stack;
 pub use types::{Action, Command, DialProblem, Event, Input, Refused, Report, Target, Timeout};
 pub use weir_link::{
     Anchor, Datagrams, DialError, DialFailure, DialId, DownReason, Ecn, Family, Frame, HostChange, Network,
-    SocketId, Start, Transmit, WireChange, WireId,
+    ParseNetworkError, SocketId, Start, Transmit, WireChange, WireId, check_dialable,
 };
 pub use weir_pull::{Channel, PeerHello, Service, Shape, Ticket, call, pool, tip};

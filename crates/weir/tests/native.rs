@@ -317,9 +317,45 @@ fn a_panic_on_the_network_thread_ends_every_handle_and_closes_the_sockets() {
         CallError::Stopped
     );
     assert_eq!(pool.publish(&vec![1]), Err(weir::PublishError::Stopped));
+    assert_eq!(pool.pause(), Err(weir::CommandError::Stopped));
+    assert_eq!(weir::block_on(net.connect(&peer.addresses()[0])), Err(weir::ConnectError::Stopped));
+    assert_eq!(weir::block_on(streams.open(connected)).unwrap_err(), weir::OpenError::Stopped);
+    assert_eq!(weir::block_on(net.wait_for_peers(1)).unwrap_err(), Stopped);
+    assert_eq!(weir::block_on(net.peers().forget(connected)), Err(weir::PeerError::Stopped));
+    let limit = Duration::from_secs(3_600);
+    let within = weir::block_on(net.within(limit, std::future::pending::<()>()));
+    assert_eq!(within, Err(weir::WithinError::Stopped), "not too late: stopped");
     drop((pool, echo, streams, node, net)); // the last of them waits for the thread
     drop((peer, peer_node));
     assert!(std::net::UdpSocket::bind(address).is_ok());
+}
+
+/// The waker of a task on an executor that takes wakes one by one: whoever wakes waits until it is taken.
+struct TakenWake(std::sync::mpsc::SyncSender<()>);
+
+impl std::task::Wake for TakenWake {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.send(()).unwrap();
+    }
+}
+
+#[test]
+fn a_shutdown_never_blocks_the_executor_that_waits_for_it() {
+    let (net, node, (requests, _)) = weir::start(builder()).unwrap();
+    let address = net.addresses()[0].socket_addr().unwrap().1;
+    let (wake, wakes) = std::sync::mpsc::sync_channel(0);
+    let waker = std::task::Waker::from(std::sync::Arc::new(TakenWake(wake)));
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut waiting = Box::pin(requests.next());
+    assert!(waiting.as_mut().poll(&mut context).is_pending());
+    let mut shutdown = Box::pin(node.shutdown(Duration::from_secs(5)));
+    // The network thread can end only while this thread takes wakes: were it joined in a poll, neither would go on.
+    while shutdown.as_mut().poll(&mut context).is_pending() {
+        wakes.recv_timeout(Duration::from_secs(20)).unwrap();
+    }
+    assert!(std::net::UdpSocket::bind(address).is_ok(), "the port is free when it is over");
+    drop(waiting);
+    assert_eq!(weir::block_on(net.stats()).unwrap_err(), Stopped);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use weir::{Builder, Config};
 use weir_chain::channels::{BLOCKS, BODY, HEAD, TRANSFERS};
+use weir_chain::node::Handles;
 
 use crate::rig::Rig;
 
@@ -9,11 +10,10 @@ use crate::rig::Rig;
 const KEPT: u32 = 8;
 
 /// A pool that is smaller than the mempool, and hardly any room for what it says.
-fn small_pool(builder: Builder) -> Builder {
+fn small_pool(builder: Builder) -> Builder<Handles> {
     let mut config = Config::default();
     config.mailboxes.events = 4;
-    let builder = builder.tip(&HEAD).pool(&TRANSFERS.keep(KEPT, 1 << 20)).serve(&BODY).serve(&BLOCKS);
-    builder.config(config)
+    builder.channels((HEAD, TRANSFERS.keep(KEPT, 1 << 20), BODY.serve(), BLOCKS.serve())).config(config)
 }
 
 #[test]

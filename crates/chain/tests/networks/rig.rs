@@ -32,7 +32,7 @@ pub(crate) struct Rig {
     folder: tempfile::TempDir,
     dials: Vec<(u8, String)>,
     /// What every node that is started from now on declares.
-    pub(crate) declare: fn(Builder) -> Builder,
+    pub(crate) declare: fn(Builder) -> Builder<Handles>,
 }
 
 /// What a node is, beside what all are.

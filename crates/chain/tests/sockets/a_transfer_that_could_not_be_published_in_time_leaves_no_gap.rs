@@ -6,7 +6,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use weir::{Config, PublishError};
-use weir_chain::channels::TRANSFERS;
 use weir_chain::node::SubmitError;
 use weir_chain::{AccountId, Genesis};
 
@@ -26,12 +25,12 @@ fn a_transfer_that_could_not_be_published_in_time_leaves_no_gap() {
     let folder = tempfile::tempdir().unwrap();
     // one place for commands, and next to no time to wait for it
     let mut config = Config::default();
-    (config.mailboxes.commands, config.mailboxes.publish_deadline_ms) = (1, 1);
+    (config.mailboxes.commands, config.mailboxes.publish_deadline) = (1, Duration::from_millis(1));
     let joined = weir::start(describe(&genesis, 10).config(config)).unwrap();
+    let pool = joined.2.1.clone();
     let node = run(&genesis, &folder.path().join("node"), joined, None);
     let net = node.network().clone();
 
-    let pool = net.pool(&TRANSFERS).unwrap();
     let others: Vec<_> = (0..BEFORE).map(|nonce| transfer(&genesis, &key(3), nonce)).collect();
     let mut before: Vec<_> = others.iter().map(|one| Box::pin(pool.publish_wait(one))).collect();
     let transfers: Vec<_> = (0..SUBMITTED).map(|nonce| transfer(&genesis, &user, nonce)).collect();

@@ -18,13 +18,14 @@ pub const MAX_SERVICES: usize = 16;
 pub const MAX_SERVICE_PAYLOAD: usize = 64;
 
 /// Something a node can do for others: a typed descriptor. What the payload says is defined by the service's id and version.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Service {
     /// Which service; unique within a node.
     pub id: u32,
     /// The version of its descriptor.
     pub version: u16,
-    /// At most [`MAX_SERVICE_PAYLOAD`] bytes.
+    /// At most [`MAX_SERVICE_PAYLOAD`] bytes. As text: hexadecimal.
+    #[serde(with = "weir_base::units::hex")]
     pub payload: Bytes,
 }
 

@@ -245,7 +245,7 @@ pub enum Event {
 }
 
 /// Plain counters of one pool, on all links, since the start. They only grow, but for those marked *now*.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Stats {
     /// Complete bodies received.
     pub bodies: u64,

@@ -17,7 +17,7 @@ use crate::tip::Tip;
 pub(super) const CONTROL: u16 = 0;
 
 /// Plain counters of one channel (0: control), since the start. They only grow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ChannelStats {
     /// Bytes taken off streams.
     pub bytes_in: u64,

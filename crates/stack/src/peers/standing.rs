@@ -131,7 +131,8 @@ impl Share {
 }
 
 /// What follows from a fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reaction {
     /// Nothing beyond the points.
     None,
@@ -145,7 +146,7 @@ pub enum Reaction {
 }
 
 /// A peer's standing as it is kept between runs and shown to operators. `Display` of the peer is its text form.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Record {
     /// Whose it is.
     pub peer: PeerId,
