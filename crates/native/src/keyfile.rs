@@ -9,6 +9,10 @@ use weir_base::identity::{Keypair, PrivateKeyError};
 /// Bytes of a key file, at most: many times the longest key.
 const FILE_MAX: u64 = 4096;
 
+/// What group and others may do with a file.
+#[cfg(unix)]
+const OTHERS: u32 = 0o077;
+
 /// A key in a file: the protobuf form in which libp2p implementations keep keys, readable by its owner alone.
 ///
 /// ```no_run
@@ -143,7 +147,7 @@ fn check_private(file: &File, path: &Path) -> Result<(), KeyFileError> {
     use std::os::unix::fs::PermissionsExt as _;
     let io = |source| KeyFileError::Io { path: path.into(), source };
     let mode = file.metadata().map_err(io)?.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 { Ok(()) } else { Err(KeyFileError::Exposed { path: path.into(), mode }) }
+    if mode & OTHERS == 0 { Ok(()) } else { Err(KeyFileError::Exposed { path: path.into(), mode }) }
 }
 
 /// Where files have no permissions of this kind, the folder's have to do.

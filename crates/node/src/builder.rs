@@ -15,7 +15,7 @@ use weir_pull::{ChannelId, Service};
 use weir_stack::{Known, Role};
 
 use crate::Config;
-use crate::channels::{Bind, Channels, Declarations};
+use crate::channels::{Bind, Channels, Declarations, DeclareOnce};
 use crate::error::{AddressError, StartError};
 use crate::message::PoolItem;
 use crate::network::{ToAddress, dialable};
@@ -43,7 +43,7 @@ struct Description {
 }
 
 /// Declares channels, once their limits are known.
-struct Declare<H>(Box<dyn FnOnce(&mut Declarations) -> Bind<H> + Send>);
+struct Declare<H>(DeclareOnce<H>);
 
 impl<H> std::fmt::Debug for Declare<H> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -174,7 +174,8 @@ impl<Req: Message, Resp: Message> Caller<Req, Resp> {
     /// peer is in its [`Answer`].
     pub async fn call_many(&self, targets: Targets, request: Req) -> Result<Vec<Answer<Resp>>, CallError> {
         let span = when_enabled(|| tracing::debug_span!("call", channel = self.method.name, ?targets));
-        let bytes = self.encode(request)?;
+        let bytes = self.encode(&request)?;
+        drop(request);
         let target = match targets {
             Targets::All(service) => weir_stack::Target::All(service),
             Targets::Some { service, count } => weir_stack::Target::Some { service, count },
@@ -196,14 +197,15 @@ impl<Req: Message, Resp: Message> Caller<Req, Resp> {
             Target::Peer(peer) => weir_stack::Target::Peer(peer),
             Target::Any(service) => weir_stack::Target::Any(service),
         };
-        let bytes = self.encode(request)?;
+        let bytes = self.encode(&request)?;
+        drop(request);
         let (reply, answer) = promise();
         let asked = self.send(target, bytes, deadline, Replies::One(reply), answer);
         let (peer, response) = asked.instrument(span).await??;
         decode(peer, response)
     }
 
-    fn encode(&self, request: Req) -> Result<Bytes, CallError> {
+    fn encode(&self, request: &Req) -> Result<Bytes, CallError> {
         let bytes = request.encode();
         let fits = bytes.len() as u64 <= u64::from(self.method.max_request);
         fits.then_some(bytes).ok_or(CallError::TooLarge)

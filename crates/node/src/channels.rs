@@ -41,7 +41,12 @@ pub trait Channels: Send + 'static {
 
 /// Makes handles, once there is a node.
 #[doc(hidden)]
-pub struct Bind<H>(Box<dyn FnOnce(&Arc<Lease>) -> H + Send>);
+pub struct Bind<H>(BindOnce<H>);
+
+type BindOnce<H> = Box<dyn FnOnce(&Arc<Lease>) -> H + Send>;
+
+/// Adds channels to a node.
+pub(crate) type DeclareOnce<H> = Box<dyn FnOnce(&mut Declarations) -> Bind<H> + Send>;
 
 impl<H> Bind<H> {
     fn new(bind: impl FnOnce(&Arc<Lease>) -> H + Send + 'static) -> Self {
@@ -81,7 +86,6 @@ impl Declarations {
     }
 
     /// The configuration, and the channels: as this node keeps them, and as peers hear of them.
-    #[expect(clippy::type_complexity, reason = "taken apart at once by its one caller")]
     pub(crate) fn checked(self) -> Result<(Config, Vec<(Channel, weir_pull::Channel)>), StartError> {
         let mut checked: Vec<(Channel, weir_pull::Channel)> = Vec::with_capacity(self.list.len());
         for (channel, shape) in self.list {

@@ -326,10 +326,14 @@ impl Book {
         self.by_dial.iter().find(|(_, id)| of_entry(id)).map(|(dial, _)| *dial)
     }
 
-    /// The entry that a dial is for: `None` where it is not one of the book's; the peer, where the entry names one.
-    pub(crate) fn peer_of(&self, dial: DialId) -> Option<Option<PeerId>> {
-        let id = self.by_dial.get(&dial)?;
-        Some(self.entries.get(id).and_then(|entry| entry.known.peer))
+    /// Whether a dial is under way, and one of the book's.
+    pub(crate) fn has_dial(&self, dial: DialId) -> bool {
+        self.by_dial.contains_key(&dial)
+    }
+
+    /// The peer of a dial, where its entry names one.
+    pub(crate) fn peer_of(&self, dial: DialId) -> Option<PeerId> {
+        self.entries.get(self.by_dial.get(&dial)?)?.known.peer
     }
 
     /// A link is up, whoever dialled.

@@ -76,9 +76,13 @@ impl Joins {
 
     /// Takes out those that fit.
     pub(crate) fn take(&mut self, fits: impl Fn(&On) -> bool) -> Vec<(Ticket, Join)> {
-        let taken: Vec<_> = self.waiting.extract_if(.., |_, join| fits(&join.on)).collect();
-        taken.iter().for_each(|(ticket, _)| self.due.set(*ticket, None));
-        taken
+        let fitting: Vec<Ticket> =
+            self.waiting.iter().filter(|(_, join)| fits(&join.on)).map(|(ticket, _)| *ticket).collect();
+        let take = |ticket: Ticket| {
+            self.due.set(ticket, None);
+            self.waiting.remove(&ticket).map(|join| (ticket, join))
+        };
+        fitting.into_iter().filter_map(take).collect()
     }
 
     /// One whose deadline is over.

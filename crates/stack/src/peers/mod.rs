@@ -309,7 +309,7 @@ impl Peers {
         let mut joins = std::mem::take(&mut self.joins);
         let taken = joins.take(|on| match on {
             On::Peer(peer) => self.reach(peer, false) == Reach::Nowhere,
-            On::Dial(dial) => !self.own_dials.contains_key(dial) && self.book.peer_of(*dial).is_none(),
+            On::Dial(dial) => !self.own_dials.contains_key(dial) && !self.book.has_dial(*dial),
         });
         self.joins = joins;
         taken
@@ -409,9 +409,11 @@ impl Peers {
         if let Some(own) = self.own_dials.remove(&dial) {
             return Ok(own);
         }
-        let Some(peer) = self.book.peer_of(dial) else { return Err(None) };
+        if !self.book.has_dial(dial) {
+            return Err(None);
+        }
         self.book_dials = self.book_dials.saturating_sub(1);
-        let up = peer.and_then(|peer| self.by_peer.get(&peer).copied());
+        let up = self.book.peer_of(dial).and_then(|peer| self.by_peer.get(&peer).copied());
         Err(self.book.handle_failed(now, dial, up))
     }
 
