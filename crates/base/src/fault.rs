@@ -1,8 +1,6 @@
 //! Who is to blame. A peer's bad input becomes a [`Fault`], never an error towards the host.
 
-use std::cmp::Ordering;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 
 use crate::ProtocolId;
 
@@ -47,64 +45,37 @@ pub struct Fault {
 }
 
 impl Fault {
-    const fn new(blame: Blame, what: &'static str) -> Self {
-        Self { blame, what, protocol: None }
-    }
-
     /// The same, in this protocol.
     #[must_use]
     pub const fn within(self, protocol: ProtocolId) -> Self {
         Self { protocol: Some(protocol), ..self }
     }
 
-    /// What makes two of them equal.
-    const fn cause(&self) -> (Blame, &'static str) {
-        (self.blame, self.what)
-    }
-
     /// The peer broke the protocol.
     pub const fn misbehaved(what: &'static str) -> Self {
-        Self::new(Blame::Misbehaved, what)
+        Self { blame: Blame::Misbehaved, what, protocol: None }
     }
     /// The peer delivered something wrong.
     pub const fn invalid(what: &'static str) -> Self {
-        Self::new(Blame::Invalid, what)
+        Self { blame: Blame::Invalid, what, protocol: None }
     }
     /// The peer did not deliver.
     pub const fn unreliable(what: &'static str) -> Self {
-        Self::new(Blame::Unreliable, what)
+        Self { blame: Blame::Unreliable, what, protocol: None }
     }
     /// The peer speaks something else.
     pub const fn incompatible(what: &'static str) -> Self {
-        Self::new(Blame::Incompatible, what)
+        Self { blame: Blame::Incompatible, what, protocol: None }
     }
 }
 
 impl PartialEq for Fault {
     fn eq(&self, other: &Self) -> bool {
-        self.cause() == other.cause()
+        (self.blame, self.what) == (other.blame, other.what)
     }
 }
 
 impl Eq for Fault {}
-
-impl PartialOrd for Fault {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Fault {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.cause().cmp(&other.cause())
-    }
-}
-
-impl Hash for Fault {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.cause().hash(state);
-    }
-}
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,7 +4,6 @@
 //! A plain number is milliseconds, or bytes. What is written out is text in the largest unit that has no rest.
 
 use std::fmt;
-use std::time::Duration;
 
 /// Units of time, in nanoseconds, the largest first.
 const TIMES: [(&str, u64); 7] = [
@@ -51,35 +50,6 @@ impl fmt::Display for Known<'_> {
     }
 }
 
-/// A duration from its text: a number and one of d, h, min (or m), s, ms, us, ns.
-///
-/// # Errors
-/// [`ParseUnitError`].
-pub fn parse_duration(text: &str) -> Result<Duration, ParseUnitError> {
-    parse(text, &TIMES).map(Duration::from_nanos)
-}
-
-/// A size in bytes from its text: a number and one of GiB, MiB, KiB, GB, MB, kB, B.
-///
-/// # Errors
-/// [`ParseUnitError`].
-pub fn parse_size(text: &str) -> Result<u64, ParseUnitError> {
-    parse(text, &SIZES)
-}
-
-/// The text of a duration, in the largest unit that has no rest.
-pub fn duration_text(duration: Duration) -> String {
-    text(crate::time::nanos(duration), &TIMES, "s")
-}
-
-/// The text of a size, in the largest binary unit that has no rest.
-pub fn size_text(bytes: u64) -> String {
-    match bytes {
-        0..1024 => format!("{bytes}B"),
-        _ => text(bytes, SIZES.get(..3).unwrap_or_default(), "B"),
-    }
-}
-
 fn parse(text: &str, units: &'static [(&'static str, u64)]) -> Result<u64, ParseUnitError> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
@@ -98,6 +68,7 @@ fn parse(text: &str, units: &'static [(&'static str, u64)]) -> Result<u64, Parse
     number.checked_mul(*factor).ok_or(ParseUnitError::TooLarge)
 }
 
+/// In the largest unit that has no rest.
 fn text(value: u64, units: &[(&str, u64)], zero: &str) -> String {
     let whole = units.iter().find(|(_, factor)| value >= *factor && value.is_multiple_of(*factor));
     match whole {
@@ -106,7 +77,7 @@ fn text(value: u64, units: &[(&str, u64)], zero: &str) -> String {
     }
 }
 
-/// A [`Duration`] field: text, or a plain number of milliseconds.
+/// A [`Duration`](std::time::Duration) field: text, or a plain number of milliseconds.
 pub mod duration {
     use std::time::Duration;
 
@@ -117,7 +88,7 @@ pub mod duration {
     /// # Errors
     /// Those of the serializer.
     pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&super::duration_text(*duration))
+        serializer.serialize_str(&super::text(crate::time::nanos(*duration), &super::TIMES, "s"))
     }
 
     /// Reads text or a number.
@@ -148,7 +119,8 @@ pub mod size {
         bytes: &T,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&super::size_text((*bytes).try_into().unwrap_or(u64::MAX)))
+        let (bytes, binary) = ((*bytes).try_into().unwrap_or(u64::MAX), super::SIZES.get(..3));
+        serializer.serialize_str(&super::text(bytes, binary.unwrap_or_default(), "B"))
     }
 
     /// Reads text or a number.
@@ -166,43 +138,23 @@ pub mod size {
     }
 }
 
-/// A field of any bytes, as hexadecimal text.
-pub mod hex {
-    use bytes::Bytes;
-    use serde::de::Error as _;
-    use serde::{Deserialize as _, Deserializer, Serializer};
-
-    struct Hex<'a>(&'a [u8]);
-
-    impl std::fmt::Display for Hex<'_> {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+/// Reads and writes a type as its text.
+macro_rules! serde_as_text {
+    ($type:ident) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
         }
-    }
 
-    /// Writes the text, two digits a byte.
-    ///
-    /// # Errors
-    /// Those of the serializer.
-    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&Hex(bytes))
-    }
-
-    /// Reads the text.
-    ///
-    /// # Errors
-    /// Those of the deserializer, and where the text is not hexadecimal.
-    pub fn deserialize<'de, D: Deserializer<'de>, T: From<Bytes>>(deserializer: D) -> Result<T, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let byte = |pair: &[u8]| {
-            let digits = str::from_utf8(pair).ok().filter(|digits| digits.len() == 2)?;
-            let plain = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-            u8::from_str_radix(digits, 16).ok().filter(|_| plain)
-        };
-        let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(byte).collect();
-        bytes.map(|bytes| Bytes::from(bytes).into()).ok_or_else(|| D::Error::custom("not hexadecimal"))
-    }
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
 }
+pub(crate) use serde_as_text;
 
 struct Visitor {
     expected: &'static str,
@@ -235,7 +187,25 @@ impl serde::de::Visitor<'_> for Visitor {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    fn parse_duration(text: &str) -> Result<Duration, ParseUnitError> {
+        parse(text, &TIMES).map(Duration::from_nanos)
+    }
+
+    fn parse_size(text: &str) -> Result<u64, ParseUnitError> {
+        parse(text, &SIZES)
+    }
+
+    fn duration_text(duration: Duration) -> String {
+        text(crate::time::nanos(duration), &TIMES, "s")
+    }
+
+    fn size_text(bytes: u64) -> String {
+        text(bytes, &SIZES[..3], "B")
+    }
 
     #[test]
     fn texts_and_values_match() {

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_base::{UnixTime, codec, units};
+use weir_base::{UnixTime, codec};
 use weir_pull::pool::Summary;
 use weir_pull::tip::SlotKey;
 
@@ -143,7 +143,7 @@ impl serde::Serialize for ItemId {
 /// From 64 hexadecimal digits.
 impl<'de> serde::Deserialize<'de> for ItemId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let bytes: Bytes = units::hex::deserialize(deserializer)?;
+        let bytes: Bytes = weir_pull::hex::deserialize(deserializer)?;
         let id = bytes.as_ref().try_into().map_err(|_| serde::de::Error::custom("an id has 32 bytes"))?;
         Ok(Self(id))
     }

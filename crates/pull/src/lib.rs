@@ -19,6 +19,7 @@ pub mod channel;
 pub mod config;
 pub mod control;
 pub mod framing;
+pub mod hex;
 mod keys;
 mod machine;
 mod meter;

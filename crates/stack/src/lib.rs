@@ -10,6 +10,7 @@
 
 pub mod budget;
 pub mod config;
+mod dials;
 mod ending;
 pub mod peers;
 mod protocols;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::stream::{Ask, Goodbye};
 use weir_base::{Fault, Instant, LinkId, Rng, Rope, StreamKey};
-use weir_link::{Dial, DialFailure, DownReason, Frame, HostChange, Links, Start, Transmit, WireId};
+use weir_link::{DialFailure, DownReason, Frame, HostChange, Links, Start, Transmit, WireId};
 use weir_pull::{Ticket, call, control};
 
 use crate::budget::Stats;
@@ -29,11 +29,11 @@ const TICKETS: u64 = 0xffff << 48;
 
 /// Counts the tickets of the stack's own commands.
 #[derive(Debug)]
-struct Tickets(u64);
+pub(crate) struct Tickets(u64);
 
 impl Tickets {
     /// A ticket no other command has returned.
-    fn next(&mut self) -> Ticket {
+    pub(crate) fn next(&mut self) -> Ticket {
         self.0 += 1;
         Ticket(self.0)
     }
@@ -160,7 +160,7 @@ impl Stack {
             return Err(Refused::Closing);
         }
         match command {
-            Command::Dial { peer, addresses } => self.dial(now, peer, addresses),
+            Command::Dial { peer, addresses } => self.dials().begin(peer, addresses),
             Command::Disconnect(peer) => {
                 let link = self.peers.any_link(&peer).ok_or(Refused::NoPeer)?;
                 self.goodbye(link, Goodbye::Asked);
@@ -174,7 +174,7 @@ impl Stack {
             Command::RemovePeer(peer) => {
                 if let Some(dial) = self.peers.remove(&peer) {
                     self.links.cancel(dial);
-                    self.resume();
+                    self.resume_calls();
                 }
                 Ok(self.tickets.next())
             }
@@ -283,13 +283,11 @@ impl Stack {
         self.links.handle_timeout(now);
         self.pump.users.handle_timeout(now);
         while let Some((dial, unreached)) = self.peers.pop_slow_dial(now) {
-            self.unreached(unreached, DialProblem::Link(DialFailure::Timeout));
+            self.dials().unreached(unreached, DialProblem::Link(DialFailure::Timeout));
             self.links.cancel(dial);
-            self.resume();
+            self.resume_calls();
         }
-        while let Some(ticket) = self.peers.joins.pop_late(now) {
-            self.events.push_back(Event::DialFailed { ticket, why: DialFailure::Timeout.into() });
-        }
+        self.dials().end_late();
         self.peers.handle_timeout(now);
         while let Some(peer) = self.peers.reputation.pop_released(now) {
             self.events.push_back(Event::Released(peer));

@@ -218,17 +218,4 @@ fn base32(digits: &str) -> Option<Vec<u8>> {
     (bits < 5 && pending == 0).then_some(out)
 }
 
-/// As its text.
-impl serde::Serialize for PeerId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// From its text.
-impl<'de> serde::Deserialize<'de> for PeerId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        text.parse().map_err(|error| serde::de::Error::custom(format_args!("`{text}`: {error}")))
-    }
-}
+crate::units::serde_as_text!(PeerId);

@@ -165,17 +165,4 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// As its text.
-impl serde::Serialize for Multiaddr {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// From its text.
-impl<'de> serde::Deserialize<'de> for Multiaddr {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        text.parse().map_err(|error| serde::de::Error::custom(format_args!("`{text}`: {error}")))
-    }
-}
+crate::units::serde_as_text!(Multiaddr);

@@ -25,7 +25,7 @@ pub struct Service {
     /// The version of its descriptor.
     pub version: u16,
     /// At most [`MAX_SERVICE_PAYLOAD`] bytes. As text: hexadecimal.
-    #[serde(with = "weir_base::units::hex")]
+    #[serde(with = "crate::hex")]
     pub payload: Bytes,
 }
 

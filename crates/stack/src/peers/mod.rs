@@ -33,7 +33,7 @@ use book::Book;
 pub use book::{BookError, Known};
 pub(crate) use book::{BookId, Unreached};
 pub use config::{Config, Role};
-use joins::{Join, Joins, On};
+use joins::Joins;
 use origins::Inbound;
 pub use origins::{BannedBy, MAX_BANS, NetworkBan, TooManyBans};
 use reputation::Reputation;
@@ -95,12 +95,6 @@ fn banned_addresses(reputation: &Reputation, now: Instant, addresses: &[Multiadd
     };
     let all: Option<Vec<Instant>> = addresses.iter().map(until).collect();
     all.and_then(|all| all.into_iter().min())
-}
-
-/// Whether all of `addresses` are among `others`.
-fn is_within(addresses: &[Multiaddr], others: &[Multiaddr]) -> bool {
-    let bare: Vec<Multiaddr> = others.iter().cloned().map(Multiaddr::without_p2p).collect();
-    !addresses.is_empty() && addresses.iter().all(|address| bare.contains(address))
 }
 
 /// What is known of a peer on a link: from its hello, or, where it says none, from the streams that it opened or answered.
@@ -261,58 +255,6 @@ impl Peers {
     /// A commanded dial has begun. `dial.peer` is who it is for, as far as is known.
     pub(crate) fn note_dial(&mut self, id: DialId, ticket: Ticket, dial: Dial) {
         self.own_dials.insert(id, (ticket, dial));
-    }
-
-    /// What leads to the same peer already, or to the same addresses: a link, or a dial under way.
-    pub(crate) fn way_to(&self, dial: &Dial) -> Option<On> {
-        if let Some(peer) = dial.peer {
-            return (self.reach(&peer, false) != Reach::Nowhere).then_some(On::Peer(peer));
-        }
-        if let Some(peer) = self.linked_at(&dial.addresses) {
-            return Some(On::Peer(peer));
-        }
-        let own = self.own_dials.iter().find(|(_, (_, other))| is_within(&dial.addresses, &other.addresses));
-        let own = own.map(|(id, _)| *id);
-        own.or_else(|| self.book.dial_to(|known| is_within(&dial.addresses, &known.addresses))).map(On::Dial)
-    }
-
-    /// The peer that has a link at one of these addresses.
-    fn linked_at(&self, addresses: &[Multiaddr]) -> Option<PeerId> {
-        let at =
-            |linked: &&Linked| linked.address.as_ref().is_some_and(|address| addresses.contains(address));
-        self.links.values().find(at).map(|linked| linked.info.peer)
-    }
-
-    /// The link that a commanded dial could take part in, after its own attempt has failed.
-    pub(crate) fn instead_of(&self, dial: &Dial) -> Option<PeerId> {
-        match dial.peer {
-            Some(peer) => self.any_link(&peer).map(|_| peer),
-            None => self.linked_at(&dial.addresses),
-        }
-    }
-
-    /// Joins that are over: their peer is up.
-    pub(crate) fn take_connected(&mut self) -> Vec<(Ticket, PeerId)> {
-        let mut joins = std::mem::take(&mut self.joins);
-        let up = |on: &On| matches!(on, On::Peer(peer) if self.ready_link(peer).is_some());
-        let taken = joins.take(up);
-        self.joins = joins;
-        let connected = |(ticket, join): (Ticket, Join)| match join.on {
-            On::Peer(peer) => Some((ticket, peer)),
-            On::Dial(_) => None,
-        };
-        taken.into_iter().filter_map(connected).collect()
-    }
-
-    /// Joins that wait for nothing that is still on its way.
-    pub(crate) fn take_stranded(&mut self) -> Vec<(Ticket, Join)> {
-        let mut joins = std::mem::take(&mut self.joins);
-        let taken = joins.take(|on| match on {
-            On::Peer(peer) => self.reach(peer, false) == Reach::Nowhere,
-            On::Dial(dial) => !self.own_dials.contains_key(dial) && !self.book.has_dial(*dial),
-        });
-        self.joins = joins;
-        taken
     }
 
     /// How to reach a peer with something that may be sent twice (`replay_safe`), or may not.

@@ -1,80 +1,20 @@
 //! What the user wants, one method for each kind of command.
 
 use super::{
-    Arc, Ask, Dial, Duration, Ending, Event, Goodbye, Instant, LinkId, PeerId, Refused, Stack, Target,
-    Ticket, call, method, raw,
+    Arc, Ask, Duration, Ending, Event, Goodbye, Instant, LinkId, PeerId, Refused, Stack, Target, Ticket,
+    call, method, raw,
 };
+use crate::dials::Dials;
 use crate::peers::Reach;
-use crate::peers::joins::Join;
 use crate::targets::Again;
-use crate::types::DialProblem;
 use bytes::Bytes;
-use weir_base::multiaddr::Multiaddr;
-use weir_link::{DialError, DialFailure};
 use weir_pull::ChannelId;
 
 impl Stack {
-    pub(super) fn dial(
-        &mut self,
-        now: Instant,
-        peer: Option<PeerId>,
-        addresses: Vec<Multiaddr>,
-    ) -> Result<Ticket, Refused> {
-        let named = peer.or_else(|| addresses.iter().find_map(Multiaddr::peer_id));
-        let banned = named.is_some_and(|peer| self.peers.standing().banned(now, &peer).is_some());
-        if banned || self.peers.are_banned(now, &addresses) {
-            return Err(Refused::Banned);
-        }
-        let dial = Dial { peer: named, addresses, pinned: false };
-        let Some(on) = self.peers.way_to(&dial) else { return self.dial_now(now, dial) };
-        if !self.peers.joins.has_room() {
-            return Err(DialError::TooManyDials.into());
-        }
-        let (ticket, why) = (self.tickets.next(), DialFailure::Unreachable.into());
-        self.join(ticket, Join { on, dial: Some(dial), why });
-        self.settle_joins();
-        Ok(ticket)
-    }
-
-    fn dial_now(&mut self, now: Instant, dial: Dial) -> Result<Ticket, Refused> {
-        let id = self.links.dial(now, dial.clone())?;
-        let ticket = self.tickets.next();
-        self.peers.note_dial(id, ticket, dial);
-        Ok(ticket)
-    }
-
-    /// A commanded dial takes part in what is on its way already. It ends as late as a dial of its own would have.
-    pub(super) fn join(&mut self, ticket: Ticket, join: Join) {
-        let patience = self.config.dial.timeout + self.config.control.hello_timeout;
-        self.peers.joins.add(ticket, join, self.now + patience);
-    }
-
-    /// Ends the joins whose peer is up. Those that wait for nothing any more dial by themselves, or fail.
-    pub(super) fn settle_joins(&mut self) {
-        if self.peers.joins.is_empty() || self.ending.is_some() {
-            return;
-        }
-        for (ticket, peer) in self.peers.take_connected() {
-            self.events.push_back(Event::Connected { ticket, peer });
-        }
-        for (ticket, Join { dial, why, .. }) in self.peers.take_stranded() {
-            let dialled = match dial {
-                Some(dial) => {
-                    self.links.dial(self.now, dial.clone()).map(|id| (id, dial)).map_err(DialProblem::Start)
-                }
-                None => Err(why),
-            };
-            match dialled {
-                Ok((id, dial)) => self.peers.note_dial(id, ticket, dial),
-                Err(why) => self.events.push_back(Event::DialFailed { ticket, why }),
-            }
-        }
-    }
-
-    /// Something on the way to a peer is over: joins and calls that waited for it go on.
-    pub(super) fn resume(&mut self) {
-        self.settle_joins();
-        self.resume_calls();
+    /// What dials need of this.
+    pub(super) fn dials(&mut self) -> Dials<'_> {
+        let Self { now, config, links, peers, tickets, events, .. } = self;
+        Dials { now: *now, config, links, peers, tickets, events }
     }
 
     pub(super) fn call(
@@ -144,8 +84,11 @@ impl Stack {
         }
     }
 
-    /// Calls that wait for a link to their peer go on where there is one now, and end where there will be none.
+    /// Calls and commanded dials that wait for a link to their peer go on where there is one now, and end where there will be none.
     pub(super) fn resume_calls(&mut self) {
+        if self.ending.is_none() {
+            self.dials().settle();
+        }
         let now = self.now;
         for (wait, peer, safe) in self.targets.waiting() {
             let reach = self.peers.reach(&peer, safe);
@@ -202,7 +145,7 @@ impl Stack {
         self.peers.reputation.persist_now(now);
         self.persist();
         self.ending = Some(Ending::new(now, deadline));
-        self.resume();
+        self.resume_calls();
     }
 
     /// Advances the end of the node, if it has begun; whether something was done.

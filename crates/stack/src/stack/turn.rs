@@ -1,11 +1,11 @@
 //! A turn: everything that follows from what was handed in, until nothing moves.
 
 use super::{
-    Action, Activity, DialProblem, DownReason, Event, Fault, Goodbye, Instant, LinkId, Notice, PeerId,
-    Reaction, STEPS, Stack, Ticket, Told, call, control,
+    Action, Activity, DialProblem, DownReason, Event, Fault, Goodbye, Instant, LinkId, Notice, Reaction,
+    STEPS, Stack, Told, call, control,
 };
-use crate::peers::joins::{Join, On};
-use crate::peers::{Blamed, Speaks, Unreached};
+use crate::peers::joins;
+use crate::peers::{Blamed, Speaks};
 use crate::targets::Ended;
 use weir_link::Drain;
 
@@ -83,24 +83,10 @@ impl Stack {
             Ok(dial) => drop(self.peers.dialled(now, id, Some(dial))),
             Err(why) => {
                 let unreached = self.peers.dialled(now, id, None);
-                self.unreached(unreached, why.into());
+                self.dials().unreached(unreached, why.into());
             }
         }
         true
-    }
-
-    /// A commanded dial brought no link of its own: another link to the peer answers it, where there is one.
-    fn not_dialled(&mut self, ticket: Ticket, instead: Option<PeerId>, why: DialProblem) {
-        match instead {
-            Some(peer) => self.join(ticket, Join { on: On::Peer(peer), dial: None, why }),
-            None => self.events.push_back(Event::DialFailed { ticket, why }),
-        }
-    }
-
-    /// Tells of an entry of the book that could not be reached, where that is to be told.
-    pub(super) fn unreached(&mut self, unreached: Option<Unreached>, why: DialProblem) {
-        let Some(Unreached { peer, addresses, next }) = unreached else { return };
-        self.events.push_back(Event::Unreachable { peer, addresses, why, next });
     }
 
     fn notice(&mut self, notice: Notice) {
@@ -141,7 +127,7 @@ impl Stack {
                         self.fault(link, fault);
                     }
                     self.targets.proven(link);
-                    self.resume();
+                    self.resume_calls();
                 }
                 weir_link::Event::Superseded { link, goodbye } => self.goodbye(link, goodbye),
                 weir_link::Event::KeyUsedTwice { peer } => {
@@ -152,10 +138,13 @@ impl Stack {
                     let why = DialProblem::Link(error);
                     self.peers.joins.dial_failed(dial, error);
                     match self.peers.handle_failed(now, dial) {
-                        Ok((ticket, dial)) => self.not_dialled(ticket, self.peers.instead_of(&dial), why),
-                        Err(unreached) => self.unreached(unreached, why),
+                        Ok((ticket, dial)) => {
+                            let instead = joins::instead_of(&self.peers, &dial);
+                            self.dials().failed(ticket, instead, why);
+                        }
+                        Err(unreached) => self.dials().unreached(unreached, why),
                     }
-                    self.resume();
+                    self.resume_calls();
                 }
                 weir_link::Event::Resolve { query, name, family } => {
                     self.actions.push_back(Action::Resolve { query, name, family });
@@ -178,16 +167,16 @@ impl Stack {
         self.pump.link_down(self.now, link);
         self.peers.early_over(link);
         self.targets.link_down(link);
-        let Some(linked) = self.peers.handle_down(self.now, link) else { return self.resume() };
+        let Some(linked) = self.peers.handle_down(self.now, link) else { return self.resume_calls() };
         if let Some(ending) = &mut self.ending {
             ending.count(why);
         }
         let peer = linked.info.peer;
         if let Some(ticket) = linked.ticket {
             let instead = self.peers.any_link(&peer).map(|_| peer);
-            self.not_dialled(ticket, instead, DialProblem::Hello(why));
+            self.dials().failed(ticket, instead, DialProblem::Hello(why));
         }
-        self.resume();
+        self.resume_calls();
         if linked.known.is_some() {
             return self.events.push_back(Event::PeerDown { link, peer, address: linked.address, why });
         }
@@ -274,7 +263,7 @@ impl Stack {
         let (ticket, info, address) = (linked.ticket.take(), linked.info, linked.address.clone());
         self.share(link);
         self.events.push_back(Event::PeerUp { ticket, link, info, address, speaks });
-        self.settle_joins();
+        self.dials().settle();
     }
 
     /// What pull tells: links that are ready are noted, answers of targets are named by their command.
