@@ -90,6 +90,10 @@ pub enum HostChange {
     },
     /// A UDP socket is gone, and its links with it.
     Unbound(SocketId),
+    /// The system takes no datagrams on a UDP socket now. None are made for it until it is writable; other sockets go on.
+    Blocked(SocketId),
+    /// The system takes datagrams again on a UDP socket that was blocked.
+    Writable(SocketId),
     /// Wall time now; only differences from what the start implies need to be told.
     Wall(UnixTime),
 }

@@ -21,8 +21,6 @@ const SLICE: usize = 16;
 const LATELY: Duration = Duration::from_millis(10);
 /// Turns of settling and sending in a row before the sockets are asked again.
 const TURNS: usize = 16;
-/// While a socket is blocked the stack has output that cannot go; it is not asked more often than this.
-const BLOCKED: Duration = Duration::from_millis(5);
 /// How often the wall clock is compared with what the monotonic one implies.
 const WALL_EVERY: Duration = Duration::from_secs(10);
 /// A step of the wall clock that is worth telling.
@@ -72,7 +70,7 @@ impl Engine {
         if !self.sleep() {
             return Some(Duration::ZERO);
         }
-        self.until = due.map(|due| if self.sockets.is_blocked() { due.max(now + BLOCKED) } else { due });
+        self.until = due;
         let pause = self.until.map(|until| until.since(now));
         self.core.counters().sleeps += u64::from(pause != Some(Duration::ZERO));
         pause

@@ -37,8 +37,9 @@ struct Socket {
     io: UdpSocket,
     state: UdpSocketState,
     local: SocketAddr,
-    readable: bool, // until it would block
-    blocked: bool,  // the last send would have blocked
+    readable: bool,                      // until it would block
+    blocked: bool, // the last send would have blocked, and the system has not said that there is room
+    unsent: Option<(Transmit, Vec<u8>)>, // what it was; then the stack makes nothing for this socket
 }
 
 /// All sockets of a node.
@@ -50,8 +51,7 @@ pub(crate) struct Sockets {
     segments: usize,
     memory: Vec<u8>,             // BUFFERS * BUFFER
     waiting: VecDeque<Received>, // in `memory`, of the last receiving call; <= BUFFERS
-    unsent: Option<Transmit>,
-    out: Vec<u8>, // what `unsent` says, or scratch
+    out: Vec<u8>,                // scratch
 }
 
 impl Sockets {
@@ -93,7 +93,6 @@ impl Sockets {
             segments: offload.min(fits).clamp(1, SEGMENTS_MAX),
             memory: vec![0; BUFFERS * BUFFER],
             waiting: VecDeque::with_capacity(BUFFERS),
-            unsent: None,
             out: Vec::new(),
         })
     }
@@ -123,11 +122,6 @@ impl Sockets {
                 socket.watch(&self.registry, Interest::READABLE);
             }
         }
-    }
-
-    /// Whether something could not be sent.
-    pub(crate) fn is_blocked(&self) -> bool {
-        self.unsent.is_some()
     }
 
     /// Receives at most `batches` times, sockets in turn, and hands over at most `most` datagrams. True where there may be
@@ -182,33 +176,49 @@ impl Sockets {
         most - left
     }
 
-    /// Sends what the stack has, by at most `most` system calls, until it has nothing, or a socket blocks. How many it made.
+    /// Sends what the stack has, by at most `most` system calls, until it has nothing for sockets that are not blocked. How many it
+    /// made.
     pub(crate) fn send(&mut self, now: Instant, most: usize, core: &mut Core) -> usize {
-        let mut sent = 0;
-        while sent < most
-            && let Some(transmit) = self.next_transmit(now, core)
-        {
+        let mut sent = self.resend(now, core);
+        while sent < most {
+            self.out.clear();
+            let Some(transmit) = core.stack().poll_datagrams(now, self.segments, &mut self.out) else {
+                break;
+            };
             let Some(socket) = self.list.iter_mut().find(|socket| socket.id == transmit.socket) else {
                 continue;
             };
-            if socket.blocked || !socket.send(&transmit, &self.out, core) {
-                if !std::mem::replace(&mut socket.blocked, true) {
-                    socket.watch(&self.registry, Interest::READABLE | Interest::WRITABLE);
-                }
-                self.unsent = Some(transmit);
-                return sent;
+            if socket.unsent.is_some() {
+                core.counters().unsent += 1; // its stack knows that it is blocked: never more than an answer to a stranger
+                continue;
             }
-            sent += 1;
+            if socket.send(&transmit, &self.out, core) {
+                sent += 1;
+                continue;
+            }
+            socket.blocked = true;
+            socket.unsent = Some((transmit, std::mem::take(&mut self.out)));
+            socket.watch(&self.registry, Interest::READABLE | Interest::WRITABLE);
+            core.handle(now, Input::Host(HostChange::Blocked(socket.id)));
         }
         sent
     }
 
-    /// What could not be sent before, or else what the stack has; its bytes are in `out`.
-    fn next_transmit(&mut self, now: Instant, core: &mut Core) -> Option<Transmit> {
-        self.unsent.take().or_else(|| {
-            self.out.clear();
-            core.stack().poll_datagrams(now, self.segments, &mut self.out)
-        })
+    /// Sends what could not be sent before, on sockets that have room again. How many system calls it made.
+    fn resend(&mut self, now: Instant, core: &mut Core) -> usize {
+        let mut sent = 0;
+        for socket in self.list.iter_mut().filter(|socket| !socket.blocked) {
+            let Some((transmit, bytes)) = socket.unsent.take() else { continue };
+            sent += 1;
+            if socket.send(&transmit, &bytes, core) {
+                core.handle(now, Input::Host(HostChange::Writable(socket.id)));
+            } else {
+                socket.blocked = true;
+                socket.unsent = Some((transmit, bytes));
+                socket.watch(&self.registry, Interest::READABLE | Interest::WRITABLE);
+            }
+        }
+        sent
     }
 }
 
@@ -245,7 +255,7 @@ impl Socket {
         let local = io.local_addr().map_err(failed)?;
         registry.register(&mut io, Token(index), Interest::READABLE).map_err(failed)?;
         let id = SocketId(u32::try_from(index).unwrap_or(u32::MAX));
-        Ok(Self { id, io, state, local, readable: true, blocked: false })
+        Ok(Self { id, io, state, local, readable: true, blocked: false, unsent: None })
     }
 
     /// What the system should tell of. Not of room to send while there is some: every datagram that its receiver took would

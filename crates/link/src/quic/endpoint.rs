@@ -107,7 +107,8 @@ impl Quic {
         out: &mut Vec<u8>,
     ) -> Option<Transmit> {
         let mut link = self.closing.take(id)?;
-        let transmit = link.conn.poll_transmit(now, segments, out);
+        let held = self.hold(link.conn.socket, id);
+        let transmit = if held { None } else { link.conn.poll_transmit(now, segments, out) };
         self.closing.keep(now, id, link);
         if transmit.is_some() {
             self.ready.mark(id);
@@ -129,6 +130,8 @@ impl Endpoint for Quic {
                     context.cut(id, DownReason::Lost);
                 }
             }
+            HostChange::Blocked(socket) => self.block(socket),
+            HostChange::Writable(socket) => self.unblock(socket),
             HostChange::Wall(wall) => self.set_wall(context.now, wall),
         }
     }
@@ -199,6 +202,10 @@ impl Endpoint for Quic {
                 }
                 continue;
             };
+            if self.hold(carrier.conn.socket, id) {
+                context.table.sent_all(context.now, id); // its timers run all the same
+                continue;
+            }
             if let Some(transmit) = carrier.conn.poll_transmit(scope.now, max_segments, out) {
                 self.ready.mark(id);
                 return Some(transmit);

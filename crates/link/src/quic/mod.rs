@@ -89,7 +89,8 @@ impl Closing {
 struct Socket {
     endpoint: Endpoint,
     local: SocketAddr,
-    links: Vec<Option<LinkId>>, // by connection handle
+    links: Vec<Option<LinkId>>,     // by connection handle
+    held: Option<BTreeSet<LinkId>>, // while it is blocked: links that have something to send on it
 }
 
 impl Quic {
@@ -122,7 +123,7 @@ impl Quic {
         let config = Arc::new(self.configs.endpoint(local, &mut self.rng));
         let seed = Some(self.rng.bytes());
         let endpoint = Endpoint::new(config, Some(self.configs.server.clone()), !may_fragment, seed);
-        self.sockets.insert(socket, Socket { endpoint, local, links: Vec::new() });
+        self.sockets.insert(socket, Socket { endpoint, local, links: Vec::new(), held: None });
     }
 
     /// Forgets a socket; returns its links.
@@ -172,8 +173,32 @@ impl Quic {
         over
     }
 
+    /// The system takes nothing on a socket now.
+    fn block(&mut self, socket: SocketId) {
+        if let Some(socket) = self.sockets.get_mut(&socket) {
+            socket.held.get_or_insert_default();
+        }
+    }
+
+    /// The system takes datagrams on a socket again: links that waited for that go on.
+    fn unblock(&mut self, socket: SocketId) {
+        let held = self.sockets.get_mut(&socket).and_then(|socket| socket.held.take());
+        held.into_iter().flatten().for_each(|id| self.ready.mark(id));
+    }
+
+    /// Whether a link has to wait because its socket is blocked. Then it is ready again once that is over.
+    fn hold(&mut self, socket: SocketId, id: LinkId) -> bool {
+        let held = self.sockets.get_mut(&socket).and_then(|socket| socket.held.as_mut());
+        held.map(|held| held.insert(id)).is_some()
+    }
+
+    fn is_blocked(&self, socket: SocketId) -> bool {
+        self.sockets.get(&socket).is_some_and(|socket| socket.held.is_some())
+    }
+
     fn next_answer(&mut self, out: &mut Vec<u8>) -> Option<Transmit> {
-        let (transmit, bytes) = self.answers.pop_front()?;
+        let next = self.answers.iter().position(|(answer, _)| !self.is_blocked(answer.socket))?;
+        let (transmit, bytes) = self.answers.remove(next)?;
         out.extend_from_slice(&bytes);
         Some(transmit)
     }

@@ -1,5 +1,6 @@
 //! Two or more [`Links`](crate::Links) joined in virtual time: scenarios, one a file.
 
+mod blocked_sockets;
 mod classes;
 mod dials_and_slots;
 mod duplicates;
