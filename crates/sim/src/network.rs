@@ -411,6 +411,15 @@ impl Network {
         }
     }
 
+    /// How many faults there were for what.
+    pub fn faults_for(&self) -> BTreeMap<String, u64> {
+        let mut kinds = BTreeMap::new();
+        for seen in &self.faults {
+            *kinds.entry(seen.fault.to_string()).or_default() += 1;
+        }
+        kinds
+    }
+
     /// Faults that a node outside `hostile` saw in another outside it.
     pub fn faults_between_honest<'a>(
         &'a self,

@@ -77,12 +77,16 @@ pub struct Report {
     pub peak_bytes_granted: u64,
     /// Fault events but *incompatible*, all nodes.
     pub faults: u64,
+    /// The same by what they were for.
+    pub faults_for: BTreeMap<String, u64>,
     /// What this scenario measures beside, by name.
     pub figures: BTreeMap<String, f64>,
     /// What went wrong: sentences. Empty: the run came out.
     pub problems: Vec<String>,
     /// Of the process, per node; null where the system does not tell.
     pub memory_bytes_per_node: Option<u64>,
+    /// Seconds of processor time of this process, all threads; null where the system does not tell.
+    pub cpu_s: Option<f64>,
     /// Real seconds.
     pub wall_s: f64,
     /// Events per real second.
@@ -99,6 +103,17 @@ pub(crate) fn resident() -> Option<(u64, u64)> {
         Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
     };
     Some((field("VmRSS:")?, field("VmHWM:")?))
+}
+
+/// Processor time of this process so far, in seconds, where the system tells (`/proc/self/stat`, fields 14 and 15, in the
+/// hundredths of a second that Linux shows on every machine).
+pub(crate) fn processor_time() -> Option<f64> {
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let (_, fields) = stat.rsplit_once(')')?; // the second field is the name, which may hold anything
+    let mut times = fields.split_whitespace().skip(11).map(str::parse::<u32>);
+    let (user, system) = (times.next()?.ok()?, times.next()?.ok()?);
+    Some(f64::from(user + system) / TICKS_PER_SECOND)
 }
 
 #[cfg(test)]

@@ -29,6 +29,20 @@ pub(super) struct Lane {
     draws: Draws,
     losses: Losses,
     last: Instant, // arrival of the latest datagram in order
+    began: Began,
+}
+
+/// Who sent the first datagram between two nodes: what the device before a node keeps of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Began {
+    Us,
+    Them,
+}
+
+impl Lane {
+    fn new(world: &World, from: NodeId, to: NodeId, began: Began) -> Self {
+        Self { draws: world.draws(from, to, 0), losses: Losses::default(), last: Instant::ZERO, began }
+    }
 }
 
 /// A datagram that arrives.
@@ -59,21 +73,18 @@ impl<N: Node> Seat<N> {
         self.uplink_free = left;
         self.traffic.sent(bytes.len());
         self.traffic.headers(HEADERS);
-        let (Some(to), Some(source)) =
-            (world.addresses.get(&remote).copied(), world.sources.get(index(self.id)).copied())
+        let (Some(to), Some(public)) =
+            (world.addresses.get(&remote).copied(), world.public.get(index(self.id)))
         else {
             return;
         };
+        let (id, open) = (self.id, self.path_to(to) == Path::Open);
+        let lane = self.lanes.entry(to).or_insert_with(|| Lane::new(world, id, to, Began::Us));
+        let source = if lane.began == Began::Us { public.mapped } else { public.listens };
         if let Some(captured) = &mut self.captured {
             captured.push(Captured { at: now, from: source, to, bytes: bytes.to_vec() });
         }
         let one_way = nanos(world.round_trip(self.id, to)) / 2;
-        let (id, open) = (self.id, self.path_to(to) == Path::Open);
-        let lane = self.lanes.entry(to).or_insert_with(|| Lane {
-            draws: world.draws(id, to, 0),
-            losses: Losses::default(),
-            last: Instant::ZERO,
-        });
         if lane.losses.lost(model, &mut lane.draws, now.as_nanos(), 1) || !open {
             return;
         }
@@ -126,6 +137,10 @@ impl<N: Node> Seat<N> {
         }
         if self.power == Power::Off || self.node.is_none() {
             return;
+        }
+        if key.from != DRIVER {
+            let (id, from) = (self.id, NodeId(key.from));
+            self.lanes.entry(from).or_insert_with(|| Lane::new(world, id, from, Began::Them));
         }
         if !self.has_room(world, data.len()) {
             return self.drop_datagram();

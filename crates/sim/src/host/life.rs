@@ -7,6 +7,7 @@ use weir_base::{Instant, UnixTime};
 use weir_stack::{HostChange, SocketId};
 
 use super::seat::{Arrived, Seat};
+use super::world::Public;
 use super::{Birth, Host, Node, NodeId, Power, Udp, index};
 use crate::check::Watch;
 use crate::model::Place;
@@ -37,7 +38,7 @@ impl<N: Node> Host<N> {
         let (node, peer) = make(self.birth(id, 0))?;
         self.world.places.push(place);
         self.world.peers.push(peer);
-        self.world.sources.push(udp_of(id));
+        self.world.public.push(Public::new(udp_of(id)));
         let mut seat = Seat::new(&self.world, id, udp);
         seat.watch = self.checker.as_ref().map(|checker| Watch::new(id, checker.channels.clone()));
         seat.captured = self.capturing.then(Vec::new);
@@ -133,22 +134,33 @@ impl<N: Node> Host<N> {
         self.arrive(id, Arrived::Host(HostChange::Wall(wall)));
     }
 
-    /// The device before a node forgets its UDP address, as NAT devices do: what the node sends from now on comes from another
-    /// port, and what is sent to the address before is lost. The node is not told.
+    /// The device before a node forgets the flows that the node began, as NAT devices do: what the node sends on them from now
+    /// on comes from another port, and what is sent to the port before is lost. What it listens on is forwarded as before.
+    /// The node is not told.
     pub fn rebind(&mut self, id: NodeId) {
-        let Some(source) = self.world.sources.get_mut(index(id)) else { return };
-        self.world.addresses.remove(source);
-        source.set_port(source.port().checked_add(1).unwrap_or(PORT));
-        self.world.addresses.insert(*source, id);
+        let Some(public) = self.world.public.get_mut(index(id)) else { return };
+        let before = public.mapped;
+        public.mapped.set_port(before.port().checked_add(1).unwrap_or(PORT + 1));
+        let (listens, mapped) = (public.listens, public.mapped);
+        if before != listens {
+            self.world.addresses.remove(&before);
+        }
+        self.world.addresses.insert(mapped, id);
     }
 
     /// A node moves to another place: its address there is a new one, its wires are reset, and it is told that its socket was
     /// bound again. Returns its address.
     pub fn relocate(&mut self, id: NodeId, place: Place) -> Option<SocketAddr> {
         let now = self.now;
-        self.rebind(id);
+        let public = self.world.public.get_mut(index(id))?;
+        let before = *public;
+        let mut source = public.mapped;
+        source.set_port(source.port().checked_add(1).unwrap_or(PORT + 1));
+        *public = Public::new(source);
+        self.world.addresses.remove(&before.listens);
+        self.world.addresses.remove(&before.mapped);
+        self.world.addresses.insert(source, id);
         *self.world.places.get_mut(index(id))? = place;
-        let source = *self.world.sources.get(index(id))?;
         let seat = self.seats.get_mut(index(id))?;
         seat.now = now;
         seat.lose_wires(&self.world);
@@ -176,9 +188,9 @@ impl<N: Node> Host<N> {
         self.world.round_trip(one, other)
     }
 
-    /// The address others see a node's datagrams come from. Neighbours in number are in different /16 networks.
+    /// The address at which others reach a node. Neighbours in number are in different /16 networks.
     pub fn udp_of(&self, id: NodeId) -> SocketAddr {
-        self.world.sources.get(index(id)).copied().unwrap_or_else(|| udp_of(id))
+        self.world.public.get(index(id)).map_or_else(|| udp_of(id), |public| public.listens)
     }
 
     fn birth(&self, id: NodeId, lives: u32) -> Birth {

@@ -170,7 +170,7 @@ impl<N: Node> Host<N> {
                 places: Vec::new(),
                 peers: Vec::new(),
                 addresses: BTreeMap::new(),
-                sources: Vec::new(),
+                public: Vec::new(),
                 sample: 1,
             },
             seats: Vec::new(),

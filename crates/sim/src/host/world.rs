@@ -21,7 +21,7 @@ pub(super) struct World {
     pub(super) peers: Vec<PeerId>,
     pub(super) addresses: BTreeMap<SocketAddr, NodeId>,
     pub(super) sample: u32, // what is granted is checked at one node of so many
-    pub(super) sources: Vec<SocketAddr>, // what others see a node's datagrams come from
+    pub(super) public: Vec<Public>,
 }
 
 impl World {
@@ -42,6 +42,21 @@ impl World {
     /// Chance of what flows from one node to another; `what` tells flows apart.
     pub(super) fn draws(&self, from: NodeId, to: NodeId, what: u64) -> Draws {
         Draws::of(self.seed, [from.0.into(), to.0.into(), what])
+    }
+}
+
+/// The UDP addresses under which others know a node, as the device before it maps them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Public {
+    /// Forwarded to the node, whoever sends. What the node answers to flows that came here leaves from here.
+    pub(super) listens: SocketAddr,
+    /// Flows that the node began leave from here.
+    pub(super) mapped: SocketAddr,
+}
+
+impl Public {
+    pub(super) const fn new(address: SocketAddr) -> Self {
+        Self { listens: address, mapped: address }
     }
 }
 

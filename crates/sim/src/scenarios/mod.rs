@@ -16,7 +16,7 @@ use std::time::{Duration, Instant as WallClock};
 use weir_stack::ConfigError;
 
 use crate::network::{Network, Transport};
-use crate::report::{Report, resident};
+use crate::report::{Report, processor_time, resident};
 
 /// A named run.
 #[derive(Clone, Copy, Debug)]
@@ -264,7 +264,7 @@ pub fn run(name: &str, options: &Options) -> Result<Report, RunError> {
     let scenario = scenario.ok_or_else(|| RunError::Unknown(name.into()))?;
     let asked = options.nodes.unwrap_or(scenario.nodes);
     options.check(asked)?;
-    let (begun, before) = (WallClock::now(), resident());
+    let (begun, before, cpu) = (WallClock::now(), resident(), processor_time());
     let mut measured = (scenario.run)(&Run { options, nodes: asked })?;
     let after = resident();
     measured.problems.extend(problems(&measured.network));
@@ -295,9 +295,11 @@ pub fn run(name: &str, options: &Options) -> Result<Report, RunError> {
         peak_bytes_held: found.peak_held,
         peak_bytes_granted: found.peak_granted,
         faults: network.faults.len() as u64,
+        faults_for: network.faults_for(),
         figures: figures.collect(),
         problems: measured.problems,
         memory_bytes_per_node: memory,
+        cpu_s: cpu.zip(processor_time()).map(|(before, after)| after - before),
         events_per_s: host.events() as f64 / begun.elapsed().as_secs_f64(),
         wall_s: begun.elapsed().as_secs_f64(),
         virtual_s: host.now().since(weir_base::Instant::ZERO).as_secs_f64(),

@@ -231,17 +231,40 @@ fn a_link_outlives_datagrams_that_come_twice_or_with_a_wrong_bit() {
 }
 
 #[test]
-fn behind_a_rebound_port_a_node_is_heard_from_another_address() {
+fn behind_a_rebound_port_a_link_goes_on_from_another_address() {
     let mut net = pair(|setup| setup.transport = Transport::Quic);
-    net.link_up();
-    let before = net.host.udp_of(A);
+    net.dial(A, B);
+    assert!(linked_after(&mut net, 1_000));
+    let address = net.host.udp_of(A);
     net.host.rebind(A);
     net.host.capture();
-    insert(&mut net, A, 0..1);
-    net.run(millis(100), |_, _, _| {});
+    insert(&mut net, A, 0..20);
+    assert_eq!(accepted(&mut net, 1_000, B).len(), 20);
+    insert(&mut net, B, 20..40);
+    assert_eq!(accepted(&mut net, 1_000, A).len(), 20);
     let sent = net.host.capture();
-    assert!(sent.iter().any(|captured| captured.to == B && captured.from != before));
-    assert!(sent.iter().all(|captured| captured.from != before));
+    let mut from_a = sent.iter().filter(|captured| captured.to == B);
+    assert!(from_a.all(|captured| captured.from != address), "the flow has another port");
+    assert!(net.faults.is_empty(), "{:?}", net.faults);
+}
+
+#[test]
+fn a_flow_that_came_to_a_forwarded_port_keeps_it() {
+    let mut net = pair(|setup| setup.transport = Transport::Quic);
+    net.dial(A, B);
+    assert!(linked_after(&mut net, 1_000));
+    let address = net.host.udp_of(B);
+    net.host.rebind(B);
+    net.host.capture();
+    insert(&mut net, B, 0..20);
+    assert_eq!(accepted(&mut net, 1_000, A).len(), 20);
+    assert!(
+        net.host
+            .capture()
+            .iter()
+            .filter(|captured| captured.to == A)
+            .all(|captured| captured.from == address)
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod a_sender_over_its_credit_is_seen;
 mod common;
 mod early;
 mod faults_on_a_bare_pair;
+mod honest_nodes_blame_nobody_whatever_goes_wrong;
 mod known_peers_answer_after_one_round_trip;
 mod same_seed_same_trace;
 mod scenario_11_comers_and_goers;
