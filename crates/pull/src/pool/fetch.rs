@@ -249,7 +249,7 @@ impl Fetch {
         }
         match get.patience {
             Patience::Fresh(_) => self.leave_share(get.newcomer),
-            Patience::Overdue | Patience::Expired => link.gets.overdue -= 1,
+            Patience::Overdue | Patience::Expired { .. } => link.gets.overdue -= 1,
         }
         self.unstall(links, slot);
         Some(get)

@@ -84,8 +84,8 @@ pub(super) enum Patience {
     Fresh(Come),
     /// Until it is a fault.
     Overdue,
-    /// Until the stream is stopped.
-    Expired,
+    /// Until the stream is stopped; a fault then where it was none before.
+    Expired { blamed: bool },
 }
 
 /// How much of a body had come when.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use weir_base::identity::PeerId;
 use weir_base::stream::{Ask, Group, LinkInfo, Side};
+use weir_base::time::nanos;
 use weir_base::{Fault, Instant, LinkId, Rope, StreamKey};
 
 use super::CHATTY;
@@ -31,8 +32,8 @@ pub(super) struct Link {
     /// Once both hellos have come.
     pub(super) ready: Option<Ready>,
     rtt: Option<Duration>,
-    /// When anything was last read from it.
-    pub(super) heard: Instant,
+    /// Since when it is heard from.
+    pub(super) heard: Heard,
     /// The permit this node gives, and the offers it reads.
     pub(super) intake: Intake,
     /// The permit this node has, and the offers it writes.
@@ -43,6 +44,45 @@ pub(super) struct Link {
     pub(super) serving: Serving,
     /// Messages of unknown odd types, on any stream.
     pub(super) skipped: Skipped,
+}
+
+/// A link from which nothing came for so long is silent: perhaps its path does not carry, and nothing that was asked of it can
+/// come. It is well below the time of an answer (10 s), so that a shorter silence leaves enough of that time.
+const SILENCE: Duration = Duration::from_secs(6);
+
+/// Since when a link is heard from without a silence, and what is known of its hearing this node.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Heard {
+    since: Instant,
+    last: Instant,
+    pinged: Option<Instant>, // when the last ping was sent that it answered
+}
+
+impl Heard {
+    /// Something was read from the link.
+    pub(super) fn read(&mut self, now: Instant) {
+        if now.since(self.last) > SILENCE {
+            self.since = now;
+        }
+        self.last = now;
+    }
+
+    /// It answered a ping.
+    pub(super) fn pong(&mut self, now: Instant, rtt: Duration) {
+        let sent = Instant::from_nanos(now.as_nanos().saturating_sub(nanos(rtt)));
+        self.pinged = self.pinged.max(Some(sent));
+    }
+
+    /// Whether it heard this node after `asked`, as far as its pongs tell.
+    fn hears(&self, asked: Instant) -> bool {
+        self.pinged.is_none_or(|sent| sent >= asked)
+    }
+
+    /// Whether what was asked of it reached it, and it was heard from, after `asked` and without a silence, for at least `time` up to now.
+    pub(super) fn throughout(&self, now: Instant, asked: Instant, time: Duration) -> bool {
+        let silent = now.since(self.last) > SILENCE;
+        !silent && self.hears(asked) && self.last > asked && now.since(self.since.max(asked)) >= time
+    }
 }
 
 /// Bounds what a peer may send that this node skips.
@@ -82,7 +122,7 @@ impl Link {
             info,
             ready: None,
             rtt: None,
-            heard: Instant::ZERO,
+            heard: Heard::default(),
             intake,
             outlet,
             gets: Gets::new(),

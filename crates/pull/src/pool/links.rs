@@ -161,7 +161,7 @@ impl Pool {
     pub(super) fn incoming(&mut self, now: Instant, key: StreamKey, input: Incoming) {
         let Some((slot, role)) = self.links.locate(key) else { return };
         let Some(link) = self.links.get_mut(slot) else { return };
-        link.heard = now;
+        link.heard.read(now);
         match input {
             Incoming::Data(chunk) => match role {
                 Role::Intake => self.read_offers(now, slot, chunk),

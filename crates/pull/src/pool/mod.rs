@@ -291,9 +291,10 @@ impl Machine for Pool {
         self.settle(now);
     }
 
-    fn link_rtt(&mut self, _now: Instant, link: LinkId, rtt: std::time::Duration) {
+    fn link_rtt(&mut self, now: Instant, link: LinkId, rtt: std::time::Duration) {
         if let Some(link) = self.links.slot(link).and_then(|slot| self.links.get_mut(slot)) {
             link.set_rtt(rtt);
+            link.heard.pong(now, rtt);
         }
     }
 

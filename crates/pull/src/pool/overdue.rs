@@ -93,14 +93,19 @@ impl Pool {
                 }
             }
             Patience::Overdue => {
-                place.patience = Patience::Expired;
+                let blamed = heard.throughout(now, get.since, time);
+                place.patience = Patience::Expired { blamed };
                 self.fetch.late.push(again(time));
-                if heard > get.since {
+                if blamed {
                     self.blame(slot, WITHHELD);
                     self.cannot_deliver(now, id, slot);
                 }
             }
-            Patience::Expired => {
+            Patience::Expired { blamed } => {
+                if !blamed && heard.throughout(now, get.since, time) {
+                    self.blame(slot, WITHHELD);
+                    self.cannot_deliver(now, id, slot);
+                }
                 self.close_lane(slot, Role::Gets, code::TIMEOUT);
                 self.pause_lane(now, slot, Role::Gets);
             }

@@ -161,10 +161,62 @@ fn a_withheld_item_is_unreliable_after_its_time_if_the_peer_was_heard() {
     quiet.offer(&mut mesh, &item(5, 1, 200));
     talking.offer(&mut mesh, &item(5, 2, 200));
     mesh.run_for(ms(5_000));
+    let links = [quiet.link, talking.link];
+    links.into_iter().for_each(|link| mesh.rtt(0, link, ms(50))); // both hear what is asked
     talking.offer(&mut mesh, &item(5, 3, 200));
     mesh.run_for(ms(6_000));
     let blamed: Vec<_> = mesh.faults.iter().map(|(_, link, fault)| (*link, *fault)).collect();
     assert_eq!(blamed, [(talking.link, WITHHELD)]);
+}
+
+#[test]
+fn an_item_that_a_silent_path_held_back_is_no_fault_and_one_withheld_after_it_is() {
+    let (mut mesh, mut strangers) = with_strangers(&config(), 2);
+    let [cut, withholding] = &mut strangers[..] else { panic!() };
+    let links = [cut.link, withholding.link];
+    cut.offer(&mut mesh, &item(5, 1, 200));
+    withholding.offer(&mut mesh, &item(5, 2, 200));
+    mesh.run_for(ms(9_500)); // nothing comes of either
+    for number in 0..5 {
+        cut.offer(&mut mesh, &item(5, 10 + number, 200));
+        withholding.offer(&mut mesh, &item(5, 20 + number, 200));
+        mesh.rtt(0, links[0], ms(50));
+        mesh.rtt(0, links[1], ms(50));
+        mesh.run_for(ms(1_000));
+        if number == 0 {
+            assert!(
+                mesh.faults.is_empty(),
+                "what was held back comes one after the other: {:?}",
+                mesh.faults
+            );
+        }
+        cut.serve(&mut mesh);
+    }
+    mesh.run_for(ms(4_000));
+    withholding.offer(&mut mesh, &item(5, 30, 200));
+    mesh.run_for(ms(3_000));
+    assert_eq!(mesh.ids(0).len(), 6);
+    let blamed: Vec<_> = mesh.faults.iter().map(|(_, link, fault)| (*link, *fault)).collect();
+    assert!(blamed.contains(&(withholding.link, WITHHELD)), "{blamed:?}");
+    assert!(blamed.iter().all(|(link, _)| *link == withholding.link), "{blamed:?}");
+}
+
+#[test]
+fn who_does_not_hear_what_is_asked_of_it_withholds_nothing() {
+    let (mut mesh, mut strangers) = with_strangers(&config(), 2);
+    let [deaf, hearing] = &mut strangers[..] else { panic!() };
+    let links = [deaf.link, hearing.link];
+    for second in 0..22 {
+        deaf.offer(&mut mesh, &item(5, second, 200));
+        hearing.offer(&mut mesh, &item(5, 100 + second, 200));
+        mesh.run_for(ms(1_000));
+        if second == 14 {
+            mesh.rtt(0, links[1], ms(50));
+        }
+    }
+    let blamed: Vec<_> = mesh.faults.iter().map(|(_, link, fault)| (*link, *fault)).collect();
+    assert!(blamed.contains(&(links[1], WITHHELD)), "it answers pings and no get: {blamed:?}");
+    assert!(blamed.iter().all(|(link, _)| *link == links[1]), "{blamed:?}");
 }
 
 #[test]

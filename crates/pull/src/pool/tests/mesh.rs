@@ -192,6 +192,14 @@ impl Mesh {
         link
     }
 
+    /// A node has measured a round trip: the other end answered its ping.
+    pub(super) fn rtt(&mut self, node: usize, link: LinkId, rtt: Duration) {
+        let now = self.now;
+        if let Some(pool) = &mut self.nodes[node].pool {
+            pool.link_rtt(now, link, rtt);
+        }
+    }
+
     pub(super) fn unlink(&mut self, link: LinkId) {
         let Some(wire) = self.wires.remove(&link) else { return };
         self.flying

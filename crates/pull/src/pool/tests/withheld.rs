@@ -135,6 +135,7 @@ fn who_never_answers_is_blamed_then_loses_its_stream_and_what_was_reserved_for_i
     mesh.run_for(ms(5_000));
     flood(&mut mesh, silent, 0);
     silent.send(&mut mesh, 0, 1, &[]); // heard from, with a message of an unknown odd type
+    mesh.rtt(0, silent.link, ms(50)); // and it hears what is asked of it
     mesh.run_for(ms(7_000));
     assert_eq!(mesh.faults.len(), 3);
     assert_eq!(mesh.stats(0).in_flight, 300, "its answers may still come");
