@@ -25,10 +25,6 @@ const WIDER: &[Wider] = &[
     Wider { name: "base/pair::Pair", methods: 0, fields: 13 },
     Wider { name: "node/core::Core", methods: 42, fields: 14 },
     Wider { name: "pull/pool::Pool", methods: 119, fields: 20 },
-    Wider { name: "sim/flood::Flood", methods: 0, fields: 14 },
-    Wider { name: "sim/host::End", methods: 0, fields: 17 },
-    Wider { name: "sim/host::Host", methods: 60, fields: 0 },
-    Wider { name: "sim/host::Seat", methods: 53, fields: 31 },
 ];
 
 /// One exception.

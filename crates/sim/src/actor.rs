@@ -70,6 +70,15 @@ pub enum Note {
     Told(Event),
 }
 
+/// Candidates that an application has and did not decide on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Undecided {
+    /// How many.
+    pub items: u64,
+    /// Bytes of their bodies.
+    pub bytes: u64,
+}
+
 /// A stack and its application.
 pub struct Actor {
     stack: Stack,
@@ -83,6 +92,7 @@ pub struct Actor {
     notes: Vec<(Instant, Note)>,    // with the time on its clock
     load: Option<(ChannelId, u64)>, // where planned transactions go, and their seed
     verdicts: u64,                  // since the host last asked
+    undecided: Undecided,
 }
 
 struct Decision {
@@ -119,6 +129,7 @@ impl Actor {
             notes: Vec::new(),
             load: None,
             verdicts: 0,
+            undecided: Undecided::default(),
         };
         Ok((actor, peer))
     }
@@ -136,6 +147,12 @@ impl Actor {
     /// The tip it holds for the best.
     pub fn best(&self) -> &Bytes {
         &self.best
+    }
+
+    /// What it was given and did not decide on. What an application that never decides was given is not counted: the stack
+    /// defers it.
+    pub fn undecided(&self) -> Undecided {
+        self.undecided
     }
 
     /// What happened since the last call, in order, each with the time on this node's clock.
@@ -191,6 +208,8 @@ impl Actor {
             Checking::Never => return,
         };
         self.pool(now, channel, pool::Command::Taken { ticket, at: now });
+        self.undecided.items += 1;
+        self.undecided.bytes += bytes.len() as u64;
         let decision = Decision { channel, ticket, id, bytes, verdict };
         if after.is_zero() {
             return self.decide(now, decision);
@@ -202,6 +221,8 @@ impl Actor {
     fn decide(&mut self, now: Instant, decision: Decision) {
         let Decision { channel, ticket, id, bytes, verdict } = decision;
         self.verdicts += 1;
+        self.undecided.items -= 1;
+        self.undecided.bytes -= bytes.len() as u64;
         self.pool(now, channel, pool::Command::Verdict { ticket, verdict });
         if verdict == pool::Verdict::Accept {
             self.notes.push((now, Note::Accepted { id, bytes }));

@@ -14,6 +14,7 @@ use weir_stack::{Channel, Config, ConfigError, Shape};
 
 use crate::actor::Note;
 use crate::check::PoolTraffic;
+use crate::deliveries::Deliveries;
 use crate::host::{NodeId, Step};
 use crate::load::item_size;
 use crate::network::{Network, Setup};
@@ -56,13 +57,6 @@ impl Default for Load {
     }
 }
 
-/// One transaction on its way.
-#[derive(Clone, Copy, Debug)]
-struct Tx {
-    origin: NodeId,
-    submitted: Option<Instant>, // none where it was not yet due, or its origin did not run or refused it
-}
-
 /// Counters at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 struct Mark {
@@ -78,15 +72,9 @@ pub struct Flood {
     /// Nodes that are not honest: they get no load, and nobody waits for them.
     pub hostile: BTreeSet<NodeId>,
     load: Load,
-    txs: Vec<Tx>,
-    has: Vec<Vec<u64>>, // a bit per node and transaction
-    micros: Vec<u32>,   // of each pair
-    pairs: Vec<(NodeId, u32)>,
+    deliveries: Deliveries,
     first: Mark,
     last_submitted: Instant,
-    due: u32,       // transactions whose time has come
-    submitted: u32, // of these
-    checked_pairs: u64,
     converged: Option<Mark>,
     linked: bool, // all links came up in time
 }
@@ -155,21 +143,14 @@ impl Flood {
     /// # Errors
     /// [`ConfigError`] of the stack's configuration.
     pub fn new(setup: Setup, load: Load) -> Result<Self, ConfigError> {
-        let nodes = setup.nodes as usize;
         let net = Network::new(setup)?;
         Ok(Self {
             net,
             hostile: BTreeSet::new(),
             load,
-            txs: Vec::new(),
-            has: vec![Vec::new(); nodes],
-            micros: Vec::new(),
-            pairs: Vec::new(),
+            deliveries: Deliveries::default(),
             first: Mark::default(),
             last_submitted: Instant::ZERO,
-            due: 0,
-            submitted: 0,
-            checked_pairs: 0,
             converged: None,
             linked: true,
         })
@@ -201,7 +182,7 @@ impl Flood {
             }
         }
         for (number, (origin, at)) in self.schedule().into_iter().enumerate() {
-            self.net.host.plan(origin, at, number as u64);
+            self.net.host.computer(origin).plan(at, number as u64);
         }
         self.first = self.mark();
         let limit = self.last_submitted + self.load.deadline;
@@ -235,9 +216,8 @@ impl Flood {
             plan.push((honest[self.net.rng.index(range)], at));
         }
         plan.sort_by_key(|(_, at)| *at);
-        self.txs = plan.iter().map(|(origin, _)| Tx { origin: *origin, submitted: None }).collect();
         self.last_submitted = plan.last().map_or(begin, |(_, at)| *at);
-        self.has = vec![vec![0; plan.len().div_ceil(64)]; self.net.host.len()];
+        self.deliveries = Deliveries::new(plan.iter().map(|(origin, _)| *origin), self.net.host.len());
         plan
     }
 
@@ -267,13 +247,14 @@ impl Flood {
 
     /// The transactions that a node has had so far: what its application would have kept.
     pub fn held(&self, id: NodeId) -> Vec<Bytes> {
-        let numbers = 0..u32::try_from(self.txs.len()).unwrap_or(u32::MAX);
-        numbers.filter(|number| self.has(id, *number)).map(|number| self.transaction(number)).collect()
+        let numbers = self.deliveries.numbers();
+        let held = numbers.filter(|number| self.deliveries.has(id, *number));
+        held.map(|number| self.transaction(number)).collect()
     }
 
-    fn has(&self, id: NodeId, number: u32) -> bool {
-        let word = self.has.get(id.0 as usize).and_then(|has| has.get(number as usize / 64));
-        word.is_some_and(|word| word & (1 << (number % 64)) != 0)
+    /// A node crashed and its application kept nothing: it is to get everything once more, but for what no other node had yet.
+    pub fn lost(&mut self, id: NodeId) {
+        self.deliveries.lost(id);
     }
 
     /// Whether transactions are still to come.
@@ -309,75 +290,51 @@ impl Flood {
             self.first = self.mark();
         }
         let bytes = self.transaction(number);
-        let origin = self.txs.get(number as usize)?.origin;
-        self.net.host.trace_driver(origin, &bytes);
+        let origin = self.deliveries.origin(number)?;
+        self.net.host.computer(origin).trace_driver(&bytes);
         let inserted = self.net.host.with(origin, |actor, now| actor.insert(now, TXS, bytes));
         self.was_due(origin, now, number, inserted == Some(true));
         self.settle();
         Some(origin)
     }
 
-    /// A transaction's time came: it counts where its origin runs and its pool took it.
     fn was_due(&mut self, origin: NodeId, at: Instant, number: u32, inserted: bool) {
-        self.due += 1;
-        let Some(tx) = self.txs.get_mut(number as usize).filter(|_| inserted) else { return };
-        tx.submitted = Some(at);
-        self.submitted += 1;
-        self.set(origin, number);
-    }
-
-    fn set(&mut self, id: NodeId, number: u32) -> bool {
-        let word = self.has.get_mut(id.0 as usize).and_then(|has| has.get_mut(number as usize / 64));
-        let Some(word) = word else { return false };
-        let bit = 1 << (number % 64);
-        let new = *word & bit == 0;
-        *word |= bit;
-        new
+        self.deliveries.was_due(origin, number, inserted.then_some(at));
     }
 
     fn accepted(&mut self, id: NodeId, now: Instant, number: u32) {
-        let Some(Tx { submitted: Some(submitted), .. }) = self.txs.get(number as usize).copied() else {
-            return;
-        };
-        if !self.set(id, number) || self.hostile.contains(&id) {
+        if self.hostile.contains(&id) {
             return;
         }
-        let micros = now.since(submitted).as_micros();
-        self.micros.push(u32::try_from(micros).unwrap_or(u32::MAX));
-        self.pairs.push((id, number));
-        self.checked_pairs += u64::from(self.net.host.checks(id));
+        let checked = self.net.host.world().checks(id);
+        self.deliveries.accepted(id, now, number, u64::from(checked));
         self.settle();
     }
 
     /// Whether all is over.
     fn settle(&mut self) {
-        let all = self.due as usize == self.txs.len() && self.micros.len() as u64 == self.expected();
-        if all && self.converged.is_none() && !self.txs.is_empty() {
+        if self.converged.is_none() && self.deliveries.are_all(self.receivers()) {
             self.converged = Some(self.mark());
         }
     }
 
-    /// Pairs there are to be.
-    fn expected(&self) -> u64 {
-        let honest = self.net.host.len() - self.hostile.len();
-        (honest as u64 - 1) * u64::from(self.submitted)
+    /// Nodes that are to get what one of them submits.
+    fn receivers(&self) -> u64 {
+        (self.net.host.len() - self.hostile.len()) as u64 - 1
     }
 
     fn mark(&mut self) -> Mark {
         let honest: Vec<NodeId> = self.net.host.ids().filter(|id| !self.hostile.contains(id)).collect();
-        let checked: Vec<NodeId> = honest.into_iter().filter(|id| self.net.host.checks(*id)).collect();
+        let checked: Vec<NodeId> =
+            honest.into_iter().filter(|id| self.net.host.world().checks(*id)).collect();
         let pool = self.net.pool_traffic(checked.into_iter());
         let host = &self.net.host;
         Mark { at: host.now(), pool, wire_in: host.ids().map(|id| host.traffic(id).bytes_in).sum() }
     }
 
     /// Latencies of all pairs for whose transaction and node `which` holds, sorted, in microseconds.
-    pub fn latencies(&self, mut which: impl FnMut(NodeId, u32) -> bool) -> Vec<u32> {
-        let pairs = self.pairs.iter().zip(&self.micros);
-        let mut micros: Vec<u32> =
-            pairs.filter(|((id, number), _)| which(*id, *number)).map(|(_, micros)| *micros).collect();
-        micros.sort_unstable();
-        micros
+    pub fn latencies(&self, which: impl FnMut(NodeId, u32) -> bool) -> Vec<u32> {
+        self.deliveries.latencies(which)
     }
 
     /// A percentile of the latency of all pairs, in milliseconds; nearest rank.
@@ -396,22 +353,21 @@ impl Flood {
         let body_bytes = end.pool.body_bytes - self.first.pool.body_bytes;
         let honest = self.net.host.ids().filter(|id| !self.hostile.contains(id));
         let (nodes, checked) = honest.fold((0_u64, 0_u64), |(nodes, checked), id| {
-            (nodes + 1, checked + u64::from(self.net.host.checks(id)))
+            (nodes + 1, checked + u64::from(self.net.host.world().checks(id)))
         });
         let per = |bytes: u64, nodes: u64| {
-            let count = u64::from(self.submitted) * nodes;
+            let count = u64::from(self.deliveries.submitted()) * nodes;
             bytes as f64 / count.max(1) as f64
         };
-        let seen = self.micros.len() as u64;
-        let (readable, pairs) = (stream > 0, self.checked_pairs);
-        let missing = self.expected().saturating_sub(seen);
+        let (readable, pairs) = (stream > 0, self.deliveries.checked());
+        let missing = self.deliveries.missing(self.receivers());
         Spread {
-            submitted: self.submitted.into(),
+            submitted: self.deliveries.submitted().into(),
             bodies_per_node: (readable && pairs > 0).then(|| bodies as f64 / pairs as f64),
             control_bytes: readable.then(|| per(stream - body_bytes, checked)),
             wire_bytes: per(end.wire_in - self.first.wire_in, nodes),
             converged: self.converged.map(|mark| mark.at.since(self.last_submitted)),
-            latency: Percentiles::of(&mut self.micros.clone(), missing),
+            latency: Percentiles::of(&mut self.latencies(|_, _| true), missing),
             missing,
         }
     }
@@ -430,17 +386,9 @@ impl Flood {
 
     /// The pairs that are still missing, at most `most` of them.
     pub fn missing(&self, most: usize) -> Vec<(NodeId, u32)> {
-        let lacks = |id: NodeId, number: u32| {
-            let submitted = self.txs.get(number as usize).is_some_and(|tx| tx.submitted.is_some());
-            submitted && !self.has(id, number)
-        };
-        let numbers = 0..u32::try_from(self.txs.len()).unwrap_or(u32::MAX);
         let honest = self.net.host.ids().filter(|id| !self.hostile.contains(id));
-        honest
-            .flat_map(|id| numbers.clone().map(move |number| (id, number)))
-            .filter(|(id, number)| lacks(*id, *number))
-            .take(most)
-            .collect()
+        let pairs = honest.flat_map(|id| self.deliveries.numbers().map(move |number| (id, number)));
+        pairs.filter(|(id, number)| self.deliveries.lacks(*id, *number)).take(most).collect()
     }
 }
 

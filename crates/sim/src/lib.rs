@@ -13,6 +13,7 @@
 mod actor;
 pub mod check;
 pub mod cluster;
+mod deliveries;
 pub mod flood;
 pub mod host;
 pub mod load;
@@ -24,7 +25,7 @@ pub mod report;
 mod scenarios;
 mod trace;
 
-pub use actor::{Actor, Checking, Note, keypair};
+pub use actor::{Actor, Checking, Note, Undecided, keypair};
 pub use host::{Birth, Captured, Host, Node, NodeId, NodeTraffic, Outcome, Path, Step, Tamper, Udp, WALL};
 pub use model::{LAN, Line, Model, Place, Processor, Region};
 pub use network::{Network, Seen, Setup, Transport};

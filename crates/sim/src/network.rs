@@ -10,7 +10,7 @@ use weir_base::multiaddr::Multiaddr;
 use weir_base::{Blame, Fault, Instant, NetworkId, Rng};
 use weir_stack::{Channel, Command, Config, ConfigError, Event, Known, Profile, Reaction, Role, Shape};
 
-use crate::actor::{Actor, Checking, Note};
+use crate::actor::{Actor, Checking, Note, Undecided};
 use crate::check::{Checker, Found, PoolTraffic};
 use crate::host::{Host, NodeId, Step, Udp};
 use crate::load::rings;
@@ -103,8 +103,11 @@ pub struct Network {
     pub edges: Vec<(NodeId, NodeId)>,
     /// Faults so far, but *incompatible* ones.
     pub faults: Vec<Seen>,
-    /// Over QUIC, which the checker cannot read: what the stacks' exported counters say, compared after every turn.
-    pub exported: Found,
+    /// What is compared after every turn: bodies that applications have and did not decide on with what pools may hand over, and
+    /// over QUIC, which the checker cannot read, the stacks' exported counters.
+    pub compared: Found,
+    /// The most that an application may have undecided: what the pools of the setup may hand over.
+    pub undecided: Undecided,
     /// Links that are up, counted at both ends.
     pub up: u64,
     /// Random choices of the driver.
@@ -123,9 +126,7 @@ impl Network {
         let mut rng = Rng::from_number(setup.seed);
         let mut places = rng.child("places");
         let mut host = Host::new(setup.seed, setup.model);
-        let pools =
-            setup.config.profile.channels.iter().filter(|channel| matches!(channel.shape, Shape::Pool(_)));
-        host.check(Checker::new(pools.map(|channel| channel.id)));
+        host.check(Checker::of(&setup.config));
         let edges = rings(setup.nodes, setup.links, &mut rng.child("graph"));
         let edges = edges.into_iter().map(|(one, other)| (NodeId(one), NodeId(other))).collect();
         let mut config = setup.config.clone();
@@ -134,11 +135,13 @@ impl Network {
         }
         let config = Arc::new(config);
         let rng = rng.child("driver");
+        let undecided = most_undecided(&config);
         let mut network = Self {
             host,
             edges,
             faults: Vec::new(),
-            exported: Found::default(),
+            compared: Found::default(),
+            undecided,
             up: 0,
             rng,
             setup,
@@ -159,7 +162,7 @@ impl Network {
         let udp = if self.setup.transport == Transport::Quic { Udp::Bound } else { Udp::None };
         let (config, checking) = (self.config.clone(), self.setup.checking);
         let id = self.host.add(place, udp, |birth| Actor::new(&birth, config, checking))?;
-        if let Some(peer) = self.host.peer(id) {
+        if let Some(peer) = self.host.world().peer(id) {
             self.by_peer.insert(peer, id);
         }
         Ok(id)
@@ -176,7 +179,7 @@ impl Network {
         items: Vec<bytes::Bytes>,
     ) -> Result<(), ConfigError> {
         let (config, checking) = (self.config.clone(), self.setup.checking);
-        self.host.restart(id, |birth| {
+        self.host.computer(id).restart(|birth| {
             let (mut actor, peer) = Actor::new(&birth, config, checking)?;
             for item in items {
                 // refused only where the pool has become smaller
@@ -192,7 +195,7 @@ impl Network {
     /// [`ConfigError`] of the stack's configuration.
     pub fn restart(&mut self, id: NodeId) -> Result<(), ConfigError> {
         let (config, checking) = (self.config.clone(), self.setup.checking);
-        self.host.restart(id, |birth| Actor::new(&birth, config, checking))
+        self.host.computer(id).restart(|birth| Actor::new(&birth, config, checking))
     }
 
     /// What it was made of.
@@ -208,14 +211,14 @@ impl Network {
     fn address(&self, id: NodeId) -> Multiaddr {
         match self.setup.transport {
             Transport::Frames => Multiaddr::from_memory(u64::from(id.0)),
-            Transport::Quic => Multiaddr::from_quic(self.host.udp_of(id)),
+            Transport::Quic => Multiaddr::from_quic(self.host.world().udp_of(id)),
         }
     }
 
     /// Lets one node dial another.
     pub fn dial(&mut self, one: NodeId, other: NodeId) {
         let address = self.address(other);
-        let peer = self.host.peer(other);
+        let peer = self.host.world().peer(other);
         self.host.with(one, |actor, now| {
             use crate::host::Node as _;
             // refused where they are linked already
@@ -232,7 +235,7 @@ impl Network {
         let known: Vec<Known> = others
             .iter()
             .map(|other| Known {
-                peer: self.host.peer(*other),
+                peer: self.host.world().peer(*other),
                 addresses: vec![self.address(*other)],
                 role: Role::Persistent,
             })
@@ -271,7 +274,7 @@ impl Network {
     /// Whether a node has said hello to another and is linked to it.
     pub fn linked(&mut self, one: NodeId, other: NodeId) -> bool {
         use crate::host::Node as _;
-        let Some(peer) = self.host.peer(other) else { return false };
+        let Some(peer) = self.host.world().peer(other) else { return false };
         self.host.node(one).is_some_and(|actor| actor.stack().peers().ready_link(&peer).is_some())
     }
 
@@ -327,18 +330,31 @@ impl Network {
             over = over.max(pool.bytes_held.saturating_sub(pool.bytes_granted));
             over = over.max(pool.entries_held.saturating_sub(pool.entries_granted));
         }
-        let found = &mut self.exported;
+        let found = &mut self.compared;
         found.checks += 2 + 2 * stats.pools.len() as u64;
         found.peak_over = found.peak_over.max(over);
         found.peak_held = found.peak_held.max(held);
         found.peak_granted = found.peak_granted.max(granted);
     }
 
-    /// What the checker found; over QUIC, what the stacks exported.
+    /// Compares what an application has undecided with what it may have.
+    fn compare_undecided(&mut self, id: NodeId) {
+        let Some(has) = self.host.node(id).map(|actor| actor.undecided()) else { return };
+        let found = &mut self.compared;
+        found.checks += 1;
+        let over = has.items.saturating_sub(self.undecided.items);
+        found.peak_over = found.peak_over.max(over).max(has.bytes.saturating_sub(self.undecided.bytes));
+    }
+
+    /// What the checker found on the wire, where it can read that, and what was compared at the nodes.
     pub fn found(&self) -> Found {
-        match self.setup.transport {
-            Transport::Frames => self.host.checker().map(Checker::found).unwrap_or_default(),
-            Transport::Quic => self.exported,
+        let wire = self.host.checker().map(Checker::found).unwrap_or_default();
+        Found {
+            checks: wire.checks + self.compared.checks,
+            peak_over: wire.peak_over.max(self.compared.peak_over),
+            peak_held: wire.peak_held.max(self.compared.peak_held),
+            peak_granted: wire.peak_granted.max(self.compared.peak_granted),
+            unread: wire.unread,
         }
     }
 
@@ -376,9 +392,10 @@ impl Network {
         if self.setup.transport == Transport::Quic {
             self.compare(id);
         }
+        self.compare_undecided(id);
         let mut notes = self.host.node(id).map(Actor::take_notes).unwrap_or_default();
         for (at, note) in &mut notes {
-            *at = self.host.time_of(id, *at);
+            *at = self.host.computer(id).time_of(*at);
             match note {
                 Note::Told(Event::PeerUp { .. }) => self.up += 1,
                 Note::Told(Event::PeerDown { .. }) => self.up = self.up.saturating_sub(1),
@@ -427,4 +444,17 @@ impl Network {
     ) -> impl Iterator<Item = &'a Seen> {
         self.faults.iter().filter(move |seen| !hostile.contains(&seen.by) && !hostile.contains(&seen.whom))
     }
+}
+
+/// What the pools of this configuration may hand over and have no verdict on: so many candidates, and the bytes that may be in
+/// flight, above one item.
+fn most_undecided(config: &Config) -> Undecided {
+    let mut most = Undecided::default();
+    for channel in &config.profile.channels {
+        if let Shape::Pool(pool) = &channel.shape {
+            most.items += u64::from(pool.checking);
+            most.bytes += pool.in_flight + u64::from(pool.max_item);
+        }
+    }
+    most
 }

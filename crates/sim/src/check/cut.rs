@@ -51,6 +51,24 @@ impl Cutter {
         })
     }
 
+    /// Calls `on` with the length of each message, when it begins; none is kept.
+    pub(super) fn lengths(&mut self, bytes: &[u8], mut on: impl FnMut(u64)) -> Result<(), Malformed> {
+        self.feed(bytes, |left, mut input| {
+            loop {
+                let taken = input.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= taken as u64;
+                input = input.get(taken..).unwrap_or_default();
+                if *left > 0 {
+                    return Ok(input);
+                }
+                let Some((len, head)) = peek_varint(input, u64::MAX)? else { return Ok(input) };
+                on(len);
+                *left = len;
+                input = input.get(head..).unwrap_or_default();
+            }
+        })
+    }
+
     /// Calls `on` with each part of a lane of items.
     pub(super) fn items(
         &mut self,

@@ -6,7 +6,11 @@
 //! - **permits**: offers against the totals of the receiver's wants, in bytes and in entries (an entry too many counts as the
 //!   ten bytes it takes at least), and items against the sizes offered for the indices it asked for (`docs/spec/pool.md`).
 //!
-//! Both are counted where the data is sent: a `Watch` stands beside each sender, sees what leaves it and which grants reach
+//! And, per link, what the other streams may carry: tips against the client's wants, calls against their channel's largest request
+//! and response and against how many may be under way, control against its rate, streams against their credit. Per node, over all
+//! its links: windows that peers have and did not use against the budget, and items asked for against `in_flight`.
+//!
+//! All are counted where the data is sent: a `Watch` stands beside each sender, sees what leaves it and which grants reach
 //! it, and tells the [`Checker`] what that changes for the receiver.
 //!
 //! The strictest reading of both: what was granted counts once the receiver's frame has reached the sender, what is held as
@@ -17,16 +21,19 @@
 
 mod cut;
 mod pool;
+mod rules;
 #[cfg(test)]
 mod tests;
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_pull::ChannelId;
+use weir_stack::Config;
 
 use crate::host::NodeId;
+use rules::Declared;
 pub(crate) use watch::Watch;
 
 /// What a checker found.
@@ -74,6 +81,7 @@ struct Sums {
     held: i64,
     granted: i64,
     over: i64,
+    asked: i64,     // bytes of items asked for and not come
     item_over: u64, // the largest of one item, also where the item has ended since
 }
 
@@ -82,6 +90,7 @@ impl Sums {
         self.held += change.held;
         self.granted += change.granted;
         self.over += change.over;
+        self.asked += change.asked;
         self.item_over = self.item_over.max(change.item_over);
     }
 }
@@ -101,6 +110,7 @@ pub(crate) struct Change {
     streams_over: i64,
     permits: Sums,
     traffic: PoolTraffic,
+    rules: u64, // bytes, messages, calls or streams beyond what a rule allows
     checks: u64,
     unread: u64,
 }
@@ -175,7 +185,7 @@ pub struct Served {
 /// The ledgers of all nodes. See the module.
 #[derive(Debug, Default)]
 pub struct Checker {
-    pub(crate) channels: Arc<BTreeSet<ChannelId>>,
+    pub(crate) declared: Arc<Declared>,
     nodes: Vec<NodeWatch>,
     found: Found,
 }
@@ -183,7 +193,12 @@ pub struct Checker {
 impl Checker {
     /// Watches windows, and permits of these pool channels.
     pub fn new(pools: impl IntoIterator<Item = ChannelId>) -> Self {
-        Self { channels: Arc::new(pools.into_iter().collect()), ..Self::default() }
+        Self { declared: Arc::new(Declared::pools(pools)), ..Self::default() }
+    }
+
+    /// Watches everything that this configuration declares and bounds, the same at all nodes.
+    pub fn of(config: &Config) -> Self {
+        Self { declared: Arc::new(Declared::of(config)), ..Self::default() }
     }
 
     /// What it found so far.
@@ -209,8 +224,12 @@ impl Checker {
         node.traffic.add(&change.traffic);
         found.checks += change.checks;
         found.unread += change.unread;
-        let over = node.streams_over.max(node.windows.over).max(node.permits.over);
-        found.peak_over = found.peak_over.max(positive(over)).max(node.permits.item_over);
+        let limits = self.declared.limits;
+        let windows = positive(node.windows.granted - node.windows.held).saturating_sub(limits.windows);
+        let asked = positive(node.permits.asked).saturating_sub(limits.asked);
+        let over = positive(node.streams_over.max(node.windows.over).max(node.permits.over));
+        let over = over.max(windows).max(asked).max(change.rules).max(node.permits.item_over);
+        found.peak_over = found.peak_over.max(over);
         found.peak_held = found.peak_held.max(positive(node.windows.held + node.permits.held));
         found.peak_granted = found.peak_granted.max(positive(node.windows.granted + node.permits.granted));
     }

@@ -39,6 +39,7 @@ pub(super) struct PoolWatch {
 struct Coming {
     size: u64,
     granted: u64,
+    asked: u64, // of what is counted as asked
     come: u64,
 }
 
@@ -145,6 +146,7 @@ impl PoolWatch {
             let size = self.sizes.get(&index).map_or(UNKNOWN, |size| u64::from(*size));
             if self.gets.insert(index, size).is_none() && size != UNKNOWN {
                 sums.granted += signed(size);
+                sums.asked += signed(size);
             }
         }
         Ok(())
@@ -159,15 +161,15 @@ impl PoolWatch {
     ) -> Result<(), Malformed> {
         match part {
             Part::Begins { index, size } => {
-                let granted = match self.gets.remove(&index) {
+                let (granted, asked) = match self.gets.remove(&index) {
                     Some(UNKNOWN) => {
                         sums.granted += signed(size);
-                        size
+                        (size, 0)
                     }
-                    Some(granted) => granted,
-                    None => 0,
+                    Some(granted) => (granted, granted),
+                    None => (0, 0),
                 };
-                self.coming = Some(Coming { size, granted, come: 0 });
+                self.coming = Some(Coming { size, granted, asked, come: 0 });
             }
             Part::Bytes(more) => {
                 let Some(item) = &mut self.coming else { return Ok(()) };
@@ -184,12 +186,14 @@ impl PoolWatch {
                 traffic.body_bytes += item.size;
                 sums.held -= signed(item.come);
                 sums.granted -= signed(item.granted);
+                sums.asked -= signed(item.asked);
                 sums.over -= signed(std::mem::take(&mut self.items_over));
             }
             Part::Other { kind: GONE, body } => {
                 for index in indices(body) {
                     if let Some(size) = self.gets.remove(&index?).filter(|size| *size != UNKNOWN) {
                         sums.granted -= signed(size);
+                        sums.asked -= signed(size);
                     }
                 }
             }
@@ -204,9 +208,11 @@ impl PoolWatch {
         sums.over -= signed(self.entries.over + self.items_over);
         let asked: u64 = self.gets.values().filter(|size| **size != UNKNOWN).sum();
         sums.granted -= signed(asked);
+        sums.asked -= signed(asked);
         if let Some(item) = &self.coming {
             sums.held -= signed(item.come);
             sums.granted -= signed(item.granted);
+            sums.asked -= signed(item.asked);
         }
     }
 }

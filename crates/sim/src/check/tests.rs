@@ -1,13 +1,15 @@
 //! The checker is exact to the byte: what was granted is green, one byte more is red.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use weir_base::ProtocolId;
 use weir_base::codec::put_varint;
+use weir_base::{Instant, ProtocolId};
 use weir_pull::ChannelId;
 use weir_stack::Frame;
 
 use super::{Change, Checker, Found, Watch};
 use crate::host::NodeId;
+
+mod rules;
 
 const POOL: ChannelId = ChannelId(3);
 const CLIENT: NodeId = NodeId(0);
@@ -16,6 +18,7 @@ const WIRE: u64 = 1;
 
 /// Two nodes on one wire, and what is counted of them.
 struct Pair {
+    now: Instant,
     checker: Checker,
     client: Watch,
     server: Watch,
@@ -28,14 +31,14 @@ impl Pair {
 
     /// A frame of the client leaves and arrives.
     fn client(&mut self, frame: &Frame) {
-        let (sent, received) = (self.client.sent(WIRE, frame), self.server.received(WIRE, frame));
+        let (sent, received) = (self.client.sent(self.now, WIRE, frame), self.server.received(WIRE, frame));
         self.note(SERVER, &sent);
         self.note(CLIENT, &received);
     }
 
     /// A frame of the server leaves and arrives.
     fn server(&mut self, frame: &Frame) {
-        let (sent, received) = (self.server.sent(WIRE, frame), self.client.received(WIRE, frame));
+        let (sent, received) = (self.server.sent(self.now, WIRE, frame), self.client.received(WIRE, frame));
         self.note(CLIENT, &sent);
         self.note(SERVER, &received);
     }
@@ -50,10 +53,13 @@ fn message(fields: &[u8]) -> Bytes {
 
 /// A client that opened both lanes: 0 for offers, 4 for items.
 fn opened() -> Pair {
-    let checker = Checker::new([POOL]);
-    let channels = &checker.channels;
-    let (client, server) = (Watch::new(CLIENT, channels.clone()), Watch::new(SERVER, channels.clone()));
-    let mut pair = Pair { checker, client, server };
+    opened_with(Checker::new([POOL]))
+}
+
+fn opened_with(checker: Checker) -> Pair {
+    let declared = &checker.declared;
+    let (client, server) = (Watch::new(CLIENT, declared.clone()), Watch::new(SERVER, declared.clone()));
+    let mut pair = Pair { now: Instant::ZERO, checker, client, server };
     let (there, back) = (pair.client.opened(WIRE, SERVER), pair.server.opened(WIRE, CLIENT));
     pair.note(SERVER, &there);
     pair.note(CLIENT, &back);

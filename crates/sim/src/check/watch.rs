@@ -1,15 +1,16 @@
 //! The checker's part beside one sender: for each wire what it sent, and what the other end granted for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use weir_base::ProtocolId;
+use weir_base::Instant;
 use weir_base::codec::Malformed;
 use weir_pull::ChannelId;
 use weir_stack::Frame;
 
 use super::cut::Cutter;
 use super::pool::{Offered, PoolWatch};
+use super::rules::{Declared, Rules};
 use super::{Change, Credit, Offers, PoolTraffic, Served, Sums, signed};
 use crate::host::NodeId;
 
@@ -20,7 +21,7 @@ const INITIAL: u64 = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Watch {
     me: NodeId,
-    channels: Arc<BTreeSet<ChannelId>>,
+    declared: Arc<Declared>,
     wires: BTreeMap<u64, Box<Wire>>,
     offered: Option<Offers>,
 }
@@ -34,6 +35,7 @@ struct Wire {
     outgoing: BTreeMap<u64, Box<Outgoing>>,
     incoming: BTreeMap<u64, Box<Incoming>>,
     pools: BTreeMap<ChannelId, Box<PoolWatch>>, // of the peer as client
+    rules: Rules,
 }
 
 /// What this node sends on a stream.
@@ -63,9 +65,9 @@ struct Incoming {
 }
 
 impl Watch {
-    /// Watches windows, and permits of these pool channels.
-    pub(crate) const fn new(me: NodeId, channels: Arc<BTreeSet<ChannelId>>) -> Self {
-        Self { me, channels, wires: BTreeMap::new(), offered: None }
+    /// Watches what is declared.
+    pub(crate) const fn new(me: NodeId, declared: Arc<Declared>) -> Self {
+        Self { me, declared, wires: BTreeMap::new(), offered: None }
     }
 
     /// Counts from now on how often each index of this node's log is offered to each peer.
@@ -93,22 +95,30 @@ impl Watch {
         let link = Credit::new(INITIAL);
         link.enter(&mut change.windows);
         let (outgoing, incoming, pools) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        self.wires.insert(wire, Box::new(Wire { peer, link, outgoing, incoming, pools }));
+        let rules = Rules::default();
+        self.wires.insert(wire, Box::new(Wire { peer, link, outgoing, incoming, pools, rules }));
         change
     }
 
     /// A frame leaves this node: what it carries is held by the peer from now on.
-    pub(crate) fn sent(&mut self, wire: u64, frame: &Frame) -> Change {
+    pub(crate) fn sent(&mut self, now: Instant, wire: u64, frame: &Frame) -> Change {
         let mut change = Change::default();
-        let Self { me, channels, wires, offered } = self;
+        let Self { me, declared, wires, offered } = self;
         let Some(wire) = wires.get_mut(&wire) else { return change };
         let (stream, bytes) = match frame {
             Frame::Open { stream, protocol } => {
-                let what = if lane_of(channels, *protocol).is_some() { Sends::Asks } else { Sends::Other };
+                change.rules = wire.rules.open(declared, *stream, *protocol);
+                change.checks += 1;
+                let what = if declared.pool(*protocol).is_some() { Sends::Asks } else { Sends::Other };
                 wire.outgoing.insert(*stream, Box::new(Outgoing::new(what)));
                 return change;
             }
+            Frame::Stop { stream, .. } => {
+                wire.rules.answered(*stream);
+                return change;
+            }
             Frame::End { stream } | Frame::Reset { stream, .. } => {
+                wire.rules.ended(*stream);
                 if let Some(stream) = wire.outgoing.remove(stream) {
                     change.streams_over -= signed(stream.credit.over);
                 }
@@ -118,6 +128,10 @@ impl Watch {
             _ => return change,
         };
         let len = bytes.len() as u64;
+        match wire.rules.send(now, *stream, bytes) {
+            Ok(over) => change.rules = over,
+            Err(_) => change.unread += 1,
+        }
         wire.link.come(len, 1, &mut change.windows);
         change.checks += 2;
         let Some(stream) = wire.outgoing.get_mut(stream) else { return change };
@@ -154,11 +168,12 @@ impl Watch {
     /// A frame of the peer reaches this node: what it grants is granted from now on.
     pub(crate) fn received(&mut self, wire: u64, frame: &Frame) -> Change {
         let mut change = Change::default();
-        let Self { me, channels, wires, offered } = self;
+        let Self { me, declared, wires, offered } = self;
         let Some(wire) = wires.get_mut(&wire) else { return change };
         match frame {
             Frame::Open { stream, protocol } => {
-                let lane = lane_of(channels, *protocol);
+                wire.rules.opened(declared, *stream, *protocol);
+                let lane = declared.pool(*protocol);
                 let what = match lane {
                     Some((channel, 0)) => Sends::Offers(channel),
                     Some((channel, _)) => Sends::Items(channel),
@@ -170,6 +185,7 @@ impl Watch {
                     wire.incoming.insert(*stream, Box::new(incoming));
                 }
             }
+            Frame::StreamsCredit { total } => wire.rules.may_open(*total),
             Frame::LinkCredit { total } => wire.link.grant(*total, &mut change.windows),
             Frame::StreamCredit { stream, total } => {
                 if let Some(stream) = wire.outgoing.get_mut(stream) {
@@ -177,6 +193,7 @@ impl Watch {
                 }
             }
             Frame::Data { stream, bytes } => {
+                change.unread += u64::from(wire.rules.receive(*stream, bytes).is_err());
                 let Some(stream) = wire.incoming.get_mut(stream) else { return change };
                 let pool = wire.pools.entry(stream.channel).or_default();
                 let (before, gets) = (pool.moved(), stream.gets);
@@ -192,6 +209,7 @@ impl Watch {
                 change.unread += u64::from(read.is_err());
             }
             Frame::End { stream } | Frame::Reset { stream, .. } => {
+                wire.rules.answered(*stream);
                 wire.incoming.remove(stream);
             }
             _ => {}
@@ -214,11 +232,6 @@ impl Outgoing {
     fn new(what: Sends) -> Self {
         Self { credit: Credit::new(INITIAL), what, cutter: Cutter::default() }
     }
-}
-
-/// The pool channel that a protocol belongs to, and its lane, where it is watched.
-fn lane_of(channels: &BTreeSet<ChannelId>, protocol: ProtocolId) -> Option<(ChannelId, u8)> {
-    ChannelId::of(protocol).filter(|(channel, lane)| channels.contains(channel) && *lane < 2)
 }
 
 /// Hands whole messages of lane 0 to the pool's watch; `seen` hears of each index.

@@ -80,7 +80,7 @@ impl World {
         let aborted = core.aborted();
         core.close();
         if aborted {
-            self.host.crash(id);
+            self.host.computer(id).crash();
         }
     }
 }
@@ -112,7 +112,9 @@ impl Inner {
 
     pub(super) fn crash(&self, peer: PeerId) -> bool {
         let mut world = lock(&self.world);
-        let Some(mut core) = world.id(peer).and_then(|id| world.host.crash(id)) else { return false };
+        let Some(mut core) = world.id(peer).and_then(|id| world.host.computer(id).crash()) else {
+            return false;
+        };
         drop(world);
         core.close();
         true

@@ -149,8 +149,8 @@ impl Cluster {
         let known = world.peers.get(&peer).copied();
         match known {
             Some(id) if !world.is_running(id) => {
-                world.host.crash(id);
-                world.host.restart::<StartError>(id, make)?;
+                world.host.computer(id).crash();
+                world.host.computer(id).restart::<StartError>(make)?;
             }
             Some(_) => return Err(StartError::DuplicateKey { peer }),
             None => {

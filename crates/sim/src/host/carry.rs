@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use weir_base::Instant;
 use weir_stack::{Frame, Input, Stack, WireId};
 
-use super::seat::{Output, Seat};
-use super::{Host, Node, NodeId, Outcome, Tamper, index};
+use super::process::Output;
+use super::{NodeId, Outcome, Tamper};
 
 /// What a node's lines carried, as the network counted it: payload of UDP, or frames with their length prefix.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,55 +61,60 @@ pub struct Captured {
 
 /// A tampering peer between its stack and the network.
 pub(super) struct Tampering {
-    pub(super) by: Box<dyn Tamper>,
+    by: Box<dyn Tamper>,
     back: Vec<(WireId, Frame)>, // for its own stack
 }
 
-impl<N: Node> Host<N> {
-    /// What a node's lines carried so far.
-    pub fn traffic(&self, id: NodeId) -> NodeTraffic {
-        self.seats.get(index(id)).map(|seat| seat.traffic).unwrap_or_default()
+impl Tampering {
+    pub(super) fn new(by: Box<dyn Tamper>) -> Self {
+        Self { by, back: Vec::new() }
     }
 
-    /// From now on `by` stands between a node's stack and its wires.
-    pub fn tamper(&mut self, id: NodeId, by: Box<dyn Tamper>) {
-        if let Some(seat) = self.seats.get_mut(index(id)) {
-            seat.tamper = Some(Tampering { by, back: Vec::new() });
-        }
-    }
-}
-
-impl<N: Node> Seat<N> {
-    /// The stack has a frame for a wire.
-    pub(super) fn put_out(&mut self, local: Instant, wire: WireId, frame: Frame) {
-        let Some(tamper) = &mut self.tamper else { return self.leaving.push(Output::Frame(wire, frame)) };
+    /// A frame of the stack for a wire: what leaves instead.
+    pub(super) fn outgoing(&mut self, now: Instant, wire: WireId, frame: Frame, leaving: &mut Vec<Output>) {
         let mut out = Outcome::default();
-        tamper.by.outgoing(local, wire, frame, &mut out);
-        tamper.back.extend(out.receive.into_iter().map(|frame| (wire, frame)));
-        self.leaving.extend(out.send.into_iter().map(|frame| Output::Frame(wire, frame)));
-        self.leaving.extend(out.on.into_iter().map(|(wire, frame)| Output::Frame(wire, frame)));
+        self.by.outgoing(now, wire, frame, &mut out);
+        self.back.extend(out.receive.into_iter().map(|frame| (wire, frame)));
+        leave(wire, out.send, out.on, leaving);
     }
 
-    /// Hands a stack what its tamperer has for it.
-    pub(super) fn tampered(&mut self, local: Instant, stack: &mut Stack) -> bool {
-        let Some(tamper) = &mut self.tamper else { return false };
-        let back = std::mem::take(&mut tamper.back);
+    /// A frame of a wire for the stack: what it is given instead.
+    pub(super) fn incoming(
+        &mut self,
+        now: Instant,
+        wire: WireId,
+        frame: Frame,
+        leaving: &mut Vec<Output>,
+    ) -> Vec<Frame> {
+        let mut out = Outcome::default();
+        self.by.incoming(now, wire, frame, &mut out);
+        leave(wire, out.send, out.on, leaving);
+        out.receive
+    }
+
+    /// Hands a stack what there is for it.
+    pub(super) fn hand_back(&mut self, now: Instant, stack: &mut Stack) -> bool {
+        let back = std::mem::take(&mut self.back);
         let any = !back.is_empty();
-        back.into_iter().for_each(|(wire, frame)| stack.handle(local, Input::Frame(wire, frame)));
+        back.into_iter().for_each(|(wire, frame)| stack.handle(now, Input::Frame(wire, frame)));
         any
     }
 
-    /// A tamperer's timer.
-    pub(super) fn tamper_due(&mut self, local: Instant) {
-        let Some(tamper) = &mut self.tamper else { return };
-        if tamper.by.poll_timeout().is_some_and(|due| due <= local) {
+    /// Lets it act where its time has come.
+    pub(super) fn handle_timeout(&mut self, now: Instant, leaving: &mut Vec<Output>) {
+        if self.by.poll_timeout().is_some_and(|due| due <= now) {
             let mut out = Outcome::default();
-            tamper.by.handle_timeout(local, &mut out);
-            self.leaving.extend(out.on.into_iter().map(|(wire, frame)| Output::Frame(wire, frame)));
+            self.by.handle_timeout(now, &mut out);
+            leaving.extend(out.on.into_iter().map(|(wire, frame)| Output::Frame(wire, frame)));
         }
     }
 
-    pub(super) fn tamper_timeout(&self) -> Option<Instant> {
-        self.tamper.as_ref().and_then(|tamper| tamper.by.poll_timeout())
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.by.poll_timeout()
     }
+}
+
+fn leave(wire: WireId, send: Vec<Frame>, on: Vec<(WireId, Frame)>, leaving: &mut Vec<Output>) {
+    leaving.extend(send.into_iter().map(|frame| Output::Frame(wire, frame)));
+    leaving.extend(on.into_iter().map(|(wire, frame)| Output::Frame(wire, frame)));
 }

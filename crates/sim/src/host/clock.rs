@@ -6,7 +6,7 @@ use weir_base::Instant;
 const MILLION: i128 = 1_000_000;
 
 /// Turns the host's time into the node's and back.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     drift: i32,    // parts per million that it is too fast
     from: Instant, // since this time of the host
@@ -14,6 +14,10 @@ pub(super) struct Clock {
 }
 
 impl Clock {
+    pub(super) const fn new() -> Self {
+        Self { drift: 0, from: Instant::ZERO, base: Instant::ZERO }
+    }
+
     /// From `now` on it is this much too fast, in parts per million; what it showed goes on from there.
     pub(super) fn set_drift(&mut self, now: Instant, drift: i32) {
         *self = Self { drift, from: now, base: self.local(now) };
@@ -47,7 +51,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_too_fast_gains_and_goes_on_from_what_it_showed() {
-        let mut clock = Clock::default();
+        let mut clock = Clock::new();
         let at = Instant::from_millis(100_000);
         assert_eq!(clock.local(at), at);
         clock.set_drift(at, 1_000);
@@ -61,7 +65,7 @@ mod tests {
     #[test]
     fn a_time_on_the_clock_is_never_reached_too_early() {
         for drift in [-200, 1, 333] {
-            let mut clock = Clock::default();
+            let mut clock = Clock::new();
             clock.set_drift(Instant::from_millis(7), drift);
             for local in (0..100_u64).map(|step| Instant::from_nanos(10_000_000 + step * 7_777_777)) {
                 let at = clock.global(local);

@@ -9,9 +9,9 @@ use weir_base::time::nanos;
 use weir_stack::{Ecn, Transmit};
 
 use super::paths::Path;
-use super::seat::{Arrived, Seat};
+use super::system::{Arrived, System};
 use super::wires::SHORT_QUEUE;
-use super::world::{Due, Parcel, World};
+use super::world::{Due, World};
 use super::{Captured, Host, Node, NodeId, Power, index};
 use crate::model::{Draws, Losses, jitter, line_time};
 use crate::queue::Key;
@@ -53,7 +53,7 @@ pub(super) struct Incoming {
     pub(super) lined: bool,
 }
 
-impl<N: Node> Seat<N> {
+impl System {
     /// The node sends datagrams.
     pub(super) fn datagrams_out(&mut self, world: &World, transmit: &Transmit, bytes: &BytesMut) {
         for datagram in bytes.chunks(transmit.segment.unwrap_or(transmit.len).max(1)) {
@@ -64,24 +64,24 @@ impl<N: Node> Seat<N> {
     fn datagram_out(&mut self, world: &World, remote: SocketAddr, ecn: Option<Ecn>, bytes: &[u8]) {
         let (now, model) = (self.now, &world.model);
         let Some(place) = world.place(self.id) else { return };
-        let full = self.uplink_free > now + model.queue;
+        let full = self.line.uplink_free > now + model.queue;
         if full || bytes.len() > model.mtu {
             return self.drop_datagram();
         }
         let on_line = bytes.len() as u64 + HEADERS;
-        let left = self.uplink_free.max(now) + Duration::from_nanos(line_time(on_line, place.line.up));
-        self.uplink_free = left;
-        self.traffic.sent(bytes.len());
-        self.traffic.headers(HEADERS);
+        let left = self.line.uplink_free.max(now) + Duration::from_nanos(line_time(on_line, place.line.up));
+        self.line.uplink_free = left;
+        self.record.traffic.sent(bytes.len());
+        self.record.traffic.headers(HEADERS);
         let (Some(to), Some(public)) =
             (world.addresses.get(&remote).copied(), world.public.get(index(self.id)))
         else {
             return;
         };
-        let (id, open) = (self.id, self.path_to(to) == Path::Open);
+        let (id, open) = (self.id, self.paths.to(to) == Path::Open);
         let lane = self.lanes.entry(to).or_insert_with(|| Lane::new(world, id, to, Began::Us));
         let source = if lane.began == Began::Us { public.mapped } else { public.listens };
-        if let Some(captured) = &mut self.captured {
+        if let Some(captured) = &mut self.record.captured {
             captured.push(Captured { at: now, from: source, to, bytes: bytes.to_vec() });
         }
         let one_way = nanos(world.round_trip(self.id, to)) / 2;
@@ -105,9 +105,9 @@ impl<N: Node> Seat<N> {
         let queue = left.since(now);
         let ecn = if ecn.is_some() && queue > model.queue / 4 { Some(Ecn::Ce) } else { ecn };
         for data in twice.into_iter().chain([data]) {
-            let key = self.key(due);
+            let key = self.agenda.key(due);
             let due = Due::Datagram { remote: source, ecn, data, lined: false };
-            self.out.push(Parcel { to, key, due });
+            self.agenda.post(to, key, due);
         }
     }
 
@@ -117,41 +117,41 @@ impl<N: Node> Seat<N> {
         let now = self.now;
         let Some(place) = world.place(self.id) else { return };
         if lined {
-            self.lined -= 1;
+            self.line.waiting -= 1;
         } else {
             let on_line = data.len() as u64 + HEADERS;
             let free =
-                self.downlink_free.max(now) + Duration::from_nanos(line_time(on_line, place.line.down));
-            if self.downlink_free > now + world.model.queue {
+                self.line.downlink_free.max(now) + Duration::from_nanos(line_time(on_line, place.line.down));
+            if self.line.downlink_free > now + world.model.queue {
                 return self.drop_datagram();
             }
-            self.downlink_free = free;
+            self.line.downlink_free = free;
             if ecn.is_some() && free > now + world.model.queue / 4 {
                 ecn = Some(Ecn::Ce);
             }
-            if free > now + SHORT_QUEUE || self.lined > 0 {
-                self.lined += 1;
+            if free > now + SHORT_QUEUE || self.line.waiting > 0 {
+                self.line.waiting += 1;
                 let key = Key { due: free, ..key };
-                return self.queue.push(key, Due::Datagram { remote, ecn, data, lined: true });
+                return self.agenda.push(key, Due::Datagram { remote, ecn, data, lined: true });
             }
         }
-        if self.power == Power::Off || self.node.is_none() {
+        if self.power == Power::Off || !self.power.is_up() {
             return;
         }
         if key.from != DRIVER {
             let (id, from) = (self.id, NodeId(key.from));
             self.lanes.entry(from).or_insert_with(|| Lane::new(world, id, from, Began::Them));
         }
-        if !self.has_room(world, data.len()) {
+        if !self.inbox.has_room(world, data.len()) {
             return self.drop_datagram();
         }
-        self.traffic.received(data.len());
+        self.record.traffic.received(data.len());
         let source = u64::from(remote.port()) << 32 | u64::from(key.from);
         self.arrive(source, Arrived::Datagram { remote, ecn, data });
     }
 
     fn drop_datagram(&mut self) {
-        self.traffic.dropped();
+        self.record.traffic.dropped();
         self.note(Traced::number(Kind::Drop, 0));
     }
 }
@@ -162,17 +162,17 @@ impl<N: Node> Host<N> {
         self.injected += 1;
         let key = Key { due: self.now, from: DRIVER, sequence: self.injected };
         let due = Due::Datagram { remote: from, ecn: None, data: BytesMut::from(bytes), lined: false };
-        if let Some(seat) = self.seats.get_mut(index(to)) {
-            seat.queue.push(key, due);
+        if let Some(computer) = self.computers.get_mut(index(to)) {
+            computer.system.agenda.push(key, due);
         }
         self.settle(to);
     }
 
     /// Keeps a copy of every datagram sent from now on; what was captured before is returned, in the order of sending.
     pub fn capture(&mut self) -> Vec<Captured> {
-        let seats = self.seats.iter_mut();
+        let records = self.computers.iter_mut().map(|computer| &mut computer.system.record);
         let mut all: Vec<Captured> =
-            seats.filter_map(|seat| seat.captured.replace(Vec::new())).flatten().collect();
+            records.filter_map(|record| record.captured.replace(Vec::new())).flatten().collect();
         all.sort_by_key(|captured| captured.at);
         self.capturing = true;
         all

@@ -10,10 +10,12 @@
 
 mod carry;
 mod clock;
+mod computer;
 mod datagrams;
 mod life;
 mod paths;
-mod seat;
+mod process;
+mod system;
 mod windows;
 mod wires;
 mod world;
@@ -30,13 +32,14 @@ use weir_stack::{Action, Anchor, Frame, Stack, Start, WireId};
 use crate::check::{Checker, Offers, Served};
 use crate::model::Model;
 use crate::queue::{Key, Queue};
-use crate::trace::{Trace, Traced};
+use crate::trace::Trace;
 
 pub use carry::{Captured, NodeTraffic};
+use computer::Computer;
+pub use computer::ComputerMut;
 use life::udp_of;
 pub use paths::Path;
-use seat::Seat;
-use world::World;
+pub use world::World;
 
 /// Wall time at which every run starts: 2026-01-01 00:00 UTC.
 pub const WALL: UnixTime = UnixTime::from_secs(1_767_225_600);
@@ -141,11 +144,18 @@ enum Power {
     Off,
 }
 
+impl Power {
+    /// Whether the process is there.
+    const fn is_up(self) -> bool {
+        matches!(self, Self::Running | Self::Hung)
+    }
+}
+
 /// Nodes, the network between them, and virtual time.
 pub struct Host<N> {
     now: Instant,
     world: World,
-    seats: Vec<Seat<N>>,
+    computers: Vec<Computer<N>>,
     due: BinaryHeap<Reverse<(Instant, u32)>>, // when nodes have something to do; entries may be outdated
     timers: Queue<u64>,                       // of the driver
     planned: u64,                             // timers so far
@@ -173,7 +183,7 @@ impl<N: Node> Host<N> {
                 public: Vec::new(),
                 sample: 1,
             },
-            seats: Vec::new(),
+            computers: Vec::new(),
             due: BinaryHeap::new(),
             timers: Queue::new(),
             planned: 0,
@@ -193,11 +203,6 @@ impl<N: Node> Host<N> {
         self.world.sample = one_of.max(1);
     }
 
-    /// Whether what this node grants is checked.
-    pub fn checks(&self, id: NodeId) -> bool {
-        self.world.checks(id)
-    }
-
     /// The checker.
     pub fn checker(&self) -> Option<&Checker> {
         self.checker.as_ref()
@@ -205,16 +210,13 @@ impl<N: Node> Host<N> {
 
     /// Counts from now on how often each index of a node's log is offered to each peer.
     pub fn count_offers(&mut self) {
-        self.seats
-            .iter_mut()
-            .filter_map(|seat| seat.watch.as_mut())
-            .for_each(crate::check::Watch::count_offers);
+        self.watches().for_each(crate::check::Watch::count_offers);
     }
 
     /// What was offered since it was last asked, where that is counted.
     pub fn take_offers(&mut self) -> Offers {
         let mut all = Offers::default();
-        for watch in self.seats.iter_mut().filter_map(|seat| seat.watch.as_mut()) {
+        for watch in self.watches() {
             let offers = watch.take_offers();
             all.entries.extend(offers.entries);
             all.moves.extend(offers.moves);
@@ -224,7 +226,12 @@ impl<N: Node> Host<N> {
 
     /// For each open wire, and for each of its ways, how far the receiver was served.
     pub fn served(&self) -> impl Iterator<Item = Served> + '_ {
-        self.seats.iter().filter_map(|seat| seat.watch.as_ref()).flat_map(crate::check::Watch::served)
+        let watches = self.computers.iter().filter_map(|computer| computer.system.record.watch.as_ref());
+        watches.flat_map(crate::check::Watch::served)
+    }
+
+    fn watches(&mut self) -> impl Iterator<Item = &mut crate::check::Watch> {
+        self.computers.iter_mut().filter_map(|computer| computer.system.record.watch.as_mut())
     }
 
     /// Virtual time.
@@ -239,37 +246,37 @@ impl<N: Node> Host<N> {
 
     /// The trace hash so far (`docs/simulator.md`), 64 hexadecimal digits.
     pub fn trace_hash(&self) -> String {
-        Trace::hex(self.seats.iter().map(|seat| &seat.trace))
+        Trace::hex(self.computers.iter().map(|computer| &computer.system.record.trace))
     }
 
     /// Events delivered so far.
     pub fn events(&self) -> u64 {
-        self.seats.iter().map(|seat| seat.trace.events()).sum()
+        self.computers.iter().map(|computer| computer.system.record.trace.events()).sum()
     }
 
     /// How many nodes there are, running or not.
     pub fn len(&self) -> usize {
-        self.seats.len()
+        self.computers.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.seats.is_empty()
+        self.computers.is_empty()
     }
 
     /// All nodes' numbers, running or not.
     pub fn ids(&self) -> impl Iterator<Item = NodeId> + use<N> {
-        (0..u32::try_from(self.seats.len()).unwrap_or(u32::MAX)).map(NodeId)
+        (0..u32::try_from(self.computers.len()).unwrap_or(u32::MAX)).map(NodeId)
     }
 
     /// A node; `None` where it is not running. What it is given so has no effect until it has a turn: see [`with`](Self::with).
     pub fn node(&mut self, id: NodeId) -> Option<&mut N> {
-        self.seats.get_mut(index(id))?.node.as_deref_mut()
+        self.computers.get_mut(index(id))?.process.node.as_deref_mut()
     }
 
     /// Gives a node something to do, and then a turn, as soon as it has time. `None` where it is not running.
     pub fn with<R>(&mut self, id: NodeId, act: impl FnOnce(&mut N, Instant) -> R) -> Option<R> {
-        let now = self.seats.get(index(id))?.clock.local(self.now);
+        let now = self.computers.get(index(id))?.process.clock.local(self.now);
         let done = act(self.node(id)?, now);
         self.turn(id);
         Some(done)
@@ -282,38 +289,31 @@ impl<N: Node> Host<N> {
         self.timers.push(key, number);
     }
 
-    /// [`Node::planned`] with this number is called at `due`, in a turn of this node; not where it does not run then.
-    pub fn plan(&mut self, id: NodeId, due: Instant, number: u64) {
-        let due = due.max(self.now);
-        if let Some(seat) = self.seats.get_mut(index(id)) {
-            seat.plan(due, world::Due::Planned { number });
-        }
-        self.settle(id);
-    }
-
-    /// A time on a node's clock as the host's time.
-    pub fn time_of(&self, id: NodeId, local: Instant) -> Instant {
-        self.seats.get(index(id)).map_or(local, |seat| seat.clock.global(local))
-    }
-
-    /// Puts bytes of the driver into the trace: what it did that the network cannot see.
-    pub fn trace_driver(&mut self, id: NodeId, bytes: &[u8]) {
-        let now = self.now;
-        if let Some(seat) = self.seats.get_mut(index(id)) {
-            seat.now = now;
-            seat.note(Traced::driver(bytes));
-        }
-    }
-
     /// When the next thing comes; `None` where nothing ever will.
     pub fn next(&self) -> Option<Instant> {
         let node = self.due.peek().map(|Reverse((due, _))| *due);
         earliest(node, self.timers.next())
     }
 
+    /// What all nodes of this host have in common: where they are, and who.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// One node's computer, to stop it, start it, or change what is around it.
+    pub fn computer(&mut self, id: NodeId) -> ComputerMut<'_, N> {
+        ComputerMut::new(self, id)
+    }
+
+    /// What a node's lines carried so far.
+    pub fn traffic(&self, id: NodeId) -> NodeTraffic {
+        self.computers.get(index(id)).map(|computer| computer.system.record.traffic).unwrap_or_default()
+    }
+
     /// The node that never came to an end of its turns, where there is one: then nothing happens any more.
     pub fn endless(&self) -> Option<NodeId> {
-        self.seats.iter().find(|seat| seat.endless).map(|seat| seat.id)
+        let mut computers = self.computers.iter();
+        computers.find(|computer| computer.process.endless).map(|computer| computer.system.id)
     }
 
     /// Lets the next thing happen, at its time. `None` where nothing is due up to `limit`; then time is `limit`. `None` as well
@@ -333,14 +333,14 @@ impl<N: Node> Host<N> {
             }
             let Reverse((due, node)) = self.due.pop()?;
             let id = NodeId(node);
-            let Some(seat) = self.seats.get_mut(node as usize) else { continue };
-            if seat.next() != due {
+            let Some(computer) = self.computers.get_mut(node as usize) else { continue };
+            if computer.next() != due {
                 continue; // another entry stands for what it has to do now, or it has nothing
             }
             self.now = self.now.max(due);
-            seat.now = self.now;
-            let turned = seat.advance(&self.world);
-            if seat.endless {
+            computer.system.now = self.now;
+            let turned = computer.advance(&self.world);
+            if computer.process.endless {
                 return None;
             }
             self.settle(id);
@@ -368,36 +368,35 @@ impl<N: Node> Host<N> {
     /// A turn of one node, outside of events: after a command was given to it directly. Where the node is busy, when it is done.
     pub fn turn(&mut self, id: NodeId) {
         let now = self.now;
-        let Some(seat) = self.seats.get_mut(index(id)) else { return };
-        seat.now = now;
-        seat.wake();
-        if seat.is_awake() {
-            seat.turn(&self.world);
-        }
+        let Some(computer) = self.computers.get_mut(index(id)) else { return };
+        computer.system.now = now;
+        computer.turn_now(&self.world);
         self.settle(id);
     }
 
     /// A node was carried out: others get what it has for them, and it is noted when it is to be looked at next.
     fn settle(&mut self, id: NodeId) {
-        let Some(seat) = self.seats.get_mut(index(id)) else { return };
-        let mut out = std::mem::take(&mut seat.out);
-        let next = seat.next();
+        let Some(computer) = self.computers.get_mut(index(id)) else { return };
+        computer.arrived();
+        let mut out = computer.system.agenda.take_out();
+        let next = computer.next();
         if let Some(checker) = &mut self.checker {
-            seat.changes.drain(..).for_each(|(_, to, change)| checker.apply(to, &change));
+            let changes = computer.system.record.changes.drain(..);
+            changes.for_each(|(_, to, change)| checker.apply(to, &change));
         }
         if next != Instant::FAR {
             self.due.push(Reverse((next, id.0)));
         }
         for parcel in out.drain(..) {
-            let Some(seat) = self.seats.get_mut(index(parcel.to)) else { continue };
-            let (before, due) = (seat.next(), parcel.key.due);
-            seat.queue.push(parcel.key, parcel.due);
+            let Some(computer) = self.computers.get_mut(index(parcel.to)) else { continue };
+            let (before, due) = (computer.next(), parcel.key.due);
+            computer.system.agenda.push(parcel.key, parcel.due);
             if due < before {
                 self.due.push(Reverse((due, parcel.to.0)));
             }
         }
-        if let Some(seat) = self.seats.get_mut(index(id)) {
-            seat.out = out; // its memory
+        if let Some(computer) = self.computers.get_mut(index(id)) {
+            computer.system.agenda.put_back(out);
         }
     }
 

@@ -1,8 +1,7 @@
 //! What is wrong between two nodes: one state per direction, which handshakes, data, closing and crashing obey alike.
 
-use std::collections::btree_map::Entry;
+use std::collections::BTreeMap;
 
-use super::seat::Seat;
 use super::{Host, Node, NodeId, index};
 use crate::trace::{Kind, Traced};
 
@@ -19,34 +18,45 @@ pub enum Path {
     Resetting,
 }
 
-/// Both directions, as one of the two nodes has them.
+/// Both directions to one other node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Paths {
-    pub(super) to: Path,
-    pub(super) from: Path,
+struct Both {
+    to: Path,
+    from: Path,
 }
 
-impl<N: Node> Seat<N> {
+/// The paths of one node that are not as they should be.
+#[derive(Debug, Default)]
+pub(super) struct Paths(BTreeMap<NodeId, Both>);
+
+impl Paths {
     /// How the path to a node fares.
-    pub(super) fn path_to(&self, peer: NodeId) -> Path {
-        if self.paths.is_empty() {
-            return Path::Open;
-        }
-        self.paths.get(&peer).map(|paths| paths.to).unwrap_or_default()
+    pub(super) fn to(&self, peer: NodeId) -> Path {
+        self.both(peer).to
     }
 
     /// Whether acknowledgements of a node do not arrive.
     pub(super) fn is_deaf_to(&self, peer: NodeId) -> bool {
-        !self.paths.is_empty() && self.paths.get(&peer).is_some_and(|paths| paths.from == Path::Silent)
+        self.both(peer).from == Path::Silent
     }
 
-    fn set_paths(&mut self, peer: NodeId, change: impl FnOnce(&mut Paths)) {
-        let mut paths = self.paths.get(&peer).copied().unwrap_or_default();
-        change(&mut paths);
-        match self.paths.entry(peer) {
-            Entry::Occupied(entry) if paths == Paths::default() => drop(entry.remove()),
-            Entry::Occupied(mut entry) => *entry.get_mut() = paths,
-            Entry::Vacant(entry) => drop(entry.insert(paths)),
+    fn both(&self, peer: NodeId) -> Both {
+        if self.0.is_empty() { Both::default() } else { self.0.get(&peer).copied().unwrap_or_default() }
+    }
+
+    fn set_to(&mut self, peer: NodeId, to: Path) {
+        self.set(peer, Both { to, ..self.both(peer) });
+    }
+
+    fn set_from(&mut self, peer: NodeId, from: Path) {
+        self.set(peer, Both { from, ..self.both(peer) });
+    }
+
+    fn set(&mut self, peer: NodeId, both: Both) {
+        if both == Both::default() {
+            self.0.remove(&peer);
+        } else {
+            self.0.insert(peer, both);
         }
     }
 }
@@ -54,33 +64,30 @@ impl<N: Node> Seat<N> {
 impl<N: Node> Host<N> {
     /// From now on the path from one node to another fares like this; the way back is as it was.
     pub fn set_path(&mut self, from: NodeId, to: NodeId, path: Path) {
-        if index(from).max(index(to)) >= self.seats.len() {
+        if index(from).max(index(to)) >= self.computers.len() {
             return;
         }
         let state = (u64::from(to.0) << 8) | path as u64;
-        self.seats[index(from)].now = self.now;
-        self.seats[index(to)].now = self.now;
-        self.seats[index(from)].note(Traced::number(Kind::Path, state));
-        self.seats[index(from)].set_paths(to, |paths| paths.to = path);
-        self.seats[index(to)].set_paths(from, |paths| paths.from = path);
+        let world = &self.world;
+        self.computers[index(from)].system.now = self.now;
+        self.computers[index(to)].system.now = self.now;
+        let sender = &mut self.computers[index(from)].system;
+        sender.note(Traced::number(Kind::Path, state));
+        sender.paths.set_to(to, path);
         match path {
-            Path::Open => {
-                self.seats[index(from)].path_opened(&self.world, to);
-                self.seats[index(to)].path_opened(&self.world, from); // acknowledgements come again
-            }
+            Path::Open => sender.path_opened(world, to),
             Path::Silent => {}
-            Path::Resetting => {
-                self.seats[index(from)].reset_wires(to);
-                self.seats[index(to)].reset_wires(from);
-            }
+            Path::Resetting => sender.reset_wires(to),
+        }
+        let receiver = &mut self.computers[index(to)].system;
+        receiver.paths.set_from(from, path);
+        match path {
+            Path::Open => receiver.path_opened(world, from), // acknowledgements come again
+            Path::Silent => {}
+            Path::Resetting => receiver.reset_wires(from),
         }
         self.settle(from);
         self.settle(to);
-    }
-
-    /// How the path from one node to another fares.
-    pub fn path(&self, from: NodeId, to: NodeId) -> Path {
-        self.seats.get(index(from)).map(|seat| seat.path_to(to)).unwrap_or_default()
     }
 
     /// Nothing from `from` reaches `to` any more; the other way still works: [`Path::Silent`].

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use weir_base::Instant;
 
-use super::seat::Seat;
+use super::computer::Computer;
 use super::world::World;
 use super::{Host, Node, NodeId, index};
 use crate::model::{LAN, Place, Region};
@@ -19,30 +19,30 @@ impl<N: Node + Send> Host<N> {
     ///
     /// Timers of the driver are left alone: there are none in such runs.
     pub fn window(&mut self, limit: Instant, threads: usize, mut on: impl FnMut(NodeId, &mut N)) -> bool {
-        let start = self.seats.iter().map(Seat::next).min().unwrap_or(Instant::FAR);
-        if start > limit || self.seats.iter().any(|seat| seat.endless) {
+        let start = self.computers.iter().map(Computer::next).min().unwrap_or(Instant::FAR);
+        if start > limit || self.computers.iter().any(|computer| computer.process.endless) {
             self.now = self.now.max(limit);
             return false;
         }
         let end = (start + self.shortest()).min(limit + Duration::from_nanos(1));
         let world = &self.world;
-        let each = self.seats.len().div_ceil(threads.max(1)).max(1);
+        let each = self.computers.len().div_ceil(threads.max(1)).max(1);
         if threads <= 1 {
-            run(world, &mut self.seats, end);
+            run(world, &mut self.computers, end);
         } else {
             std::thread::scope(|scope| {
-                for seats in self.seats.chunks_mut(each) {
-                    scope.spawn(move || run(world, seats, end));
+                for computers in self.computers.chunks_mut(each) {
+                    scope.spawn(move || run(world, computers, end));
                 }
             });
         }
         self.now = self.now.max(end.min(limit));
         self.exchange();
-        for seat in &mut self.seats {
-            if std::mem::take(&mut seat.turned)
-                && let Some(node) = seat.node.as_deref_mut()
+        for Computer { system, process } in &mut self.computers {
+            if std::mem::take(&mut process.turned)
+                && let Some(node) = process.node.as_deref_mut()
             {
-                on(seat.id, node);
+                on(system.id, node);
             }
         }
         true
@@ -51,16 +51,16 @@ impl<N: Node + Send> Host<N> {
     /// What nodes have for each other, and what the checker is to know, in the order of time.
     fn exchange(&mut self) {
         let mut changes = Vec::new();
-        for from in 0..self.seats.len() {
-            let mut out = std::mem::take(&mut self.seats[from].out);
+        for from in 0..self.computers.len() {
+            let mut out = self.computers[from].system.agenda.take_out();
             for parcel in out.drain(..) {
-                if let Some(seat) = self.seats.get_mut(index(parcel.to)) {
-                    seat.queue.push(parcel.key, parcel.due);
+                if let Some(computer) = self.computers.get_mut(index(parcel.to)) {
+                    computer.system.agenda.push(parcel.key, parcel.due);
                 }
             }
-            let seat = &mut self.seats[from];
-            seat.out = out; // its memory
-            changes.append(&mut seat.changes);
+            let system = &mut self.computers[from].system;
+            system.agenda.put_back(out);
+            changes.append(&mut system.record.changes);
         }
         if let Some(checker) = &mut self.checker {
             changes.sort_by_key(|(at, ..)| *at); // of one time in the order of nodes
@@ -71,12 +71,8 @@ impl<N: Node + Send> Host<N> {
     /// After windows, [`step`](Self::step) works again.
     pub fn end_windows(&mut self) {
         self.due.clear();
-        self.due.extend(
-            self.seats
-                .iter()
-                .filter(|seat| seat.next() != Instant::FAR)
-                .map(|seat| std::cmp::Reverse((seat.next(), seat.id.0))),
-        );
+        let waiting = self.computers.iter().filter(|computer| computer.next() != Instant::FAR);
+        self.due.extend(waiting.map(|computer| std::cmp::Reverse((computer.next(), computer.system.id.0))));
     }
 
     /// The shortest latency, one way, that the places of these nodes allow.
@@ -89,10 +85,10 @@ impl<N: Node + Send> Host<N> {
 }
 
 /// Each of these nodes runs through the window.
-fn run<N: Node>(world: &World, seats: &mut [Seat<N>], end: Instant) {
-    for seat in seats {
-        while seat.next() < end && !seat.endless {
-            seat.turned |= seat.advance(world);
+fn run<N: Node>(world: &World, computers: &mut [Computer<N>], end: Instant) {
+    for computer in computers {
+        while computer.next() < end && !computer.process.endless {
+            computer.process.turned |= computer.advance(world);
         }
     }
 }

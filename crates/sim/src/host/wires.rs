@@ -13,9 +13,9 @@ use weir_base::time::nanos;
 use weir_stack::{DialId, Frame, WireChange, WireId};
 
 use super::paths::Path;
-use super::seat::{Arrived, Seat};
-use super::world::{Due, Echo, Parcel, Signal, World};
-use super::{Node, NodeId, Power, index};
+use super::system::{Arrived, System};
+use super::world::{Due, Echo, Signal, World};
+use super::{NodeId, Power, index};
 use crate::model::{Draws, Losses, Pace, jitter, line_time};
 use crate::queue::Key;
 use crate::trace::{Kind, Traced};
@@ -58,6 +58,13 @@ pub(super) struct End {
     state: State,
     dial: Option<DialId>, // of its dialler
     one_way: u64,
+    sends: Sends,
+    receives: Receives,
+}
+
+/// The direction from this end.
+#[derive(Debug)]
+struct Sends {
     pace: Pace,
     draws: Draws,
     losses: Losses,
@@ -68,9 +75,14 @@ pub(super) struct End {
     last_due: Instant,        // what is sent next arrives no sooner
     packet: (Instant, u64),   // the last packet: when it left, and bytes it has room for
     queue: u32,               // microseconds before the peer's line, as it told
-    echo: Echo,               // to tell the peer
-    resume: Instant,          // what arrives before waits for something that was dropped
-    unacknowledged: u64,      // packets received since the last acknowledgement
+}
+
+/// The direction to this end.
+#[derive(Debug, Default)]
+struct Receives {
+    echo: Echo,          // to tell the peer
+    resume: Instant,     // what arrives before waits for something that was dropped
+    unacknowledged: u64, // packets received since the last acknowledgement
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,50 +113,50 @@ impl End {
             state,
             dial: None,
             one_way: nanos(world.round_trip(me, peer)) / 2,
-            pace: Pace::new(&world.model),
-            draws: world.draws(me, peer, 1 + wire),
-            losses: Losses::default(),
-            waiting: VecDeque::new(),
-            releasing: false,
-            stuck: None,
-            beyond: 0,
-            last_due: Instant::ZERO,
-            packet: (Instant::ZERO, 0),
-            queue: 0,
-            echo: Echo::default(),
-            resume: Instant::ZERO,
-            unacknowledged: 0,
+            sends: Sends {
+                pace: Pace::new(&world.model),
+                draws: world.draws(me, peer, 1 + wire),
+                losses: Losses::default(),
+                waiting: VecDeque::new(),
+                releasing: false,
+                stuck: None,
+                beyond: 0,
+                last_due: Instant::ZERO,
+                packet: (Instant::ZERO, 0),
+                queue: 0,
+            },
+            receives: Receives::default(),
         }
     }
 
     /// A round trip as its sender would measure it, queues included.
     const fn rtt(&self) -> u64 {
-        2 * self.one_way + self.queue as u64 * 1_000
+        2 * self.one_way + self.sends.queue as u64 * 1_000
     }
 
     /// Packets that a frame of `len` bytes adds at `now`: frames that leave together share packets.
     fn packets(&mut self, packet: u64, now: Instant, len: u64) -> u64 {
-        if self.packet.0 != now {
-            self.packet = (now, 0);
+        if self.sends.packet.0 != now {
+            self.sends.packet = (now, 0);
         }
-        let more = len.saturating_sub(self.packet.1);
+        let more = len.saturating_sub(self.sends.packet.1);
         let packets = more.div_ceil(packet);
-        self.packet.1 = self.packet.1 + packets * packet - len;
+        self.sends.packet.1 = self.sends.packet.1 + packets * packet - len;
         packets
     }
 
     /// How much later something arrives that crosses the network now: jitter, and a resending for each loss in a row.
     fn delay(&mut self, world: &World, now: Instant, packets: u64) -> u64 {
         let (model, rtt) = (&world.model, self.rtt());
-        let mut late = jitter(model, &mut self.draws, self.one_way);
+        let mut late = jitter(model, &mut self.sends.draws, self.one_way);
         let (mut packets, mut pause, mut resent) = (packets, rtt, 0);
         while pause <= RESEND_MOST
-            && self.losses.lost(model, &mut self.draws, now.as_nanos() + resent, packets)
+            && self.sends.losses.lost(model, &mut self.sends.draws, now.as_nanos() + resent, packets)
         {
             if resent == 0 {
-                self.pace.lost(model, now, rtt);
+                self.sends.pace.lost(model, now, rtt);
             } else {
-                self.pace.lost_all(model);
+                self.sends.pace.lost_all(model);
             }
             resent += pause;
             (packets, pause) = (1, (2 * pause).max(RESEND));
@@ -154,14 +166,14 @@ impl End {
     }
 }
 
-impl<N: Node> Seat<N> {
+impl System {
     /// The node wants a wire to an endpoint.
     pub(super) fn dial_wire(&mut self, world: &World, dial: DialId, endpoint: u64) {
         self.dialled += 1;
         let wire = (u64::from(self.id.0) << 32) | u64::from(self.dialled);
         let peer = u32::try_from(endpoint).ok().map(NodeId).filter(|id| index(*id) < world.places.len());
         let (listener, resets) = match peer {
-            Some(peer) => (peer, self.path_to(peer) == Path::Resetting),
+            Some(peer) => (peer, self.paths.to(peer) == Path::Resetting),
             None => (self.id, true),
         };
         let mut end = End::new(world, self.id, listener, wire, State::Asked);
@@ -169,11 +181,11 @@ impl<N: Node> Seat<N> {
         let refused = self.now + Duration::from_nanos(end.rtt());
         self.ends.insert(wire, Box::new(end));
         if resets {
-            return self.plan(refused, Due::Signal { wire, from: listener, signal: Signal::Reset });
+            return self.agenda.plan(refused, Due::Signal { wire, from: listener, signal: Signal::Reset });
         }
         self.signal(world, wire, Signal::Ask);
         let again = self.now + ASK_AGAIN;
-        self.plan(again, Due::Retry { wire, tries: 1 });
+        self.agenda.plan(again, Due::Retry { wire, tries: 1 });
     }
 
     /// Nothing was heard of a handshake for a while.
@@ -189,7 +201,7 @@ impl<N: Node> Seat<N> {
         }
         self.signal(world, wire, signal);
         let again = self.now + ASK_AGAIN * (1 << tries);
-        self.plan(again, Due::Retry { wire, tries: tries + 1 });
+        self.agenda.plan(again, Due::Retry { wire, tries: tries + 1 });
     }
 
     /// Says something to the system at the other end; it may be lost but for a close, which is sent until it arrives.
@@ -199,13 +211,13 @@ impl<N: Node> Seat<N> {
         let resent = signal == Signal::Close;
         let late = if resent {
             end.delay(world, self.now, 1)
-        } else if end.losses.lost(&world.model, &mut end.draws, self.now.as_nanos(), 1) {
+        } else if end.sends.losses.lost(&world.model, &mut end.sends.draws, self.now.as_nanos(), 1) {
             return;
         } else {
-            jitter(&world.model, &mut end.draws, one_way)
+            jitter(&world.model, &mut end.sends.draws, one_way)
         };
-        let due = (self.now + Duration::from_nanos(one_way + late)).max(end.last_due);
-        end.last_due = due;
+        let due = (self.now + Duration::from_nanos(one_way + late)).max(end.sends.last_due);
+        end.sends.last_due = due;
         self.signal_at(wire, to, due, signal);
     }
 
@@ -216,11 +228,11 @@ impl<N: Node> Seat<N> {
     }
 
     fn signal_at(&mut self, wire: u64, to: NodeId, due: Instant, signal: Signal) {
-        if self.path_to(to) == Path::Silent {
+        if self.paths.to(to) == Path::Silent {
             return;
         }
-        let (key, from) = (self.key(due), self.id);
-        self.out.push(Parcel { to, key, due: Due::Signal { wire: wire ^ LISTENER, from, signal } });
+        let (key, from) = (self.agenda.key(due), self.id);
+        self.agenda.post(to, key, Due::Signal { wire: wire ^ LISTENER, from, signal });
     }
 
     /// When a close is due that came while frames sent before it stand before this node's line, or wait for its turn: a system
@@ -229,7 +241,7 @@ impl<N: Node> Seat<N> {
         let end = self.ends.get(&wire).filter(|_| signal == Signal::Close)?;
         let untaken = self.power == Power::Running && !self.inbox.is_empty();
         let taken = if untaken { self.now + UNTAKEN } else { self.now };
-        let due = self.downlink_free.max(end.resume).max(taken);
+        let due = self.line.downlink_free.max(end.receives.resume).max(taken);
         (due > self.now).then_some(due)
     }
 
@@ -240,12 +252,12 @@ impl<N: Node> Seat<N> {
         }
         let state = self.ends.get(&wire).map(|end| end.state);
         match (signal, state) {
-            (Signal::Ask, None) if self.node.is_some() => {
+            (Signal::Ask, None) if self.power.is_up() => {
                 let end = End::new(world, self.id, from, wire, State::Accepted);
                 self.ends.insert(wire, Box::new(end));
                 self.signal(world, wire, Signal::Accept);
                 let again = self.now + ASK_AGAIN;
-                self.plan(again, Due::Retry { wire, tries: 1 });
+                self.agenda.plan(again, Due::Retry { wire, tries: 1 });
             }
             (Signal::Ask | Signal::Accept, None) => self.reset(world, wire, from),
             (Signal::Ask, Some(State::Accepted)) => self.signal(world, wire, Signal::Accept),
@@ -274,9 +286,9 @@ impl<N: Node> Seat<N> {
         let Some(end) = self.ends.get_mut(&wire) else { return };
         end.state = State::Open;
         let (peer, dialled) = (end.peer, end.dial);
-        if let Some(watch) = self.watch.as_mut().filter(|_| world.checks(peer)) {
+        if let Some(watch) = self.record.watch.as_mut().filter(|_| world.checks(peer)) {
             let change = watch.opened(wire, peer);
-            self.changes.push((self.now, peer, change));
+            self.record.changes.push((self.now, peer, change));
         }
         let Some(identity) = world.peers.get(index(peer)).copied() else { return };
         let change = WireChange::Opened { peer: identity, dialled, group: Group::Local(peer.0) };
@@ -286,33 +298,33 @@ impl<N: Node> Seat<N> {
     /// The node sends a frame.
     pub(super) fn send(&mut self, world: &World, WireId(wire): WireId, frame: Frame) {
         let Some(end) = self.ends.get_mut(&wire).filter(|end| end.state == State::Open) else { return };
-        self.traffic.sent(frame.wire_len());
-        if let Some(watch) = self.watch.as_mut().filter(|_| world.checks(end.peer)) {
-            let change = watch.sent(wire, &frame);
-            self.changes.push((self.now, end.peer, change));
+        self.record.traffic.sent(frame.wire_len());
+        if let Some(watch) = self.record.watch.as_mut().filter(|_| world.checks(end.peer)) {
+            let change = watch.sent(self.now, wire, &frame);
+            self.record.changes.push((self.now, end.peer, change));
         }
-        let opens = end.pace.opens(end.rtt());
-        let (peer, waits) = (end.peer, !end.waiting.is_empty());
+        let opens = end.sends.pace.opens(end.rtt());
+        let (peer, waits) = (end.peer, !end.sends.waiting.is_empty());
         let stuck = self.is_stuck(wire, peer);
         if !stuck && !waits && opens <= self.now {
             return self.depart(world, wire, frame);
         }
         let at = opens.max(self.now);
         let Some(end) = self.ends.get_mut(&wire) else { return };
-        end.waiting.push_back(frame);
+        end.sends.waiting.push_back(frame);
         if stuck {
-            end.stuck.get_or_insert(self.now);
-        } else if !end.releasing {
-            end.releasing = true;
-            self.plan(at, Due::Release { wire });
+            end.sends.stuck.get_or_insert(self.now);
+        } else if !end.sends.releasing {
+            end.sends.releasing = true;
+            self.agenda.plan(at, Due::Release { wire });
         }
     }
 
     /// Whether nothing of this wire gets through, or so much went that acknowledgements would have to come first.
     fn is_stuck(&self, wire: u64, peer: NodeId) -> bool {
-        self.path_to(peer) == Path::Silent
-            || (self.is_deaf_to(peer)
-                && self.ends.get(&wire).is_some_and(|end| end.beyond >= end.pace.window()))
+        self.paths.to(peer) == Path::Silent
+            || (self.paths.is_deaf_to(peer)
+                && self.ends.get(&wire).is_some_and(|end| end.sends.beyond >= end.sends.pace.window()))
     }
 
     /// A frame enters this node's line.
@@ -320,59 +332,59 @@ impl<N: Node> Seat<N> {
         let (now, model) = (self.now, &world.model);
         let Some(place) = world.place(self.id) else { return };
         let Some(end) = self.ends.get(&wire) else { return };
-        let deaf = self.is_deaf_to(end.peer);
+        let deaf = self.paths.is_deaf_to(end.peer);
         let Some(end) = self.ends.get_mut(&wire) else { return };
         let (len, up) = (frame.wire_len() as u64, place.line.up);
-        let queue = self.uplink_free.since(now);
+        let queue = self.line.uplink_free.since(now);
         let rtt = end.rtt() + nanos(queue);
         let most = up / 8 * (rtt / 1_000_000) / 1_000;
-        end.pace.take(model, now, len, rtt, most);
-        end.beyond = if deaf { end.beyond + len } else { 0 };
+        end.sends.pace.take(model, now, len, rtt, most);
+        end.sends.beyond = if deaf { end.sends.beyond + len } else { 0 };
         let packets = end.packets(model.packet, now, len);
         let headers = packets * HEADERS;
-        self.traffic.headers(headers);
-        let left = self.uplink_free.max(now) + Duration::from_nanos(line_time(len + headers, up));
-        self.uplink_free = left;
+        self.record.traffic.headers(headers);
+        let left = self.line.uplink_free.max(now) + Duration::from_nanos(line_time(len + headers, up));
+        self.line.uplink_free = left;
         let mut late = end.delay(world, now, packets);
         if queue > model.queue {
             // its own line dropped it
             late += rtt;
-            end.pace.lost(model, now, rtt);
-            self.traffic.dropped();
+            end.sends.pace.lost(model, now, rtt);
+            self.record.traffic.dropped();
         }
         let tick = if end.one_way >= DISTANT { TICK } else { SHORT_TICK };
         let due = (left.as_nanos() + end.one_way + late).next_multiple_of(tick);
-        let due = Instant::from_nanos(due).max(end.last_due);
-        end.last_due = due;
-        let (to, echo) = (end.peer, std::mem::take(&mut end.echo));
-        let key = self.key(due);
+        let due = Instant::from_nanos(due).max(end.sends.last_due);
+        end.sends.last_due = due;
+        let (to, echo) = (end.peer, std::mem::take(&mut end.receives.echo));
+        let key = self.agenda.key(due);
         let due = Due::Frame { wire: wire ^ LISTENER, frame, echo, lined: false };
-        self.out.push(Parcel { to, key, due });
+        self.agenda.post(to, key, due);
     }
 
     /// The window of a wire has room again, or its path carries again.
     pub(super) fn release(&mut self, world: &World, wire: u64) {
         loop {
             let Some(end) = self.ends.get_mut(&wire) else { return };
-            end.releasing = false;
+            end.sends.releasing = false;
             let peer = end.peer;
-            let opens = end.pace.opens(end.rtt());
+            let opens = end.sends.pace.opens(end.rtt());
             if self.is_stuck(wire, peer) {
                 return;
             }
             let Some(end) = self.ends.get_mut(&wire) else { return };
-            end.stuck = None;
-            if end.waiting.is_empty() {
+            end.sends.stuck = None;
+            if end.sends.waiting.is_empty() {
                 if end.state == State::Closing {
                     self.say_closed(world, wire);
                 }
                 return;
             }
             if opens > self.now {
-                end.releasing = true;
-                return self.plan(opens, Due::Release { wire });
+                end.sends.releasing = true;
+                return self.agenda.plan(opens, Due::Release { wire });
             }
-            let Some(frame) = end.waiting.pop_front() else { return };
+            let Some(frame) = end.sends.waiting.pop_front() else { return };
             self.depart(world, wire, frame);
         }
     }
@@ -382,38 +394,38 @@ impl<N: Node> Seat<N> {
         let Incoming { wire, frame, echo, lined } = incoming;
         let now = self.now;
         if self.power == Power::Off {
-            self.lined -= u32::from(lined);
+            self.line.waiting -= u32::from(lined);
             return;
         }
         let Some(place) = world.place(self.id) else { return };
         let again = |due, lined| (Key { due, ..key }, Due::Frame { wire, frame: frame.clone(), echo, lined });
         let Some(end) = self.ends.get_mut(&wire) else {
-            self.lined -= u32::from(lined);
+            self.line.waiting -= u32::from(lined);
             return self.reset(world, wire, NodeId(key.from));
         };
         if lined {
-            self.lined -= 1;
-        } else if now < end.resume {
-            let (key, due) = again(end.resume, false);
-            return self.queue.push(key, due);
+            self.line.waiting -= 1;
+        } else if now < end.receives.resume {
+            let (key, due) = again(end.receives.resume, false);
+            return self.agenda.push(key, due);
         } else {
-            let free = self.downlink_free.max(now)
+            let free = self.line.downlink_free.max(now)
                 + Duration::from_nanos(line_time(frame.wire_len() as u64, place.line.down));
-            end.echo.queue = u32::try_from(free.since(now).as_micros()).unwrap_or(u32::MAX);
-            if self.downlink_free > now + world.model.queue {
+            end.receives.echo.queue = u32::try_from(free.since(now).as_micros()).unwrap_or(u32::MAX);
+            if self.line.downlink_free > now + world.model.queue {
                 // dropped before this node's line: it comes again, and what is behind it waits
-                end.echo.lost = true;
-                end.resume = now + Duration::from_nanos(end.rtt());
-                let (key, due) = again(end.resume, false);
-                self.traffic.dropped();
+                end.receives.echo.lost = true;
+                end.receives.resume = now + Duration::from_nanos(end.rtt());
+                let (key, due) = again(end.receives.resume, false);
+                self.record.traffic.dropped();
                 self.note(Traced::number(Kind::Drop, wire));
-                return self.queue.push(key, due);
+                return self.agenda.push(key, due);
             }
-            self.downlink_free = free;
-            if free > now + SHORT_QUEUE || self.lined > 0 {
-                self.lined += 1;
+            self.line.downlink_free = free;
+            if free > now + SHORT_QUEUE || self.line.waiting > 0 {
+                self.line.waiting += 1;
                 let (key, due) = again(free, true);
-                return self.queue.push(key, due);
+                return self.agenda.push(key, due);
             }
         }
         self.acknowledge(world, wire, frame.wire_len(), echo, place.line.up);
@@ -423,9 +435,9 @@ impl<N: Node> Seat<N> {
         if self.ends.get(&wire).is_none_or(|end| end.state != State::Open) {
             return;
         }
-        self.traffic.received(frame.wire_len());
+        self.record.traffic.received(frame.wire_len());
         self.arrive(wire, Arrived::Frame(wire, frame));
-        if self.is_overrun() {
+        if self.inbox.is_overrun() {
             let peer = NodeId(key.from);
             self.remove(wire);
             self.reset(world, wire, peer);
@@ -433,21 +445,31 @@ impl<N: Node> Seat<N> {
         }
     }
 
+    /// The node reads a frame: what it grants counts for this node's peer from now on.
+    pub(super) fn was_read(&mut self, world: &World, wire: u64, frame: &Frame) {
+        let (Some(watch), Some(end)) = (&mut self.record.watch, self.ends.get(&wire)) else { return };
+        if world.checks(end.peer) {
+            let change = watch.received(wire, frame);
+            self.record.changes.push((self.now, end.peer, change));
+        }
+    }
+
     /// The system acknowledges every second packet, and hears what the other end told.
     fn acknowledge(&mut self, world: &World, wire: u64, len: usize, echo: Echo, up: u64) {
         let Some(end) = self.ends.get_mut(&wire) else { return };
-        end.queue = echo.queue;
+        end.sends.queue = echo.queue;
         if echo.lost {
             let rtt = end.rtt();
-            end.pace.lost(&world.model, self.now, rtt);
+            end.sends.pace.lost(&world.model, self.now, rtt);
         }
-        end.unacknowledged += (len as u64).div_ceil(world.model.packet);
-        let acknowledgements = end.unacknowledged / 2;
-        end.unacknowledged %= 2;
+        end.receives.unacknowledged += (len as u64).div_ceil(world.model.packet);
+        let acknowledgements = end.receives.unacknowledged / 2;
+        end.receives.unacknowledged %= 2;
         if acknowledgements > 0 {
             let bytes = acknowledgements * HEADERS;
-            self.traffic.headers(bytes);
-            self.uplink_free = self.uplink_free.max(self.now) + Duration::from_nanos(line_time(bytes, up));
+            self.record.traffic.headers(bytes);
+            self.line.uplink_free =
+                self.line.uplink_free.max(self.now) + Duration::from_nanos(line_time(bytes, up));
         }
     }
 
@@ -458,11 +480,11 @@ impl<N: Node> Seat<N> {
             return;
         }
         end.state = State::Closing;
-        let (peer, waits) = (end.peer, !end.waiting.is_empty());
+        let (peer, waits) = (end.peer, !end.sends.waiting.is_empty());
         self.unwatch(wire);
         if self.is_stuck(wire, peer) {
             if let Some(end) = self.ends.get_mut(&wire) {
-                end.stuck.get_or_insert(self.now);
+                end.sends.stuck.get_or_insert(self.now);
             }
         } else if !waits {
             self.say_closed(world, wire);
@@ -473,8 +495,8 @@ impl<N: Node> Seat<N> {
         self.signal(world, wire, Signal::Close);
         let Some(end) = self.ends.get_mut(&wire) else { return };
         end.state = State::Closed;
-        let at = end.last_due + Duration::from_nanos(end.rtt());
-        self.plan(at, Due::Forget { wire });
+        let at = end.sends.last_due + Duration::from_nanos(end.rtt());
+        self.agenda.plan(at, Due::Forget { wire });
     }
 
     pub(super) fn forget(&mut self, wire: u64) {
@@ -487,8 +509,8 @@ impl<N: Node> Seat<N> {
     }
 
     fn unwatch(&mut self, wire: u64) {
-        if let Some((peer, change)) = self.watch.as_mut().and_then(|watch| watch.closed(wire)) {
-            self.changes.push((self.now, peer, change));
+        if let Some((peer, change)) = self.record.watch.as_mut().and_then(|watch| watch.closed(wire)) {
+            self.record.changes.push((self.now, peer, change));
         }
     }
 
@@ -497,16 +519,18 @@ impl<N: Node> Seat<N> {
         let now = self.now.as_nanos();
         let mut due = Vec::new();
         for (wire, end) in &mut self.ends {
-            let Some(stuck) = end.stuck.filter(|_| end.peer == peer && !end.releasing) else { continue };
+            let Some(stuck) = end.sends.stuck.filter(|_| end.peer == peer && !end.sends.releasing) else {
+                continue;
+            };
             let (mut at, mut pause) = (stuck.as_nanos(), end.rtt().max(RESEND));
             while at < now {
                 (at, pause) = (at + pause, (2 * pause).min(RESEND_MOST));
             }
-            (end.releasing, end.beyond) = (true, 0);
-            end.pace.lost_all(&world.model);
+            (end.sends.releasing, end.sends.beyond) = (true, 0);
+            end.sends.pace.lost_all(&world.model);
             due.push((*wire, Instant::from_nanos(at)));
         }
-        due.into_iter().for_each(|(wire, at)| self.plan(at, Due::Release { wire }));
+        due.into_iter().for_each(|(wire, at)| self.agenda.plan(at, Due::Release { wire }));
     }
 
     /// Somebody between the nodes resets their wires: this end hears it now.

@@ -12,8 +12,8 @@ use super::{NodeId, index};
 use crate::model::{Draws, Model, Place};
 use crate::queue::Key;
 
-/// Nothing here changes while nodes are carried out.
-pub(super) struct World {
+/// What is around the nodes. Nothing here changes while they are carried out.
+pub struct World {
     pub(super) seed: u64,
     pub(super) start: Start,
     pub(super) model: Model,
@@ -25,17 +25,29 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn place(&self, id: NodeId) -> Option<Place> {
+    /// Where a node is.
+    pub fn place(&self, id: NodeId) -> Option<Place> {
         self.places.get(index(id)).copied()
     }
 
-    pub(super) fn round_trip(&self, one: NodeId, other: NodeId) -> Duration {
+    /// Who a node is, or was before it crashed.
+    pub fn peer(&self, id: NodeId) -> Option<PeerId> {
+        self.peers.get(index(id)).copied()
+    }
+
+    /// The UDP address at which others reach a node. Neighbours in number are in different /16 networks.
+    pub fn udp_of(&self, id: NodeId) -> SocketAddr {
+        self.public.get(index(id)).map_or_else(|| super::udp_of(id), |public| public.listens)
+    }
+
+    /// A round trip between two nodes, without queues and jitter.
+    pub fn round_trip(&self, one: NodeId, other: NodeId) -> Duration {
         let places = self.place(one).zip(self.place(other));
         places.map_or(Duration::ZERO, |(one, other)| one.round_trip(other))
     }
 
     /// Whether what this node grants is checked.
-    pub(super) const fn checks(&self, id: NodeId) -> bool {
+    pub const fn checks(&self, id: NodeId) -> bool {
         id.0.is_multiple_of(self.sample)
     }
 

@@ -147,25 +147,26 @@ fn trouble(flood: &mut Flood, fault: Fault, second: u32) -> Vec<NodeId> {
             let hit = chosen(flood, second, 20);
             for id in &hit {
                 if fault == Fault::Power {
-                    flood.net.host.power_off(*id);
+                    flood.net.host.computer(*id).power_off();
                 } else {
-                    flood.net.host.crash(*id);
+                    flood.net.host.computer(*id).crash();
+                    flood.lost(*id);
                 }
             }
             return hit;
         }
         Fault::Hangs => {
             let hit = chosen(flood, second, 10);
-            hit.iter().for_each(|id| flood.net.host.hang(*id));
+            hit.iter().for_each(|id| flood.net.host.computer(*id).hang());
             return hit;
         }
         Fault::Rebinding => {
-            chosen(flood, second, 10).into_iter().for_each(|id| flood.net.host.rebind(id));
+            chosen(flood, second, 10).into_iter().for_each(|id| flood.net.host.computer(id).rebind());
         }
         Fault::Clocks => {
             for id in chosen(flood, second, 10) {
                 let drift = i32::try_from(flood.net.rng.below(1001)).unwrap_or(0) - 500;
-                flood.net.host.set_drift(id, drift);
+                flood.net.host.computer(id).set_drift(drift);
             }
         }
         Fault::Bursts | Fault::SlowProcessors | Fault::Neighbours | Fault::Peaks => {}
@@ -193,7 +194,7 @@ fn mend(flood: &mut Flood, fault: Fault, hit: &[NodeId]) -> Result<(), RunError>
                 flood.net.name_of(*id);
             }
         }
-        Fault::Hangs => hit.iter().for_each(|id| flood.net.host.go_on(*id)),
+        Fault::Hangs => hit.iter().for_each(|id| flood.net.host.computer(*id).go_on()),
         _ => {}
     }
     Ok(())

@@ -116,7 +116,7 @@ impl Mesh {
         }
         self.watch(GOODBYES, |_| false);
         for id in which {
-            self.network.host.crash(*id);
+            self.network.host.computer(*id).crash();
             self.up.retain(|(one, other), _| one != id && other != id);
         }
     }

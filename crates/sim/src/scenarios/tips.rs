@@ -107,7 +107,7 @@ impl Run {
             self.network.rng.fill(rest);
         }
         let value: Bytes = value.freeze();
-        self.network.host.trace_driver(id, &value);
+        self.network.host.computer(id).trace_driver(&value);
         self.network.host.with(id, |actor, now| {
             // refused only where the slot is taken: every value has its own
             drop(actor.publish(now, TIPS, value));

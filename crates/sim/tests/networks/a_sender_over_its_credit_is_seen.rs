@@ -10,7 +10,7 @@ use weir_sim::misbehave::Overdrawn;
 fn one_byte_over_its_credit_is_seen_by_the_checker_and_blamed() {
     let mut flood = Flood::new(common::setup(4, 3, 7), common::load(20, 1, 10)).unwrap();
     flood.hostile.insert(NodeId(0));
-    flood.net.host.tamper(NodeId(0), Box::new(Overdrawn::new(TXS)));
+    flood.net.host.computer(NodeId(0)).tamper(Box::new(Overdrawn::new(TXS)));
     flood.run();
     let found = flood.net.found();
     assert_eq!(found.peak_over, 1, "{found:?}");

@@ -53,7 +53,7 @@ pub(crate) fn acquainted(seed: u64, early: bool) -> Network {
     assert!(net.link_up());
     let second = Duration::from_secs(1);
     watch(&mut net, second);
-    let target = net.host.peer(SERVER).unwrap();
+    let target = net.host.world().peer(SERVER).unwrap();
     net.host.with(CLIENT, |actor, now| actor.stack().command(now, Command::Disconnect(target)).unwrap());
     assert_eq!(watch(&mut net, second * 8).down, 2);
     net
@@ -61,7 +61,7 @@ pub(crate) fn acquainted(seed: u64, early: bool) -> Network {
 
 /// The client calls; whether its stack took it.
 pub(crate) fn call(net: &mut Network, channel: ChannelId) -> bool {
-    let server = net.host.peer(SERVER).unwrap();
+    let server = net.host.world().peer(SERVER).unwrap();
     let called = net.host.with(CLIENT, |actor, now| {
         let (request, target) = (Bytes::from_static(b"request"), Target::Peer(server));
         actor.stack().command(now, Command::CallTarget { channel, target, request, deadline: None })

@@ -96,13 +96,13 @@ fn what_waits_for_a_silent_path_goes_on_at_its_systems_next_attempt() {
 fn of_a_crash_the_peer_hears_and_of_a_loss_of_power_it_does_not() {
     let mut crashed = pair(|_| {});
     crashed.link_up();
-    crashed.host.crash(B);
+    crashed.host.computer(B).crash();
     crashed.run(millis(50), |_, _, _| {});
     assert!(!crashed.linked(A, B));
 
     let mut dark = pair(|_| {});
     dark.link_up();
-    dark.host.power_off(B);
+    dark.host.computer(B).power_off();
     dark.run(millis(10_000), |_, _, _| {});
     assert!(dark.linked(A, B));
     dark.restart(B).unwrap();
@@ -119,20 +119,20 @@ fn a_dial_to_a_crashed_node_is_refused_and_one_to_a_dark_node_is_not_answered() 
         failed
     };
     let mut net = pair(|_| {});
-    net.host.crash(B);
+    net.host.computer(B).crash();
     assert!(failed(&mut net));
     let mut net = pair(|_| {});
-    net.host.power_off(B);
+    net.host.computer(B).power_off();
     assert!(!failed(&mut net));
 }
 
 #[test]
 fn a_hung_node_accepts_wires_and_answers_when_it_goes_on() {
     let mut net = pair(|_| {});
-    net.host.hang(B);
+    net.host.computer(B).hang();
     net.dial(A, B);
     assert!(!linked_after(&mut net, 2_000));
-    net.host.go_on(B);
+    net.host.computer(B).go_on();
     assert!(linked_after(&mut net, 100));
 }
 
@@ -170,13 +170,13 @@ fn a_busy_node_answers_late() {
 #[test]
 fn a_turn_takes_as_many_datagrams_as_the_native_host_takes() {
     let mut net = pair(|setup| setup.transport = Transport::Quic);
-    net.host.hang(B);
+    net.host.computer(B).hang();
     for port in 1..=100 {
         let from = std::net::SocketAddr::from(([9, 9, 9, 9], port));
         net.host.inject(from, B, &[0; 20]);
     }
     net.run(millis(100), |_, _, _| {});
-    net.host.go_on(B);
+    net.host.computer(B).go_on();
     let mut turns = 0;
     let limit = net.host.now() + millis(100);
     while let Some(step) = net.host.step(limit) {
@@ -188,7 +188,7 @@ fn a_turn_takes_as_many_datagrams_as_the_native_host_takes() {
 #[test]
 fn a_full_socket_drops_datagrams() {
     let mut net = pair(|setup| setup.transport = Transport::Quic);
-    net.host.hang(B);
+    net.host.computer(B).hang();
     let from = std::net::SocketAddr::from(([9, 9, 9, 9], 9));
     for _ in 0..4_000 {
         net.host.inject(from, B, &[0; 1_200]);
@@ -203,7 +203,7 @@ fn a_fast_clock_comes_to_its_deadlines_early() {
     let wait = |drift| {
         let mut net = pair(|setup| setup.checking = Checking::After(millis(10_000)));
         net.link_up();
-        net.host.set_drift(B, drift);
+        net.host.computer(B).set_drift(drift);
         net.run(millis(1_000), |_, _, _| {});
         insert(&mut net, A, 0..1);
         let began = net.host.now();
@@ -235,8 +235,8 @@ fn behind_a_rebound_port_a_link_goes_on_from_another_address() {
     let mut net = pair(|setup| setup.transport = Transport::Quic);
     net.dial(A, B);
     assert!(linked_after(&mut net, 1_000));
-    let address = net.host.udp_of(A);
-    net.host.rebind(A);
+    let address = net.host.world().udp_of(A);
+    net.host.computer(A).rebind();
     net.host.capture();
     insert(&mut net, A, 0..20);
     assert_eq!(accepted(&mut net, 1_000, B).len(), 20);
@@ -253,8 +253,8 @@ fn a_flow_that_came_to_a_forwarded_port_keeps_it() {
     let mut net = pair(|setup| setup.transport = Transport::Quic);
     net.dial(A, B);
     assert!(linked_after(&mut net, 1_000));
-    let address = net.host.udp_of(B);
-    net.host.rebind(B);
+    let address = net.host.world().udp_of(B);
+    net.host.computer(B).rebind();
     net.host.capture();
     insert(&mut net, B, 0..20);
     assert_eq!(accepted(&mut net, 1_000, A).len(), 20);
@@ -271,7 +271,7 @@ fn a_flow_that_came_to_a_forwarded_port_keeps_it() {
 fn a_node_that_moves_loses_its_wires() {
     let mut net = pair(|_| {});
     net.link_up();
-    net.host.relocate(B, Place { region: weir_sim::Region::Asia, ..Place::NEAR });
+    net.host.computer(B).relocate(Place { region: weir_sim::Region::Asia, ..Place::NEAR });
     net.run(millis(200), |_, _, _| {});
     assert!(!net.linked(A, B));
     net.dial(A, B);
@@ -283,7 +283,7 @@ fn a_node_that_moves_loses_its_wires() {
 #[test]
 fn neighbours_link_within_two_milliseconds() {
     let mut net = pair(|setup| setup.place = |_, _| Place { site: Some(1), ..Place::NEAR });
-    assert_eq!(net.host.round_trip(A, B), LAN);
+    assert_eq!(net.host.world().round_trip(A, B), LAN);
     net.dial(A, B);
     assert!(linked_after(&mut net, 2));
 }
@@ -295,7 +295,7 @@ fn what_an_application_kept_is_not_fetched_again_after_a_restart() {
         net.link_up();
         insert(&mut net, A, 0..20);
         net.run(millis(3_000), |_, _, _| {});
-        net.host.crash(B);
+        net.host.computer(B).crash();
         let items = if kept { (0..20).map(|number| transaction(number, 1)).collect() } else { Vec::new() };
         net.restart_with(B, TXS, items).unwrap();
         net.dial(A, B);

@@ -6,8 +6,11 @@ use crate::common;
 use weir_sim::{Options, SCENARIOS};
 
 fn run(name: &str) {
-    let (nodes, seconds) = if common::full() { (None, 10) } else { (Some(20), 4) };
-    let options = Options { nodes, links: 8, seconds, rate: Some(50), seed: 3, ..Options::default() };
+    let options = if common::full() {
+        Options::default()
+    } else {
+        Options { nodes: Some(20), links: 8, seconds: 4, rate: Some(50), seed: 3, ..Options::default() }
+    };
     let report = weir_sim::run(name, &options).unwrap();
     assert_eq!(report.problems, [""; 0], "{name}");
     assert_eq!((report.pairs_missing, report.faults), (0, 0), "{name}: {:?}", report.faults_for);

@@ -9,7 +9,7 @@ use crate::early::{CLIENT, SAFE, SERVER, UNSAFE, acquainted, call, strangers, wa
 
 /// Dials and calls at once; round trips until the response, rounded down.
 fn round_trips(net: &mut Network, channel: weir_pull::ChannelId) -> u128 {
-    let (begun, trip) = (net.host.now(), net.host.round_trip(CLIENT, SERVER));
+    let (begun, trip) = (net.host.now(), net.host.world().round_trip(CLIENT, SERVER));
     net.dial(CLIENT, SERVER);
     assert!(call(net, channel));
     let seen = watch(net, Duration::from_secs(3));

@@ -20,3 +20,4 @@ mod scenario_7_poisoned_offers_hide_nothing;
 mod scenario_9_replayed_flights_do_nothing;
 mod scenario_9_start_up_in_any_order;
 mod threads_and_windows_change_nothing;
+mod what_a_slow_application_holds_is_bounded;

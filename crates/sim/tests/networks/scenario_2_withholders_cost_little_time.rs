@@ -53,9 +53,9 @@ fn mean_hops(flood: &Flood) -> f64 {
 fn change_identities(flood: &mut Flood, hostile: &mut BTreeMap<NodeId, NodeId>) {
     let edges = flood.net.edges.clone();
     for now in hostile.values_mut() {
-        flood.net.host.crash(*now);
+        flood.net.host.computer(*now).crash();
         let id = flood.net.add(Place::NEAR).unwrap();
-        flood.net.host.tamper(id, Box::new(Withholder::new(TXS)));
+        flood.net.host.computer(id).tamper(Box::new(Withholder::new(TXS)));
         flood.hostile.insert(id);
         *now = id;
     }
@@ -79,7 +79,7 @@ fn withholders_that_offer_first_cost_little_time_and_no_copies() {
         (HONEST..HONEST + HOSTILE).map(NodeId).map(|id| (id, id)).collect();
     for id in hostile.keys() {
         flood.hostile.insert(*id);
-        flood.net.host.tamper(*id, Box::new(Withholder::new(TXS)));
+        flood.net.host.computer(*id).tamper(Box::new(Withholder::new(TXS)));
     }
     flood.net.link_up();
     flood.start();

@@ -114,7 +114,7 @@ fn insert(net: &mut Network, id: NodeId, number: u64, len: usize) {
 }
 
 fn ask(net: &mut Network, by: NodeId, of: NodeId, channel: ChannelId) {
-    let target = Target::Peer(net.host.peer(of).unwrap());
+    let target = Target::Peer(net.host.world().peer(of).unwrap());
     let request = Bytes::from(vec![4; LARGEST]);
     command(net, by, Command::CallTarget { channel, target, request, deadline: None });
 }
@@ -163,7 +163,7 @@ fn stop(net: &mut Network, stopped: Stopped, progress: &mut Progress) {
     let second = Duration::from_secs(1);
     match stopped {
         Stopped::RawReader => {
-            let peer = net.host.peer(B).unwrap();
+            let peer = net.host.world().peer(B).unwrap();
             let open = raw::Command::Open { peer, channel: RAW, class: Class::Bulk };
             command(net, A, Command::Raw(open));
             run(net, second, progress);
@@ -178,7 +178,7 @@ fn stop(net: &mut Network, stopped: Stopped, progress: &mut Progress) {
         }
         Stopped::Server => {
             (0..HELD_AT_MOST + 6).for_each(|_| {
-                let target = Target::Peer(net.host.peer(B).unwrap());
+                let target = Target::Peer(net.host.world().peer(B).unwrap());
                 let request = Bytes::from(vec![3; held_len()]);
                 let call = Command::CallTarget { channel: HELD, target, request, deadline: None };
                 command(net, A, call);

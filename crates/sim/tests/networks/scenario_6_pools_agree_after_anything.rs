@@ -111,7 +111,7 @@ impl Model {
             0..30 => self.submit(),
             30..33 => {
                 let (one, other) = self.net.edges[self.rng.index(self.net.edges.len())];
-                let peer = self.net.host.peer(other).unwrap();
+                let peer = self.net.host.world().peer(other).unwrap();
                 let asked =
                     |actor: &mut weir_sim::Actor, now| actor.stack().command(now, Command::Disconnect(peer));
                 // they may be apart already
@@ -139,7 +139,7 @@ impl Model {
             _ => {
                 self.audit();
                 let id = self.any();
-                self.net.host.crash(id);
+                self.net.host.computer(id).crash();
                 self.run(500);
                 self.held[id.0 as usize].clear();
                 self.floors[id.0 as usize] = 0;
@@ -157,7 +157,7 @@ impl Model {
     /// Links that are down are dialled; those that are up stay.
     fn relink(&mut self) {
         for (one, other) in self.net.edges.clone() {
-            let peer = self.net.host.peer(other).unwrap();
+            let peer = self.net.host.world().peer(other).unwrap();
             let up = self
                 .net
                 .host

@@ -13,7 +13,7 @@ fn run(make: impl Fn() -> Box<dyn Tamper>) -> Flood {
     let mut flood = Flood::new(common::setup(50, 20, 3), common::load(100, 3, 60)).unwrap();
     for id in (0..8).map(NodeId) {
         flood.hostile.insert(id);
-        flood.net.host.tamper(id, make());
+        flood.net.host.computer(id).tamper(make());
     }
     flood.run();
     let spread = flood.spread();

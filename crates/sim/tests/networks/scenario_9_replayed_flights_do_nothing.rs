@@ -15,7 +15,7 @@ fn first_flight(net: &mut Network) -> Vec<Captured> {
     net.host.capture();
     net.dial(CLIENT, SERVER);
     assert!(call(net, SAFE) && call(net, UNSAFE));
-    let (begun, way) = (net.host.now(), net.host.round_trip(CLIENT, SERVER));
+    let (begun, way) = (net.host.now(), net.host.world().round_trip(CLIENT, SERVER));
     watch(net, way / 2);
     let sent = net.host.capture().into_iter();
     let flight: Vec<Captured> = sent.filter(|sent| sent.to == SERVER && sent.at <= begun).collect();

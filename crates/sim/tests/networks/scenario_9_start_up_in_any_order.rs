@@ -78,7 +78,7 @@ fn first_frames_in_any_order_across_streams_do_no_harm() {
     for order in 0..24 * 24 {
         let mut flood = Flood::new(common::setup(2, 1, 7), common::load(10, 1, 1)).unwrap();
         for (id, order) in [(NodeId(0), order / 24), (NodeId(1), order % 24)] {
-            flood.net.host.tamper(id, Box::new(Mixer { order, held: BTreeMap::new() }));
+            flood.net.host.computer(id).tamper(Box::new(Mixer { order, held: BTreeMap::new() }));
         }
         flood.run();
         common::assert_well(&mut flood);

@@ -1,0 +1,244 @@
+//! A node's process: its turns, what they take, and what they send at their end.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use weir_base::Instant;
+use weir_stack::{Action, Datagrams, DialId, Frame, Input, SocketId, Transmit, WireId};
+
+use super::carry::Tampering;
+use super::clock::Clock;
+use super::system::{Arrived, System};
+use super::world::World;
+use super::{Node, earliest};
+use crate::model::Draws;
+use crate::trace::{Kind, Traced};
+
+/// Runs of datagrams of one sender, or frames of one wire, that a turn takes: as the native host does, which makes at most 4
+/// receiving system calls of 8 buffers each.
+const BUFFERS: u32 = 32;
+/// How many such a run has at most: what the kernel joins.
+const RUN: u32 = 64;
+/// A node that has so many turns within [`IDLE_SPAN`] in which nothing came, left or happened never ends.
+const IDLE_TURNS: u32 = 1_000;
+const IDLE_SPAN: Duration = Duration::from_millis(10);
+/// As often as an application may act in one turn.
+const ROUNDS: u32 = 100_000;
+
+/// See the module.
+pub(super) struct Process<N> {
+    pub(super) node: Option<Box<N>>,
+    pub(super) lives: u32,
+    pub(super) clock: Clock,
+    pub(super) turn_at: Instant,     // of the next turn; FAR: none
+    pub(super) busy_until: Instant,  // the last turn ends
+    pub(super) leaving: Vec<Output>, // at `busy_until`
+    pub(super) tamper: Option<Tampering>,
+    pub(super) endless: bool,
+    pub(super) turned: bool, // in this window
+    draws: Draws,
+    idle: (Instant, u32), // turns without effect since
+}
+
+/// What a turn sends and asks for, when it ends.
+#[derive(Debug)]
+pub(super) enum Output {
+    Frame(WireId, Frame),
+    Datagrams { transmit: Transmit, bytes: BytesMut },
+    Dial { dial: DialId, endpoint: u64 },
+    Close(WireId),
+}
+
+/// What a turn had to do.
+#[derive(Clone, Copy, Debug, Default)]
+struct Load {
+    packets: u64,
+    bytes: u64,
+    acted: bool,
+}
+
+impl Load {
+    const fn packet(&mut self, len: usize) {
+        self.packets += 1;
+        self.bytes += len as u64;
+    }
+}
+
+impl<N: Node> Process<N> {
+    pub(super) const fn new(draws: Draws) -> Self {
+        Self {
+            node: None,
+            lives: 0,
+            clock: Clock::new(),
+            turn_at: Instant::FAR,
+            busy_until: Instant::ZERO,
+            leaving: Vec::new(),
+            tamper: None,
+            endless: false,
+            turned: false,
+            draws,
+            idle: (Instant::ZERO, 0),
+        }
+    }
+
+    /// The node gets a turn as soon as it has time.
+    pub(super) fn wake(&mut self, now: Instant) {
+        self.turn_at = self.turn_at.min(now.max(self.busy_until));
+    }
+
+    /// A turn: what arrived, what is due, what follows of both.
+    pub(super) fn turn(&mut self, world: &World, system: &mut System) {
+        self.turn_at = Instant::FAR;
+        let Some(mut node) = self.node.take() else { return };
+        let local = self.clock.local(system.now);
+        let mut load = Load::default();
+        self.receive(world, system, node.as_mut(), &mut load);
+        if earliest(node.stack().poll_timeout().map(|(due, _)| due), node.poll_timeout())
+            .is_some_and(|due| due <= local)
+        {
+            node.stack().handle_timeout(local);
+            system.note(Traced::timeout());
+        }
+        if let Some(tamper) = &mut self.tamper {
+            tamper.handle_timeout(local, &mut self.leaving);
+        }
+        let mut rounds = 0;
+        while self.drain(node.as_mut(), local, &mut load) {
+            rounds += 1;
+            if rounds > ROUNDS {
+                self.endless = true;
+                break;
+            }
+        }
+        let verdicts = node.verdicts();
+        if verdicts > 0 {
+            system.note(Traced::number(Kind::Verdicts, verdicts));
+        }
+        let cost = world.model.processor.cost(&mut self.draws, load.packets, load.bytes, verdicts);
+        self.busy_until = system.now + cost;
+        self.watch_idle(system.now, load);
+        let due = earliest(node.stack().poll_timeout().map(|(due, _)| due), node.poll_timeout());
+        let due = earliest(due, self.tamper.as_ref().and_then(Tampering::poll_timeout));
+        self.node = Some(node);
+        if !system.inbox.is_empty() {
+            self.turn_at = self.busy_until;
+        } else if let Some(due) = due {
+            let due = self.clock.global(due).max(system.now) + world.model.processor.late(&mut self.draws);
+            self.turn_at = due.max(self.busy_until);
+        }
+        if self.endless {
+            self.turn_at = Instant::FAR;
+        }
+        if cost.is_zero() {
+            self.leave(world, system);
+        }
+    }
+
+    /// Hands over what has arrived, at most as much as the native host does in a turn.
+    fn receive(&mut self, world: &World, system: &mut System, node: &mut N, load: &mut Load) {
+        let (mut buffers, mut run, mut last) = (0, 0, None);
+        while let Some(source) = system.inbox.source() {
+            if last != Some(source) || run == RUN {
+                (buffers, run, last) = (buffers + 1, 0, Some(source));
+            }
+            if buffers > BUFFERS {
+                return;
+            }
+            run += 1;
+            let Some(what) = system.inbox.pop() else { return };
+            self.hand(world, system, node, what, load);
+        }
+    }
+
+    fn hand(&mut self, world: &World, system: &mut System, node: &mut N, what: Arrived, load: &mut Load) {
+        let local = self.clock.local(system.now);
+        match what {
+            Arrived::Frame(wire, frame) => {
+                load.packet(frame.wire_len());
+                system.note(Traced::frame(wire, &frame));
+                system.was_read(world, wire, &frame);
+                let Some(tamper) = &mut self.tamper else {
+                    return node.stack().handle(local, Input::Frame(WireId(wire), frame));
+                };
+                for frame in tamper.incoming(local, WireId(wire), frame, &mut self.leaving) {
+                    node.stack().handle(local, Input::Frame(WireId(wire), frame));
+                }
+            }
+            Arrived::Wire(wire, change) => {
+                load.packet(0);
+                system.note(Traced::wire(wire, &change));
+                node.stack().handle(local, Input::Wire(WireId(wire), change));
+            }
+            Arrived::Datagram { remote, ecn, data } => {
+                load.packet(data.len());
+                system.note(Traced::datagram(data.len()));
+                let stride = data.len();
+                let (socket, local_ip) = (SocketId(0), Some(super::udp_of(system.id).ip()));
+                let datagrams = Datagrams { socket, remote, local_ip, ecn, stride, data };
+                node.stack().handle(local, Input::Datagrams(datagrams));
+            }
+            Arrived::Host(change) => node.stack().handle(local, Input::Host(change)),
+            Arrived::Planned(number) => {
+                system.note(Traced::driver(&number.to_le_bytes()));
+                node.planned(local, number);
+            }
+        }
+    }
+
+    /// Takes what the node has to say; whether it may have more.
+    fn drain(&mut self, node: &mut N, local: Instant, load: &mut Load) -> bool {
+        let again = node.turned(local);
+        let stack = node.stack();
+        while let Some((wire, frame)) = stack.poll_frame(local) {
+            load.packet(frame.wire_len());
+            self.put_out(local, wire, frame);
+        }
+        let mut buffer = Vec::new();
+        while let Some(transmit) = stack.poll_datagrams(local, 1, &mut buffer) {
+            load.packet(transmit.len);
+            let bytes = BytesMut::from(buffer.get(..transmit.len).unwrap_or(&buffer));
+            self.leaving.push(Output::Datagrams { transmit, bytes });
+            buffer.clear();
+        }
+        let mut acted = self.tamper.as_mut().is_some_and(|tamper| tamper.hand_back(local, stack));
+        while let Some(action) = node.stack().poll_action() {
+            acted = true;
+            match action {
+                Action::DialWire { dial, endpoint } => self.leaving.push(Output::Dial { dial, endpoint }),
+                Action::CloseWire(wire) => self.leaving.push(Output::Close(wire)),
+                other => node.action(local, other),
+            }
+        }
+        load.acted |= again || acted;
+        again || acted
+    }
+
+    fn put_out(&mut self, local: Instant, wire: WireId, frame: Frame) {
+        match &mut self.tamper {
+            Some(tamper) => tamper.outgoing(local, wire, frame, &mut self.leaving),
+            None => self.leaving.push(Output::Frame(wire, frame)),
+        }
+    }
+
+    /// The last turn has ended: what it made leaves.
+    pub(super) fn leave(&mut self, world: &World, system: &mut System) {
+        for output in std::mem::take(&mut self.leaving) {
+            match output {
+                Output::Frame(wire, frame) => system.send(world, wire, frame),
+                Output::Datagrams { transmit, bytes } => system.datagrams_out(world, &transmit, &bytes),
+                Output::Dial { dial, endpoint } => system.dial_wire(world, dial, endpoint),
+                Output::Close(WireId(wire)) => system.close_wire(world, wire),
+            }
+        }
+    }
+
+    /// Counts turns in which nothing came, left or happened.
+    fn watch_idle(&mut self, now: Instant, load: Load) {
+        if load.packets > 0 || load.acted || now.since(self.idle.0) > IDLE_SPAN {
+            self.idle = (now, 0);
+            return;
+        }
+        self.idle.1 += 1;
+        self.endless |= self.idle.1 > IDLE_TURNS;
+    }
+}

@@ -1,0 +1,229 @@
+//! What goes on at a node's computer without the node: its operating system keeps wires and sockets, its line carries what
+//! leaves and arrives, and what is due at it stands in its agenda.
+//!
+//! A computer is carried out by itself: what it does to others it leaves in its agenda, due no sooner than a path takes. So the
+//! order in which computers are carried out, within the shortest latency, decides nothing.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use bytes::BytesMut;
+use weir_base::Instant;
+use weir_stack::{Ecn, Frame, HostChange, WireChange};
+
+use super::carry::{Captured, NodeTraffic};
+use super::datagrams::Lane;
+use super::paths::Paths;
+use super::wires::End;
+use super::world::{Due, Parcel, World};
+use super::{NodeId, Power, Udp};
+use crate::check::{Change, Watch};
+use crate::queue::{Key, Queue};
+use crate::trace::{Trace, Traced};
+
+/// Bytes of frames that may wait for a turn. They are within the credit of the node's links, so that only a peer that
+/// breaks its word comes this far; its wire is reset.
+const FRAMES_HELD: usize = 256 << 20;
+
+/// See the module.
+pub(super) struct System {
+    pub(super) id: NodeId,
+    pub(super) now: Instant,
+    pub(super) power: Power,
+    pub(super) udp: Udp,
+    pub(super) agenda: Agenda,
+    pub(super) line: Queues,
+    pub(super) paths: Paths,
+    pub(super) ends: BTreeMap<u64, Box<End>>,
+    pub(super) dialled: u32, // wires
+    pub(super) lanes: BTreeMap<NodeId, Lane>,
+    pub(super) inbox: Inbox,
+    pub(super) record: Record,
+}
+
+/// What is due here, and what this computer has for others.
+#[derive(Debug)]
+pub(super) struct Agenda {
+    id: NodeId,
+    queue: Queue<Due>,
+    out: Vec<Parcel>,
+    sequence: u64,
+}
+
+/// The queues before both directions of the line.
+#[derive(Debug, Default)]
+pub(super) struct Queues {
+    pub(super) uplink_free: Instant,
+    pub(super) downlink_free: Instant,
+    pub(super) waiting: u32, // pieces, for the downlink
+}
+
+/// What was seen of a node.
+pub(super) struct Record {
+    pub(super) trace: Trace,
+    pub(super) traffic: NodeTraffic,
+    pub(super) captured: Option<Vec<Captured>>,
+    pub(super) watch: Option<Watch>,
+    pub(super) changes: Vec<(Instant, NodeId, Change)>,
+}
+
+/// What has arrived and was not handed over.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    list: VecDeque<(u64, Arrived)>, // with where it came from
+    datagram_bytes: usize,
+    frame_bytes: usize,
+}
+
+#[derive(Debug)]
+pub(super) enum Arrived {
+    Frame(u64, Frame),
+    Wire(u64, WireChange),
+    Datagram { remote: SocketAddr, ecn: Option<Ecn>, data: BytesMut },
+    Host(HostChange),
+    Planned(u64),
+}
+
+impl Agenda {
+    const fn new(id: NodeId) -> Self {
+        Self { id, queue: Queue::new(), out: Vec::new(), sequence: 0 }
+    }
+
+    /// When something comes next.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.queue.next()
+    }
+
+    pub(super) fn pop(&mut self) -> Option<(Key, Due)> {
+        self.queue.pop()
+    }
+
+    pub(super) fn push(&mut self, key: Key, due: Due) {
+        self.queue.push(key, due);
+    }
+
+    /// Something of this node's own comes at `at`.
+    pub(super) fn plan(&mut self, at: Instant, due: Due) {
+        let key = self.key(at);
+        self.queue.push(key, due);
+    }
+
+    /// Something for another node.
+    pub(super) fn post(&mut self, to: NodeId, key: Key, due: Due) {
+        self.out.push(Parcel { to, key, due });
+    }
+
+    pub(super) const fn key(&mut self, due: Instant) -> Key {
+        self.sequence += 1;
+        Key { due, from: self.id.0, sequence: self.sequence }
+    }
+
+    /// What there is for others.
+    pub(super) fn take_out(&mut self) -> Vec<Parcel> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// Takes the memory back.
+    pub(super) fn put_back(&mut self, out: Vec<Parcel>) {
+        self.out = out;
+    }
+}
+
+impl Inbox {
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Where what comes next is from.
+    pub(super) fn source(&self) -> Option<u64> {
+        self.list.front().map(|(source, _)| *source)
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Arrived> {
+        let (_, what) = self.list.pop_front()?;
+        match &what {
+            Arrived::Frame(_, frame) => self.frame_bytes -= frame.wire_len(),
+            Arrived::Datagram { data, .. } => self.datagram_bytes -= data.len(),
+            Arrived::Wire(..) | Arrived::Host(_) | Arrived::Planned(_) => {}
+        }
+        Some(what)
+    }
+
+    fn push(&mut self, source: u64, what: Arrived) {
+        match &what {
+            Arrived::Frame(_, frame) => self.frame_bytes += frame.wire_len(),
+            Arrived::Datagram { data, .. } => self.datagram_bytes += data.len(),
+            Arrived::Wire(..) | Arrived::Host(_) | Arrived::Planned(_) => {}
+        }
+        self.list.push_back((source, what));
+    }
+
+    /// Whether a datagram of this length finds room.
+    pub(super) fn has_room(&self, world: &World, len: usize) -> bool {
+        self.datagram_bytes + len <= world.model.processor.receive_buffer
+    }
+
+    pub(super) fn is_overrun(&self) -> bool {
+        self.frame_bytes > FRAMES_HELD
+    }
+}
+
+impl System {
+    pub(super) fn new(id: NodeId, udp: Udp) -> Self {
+        Self {
+            id,
+            now: Instant::ZERO,
+            power: Power::Stopped,
+            udp,
+            agenda: Agenda::new(id),
+            line: Queues::default(),
+            paths: Paths::default(),
+            ends: BTreeMap::new(),
+            dialled: 0,
+            lanes: BTreeMap::new(),
+            inbox: Inbox::default(),
+            record: Record {
+                trace: Trace::new(),
+                traffic: NodeTraffic::default(),
+                captured: None,
+                watch: None,
+                changes: Vec::new(),
+            },
+        }
+    }
+
+    /// What comes next happens.
+    pub(super) fn due(&mut self, world: &World, key: Key, due: Due) {
+        match due {
+            Due::Frame { wire, frame, echo, lined } => {
+                self.frame_due(world, key, super::wires::Incoming { wire, frame, echo, lined });
+            }
+            Due::Signal { wire, from, signal } => match self.behind_the_line(wire, signal) {
+                Some(due) => self.agenda.push(Key { due, ..key }, Due::Signal { wire, from, signal }),
+                None => self.signal_due(world, wire, from, signal),
+            },
+            Due::Datagram { remote, ecn, data, lined } => {
+                self.datagram_due(world, key, super::datagrams::Incoming { remote, ecn, data, lined });
+            }
+            Due::Release { wire } => self.release(world, wire),
+            Due::Retry { wire, tries } => self.retry(world, wire, tries),
+            Due::Forget { wire } => self.forget(wire),
+            Due::Planned { number } => self.arrive(u64::MAX, Arrived::Planned(number)),
+        }
+    }
+
+    /// Something arrived for the node, which gets a turn for it as soon as it has time.
+    pub(super) fn arrive(&mut self, source: u64, what: Arrived) {
+        if self.power.is_up() {
+            self.inbox.push(source, what);
+        }
+    }
+
+    pub(super) fn note(&mut self, event: Traced) {
+        self.record.trace.add(self.now, self.id.0, event);
+    }
+}

@@ -1,0 +1,25 @@
+//! An application that takes a second for each verdict has no more candidates at once than its pool may hand over, and where it
+//! has one more that is seen.
+
+use crate::common;
+
+use std::time::Duration;
+
+use weir_sim::flood::{Flood, pool_of};
+use weir_sim::{Checking, Undecided};
+
+#[test]
+fn undecided_bodies_are_as_many_as_the_pool_may_hand_over_and_one_more_is_seen() {
+    let run = |may: u64| {
+        let mut setup = common::setup(3, 2, 7);
+        setup.checking = Checking::After(Duration::from_millis(200));
+        pool_of(&mut setup.config).unwrap().checking = 16;
+        let mut flood = Flood::new(setup, common::load(400, 1, 10)).unwrap();
+        assert_eq!(flood.net.undecided.items, 16);
+        flood.net.undecided = Undecided { items: may, ..flood.net.undecided };
+        flood.run();
+        (flood.net.found().peak_over, flood.spread().converged.is_some())
+    };
+    assert_eq!(run(16), (0, true));
+    assert_eq!(run(15), (1, true), "the pool hands over 16");
+}
