@@ -68,7 +68,7 @@ impl Calling {
 
     /// One node calls another for so many bytes. What comes of it counts where it is `counted`, also where it cannot begin.
     pub(super) fn ask(&mut self, by: NodeId, of: NodeId, bytes: usize, counted: Counted) {
-        let Some(peer) = self.network.host.peer(of) else { return };
+        let Some(peer) = self.network.host.world().peer(of) else { return };
         let size = u32::try_from(bytes).unwrap_or(u32::MAX);
         let mut request = size.to_le_bytes().to_vec();
         request.resize(64, 0);

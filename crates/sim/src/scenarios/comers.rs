@@ -53,7 +53,7 @@ fn comings(run: &Run<'_>) -> Result<(Network, u64, bool), RunError> {
                 most = most.max(actor.stack().stats().link.links);
             }
         }
-        network.host.power_off(COMER);
+        network.host.computer(COMER).power_off();
         network.restart(COMER)?;
     }
     network.dial(HONEST, NODE);
@@ -81,7 +81,7 @@ fn after_delivery(run: &Run<'_>, leaves: bool) -> Result<Option<Duration>, RunEr
         network.host.with(COMER, |actor, now| actor.insert(now, TXS, bytes));
     }
     network.run(LEAVES_AFTER, |_, _, _| {});
-    if leaves && let Some(peer) = network.host.peer(NODE) {
+    if leaves && let Some(peer) = network.host.world().peer(NODE) {
         let leave = Command::Disconnect(peer);
         network.host.with(COMER, |actor, now| drop(actor.stack().command(now, leave)));
         network.run(Duration::from_millis(50), |_, _, _| {});
@@ -107,7 +107,7 @@ fn first_packets(network: &mut Network) -> Result<Vec<Vec<u8>>, RunError> {
     for _ in 0..FIRST_PACKETS {
         network.dial(COMER, NODE);
         network.run(Duration::from_micros(100), |_, _, _| {});
-        network.host.power_off(COMER);
+        network.host.computer(COMER).power_off();
         network.restart(COMER)?;
     }
     let all = network.host.capture();

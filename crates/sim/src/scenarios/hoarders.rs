@@ -78,7 +78,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
         for id in &hostile {
             // half of them: a byte so seldom that none comes
             let every = Duration::from_secs(if id.0 % 2 == 0 { 5 } else { 100_000 });
-            calling.network.host.tamper(*id, Box::new(Trickler::new(CALLS.protocol(0), 16 * 1024, 1, every)));
+            calling.network.host.computer(*id).tamper( Box::new(Trickler::new(CALLS.protocol(0), 16 * 1024, 1, every)));
         }
     }
     let mut problems = Vec::new();
@@ -97,7 +97,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
         |_| false,
     );
     if !frames {
-        hostile.iter().for_each(|id| calling.network.host.hang(*id));
+        hostile.iter().for_each(|id| calling.network.host.computer(*id).hang());
     }
     let hoarded =
         calling.network.host.node(READER).map_or(0, |actor| actor.stack().stats().link.receive.lent);

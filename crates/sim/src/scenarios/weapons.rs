@@ -49,9 +49,9 @@ pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
         for id in &hostile {
             let drops = Duration::from_millis(500);
             if id.0 % 2 == 0 {
-                calling.network.host.tamper(*id, Box::new(Deaf));
+                calling.network.host.computer(*id).tamper( Box::new(Deaf));
             } else {
-                calling.network.host.tamper(*id, Box::new(Trickler::new(CALLS.protocol(0), 0, 1, drops)));
+                calling.network.host.computer(*id).tamper( Box::new(Trickler::new(CALLS.protocol(0), 0, 1, drops)));
             }
         }
     }
@@ -73,7 +73,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
             });
         }
         if !frames && number == 1 {
-            hostile.iter().for_each(|id| calling.network.host.hang(*id)); // nothing is read from now on
+            hostile.iter().for_each(|id| calling.network.host.computer(*id).hang()); // nothing is read from now on
         }
         calling.ask(HONEST, SERVER, USUAL, Counted::Yes);
         calling.run(PAUSE, SERVER, |network| held.look(network), |_| false);
