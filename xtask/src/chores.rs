@@ -66,6 +66,12 @@ const CHORES: &[Chore] = &[
         run: record,
     },
     Chore {
+        name: "calibrate",
+        arguments: "",
+        about: "what a node's turns take on this machine, beside what the simulator takes them to take",
+        run: |repo, _| calibrate(repo),
+    },
+    Chore {
         name: "mesh",
         arguments: "[--json] [NODES ROUNDS RESTARTS]",
         about: "native nodes that all name each other, started and restarted at once (8 50 20): faults, bans, links missing",
@@ -143,6 +149,12 @@ fn hostile_arguments(arguments: &[String]) -> Vec<&str> {
             other => vec![other],
         })
         .collect()
+}
+
+fn calibrate(repo: &Repo) -> Result<bool, Error> {
+    let mut command = run::cargo(repo);
+    command.args(["run", "--quiet", "--release", "-p", "weir-sim", "--example", "calibrate"]);
+    run::succeeds(&mut command)
 }
 
 fn mesh(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {

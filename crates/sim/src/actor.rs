@@ -113,7 +113,19 @@ impl Actor {
         config: Arc<Config>,
         checking: Checking,
     ) -> Result<(Self, PeerId), ConfigError> {
-        let keypair = keypair(birth.id);
+        Self::with_key(birth, config, checking, keypair(birth.id))
+    }
+
+    /// As [`new`](Self::new), with another key.
+    ///
+    /// # Errors
+    /// Those of `Stack::new`.
+    pub fn with_key(
+        birth: &Birth,
+        config: Arc<Config>,
+        checking: Checking,
+        keypair: Keypair,
+    ) -> Result<(Self, PeerId), ConfigError> {
         let peer = keypair.peer_id();
         let mut rng = Rng::new(birth.seed);
         let seed = rng.bytes();

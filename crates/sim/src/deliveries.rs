@@ -11,24 +11,26 @@ struct Tx {
     submitted: Option<Instant>, // none where it was not yet due, or its origin did not run or refused it
 }
 
-/// See the module.
+/// The latency of a pair that is not yet.
+const NEVER: u32 = u32::MAX;
+
+/// See the module. Four bytes a pair: networks of thousands of nodes have tens of millions.
 #[derive(Debug, Default)]
 pub(crate) struct Deliveries {
     txs: Vec<Tx>,
-    has: Vec<Vec<u64>>, // a bit per node and transaction
-    micros: Vec<u32>,   // of each pair
-    pairs: Vec<(NodeId, u32)>,
-    due: u32,       // transactions whose time has come
-    submitted: u32, // of these
-    checked: u64,   // pairs at nodes that are checked
+    micros: Vec<Vec<u32>>, // by node and transaction; NEVER where the node has it not, at its origin 0
+    pairs: u64,            // that are
+    due: u32,              // transactions whose time has come
+    submitted: u32,        // of these
+    checked: u64,          // pairs at nodes that are checked
 }
 
 impl Deliveries {
     /// None yet, of transactions that these nodes are to submit, to so many nodes.
     pub(crate) fn new(origins: impl Iterator<Item = NodeId>, nodes: usize) -> Self {
         let txs: Vec<Tx> = origins.map(|origin| Tx { origin, submitted: None }).collect();
-        let has = vec![vec![0; txs.len().div_ceil(64)]; nodes];
-        Self { txs, has, ..Self::default() }
+        let micros = vec![vec![NEVER; txs.len()]; nodes];
+        Self { txs, micros, ..Self::default() }
     }
 
     /// All transactions, due or not.
@@ -56,7 +58,7 @@ impl Deliveries {
         let Some(tx) = self.txs.get_mut(number as usize).filter(|_| at.is_some()) else { return };
         tx.submitted = at;
         self.submitted += 1;
-        self.set(origin, number);
+        self.set(origin, number, 0);
     }
 
     /// A node's application accepted a transaction; `checked` pairs it is at a node that is checked.
@@ -64,27 +66,26 @@ impl Deliveries {
         let Some(Tx { submitted: Some(submitted), origin }) = self.txs.get(number as usize).copied() else {
             return;
         };
-        if !self.set(id, number) || origin == id {
-            return; // an origin that crashed gets it back, but is no pair
+        let micros = u32::try_from(now.since(submitted).as_micros()).unwrap_or(NEVER).min(NEVER - 1);
+        if self.set(id, number, micros) && origin != id {
+            self.pairs += 1; // an origin that crashed gets it back, but is no pair
+            self.checked += checked;
         }
-        let micros = now.since(submitted).as_micros();
-        self.micros.push(u32::try_from(micros).unwrap_or(u32::MAX));
-        self.pairs.push((id, number));
-        self.checked += checked;
     }
 
     /// A node lost all it had: it is to get everything once more, but for what no other node had yet.
     pub(crate) fn lost(&mut self, id: NodeId) {
-        let numbers: Vec<u32> = self.numbers().filter(|number| self.has(id, *number)).collect();
-        if let Some(has) = self.has.get_mut(id.0 as usize) {
-            has.fill(0);
-        }
-        let counted = self.pairs.iter().zip(&self.micros).filter(|((of, _), _)| *of != id);
-        (self.pairs, self.micros) = counted.map(|(pair, micros)| (*pair, *micros)).unzip();
-        for number in numbers {
-            let (word, bit) = place(number);
-            let elsewhere = self.has.iter().any(|has| has.get(word).is_some_and(|word| word & bit != 0));
-            if !elsewhere && let Some(tx) = self.txs.get_mut(number as usize) {
+        for number in self.numbers() {
+            if !self.has(id, number) {
+                continue;
+            }
+            let own = self.origin(number) == Some(id);
+            self.pairs -= u64::from(!own);
+            self.clear(id, number);
+            let at = number as usize;
+            let elsewhere =
+                self.micros.iter().any(|micros| micros.get(at).is_some_and(|micros| *micros != NEVER));
+            if !elsewhere && let Some(tx) = self.txs.get_mut(at) {
                 tx.submitted = None;
                 self.submitted -= 1;
             }
@@ -92,9 +93,12 @@ impl Deliveries {
     }
 
     pub(crate) fn has(&self, id: NodeId, number: u32) -> bool {
-        let (word, bit) = place(number);
-        let word = self.has.get(id.0 as usize).and_then(|has| has.get(word));
-        word.is_some_and(|word| word & bit != 0)
+        self.micros_of(id, number) != NEVER
+    }
+
+    fn micros_of(&self, id: NodeId, number: u32) -> u32 {
+        let micros = self.micros.get(id.0 as usize).and_then(|micros| micros.get(number as usize));
+        micros.copied().unwrap_or(NEVER)
     }
 
     /// Whether a node is still to get it.
@@ -103,19 +107,24 @@ impl Deliveries {
         submitted && !self.has(id, number)
     }
 
-    fn set(&mut self, id: NodeId, number: u32) -> bool {
-        let (word, bit) = place(number);
-        let Some(word) = self.has.get_mut(id.0 as usize).and_then(|has| has.get_mut(word)) else {
-            return false;
-        };
-        let new = *word & bit == 0;
-        *word |= bit;
-        new
+    /// Notes the latency where there is none yet; whether there was none.
+    fn set(&mut self, id: NodeId, number: u32, micros: u32) -> bool {
+        let place = self.micros.get_mut(id.0 as usize).and_then(|micros| micros.get_mut(number as usize));
+        let Some(place) = place.filter(|micros| **micros == NEVER) else { return false };
+        *place = micros;
+        true
+    }
+
+    fn clear(&mut self, id: NodeId, number: u32) {
+        if let Some(micros) = self.micros.get_mut(id.0 as usize).and_then(|all| all.get_mut(number as usize))
+        {
+            *micros = NEVER;
+        }
     }
 
     /// Pairs that are not, where each transaction is to get to so many nodes.
     pub(crate) fn missing(&self, receivers: u64) -> u64 {
-        (receivers * u64::from(self.submitted)).saturating_sub(self.micros.len() as u64)
+        (receivers * u64::from(self.submitted)).saturating_sub(self.pairs)
     }
 
     /// Whether the time of all has come, and all nodes have all.
@@ -125,17 +134,17 @@ impl Deliveries {
 
     /// Latencies of the pairs that `which` holds for, sorted, in microseconds.
     pub(crate) fn latencies(&self, mut which: impl FnMut(NodeId, u32) -> bool) -> Vec<u32> {
-        let pairs = self.pairs.iter().zip(&self.micros);
-        let mut micros: Vec<u32> =
-            pairs.filter(|((id, number), _)| which(*id, *number)).map(|(_, micros)| *micros).collect();
-        micros.sort_unstable();
-        micros
+        let mut found = Vec::new();
+        for (id, row) in (0..).map(NodeId).zip(&self.micros) {
+            for ((number, tx), micros) in (0..).zip(&self.txs).zip(row) {
+                if *micros != NEVER && tx.submitted.is_some() && tx.origin != id && which(id, number) {
+                    found.push(*micros);
+                }
+            }
+        }
+        found.sort_unstable();
+        found
     }
-}
-
-/// The word and the bit of a transaction.
-const fn place(number: u32) -> (usize, u64) {
-    (number as usize / 64, 1 << (number % 64))
 }
 
 #[cfg(test)]

@@ -257,6 +257,11 @@ impl Flood {
         self.deliveries.lost(id);
     }
 
+    /// When the run ends though not all have all.
+    pub fn deadline(&self) -> Instant {
+        self.last_submitted + self.load.deadline
+    }
+
     /// Whether transactions are still to come.
     pub fn loading(&self) -> bool {
         self.net.host.now() < self.last_submitted

@@ -11,6 +11,7 @@
 #![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
 
 mod actor;
+mod calibrate;
 pub mod check;
 pub mod cluster;
 mod deliveries;
@@ -26,7 +27,10 @@ mod scenarios;
 mod trace;
 
 pub use actor::{Actor, Checking, Note, Undecided, keypair};
-pub use host::{Birth, Captured, Host, Node, NodeId, NodeTraffic, Outcome, Path, Step, Tamper, Udp, WALL};
+pub use calibrate::{Calibration, calibrate};
+pub use host::{
+    Birth, Captured, Host, Node, NodeId, NodeTraffic, Outcome, Path, Step, Tamper, Udp, WALL, Work,
+};
 pub use model::{LAN, Line, Model, Place, Processor, Region};
 pub use network::{Network, Seen, Setup, Transport};
 pub use report::{Percentiles, Report};

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use weir_base::identity::PeerId;
+use weir_base::identity::{Keypair, PeerId};
 use weir_base::multiaddr::Multiaddr;
 use weir_base::{Blame, Fault, Instant, NetworkId, Rng};
 use weir_stack::{Channel, Command, Config, ConfigError, Event, Known, Profile, Reaction, Role, Shape};
 
 use crate::actor::{Actor, Checking, Note, Undecided};
 use crate::check::{Checker, Found, PoolTraffic};
-use crate::host::{Host, NodeId, Step, Udp};
-use crate::load::rings;
+use crate::host::{Birth, Host, NodeId, Step, Udp};
+use crate::load::Graph;
 use crate::model::{Model, Place};
 
 /// How long all links may take to come up.
@@ -45,8 +45,10 @@ impl Transport {
 pub struct Setup {
     /// Nodes.
     pub nodes: u32,
-    /// Links of each.
+    /// Links of each, about.
     pub links: u32,
+    /// Who is linked to whom. Default: [`Graph::Expander`].
+    pub graph: Graph,
     /// Decides everything random.
     pub seed: u64,
     /// What carries links.
@@ -76,7 +78,8 @@ impl Setup {
         config.quic.deterministic = true;
         let (transport, checking) = (Transport::Frames, Checking::AtOnce);
         let place = |_, rng: &mut Rng| Place::random(rng);
-        Self { nodes, links, seed, transport, model: Model::default(), checking, place, config }
+        let graph = Graph::Expander;
+        Self { nodes, links, graph, seed, transport, model: Model::default(), checking, place, config }
     }
 }
 
@@ -127,7 +130,7 @@ impl Network {
         let mut places = rng.child("places");
         let mut host = Host::new(setup.seed, setup.model);
         host.check(Checker::of(&setup.config));
-        let edges = rings(setup.nodes, setup.links, &mut rng.child("graph"));
+        let edges = setup.graph.edges(setup.nodes, setup.links, &mut rng.child("graph"));
         let edges = edges.into_iter().map(|(one, other)| (NodeId(one), NodeId(other))).collect();
         let mut config = setup.config.clone();
         if setup.transport == Transport::Frames {
@@ -196,6 +199,20 @@ impl Network {
     pub fn restart(&mut self, id: NodeId) -> Result<(), ConfigError> {
         let (config, checking) = (self.config.clone(), self.setup.checking);
         self.host.computer(id).restart(|birth| Actor::new(&birth, config, checking))
+    }
+
+    /// Starts a crashed node again as somebody else: at its place and addresses, with another key and nothing kept.
+    ///
+    /// # Errors
+    /// [`ConfigError`] of the stack's configuration.
+    pub fn replace(&mut self, id: NodeId) -> Result<(), ConfigError> {
+        let (config, checking) = (self.config.clone(), self.setup.checking);
+        let keypair = Keypair::ed25519_from_seed(self.rng.child("somebody else").bytes());
+        let peer = keypair.peer_id();
+        let make = |birth: Birth| Actor::with_key(&birth, config, checking, keypair);
+        self.host.computer(id).restart(make)?;
+        self.by_peer.insert(peer, id);
+        Ok(())
     }
 
     /// What it was made of.

@@ -39,6 +39,7 @@ use computer::Computer;
 pub use computer::ComputerMut;
 use life::udp_of;
 pub use paths::Path;
+pub use process::Work;
 pub use world::World;
 
 /// Wall time at which every run starts: 2026-01-01 00:00 UTC.
@@ -254,6 +255,15 @@ impl<N: Node> Host<N> {
         self.computers.iter().map(|computer| computer.system.record.trace.events()).sum()
     }
 
+    /// What all nodes' turns had to do so far.
+    pub fn work(&self) -> Work {
+        self.computers.iter().map(|computer| computer.process.work).fold(Work::default(), |sum, one| Work {
+            turns: sum.turns + one.turns,
+            packets: sum.packets + one.packets,
+            bytes: sum.bytes + one.bytes,
+        })
+    }
+
     /// How many nodes there are, running or not.
     pub fn len(&self) -> usize {
         self.computers.len()
@@ -352,17 +362,6 @@ impl<N: Node> Host<N> {
     pub fn run(&mut self, pause: Duration) {
         let limit = self.now + pause;
         while self.step(limit).is_some() {}
-    }
-
-    /// Lets things happen until `done` says so, at most for `pause`. Asked after each step, with the node that had a turn.
-    pub fn run_until(&mut self, pause: Duration, mut done: impl FnMut(&mut Self, Step) -> bool) -> bool {
-        let limit = self.now + pause;
-        while let Some(step) = self.step(limit) {
-            if done(self, step) {
-                return true;
-            }
-        }
-        false
     }
 
     /// A turn of one node, outside of events: after a command was given to it directly. Where the node is busy, when it is done.

@@ -36,8 +36,20 @@ pub(super) struct Process<N> {
     pub(super) tamper: Option<Tampering>,
     pub(super) endless: bool,
     pub(super) turned: bool, // in this window
+    pub(super) work: Work,
     draws: Draws,
     idle: (Instant, u32), // turns without effect since
+}
+
+/// What nodes' turns had to do, whatever it took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Turns.
+    pub turns: u64,
+    /// Frames and datagrams, in and out.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// What a turn sends and asks for, when it ends.
@@ -64,6 +76,14 @@ impl Load {
     }
 }
 
+impl Work {
+    const fn add(&mut self, load: Load) {
+        self.turns += 1;
+        self.packets += load.packets;
+        self.bytes += load.bytes;
+    }
+}
+
 impl<N: Node> Process<N> {
     pub(super) const fn new(draws: Draws) -> Self {
         Self {
@@ -76,6 +96,7 @@ impl<N: Node> Process<N> {
             tamper: None,
             endless: false,
             turned: false,
+            work: Work { turns: 0, packets: 0, bytes: 0 },
             draws,
             idle: (Instant::ZERO, 0),
         }
@@ -110,6 +131,7 @@ impl<N: Node> Process<N> {
                 break;
             }
         }
+        self.work.add(load);
         let verdicts = node.verdicts();
         if verdicts > 0 {
             system.note(Traced::number(Kind::Verdicts, verdicts));

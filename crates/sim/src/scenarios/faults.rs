@@ -3,14 +3,20 @@
 
 use std::time::Duration;
 
+use weir_base::UnixTime;
+
 use super::{Measured, Run, RunError};
 use crate::flood::{Arrivals, Flood, Load, pool_channel};
 use crate::host::{NodeId, Path, Step};
-use crate::model::{Place, Processor};
+use crate::load::Graph;
+use crate::model::{Line, Place, Processor};
 use crate::network::{Setup, Transport};
 
 /// Timers above this number are this scenario's: one at the beginning of each second.
 const TICKS: u64 = 1 << 32;
+
+/// Seconds of an hour.
+const HOUR: u64 = 3_600;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +45,22 @@ pub(super) enum Fault {
     Neighbours,
     /// Transactions come in bursts, half of them at few nodes.
     Peaks,
+    /// One node in ten moves to another region, and has another address there.
+    Moves,
+    /// One node in twenty crashes, and somebody else with another key is at its address a second later.
+    Strangers,
+    /// One node in ten loses its power before the load, for good; the others go on dialling it.
+    BlackHoles,
+    /// The wall clocks of one node in ten are set, by up to an hour either way.
+    Steps,
+    /// Datagrams are overtaken, come twice, and have wrong bits.
+    Datagrams,
+    /// Lines carry 4 Mbit/s down and 1 up, before which 50 ms wait.
+    NarrowLines,
+    /// One node in twenty is a hub.
+    Hubs,
+    /// Nodes of ten are linked among each other, the tens by few links.
+    Clusters,
 }
 
 pub(super) fn run(run: &Run<'_>, fault: Fault) -> Result<Measured, RunError> {
@@ -56,6 +78,12 @@ pub(super) fn run(run: &Run<'_>, fault: Fault) -> Result<Measured, RunError> {
     let mut problems = Vec::new();
     if !flood.net.name_edges() {
         problems.push("some links did not come up".into());
+    }
+    if fault == Fault::BlackHoles {
+        for id in chosen(&flood, 3, 10) {
+            flood.net.host.computer(id).power_off();
+            flood.hostile.insert(id); // nobody waits for it
+        }
     }
     flood.start();
     let begin = flood.net.host.now() + Duration::from_secs(1);
@@ -112,6 +140,19 @@ fn prepare(setup: &mut Setup, fault: Fault) {
             setup.place =
                 |number, rng| Place { site: Some(number / 10), ..Place::weighted(rng, [1, 2, 10, 1, 1]) };
         }
+        Fault::Datagrams => {
+            setup.transport = Transport::Quic;
+            setup.model.reordered_per_million = 100_000;
+            setup.model.duplicated_per_million = 20_000;
+            setup.model.corrupted_per_million = 2_000;
+        }
+        Fault::NarrowLines => {
+            setup.model.queue = Duration::from_millis(50);
+            setup.place =
+                |_, rng| Place { line: Line { down: 4_000_000, up: 1_000_000 }, ..Place::random(rng) };
+        }
+        Fault::Hubs => setup.graph = Graph::Hubs,
+        Fault::Clusters => setup.graph = Graph::Clusters,
         _ => {}
     }
 }
@@ -143,7 +184,7 @@ fn trouble(flood: &mut Flood, fault: Fault, second: u32) -> Vec<NodeId> {
             }
             return hit;
         }
-        Fault::Power | Fault::Crashes => {
+        Fault::Power | Fault::Crashes | Fault::Strangers => {
             let hit = chosen(flood, second, 20);
             for id in &hit {
                 if fault == Fault::Power {
@@ -169,7 +210,28 @@ fn trouble(flood: &mut Flood, fault: Fault, second: u32) -> Vec<NodeId> {
                 flood.net.host.computer(id).set_drift(drift);
             }
         }
-        Fault::Bursts | Fault::SlowProcessors | Fault::Neighbours | Fault::Peaks => {}
+        Fault::Moves => {
+            for id in chosen(flood, second, 10) {
+                let place = Place::random(&mut flood.net.rng);
+                flood.net.host.computer(id).relocate(place);
+            }
+        }
+        Fault::Steps => {
+            for id in chosen(flood, second, 10) {
+                let now = flood.net.host.wall().as_secs();
+                let wall = UnixTime::from_secs(now + flood.net.rng.below(2 * HOUR) - HOUR);
+                flood.net.host.computer(id).set_wall(wall);
+            }
+        }
+        Fault::Bursts
+        | Fault::SlowProcessors
+        | Fault::Neighbours
+        | Fault::Peaks
+        | Fault::BlackHoles
+        | Fault::Datagrams
+        | Fault::NarrowLines
+        | Fault::Hubs
+        | Fault::Clusters => {}
     }
     Vec::new()
 }
@@ -191,6 +253,12 @@ fn mend(flood: &mut Flood, fault: Fault, hit: &[NodeId]) -> Result<(), RunError>
             for id in hit {
                 let kept = if fault == Fault::Power { flood.held(*id) } else { Vec::new() };
                 flood.net.restart_with(*id, crate::flood::TXS, kept)?;
+                flood.net.name_of(*id);
+            }
+        }
+        Fault::Strangers => {
+            for id in hit {
+                flood.net.replace(*id)?;
                 flood.net.name_of(*id);
             }
         }

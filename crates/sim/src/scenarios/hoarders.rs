@@ -78,7 +78,12 @@ pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
         for id in &hostile {
             // half of them: a byte so seldom that none comes
             let every = Duration::from_secs(if id.0 % 2 == 0 { 5 } else { 100_000 });
-            calling.network.host.computer(*id).tamper( Box::new(Trickler::new(CALLS.protocol(0), 16 * 1024, 1, every)));
+            calling.network.host.computer(*id).tamper(Box::new(Trickler::new(
+                CALLS.protocol(0),
+                16 * 1024,
+                1,
+                every,
+            )));
         }
     }
     let mut problems = Vec::new();

@@ -214,6 +214,54 @@ pub const SCENARIOS: &[Scenario] = &[
         nodes: 98,
         run: weapons::run,
     },
+    Scenario {
+        name: "moves",
+        about: "one node in ten moves to another region and has another address there",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::Moves),
+    },
+    Scenario {
+        name: "strangers",
+        about: "one node in twenty crashes, and somebody else is at its address a second later",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::Strangers),
+    },
+    Scenario {
+        name: "black-holes",
+        about: "one node in ten has lost its power for good, and the others go on dialling it",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::BlackHoles),
+    },
+    Scenario {
+        name: "steps",
+        about: "wall clocks are set, by up to an hour either way",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::Steps),
+    },
+    Scenario {
+        name: "datagrams",
+        about: "datagrams are overtaken, come twice, and have wrong bits, over QUIC",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::Datagrams),
+    },
+    Scenario {
+        name: "narrow-lines",
+        about: "lines carry 4 Mbit/s down and 1 up, and drop what would wait for 50 ms",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::NarrowLines),
+    },
+    Scenario {
+        name: "hubs",
+        about: "one node in twenty is a hub, to which half of all dials go",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::Hubs),
+    },
+    Scenario {
+        name: "clusters",
+        about: "nodes of ten are linked among each other, the tens by few links",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::Clusters),
+    },
 ];
 
 /// What a scenario measured; the rest of the report is the same for all.

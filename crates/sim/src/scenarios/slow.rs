@@ -121,7 +121,7 @@ fn beside(run: &Run<'_>, slowness: Option<Slowness>) -> Result<Option<Duration>,
     setup.place = |_, _| Place::NEAR;
     let mut network = linked(setup)?;
     if let Some(slowness) = slowness {
-        network.host.computer(SLOW).tamper( slowness.tamper());
+        network.host.computer(SLOW).tamper(slowness.tamper());
     }
     if !network.link_up() {
         return Ok(None);

@@ -49,9 +49,14 @@ pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
         for id in &hostile {
             let drops = Duration::from_millis(500);
             if id.0 % 2 == 0 {
-                calling.network.host.computer(*id).tamper( Box::new(Deaf));
+                calling.network.host.computer(*id).tamper(Box::new(Deaf));
             } else {
-                calling.network.host.computer(*id).tamper( Box::new(Trickler::new(CALLS.protocol(0), 0, 1, drops)));
+                calling.network.host.computer(*id).tamper(Box::new(Trickler::new(
+                    CALLS.protocol(0),
+                    0,
+                    1,
+                    drops,
+                )));
             }
         }
     }

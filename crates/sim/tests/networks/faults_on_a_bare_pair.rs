@@ -281,6 +281,39 @@ fn a_node_that_moves_loses_its_wires() {
 }
 
 #[test]
+fn a_wall_clock_that_is_set_changes_nothing_between_peers() {
+    let mut net = pair(|_| {});
+    net.link_up();
+    let day = Duration::from_secs(86_400);
+    for wall in [net.host.wall() + day, weir_sim::WALL] {
+        net.host.computer(B).set_wall(wall);
+        net.run(millis(1_000), |_, _, _| {});
+        assert!(net.linked(A, B) && net.linked(B, A));
+    }
+    insert(&mut net, A, 0..20);
+    assert_eq!(accepted(&mut net, 1_000, B).len(), 20);
+    assert!(net.faults.is_empty(), "{:?}", net.faults);
+}
+
+#[test]
+fn somebody_else_at_an_address_is_not_taken_for_who_was_there() {
+    for transport in [Transport::Frames, Transport::Quic] {
+        let mut net = pair(|setup| setup.transport = transport);
+        net.name(A, &[B]).unwrap();
+        assert!(linked_after(&mut net, 1_000));
+        let before = net.host.world().peer(B).unwrap();
+        net.host.computer(B).crash();
+        net.replace(B).unwrap();
+        net.run(millis(40_000), |_, _, _| {});
+        assert_ne!(net.host.world().peer(B), Some(before));
+        assert!(!net.linked(A, B), "{transport:?}: it is not who was named");
+        net.dial(B, A);
+        assert!(linked_after(&mut net, 1_000), "{transport:?}: but may dial");
+        assert!(net.faults.is_empty(), "{:?}", net.faults);
+    }
+}
+
+#[test]
 fn neighbours_link_within_two_milliseconds() {
     let mut net = pair(|setup| setup.place = |_, _| Place { site: Some(1), ..Place::NEAR });
     assert_eq!(net.host.world().round_trip(A, B), LAN);

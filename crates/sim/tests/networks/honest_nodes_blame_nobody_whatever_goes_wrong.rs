@@ -3,7 +3,7 @@
 
 use crate::common;
 
-use weir_sim::{Options, SCENARIOS};
+use weir_sim::Options;
 
 fn run(name: &str) {
     let options = if common::full() {
@@ -28,10 +28,26 @@ fn when_ports_change_behind_nat_devices() {
 }
 
 #[test]
-fn in_all_other_scenarios() {
-    let elsewhere = ["tx-flood", "tips", "mesh", "one-way", "rebinding"];
-    SCENARIOS
-        .iter()
-        .filter(|scenario| !elsewhere.contains(&scenario.name))
-        .for_each(|scenario| run(scenario.name));
+fn when_paths_are_silent_or_reset() {
+    ["silence", "resets"].into_iter().for_each(run);
+}
+
+#[test]
+fn when_nodes_stop_hang_or_are_replaced() {
+    ["power", "crashes", "hangs", "strangers", "black-holes", "moves"].into_iter().for_each(run);
+}
+
+#[test]
+fn when_clocks_are_wrong() {
+    ["clocks", "steps"].into_iter().for_each(run);
+}
+
+#[test]
+fn when_paths_and_processors_are_bad() {
+    ["bursts", "slow-processors", "datagrams", "narrow-lines"].into_iter().for_each(run);
+}
+
+#[test]
+fn whatever_the_graph_and_the_load() {
+    ["neighbours", "peaks", "hubs", "clusters"].into_iter().for_each(run);
 }

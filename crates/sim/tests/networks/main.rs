@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation)]
 
 mod a_sender_over_its_credit_is_seen;
+mod bodies_are_one_buffer;
 mod common;
 mod early;
 mod faults_on_a_bare_pair;
