@@ -52,6 +52,17 @@ fn nothing_comes_back_before_all_was_read() {
 }
 
 #[test]
+fn a_server_that_is_asked_to_write_early_writes_nothing() {
+    let mut pair = pair(perf(1));
+    pair.a.measure(pair.now, LINK, 5, 50_000_000, 10);
+    pair.run_for(Duration::from_millis(300));
+    let key = *pair.b.servers.keys().next().unwrap();
+    let mut out = Rope::new();
+    pair.b.poll_write(pair.now, key, 1_000, &mut out);
+    assert!(out.is_empty() && pair.b.servers.contains_key(&key));
+}
+
+#[test]
 fn a_node_serves_only_where_it_is_told_to_and_so_many_at_once() {
     assert!(perf(0).protocols().is_empty());
     let mut pair = pair(perf(2));

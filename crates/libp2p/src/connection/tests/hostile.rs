@@ -113,3 +113,18 @@ fn no_stream_can_be_used_before_the_peer_is_known() {
     a.poll_transmit(Instant::ZERO, &mut out);
     assert!(a.muxer().is_none());
 }
+
+/// Teku's audit of 2020 (CL-2020-07): a length field alone made a node allocate.
+#[test]
+fn a_length_that_is_only_announced_costs_its_own_bytes() {
+    // A token of 1,024 bytes, and a handshake message of 4,096.
+    assert_eq!(heard(&[0x80, 0x08]).connection.room(), INPUT_MAX, "multistream holds the two bytes");
+    let first = b"\x13/multistream/1.0.0\n\x07/noise\n\x10\x00";
+    assert_eq!(heard(first).connection.room(), INPUT_MAX - 2);
+    // A record of 65,535 bytes.
+    let mut pair = Pair::usual();
+    pair.run();
+    pair.b.connection.received(pair.now, BytesMut::from(&[0xff, 0xff][..]));
+    assert_eq!((pair.b.connection.room(), pair.b.muxer().unread()), (INPUT_MAX - 2, 0));
+    assert!(pair.b.connection.input.capacity() < 1_024);
+}

@@ -1,4 +1,4 @@
-//! Published remote crashes of other implementations, replayed.
+//! Published defects of other implementations, replayed: remote crashes first.
 
 use super::*;
 
@@ -63,4 +63,56 @@ fn a_reset_of_one_stream_leaves_the_others() {
     yamux.received(at(0), Bytes::from(frames.concat()));
     assert!(events(&mut yamux).contains(&Event::Reset(1, 9)));
     assert_eq!(read_all(&mut yamux, 3), (b"two".to_vec(), false));
+}
+
+/// rust-libp2p 1849, rust-yamux 162: windows that did not grow made a response of 10 MiB take 39 round trips.
+#[test]
+fn ten_mib_take_few_round_trips() {
+    const LEN: usize = 10 * 1024 * 1024;
+    let mut pair = Pair::new(&Config::default(), 16 * 1024 * 1024);
+    let id = pair.stream();
+    let (mut written, mut read, mut half_trips) = (0, 0, 0);
+    while read < LEN {
+        let mut wire = BytesMut::new();
+        while written < LEN && pair.listener.write_room(id) > 0 {
+            let room = pair.listener.write_room(id).min(LEN - written);
+            pair.listener.write(id, &mut Bytes::from(vec![0; room]));
+            written += room;
+            wire.extend_from_slice(&sent(&mut pair.listener, pair.now));
+        }
+        let back = sent(&mut pair.dialler, pair.now);
+        pair.now = pair.now + pair.delay;
+        pair.dialler.received(pair.now, wire.freeze());
+        pair.listener.received(pair.now, back);
+        read += read_all(&mut pair.dialler, id).0.len();
+        half_trips += 1;
+    }
+    assert!(half_trips <= 16, "{half_trips} half round trips");
+}
+
+/// rust-libp2p 5410: two sides that wrote until their windows were full waited for each other for ever.
+#[test]
+fn two_writers_that_both_wait_go_on_once_both_read() {
+    const LEN: usize = 4 * 1024 * 1024;
+    let mut pair = Pair::new(&Config::default(), 0);
+    let id = pair.stream();
+    let (mut written, mut read) = ([0; 2], [0; 2]);
+    for round in 0..1_000 {
+        for (yamux, written) in [&mut pair.dialler, &mut pair.listener].into_iter().zip(&mut written) {
+            let room = yamux.write_room(id).min(LEN - *written);
+            yamux.write(id, &mut Bytes::from(vec![0; room]));
+            *written += room;
+        }
+        pair.cross();
+        // Nobody reads before both windows are full.
+        if round > 20 {
+            for (yamux, read) in [&mut pair.dialler, &mut pair.listener].into_iter().zip(&mut read) {
+                *read += read_all(yamux, id).0.len();
+            }
+        }
+        if read == [LEN; 2] {
+            return;
+        }
+    }
+    panic!("{written:?} written, {read:?} read");
 }
