@@ -14,11 +14,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 use weir_base::identity::PeerId;
 pub use weir_pull::pool::MAX_BATCH;
-use weir_pull::pool::{Rules, Verdict};
+use weir_pull::pool::{Item, Rules, Verdict};
 use weir_pull::{ChannelId, Shape, Ticket, pool};
 
 use crate::builder::{judge, summarize};
@@ -91,8 +89,9 @@ impl<T: PoolItem> PoolHandle<T> {
     /// [`publish_wait`](Self::publish_wait). `TooLarge` above the channel's largest item, `Malformed` where the type refuses
     /// what it encoded, `Unwanted` where it has no priority here, `Stopped`.
     pub fn publish(&self, item: &T) -> Result<ItemId, PublishError> {
-        let (id, bytes) = self.encode(item)?;
-        self.offer(PoolOp::Insert(id, bytes))?;
+        let item = self.encode(item)?;
+        let id = ItemId(item.id());
+        self.offer(PoolOp::Publish(item))?;
         Ok(id)
     }
 
@@ -102,8 +101,9 @@ impl<T: PoolItem> PoolHandle<T> {
     /// # Errors
     /// As `publish`, with [`PublishError::Deadline`] in place of `Busy`.
     pub async fn publish_wait(&self, item: &T) -> Result<ItemId, PublishError> {
-        let (id, bytes) = self.encode(item)?;
-        self.wait(PoolOp::Insert(id, bytes)).await?;
+        let item = self.encode(item)?;
+        let id = ItemId(item.id());
+        self.wait(PoolOp::Publish(item)).await?;
         Ok(id)
     }
 
@@ -198,7 +198,8 @@ impl<T: PoolItem> PoolHandle<T> {
         Ok(batch)
     }
 
-    fn encode(&self, item: &T) -> Result<(ItemId, Bytes), PublishError> {
+    /// The item as the pool takes it: encoded, summarized and hashed here, on the caller's thread, and nowhere else.
+    fn encode(&self, item: &T) -> Result<Item, PublishError> {
         let bytes = item.encode();
         let max = self.max_item;
         if bytes.len() as u64 > u64::from(max) {
@@ -208,10 +209,8 @@ impl<T: PoolItem> PoolHandle<T> {
             return Err(PublishError::Malformed(Malformed::new("an item has at least one byte")));
         }
         let summary = T::summary_of(&bytes)?; // what its own type refuses would be this node's fault at every peer
-        if T::priority(&summary).is_none() {
-            return Err(PublishError::Unwanted);
-        }
-        Ok((ItemId(Sha256::digest(&bytes).into()), bytes))
+        let priority = T::priority(&summary).ok_or(PublishError::Unwanted)?;
+        Ok(Item::new(bytes, summary, priority))
     }
 
     /// Waits for the next item to decide on; `None` once the node has stopped. At most
@@ -326,7 +325,7 @@ impl<T: PoolItem> futures_core::Stream for PoolHandle<T> {
 #[derive(Debug, Default)]
 struct Batch {
     remove: Vec<ItemId>,
-    insert: Vec<(ItemId, Bytes)>,
+    insert: Vec<Item>,
 }
 
 impl Batch {
@@ -336,7 +335,7 @@ impl Batch {
     }
 
     fn ids(&self) -> Vec<ItemId> {
-        self.insert.iter().map(|(id, _)| *id).collect()
+        self.insert.iter().map(|item| ItemId(item.id())).collect()
     }
 
     fn into_op(self) -> PoolOp {

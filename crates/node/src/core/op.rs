@@ -9,7 +9,7 @@ use weir_base::Instant;
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
 use weir_pull::ChannelId;
-use weir_pull::pool::Verdict;
+use weir_pull::pool::{Item, Verdict};
 use weir_pull::{Ticket, call, tip};
 use weir_stack::{Command, Refused, Target};
 
@@ -83,8 +83,8 @@ pub(crate) enum Replies {
 /// What a pool's handle wants.
 #[derive(Debug)]
 pub(crate) enum PoolOp {
-    Insert(ItemId, Bytes),
-    Batch { remove: Vec<ItemId>, insert: Vec<(ItemId, Bytes)> },
+    Publish(Item),
+    Batch { remove: Vec<ItemId>, insert: Vec<Item> },
     Verdict(Ticket, Verdict),
     Taken(Ticket, Instant),
     Remove(ItemId),

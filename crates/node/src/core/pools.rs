@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use weir_base::Instant;
 use weir_pull::pool::{self, Verdict};
 use weir_pull::{ChannelId, Refused as PullRefused, Ticket};
@@ -35,8 +34,9 @@ impl Core {
     /// Carries out what a pool's handle wants.
     pub(super) fn pool(&mut self, now: Instant, channel: ChannelId, op: PoolOp) {
         let command = match op {
-            PoolOp::Insert(id, bytes) => {
-                let told = command(&mut self.stack, now, channel, pool::Command::Insert { bytes });
+            PoolOp::Publish(item) => {
+                let id = ItemId(item.id());
+                let told = command(&mut self.stack, now, channel, pool::Command::Publish { item });
                 return self.note_insert(channel, id, told.map(|_| ()));
             }
             PoolOp::Batch { remove, insert } => return self.batch(now, channel, &remove, insert),
@@ -54,9 +54,9 @@ impl Core {
         note_refusal("pool", channel, self::command(&mut self.stack, now, channel, command));
     }
 
-    fn batch(&mut self, now: Instant, channel: ChannelId, remove: &[ItemId], insert: Vec<(ItemId, Bytes)>) {
+    fn batch(&mut self, now: Instant, channel: ChannelId, remove: &[ItemId], insert: Vec<pool::Item>) {
         let remove = remove.iter().map(|id| id.0).collect();
-        let (ids, insert): (Vec<_>, _) = insert.into_iter().unzip();
+        let ids = insert.iter().map(|item| ItemId(item.id())).collect();
         match command(&mut self.stack, now, channel, pool::Command::Batch { remove, insert }) {
             Ok(ticket) => {
                 self.pools.batches.insert((channel, ticket), ids);

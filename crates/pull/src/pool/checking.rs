@@ -16,8 +16,8 @@ use weir_base::{Dealer, Instant};
 
 use super::candidates::{Body, CandId, Candidate, State};
 use super::link::Slot;
-use super::log::Item;
 use super::places::Place;
+use super::types::Item;
 use super::{Event, Pool, REJECTED, Verdict};
 use crate::machine::{Refused, Ticket};
 use crate::meter::{Begun, Meter};

@@ -5,8 +5,9 @@ use weir_base::Rng;
 use super::Config;
 use super::deferred::Deferred;
 use super::known::{Known, LinkSet};
-use super::log::{Item, Log};
+use super::log::Log;
 use super::places::{Place, Places};
+use super::types::Item;
 use crate::keys::Keys;
 
 /// Each item is at one place at most: in the log, deferred, or remembered.

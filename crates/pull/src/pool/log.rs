@@ -6,18 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use bytes::Bytes;
-
-use super::Summary;
-
-/// One item of the pool: 88 bytes and the shared body.
-#[derive(Clone, Debug)]
-pub(super) struct Item {
-    pub(super) id: [u8; 32],
-    pub(super) bytes: Bytes,
-    pub(super) priority: u64,
-    pub(super) summary: Summary,
-}
+use super::types::Item;
 
 /// Indices per segment: the bits of a word.
 const SEGMENT: u64 = 64;
@@ -155,6 +144,9 @@ impl Log {
 mod tests {
     use weir_base::Rng;
 
+    use bytes::Bytes;
+
+    use super::super::types::Summary;
     use super::*;
 
     fn item(number: u64, priority: u64) -> Item {

@@ -47,7 +47,7 @@ mod store;
 mod time;
 mod types;
 
-pub use types::{Command, Config, Event, MAX_BATCH, MAX_SUMMARY, Rules, Stats, Summary, Verdict};
+pub use types::{Command, Config, Event, Item, MAX_BATCH, MAX_SUMMARY, Rules, Stats, Summary, Verdict};
 
 use std::collections::VecDeque;
 
@@ -209,6 +209,7 @@ impl Pool {
         let ticket = self.tickets.next();
         match command {
             Command::Insert { bytes } => self.insert(now, bytes)?,
+            Command::Publish { item } => self.publish(now, item)?,
             Command::Verdict { ticket, verdict } => self.verdict(now, ticket, verdict)?,
             Command::Taken { ticket, at } => self.taken(ticket, at.min(now))?,
             Command::Remove { id } => self.remove(now, &id),

@@ -1,31 +1,38 @@
 //! What enters and leaves this node's own log, and what it wants at all.
 
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 use weir_base::Instant;
 
 use super::candidates::Claim;
 use super::known::LinkSet;
 use super::link::Role;
-use super::log::Item;
 use super::places::Place;
+use super::types::Item;
 use super::{Event, MAX_BATCH, Pool};
 use crate::keys::Keys;
 use crate::machine::{Refused, Ticket};
 
 impl Pool {
-    /// An item of this node's own.
+    /// Bytes of an item of this node's own.
     pub(super) fn insert(&mut self, now: Instant, bytes: Bytes) -> Result<(), Refused> {
-        let size = u32::try_from(bytes.len()).map_err(|_| Refused::TooLarge)?;
+        if bytes.len() > self.config.max_item as usize {
+            return Err(Refused::TooLarge);
+        }
+        let summary = (self.config.rules.summarize)(&bytes).map_err(|_| Refused::Invalid)?;
+        let priority = (self.config.rules.judge)(&summary).ok_or(Refused::Invalid)?;
+        self.publish(now, Item::new(bytes, summary, priority))
+    }
+
+    /// An item of this node's own.
+    pub(super) fn publish(&mut self, now: Instant, item: Item) -> Result<(), Refused> {
+        let size = u32::try_from(item.bytes.len()).map_err(|_| Refused::TooLarge)?;
         if size > self.config.max_item {
             return Err(Refused::TooLarge);
         }
         if size == 0 {
             return Err(Refused::Invalid);
         }
-        let summary = (self.config.rules.summarize)(&bytes).map_err(|_| Refused::Invalid)?;
-        let priority = (self.config.rules.judge)(&summary).ok_or(Refused::Invalid)?;
-        let id: [u8; 32] = Sha256::digest(&bytes).into();
+        let (id, summary) = (item.id, item.summary);
         let claim = Claim {
             key: self.inventory.places.number(),
             short: self.inventory.places.short(&id),
@@ -38,7 +45,7 @@ impl Pool {
             (_, Some(candidate)) => self.candidates.get(candidate).map(|candidate| candidate.heard.clone()),
             _ => None,
         };
-        if !self.append(now, Item { id, bytes, priority, summary }, &heard.unwrap_or_default()) {
+        if !self.append(now, item, &heard.unwrap_or_default()) {
             return Err(Refused::Busy);
         }
         if let Some(candidate) = self.candidates.find(&claim) {
@@ -86,13 +93,13 @@ impl Pool {
         now: Instant,
         ticket: Ticket,
         remove: &[[u8; 32]],
-        insert: Vec<Bytes>,
+        insert: Vec<Item>,
     ) -> Result<(), Refused> {
         if remove.len() + insert.len() > MAX_BATCH {
             return Err(Refused::TooLarge);
         }
         remove.iter().for_each(|id| self.inventory.take_out(id));
-        let inserts = insert.into_iter().map(|bytes| self.insert(now, bytes)).collect();
+        let inserts = insert.into_iter().map(|item| self.publish(now, item)).collect();
         self.events.push_back(Event::BatchDone { ticket, inserts });
         self.lower_floor(now);
         Ok(())

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 use weir_base::codec::Malformed;
 use weir_base::identity::PeerId;
 use weir_base::stream::Class;
@@ -46,6 +47,27 @@ impl Summary {
 impl std::fmt::Debug for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.as_slice().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// An item, and what its type says of it, which is worked out once: 88 bytes and the shared body.
+#[derive(Clone, Debug)]
+pub struct Item {
+    pub(super) id: [u8; 32],
+    pub(super) bytes: Bytes,
+    pub(super) priority: u64,
+    pub(super) summary: Summary,
+}
+
+impl Item {
+    /// An item of these bytes. Summary and priority must be what the channel's [`Rules`] say of them: peers check that.
+    pub fn new(bytes: Bytes, summary: Summary, priority: u64) -> Self {
+        Self { id: Sha256::digest(&bytes).into(), bytes, priority, summary }
+    }
+
+    /// SHA-256 of its bytes.
+    pub const fn id(&self) -> [u8; 32] {
+        self.id
     }
 }
 
@@ -175,6 +197,11 @@ pub enum Command {
         /// Its encoded bytes.
         bytes: Bytes,
     },
+    /// As [`Insert`](Self::Insert), of what was worked out already, on a thread of the application.
+    Publish {
+        /// The item.
+        item: Item,
+    },
     /// Decides on a candidate.
     Verdict {
         /// Which.
@@ -196,13 +223,13 @@ pub enum Command {
         id: [u8; 32],
     },
     /// Many of both at once, as a block does: takes these items out, then puts those in, each as [`Command::Remove`] and
-    /// [`Command::Insert`] do. At most [`MAX_BATCH`] in all, else [`Refused::TooLarge`] and nothing has happened. What became of
+    /// [`Command::Publish`] do. At most [`MAX_BATCH`] in all, else [`Refused::TooLarge`] and nothing has happened. What became of
     /// the inserts tells [`Event::BatchDone`].
     Batch {
         /// SHA-256 of the bytes of each item to take out.
         remove: Vec<[u8; 32]>,
-        /// Encoded bytes of each item to put in.
-        insert: Vec<Bytes>,
+        /// Each item to put in.
+        insert: Vec<Item>,
     },
     /// While true, no offers are granted: the node is out of sync.
     Pause(bool),

@@ -11,8 +11,15 @@ fn batch(
     insert: &[bytes::Bytes],
 ) -> Result<Vec<Result<(), Refused>>, Refused> {
     let now = mesh.now;
-    let command =
-        Command::Batch { remove: remove.iter().map(|item| id(item)).collect(), insert: insert.to_vec() };
+    let rules = config().rules;
+    let judged = |bytes: &bytes::Bytes| {
+        let summary = (rules.summarize)(bytes).unwrap_or_default();
+        Item::new(bytes.clone(), summary, (rules.judge)(&summary).unwrap_or_default())
+    };
+    let command = Command::Batch {
+        remove: remove.iter().map(|item| id(item)).collect(),
+        insert: insert.iter().map(judged).collect(),
+    };
     let ticket = mesh.pool(0).command(now, command)?;
     let events = std::iter::from_fn(|| mesh.pool(0).poll_event());
     let done = events.filter_map(|event| match event {
