@@ -14,11 +14,12 @@ use weir_base::stream::{Ask, Group, Side};
 use weir_base::time::nanos;
 use weir_base::{Dealer, Instant};
 
+use super::asking::Asking;
 use super::candidates::{Body, CandId, Candidate, State};
 use super::link::Slot;
 use super::places::Place;
 use super::types::Item;
-use super::{Event, Pool, REJECTED, Verdict};
+use super::{Event, MOSTLY_GONE, Pool, REJECTED, Verdict};
 use crate::machine::{Refused, Ticket};
 use crate::meter::{Begun, Meter};
 
@@ -218,7 +219,7 @@ impl Pool {
     }
 
     fn hand(&mut self, now: Instant, id: CandId, deliverer: Slot, expected: u64) {
-        let Some(candidate) = self.candidates.get_mut(id) else { return };
+        let Some(candidate) = self.asking.candidates.get_mut(id) else { return };
         let State::Held(body) = &candidate.state else { return };
         let ticket = self.tickets.next();
         let event = Event::Candidate {
@@ -273,7 +274,8 @@ impl Pool {
     /// The application has decided.
     pub(super) fn verdict(&mut self, now: Instant, ticket: Ticket, verdict: Verdict) -> Result<(), Refused> {
         let id = self.checking.open.get(&ticket).ok_or(Refused::UnknownTicket)?.candidate;
-        let Some(State::Checking { body, since, .. }) = self.candidates.get(id).map(|c| c.state.clone())
+        let Some(State::Checking { body, since, .. }) =
+            self.asking.candidates.get(id).map(|c| c.state.clone())
         else {
             return Err(Refused::UnknownTicket);
         };
@@ -294,7 +296,10 @@ impl Pool {
     }
 
     fn accept(&mut self, now: Instant, candidate: &Candidate, body: Body) {
-        self.judge_gone(candidate, self.links.slot(body.from.link));
+        let from = self.links.slot(body.from.link);
+        for slot in self.asking.judge_gone(&mut self.links, candidate, from) {
+            self.blame(slot, MOSTLY_GONE);
+        }
         let Body { id, bytes, .. } = body;
         if let Some(Place::Seen(_)) = self.inventory.place_of(&id) {
             return; // removed while it was being checked
@@ -307,17 +312,17 @@ impl Pool {
 
     /// A candidate is decided or given up: credit and reservations return.
     pub(super) fn close(&mut self, now: Instant, id: CandId) -> Option<Candidate> {
-        self.cancel_sources(id);
-        let candidate = self.candidates.remove(id)?;
+        self.asking.cancel_sources(&mut self.links, &mut self.asks, id);
+        let candidate = self.asking.candidates.remove(id)?;
         self.inventory.deferred.decided(id);
         if candidate.has_reserve {
-            self.forget_reserve(id, &candidate.heard);
+            Asking::forget_reserve(&mut self.links, id, &candidate.heard);
         }
         if let State::Checking { ticket, .. } = candidate.state {
             self.checking.end(now, ticket);
         }
         if let Some(body) = candidate.body() {
-            self.fetch.decided(body.bytes.len() as u64);
+            self.asking.fetch.decided(body.bytes.len() as u64);
         }
         if let Some(slot) = candidate.charged {
             self.give_back(now, slot);

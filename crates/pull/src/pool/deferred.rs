@@ -227,8 +227,8 @@ impl Pool {
         let mut candidate = Candidate::new(claim, item.priority, None);
         candidate.heard = item.heard;
         candidate.state = State::Held(Body { id: item.id, bytes: item.bytes, from: item.from });
-        self.fetch.hold(u64::from(size));
-        let id = self.candidates.insert(candidate);
+        self.asking.fetch.hold(u64::from(size));
+        let id = self.asking.candidates.insert(candidate);
         self.inventory.deferred.released.insert(id);
         self.checking.hold(slot, id, size);
     }

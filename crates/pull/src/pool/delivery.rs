@@ -18,7 +18,7 @@ impl Pool {
         self.counters.messages_in += 1;
         self.stats.bodies += 1;
         self.stats.body_bytes += bytes.len() as u64;
-        let Some(get) = self.fetch.finish(&mut self.links, slot, index) else { return };
+        let Some(get) = self.asking.fetch.finish(&mut self.links, slot, index) else { return };
         if let Some(link) = self.links.get_mut(slot) {
             link.gets.lane.works();
         }
@@ -28,30 +28,34 @@ impl Pool {
         let size = bytes.len() as u64;
         let id = get.candidate;
         let waits = |candidate: &&Candidate| matches!(candidate.state, State::Wanted);
-        let Some(candidate) = self.candidates.get(id).filter(waits) else {
+        let Some(candidate) = self.asking.candidates.get(id).filter(waits) else {
             self.stats.duplicates += 1;
-            return self.fetch.recorded(&mut self.links, slot, |record| record.item(now, size, more));
+            return self.asking.fetch.recorded(&mut self.links, slot, |record| record.item(now, size, more));
         };
         let claim = candidate.claim;
         let summary = (self.config.rules.summarize)(&bytes);
         let full: [u8; 32] = Sha256::digest(&bytes).into();
         let short = self.inventory.places.key(claim.key).map(|key| key.short(&full));
         if summary != Ok(claim.summary) || short.is_some_and(|short| short != claim.short) {
-            self.fetch.recorded(&mut self.links, slot, Record::false_item);
+            self.asking.fetch.recorded(&mut self.links, slot, Record::false_item);
             self.blame(slot, FALSE_ITEM);
             return self.cannot_deliver(now, id, slot);
         }
-        self.fetch.recorded(&mut self.links, slot, |record| record.item(now, size, more));
+        self.asking.fetch.recorded(&mut self.links, slot, |record| record.item(now, size, more));
         let Some(link) = self.links.get(slot) else { return };
         let from = Deliverer { link: link.id, account: Account::of(&link.info) };
-        self.cancel_sources(id);
-        self.fetch.hold(size);
+        self.asking.cancel_sources(&mut self.links, &mut self.asks, id);
+        self.asking.fetch.hold(size);
         let known = self.inventory.place_of(&full);
-        if let Some(candidate) = self.candidates.get_mut(id) {
+        if let Some(candidate) = self.asking.candidates.get_mut(id) {
             candidate.state = State::Held(Body { id: full, bytes, from });
         }
         if claim.key != self.inventory.places.number() {
-            self.candidates.alias(id, self.inventory.places.number(), self.inventory.places.short(&full));
+            self.asking.candidates.alias(
+                id,
+                self.inventory.places.number(),
+                self.inventory.places.short(&full),
+            );
         }
         if let Some(place) = known {
             self.stats.duplicates += 1;
@@ -64,7 +68,7 @@ impl Pool {
     fn answered(&mut self, now: Instant, slot: Slot, index: u64, id: CandId) {
         let now_there = self.links.get(slot).and_then(|link| link.intake.candidate_at(index));
         if let Some(other) = now_there.filter(|other| *other != id) {
-            self.wanted(now, other);
+            self.asking.wanted(&mut self.links, &mut self.asks, now, other);
         }
     }
 
@@ -83,13 +87,13 @@ impl Pool {
     /// An index is gone at the peer.
     pub(super) fn gone(&mut self, now: Instant, slot: Slot, index: u64) {
         self.stats.gone += 1;
-        let Some(get) = self.fetch.finish(&mut self.links, slot, index) else { return };
+        let Some(get) = self.asking.fetch.finish(&mut self.links, slot, index) else { return };
         self.answered(now, slot, index, get.candidate);
         let id = get.candidate;
         if get.cancelled {
-            return self.wanted(now, id); // no answer about the item: it may be asked again
+            return self.asking.wanted(&mut self.links, &mut self.asks, now, id); // no answer about the item: it may be asked again
         }
-        if let Some(candidate) = self.candidates.get_mut(id) {
+        if let Some(candidate) = self.asking.candidates.get_mut(id) {
             candidate.gone.insert(slot);
             if candidate.charged == Some(slot) {
                 self.count_gone(now, slot);
@@ -100,11 +104,11 @@ impl Pool {
 
     /// `slot` can not deliver a candidate: the best other announcer pays for it, and is asked.
     pub(super) fn cannot_deliver(&mut self, now: Instant, id: CandId, slot: Slot) {
-        let Some(candidate) = self.candidates.get_mut(id) else { return };
+        let Some(candidate) = self.asking.candidates.get_mut(id) else { return };
         candidate.drop_source(slot);
         candidate.drop_announcer(slot);
-        self.promote_reserve(id);
-        let Some(candidate) = self.candidates.get_mut(id) else { return };
+        self.asking.promote_reserve(&mut self.links, id);
+        let Some(candidate) = self.asking.candidates.get_mut(id) else { return };
         let delivered = candidate.body().is_some_and(|body| self.links.slot(body.from.link) == Some(slot));
         if candidate.charged == Some(slot) && !delivered {
             let score = |a: &Announcer| {
@@ -120,16 +124,16 @@ impl Pool {
             }
             self.give_back(now, slot);
         }
-        let Some(candidate) = self.candidates.get(id) else { return };
+        let Some(candidate) = self.asking.candidates.get(id) else { return };
         if !matches!(candidate.state, State::Wanted) {
             return;
         }
         if candidate.announcers().is_empty() && !candidate.is_asked() {
             if let Some(candidate) = self.close(now, id) {
-                self.remember_gone(candidate); // given up
+                self.asking.remember_gone(candidate); // given up
             }
         } else {
-            self.source_lost(now, id);
+            self.asking.source_lost(&mut self.links, &mut self.asks, now, id);
         }
     }
 }

@@ -43,14 +43,14 @@ impl Pool {
 
     fn add_account(&mut self, slot: Slot, account: &Account) {
         let (side, group) = (account.side(), account.group());
-        self.fetch.add(slot, side, group);
+        self.asking.fetch.add(slot, side, group);
         self.checking.add(slot, side, group);
         self.uploads.add(slot, side, group);
     }
 
     /// A link has ended, and all of it is settled but what it delivered.
     pub(super) fn depart(&mut self, now: Instant, slot: Slot) {
-        self.fetch.depart(slot);
+        self.asking.fetch.depart(slot);
         self.uploads.depart(slot);
         self.want.parts.remove(slot);
         if let Some(link) = self.links.get(slot) {
@@ -88,7 +88,7 @@ impl Pool {
     }
 
     fn release(&mut self, slot: Slot) {
-        self.fetch.remove(slot);
+        self.asking.fetch.remove(slot);
         self.checking.remove(slot);
         self.uploads.remove(slot);
         self.links.release(slot);
@@ -99,7 +99,7 @@ impl Pool {
         let Some(heir) = self.links.heir(slot).filter(|_| self.checking.has_work(slot)) else { return };
         let all: Vec<CandId> = self.checking.held_of(slot).chain(self.checking.open_of(slot)).collect();
         for id in all {
-            let charged = self.candidates.get_mut(id).and_then(|candidate| candidate.charged.as_mut());
+            let charged = self.asking.candidates.get_mut(id).and_then(|candidate| candidate.charged.as_mut());
             if let Some(charged) = charged.filter(|charged| **charged == slot) {
                 *charged = heir;
                 self.links.charge_departed(heir);
@@ -135,9 +135,9 @@ impl Pool {
     }
 
     fn drop_body(&mut self, now: Instant, id: CandId, slot: Slot) {
-        let Some(candidate) = self.candidates.get_mut(id) else { return };
+        let Some(candidate) = self.asking.candidates.get_mut(id) else { return };
         if let State::Held(body) = &candidate.state {
-            self.fetch.decided(body.bytes.len() as u64);
+            self.asking.fetch.decided(body.bytes.len() as u64);
             candidate.state = State::Wanted;
             self.cannot_deliver(now, id, slot);
         }

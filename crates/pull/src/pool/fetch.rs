@@ -9,11 +9,11 @@ use std::collections::{BinaryHeap, VecDeque};
 use weir_base::stream::{Group, Side};
 use weir_base::{Dealer, Instant};
 
-use super::candidates::{Announcer, CandId, Candidate, Candidates, MAX_ANNOUNCERS, Source};
+use super::candidates::{Announcer, CandId, Candidate, Candidates};
 use super::gets::{Get, MAX_GETS, PURGE_AT, Patience};
-use super::link::{Link, Links, Opening, Role, Slot};
+use super::link::{Link, Links, Opening, Slot};
 use super::record::Record;
-use super::{Config, Pool};
+use super::types::Config;
 
 /// Bytes of one turn where fetch slots are dealt, and what a link may be behind.
 const QUANTUM: u64 = 16 * 1024;
@@ -26,7 +26,7 @@ const NEWCOMERS: u32 = 8;
 const NEWCOMER_BYTES: u64 = 4;
 
 /// How often the patience with an announcer doubles, as it is asked for the same candidate again.
-const MAX_DOUBLED: u8 = 3;
+pub(super) const MAX_DOUBLED: u8 = 3;
 
 /// What is being fetched, over all links.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub(super) type Late = (Instant, Slot, u64, u32);
 
 /// What the next source should be best in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Choice {
+pub(super) enum Choice {
     /// The first one: expected delivery.
     Delivery,
     /// A further one: delivery record.
@@ -66,7 +66,7 @@ enum Choice {
 
 /// Why a link may not be asked for a candidate now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Obstacle {
+pub(super) enum Obstacle {
     /// It never may again.
     Never,
     /// Its answer to an earlier get of the same index is still to come.
@@ -113,6 +113,41 @@ impl Fetch {
         self.dealer.remove(slot);
     }
 
+    /// How many newcomers may try again: those in line, where a part of their share came back since last asked.
+    pub(super) fn take_wakes(&mut self) -> usize {
+        if std::mem::take(&mut self.freed) { self.line.len() } else { 0 }
+    }
+
+    /// The link whose turn it is; `None` where nothing waits at any that may be asked.
+    pub(super) fn whose_turn(&mut self) -> Option<Slot> {
+        self.dealer.whose_turn()
+    }
+
+    /// Nothing waits at a link.
+    pub(super) fn is_idle(&mut self, slot: Slot) {
+        self.dealer.set_waiting(slot, false);
+    }
+
+    /// A get of so many bytes goes out, which is late at `due`. Its number.
+    pub(super) fn begin(
+        &mut self,
+        due: Instant,
+        slot: Slot,
+        index: u64,
+        (size, newcomer): (u32, bool),
+    ) -> u32 {
+        self.serial = self.serial.wrapping_add(1);
+        self.flight += u64::from(size);
+        self.gets += 1;
+        if newcomer {
+            self.newcomers += 1;
+            self.newcomer_bytes += u64::from(size);
+        }
+        self.late.push(Reverse((due, slot, index, self.serial)));
+        self.dealer.charge(slot, u64::from(size));
+        self.serial
+    }
+
     /// Bytes asked for and not answered.
     pub(super) const fn in_flight(&self) -> u64 {
         self.flight
@@ -139,13 +174,13 @@ impl Fetch {
         self.freed |= newcomer;
     }
 
-    const fn has_room(&self, size: u64) -> bool {
+    pub(super) const fn has_room(&self, size: u64) -> bool {
         let limit = self.limits.all;
         self.flight + self.held == 0 || self.flight + self.held + size <= limit
     }
 
     /// Whether newcomers may be asked first for one more candidate.
-    fn has_share(&self) -> bool {
+    pub(super) fn has_share(&self) -> bool {
         self.proven == 0 || self.newcomers < NEWCOMERS.max(self.gets / 8)
     }
 
@@ -167,7 +202,7 @@ impl Fetch {
     }
 
     /// Nothing that waits at this link is asked of it, until it answers or its kind has a share again.
-    fn stall(&mut self, links: &mut Links, slot: Slot) {
+    pub(super) fn stall(&mut self, links: &mut Links, slot: Slot) {
         self.dealer.set_waiting(slot, false);
         if let Some(link) = links.get_mut(slot) {
             link.gets.stalled = true;
@@ -182,7 +217,7 @@ impl Fetch {
         }
     }
 
-    fn wait_in_line(&mut self, links: &mut Links, slot: Slot) {
+    pub(super) fn wait_in_line(&mut self, links: &mut Links, slot: Slot) {
         let Some(link) = links.get_mut(slot) else { return };
         if !std::mem::replace(&mut link.gets.in_line, true) {
             self.line.push_back(slot);
@@ -190,7 +225,7 @@ impl Fetch {
     }
 
     /// Lets the newcomer that has waited longest for its kind's share try again.
-    fn wake_newcomer(&mut self, links: &mut Links) {
+    pub(super) fn wake_newcomer(&mut self, links: &mut Links) {
         let Some(slot) = self.line.pop_front() else { return };
         if let Some(link) = links.get_mut(slot) {
             link.gets.in_line = false;
@@ -206,7 +241,13 @@ impl Fetch {
         link.is_some_and(|link| self.obstacle(link, announcer, size, choice).is_none())
     }
 
-    fn obstacle(&self, link: &Link, announcer: &Announcer, size: u64, choice: Choice) -> Option<Obstacle> {
+    pub(super) fn obstacle(
+        &self,
+        link: &Link,
+        announcer: &Announcer,
+        size: u64,
+        choice: Choice,
+    ) -> Option<Obstacle> {
         let gets = &link.gets;
         if link.ready.is_none() || gets.lane.opening == Opening::Never {
             return Some(Obstacle::Never);
@@ -271,158 +312,5 @@ impl Fetch {
     /// When the next get is late.
     pub(super) fn next_timeout(&self) -> Option<(Instant, &'static str)> {
         self.late.peek().map(|Reverse((due, ..))| (*due, "a get is late"))
-    }
-}
-
-impl Pool {
-    /// A candidate should be asked for: it is new, has a new announcer, lost its source, or its source is over its time.
-    pub(super) fn wanted(&mut self, now: Instant, id: CandId) {
-        self.promote_reserve(id);
-        if self.try_ask(now, id) {
-            return;
-        }
-        let Some(candidate) = self.candidates.get_mut(id).filter(|candidate| candidate.wants_source()) else {
-            return;
-        };
-        // Nobody may be asked now: it waits at each who could be.
-        let sources = candidate.sources;
-        let asked = |slot: Slot| sources.iter().flatten().any(|source| source.slot == slot);
-        let others = candidate.announcers_mut().iter_mut().filter(|announcer| !asked(announcer.slot));
-        let mut slots = [None; MAX_ANNOUNCERS];
-        for (place, announcer) in slots.iter_mut().zip(others) {
-            *place = (!std::mem::replace(&mut announcer.listed, true)).then_some(announcer.slot);
-        }
-        for slot in slots.into_iter().flatten() {
-            self.fetch.wait_at(&mut self.links, &self.candidates, slot, id);
-        }
-        self.wait_in_reserve(id);
-    }
-
-    /// Gives free fetch slots to links at which candidates wait, by the dealer.
-    pub(super) fn start_fetches(&mut self, now: Instant) {
-        let mut wakes = if std::mem::take(&mut self.fetch.freed) { self.fetch.line.len() } else { 0 };
-        while self.fetch.has_room(1) {
-            if wakes > 0 && self.fetch.has_share() {
-                wakes -= 1;
-                self.fetch.wake_newcomer(&mut self.links);
-            }
-            let Some(slot) = self.fetch.dealer.whose_turn() else {
-                if wakes > 0 && self.fetch.has_share() {
-                    continue;
-                }
-                return;
-            };
-            let first = self.links.get(slot).and_then(|link| link.gets.waiting.front().copied());
-            let Some(id) = first else {
-                self.fetch.dealer.set_waiting(slot, false);
-                continue;
-            };
-            if !self.try_ask(now, id) {
-                if self.promote_reserve(id) {
-                    self.wanted(now, id);
-                    continue;
-                }
-                let size = self.candidates.get(id).map_or(0, |candidate| u64::from(candidate.claim.size));
-                match self.obstacle_at(slot, id) {
-                    Some(Obstacle::Load) => {
-                        self.fetch.stall(&mut self.links, slot);
-                        continue;
-                    }
-                    Some(Obstacle::Share) => {
-                        self.fetch.stall(&mut self.links, slot);
-                        self.fetch.wait_in_line(&mut self.links, slot);
-                        continue;
-                    }
-                    None if !self.fetch.has_room(size) => return, // an answer or a verdict makes room
-                    None | Some(Obstacle::Answer | Obstacle::Never) => {}
-                }
-            }
-            let Some(link) = self.links.get_mut(slot) else { continue };
-            link.gets.pop_waiting();
-            let kept = self.candidates.get_mut(id).map(Candidate::announcers_mut).unwrap_or_default();
-            let kept = kept.iter_mut().find(|announcer| announcer.slot == slot);
-            if let Some(announcer) = kept.or_else(|| link.intake.reserve.get_mut(&id)) {
-                announcer.listed = false;
-            }
-        }
-    }
-
-    /// Why a link may not be asked for the first candidate that waits at it. [`Obstacle::Never`] where that wants nobody.
-    fn obstacle_at(&self, slot: Slot, id: CandId) -> Option<Obstacle> {
-        let candidate = self.candidates.get(id).filter(|candidate| candidate.wants_source());
-        let found = candidate.and_then(|candidate| {
-            let link = self.links.get(slot)?;
-            let kept = candidate.announcers().iter().find(|announcer| announcer.slot == slot);
-            Some((candidate, link, kept.or_else(|| link.intake.reserve.get(&id))?))
-        });
-        let Some((candidate, link, announcer)) = found.filter(|(candidate, ..)| !candidate.asks(slot)) else {
-            return Some(Obstacle::Never);
-        };
-        let choice = if candidate.is_asked() { Choice::Record } else { Choice::Delivery };
-        self.fetch.obstacle(link, announcer, u64::from(candidate.claim.size), choice)
-    }
-
-    /// Asks the best announcer who may be asked. Whether there was one.
-    fn try_ask(&mut self, now: Instant, id: CandId) -> bool {
-        let Some(candidate) = self.candidates.get(id).filter(|candidate| candidate.wants_source()) else {
-            return false;
-        };
-        let size = u64::from(candidate.claim.size);
-        let choice = if candidate.is_asked() { Choice::Record } else { Choice::Delivery };
-        if !self.fetch.has_room(size) {
-            return false;
-        }
-        let rank = |announcer: &Announcer| {
-            let link = self.links.get(announcer.slot)?;
-            let may = !candidate.asks(announcer.slot)
-                && self.fetch.obstacle(link, announcer, size, choice).is_none();
-            let record = &link.gets.record;
-            let expected = record.expected(link.rtt(), size, link.gets.bytes);
-            let score = if choice == Choice::Record { record.score() } else { 0 };
-            may.then_some((announcer.tried, Reverse(score), expected, announcer.slot, announcer.index))
-        };
-        let Some((.., slot, index)) = candidate.announcers().iter().filter_map(rank).min() else {
-            return false;
-        };
-        if let [Some(first), Some(_)] = candidate.sources {
-            self.take_back(first, id); // two at a time
-        }
-        self.ask(now, id, slot, index);
-        true
-    }
-
-    fn ask(&mut self, now: Instant, id: CandId, slot: Slot, index: u64) {
-        let (Some(link), Some(candidate)) = (self.links.get_mut(slot), self.candidates.get_mut(id)) else {
-            return;
-        };
-        let Some(place) = candidate.sources.iter_mut().find(|place| place.is_none()) else { return };
-        *place = Some(Source { slot, index });
-        candidate.overdue = false;
-        let (size, rtt) = (candidate.claim.size, link.rtt());
-        let gets = &mut link.gets;
-        let newcomer = !gets.record.proven();
-        let mut patience = gets.record.patience(rtt, gets.bytes);
-        if let Some(announcer) = candidate.announcers_mut().iter_mut().find(|a| a.slot == slot) {
-            patience = patience.saturating_mul(1 << announcer.tried.min(MAX_DOUBLED));
-            announcer.tried = announcer.tried.saturating_add(1);
-        }
-        self.fetch.serial = self.fetch.serial.wrapping_add(1);
-        let serial = self.fetch.serial;
-        gets.flight.insert(index, Get::new(id, size, gets.bytes, now, serial, newcomer));
-        gets.out.insert(index);
-        gets.bytes += u64::from(size);
-        self.fetch.flight += u64::from(size);
-        self.fetch.gets += 1;
-        if newcomer {
-            self.fetch.newcomers += 1;
-            self.fetch.newcomer_bytes += u64::from(size);
-        }
-        self.fetch.late.push(Reverse((now + patience, slot, index, serial)));
-        self.fetch.dealer.charge(slot, u64::from(size));
-        if gets.lane.opening == Opening::No {
-            self.open_lane(slot, Role::Gets);
-        } else {
-            gets.lane.ask_write(link.id, &mut self.asks);
-        }
     }
 }

@@ -301,7 +301,7 @@ impl Pool {
             };
             if let Err(fault) = done {
                 if fault == FALSE_ITEM {
-                    self.fetch.recorded(&mut self.links, slot, Record::false_item);
+                    self.asking.fetch.recorded(&mut self.links, slot, Record::false_item);
                 }
                 self.break_off(slot, Role::Gets, fault);
                 return self.give_up(now, slot);

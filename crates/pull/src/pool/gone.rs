@@ -4,10 +4,9 @@ use std::collections::VecDeque;
 
 use weir_base::ShortId;
 
-use super::candidates::{Candidate, Claim};
+use super::candidates::Claim;
 use super::known::LinkSet;
 use super::link::Slot;
-use super::{MOSTLY_GONE, Pool};
 
 /// Candidates given up because all who offered them called them gone that are remembered, the oldest dropped first. The item may be
 /// offered by an honest peer only then.
@@ -20,7 +19,7 @@ pub(super) struct GivenUp {
 }
 
 impl GivenUp {
-    fn insert(&mut self, claim: &Claim, gone: LinkSet) {
+    pub(super) fn insert(&mut self, claim: &Claim, gone: LinkSet) {
         if self.claims.len() == MAX_GIVEN_UP {
             self.claims.pop_front();
         }
@@ -28,7 +27,7 @@ impl GivenUp {
     }
 
     /// All who had called an item gone under this claim.
-    fn take(&mut self, claim: &Claim) -> LinkSet {
+    pub(super) fn take(&mut self, claim: &Claim) -> LinkSet {
         let mut all = LinkSet::default();
         self.claims.retain(|(key, short, gone)| {
             let same = *key == claim.key && *short == claim.short;
@@ -43,25 +42,5 @@ impl GivenUp {
     /// The link is gone; its place may be taken by another.
     pub(super) fn forget(&mut self, slot: Slot) {
         self.claims.iter_mut().for_each(|(.., gone)| gone.remove(slot));
-    }
-}
-
-impl Pool {
-    /// Nobody has a candidate any more.
-    pub(super) fn remember_gone(&mut self, candidate: Candidate) {
-        if !candidate.gone.is_empty() {
-            self.given_up.insert(&candidate.claim, candidate.gone);
-        }
-    }
-
-    /// An item was accepted that `from` delivered: others that had called it gone are judged by it.
-    pub(super) fn judge_gone(&mut self, candidate: &Candidate, from: Option<Slot>) {
-        let mut gone = self.given_up.take(&candidate.claim);
-        candidate.gone.iter().for_each(|slot| gone.insert(slot));
-        for slot in gone.iter().filter(|slot| Some(*slot) != from) {
-            if self.links.get_mut(slot).is_some_and(|link| link.gets.record.bad_gone()) {
-                self.blame(slot, MOSTLY_GONE);
-            }
-        }
     }
 }

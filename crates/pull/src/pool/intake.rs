@@ -239,7 +239,7 @@ impl Pool {
         }
         let announcer = Announcer::new(slot, index);
         let claim = Claim { key, short, size, summary };
-        if let Some(id) = self.candidates.find(&claim) {
+        if let Some(id) = self.asking.candidates.find(&claim) {
             self.announced(now, id, announcer);
             return Ok(());
         }
@@ -250,11 +250,11 @@ impl Pool {
         let priority = (self.config.rules.judge)(&summary);
         let floor = self.want.floor.max(self.want.full);
         let Some(priority) = priority.filter(|priority| *priority >= floor) else { return Ok(()) };
-        let id = self.candidates.insert(Candidate::new(claim, priority, Some(announcer)));
+        let id = self.asking.candidates.insert(Candidate::new(claim, priority, Some(announcer)));
         link.intake.undecided.push_back((index, id));
         link.intake.grant.charge();
         self.want.lent.add(link.info.side, 1);
-        self.wanted(now, id);
+        self.asking.wanted(&mut self.links, &mut self.asks, now, id);
         Ok(())
     }
 
@@ -279,7 +279,8 @@ impl Pool {
     /// A candidate was announced once more.
     fn announced(&mut self, now: Instant, id: CandId, mut announcer: Announcer) {
         let slot = announcer.slot;
-        let (Some(link), Some(candidate)) = (self.links.get_mut(slot), self.candidates.get_mut(id)) else {
+        let (Some(link), Some(candidate)) = (self.links.get_mut(slot), self.asking.candidates.get_mut(id))
+        else {
             return;
         };
         candidate.heard.insert(slot);
@@ -291,12 +292,12 @@ impl Pool {
         if let Some(before) = link.intake.reserve.remove(&id).filter(|_| candidate.has_reserve) {
             announcer.listed = before.listed;
         }
-        if self.admit(id, announcer) {
-            return self.wanted(now, id);
+        if self.asking.admit(&mut self.links, id, announcer) {
+            return self.asking.wanted(&mut self.links, &mut self.asks, now, id);
         }
-        self.put_in_reserve(id, announcer);
-        if self.candidates.get(id).is_some_and(Candidate::wants_source) {
-            self.wait_in_reserve_at(slot, id);
+        self.asking.put_in_reserve(&mut self.links, id, announcer);
+        if self.asking.candidates.get(id).is_some_and(Candidate::wants_source) {
+            self.asking.wait_in_reserve_at(&mut self.links, slot, id);
         }
     }
 
@@ -307,7 +308,7 @@ impl Pool {
             return;
         }
         if link.intake.undecided.len() > MAX_UNDECIDED {
-            link.intake.through(&self.candidates);
+            link.intake.through(&self.asking.candidates);
         }
         let lent_out = self.want.lent.of(link.info.side) >= u64::from(self.config.max_grants) / 2;
         let renew = link.intake.grant.renew(link.intake.extra());
@@ -390,7 +391,7 @@ impl Pool {
     /// Writes a permit, where one is due.
     pub(super) fn write_wants(&mut self, now: Instant, slot: Slot, out: &mut Rope) {
         let Some(link) = self.links.get_mut(slot) else { return };
-        let through = link.intake.through(&self.candidates);
+        let through = link.intake.through(&self.asking.candidates);
         let side = self.links.get(slot).map_or(Side::Inbound, |link| link.info.side);
         let (lent, total) = (self.want.lent.of(side), u64::from(self.config.max_grants));
         let (least, most) = (u64::from(self.config.entries), u64::from(self.config.max_entries));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use weir_base::identity::PeerId;
-use weir_base::stream::{Ask, Group, LinkInfo, Side};
+use weir_base::stream::{Ask, Class, Group, LinkInfo, Side};
 use weir_base::time::nanos;
 use weir_base::{Fault, Instant, LinkId, Rope, StreamKey};
 
@@ -15,6 +15,7 @@ use super::outlet::Outlet;
 use super::record::MAX_RTT;
 use super::serving::Serving;
 use crate::bucket::Bucket;
+use crate::channel::ChannelId;
 use crate::keys::NumberedKey;
 
 /// A link's place among those of this pool. A link that has ended keeps it for a while; then another link takes it.
@@ -193,6 +194,19 @@ pub(super) enum Role {
     Gets,
     /// Lane 1, opened by the peer: gets in, items out.
     Serving,
+}
+
+/// Lanes of a pool: offers, items.
+pub(super) const OFFERS: u8 = 0;
+pub(super) const ITEMS: u8 = 1;
+
+impl Role {
+    const fn lane(self) -> u8 {
+        match self {
+            Self::Intake | Self::Outlet => OFFERS,
+            Self::Gets | Self::Serving => ITEMS,
+        }
+    }
 }
 
 /// One stream.
@@ -471,6 +485,20 @@ impl Links {
         while matches!(self.slots.last(), Some(Holder::Nobody)) {
             self.slots.pop();
         }
+    }
+
+    /// Opens one of this node's own streams, of this channel.
+    pub(super) fn open_lane(&mut self, asks: &mut VecDeque<Ask>, channel: ChannelId, slot: Slot, role: Role) {
+        let Some(link) = self.get_mut(slot) else { return };
+        let id = link.id;
+        let lane = link.lane_mut(role);
+        if lane.opening != Opening::No {
+            return;
+        }
+        lane.opening = Opening::Yes;
+        let protocol = channel.protocol(role.lane());
+        let tag = id.0 * 2 + u64::from(role.lane());
+        asks.push_back(Ask::Open { link: id, protocol, class: Class::Control, tag });
     }
 
     /// How well a link delivers; 0 where it is gone.

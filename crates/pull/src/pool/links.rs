@@ -1,31 +1,20 @@
 //! Links come and go, streams open and end, bytes move.
 
-use weir_base::stream::{Ask, Class, Incoming, LinkInfo, OpenError};
+use weir_base::stream::{Ask, Incoming, LinkInfo, OpenError};
 use weir_base::time::nanos;
 use weir_base::{Instant, LinkId, Rope, StreamKey};
 
 use super::Pool;
 use super::codec::{MAX_LIST, MAX_OFFER, MAX_OFFER_HEAD, MAX_WANT};
 use super::intake::Intake;
-use super::link::{Link, Opening, Ready, Role, Slot};
+use super::link::{ITEMS, Link, OFFERS, Opening, Ready, Role, Slot};
 use super::outlet::Outlet;
 use super::overdue::Lost;
 use super::time::{REOPEN, Timer};
 use crate::framing::{STALLED, code, pour};
 use crate::machine::{Negotiated, Opened};
 
-/// Lanes of a pool: offers, items.
-const OFFERS: u8 = 0;
-const ITEMS: u8 = 1;
-
 impl Role {
-    const fn lane(self) -> u8 {
-        match self {
-            Self::Intake | Self::Outlet => OFFERS,
-            Self::Gets | Self::Serving => ITEMS,
-        }
-    }
-
     /// Bytes that its longest message can take, but for items.
     const fn longest(self) -> usize {
         match self {
@@ -51,7 +40,7 @@ impl Pool {
             return;
         };
         if !self.want.paused {
-            self.open_lane(slot, Role::Intake);
+            self.links.open_lane(&mut self.asks, self.channel, slot, Role::Intake);
         }
     }
 
@@ -68,13 +57,13 @@ impl Pool {
 
     pub(super) fn drop_link(&mut self, now: Instant, id: LinkId) {
         let Some(slot) = self.links.slot(id) else { return };
-        let receipt = self.links.get_mut(slot).and_then(|link| link.intake.receipt(&self.candidates));
+        let receipt = self.links.get_mut(slot).and_then(|link| link.intake.receipt(&self.asking.candidates));
         let Some(link) = self.links.get_mut(slot) else { return };
         link.ready = None;
         link.gets.lane.opening = Opening::Never;
         let peer = link.peer();
         let undecided: Vec<_> = if link.intake.rewound {
-            self.candidates.all()
+            self.asking.candidates.all()
         } else {
             link.intake.undecided().chain(self.inventory.deferred.released()).collect()
         };
@@ -84,32 +73,18 @@ impl Pool {
         }
         self.lose_gets(now, slot, Lost::ForGood);
         for id in undecided {
-            if let Some(candidate) = self.candidates.get_mut(id) {
+            if let Some(candidate) = self.asking.candidates.get_mut(id) {
                 candidate.heard.remove(slot);
                 candidate.gone.remove(slot);
                 self.cannot_deliver(now, id, slot);
             }
         }
-        self.fetch.recorded(&mut self.links, slot, |record| *record = super::record::Record::new());
+        self.asking.fetch.recorded(&mut self.links, slot, |record| *record = super::record::Record::new());
         self.clear_timers(slot);
         self.inventory.known.forget(slot);
-        self.given_up.forget(slot);
+        self.asking.given_up.forget(slot);
         self.inventory.deferred.forget(slot);
         self.depart(now, slot);
-    }
-
-    /// Opens one of this node's own streams.
-    pub(super) fn open_lane(&mut self, slot: Slot, role: Role) {
-        let Some(link) = self.links.get_mut(slot) else { return };
-        let id = link.id;
-        let lane = link.lane_mut(role);
-        if lane.opening != Opening::No {
-            return;
-        }
-        lane.opening = Opening::Yes;
-        let protocol = self.channel.protocol(role.lane());
-        let tag = id.0 * 2 + u64::from(role.lane());
-        self.asks.push_back(Ask::Open { link: id, protocol, class: Class::Control, tag });
     }
 
     pub(super) fn opened(&mut self, _now: Instant, key: StreamKey, opened: Opened) {
@@ -214,7 +189,7 @@ impl Pool {
     pub(super) fn pause_lane(&mut self, now: Instant, slot: Slot, role: Role) {
         let window = self.config.entries;
         let Some(link) = self.links.get_mut(slot) else { return };
-        let receipt = if role == Role::Intake { link.intake.receipt(&self.candidates) } else { None };
+        let receipt = if role == Role::Intake { link.intake.receipt(&self.asking.candidates) } else { None };
         match role {
             Role::Intake | Role::Gets => {
                 let pause = link.lane_mut(role).pause();
@@ -246,9 +221,9 @@ impl Pool {
             lane.opening = Opening::No;
         }
         match role {
-            Role::Gets if link.gets.flight.is_empty() => self.fetch.unstall(&mut self.links, slot), // opened with the first get
+            Role::Gets if link.gets.flight.is_empty() => self.asking.fetch.unstall(&mut self.links, slot), // opened with the first get
             Role::Intake if self.want.paused => {}
-            _ => self.open_lane(slot, role),
+            _ => self.links.open_lane(&mut self.asks, self.channel, slot, role),
         }
     }
 

@@ -9,8 +9,8 @@
 //!
 //! Files, one per concern:
 //! - what this node has, and who else has it: `inventory` over `log`, `places`, `known` and `deferred`; `store` changes it;
-//! - as client: `intake` and `permits` (offers in), `candidates`, `reserve`, `fetch`, `gets`, `record`, `overdue` (who is asked for
-//!   what), `delivery` and `gone` (answers);
+//! - as client: `intake` and `permits` (offers in), `asking` over `candidates`, `reserve`, `fetch`, `gone` and `record` (who is asked
+//!   for what), `gets`, `overdue` and `delivery` (what comes of it);
 //! - as server: `outlet` (offers out), `serving` (answers out);
 //! - verdicts: `checking`, `meter`;
 //! - who is there: `link`, `links`, `departed` (who was), `resume`, `time`.
@@ -20,6 +20,7 @@
 //! the verdict → the account stays; items nobody
 //! asked for → a fault; slow verdicts → credit counts undecided candidates only; many links of one owner → the dealer.
 
+mod asking;
 mod candidates;
 mod checking;
 pub mod codec;
@@ -56,10 +57,8 @@ use bytes::BytesMut;
 use weir_base::stream::{Ask, Class, Incoming, LinkInfo, OpenError, Side};
 use weir_base::{Deadlines, Dealer, Fault, Instant, LinkId, Rng, Rope, StreamKey};
 
-use self::candidates::Candidates;
+use self::asking::Asking;
 use self::checking::Checking;
-use self::fetch::Fetch;
-use self::gone::GivenUp;
 use self::inventory::Inventory;
 use self::link::{Account, Links, Role, Slot};
 use self::outlet::Clock;
@@ -103,9 +102,7 @@ pub(crate) struct Pool {
     links: Links,
     resume: Resume,
     inventory: Inventory,
-    candidates: Candidates,
-    fetch: Fetch,
-    given_up: GivenUp,
+    asking: Asking,
     checking: Checking,
     uploads: Uploads,
     clock: Clock,
@@ -186,9 +183,7 @@ impl Pool {
             links: Links::default(),
             resume: Resume::new(rng.bytes()),
             inventory: Inventory::new(&seat.keys, &config, rng.child("places")),
-            candidates: Candidates::new(rng),
-            fetch: Fetch::new(&config),
-            given_up: GivenUp::default(),
+            asking: Asking::new(seat.channel, &config, rng),
             checking: Checking::new(),
             uploads: Uploads::new(),
             clock: Clock::default(),
@@ -239,7 +234,7 @@ impl Pool {
             stats.bytes_held += bytes_held;
         }
         stats.control_bytes -= stats.body_bytes;
-        stats.in_flight = self.fetch.in_flight();
+        stats.in_flight = self.asking.fetch.in_flight();
         stats.items = self.inventory.log.len();
         stats.item_bytes = self.inventory.log.bytes();
         stats
@@ -247,10 +242,10 @@ impl Pool {
 
     /// What every input may have made possible: fetches, hand-overs, uploads.
     fn settle(&mut self, now: Instant) {
-        self.start_fetches(now);
+        self.asking.start_fetches(&mut self.links, &mut self.asks, now);
         self.hand_over(now);
         self.give_turns(now);
-        self.fetch.forget_stale(&self.links);
+        self.asking.fetch.forget_stale(&self.links);
     }
 
     /// The peer is to blame; what it did stays without effect here.
@@ -301,7 +296,7 @@ impl Machine for Pool {
 
     fn link_share(&mut self, link: LinkId, quarters: u8) {
         if let Some(slot) = self.links.slot(link) {
-            self.fetch.set_share(slot, quarters);
+            self.asking.fetch.set_share(slot, quarters);
             self.checking.set_share(slot, quarters);
             self.uploads.set_share(slot, quarters);
             self.want.parts.set_share(slot, quarters);

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use weir_base::Instant;
 
-use super::candidates::{CandId, MAX_SOURCES, Source};
 use super::fetch::{Fetch, Late};
 use super::gets::Patience;
 use super::link::{Links, Role, Slot};
@@ -23,43 +22,13 @@ pub(super) enum Lost {
 }
 
 impl Pool {
-    /// Takes back what is asked of others for a candidate.
-    pub(super) fn cancel_sources(&mut self, id: CandId) {
-        let Some(candidate) = self.candidates.get_mut(id) else { return };
-        let sources = std::mem::replace(&mut candidate.sources, [None; MAX_SOURCES]);
-        for source in sources.into_iter().flatten() {
-            self.cancel(source, id);
-        }
-    }
-
-    /// Takes back what is asked of one source. It may be asked again once it has answered, and what it delivers is taken.
-    pub(super) fn take_back(&mut self, source: Source, id: CandId) {
-        if let Some(candidate) = self.candidates.get_mut(id) {
-            candidate.drop_source(source.slot);
-        }
-        self.cancel(source, id);
-    }
-
-    fn cancel(&mut self, source: Source, id: CandId) {
-        let Some(link) = self.links.get_mut(source.slot) else { return };
-        let gets = &mut link.gets;
-        let Some(get) = gets.flight.get_mut(&source.index).filter(|get| get.candidate == id) else { return };
-        get.cancelled = true;
-        if gets.out.contains(&source.index) {
-            self.fetch.finish(&mut self.links, source.slot, source.index);
-        } else {
-            gets.cancels.insert(source.index);
-            gets.lane.ask_write(link.id, &mut self.asks);
-        }
-    }
-
     /// Looks at gets that are over their time.
     pub(super) fn late_gets(&mut self, now: Instant) {
-        while let Some(Reverse((due, slot, index, serial))) = self.fetch.late.peek().copied() {
+        while let Some(Reverse((due, slot, index, serial))) = self.asking.fetch.late.peek().copied() {
             if due > now {
                 return;
             }
-            self.fetch.late.pop();
+            self.asking.fetch.late.pop();
             self.late_get(now, slot, index, serial);
         }
     }
@@ -79,23 +48,23 @@ impl Pool {
         match get.patience {
             Patience::Fresh(_) if let Some(come) = progress => {
                 place.patience = Patience::Fresh(come);
-                self.fetch.late.push(again(PATIENCE));
+                self.asking.fetch.late.push(again(PATIENCE));
             }
             Patience::Fresh(_) => {
                 place.patience = Patience::Overdue;
                 gets.overdue += 1;
-                self.fetch.late.push(again(time.saturating_sub(now.since(get.since))));
-                self.fetch.leave_share(get.newcomer);
-                self.fetch.recorded(&mut self.links, slot, Record::late);
+                self.asking.fetch.late.push(again(time.saturating_sub(now.since(get.since))));
+                self.asking.fetch.leave_share(get.newcomer);
+                self.asking.fetch.recorded(&mut self.links, slot, Record::late);
                 if !get.cancelled {
                     self.stats.late += 1;
-                    self.ask_another(now, id);
+                    self.asking.ask_another(&mut self.links, &mut self.asks, now, id);
                 }
             }
             Patience::Overdue => {
                 let blamed = heard.throughout(now, get.since, time);
                 place.patience = Patience::Expired { blamed };
-                self.fetch.late.push(again(time));
+                self.asking.fetch.late.push(again(time));
                 if blamed {
                     self.blame(slot, WITHHELD);
                     self.cannot_deliver(now, id, slot);
@@ -112,25 +81,6 @@ impl Pool {
         }
     }
 
-    /// A source is over its time: asks another besides, as soon as one may be asked.
-    fn ask_another(&mut self, now: Instant, id: CandId) {
-        if let Some(candidate) = self.candidates.get_mut(id) {
-            candidate.overdue = true;
-            self.wanted(now, id);
-        }
-    }
-
-    /// A candidate has lost a source: another is asked, where the other source it has is over its time, or there is none.
-    pub(super) fn source_lost(&mut self, now: Instant, id: CandId) {
-        let Some(candidate) = self.candidates.get_mut(id) else { return };
-        let fresh = |source: &Source| {
-            let get = self.links.get(source.slot).and_then(|link| link.gets.flight.get(&source.index));
-            get.is_some_and(|get| matches!(get.patience, Patience::Fresh(_)))
-        };
-        candidate.overdue = !candidate.sources.iter().flatten().any(fresh);
-        self.wanted(now, id);
-    }
-
     /// The stream of a link's items is no more: nothing asked there will come.
     pub(super) fn lose_gets(&mut self, now: Instant, slot: Slot, lost: Lost) {
         let Some(link) = self.links.get_mut(slot) else { return };
@@ -138,17 +88,17 @@ impl Pool {
         let open: Vec<u64> = link.gets.flight.keys().copied().collect(); // at most MAX_GETS
         for get in open
             .into_iter()
-            .filter_map(|index| self.fetch.finish(&mut self.links, slot, index))
+            .filter_map(|index| self.asking.fetch.finish(&mut self.links, slot, index))
             .collect::<Vec<_>>()
         {
             let id = get.candidate;
-            let Some(candidate) = self.candidates.get_mut(id) else { continue };
+            let Some(candidate) = self.asking.candidates.get_mut(id) else { continue };
             match lost {
                 Lost::ForGood => self.cannot_deliver(now, id, slot),
                 Lost::Again => {
                     candidate.drop_source(slot);
                     if candidate.body().is_none() {
-                        self.source_lost(now, id);
+                        self.asking.source_lost(&mut self.links, &mut self.asks, now, id);
                     }
                 }
             }
@@ -161,7 +111,7 @@ impl Pool {
         self.lose_gets(now, slot, Lost::ForGood);
         let Some(link) = self.links.get(slot) else { return };
         for id in link.intake.undecided().collect::<Vec<_>>() {
-            if self.candidates.get(id).is_some_and(|candidate| candidate.body().is_none()) {
+            if self.asking.candidates.get(id).is_some_and(|candidate| candidate.body().is_none()) {
                 self.cannot_deliver(now, id, slot);
             }
         }

@@ -7,15 +7,15 @@
 
 use std::cmp::Reverse;
 
-use super::Pool;
+use super::asking::Asking;
 use super::candidates::{Announcer, CandId, Candidate, MAX_ANNOUNCERS};
 use super::known::LinkSet;
-use super::link::{Opening, Slot};
+use super::link::{Links, Opening, Slot};
 
-impl Pool {
+impl Asking {
     /// `announcer` finds no place among those kept.
-    pub(super) fn put_in_reserve(&mut self, id: CandId, announcer: Announcer) {
-        let (Some(link), Some(candidate)) = (self.links.get_mut(announcer.slot), self.candidates.get_mut(id))
+    pub(super) fn put_in_reserve(&mut self, links: &mut Links, id: CandId, announcer: Announcer) {
+        let (Some(link), Some(candidate)) = (links.get_mut(announcer.slot), self.candidates.get_mut(id))
         else {
             return;
         };
@@ -26,29 +26,29 @@ impl Pool {
     }
 
     /// A candidate of whom nobody may be asked waits also at those in the reserve.
-    pub(super) fn wait_in_reserve(&mut self, id: CandId) {
+    pub(super) fn wait_in_reserve(&mut self, links: &mut Links, id: CandId) {
         let Some(candidate) = self.candidates.get(id).filter(|candidate| candidate.has_reserve) else {
             return;
         };
         let reserve =
-            |slot: &Slot| self.links.get(*slot).is_some_and(|link| link.intake.reserve.contains_key(&id));
+            |slot: &Slot| links.get(*slot).is_some_and(|link| link.intake.reserve.contains_key(&id));
         let slots: Vec<Slot> = candidate.heard.iter().filter(reserve).collect();
-        slots.into_iter().for_each(|slot| self.wait_in_reserve_at(slot, id));
+        slots.into_iter().for_each(|slot| self.wait_in_reserve_at(links, slot, id));
     }
 
     /// The same, at one of them.
-    pub(super) fn wait_in_reserve_at(&mut self, slot: Slot, id: CandId) {
-        let Some(link) = self.links.get_mut(slot) else { return };
+    pub(super) fn wait_in_reserve_at(&mut self, links: &mut Links, slot: Slot, id: CandId) {
+        let Some(link) = links.get_mut(slot) else { return };
         let Some(announcer) = link.intake.reserve.get_mut(&id) else { return };
         if !std::mem::replace(&mut announcer.listed, true) {
-            self.fetch.wait_at(&mut self.links, &self.candidates, slot, id);
+            self.fetch.wait_at(links, &self.candidates, slot, id);
         }
     }
 
     /// A candidate is decided: the links that announced it need not remember it.
-    pub(super) fn forget_reserve(&mut self, id: CandId, heard: &LinkSet) {
+    pub(super) fn forget_reserve(links: &mut Links, id: CandId, heard: &LinkSet) {
         for slot in heard.iter() {
-            if let Some(link) = self.links.get_mut(slot) {
+            if let Some(link) = links.get_mut(slot) {
                 link.intake.reserve.remove(&id);
             }
         }
@@ -56,47 +56,47 @@ impl Pool {
 
     /// Keeps a further announcer, where there is a place, one with a worse record, or one that it may be asked before.
     /// Whether it is kept.
-    pub(super) fn admit(&mut self, id: CandId, announcer: Announcer) -> bool {
+    pub(super) fn admit(&mut self, links: &mut Links, id: CandId, announcer: Announcer) -> bool {
         let Some(candidate) = self.candidates.get_mut(id) else { return false };
         if candidate.add(announcer) {
             return true;
         }
         let Some(candidate) = self.candidates.get(id) else { return false };
-        let worst = Self::spare(candidate).map(|other| (self.links.score(other.slot), other.slot)).min();
-        let worse =
-            worst.filter(|(score, _)| *score < self.links.score(announcer.slot)).map(|(_, slot)| slot);
+        let worst = Self::spare(candidate).map(|other| (links.score(other.slot), other.slot)).min();
+        let worse = worst.filter(|(score, _)| *score < links.score(announcer.slot)).map(|(_, slot)| slot);
         let exhausted =
-            || self.exhausted(candidate) && self.fetch.may_ask(&self.links, candidate, &announcer);
-        let Some(out) = worse.or_else(|| exhausted().then(|| self.behind(candidate, &announcer))?) else {
+            || self.exhausted(links, candidate) && self.fetch.may_ask(links, candidate, &announcer);
+        let Some(out) = worse.or_else(|| exhausted().then(|| self.behind(links, candidate, &announcer))?)
+        else {
             return false;
         };
-        self.replace(id, out, announcer);
+        self.replace(links, id, out, announcer);
         true
     }
 
     /// Where none of the announcers kept can be asked for the first time now, those in the reserve take their places. Whether any did.
-    pub(super) fn promote_reserve(&mut self, id: CandId) -> bool {
+    pub(super) fn promote_reserve(&mut self, links: &mut Links, id: CandId) -> bool {
         let wants = |candidate: &&Candidate| candidate.has_reserve && candidate.wants_source();
         let Some(candidate) = self.candidates.get(id).filter(wants) else { return false };
-        if !self.exhausted(candidate) {
+        if !self.exhausted(links, candidate) {
             return false;
         }
         let rank = |slot: Slot| {
-            let link = self.links.get(slot).filter(|link| link.gets.lane.opening != Opening::Never)?;
+            let link = links.get(slot).filter(|link| link.gets.lane.opening != Opening::Never)?;
             let announcer = *link.intake.reserve.get(&id)?;
-            let blocked = !self.fetch.may_ask(&self.links, candidate, &announcer);
-            Some((blocked, announcer.tried, Reverse(self.links.score(slot)), slot))
+            let blocked = !self.fetch.may_ask(links, candidate, &announcer);
+            Some((blocked, announcer.tried, Reverse(links.score(slot)), slot))
         };
         let mut reserve: Vec<_> = candidate.heard.iter().filter_map(rank).collect();
         reserve.sort_unstable();
         let mut any = false;
         for (blocked, .., slot) in reserve {
-            let found = self.links.get(slot).and_then(|link| link.intake.reserve.get(&id)).copied();
-            if !found.is_some_and(|announcer| self.take_place(id, announcer, blocked)) {
+            let found = links.get(slot).and_then(|link| link.intake.reserve.get(&id)).copied();
+            if !found.is_some_and(|announcer| self.take_place(links, id, announcer, blocked)) {
                 break;
             }
             any = true;
-            if let Some(link) = self.links.get_mut(slot) {
+            if let Some(link) = links.get_mut(slot) {
                 link.intake.reserve.remove(&id);
             }
         }
@@ -104,40 +104,40 @@ impl Pool {
     }
 
     /// Gives an announcer of the reserve a free place, or that of one that it may be asked before.
-    fn take_place(&mut self, id: CandId, announcer: Announcer, blocked: bool) -> bool {
+    fn take_place(&mut self, links: &mut Links, id: CandId, announcer: Announcer, blocked: bool) -> bool {
         let Some(candidate) = self.candidates.get_mut(id) else { return false };
         if candidate.add(announcer) {
             return true;
         }
         let Some(candidate) = self.candidates.get(id).filter(|_| !blocked) else { return false };
-        let Some(out) = self.behind(candidate, &announcer) else { return false };
-        self.replace(id, out, announcer);
+        let Some(out) = self.behind(links, candidate, &announcer) else { return false };
+        self.replace(links, id, out, announcer);
         true
     }
 
-    fn replace(&mut self, id: CandId, out: Slot, announcer: Announcer) {
+    fn replace(&mut self, links: &mut Links, id: CandId, out: Slot, announcer: Announcer) {
         let Some(candidate) = self.candidates.get_mut(id) else { return };
         let dropped = candidate.drop_announcer(out);
         candidate.add(announcer);
         if let Some(dropped) = dropped {
-            self.put_in_reserve(id, dropped);
+            self.put_in_reserve(links, id, dropped);
         }
     }
 
     /// Whether none of those kept can be asked for the first time now.
-    fn exhausted(&self, candidate: &Candidate) -> bool {
+    fn exhausted(&self, links: &Links, candidate: &Candidate) -> bool {
         candidate
             .announcers()
             .iter()
-            .all(|kept| kept.tried > 0 || !self.fetch.may_ask(&self.links, candidate, kept))
+            .all(|kept| kept.tried > 0 || !self.fetch.may_ask(links, candidate, kept))
     }
 
     /// Of those kept, the one that should be asked last, where that is after `announcer`.
-    fn behind(&self, candidate: &Candidate, announcer: &Announcer) -> Option<Slot> {
+    fn behind(&self, links: &Links, candidate: &Candidate, announcer: &Announcer) -> Option<Slot> {
         let rank = |kept: &Announcer| {
-            let blocked = !self.fetch.may_ask(&self.links, candidate, kept);
+            let blocked = !self.fetch.may_ask(links, candidate, kept);
             let behind = blocked || kept.tried > announcer.tried;
-            behind.then_some((blocked, kept.tried, Reverse(self.links.score(kept.slot)), kept.slot))
+            behind.then_some((blocked, kept.tried, Reverse(links.score(kept.slot)), kept.slot))
         };
         Self::spare(candidate).filter_map(rank).max().map(|(.., slot)| slot)
     }

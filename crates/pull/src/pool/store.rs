@@ -39,16 +39,18 @@ impl Pool {
             size,
             summary,
         };
-        let heard = match (self.inventory.place_of(&id), self.candidates.find(&claim)) {
+        let heard = match (self.inventory.place_of(&id), self.asking.candidates.find(&claim)) {
             (Some(Place::Live(_)), _) => return Ok(()),
             (Some(Place::Deferred(at)), _) => self.inventory.deferred.get(at).map(|item| item.heard.clone()),
-            (_, Some(candidate)) => self.candidates.get(candidate).map(|candidate| candidate.heard.clone()),
+            (_, Some(candidate)) => {
+                self.asking.candidates.get(candidate).map(|candidate| candidate.heard.clone())
+            }
             _ => None,
         };
         if !self.append(now, item, &heard.unwrap_or_default()) {
             return Err(Refused::Busy);
         }
-        if let Some(candidate) = self.candidates.find(&claim) {
+        if let Some(candidate) = self.asking.candidates.find(&claim) {
             self.close(now, candidate);
         }
         Ok(())
@@ -122,7 +124,7 @@ impl Pool {
             return;
         }
         for slot in self.links.slots() {
-            self.open_lane(slot, Role::Intake);
+            self.links.open_lane(&mut self.asks, self.channel, slot, Role::Intake);
             self.credit(now, slot);
         }
     }
@@ -148,8 +150,12 @@ impl Pool {
     /// This node's keys for short ids changed.
     pub(super) fn rotate(&mut self, keys: &Keys) {
         self.inventory.rotate(keys);
-        for (id, full) in self.candidates.delivered() {
-            self.candidates.alias(id, self.inventory.places.number(), self.inventory.places.short(&full));
+        for (id, full) in self.asking.candidates.delivered() {
+            self.asking.candidates.alias(
+                id,
+                self.inventory.places.number(),
+                self.inventory.places.short(&full),
+            );
         }
     }
 }

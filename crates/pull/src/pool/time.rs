@@ -89,7 +89,7 @@ impl Pool {
     pub(super) fn next_timeout(&self) -> Option<(Instant, &'static str)> {
         let timers = self.timers.next().map(|(due, timer)| (due, timer.reason()));
         let others = [
-            self.fetch.next_timeout(),
+            self.asking.fetch.next_timeout(),
             self.checking.next_timeout(),
             self.inventory.deferred.next_timeout(),
             self.uploads.next_timeout(),

@@ -147,11 +147,11 @@ fn what_those_who_left_delivered_is_bounded_and_the_longest_queue_loses() {
     deliver(&mut mesh, &mut short, 5, 10);
     deliver(&mut mesh, &mut long, 5, 150);
     mesh.unlink(short.link);
-    assert_eq!(mesh.pool(0).candidates.len(), 160);
+    assert_eq!(mesh.pool(0).asking.candidates.len(), 160);
     mesh.unlink(long.link);
-    let left = mesh.pool(0).candidates.len();
+    let left = mesh.pool(0).asking.candidates.len();
     assert!((60..=101).contains(&left), "an eighth of all grants, and one that the application has: {left}");
-    let held: Vec<_> = mesh.pool(0).candidates.delivered().into_iter().map(|(_, id)| id).collect();
+    let held: Vec<_> = mesh.pool(0).asking.candidates.delivered().into_iter().map(|(_, id)| id).collect();
     let of_short = (1_000..1_010).filter(|number| held.contains(&id(&item(5, *number, 100)))).count();
     assert_eq!(of_short, 10, "the short queue loses nothing");
 }
@@ -175,7 +175,7 @@ fn what_is_dropped_of_one_who_left_is_fetched_from_others_that_announced_it() {
     assert!(asked >= 36, "{asked}");
     other.serve(&mut mesh);
     mesh.run_for(ms(100));
-    assert_eq!(mesh.pool(0).candidates.delivered().len(), 100);
+    assert_eq!(mesh.pool(0).asking.candidates.delivered().len(), 100);
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn beyond_1024_accounts_what_the_first_delivered_joins_its_group() {
         mesh.pool(0).link_down(now, link);
     }
     assert_eq!(mesh.pool(0).links.all_departed().count(), 1_024);
-    assert_eq!(mesh.pool(0).candidates.delivered().len(), 3, "nothing is lost");
+    assert_eq!(mesh.pool(0).asking.candidates.delivered().len(), 3, "nothing is lost");
     let all = mesh.pool(0).links.all_departed().map(|(_, slot)| slot).collect::<Vec<_>>();
     let heirs = all.into_iter().filter(|slot| mesh.pool(0).checking.has_work(*slot));
     let heirs: Vec<_> = heirs.collect();

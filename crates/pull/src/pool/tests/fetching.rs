@@ -150,7 +150,7 @@ fn where_the_charged_peer_cannot_deliver_another_is_charged_even_past_its_window
     assert!(charged(&mut mesh, 0) <= 4);
     second.serve(&mut mesh);
     mesh.run_for(ms(60));
-    assert!(mesh.pool(0).candidates.delivered().iter().any(|(_, other)| *other == id(&shared)));
+    assert!(mesh.pool(0).asking.candidates.delivered().iter().any(|(_, other)| *other == id(&shared)));
     assert!(mesh.faults.is_empty(), "{:?}", mesh.faults);
 }
 

@@ -554,16 +554,17 @@ impl Mesh {
 impl Pool {
     /// Candidates that the application has, and the ids of their items.
     pub(super) fn checking_now(&self) -> Vec<(Ticket, [u8; 32])> {
-        let found = |(id, full)| match &self.candidates.get(id)?.state {
+        let found = |(id, full)| match &self.asking.candidates.get(id)?.state {
             super::super::candidates::State::Checking { ticket, .. } => Some((*ticket, full)),
             _ => None,
         };
-        self.candidates.delivered().into_iter().filter_map(found).collect()
+        self.asking.candidates.delivered().into_iter().filter_map(found).collect()
     }
 
     /// Each candidate that wants a source waits at each announcer, but where an answer for the index is still to come.
     fn check_waiting(&self) {
-        for candidate in self.candidates.all().into_iter().filter_map(|id| self.candidates.get(id)) {
+        let candidates = &self.asking.candidates;
+        for candidate in candidates.all().into_iter().filter_map(|id| candidates.get(id)) {
             for announcer in candidate.announcers().iter().filter(|_| candidate.wants_source()) {
                 let link = self.links.get(announcer.slot).unwrap();
                 let answers =
@@ -573,10 +574,10 @@ impl Pool {
             }
         }
         for (slot, link) in self.links.iter() {
-            let charged = self.candidates.all().into_iter().filter_map(|id| self.candidates.get(id)?.charged);
+            let charged = candidates.all().into_iter().filter_map(|id| candidates.get(id)?.charged);
             assert_eq!(charged.filter(|of| *of == slot).count() as u64, link.intake.grant.charged());
             for (id, announcer) in &link.intake.reserve {
-                let candidate = self.candidates.get(*id).unwrap();
+                let candidate = candidates.get(*id).unwrap();
                 let waits = announcer.listed || link.gets.flight.contains_key(&announcer.index);
                 assert!(waits || !candidate.wants_source(), "{announcer:?}");
                 assert!(candidate.heard.contains(slot), "what is in the reserve was announced");

@@ -186,7 +186,7 @@ impl World {
         for node in 0..self.nodes {
             let stats = self.mesh.stats(node);
             assert_eq!(stats.in_flight, 0);
-            assert_eq!(self.mesh.nodes[node].pool.as_ref().unwrap().candidates.len(), 0);
+            assert_eq!(self.mesh.nodes[node].pool.as_ref().unwrap().asking.candidates.len(), 0);
             if !self.disturbed {
                 assert!(
                     stats.duplicates <= self.spare[node],

@@ -119,11 +119,11 @@ fn credit_returns_where_a_link_can_not_be_asked_any_more() {
         let slot = mesh.pool(0).links.slot(LinkId(1)).unwrap();
         mesh.pool(0).links.get(slot).unwrap().intake.grant.charged()
     };
-    assert_eq!((charged(&mut mesh), mesh.pool(0).candidates.len()), (0, 0));
+    assert_eq!((charged(&mut mesh), mesh.pool(0).asking.candidates.len()), (0, 0));
     (10..14).for_each(|number| stranger.offer(&mut mesh, &item(5, number, 200)));
     mesh.run_for(ms(120));
     assert_eq!(
-        (charged(&mut mesh), mesh.pool(0).candidates.len()),
+        (charged(&mut mesh), mesh.pool(0).asking.candidates.len()),
         (0, 0),
         "nor is what it offers then charged"
     );
