@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use weir_base::stream::Goodbye;
 use weir_base::{MIB, Rope};
-use weir_stack::{Command, DownReason, Event, Refused, Report, call, raw};
+use weir_stack::{Command, DownReason, Event, Refused, Report, Role, call, raw};
 
-use crate::net::{CALL, Carrier, Net};
+use crate::net::{CALL, Carrier, Net, config};
 
 fn closed(net: &mut Net, node: usize) -> Report {
     net.wait(node, |event| match event {
@@ -90,4 +90,19 @@ fn a_node_that_ends_begins_nothing_and_ends_in_time() {
         assert_eq!(count, 0, "told once");
         assert!(!net.nodes[0].events.iter().any(|event| matches!(event, Event::Closed(_))));
     }
+}
+
+#[test]
+fn dials_under_way_are_given_up() {
+    let mut net = Net::new(Carrier::Quic, 5);
+    net.add(config());
+    net.add(config());
+    net.crash(1);
+    net.know(0, 1, Role::Persistent);
+    net.run_for(Duration::from_millis(500));
+    net.command(0, Command::Shutdown { deadline: Duration::from_secs(10) });
+    net.run_for(Duration::from_millis(100));
+    net.logging = true;
+    net.run_for(Duration::from_secs(9));
+    assert_eq!(net.log.len(), 0, "no first packet is sent again");
 }
