@@ -1,5 +1,6 @@
-//! Calls of this node that are under way.
+//! Calls under way: of this node, and the requests of others that wait for an answer.
 
+use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use weir_pull::{Ticket, call};
 use weir_stack::{Command, Refused, Stack, Target};
 
 use super::op::{CallOp, Replies};
+use crate::call::Cancelled;
 use crate::error::CallError;
 
 /// By the stack's ticket and by the future's number. Bounded by the stack's limit of calls to targets.
@@ -17,6 +19,8 @@ pub(crate) struct Calls {
     waiting: Numbered<Ticket, Waiting>,
     tickets: Numbered<u64, Ticket>,
     expired: u64,
+    requests: Numbered<Ticket, Arc<Cancelled>>, // <= what the stack handed out
+    last: Option<Instant>,                      // when a call or a request was handed over last
 }
 
 #[derive(Debug)]
@@ -55,9 +59,39 @@ impl Calls {
         }
     }
 
-    /// Calls under way.
+    /// Calls and requests under way.
     pub(crate) fn len(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.requests.len()
+    }
+
+    /// When a call ended, or a request came, the last time.
+    pub(crate) const fn last(&self) -> Option<Instant> {
+        self.last
+    }
+
+    /// A request lies in its mailbox.
+    pub(crate) fn requested(&mut self, now: Instant, ticket: Ticket, cancelled: Arc<Cancelled>) {
+        self.last = Some(now);
+        self.requests.insert(ticket, cancelled);
+    }
+
+    /// A request was answered.
+    pub(crate) fn request_over(&mut self, ticket: Ticket) {
+        self.requests.remove(ticket);
+    }
+
+    /// Whoever asked no longer waits.
+    pub(crate) fn cancel_request(&mut self, ticket: Ticket, wakers: &mut Vec<Waker>) {
+        if let Some(request) = self.requests.remove(ticket) {
+            request.cancel(wakers);
+        }
+    }
+
+    /// Nobody will be answered any more.
+    pub(crate) fn cancel_requests(&mut self, wakers: &mut Vec<Waker>) {
+        for ticket in self.requests.keys() {
+            self.cancel_request(ticket, wakers);
+        }
     }
 
     /// Calls that were too late.
@@ -78,12 +112,14 @@ impl Calls {
     /// An answer has come; `left` more will.
     pub(crate) fn answered(
         &mut self,
+        now: Instant,
         ticket: Ticket,
         from: PeerId,
         result: Result<Bytes, call::CallError>,
         left: u32,
         wakers: &mut Vec<Waker>,
     ) {
+        self.last = Some(now);
         let Some(waiting) = self.waiting.get_mut(ticket) else { return };
         let result = result.map_err(|error| answer_error(&error));
         if left > 0 {

@@ -11,7 +11,6 @@ use weir_stack::{Action, Command, Event as StackEvent, Speaks};
 use super::Core;
 use super::op::{EncodedCandidate, EncodedRequest, EncodedValue, EncodedWithdrawal, RequestBody};
 use crate::call::{Cancelled, RETRY_DROPPED};
-use crate::error::ConnectError;
 use crate::events::Event;
 use crate::message::ItemId;
 use crate::shared::Mail;
@@ -37,22 +36,17 @@ impl Core {
             StackEvent::Tip(channel, event) => self.tip_event(now, channel, event),
             StackEvent::Call(channel, event) => self.call_event(now, channel, event),
             StackEvent::Answer { ticket, from, result, left } => {
-                self.called = now;
-                self.calls.answered(ticket, from, result, left, &mut self.wakers);
+                self.calls.answered(now, ticket, from, result, left, &mut self.wakers);
             }
             StackEvent::Raw(event) => {
                 let Self { streams, stack, shared, wakers, .. } = self;
                 streams.handle(now, stack, shared, event, wakers);
             }
             StackEvent::Connected { ticket, peer } => {
-                if let Some(promise) = self.dials.remove(&ticket) {
-                    promise.fill(Ok(peer), &mut self.wakers);
-                }
+                self.contacts.dialled(ticket, Ok(peer), &mut self.wakers);
             }
             StackEvent::DialFailed { ticket, why } => {
-                if let Some(promise) = self.dials.remove(&ticket) {
-                    promise.fill(Err(ConnectError::Failed(why)), &mut self.wakers);
-                }
+                self.contacts.dialled(ticket, Err(why), &mut self.wakers);
             }
             StackEvent::Closed(report) => self.ended(report),
             other => self.peer_event(now, other),
@@ -63,15 +57,15 @@ impl Core {
         let event = match event {
             StackEvent::PeerUp { ticket, info, address, speaks, .. } => {
                 tracing::debug!(peer = %info.peer, side = ?info.side, "peer up");
-                if let Some(promise) = ticket.and_then(|ticket| self.dials.remove(&ticket)) {
-                    promise.fill(Ok(info.peer), &mut self.wakers);
+                if let Some(ticket) = ticket {
+                    self.contacts.dialled(ticket, Ok(info.peer), &mut self.wakers);
                 }
                 let Speaks { protocols, agent, services, .. } = speaks;
                 Event::PeerUp { peer: info.peer, side: info.side, address, protocols, agent, services }
             }
             StackEvent::PeerDown { link, peer, address, why } => {
                 tracing::debug!(%peer, ?why, "peer down");
-                self.rtts.remove(&link);
+                self.contacts.down(link);
                 Event::PeerDown { peer, address, why }
             }
             StackEvent::Refused { peer, address, why } => Event::Refused { peer, address, why },
@@ -89,7 +83,7 @@ impl Core {
             StackEvent::KeyUsedTwice { peer } => Event::KeyUsedTwice { peer },
             StackEvent::Rtt { link, rtt } => {
                 let Some(peer) = self.stack.peers().link(link).map(|linked| linked.info.peer) else { return };
-                self.rtts.insert(link, rtt);
+                self.contacts.measured(link, rtt);
                 Event::Rtt { peer, rtt }
             }
             StackEvent::Services { link, services } => {
@@ -136,7 +130,6 @@ impl Core {
     fn call_event(&mut self, now: Instant, channel: ChannelId, event: call::Event) {
         match event {
             call::Event::Request { ticket, peer, request, deadline, others_wait, .. } => {
-                self.called = now;
                 let cancelled = Arc::new(Cancelled::default());
                 let body = RequestBody::Remote { ticket, bytes: request, others_wait };
                 let raw = EncodedRequest { peer, deadline, cancelled: Arc::clone(&cancelled), body };
@@ -145,15 +138,13 @@ impl Core {
                     _ => false,
                 };
                 if pushed {
-                    self.requests.insert(ticket, cancelled);
+                    self.calls.requested(now, ticket, cancelled);
                 } else {
                     self.answer(now, channel, ticket, Err(Refusal { retry_after: RETRY_DROPPED }));
                 }
             }
             call::Event::Cancelled { ticket } => {
-                if let Some(request) = self.requests.remove(ticket) {
-                    request.cancel(&mut self.wakers);
-                }
+                self.calls.cancel_request(ticket, &mut self.wakers);
             }
             call::Event::Response { .. } => {} // calls by link are not made here
         }

@@ -1,6 +1,7 @@
 //! A node without a host: the stack, and what joins it to the handles.
 
 mod calls;
+mod contacts;
 mod ending;
 mod events;
 mod op;
@@ -13,19 +14,16 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use weir_base::identity::PeerId;
-use weir_base::{Deadlines, Instant, LinkId, Numbered};
+use weir_base::{Deadlines, Instant};
 use weir_pull::{ChannelId, Ticket, call};
-use weir_stack::{Command, DialError, Input, Linked, Refused, Stack};
+use weir_stack::{Command, Input, Refused, Stack};
 
-use crate::call::Cancelled;
-use crate::error::{AddressError, ConnectError};
 use crate::events::Event;
 use crate::mailbox::{Promise, Taken, lock};
-use crate::peers::Peer;
 use crate::shared::Shared;
 use crate::stats::{HostStats, Stats};
 use calls::Calls;
+use contacts::Contacts;
 use ending::Ending;
 pub(crate) use op::{
     CallOp, EncodedCandidate, EncodedRequest, EncodedValue, EncodedWithdrawal, Op, PoolOp, Replies,
@@ -49,13 +47,10 @@ pub struct Core {
     shared: Arc<Shared>,
     taken: Taken,
     calls: Calls,
-    requests: Numbered<Ticket, Arc<Cancelled>>, // <= what the stack handed out
     streams: Streams,
-    dials: BTreeMap<Ticket, Promise<Result<PeerId, ConnectError>>>, // <= the stack's limit of dials
+    contacts: Contacts,
     sleepers: Sleepers,
-    rtts: BTreeMap<LinkId, Duration>,
     pools: Pools,
-    called: Instant, // when a call or a request was handed over last
     ending: Ending,
     wakers: Vec<Waker>,
     host: HostStats,
@@ -75,13 +70,10 @@ impl Core {
             shared,
             taken: Taken::default(),
             calls: Calls::default(),
-            requests: Numbered::default(),
             streams: Streams::default(),
-            dials: BTreeMap::new(),
+            contacts: Contacts::default(),
             sleepers: Sleepers::default(),
-            rtts: BTreeMap::new(),
             pools: Pools::default(),
-            called: Instant::ZERO,
             ending: Ending::default(),
             wakers: Vec::new(),
             host: HostStats::default(),
@@ -101,7 +93,7 @@ impl Core {
 
     /// Whether a call ended, or a request came, within the last `period`.
     pub fn has_called(&self, now: Instant, period: Duration) -> bool {
-        self.called > Instant::ZERO && now.since(self.called) <= period
+        self.calls.last().is_some_and(|last| now.since(last) <= period)
     }
 
     /// Something happened at the host.
@@ -193,7 +185,7 @@ impl Core {
     /// Whether each call waits for nothing but threads to wake. With more calls in progress, what they have to send goes out
     /// together, which costs less.
     fn is_quiet(&self) -> bool {
-        self.calls.len() + self.requests.len() <= UNBATCHED
+        self.calls.len() <= UNBATCHED
     }
 
     /// Wakes whoever got something.
@@ -223,14 +215,10 @@ impl Core {
     /// host frees what the node holds, ports say, before it calls this, or drops the core, which does the same.
     pub fn close(&mut self) {
         self.streams.lose_all(&mut self.wakers);
-        for ticket in self.requests.keys() {
-            if let Some(request) = self.requests.remove(ticket) {
-                request.cancel(&mut self.wakers);
-            }
-        }
+        self.calls.cancel_requests(&mut self.wakers);
         // Dropped promises end whoever waits for them: a stopped node may be kept for long.
         (self.sleepers, self.calls) = (Sleepers::default(), Calls::default());
-        self.dials.clear();
+        self.contacts = Contacts::default();
         self.shared.close();
         self.ending.close(&mut self.wakers);
         self.wake();
@@ -250,19 +238,21 @@ impl Core {
                 note_refusal("call", channel, self.stack.command(now, Command::Pull(command)));
             }
             Op::Answer(channel, ticket, response) => {
-                self.requests.remove(ticket);
+                self.calls.request_over(ticket);
                 self.answer(now, channel, ticket, response);
             }
             Op::Open(channel, peer, reply) => {
                 let class = self.shared.channels.get(&channel).map(|channel| channel.declared.class);
                 self.streams.open(now, &mut self.stack, (channel, class, peer), reply, &mut self.wakers);
             }
-            Op::Connect(peer, addresses, reply) => self.dial(now, peer, addresses, reply),
+            Op::Connect(peer, addresses, reply) => {
+                self.contacts.dial(now, &mut self.stack, (peer, addresses), reply, &mut self.wakers);
+            }
             Op::Stack(command, reply) => {
                 let told = self.stack.command(now, *command).map(|_| ());
                 reply.fill(told, &mut self.wakers);
             }
-            Op::Peers(reply) => reply.fill(self.peers(), &mut self.wakers),
+            Op::Peers(reply) => reply.fill(self.contacts.list(&self.stack), &mut self.wakers),
             Op::Stats(reply) => reply.fill(self.stats(), &mut self.wakers),
             Op::Sleep(id, due, promise) => {
                 self.sleepers.due.set(id, Some(due));
@@ -287,42 +277,6 @@ impl Core {
         let command = call::Command::Answer { ticket, response };
         let told = self.stack.command(now, Command::Pull(weir_pull::Command::Call(channel, command)));
         note_refusal("call", channel, told);
-    }
-
-    fn dial(
-        &mut self,
-        now: Instant,
-        peer: Option<PeerId>,
-        addresses: Vec<weir_base::multiaddr::Multiaddr>,
-        reply: Promise<Result<PeerId, ConnectError>>,
-    ) {
-        let address = addresses.first().map(ToString::to_string).unwrap_or_default();
-        match self.stack.command(now, Command::Dial { peer, addresses }) {
-            Ok(ticket) => {
-                self.dials.insert(ticket, reply);
-            }
-            Err(refused) => reply.fill(Err(connect_error(&refused, &address)), &mut self.wakers),
-        }
-    }
-
-    fn peers(&self) -> Vec<Peer> {
-        let peers = self.stack.peers();
-        let newest = |(link, linked): &(LinkId, &Linked)| peers.ready_link(&linked.info.peer) == Some(*link);
-        let ready = peers.links().filter(newest);
-        let mut list: Vec<Peer> = ready
-            .filter_map(|(link, linked)| Some((link, linked, linked.known.as_ref()?)))
-            .map(|(link, linked, known)| Peer {
-                peer: linked.info.peer,
-                side: linked.info.side,
-                address: linked.address.clone(),
-                since: linked.since,
-                rtt: self.rtts.get(&link).copied(),
-                agent: known.agent.clone(),
-                services: known.services.clone(),
-            })
-            .collect();
-        list.sort_by_key(|peer| peer.peer);
-        list
     }
 
     fn stats(&self) -> Stats {
@@ -351,15 +305,5 @@ impl Drop for Core {
 fn note_refusal(shape: &'static str, channel: ChannelId, told: Result<Ticket, Refused>) {
     if let Err(refused) = told {
         tracing::debug!(shape, channel = channel.0, %refused, "a command was refused");
-    }
-}
-
-fn connect_error(refused: &Refused, address: &str) -> ConnectError {
-    match refused {
-        Refused::Closing => ConnectError::Stopped,
-        Refused::Banned => ConnectError::Banned,
-        Refused::Dial(DialError::Myself) => ConnectError::Myself,
-        Refused::Dial(DialError::TooManyDials | DialError::Full) | Refused::Limit => ConnectError::Busy,
-        other => ConnectError::Address(AddressError::new(address, other)),
     }
 }
