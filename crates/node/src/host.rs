@@ -22,9 +22,11 @@ use weir_base::multiaddr::Multiaddr;
 use weir_stack::{Command, Refused};
 
 #[doc(inline)]
+pub use weir_base::stream::Group;
+#[doc(inline)]
 pub use weir_stack::{
-    Action, Anchor, Datagrams, DialId, Ecn, Family, Frame, HostChange, Input, SocketId, Stack, Start,
-    Transmit, WireChange, WireId,
+    Action, Anchor, Datagrams, DialId, Ecn, FRAME_MAX, Family, Frame, FrameError, HostChange, Input,
+    SocketId, Stack, Start, Transmit, WireChange, WireId,
 };
 
 pub use crate::builder::Plan;

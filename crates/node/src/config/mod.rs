@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use weir_base::{KIB, units};
 #[doc(inline)]
 pub use weir_pull::ConfigError as ChannelsConfigError;
@@ -20,6 +20,9 @@ pub use weir_stack::raw::Config as RawConfig;
 pub use weir_stack::{Config as NodeConfig, ConfigError, Profile};
 
 use crate::error::StartError;
+use nearest::{Nearest, Told};
+
+mod nearest;
 
 /// In the unit of these fields.
 const MIB: u32 = 1024 * 1024;
@@ -33,11 +36,12 @@ const MIB: u32 = 1024 * 1024;
 ///     "[node.admission]\nmax_links = 64\nmax_inbound = 48\n[mailboxes]\nevents = 100\nopen_deadline = '2s'\n",
 /// )?;
 /// assert_eq!(config.node.admission.max_links, 64);
-/// assert!(toml::from_str::<weir::Config>("[mailboxes]\nevnts = 100\n").is_err());
+/// let error = toml::from_str::<weir::Config>("[mailboxes]\nevnts = 100\n").unwrap_err().to_string();
+/// assert!(error.contains("line 2") && error.contains("did you mean `events`?"), "{error}");
 /// # Ok::<(), toml::de::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
 pub struct Config {
     /// Peers, links, memory, protocols.
     pub node: weir_stack::Config,
@@ -45,6 +49,20 @@ pub struct Config {
     pub mailboxes: Mailboxes,
     /// Sockets of the native host.
     pub sockets: Sockets,
+}
+
+/// As its fields.
+impl Serialize for Config {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+/// An unknown key is refused with the known one that is nearest to it.
+impl<'de> Deserialize<'de> for Config {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(Nearest(deserializer)).map_err(|Told(error)| error)
+    }
 }
 
 /// Bounds of what lies between the application and the network thread. None may be 0.
@@ -135,5 +153,57 @@ impl Config {
             Some((_, field, remedy)) => Err(StartError::Limit { field, remedy }),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        toml::from_str::<Config>(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_nearest_one_and_its_line() {
+        for (text, nearest, line) in [
+            ("[mailbox]\n", "mailboxes", 1),
+            ("[node.admission]\nmax_link = 1\n", "max_links", 2),
+            ("[mailboxes]\nevents = 9\n[node.dial]\n\ntimout = '1s'\n", "timeout", 5),
+            ("[node.peers]\nbackof = 1\n", "backoff", 2),
+        ] {
+            let error = error(text);
+            assert!(error.contains(&format!("did you mean `{nearest}`?")), "{error}");
+            assert!(error.contains(&format!("line {line}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_else_is_wrong_is_said_as_before() {
+        for (text, says) in [
+            ("[mailboxes]\nopen_deadline = '10 parsecs'\n", "unknown unit"),
+            ("[mailboxes]\nevents = 'many'\n", "invalid type"),
+            ("[mailboxes]\nevents = -1\n", "invalid value"),
+            ("[node.admission]\nexempt = ['10.0.0.0/33']\n", "is no network"),
+            ("[mailboxes\n", "unclosed table"),
+        ] {
+            assert!(error(text).contains(says), "{}", error(text));
+        }
+    }
+
+    #[test]
+    fn the_defaults_survive_a_file_and_durations_and_sizes_are_text() {
+        let text = toml::to_string(&Config::default()).unwrap();
+        assert!(
+            text.contains("open_deadline = \"10s\"") && text.contains("stream_send = \"1MiB\""),
+            "{text}"
+        );
+        let back: Config = toml::from_str(&text).unwrap();
+        assert_eq!(toml::to_string(&back).unwrap(), text);
+        let given: Config =
+            toml::from_str("[mailboxes]\nopen_deadline = '250ms'\npublish_deadline = 40\n").unwrap();
+        let millis =
+            [given.mailboxes.open_deadline, given.mailboxes.publish_deadline].map(|time| time.as_millis());
+        assert_eq!(millis, [250, 40]);
     }
 }
