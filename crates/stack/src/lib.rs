@@ -29,7 +29,7 @@ pub use peers::{
 pub use stack::Stack;
 pub use types::{Action, Command, DialProblem, Event, Input, Refused, Report, Target, Timeout};
 pub use weir_link::{
-    Anchor, Datagrams, DialError, DialFailure, DialId, DownReason, Ecn, Family, Frame, HostChange, Network,
-    ParseNetworkError, SocketId, Start, Transmit, WireChange, WireId, check_dialable,
+    Anchor, Datagrams, DialError, DialFailure, DialId, DownReason, Ecn, FRAME_MAX, Family, Frame, FrameError,
+    HostChange, Network, ParseNetworkError, SocketId, Start, Transmit, WireChange, WireId, check_dialable,
 };
 pub use weir_pull::{Channel, PeerHello, Service, Shape, Ticket, call, pool, tip};

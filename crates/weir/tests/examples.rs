@@ -7,6 +7,8 @@ mod call;
 mod cluster;
 #[path = "../examples/events.rs"]
 mod events;
+#[path = "../examples/own_host.rs"]
+mod own_host;
 #[path = "../examples/pool.rs"]
 mod pool;
 #[path = "../examples/raw.rs"]
@@ -27,6 +29,12 @@ fn cluster_runs() {
 #[test]
 fn events_runs() {
     events::main().unwrap();
+}
+
+#[test]
+fn own_host_runs_and_is_short() {
+    own_host::main().unwrap();
+    assert!(include_str!("../examples/own_host.rs").lines().count() < 150);
 }
 
 #[test]
