@@ -34,19 +34,20 @@
 //! # }
 //! ```
 //!
-//! # Pages
+//! # The book
 //!
-//! | to | see | example |
-//! |---|---|---|
-//! | declare what two nodes agree on | [`channel`] | |
-//! | share a set of items with everybody | [`pool`] | `examples/pool.rs` |
-//! | tell one current value, the newest wins | [`tip`] | `examples/tip.rs` |
-//! | ask and answer | [`call`] | `examples/call.rs` |
-//! | send bytes of one's own | [`stream`] | `examples/raw.rs` |
-//! | connect, keep, ban; hear what happens; count | [`Network`], [`Event`], [`Stats`] | `examples/events.rs` |
-//! | limit what a node may use | [`Config`] | |
-//! | handle errors | [`error`] | |
-//! | test a whole network in virtual time | `testing`, with the feature of this name | `examples/cluster.rs` |
+//! | page | about | reference | example |
+//! |---|---|---|---|
+//! | `book::start` | a node, its handles, and its end | [`Builder`], [`Network`], [`Node`] | `pool.rs` |
+//! | `book::channels` | what nodes agree on, and how types travel | [`channel`], [`Message`], [`codec`] | |
+//! | `book::verdicts` | what arrives, and what you make of it | [`pool`], [`tip`] | `pool.rs`, `tip.rs` |
+//! | `book::calls` | a question, and one answer | [`call`] | `call.rs` |
+//! | `book::streams` | bytes of your own | [`stream`] | `raw.rs` |
+//! | `book::testing` | whole networks in virtual time | `testing`, with the feature of this name | `cluster.rs` |
+//! | `book::operating` | peers, limits, what happens | [`Peers`], [`Config`], [`Event`], [`Stats`], [`error`] | `events.rs` |
+//! | `book::own_host` | a host of your own | [`host`] | `own_host.rs` |
+//!
+//! Examples are in `crates/weir/examples`; `cargo run -p weir-net --example pool`.
 //!
 //! A type travels by implementing [`Message`]; in a pool also [`PoolItem`], in a tip [`TipValue`]. Decoding runs on the thread
 //! that takes the message.
@@ -67,10 +68,16 @@
 //!
 //! # Features
 //!
-//! `native` (default): UDP sockets and a network thread per node. `testing`: clusters in virtual time. With neither, what is
+//! `native` (default): UDP sockets and a network thread per node. `testing`: clusters in virtual time. `serde`: `Postcard<T>`,
+//! which makes a message of any type that serde writes. With neither of the first two, what is
 //! written against the handles compiles, and whoever uses it chooses the host: one of these, or one of its own ([`host`]).
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "serde")]
+mod postcard;
+
+#[cfg(feature = "serde")]
+pub use crate::postcard::Postcard;
 #[cfg(feature = "native")]
 #[doc(inline)]
 pub use weir_native::{KeyFile, KeyFileError, block_on, random_keypair, start};
@@ -79,6 +86,9 @@ pub use weir_node::*;
 #[cfg(feature = "testing")]
 #[doc(inline)]
 pub use weir_sim::cluster as testing;
+
+#[cfg(all(any(doc, doctest), feature = "native", feature = "testing"))]
+pub mod book;
 
 /// The README's example, compiled and run.
 #[cfg(all(doctest, feature = "testing"))]

@@ -1,0 +1,27 @@
+//! The book: what this library is used for, a page each, in the order in which a node is built.
+//!
+//! [start] · [channels] · [verdicts] · [calls] · [streams] · [testing] · [operating] · [a host of your own](own_host)
+
+#[doc = include_str!("book/start.md")]
+pub mod start {}
+
+#[doc = include_str!("book/channels.md")]
+pub mod channels {}
+
+#[doc = include_str!("book/verdicts.md")]
+pub mod verdicts {}
+
+#[doc = include_str!("book/calls.md")]
+pub mod calls {}
+
+#[doc = include_str!("book/streams.md")]
+pub mod streams {}
+
+#[doc = include_str!("book/testing.md")]
+pub mod testing {}
+
+#[doc = include_str!("book/operating.md")]
+pub mod operating {}
+
+#[doc = include_str!("book/own_host.md")]
+pub mod own_host {}
