@@ -1,9 +1,9 @@
 //! A byte stream between two nodes, such as a TCP connection, made into an authenticated one with many streams.
 //!
 //! 1. where the network is private, [`pnet`](crate::pnet) encrypts all that follows;
-//! 2. multistream-select agrees on [`noise`](crate::noise): the dialler sends its first handshake message along;
+//! 2. multistream-select agrees on [`noise`]: the dialler sends its first handshake message along;
 //! 3. Noise proves who is there and agrees on the muxer; where a side sent no list, multistream-select does, encrypted;
-//! 4. [`yamux`](crate::yamux) carries the streams, as many frames in a record as fit.
+//! 4. [`yamux`] carries the streams, as many frames in a record as fit.
 //!
 //! The dialler's first streams go out with its last handshake message: the first answer comes two round trips after the byte
 //! stream is there. The caller hands in what arrived and takes what is to be sent, in pieces of any size.
