@@ -331,6 +331,7 @@ fn what_an_application_kept_is_not_fetched_again_after_a_restart() {
         net.host.computer(B).crash();
         let items = if kept { (0..20).map(|number| transaction(number, 1)).collect() } else { Vec::new() };
         net.restart_with(B, TXS, items).unwrap();
+        net.run(millis(50), |_, _, _| {}); // A hears of the crash: before, a dial takes part in the link it believes in
         net.dial(A, B);
         net.run(millis(3_000), |_, _, _| {});
         net.pool_traffic([B].into_iter()).bodies
