@@ -121,11 +121,8 @@ impl Pair {
                 let (work, called, failed) = (work.clone(), called.clone(), Arc::clone(&failed));
                 tokio::spawn(async move {
                     let at = Instant::now();
-                    let call = work.call_within(
-                        victim,
-                        Bytes::from_static(&[64, 0, 0, 0]),
-                        Duration::from_secs(5),
-                    );
+                    let call =
+                        work.call_within(victim, Bytes::from_static(&[64, 0, 0, 0]), Duration::from_secs(5));
                     let answer = call.await;
                     let answered = answer.is_ok();
                     if let Err(error) = answer {

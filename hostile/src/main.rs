@@ -36,6 +36,10 @@ struct Arguments {
     /// Length of each window (before, during) in seconds, 1 to 600.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
+    /// Judges only what holds on any machine (memory, blame, bans, who gets in, that the honest pair goes on); rates and latencies are
+    /// printed, and decide nothing.
+    #[arg(long)]
+    bounds: bool,
     /// A line of JSON for each run instead of a table.
     #[arg(long)]
     json: bool,

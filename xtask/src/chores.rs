@@ -140,12 +140,13 @@ fn hostile(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {
     run::succeeds(&mut command)
 }
 
-/// What the program is told: `all` is what it does where nothing is named, `--short` one run of each attack in windows of a second.
+/// What the program is told: `all` is what it does where nothing is named, `--short` one run of each attack in windows of
+/// a second, in which only bounds are judged.
 fn hostile_arguments(arguments: &[String]) -> Vec<&str> {
     let words = arguments.iter().map(String::as_str).filter(|word| *word != "all");
     words
         .flat_map(|word| match word {
-            "--short" => vec!["--arrangement", "apart", "--handling", "50", "--seconds", "1"],
+            "--short" => vec!["--arrangement", "apart", "--handling", "50", "--seconds", "1", "--bounds"],
             other => vec![other],
         })
         .collect()
@@ -243,7 +244,7 @@ mod tests {
             hostile_arguments(&words).join(" ")
         };
         assert_eq!(told("all --json"), "--json");
-        let short = "--arrangement apart --handling 50 --seconds 1";
+        let short = "--arrangement apart --handling 50 --seconds 1 --bounds";
         assert_eq!(told("all --short --json"), format!("{short} --json"));
         assert_eq!(told("six-faults --seconds 3"), "six-faults --seconds 3");
     }
