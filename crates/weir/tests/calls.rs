@@ -272,3 +272,29 @@ fn many_tasks_share_a_queue_of_requests() {
     assert_eq!(served.iter().sum::<i32>(), 20);
     assert!(served.iter().all(|served| *served >= 4), "{served:?}");
 }
+
+#[test]
+fn requests_beyond_the_rate_are_refused_with_the_time_to_retry() {
+    const LIMITED: Method<String, String> = Method::new(7, "limited").rate(1, 2);
+    let cluster = Cluster::new(10);
+    let (server, _node, requests) = cluster.add(bare(1).channels(LIMITED.serve())).unwrap();
+    let (client, _client_node, limited) = cluster.add(bare(2).channels(LIMITED)).unwrap();
+    cluster.spawn(async move {
+        while let Some(request) = requests.next().await {
+            request.answer(request.query().clone());
+        }
+    });
+    let peer = cluster.run_until(client.connect(&server.addresses()[0])).unwrap();
+    let calls: Vec<_> = (0..8)
+        .map(|_| {
+            let limited = limited.clone();
+            cluster.spawn(async move { limited.call(peer, "x".into()).await })
+        })
+        .collect();
+    let results: Vec<_> = calls.into_iter().map(|call| cluster.run_until(call)).collect();
+    let served = results.iter().filter(|result| result.is_ok()).count();
+    assert!((2..=3).contains(&served), "{results:?}");
+    let Some(Err(CallError::Refused { retry_after })) = results.last() else { panic!("{results:?}") };
+    cluster.run_for(*retry_after);
+    assert!(cluster.run_until(limited.call(peer, "x".into())).is_ok(), "after {retry_after:?}");
+}
