@@ -180,7 +180,7 @@ impl Pair {
 
     /// Whether a newcomer at this address gets in.
     pub async fn newcomer(at: &str, victim: SocketAddr, id: PeerId) -> Result<bool, Any> {
-        let (net, node) = victim::node(at, victim::config())?;
+        let (net, node, _handles) = victim::node(at, victim::config())?;
         let linked = net.connect(Multiaddr::from_quic(victim).with_p2p(id)?).await.is_ok();
         node.shutdown(Duration::from_millis(200)).await;
         Ok(linked)
