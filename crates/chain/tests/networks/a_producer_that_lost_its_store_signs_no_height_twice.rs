@@ -65,6 +65,17 @@ fn it_listens_before_it_signs_where_its_store_has_signed_nothing() {
 }
 
 #[test]
+fn it_signs_nothing_while_a_header_of_its_own_is_above_its_head() {
+    let mut rig = Rig::new(24);
+    // a peer that has the header of a fifth block, and never the block
+    let (_net, _node, (tip, ..)) = rig.join(1, None, &[]);
+    tip.publish(&rig.header(5, [9; 32])).unwrap();
+    let producer = rig.start_as(0, &spec(&[1], Producer::Yes));
+    rig.run(5_500);
+    assert_eq!(producer.head().height, 0, "blocks were due at 1 to 5 s");
+}
+
+#[test]
 fn a_producer_that_nobody_tells_of_more_begins_when_it_has_listened() {
     let mut rig = Rig::new(23);
     let producer = rig.start_as(0, &spec(&[], Producer::Listens));
