@@ -1,5 +1,5 @@
 //! The durable store: blocks, accounts, the head and what this node has signed, changed together or not at all.
-//! While it is closed, a [seal] beside it says what every byte of it must be.
+//! While it is closed, a seal beside it says what every byte of it must be.
 
 pub(crate) mod seal;
 

@@ -120,7 +120,7 @@ pub enum Event {
         #[serde(serialize_with = "weir_base::units::duration::serialize")]
         rtt: Duration,
     },
-    /// A peer's standing changed: to be kept, and given to [`Network::restore`](crate::Network::restore) in the next run.
+    /// A peer's standing changed: to be kept, and given to [`Peers::restore`](crate::Peers::restore) in the next run.
     Standing {
         /// Whose.
         peer: PeerId,

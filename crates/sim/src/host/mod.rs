@@ -58,7 +58,7 @@ pub trait Node {
     fn turned(&mut self, now: Instant) -> bool;
     /// What the stack wants of its host, but for wires, which the network sets up by itself.
     fn action(&mut self, _now: Instant, _action: Action) {}
-    /// What [`Host::plan`] planned for it is due.
+    /// What its computer planned for it is due.
     fn planned(&mut self, _now: Instant, _number: u64) {}
     /// Verdicts that its application gave since the last call, each of which takes the processor time of one.
     fn verdicts(&mut self) -> u64 {
