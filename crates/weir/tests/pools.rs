@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -88,6 +89,42 @@ fn pair(seed: u64) -> (Cluster, Running, Running) {
     let bob = cluster.add(builder(2).channels((NOTES, HEAD)).peers(alice.0.addresses())).unwrap();
     cluster.run_for(Duration::from_secs(2));
     (cluster, alice, bob)
+}
+
+/// Counts how often its summary is worked out of its bytes.
+#[derive(Debug)]
+struct Counted(u8);
+
+static SUMMARIES: AtomicU32 = AtomicU32::new(0);
+const COUNTED: Pool<Counted> = Pool::new(9, "counted");
+
+impl Message for Counted {
+    fn encode(&self) -> Bytes {
+        Bytes::from(vec![self.0])
+    }
+    fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+        bytes.first().map(|number| Self(*number)).ok_or(Malformed::new("empty"))
+    }
+}
+
+impl PoolItem for Counted {
+    fn summary(&self) -> Summary {
+        Summary::default()
+    }
+    fn summary_of(_: &Bytes) -> Result<Summary, Malformed> {
+        SUMMARIES.fetch_add(1, Ordering::Relaxed);
+        Ok(Summary::default())
+    }
+}
+
+#[test]
+fn what_is_published_is_summarized_once() {
+    let cluster = Cluster::new(1);
+    let (_net, _node, pool) = cluster.add(builder(1).channels(COUNTED)).unwrap();
+    pool.publish(&Counted(1)).unwrap();
+    pool.publish_many(&[Counted(2), Counted(3)]).unwrap();
+    cluster.run_for(Duration::from_secs(1));
+    assert_eq!(SUMMARIES.load(Ordering::Relaxed), 3);
 }
 
 #[test]
