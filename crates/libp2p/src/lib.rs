@@ -21,6 +21,7 @@ pub mod perf;
 pub mod ping;
 pub mod pnet;
 pub mod record;
+mod setup;
 mod storm;
 #[cfg(not(target_family = "wasm"))]
 pub mod tls;

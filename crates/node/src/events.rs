@@ -11,7 +11,7 @@ use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::Side;
 use weir_base::{Fault, Instant, ProtocolId};
 use weir_pull::{ChannelId, Service};
-use weir_stack::{DialProblem, DownReason, Network as Prefix, Reaction, Record};
+use weir_stack::{DialProblem, DownReason, Network as Prefix, NetworkBan as PrefixBan, Reaction, Record};
 
 use crate::mailbox::{Outbox, Queue, lock};
 use crate::message::ItemId;
@@ -126,6 +126,13 @@ pub enum Event {
         peer: PeerId,
         /// What to keep; `None`: nothing is held against it any more.
         record: Option<Record>,
+    },
+    /// The ban of a prefix changed: to be kept, and given to [`Peers::restore_ban`](crate::Peers::restore_ban) in the next run.
+    PrefixBan {
+        /// Which addresses.
+        prefix: Prefix,
+        /// What to keep; `None`: it is over.
+        ban: Option<PrefixBan>,
     },
     /// An item left a pool because others are wanted more.
     Evicted {

@@ -67,7 +67,9 @@ pub use weir_pull::tip::SlotKey;
 #[doc(inline)]
 pub use weir_pull::{ChannelId, Service};
 #[doc(inline)]
-pub use weir_stack::{DialProblem, DownReason, Network as Prefix, Reaction, Record, Refused};
+pub use weir_stack::{
+    BannedBy, DialProblem, DownReason, Network as Prefix, NetworkBan as PrefixBan, Reaction, Record, Refused,
+};
 
 pub use builder::Builder;
 pub use call::{Answer, Caller, Request, Requests, Target, Targets};

@@ -10,10 +10,10 @@ use weir_base::{Fault, Instant};
 use weir_pull::Service;
 use weir_stack::{Command, Known, Record, Refused, Role};
 
-use crate::Prefix;
 use crate::core::Op;
 use crate::error::{AddressError, Retry, Stopped};
 use crate::network::{Network, ToAddress, dialable};
+use crate::{Prefix, PrefixBan};
 
 /// The peers of a node, for whoever runs it. Made by [`Network::peers`]; cheap to clone.
 #[derive(Clone, Debug)]
@@ -169,6 +169,15 @@ impl Peers {
     /// [`PeerError::Stopped`].
     pub async fn restore(&self, record: Record) -> Result<(), PeerError> {
         self.net.tell(Command::Restore(record)).await
+    }
+
+    /// Takes the ban of a prefix as an earlier run told it ([`Event::PrefixBan`](crate::Event::PrefixBan)). It ends at the same
+    /// wall time.
+    ///
+    /// # Errors
+    /// [`PeerError::Refused`] where as many prefixes are banned as can be; `Stopped`.
+    pub async fn restore_ban(&self, ban: PrefixBan) -> Result<(), PeerError> {
+        self.net.tell(Command::RestoreNetwork(ban)).await
     }
 }
 

@@ -164,6 +164,36 @@ fn a_socket_address_can_stand_for_an_address() {
 }
 
 #[test]
+fn a_ban_of_a_prefix_is_told_and_holds_in_the_next_run() {
+    let server = || {
+        let mut config = weir::Config::default();
+        config.node.admission.exempt.clear();
+        Running::start(builder().config(config))
+    };
+    let (first, client) = (server(), Running::start(builder()));
+    let prefix: weir::Prefix = "127.0.0.0/8".parse().unwrap();
+    let told = || loop {
+        match first.2.next_blocking() {
+            Some(Event::PrefixBan { prefix: whose, ban }) => break (whose, ban),
+            event => assert!(event.is_some(), "the node has stopped"),
+        }
+    };
+    weir::block_on(first.0.peers().ban(prefix, Duration::from_secs(3600))).unwrap();
+    let (whose, ban) = told();
+    assert_eq!((whose, ban.map(|ban| ban.network)), (prefix, Some(prefix)));
+    weir::block_on(first.0.peers().unban(prefix)).unwrap();
+    assert_eq!(told(), (prefix, None));
+    first.stop();
+
+    let next = server();
+    assert_eq!(weir::block_on(client.0.connect(next.address(0))), Ok(next.0.peer_id()));
+    weir::block_on(next.0.peers().restore_ban(ban.unwrap())).unwrap();
+    assert!(matches!(client.2.next_blocking(), Some(Event::PeerUp { .. })));
+    assert!(matches!(client.2.next_blocking(), Some(Event::PeerDown { .. })));
+    assert!(weir::block_on(client.0.connect(next.address(0))).is_err());
+}
+
+#[test]
 fn bans_hold_for_addresses_and_prefixes_too() {
     let mut config = weir::Config::default();
     config.node.admission.exempt.clear();

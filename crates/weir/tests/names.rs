@@ -106,6 +106,8 @@ fn what_is_kept_between_runs_survives_serde() {
     }
     let at = weir::UnixTime::from_secs(7);
     survives(&Record { peer, wrongs: 1, lapses: 2, at, bans: 3, banned_until: Some(at) });
+    let network = "192.0.2.0/24".parse().unwrap();
+    survives(&weir::PrefixBan { network, until: at, by: weir::BannedBy::Operator });
     survives(&Stats::default());
     survives(&weir::Service { id: 1, version: 2, payload: weir::Bytes::from_static(b"\x00\xff") });
 }

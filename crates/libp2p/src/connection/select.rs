@@ -25,7 +25,7 @@ impl Select {
         matches!(self, Self::Dialer(dialer) if dialer.may_write())
     }
 
-    /// Takes what belongs to the negotiation; what it came to, if it is over.
+    /// Reads the negotiation from `input`. Returns its outcome once it is over.
     pub(super) fn received(&mut self, input: &mut Bytes) -> Option<Event> {
         match self {
             Self::Dialer(dialer) => {

@@ -36,7 +36,7 @@ mod field {
     pub(super) const RECORD: u32 = 8;
 }
 
-/// What a peer says about itself. What is absent, or empty, was not said.
+/// What a peer says about itself. A field that the message left out is empty or `None` here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Info {
     /// Its host key.

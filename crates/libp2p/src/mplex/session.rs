@@ -260,7 +260,7 @@ impl Mplex {
         self.stalled = (self.room() == 0).then(|| self.stalled.unwrap_or(now));
     }
 
-    /// Forgets a stream whatever its state; what it was.
+    /// Removes a stream in whatever state, and returns it.
     pub(super) fn end(&mut self, now: Instant, id: StreamId) -> Option<Stream> {
         let stream = self.streams.remove(&id)?;
         self.unread -= stream.unread.len();

@@ -6,18 +6,10 @@ use weir_base::{Fault, Instant};
 
 use super::token::{self, HEADER, LIST, NOT_AVAILABLE, Tokens};
 use super::{
-    BAD_LIST, BAD_TOKEN, DEADLINE, Event, LATE, LIST_MAX, NAMES_MAX, Names, OTHER_ANSWER, OTHER_HEADER,
-    TOKEN_MAX,
+    BAD_LIST, BAD_TOKEN, DEADLINE, Event, LATE, LIST_MAX, NAMES_MAX, NEGOTIATION, Names, OTHER_ANSWER,
+    OTHER_HEADER, TOKEN_MAX,
 };
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Nothing of the listener has come.
-    Header,
-    /// Its header has.
-    Answer,
-    Done,
-}
+use crate::setup::Setup;
 
 #[derive(Debug)]
 enum Question {
@@ -32,11 +24,9 @@ enum Question {
 #[derive(Debug)]
 pub struct Dialer {
     question: Question,
-    state: State,
+    greeted: bool, // the listener's header has come
     tokens: Tokens,
-    due: Instant,
-    pending: BytesMut, // <= a header and one token
-    event: Option<Event>,
+    setup: Setup<Event>, // pending <= a header and one token
 }
 
 impl Dialer {
@@ -60,7 +50,7 @@ impl Dialer {
 
     fn with(question: Question, token_max: usize, pending: BytesMut, now: Instant) -> Self {
         let tokens = Tokens::new(token_max);
-        Self { question, state: State::Header, tokens, due: now + DEADLINE, pending, event: None }
+        Self { question, greeted: false, tokens, setup: Setup::new(now + DEADLINE, NEGOTIATION, pending) }
     }
 
     /// Whether what this side writes may follow at once, behind what [`poll_transmit`](Self::poll_transmit) gives: it has
@@ -69,9 +59,10 @@ impl Dialer {
         matches!(&self.question, Question::Names { names, .. } if names.count() == 1)
     }
 
-    /// Bytes of the peer, split anywhere. Takes what belongs to the negotiation; what is left belongs to the protocol.
+    /// Reads the negotiation from the peer's bytes, which may be split anywhere. Bytes left in `input` after its end belong to the
+    /// protocol.
     pub fn received(&mut self, input: &mut Bytes) {
-        while self.state != State::Done {
+        while !self.setup.is_over() {
             match self.tokens.next(input) {
                 Ok(Some(token)) => self.token(token),
                 Ok(None) => return,
@@ -81,73 +72,64 @@ impl Dialer {
     }
 
     fn token(&mut self, token: Bytes) {
-        if self.state == State::Header {
+        if !self.greeted {
             if token != HEADER.as_bytes() {
                 return self.fail(OTHER_HEADER);
             }
-            self.state = State::Answer;
+            self.greeted = true;
             return;
         }
         let Question::Names { names, proposed } = &mut self.question else {
-            return self.end(match list(token) {
+            return self.setup.end(match list(token) {
                 Ok(names) => Event::Listed(names),
                 Err(_) => Event::Faulted(BAD_LIST),
             });
         };
         if names.get(*proposed).is_some_and(|name| token == name.as_bytes()) {
             let selected = *proposed;
-            return self.end(Event::Selected(selected));
+            return self.setup.end(Event::Selected(selected));
         }
         if token != NOT_AVAILABLE.as_bytes() {
             return self.fail(OTHER_ANSWER);
         }
         *proposed += 1;
         match names.get(*proposed) {
-            Some(next) => token::put(&mut self.pending, next),
-            None => self.end(Event::Refused),
+            Some(next) => token::put(&mut self.setup.pending, next),
+            None => self.setup.end(Event::Refused),
         }
     }
 
     /// The listener has finished its direction. Without an answer that is a refusal.
     pub fn handle_end(&mut self) {
-        if self.state != State::Done {
-            self.end(Event::Refused);
+        if !self.setup.is_over() {
+            self.setup.end(Event::Refused);
         }
     }
 
     /// Advances what is due; early and repeated calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.state != State::Done && self.due <= now {
+        if self.setup.is_late(now) {
             self.fail(LATE);
         }
     }
 
     /// When the negotiation is late.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        (self.state != State::Done).then_some((self.due, "multistream negotiation"))
+        self.setup.poll_timeout()
     }
 
     /// Appends the next bytes for the peer to `out`.
     pub fn poll_transmit(&mut self, out: &mut BytesMut) -> bool {
-        if self.pending.is_empty() {
-            return false;
-        }
-        out.extend_from_slice(&std::mem::take(&mut self.pending));
-        true
+        self.setup.poll_transmit(out)
     }
 
     /// What it came to, once.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.event.take()
+        self.setup.poll_event()
     }
 
     fn fail(&mut self, fault: Fault) {
-        self.end(Event::Faulted(fault));
-    }
-
-    fn end(&mut self, event: Event) {
-        self.state = State::Done;
-        self.event = Some(event);
+        self.setup.end(Event::Faulted(fault));
     }
 }
 

@@ -30,6 +30,8 @@ use weir_base::Fault;
 
 /// How long both sides together may take. Default of every deadline here: what other implementations give a stream.
 pub const DEADLINE: Duration = Duration::from_secs(10);
+/// What the deadline is for.
+const NEGOTIATION: &str = "multistream negotiation";
 /// Proposals on one stream. No dialler has more names for one purpose than this.
 pub const PROPOSALS_MAX: usize = 64;
 /// Bytes of an answer to `ls`.

@@ -16,6 +16,7 @@ use super::{
     OTHER_KEY, Opener, Sealer, TAG, WRONG_PEER,
 };
 use crate::multistream::Names;
+use crate::setup::Setup;
 
 /// The suite.
 const SUITE: &str = "Noise_XX_25519_ChaChaPoly_SHA256";
@@ -61,7 +62,6 @@ enum Step {
     Second,
     /// The listener waits for the third.
     Third,
-    Done,
 }
 
 /// One handshake. After [`received`](Self::received) and [`handle_timeout`](Self::handle_timeout) call
@@ -73,9 +73,7 @@ pub struct Handshake {
     muxers: Option<Names>,
     expected: Option<PeerId>,
     step: Step,
-    due: Instant,
-    pending: BytesMut, // <= one message
-    event: Option<Event>,
+    setup: Setup<Event>, // pending <= one message
 }
 
 impl Handshake {
@@ -125,20 +123,18 @@ impl Handshake {
             muxers,
             expected,
             step,
-            due: now + DEADLINE,
-            pending: BytesMut::new(),
-            event: None,
+            setup: Setup::new(now + DEADLINE, "noise handshake", BytesMut::new()),
         }
     }
 
     /// Takes whole messages off `input`, which keeps what is not whole (at most [`MESSAGE_MAX`] + 1 bytes) and what comes after
     /// the handshake.
     pub fn received(&mut self, input: &mut BytesMut) {
-        while self.step != Step::Done {
+        while !self.setup.is_over() {
             let Some(prefix) = input.first_chunk::<2>() else { return };
             let len = usize::from(u16::from_be_bytes(*prefix));
             if !self.lengths().contains(&len) {
-                return self.end(Event::Faulted(BAD_LENGTH));
+                return self.setup.end(Event::Faulted(BAD_LENGTH));
             }
             if input.len() < 2 + len {
                 return;
@@ -146,7 +142,7 @@ impl Handshake {
             input.advance(2);
             let message = input.split_to(len);
             if let Err(fault) = self.message(&message) {
-                self.end(Event::Faulted(fault));
+                self.setup.end(Event::Faulted(fault));
             }
         }
     }
@@ -156,7 +152,7 @@ impl Handshake {
         match self.step {
             Step::First => KEY..=MESSAGE_MAX,
             Step::Second => 2 * KEY + 2 * TAG..=MESSAGE_MAX,
-            Step::Third | Step::Done => KEY + 2 * TAG..=MESSAGE_MAX,
+            Step::Third => KEY + 2 * TAG..=MESSAGE_MAX,
         }
     }
 
@@ -219,8 +215,8 @@ impl Handshake {
         let mut message = [0; MESSAGE_MAX];
         let len = self.snow.write_message(payload, &mut message).map_err(|_| FORGED)?;
         let prefix = u16::try_from(len).unwrap_or(0); // <= MESSAGE_MAX
-        self.pending.put_u16(prefix);
-        self.pending.extend_from_slice(message.get(..len).unwrap_or_default());
+        self.setup.pending.put_u16(prefix);
+        self.setup.pending.extend_from_slice(message.get(..len).unwrap_or_default());
         Ok(())
     }
 
@@ -232,39 +228,30 @@ impl Handshake {
         let sealer = Sealer::new(&ours).ok_or(FORGED)?;
         let opener = Opener::new(&theirs).ok_or(FORGED)?;
         let secured = Secured { peer: key.peer_id(), key, muxer, sealer, opener };
-        self.end(Event::Done(Box::new(secured)));
+        self.setup.end(Event::Done(Box::new(secured)));
         Ok(())
     }
 
     /// Advances what is due; early and repeated calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.step != Step::Done && self.due <= now {
-            self.end(Event::Faulted(LATE));
+        if self.setup.is_late(now) {
+            self.setup.end(Event::Faulted(LATE));
         }
     }
 
     /// When the handshake is late.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        (self.step != Step::Done).then_some((self.due, "noise handshake"))
+        self.setup.poll_timeout()
     }
 
     /// Appends the next message for the peer to `out`.
     pub fn poll_transmit(&mut self, out: &mut BytesMut) -> bool {
-        if self.pending.is_empty() {
-            return false;
-        }
-        out.extend_from_slice(&std::mem::take(&mut self.pending));
-        true
+        self.setup.poll_transmit(out)
     }
 
     /// What it came to, once.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.event.take()
-    }
-
-    fn end(&mut self, event: Event) {
-        self.step = Step::Done;
-        self.event = Some(event);
+        self.setup.poll_event()
     }
 }
 

@@ -31,7 +31,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use weir_base::{Fault, KIB, MIB, units};
 
-/// The protocol's usual name. Networks may call it otherwise (`/coda/yamux/1.0.0`): whoever negotiates says so.
+/// The protocol's usual name. Some networks use another one (Mina: `/coda/yamux/1.0.0`); the caller that negotiates chooses it.
 pub const NAME: &str = "/yamux/1.0.0";
 /// The window that every stream has at birth, in bytes. Fixed by the specification.
 pub const WINDOW_MIN: u32 = 256 * 1024;

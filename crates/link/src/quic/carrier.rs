@@ -92,7 +92,7 @@ impl Carrier for QuicLink {
         }
     }
 
-    /// The link is up: streams that came with the handshake and waited are told of, and what was written early is sent again
+    /// The link is up. Its user now hears of streams that came with the handshake, and what was written early is sent again
     /// if it was refused.
     fn confirmed(&mut self, scope: &mut Scope<'_>) -> Result<Early, Fault> {
         let Scope { now, link, ref mut window, ref mut events } = *scope;

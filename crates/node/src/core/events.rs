@@ -163,8 +163,12 @@ impl Core {
 
     /// For hosts that take the stack's actions by themselves: what concerns the application goes to it, the others come back.
     pub fn note(&mut self, action: Action) -> Option<Action> {
-        let Action::Persist { peer, record } = action else { return Some(action) };
-        self.announce(&Event::Standing { peer, record });
+        let event = match action {
+            Action::Persist { peer, record } => Event::Standing { peer, record },
+            Action::PersistNetwork { network, ban } => Event::PrefixBan { prefix: network, ban },
+            action => return Some(action),
+        };
+        self.announce(&event);
         self.wake();
         None
     }

@@ -44,7 +44,7 @@ pub enum BannedBy {
 }
 
 /// The ban of a network as it is kept between runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkBan {
     /// Which addresses.
     pub network: Network,
