@@ -1,6 +1,10 @@
 //! Every crate that is published can be: it says what a registry and its readers need, and its archive compiles by itself.
 
-use cargo_metadata::Package;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use cargo_metadata::{Metadata, Package};
 
 use crate::gates::Outcome;
 use crate::metadata::locked;
@@ -16,13 +20,35 @@ pub(crate) fn gate(repo: &Repo) -> Result<Outcome, Error> {
         .filter(|package| is_published(package))
         .flat_map(missing)
         .collect();
+    let before = built(&metadata);
     let mut pack = run::cargo(repo);
     // a tree with changes that are not committed yet is packed as it stands
     pack.args(["package", "--quiet", "--workspace", "--exclude", "xtask", "--allow-dirty"]);
     if !run::succeeds(&mut pack)? {
         findings.push("cargo package: see above".into());
     }
+    forget(built(&metadata).difference(&before))?;
     Ok(Outcome::of(findings))
+}
+
+/// What Cargo has recorded as compiled of our crates, one folder each.
+fn built(metadata: &Metadata) -> BTreeSet<PathBuf> {
+    let records = metadata.target_directory.join("debug/.fingerprint");
+    let Ok(entries) = fs::read_dir(records) else { return BTreeSet::new() };
+    entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("weir-"))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// An archive counts as unchanged while its version does: without this, the next run would compile crates against what an
+/// earlier state of the repository had packed.
+fn forget<'a>(records: impl Iterator<Item = &'a PathBuf>) -> Result<(), Error> {
+    for record in records {
+        fs::remove_dir_all(record).map_err(|source| Error::Write { path: record.clone(), source })?;
+    }
+    Ok(())
 }
 
 /// `publish = false` is an empty list of registries.
