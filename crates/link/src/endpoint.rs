@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Transport;
 use weir_base::stream::Goodbye;
@@ -16,7 +17,7 @@ use weir_base::{Fault, Instant, LinkId};
 use crate::admission::{Admission, Source, Verdict};
 use crate::carrier::{Carrier, Scope};
 use crate::dial::Dialler;
-use crate::event::{DialFailure, DialId, DownReason, Transmit, WireId};
+use crate::event::{DialFailure, DialId, DownReason, PipeChange, PipeId, PipeTransmit, Transmit, WireId};
 use crate::link::{Life, Link, LinkOrigin};
 use crate::links::Table;
 use crate::window::Window;
@@ -32,6 +33,8 @@ pub(crate) enum Input {
     Datagrams(Datagrams),
     Wire(WireId, WireChange),
     Frame(WireId, Frame),
+    Pipe(PipeId, PipeChange),
+    PipeData(PipeId, BytesMut),
 }
 
 impl Input {
@@ -40,7 +43,8 @@ impl Input {
         match self {
             Self::Datagrams(datagrams) => datagrams.data.len(),
             Self::Frame(_, frame) => frame.wire_len(),
-            Self::Wire(..) => 0,
+            Self::PipeData(_, bytes) => bytes.len(),
+            Self::Wire(..) | Self::Pipe(..) => 0,
         }
     }
 }
@@ -95,6 +99,16 @@ pub(crate) trait Endpoint: Send {
 
     /// The next frame to send; links take turns.
     fn poll_frame(&mut self, _context: &mut Context<'_>) -> Option<(WireId, Frame)> {
+        None
+    }
+
+    /// Bytes that a byte stream's link can take now; `None` where it is not one of this endpoint's.
+    fn pipe_room(&mut self, _context: &mut Context<'_>, _pipe: PipeId) -> Option<usize> {
+        None
+    }
+
+    /// The next bytes for a byte stream, appended to `out`; links take turns.
+    fn poll_pipe(&mut self, _context: &mut Context<'_>, _out: &mut Vec<u8>) -> Option<PipeTransmit> {
         None
     }
 

@@ -27,6 +27,11 @@ pub struct SocketId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WireId(pub u64);
 
+/// A byte stream of the host: a TCP connection, or a simulated one. The node chooses even numbers for those that it dials
+/// ([`Event::DialPipe`]), the host odd ones for those that it accepts. A number is never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PipeId(pub u64);
+
 /// One dial of this node. Counts up from 1, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DialId(pub u64);
@@ -76,6 +81,17 @@ pub struct Transmit {
     pub len: usize,
 }
 
+/// The next bytes of a byte stream; they are in the buffer given to [`Links::poll_pipe`](crate::Links::poll_pipe).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PipeTransmit {
+    /// Which byte stream.
+    pub pipe: PipeId,
+    /// How many; may be 0 where only the end is told.
+    pub len: usize,
+    /// This direction ends behind them (TCP: FIN). Nothing more is given for it.
+    pub finish: bool,
+}
+
 /// What changed at the host.
 #[derive(Clone, Copy, Debug)]
 pub enum HostChange {
@@ -94,6 +110,8 @@ pub enum HostChange {
     Blocked(SocketId),
     /// The system takes datagrams again on a UDP socket that was blocked.
     Writable(SocketId),
+    /// The host connects byte streams, and may accept some: TCP addresses can be dialled from now on.
+    Pipes,
     /// Wall time now; only differences from what the start implies need to be told.
     Wall(UnixTime),
 }
@@ -114,6 +132,31 @@ pub enum WireChange {
     Closed,
     /// A dial by [`Event::DialWire`] failed; the wire never was.
     Refused(DialId),
+}
+
+/// A byte stream's life, told by the host. Bytes come by [`Links::handle_pipe_data`](crate::Links::handle_pipe_data).
+///
+/// Of a stream that is not known, or not any more, nothing is an error: it is ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PipeChange {
+    /// The peer connected. Where it is refused, [`Event::ClosePipe`] follows.
+    Accepted {
+        /// The peer's address.
+        remote: SocketAddr,
+    },
+    /// What [`Event::DialPipe`] asked for is connected.
+    Connected,
+    /// It could not be connected. It is gone.
+    Failed,
+    /// The peer ended its direction: no more bytes come. This side's direction goes on.
+    Finished,
+    /// It is gone, both ways.
+    Closed,
+    /// The system takes no more now. The host keeps the rest of the last bytes it was given; no more are given until
+    /// [`Writable`](Self::Writable).
+    Blocked,
+    /// The system takes bytes again, and the rest of the last ones is out.
+    Writable,
 }
 
 /// A wish to be connected.
@@ -163,8 +206,8 @@ pub enum DialFailure {
     /// No address is one this node can dial: wrong transport, family without a socket, or a name without addresses.
     #[error("no address that can be dialled from here")]
     NoRoute,
-    /// Only TCP addresses were given, which this version does not dial.
-    #[error("TCP addresses cannot be dialled by this version; use a QUIC address")]
+    /// Only TCP addresses were given, which this host does not dial.
+    #[error("TCP addresses cannot be dialled here; use a QUIC address")]
     TcpUnsupported,
     /// No name could be resolved.
     #[error("the name has no address")]
@@ -316,6 +359,18 @@ pub enum Event {
     },
     /// Close this wire, once the frames for it are taken.
     CloseWire(WireId),
+    /// Connect a byte stream; answer with [`PipeChange::Connected`] or [`PipeChange::Failed`].
+    DialPipe {
+        /// Its number.
+        pipe: PipeId,
+        /// Where to.
+        remote: SocketAddr,
+    },
+    /// A byte stream whose [room](crate::Links::pipe_room) was 0 can be read again.
+    ReadPipe(PipeId),
+    /// Send what was given for a byte stream, as far as it leaves without waiting for the peer, and close it both ways. The
+    /// node forgets it now.
+    ClosePipe(PipeId),
     /// A peer did something wrong. Standing decides what follows; where the transport's rules are broken the link ends too.
     Blame {
         /// Whose link.

@@ -2,10 +2,11 @@
 //!
 //! [`Links`] holds all links of a node and routes between the host and them; it does no input or output of its own.
 //! - the host hands in what happened: datagrams ([`Links::handle_datagrams`]), frames of a foreign wire
-//!   ([`Links::handle_frame`]), a wire's life ([`Links::handle_wire`]), its sockets and clock ([`Links::handle_host`]);
+//!   ([`Links::handle_frame`]), a wire's life ([`Links::handle_wire`]), a byte stream's life and bytes
+//!   ([`Links::handle_pipe`], [`Links::handle_pipe_data`]), its sockets and clock ([`Links::handle_host`]);
 //! - the stack asks: [`Links::dial`], and on one link ([`Links::link`]) open, read, write, finish, reset, stop, close;
-//! - after each of these the host drains: [`Links::poll_event`], [`Links::poll_datagrams`], [`Links::poll_frame`], each
-//!   until `None`, and then asks [`Links::poll_timeout`].
+//! - after each of these the host drains: [`Links::poll_event`], [`Links::poll_datagrams`], [`Links::poll_frame`],
+//!   [`Links::poll_pipe`], each until `None`, and then asks [`Links::poll_timeout`].
 //!
 //! Streams have half-close, reset and stop with codes, flow control both ways and a class of service each. What a peer
 //! may send is bounded by windows that grow from one node-wide budget, and only by what this node has asked for
@@ -39,7 +40,7 @@ pub use config::{
 pub use dial::check_dialable;
 pub use event::{
     Anchor, Datagrams, Dial, DialError, DialFailure, DialId, DownReason, Ecn, Event, Family, HostChange,
-    SocketId, Start, Transmit, WireChange, WireId,
+    PipeChange, PipeId, PipeTransmit, SocketId, Start, Transmit, WireChange, WireId,
 };
 pub use frames::{
     DATA_MAX, FRAME_MAX, Frame, FrameError, LINK_INITIAL, NUMBER_MAX, STREAM_INITIAL, STREAMS_INITIAL,

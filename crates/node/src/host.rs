@@ -5,8 +5,8 @@
 //!    application.
 //! 3. The host drives the core. One turn, as often as it likes:
 //!    what arrived ([`Core::handle`]) → [`Core::commands`] → [`Core::handle_timeout`] → [`Core::settle`], which hands events
-//!    to the handles and wakes their tasks → [`Core::poll_action`] until `None` → datagrams and frames of
-//!    [`Core::stack`] until `None`; again from `settle` while any of it brought something.
+//!    to the handles and wakes their tasks → [`Core::poll_action`] until `None` → datagrams, frames and bytes of
+//!    byte streams of [`Core::stack`] until `None`; again from `settle` while any of it brought something.
 //! 4. Then it may sleep until [`Core::poll_timeout`], but for what [`Core::sleep`] says.
 //! 5. When [`Core::stopped`], the host drops the core: every handle ends.
 //!
@@ -26,7 +26,7 @@ pub use weir_base::stream::Group;
 #[doc(inline)]
 pub use weir_stack::{
     Action, Anchor, Datagrams, DialId, Ecn, FRAME_MAX, Family, Frame, FrameError, HostChange, Input,
-    SocketId, Stack, Start, Transmit, WireChange, WireId,
+    PipeChange, PipeId, PipeTransmit, SocketId, Stack, Start, Transmit, WireChange, WireId,
 };
 
 pub use crate::builder::Plan;

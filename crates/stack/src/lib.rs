@@ -5,7 +5,7 @@
 //! ends. A host gives it time, datagrams and frames, and takes events, actions, datagrams and frames.
 //!
 //! After any `handle`, `command`, `handle_timeout`, `raw_read` or `raw_write` (or up to 64 of them) the host drains
-//! `poll_action`, `poll_event`, `poll_datagrams` and `poll_frame`, each until `None`, and then asks `poll_timeout`.
+//! `poll_action`, `poll_event`, `poll_datagrams`, `poll_frame` and `poll_pipe`, each until `None`, and then asks `poll_timeout`.
 #![forbid(unsafe_code)]
 
 pub mod budget;
@@ -30,6 +30,7 @@ pub use stack::Stack;
 pub use types::{Action, Command, DialProblem, Event, Input, Refused, Report, Target, Timeout};
 pub use weir_link::{
     Anchor, Datagrams, DialError, DialFailure, DialId, DownReason, Ecn, FRAME_MAX, Family, Frame, FrameError,
-    HostChange, Network, ParseNetworkError, SocketId, Start, Transmit, WireChange, WireId, check_dialable,
+    HostChange, Network, ParseNetworkError, PipeChange, PipeId, PipeTransmit, SocketId, Start, Transmit,
+    WireChange, WireId, check_dialable,
 };
 pub use weir_pull::{Channel, PeerHello, Service, Shape, Ticket, call, pool, tip};

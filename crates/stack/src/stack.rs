@@ -8,7 +8,9 @@ use std::time::Duration;
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::stream::{Ask, Goodbye};
 use weir_base::{Fault, Instant, LinkId, Rng, Rope, StreamKey};
-use weir_link::{DialFailure, DownReason, Frame, HostChange, Links, Start, Transmit, WireId};
+use weir_link::{
+    DialFailure, DownReason, Frame, HostChange, Links, PipeId, PipeTransmit, Start, Transmit, WireId,
+};
 use weir_pull::{Ticket, call, control};
 
 use crate::budget::Stats;
@@ -56,8 +58,8 @@ enum Activity {
 /// 1. [`poll_action`](Self::poll_action) until `None`: what only a host can do;
 /// 2. [`poll_event`](Self::poll_event) until `None`: what the application should know. What was read comes first; its verdicts may be
 ///    commanded at once;
-/// 3. [`poll_datagrams`](Self::poll_datagrams) and [`poll_frame`](Self::poll_frame) until `None`, or until sockets block: taking output
-///    makes room, and room makes more output;
+/// 3. [`poll_datagrams`](Self::poll_datagrams), [`poll_frame`](Self::poll_frame) and [`poll_pipe`](Self::poll_pipe) until `None`, or until
+///    sockets block: taking output makes room, and room makes more output;
 /// 4. actions and events again, for what taking the output has moved;
 /// 5. [`poll_timeout`](Self::poll_timeout): when to call [`handle_timeout`](Self::handle_timeout).
 ///
@@ -138,6 +140,8 @@ impl Stack {
             Input::Datagrams(datagrams) => self.links.handle_datagrams(now, datagrams),
             Input::Frame(wire, frame) => self.links.handle_frame(now, wire, frame),
             Input::Wire(wire, change) => self.links.handle_wire(now, wire, change),
+            Input::Pipe(pipe, change) => self.links.handle_pipe(now, pipe, change),
+            Input::PipeData(pipe, bytes) => self.links.handle_pipe_data(now, pipe, bytes),
             Input::Resolved { query, addresses } => self.links.handle_resolved(now, query, &addresses),
             Input::Host(change) => {
                 if let HostChange::Wall(wall) = change {
@@ -237,12 +241,28 @@ impl Stack {
         max_segments: usize,
         out: &mut Vec<u8>,
     ) -> Option<Transmit> {
+        self.poll_links(now, |links| links.poll_datagrams(now, max_segments, out))
+    }
+
+    /// The next frame to send.
+    pub fn poll_frame(&mut self, now: Instant) -> Option<(WireId, Frame)> {
+        self.poll_links(now, |links| links.poll_frame(now))
+    }
+
+    /// The next bytes of a byte stream, appended to `out`: one chunk of some 64 KiB at most. The host writes them before it asks
+    /// again, or says that the stream is blocked.
+    pub fn poll_pipe(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<PipeTransmit> {
+        self.poll_links(now, |links| links.poll_pipe(now, out))
+    }
+
+    /// What links have to send, once the turn that makes it has ended.
+    fn poll_links<T>(&mut self, now: Instant, mut poll: impl FnMut(&mut Links) -> Option<T>) -> Option<T> {
         self.now = now;
         loop {
             self.turn_after(Activity::Input);
-            if let Some(transmit) = self.links.poll_datagrams(now, max_segments, out) {
+            if let Some(output) = poll(&mut self.links) {
                 self.activity = Activity::OutputTaken;
-                return Some(transmit);
+                return Some(output);
             }
             if !self.settle_links() {
                 return None;
@@ -250,19 +270,10 @@ impl Stack {
         }
     }
 
-    /// The next frame to send.
-    pub fn poll_frame(&mut self, now: Instant) -> Option<(WireId, Frame)> {
-        self.now = now;
-        loop {
-            self.turn_after(Activity::Input);
-            if let Some(frame) = self.links.poll_frame(now) {
-                self.activity = Activity::OutputTaken;
-                return Some(frame);
-            }
-            if !self.settle_links() {
-                return None;
-            }
-        }
+    /// Bytes of a byte stream that [`Input::PipeData`] may hand in now. While it is 0 the host does not read from it, so that the
+    /// peer has to wait; [`Action::ReadPipe`] follows.
+    pub fn pipe_room(&mut self, pipe: PipeId) -> usize {
+        self.links.pipe_room(pipe)
     }
 
     /// The next thing for the host to do.

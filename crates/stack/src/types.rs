@@ -1,17 +1,17 @@
 //! What goes in and out of a [`Stack`](crate::Stack).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::LinkInfo;
 use weir_base::{Fault, Instant, LinkId};
 use weir_libp2p::ping;
 use weir_link::{
-    Datagrams, DialError, DialFailure, DialId, DownReason, Family, Frame, HostChange, Network, WireChange,
-    WireId,
+    Datagrams, DialError, DialFailure, DialId, DownReason, Family, Frame, HostChange, Network, PipeChange,
+    PipeId, WireChange, WireId,
 };
 use weir_pull::ChannelId;
 use weir_pull::call::CallError;
@@ -29,6 +29,10 @@ pub enum Input {
     Frame(WireId, Frame),
     /// A wire opened, closed, or could not be connected.
     Wire(WireId, WireChange),
+    /// A byte stream was connected, accepted, ended, or can be written again.
+    Pipe(PipeId, PipeChange),
+    /// Bytes of a byte stream arrived: at most [`Stack::pipe_room`](crate::Stack::pipe_room).
+    PipeData(PipeId, BytesMut),
     /// A name was resolved, as [`Action::Resolve`] asked; empty where it has no address.
     Resolved {
         /// Number of the question.
@@ -206,6 +210,18 @@ pub enum Action {
     },
     /// Close a wire, once the frames for it are taken.
     CloseWire(WireId),
+    /// Connect a byte stream (TCP) and answer with [`Input::Pipe`].
+    DialPipe {
+        /// Its number.
+        pipe: PipeId,
+        /// Where to.
+        remote: SocketAddr,
+    },
+    /// A byte stream that had no room for bytes can be read again.
+    ReadPipe(PipeId),
+    /// Send what was given for a byte stream, as far as it leaves without waiting for the peer, and close it both ways. The
+    /// stack forgets it now.
+    ClosePipe(PipeId),
     /// Keep a peer's standing, or forget it (`None`). At most one per peer in a second.
     Persist {
         /// Whose.

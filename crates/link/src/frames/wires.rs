@@ -72,7 +72,7 @@ impl Endpoint for Wires {
         match input {
             Input::Wire(wire, change) => self.changed(context, wire, change),
             Input::Frame(wire, frame) => self.arrived(context, wire, frame),
-            Input::Datagrams(_) => return Some(input),
+            _ => return Some(input),
         }
         None
     }

@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use weir_base::identity::Keypair;
 use weir_base::stream::Goodbye;
 use weir_base::{Instant, LinkId};
@@ -29,8 +30,8 @@ pub(crate) use table::Table;
 use table::Timer;
 
 use crate::{
-    Config, ConfigError, Datagrams, Dial, DialError, DialId, Event, Frame, HostChange, Link, Start, Stats,
-    Transmit, WireChange, WireId,
+    Config, ConfigError, Datagrams, Dial, DialError, DialId, Event, Frame, HostChange, Link, PipeChange,
+    PipeId, PipeTransmit, Start, Stats, Transmit, WireChange, WireId,
 };
 
 /// Room for so many events is kept while there are none.
@@ -154,6 +155,9 @@ impl Links {
             let Some(input) = rest.take() else { break };
             rest = endpoint.handle(&mut context, input);
         }
+        if let Some(Input::Pipe(pipe, PipeChange::Accepted { .. }) | Input::PipeData(pipe, _)) = rest {
+            self.events.push_back(Event::ClosePipe(pipe)); // no transport here takes byte streams
+        }
         while let Some(id) = self.table.take_hurried() {
             self.settle_link(now, id);
         }
@@ -183,6 +187,27 @@ impl Links {
     pub fn handle_frame(&mut self, now: Instant, wire: WireId, frame: Frame) {
         let now = self.at(now);
         self.handle(now, Input::Frame(wire, frame));
+    }
+
+    /// A byte stream was connected, accepted, ended, or can be written again.
+    pub fn handle_pipe(&mut self, now: Instant, pipe: PipeId, change: PipeChange) {
+        let now = self.at(now);
+        self.handle(now, Input::Pipe(pipe, change));
+        self.drive_dials(now);
+    }
+
+    /// Bytes of a byte stream arrived: at most [`pipe_room`](Self::pipe_room). They are decrypted in place, and data that is
+    /// read stays a slice of their buffer.
+    pub fn handle_pipe_data(&mut self, now: Instant, pipe: PipeId, bytes: BytesMut) {
+        let now = self.at(now);
+        self.handle(now, Input::PipeData(pipe, bytes));
+    }
+
+    /// Bytes of a byte stream that may be handed in now. While it is 0 the host does not read from it, so that the peer has to
+    /// wait; [`Event::ReadPipe`] follows. A byte stream that is not known has none.
+    pub fn pipe_room(&mut self, pipe: PipeId) -> usize {
+        let (endpoints, mut context) = self.endpoints(self.now);
+        endpoints.each().find_map(|endpoint| endpoint.pipe_room(&mut context, pipe)).unwrap_or(0)
     }
 
     /// A name was resolved ([`Event::Resolve`]); no addresses where it has none.
@@ -218,6 +243,17 @@ impl Links {
         let (wire, frame) = endpoints.each().find_map(|endpoint| endpoint.poll_frame(&mut context))?;
         self.stats.bytes_out += frame.wire_len() as u64;
         Some((wire, frame))
+    }
+
+    /// The next bytes of a byte stream, appended to `out`: one chunk of some 64 KiB at most. Call until `None`; links take
+    /// turns. The host writes them before it asks again, or says that the stream is [blocked](PipeChange::Blocked).
+    pub fn poll_pipe(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<PipeTransmit> {
+        let now = self.at(now);
+        self.settle(now);
+        let (endpoints, mut context) = self.endpoints(now);
+        let transmit = endpoints.each().find_map(|endpoint| endpoint.poll_pipe(&mut context, out))?;
+        self.stats.bytes_out += transmit.len as u64;
+        Some(transmit)
     }
 
     /// Sets up a link. [`Event::Up`] or [`Event::DialFailed`] follows.

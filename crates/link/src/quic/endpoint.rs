@@ -133,6 +133,7 @@ impl Endpoint for Quic {
             HostChange::Blocked(socket) => self.block(socket),
             HostChange::Writable(socket) => self.unblock(socket),
             HostChange::Wall(wall) => self.set_wall(context.now, wall),
+            HostChange::Pipes => {}
         }
     }
 

@@ -335,6 +335,9 @@ impl Net {
             Event::Stopped(key, code) => node.stopped.push((key, code)),
             Event::Blame { link, fault } => node.blamed.push((link, fault)),
             Event::Resolve { query, name, .. } => node.resolves.push((query, name)),
+            Event::DialPipe { .. } | Event::ReadPipe(_) | Event::ClosePipe(_) => {
+                unreachable!("byte streams were not offered")
+            }
             Event::DialWire { dial, endpoint } => {
                 self.connect(index, usize::try_from(endpoint).unwrap(), dial);
             }

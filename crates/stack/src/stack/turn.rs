@@ -153,6 +153,11 @@ impl Stack {
                     self.actions.push_back(Action::DialWire { dial, endpoint });
                 }
                 weir_link::Event::CloseWire(wire) => self.actions.push_back(Action::CloseWire(wire)),
+                weir_link::Event::DialPipe { pipe, remote } => {
+                    self.actions.push_back(Action::DialPipe { pipe, remote });
+                }
+                weir_link::Event::ReadPipe(pipe) => self.actions.push_back(Action::ReadPipe(pipe)),
+                weir_link::Event::ClosePipe(pipe) => self.actions.push_back(Action::ClosePipe(pipe)),
                 weir_link::Event::Blame { link, fault } => self.fault(link, fault),
                 // The pump keeps these for itself.
                 weir_link::Event::Opened { .. }

@@ -341,6 +341,9 @@ impl Net {
                 let input = Input::Resolved { query, addresses: Vec::new() };
                 self.nodes[index].stack.handle(self.now, input);
             }
+            Action::DialPipe { .. } | Action::ReadPipe(_) | Action::ClosePipe(_) => {
+                unreachable!("byte streams were not offered")
+            }
             keep @ (Action::Persist { .. } | Action::PersistNetwork { .. }) => {
                 self.nodes[index].kept.push(keep);
             }
