@@ -4,7 +4,7 @@
 //! should know: who the peers are, how much they are trusted, when to dial, raw streams of the application, and how a node
 //! ends. A host gives it time, datagrams and frames, and takes events, actions, datagrams and frames.
 //!
-//! After any `handle`, `command`, `handle_timeout`, `raw_read` or `raw_write` (or up to 64 of them) the host drains
+//! After any `handle`, `command`, `handle_timeout` or use of `raw_streams` (or up to 64 of them) the host drains
 //! `poll_action`, `poll_event`, `poll_datagrams`, `poll_frame` and `poll_pipe`, each until `None`, and then asks `poll_timeout`.
 #![forbid(unsafe_code)]
 

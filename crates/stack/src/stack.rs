@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::stream::{Ask, Goodbye};
-use weir_base::{Fault, Instant, LinkId, Rng, Rope, StreamKey};
+use weir_base::{Fault, Instant, LinkId, Rng};
 use weir_link::{
     DialFailure, DownReason, Frame, HostChange, Links, PipeId, PipeTransmit, Start, Transmit, WireId,
 };
@@ -54,7 +54,7 @@ enum Activity {
 
 /// A whole node without a host.
 ///
-/// After any input (`handle`, `command`, `handle_timeout`, `raw_read`, `raw_write`, or up to 64 of them) the host drains, in this order:
+/// After any input (`handle`, `command`, `handle_timeout`, use of `raw_streams`, or up to 64 of them) the host drains, in this order:
 /// 1. [`poll_action`](Self::poll_action) until `None`: what only a host can do;
 /// 2. [`poll_event`](Self::poll_event) until `None`: what the application should know. What was read comes first; its verdicts may be
 ///    commanded at once;
@@ -241,33 +241,18 @@ impl Stack {
         max_segments: usize,
         out: &mut Vec<u8>,
     ) -> Option<Transmit> {
-        self.poll_links(now, |links| links.poll_datagrams(now, max_segments, out))
+        poll_links(self, now, |links| links.poll_datagrams(now, max_segments, out))
     }
 
     /// The next frame to send.
     pub fn poll_frame(&mut self, now: Instant) -> Option<(WireId, Frame)> {
-        self.poll_links(now, |links| links.poll_frame(now))
+        poll_links(self, now, |links| links.poll_frame(now))
     }
 
     /// The next bytes of a byte stream, appended to `out`: one chunk of some 64 KiB at most. The host writes them before it asks
     /// again, or says that the stream is blocked.
     pub fn poll_pipe(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<PipeTransmit> {
-        self.poll_links(now, |links| links.poll_pipe(now, out))
-    }
-
-    /// What links have to send, once the turn that makes it has ended.
-    fn poll_links<T>(&mut self, now: Instant, mut poll: impl FnMut(&mut Links) -> Option<T>) -> Option<T> {
-        self.now = now;
-        loop {
-            self.turn_after(Activity::Input);
-            if let Some(output) = poll(&mut self.links) {
-                self.activity = Activity::OutputTaken;
-                return Some(output);
-            }
-            if !self.settle_links() {
-                return None;
-            }
-        }
+        poll_links(self, now, |links| links.poll_pipe(now, out))
     }
 
     /// Bytes of a byte stream that [`Input::PipeData`] may hand in now. While it is 0 the host does not read from it, so that the
@@ -327,25 +312,10 @@ impl Stack {
         due.into_iter().flatten().min()
     }
 
-    /// Takes at most `max` bytes off a raw stream, as a slice of the receive buffer.
-    pub fn raw_read(&mut self, now: Instant, key: StreamKey, max: usize) -> raw::Read {
+    /// Raw streams, to be read and written.
+    pub fn raw_streams(&mut self, now: Instant) -> raw::Streams<'_> {
         self.touch(now);
-        raw::drive::read(&mut self.pump, &mut self.links, now, key, max)
-    }
-
-    /// Writes what there is room for on a raw stream, off the front of `rope`, large parts by reference. Returns how much;
-    /// what is left stays in the rope, and [`raw::Event::Writable`] tells when there is room again.
-    ///
-    /// # Errors
-    /// [`Refused::NoStream`] where writing has ended.
-    pub fn raw_write(&mut self, now: Instant, key: StreamKey, rope: &mut Rope) -> Result<usize, Refused> {
-        self.touch(now);
-        raw::drive::write(&mut self.pump, &mut self.links, now, key, rope).ok_or(Refused::NoStream)
-    }
-
-    /// Bytes that can be written on a raw stream now. Where it is 0, [`raw::Event::Writable`] tells, unless writing has ended.
-    pub fn raw_room(&mut self, key: StreamKey) -> usize {
-        raw::drive::room(&mut self.pump, &mut self.links, key)
+        raw::Streams { pump: &mut self.pump, links: &mut self.links, now }
     }
 
     /// Who is known, linked and trusted.
@@ -381,6 +351,25 @@ impl fmt::Debug for Stack {
             .field("local_peer", &self.local_peer)
             .field("now", &self.now)
             .finish_non_exhaustive()
+    }
+}
+
+/// What links have to send, once the turn that makes it has ended.
+fn poll_links<T>(
+    stack: &mut Stack,
+    now: Instant,
+    mut poll: impl FnMut(&mut Links) -> Option<T>,
+) -> Option<T> {
+    stack.now = now;
+    loop {
+        stack.turn_after(Activity::Input);
+        if let Some(output) = poll(&mut stack.links) {
+            stack.activity = Activity::OutputTaken;
+            return Some(output);
+        }
+        if !stack.settle_links() {
+            return None;
+        }
     }
 }
 

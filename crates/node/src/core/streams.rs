@@ -153,13 +153,13 @@ impl Streams {
             let mut drained = Drained::More;
             if stream.rope.is_empty() {
                 // Where there is no room, `Writable` comes; the pipe stays noted until then, so that no write rings.
-                let room = stack.raw_room(key);
+                let room = stack.raw_streams(now).room(key);
                 if room == 0 && !stream.pipe.is_ending() {
                     return;
                 }
                 drained = stream.pipe.drain(room.min(STEP), &mut stream.rope, wakers);
             }
-            if !stream.rope.is_empty() && stack.raw_write(now, key, &mut stream.rope).is_err() {
+            if !stream.rope.is_empty() && stack.raw_streams(now).write(key, &mut stream.rope).is_err() {
                 stream.rope = Rope::new(); // it ended meanwhile, and its event is on the way
                 return;
             }
@@ -193,7 +193,7 @@ impl Streams {
             if room == 0 {
                 break None;
             }
-            match stack.raw_read(now, key, room) {
+            match stack.raw_streams(now).read(key, room) {
                 raw::Read::Data(chunk) => {
                     room = room.saturating_sub(chunk.len());
                     self.chunks.push(chunk);

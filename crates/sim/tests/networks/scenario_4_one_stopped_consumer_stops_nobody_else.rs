@@ -154,7 +154,7 @@ fn fill(net: &mut Network, key: StreamKey) -> usize {
     let written = net.host.with(A, |actor, now| {
         let mut rope = Rope::new();
         rope.push(Bytes::from(vec![5; 16 * MIB]));
-        actor.stack().raw_write(now, key, &mut rope).unwrap_or(0)
+        actor.stack().raw_streams(now).write(key, &mut rope).unwrap_or(0)
     });
     written.unwrap()
 }

@@ -12,10 +12,11 @@
 //! who came first: where all are taken, the newest stream of whoever has most gives way (`docs/spec/fairness.md`); those that come
 //! before hello wait unread, and are broken off where the peer turns out not to have the channel.
 
-pub(crate) mod drive;
+mod drive;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+pub use drive::Streams;
 use serde::{Deserialize, Serialize};
 use weir_base::identity::PeerId;
 use weir_base::stream::{

@@ -438,7 +438,7 @@ impl Net {
     pub(crate) fn write(&mut self, node: usize, key: StreamKey, bytes: &[u8]) -> usize {
         let mut rope = Rope::new();
         rope.push(Bytes::copy_from_slice(bytes));
-        let written = self.nodes[node].stack.raw_write(self.now, key, &mut rope).unwrap();
+        let written = self.nodes[node].stack.raw_streams(self.now).write(key, &mut rope).unwrap();
         self.drain(node);
         written
     }
@@ -447,7 +447,7 @@ impl Net {
     pub(crate) fn read(&mut self, node: usize, key: StreamKey) -> (Vec<u8>, raw::Read) {
         let mut all = Vec::new();
         loop {
-            match self.nodes[node].stack.raw_read(self.now, key, usize::MAX) {
+            match self.nodes[node].stack.raw_streams(self.now).read(key, usize::MAX) {
                 raw::Read::Data(chunk) => all.extend_from_slice(&chunk),
                 end => {
                     self.drain(node);

@@ -58,7 +58,7 @@ fn raw_bytes_in_the_link_are_delivered_too() {
         let (ours, theirs) = net.raw_stream(0, 1);
         let mut rope = Rope::new();
         rope.push(Bytes::from(vec![3; MIB]));
-        let written = net.nodes[0].stack.raw_write(net.now, ours, &mut rope).unwrap();
+        let written = net.nodes[0].stack.raw_streams(net.now).write(ours, &mut rope).unwrap();
         assert!(written > 0);
         net.drain(0);
         net.command(0, Command::Raw(raw::Command::Finish(ours)));

@@ -31,7 +31,7 @@ fn with_raw_streams_and_ping_it_is_a_whole_peer() {
         Event::Raw(raw::Event::Accepted { key, .. }) => Some(*key),
         _ => None,
     });
-    let read = |duo: &mut Duo, key: StreamKey| match duo.node.raw_read(duo.now, key, 100) {
+    let read = |duo: &mut Duo, key: StreamKey| match duo.node.raw_streams(duo.now).read(key, 100) {
         Read::Data(chunk) => chunk.to_vec(),
         other => panic!("{other:?}"),
     };

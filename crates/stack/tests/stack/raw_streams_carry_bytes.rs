@@ -21,7 +21,7 @@ fn transfer(net: &mut Net, from: (usize, StreamKey), to: (usize, StreamKey), byt
     let until = net.now + Duration::from_secs(120);
     let done = net.run_until(until, |net| {
         if !rope.is_empty() {
-            net.nodes[from.0].stack.raw_write(net.now, from.1, &mut rope).unwrap();
+            net.nodes[from.0].stack.raw_streams(net.now).write(from.1, &mut rope).unwrap();
             net.drain(from.0);
         }
         read.extend(net.read(to.0, to.1).0);
@@ -42,9 +42,9 @@ fn four_mebibytes_go_each_way_with_half_close() {
         net.run_for(Duration::from_secs(1));
         let (left, end) = net.read(1, theirs);
         assert!(left.is_empty() && matches!(end, raw::Read::End), "{end:?}");
-        assert_eq!(net.nodes[0].stack.raw_room(ours), 0, "writing has ended");
+        assert_eq!(net.nodes[0].stack.raw_streams(net.now).room(ours), 0, "writing has ended");
         let mut rope = Rope::new();
-        assert_eq!(net.nodes[0].stack.raw_write(net.now, ours, &mut rope), Err(Refused::NoStream));
+        assert_eq!(net.nodes[0].stack.raw_streams(net.now).write(ours, &mut rope), Err(Refused::NoStream));
         // The other direction is still open.
         let back = pattern(MIB);
         assert_eq!(transfer(&mut net, (1, theirs), (0, ours), &back), back);
@@ -107,7 +107,7 @@ fn readable_and_writable_are_told_once_until_the_host_acts() {
         let mut rope = Rope::new();
         rope.push(Bytes::from(vec![1; 16 * MIB]));
         for _ in 0..20 {
-            net.nodes[0].stack.raw_write(net.now, ours, &mut rope).unwrap();
+            net.nodes[0].stack.raw_streams(net.now).write(ours, &mut rope).unwrap();
             net.drain(0);
             net.run_for(Duration::from_millis(100));
         }
@@ -130,7 +130,7 @@ fn a_reader_that_stalls_does_not_stop_the_rest() {
         let mut rope = Rope::new();
         rope.push(Bytes::from(vec![1; 8 * MIB]));
         for _ in 0..20 {
-            net.nodes[0].stack.raw_write(net.now, stalled, &mut rope).unwrap();
+            net.nodes[0].stack.raw_streams(net.now).write(stalled, &mut rope).unwrap();
             net.drain(0);
             net.run_for(Duration::from_millis(100));
         }
