@@ -4,10 +4,10 @@ use bytes::{Bytes, BytesMut};
 use weir_base::{Fault, Instant};
 
 use super::select::Select;
-use super::{Connection, Event, NO_SECURITY, Secured, Stage};
+use super::{Connection, Event, Muxer, NO_SECURITY, Proven, Secured, Stage};
 use crate::multistream;
-use crate::noise::{self, NO_MUXER, PLAINTEXT_MAX};
-use crate::yamux::{self, Yamux};
+use crate::noise::NO_MUXER;
+use crate::yamux;
 
 /// Whether there is more to do with what has arrived.
 enum Step {
@@ -47,41 +47,42 @@ impl Connection {
     fn step(&mut self, now: Instant) -> Result<Step, Fault> {
         match &mut self.stage {
             Stage::Failed => Ok(Step::Wait),
-            Stage::Handshake(handshake) => {
-                if let Some(select) = &mut self.select {
-                    let mut bytes = std::mem::take(&mut self.input).freeze();
-                    let event = select.received(&mut bytes);
-                    self.input = BytesMut::from(bytes);
-                    return self.selected(event.as_ref(), NO_SECURITY);
-                }
-                handshake.received(&mut self.input);
-                match handshake.poll_event() {
-                    None => Ok(Step::Wait),
-                    Some(noise::Event::Faulted(fault)) => Err(fault),
-                    Some(noise::Event::Done(done)) => {
-                        self.secured(now, *done);
-                        Ok(Step::Again)
-                    }
-                }
+            Stage::Choice(_) => {
+                let Some(select) = &mut self.select else { return Ok(Step::Wait) };
+                let mut bytes = std::mem::take(&mut self.input).freeze();
+                let event = select.received(&mut bytes);
+                self.input = BytesMut::from(bytes);
+                let Some(index) = self.selected(event.as_ref(), NO_SECURITY)? else { return Ok(Step::Wait) };
+                self.begin(now, index)?;
+                Ok(Step::Again)
+            }
+            Stage::Handshake(session) => {
+                let Some(proven) = session.handshake(&mut self.input)? else { return Ok(Step::Wait) };
+                self.secured(now, proven);
+                Ok(Step::Again)
             }
             Stage::Secured(secured) => {
                 if secured.muxer.room() < yamux::LOW {
                     return Ok(Step::Wait); // what is unread must be read first
                 }
-                let Some(text) = secured.opener.next(&mut self.input)? else { return Ok(Step::Wait) };
+                let Some(text) = secured.session.open(&mut self.input)? else { return Ok(Step::Wait) };
                 self.text(now, text.freeze())?;
                 Ok(Step::Again)
             }
         }
     }
 
-    /// What a negotiation came to, if it is over.
-    fn selected(&mut self, event: Option<&multistream::Event>, without: Fault) -> Result<Step, Fault> {
+    /// What a negotiation came to, if it is over: the index of the name.
+    fn selected(
+        &mut self,
+        event: Option<&multistream::Event>,
+        without: Fault,
+    ) -> Result<Option<usize>, Fault> {
         match event {
-            None => Ok(Step::Wait),
-            Some(multistream::Event::Selected(_)) => {
+            None => Ok(None),
+            Some(multistream::Event::Selected(index)) => {
                 self.answer_rest();
-                Ok(Step::Again)
+                Ok(Some(*index))
             }
             Some(multistream::Event::Faulted(fault)) => Err(*fault),
             Some(multistream::Event::Refused | multistream::Event::Listed(_)) => Err(without),
@@ -93,34 +94,57 @@ impl Connection {
         let Some(mut select) = self.select.take() else { return };
         let answer = match &mut self.stage {
             Stage::Secured(secured) => &mut secured.answer,
-            Stage::Handshake(_) | Stage::Failed => &mut self.answer,
+            Stage::Choice(_) | Stage::Handshake(_) | Stage::Failed => &mut self.answer,
         };
         select.poll_transmit(answer);
     }
 
-    /// What the peer is still told when the connection fails: that its proposal is refused.
+    /// What the peer is still told when the connection fails: that its proposal is refused, or why the handshake ends.
     pub(super) fn last_words(&mut self) {
         self.answer_rest();
-        if let Stage::Secured(secured) = &mut self.stage {
-            let record = secured.sealer.begin(&mut self.answer);
-            self.answer.extend_from_slice(&secured.answer);
-            secured.sealer.seal(&mut self.answer, &record);
+        match &mut self.stage {
+            Stage::Choice(_) | Stage::Failed => {}
+            Stage::Handshake(session) => session.put(&mut self.answer),
+            Stage::Secured(secured) => {
+                let Secured { session, answer, .. } = &mut **secured;
+                session.seal(&mut self.answer, &mut |out, _| out.extend_from_slice(answer));
+            }
         }
     }
 
-    fn secured(&mut self, now: Instant, done: noise::Secured) {
-        if let Stage::Handshake(handshake) = &mut self.stage {
-            handshake.poll_transmit(&mut self.answer);
-        }
+    /// The security at `index` is agreed on.
+    fn begin(&mut self, now: Instant, index: usize) -> Result<(), Fault> {
+        let Stage::Choice(choice) = &mut self.stage else { return Ok(()) };
+        let begun = match choice.session.take() {
+            Some(session) => Ok(session),
+            None => choice.begin(index, &self.setup, self.side, now),
+        };
+        let session = begun.map_err(|_| NO_SECURITY)?;
+        self.stage = Stage::Handshake(session);
+        Ok(())
+    }
+
+    fn secured(&mut self, now: Instant, proven: Proven) {
+        let Stage::Handshake(mut session) = std::mem::replace(&mut self.stage, Stage::Failed) else { return };
+        session.put(&mut self.answer);
         let setup = &self.setup;
-        let muxer = Yamux::new(setup.yamux.clone(), self.side, setup.budget, now);
-        if done.muxer.is_none() {
-            self.select = Some(Select::new(self.side, setup.muxers.clone(), now));
+        // Until another one is agreed on it is the preferred one, which a dialler that proposes no other uses at once.
+        let muxer = setup.muxer(proven.muxer.unwrap_or(0), self.side, now);
+        if proven.muxer.is_none() {
+            self.select = Some(Select::new(self.side, setup.muxer_names(), now));
         }
-        let (sealer, opener, peer) = (done.sealer, done.opener, Some((done.peer, done.key)));
-        let answer = BytesMut::new();
-        self.stage = Stage::Secured(Box::new(Secured { sealer, opener, muxer, answer, peer }));
+        let peer = Some((proven.peer, proven.key));
+        self.stage = Stage::Secured(Box::new(Secured { session, muxer, answer: BytesMut::new(), peer }));
         self.tell();
+    }
+
+    /// The muxer at `index` is agreed on. Whoever has used one already had proposed yamux alone.
+    fn choose(&mut self, now: Instant, index: usize) {
+        let Stage::Secured(secured) = &mut self.stage else { return };
+        let chosen = self.setup.muxer(index, self.side, now);
+        if let Muxer::Mplex(_) = chosen {
+            secured.muxer = chosen;
+        }
     }
 
     /// Tells who is there, once streams can be opened.
@@ -138,10 +162,8 @@ impl Connection {
     fn text(&mut self, now: Instant, mut text: Bytes) -> Result<(), Fault> {
         if let Some(select) = &mut self.select {
             let event = select.received(&mut text);
-            self.selected(event.as_ref(), NO_MUXER)?;
-            if self.select.is_some() {
-                return Ok(());
-            }
+            let Some(index) = self.selected(event.as_ref(), NO_MUXER)? else { return Ok(()) };
+            self.choose(now, index);
             self.tell();
         }
         if let Stage::Secured(secured) = &mut self.stage {
@@ -168,26 +190,31 @@ impl Connection {
     fn put(&mut self, now: Instant, out: &mut BytesMut) {
         out.unsplit(std::mem::take(&mut self.answer));
         match &mut self.stage {
-            Stage::Handshake(handshake) => {
+            Stage::Choice(choice) => {
                 if let Some(select) = &mut self.select {
                     select.poll_transmit(out);
                 }
-                handshake.poll_transmit(out);
+                if let Some(session) = &mut choice.session {
+                    session.put(out);
+                }
             }
+            Stage::Handshake(session) => session.put(out),
             Stage::Secured(secured) => {
-                let record = secured.sealer.begin(out);
-                let text = out.len();
-                out.extend_from_slice(&std::mem::take(&mut secured.answer));
-                let mut usable = true;
-                if let Some(select) = &mut self.select {
-                    select.poll_transmit(out);
-                    usable = select.may_write();
-                }
-                if usable {
-                    let room = PLAINTEXT_MAX.saturating_sub(out.len() - text);
-                    secured.muxer.poll_transmit(now, out, room);
-                }
-                secured.sealer.seal(out, &record);
+                let Secured { session, muxer, answer, .. } = &mut **secured;
+                let select = &mut self.select;
+                session.put(out);
+                session.seal(out, &mut |out, room| {
+                    let text = out.len();
+                    out.extend_from_slice(&std::mem::take(answer));
+                    let mut usable = true;
+                    if let Some(select) = select {
+                        select.poll_transmit(out);
+                        usable = select.may_write();
+                    }
+                    if usable {
+                        muxer.poll_transmit(now, out, room.saturating_sub(out.len() - text));
+                    }
+                });
             }
             Stage::Failed => {}
         }

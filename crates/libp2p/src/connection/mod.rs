@@ -1,9 +1,11 @@
 //! A byte stream between two nodes, such as a TCP connection, made into an authenticated one with many streams.
 //!
 //! 1. where the network is private, [`pnet`](crate::pnet) encrypts all that follows;
-//! 2. multistream-select agrees on [`noise`]: the dialler sends its first handshake message along;
-//! 3. Noise proves who is there and agrees on the muxer; where a side sent no list, multistream-select does, encrypted;
-//! 4. [`yamux`] carries the streams, as many frames in a record as fit.
+//! 2. multistream-select agrees on the [`Security`]: a dialler that proposes a single one sends its first handshake message along;
+//! 3. that ([`noise`](crate::noise), or TLS where it is built in) proves who is there and agrees on the muxer; where a side sent
+//!    no list, multistream-select does, encrypted;
+//! 4. [`yamux`] carries the streams, as many frames in a record as fit; or [`mplex`], where this node takes it and the peer has
+//!    nothing better.
 //!
 //! The dialler's first streams go out with its last handshake message: the first answer comes two round trips after the byte
 //! stream is there. The caller hands in what arrived and takes what is to be sent, in pieces of any size.
@@ -15,7 +17,12 @@
 //! Source: libp2p specs `connections/README.md`; `docs/spec/connection.md`.
 
 mod drive;
+mod muxer;
+mod security;
 mod select;
+
+pub use muxer::{Adapted, Muxer};
+pub use security::{CannotBegin, Proven, Security, Session, TEXT_MAX};
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -25,8 +32,9 @@ use std::time::Duration;
 use bytes::BytesMut;
 use weir_base::{Fault, Instant, PeerId, PublicKey, Rng};
 
+use crate::mplex;
 use crate::multistream::{NameError, Names};
-use crate::noise::{self, Handshake, Identity, NoSuite, Opener, Sealer};
+use crate::noise::{Identity, Noise};
 use crate::pnet::{Pnet, SharedKey};
 use crate::yamux::{self, Yamux};
 use select::Select;
@@ -44,8 +52,10 @@ pub const NO_SECURITY: Fault = Fault::incompatible("no security protocol in comm
 /// What all connections of a node share.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// This node.
-    pub identity: Arc<Identity>,
+    /// The security protocols, in order of preference: a dialler proposes them in this order, and a listener takes whichever of
+    /// them comes first. With a single one the dialler's handshake goes along with its proposal; each more costs a dialler that
+    /// is refused a round trip, and the first one, too.
+    pub security: Vec<Arc<dyn Security>>,
     /// The network's key, where it is private.
     pub private: Option<SharedKey>,
     /// Names of yamux, in order of preference: [`yamux::NAME`], or what the network calls it.
@@ -54,25 +64,46 @@ pub struct Setup {
     pub early_muxer: bool,
     /// Limits of each connection's streams.
     pub yamux: yamux::Config,
+    /// Limits of mplex, by its name [`mplex::NAME`]; none: it is not spoken. It is the last in preference, for a peer that reads
+    /// slowly there stalls all streams.
+    pub mplex: Option<mplex::Config>,
     /// Bytes by which the windows of one connection's streams may grow together.
     pub budget: u64,
 }
 
 impl Setup {
-    /// The usual one: not private, yamux by its usual name, agreed on early, and no budget for windows.
+    /// The usual one: not private, Noise alone, yamux by its usual name, agreed on early, and no budget for windows.
     ///
     /// # Errors
     /// Never, as that name is one.
     pub fn new(identity: Arc<Identity>) -> Result<Self, NameError> {
         let muxers = Names::new([yamux::NAME])?;
         Ok(Self {
-            identity,
+            security: vec![Arc::new(Noise(identity))],
             private: None,
             muxers,
             early_muxer: true,
             yamux: yamux::Config::default(),
+            mplex: None,
             budget: 0,
         })
+    }
+
+    /// The names of all muxers, in order of preference.
+    pub fn muxer_names(&self) -> Names {
+        let with_mplex = self.mplex.as_ref().map(|_| self.muxers.iter().chain([mplex::NAME]));
+        // A list that is full has no place for it.
+        with_mplex.and_then(|names| Names::new(names).ok()).unwrap_or_else(|| self.muxers.clone())
+    }
+
+    /// The muxer with this index among all names.
+    fn muxer(&self, index: usize, side: yamux::Side, now: Instant) -> Muxer {
+        match &self.mplex {
+            Some(config) if self.muxers.get(index).is_none() => {
+                Muxer::Mplex(Box::new(Adapted::new(config.clone(), side, now)))
+            }
+            _ => Muxer::Yamux(Box::new(Yamux::new(self.yamux.clone(), side, self.budget, now))),
+        }
     }
 }
 
@@ -94,18 +125,26 @@ pub enum Event {
 
 /// How far a connection is.
 enum Stage {
-    /// Security is agreed on, or the handshake runs.
-    Handshake(Box<Handshake>),
+    /// Security is agreed on. Of a single one the session exists, for a dialler's goes along with the proposal.
+    Choice(Box<Choice>),
+    /// The handshake runs.
+    Handshake(Box<dyn Session>),
     /// The peer is known.
     Secured(Box<Secured>),
     Failed,
 }
 
+/// What is needed to begin a session.
+struct Choice {
+    expected: Option<PeerId>,
+    rng: Rng,
+    session: Option<Box<dyn Session>>,
+}
+
 /// What encrypts, and what speaks inside.
 struct Secured {
-    sealer: Sealer,
-    opener: Opener,
-    muxer: Yamux,
+    session: Box<dyn Session>,
+    muxer: Muxer,
     answer: BytesMut,                  // the last of a negotiation of the muxer
     peer: Option<(PeerId, PublicKey)>, // until it is told
 }
@@ -129,56 +168,56 @@ impl Connection {
     /// another one for each connection.
     ///
     /// # Errors
-    /// [`NoSuite`], which the libraries in use never cause.
+    /// [`CannotBegin`]: no security protocol is configured, or the libraries in use lack its cryptography, which they never do.
     pub fn dial(
         setup: Arc<Setup>,
         expected: Option<PeerId>,
-        mut rng: Rng,
+        rng: Rng,
         now: Instant,
-    ) -> Result<Self, NoSuite> {
-        let (private, early) = parts(&setup, &mut rng);
-        let identity = Arc::clone(&setup.identity);
-        let handshake = Handshake::dialer(identity, expected, early, rng.child("noise"), now)?;
-        Ok(Self::new(setup, yamux::Side::Dialler, private, handshake, now))
+    ) -> Result<Self, CannotBegin> {
+        Self::new(setup, yamux::Side::Dialler, expected, rng, now)
     }
 
     /// The side that was connected to. `rng` as for [`dial`](Self::dial).
     ///
     /// # Errors
-    /// [`NoSuite`], which the libraries in use never cause.
-    pub fn accept(setup: Arc<Setup>, mut rng: Rng, now: Instant) -> Result<Self, NoSuite> {
-        let (private, early) = parts(&setup, &mut rng);
-        let identity = Arc::clone(&setup.identity);
-        let handshake = Handshake::listener(identity, early, rng.child("noise"), now)?;
-        Ok(Self::new(setup, yamux::Side::Listener, private, handshake, now))
+    /// As for [`dial`](Self::dial).
+    pub fn accept(setup: Arc<Setup>, rng: Rng, now: Instant) -> Result<Self, CannotBegin> {
+        Self::new(setup, yamux::Side::Listener, None, rng, now)
     }
 
     fn new(
         setup: Arc<Setup>,
         side: yamux::Side,
-        private: Option<Pnet>,
-        handshake: Handshake,
+        expected: Option<PeerId>,
+        mut rng: Rng,
         now: Instant,
-    ) -> Self {
-        let select = Names::new([noise::NAME]).ok().map(|names| Select::new(side, names, now));
-        Self {
+    ) -> Result<Self, CannotBegin> {
+        let private = setup.private.clone().map(|key| Pnet::new(key, &mut rng));
+        let names = Names::new(setup.security.iter().map(|security| security.name()));
+        let select = Select::new(side, names.map_err(|_| CannotBegin)?, now);
+        let mut choice = Choice { expected, rng, session: None };
+        if setup.security.len() == 1 {
+            choice.session = Some(choice.begin(0, &setup, side, now)?);
+        }
+        Ok(Self {
             setup,
             side,
             private,
-            select,
-            stage: Stage::Handshake(Box::new(handshake)),
+            select: Some(select),
+            stage: Stage::Choice(Box::new(choice)),
             input: BytesMut::new(),
             answer: BytesMut::new(),
             due: now + DEADLINE,
             events: VecDeque::new(),
-        }
+        })
     }
 
     /// Its streams; none before the peer is known, and after a fault.
-    pub fn muxer(&mut self) -> Option<&mut Yamux> {
+    pub fn muxer(&mut self) -> Option<&mut Muxer> {
         match &mut self.stage {
             Stage::Secured(secured) => Some(&mut secured.muxer),
-            Stage::Handshake(_) | Stage::Failed => None,
+            Stage::Choice(_) | Stage::Handshake(_) | Stage::Failed => None,
         }
     }
 
@@ -221,7 +260,9 @@ impl Connection {
         match &self.stage {
             Stage::Failed => None,
             Stage::Secured(secured) if self.select.is_none() => secured.muxer.poll_timeout(),
-            Stage::Secured(_) | Stage::Handshake(_) => Some((self.due, "connection set-up")),
+            Stage::Choice(_) | Stage::Secured(_) | Stage::Handshake(_) => {
+                Some((self.due, "connection set-up"))
+            }
         }
     }
 
@@ -234,10 +275,22 @@ impl Connection {
     }
 }
 
-/// What a connection draws first, and the muxers that go along with its handshake.
-fn parts(setup: &Setup, rng: &mut Rng) -> (Option<Pnet>, Option<Names>) {
-    let private = setup.private.clone().map(|key| Pnet::new(key, rng));
-    (private, setup.early_muxer.then(|| setup.muxers.clone()))
+impl Choice {
+    fn begin(
+        &mut self,
+        index: usize,
+        setup: &Setup,
+        side: yamux::Side,
+        now: Instant,
+    ) -> Result<Box<dyn Session>, CannotBegin> {
+        let security = setup.security.get(index).ok_or(CannotBegin)?;
+        let muxers = setup.early_muxer.then(|| setup.muxer_names());
+        let rng = self.rng.child(security.name().trim_start_matches('/'));
+        match side {
+            yamux::Side::Dialler => security.dial(self.expected, muxers, rng, now),
+            yamux::Side::Listener => security.accept(muxers, rng, now),
+        }
+    }
 }
 
 impl fmt::Debug for Connection {
@@ -250,4 +303,4 @@ impl fmt::Debug for Connection {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

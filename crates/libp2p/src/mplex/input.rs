@@ -5,7 +5,7 @@ use weir_base::{Chunk, Fault, Instant};
 
 use super::codec::{Head, Kind};
 use super::session::{Mplex, Receiving, Sending, Stream, StreamId};
-use super::{AFTER_END, Event, OPENED_TWICE, STORM, UNKNOWN_STREAM};
+use super::{AFTER_END, Event, NUMBER_MAX, OPENED_TWICE, STORM, UNKNOWN_STREAM};
 
 /// Resets that wait to be sent when a peer opens another stream.
 const RESETS_MAX: usize = 512;
@@ -52,7 +52,7 @@ impl Mplex {
         match head.kind {
             Kind::New => self.opened(now, id),
             Kind::Data => {
-                let ended = |stream: &Stream| stream.receiving != Receiving::Open;
+                let ended = |stream: &Stream| matches!(stream.receiving, Receiving::Ended | Receiving::Over);
                 if head.len > 0 && self.streams.get(&id).is_some_and(ended) { Err(AFTER_END) } else { Ok(()) }
             }
             Kind::Close => {
@@ -70,7 +70,7 @@ impl Mplex {
         if self.output.resets.len() >= RESETS_MAX {
             return Err(STORM); // it opens streams and does not read what becomes of them
         }
-        if self.inbound >= self.config.max_inbound {
+        if self.inbound >= self.config.max_inbound || id.number > NUMBER_MAX {
             self.output.resets.push_back(id);
             return if self.take(now) { Ok(()) } else { Err(STORM) };
         }
@@ -99,9 +99,12 @@ impl Mplex {
     }
 
     fn closed(&mut self, id: StreamId) {
-        let open = |stream: &&mut Stream| stream.receiving == Receiving::Open;
-        let Some(stream) = self.streams.get_mut(&id).filter(open) else { return };
-        stream.receiving = Receiving::Ended;
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.receiving = match stream.receiving {
+            Receiving::Open => Receiving::Ended,
+            Receiving::Stopped => Receiving::Over,
+            over @ (Receiving::Ended | Receiving::Over) => over,
+        };
         if std::mem::take(&mut stream.reader_waits) {
             self.events.push_back(Event::Readable(id));
         }

@@ -26,6 +26,11 @@ use weir_base::{Fault, KIB, MIB, units};
 pub const NAME: &str = "/mplex/6.7.0";
 /// Bytes of a message, fixed by the specification.
 pub const MESSAGE_MAX: u64 = 1 << 20;
+/// The largest number of a stream that is taken: so many as yamux has. Other implementations count from 0, as this one does.
+pub const NUMBER_MAX: u64 = (1 << 31) - 2;
+/// With less room than this, in bytes, a transport may stop reading: the largest record of the security below. A
+/// reader has stalled the connection then.
+pub const LOW: usize = crate::yamux::LOW;
 /// Bytes of data in a message of ours.
 pub const DATA_MAX: usize = 16 * KIB;
 /// Bytes of one stream that wait to be sent.
@@ -64,6 +69,25 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self { max_inbound: 256, max_outbound: 256, unread_max: MIB, patience: Duration::from_secs(5) }
+    }
+}
+
+impl Config {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// The field, and what would hold.
+    pub fn validate(&self) -> Result<(), (&'static str, &'static str)> {
+        if self.max_inbound == 0 || self.max_outbound == 0 {
+            return Err(("mplex.max_inbound, mplex.max_outbound", "must be at least 1"));
+        }
+        if self.unread_max < 2 * LOW {
+            return Err(("mplex.unread_max", "must be at least 128 KiB: two of the largest records"));
+        }
+        if self.patience.is_zero() {
+            return Err(("mplex.patience", "must be above zero; 5 s is usual"));
+        }
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use super::codec::{Head, Kind};
-use super::session::{Mplex, Sending};
+use super::session::{Mplex, Receiving, Sending};
 use super::{DATA_MAX, Event};
 
 /// Bytes of the longest head of ours: a number of 60 bits, and a length below 2^21.
@@ -42,6 +42,9 @@ impl Mplex {
         } else if stream.sending == Sending::Finishing && stream.queue.is_empty() {
             Head { kind: Kind::Close, stream: id, len: 0 }.put(out);
             stream.sending = Sending::Ended;
+            if stream.receiving == Receiving::Stopped {
+                self.output.resets.push_back(id);
+            }
         }
         if stream.has_output() {
             self.output.ready.mark(id);

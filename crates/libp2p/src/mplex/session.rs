@@ -6,7 +6,7 @@ use bytes::Bytes;
 use weir_base::{Chunk, Fault, Instant, Ready, Rope};
 
 use super::codec::Heads;
-use super::{Config, Event, QUEUE_MAX};
+use super::{Config, Event, LOW, QUEUE_MAX};
 use crate::storm::Storm;
 use crate::unread::Unread;
 
@@ -46,7 +46,9 @@ pub enum Read {
 pub(super) enum Receiving {
     Open,
     Ended,
-    /// The end was read, or nobody wants the rest.
+    /// Nobody wants the rest: it is dropped.
+    Stopped,
+    /// The end was read.
     Over,
 }
 
@@ -83,7 +85,7 @@ impl Stream {
     }
 
     fn is_over(&self) -> bool {
-        self.receiving == Receiving::Over && self.sending == Sending::Ended
+        matches!(self.receiving, Receiving::Stopped | Receiving::Over) && self.sending == Sending::Ended
     }
 
     fn room(&self) -> usize {
@@ -152,8 +154,7 @@ impl Mplex {
         if self.storm.is_none() {
             return Err(OpenError::Closed);
         }
-        let ours = self.streams.len() - self.inbound as usize;
-        if ours >= self.config.max_outbound as usize {
+        if !self.may_open() {
             return Err(OpenError::Limit);
         }
         let id = StreamId { number: self.next, ours: true };
@@ -161,6 +162,11 @@ impl Mplex {
         self.streams.insert(id, Stream::new(true));
         self.output.ready.mark(id);
         Ok(id)
+    }
+
+    /// Whether fewer streams of this side are open than may be.
+    pub(crate) fn may_open(&self) -> bool {
+        self.streams.len() - (self.inbound as usize) < self.config.max_outbound as usize
     }
 
     /// Reads at most `max` bytes.
@@ -216,6 +222,21 @@ impl Mplex {
         }
     }
 
+    /// Wants no more of the peer's bytes. mplex cannot say so alone: they are dropped, and once this side's direction has ended
+    /// the stream is reset.
+    pub fn stop(&mut self, now: Instant, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.sending == Sending::Ended && stream.receiving == Receiving::Open {
+            return self.reset(now, id);
+        }
+        self.unread -= stream.unread.len();
+        stream.unread = Unread::default();
+        let ended = stream.receiving != Receiving::Open;
+        stream.receiving = if ended { Receiving::Over } else { Receiving::Stopped };
+        self.watch(now);
+        self.remove_if_over(id);
+    }
+
     /// Bytes that [`received`](Self::received) can take now. 0: the transport must wait.
     pub fn room(&self) -> usize {
         self.config.unread_max.saturating_sub(self.unread)
@@ -255,9 +276,9 @@ impl Mplex {
         Some((self.stalled? + self.config.patience, "a reader stalls the connection"))
     }
 
-    /// Notes since when there is no room.
+    /// Notes since when there is so little room that the transport may have stopped.
     pub(super) fn watch(&mut self, now: Instant) {
-        self.stalled = (self.room() == 0).then(|| self.stalled.unwrap_or(now));
+        self.stalled = (self.room() < LOW).then(|| self.stalled.unwrap_or(now));
     }
 
     /// Removes a stream in whatever state, and returns it.

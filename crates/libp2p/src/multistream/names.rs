@@ -52,7 +52,7 @@ impl Names {
     }
 
     /// Where `name` stands.
-    pub(super) fn position(&self, name: &[u8]) -> Option<usize> {
+    pub(crate) fn position(&self, name: &[u8]) -> Option<usize> {
         self.iter().position(|known| known.as_bytes() == name)
     }
 

@@ -23,10 +23,12 @@ mod identity;
 mod payload;
 mod record;
 mod resolver;
+mod session;
 
 pub use handshake::{Event, Handshake, NoSuite, Secured};
 pub use identity::Identity;
 pub use record::{Opener, PLAINTEXT_MAX, RECORD_MAX, Record, Sealer};
+pub use session::Noise;
 
 use std::time::Duration;
 

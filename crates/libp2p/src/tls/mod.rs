@@ -7,6 +7,7 @@
 //! - [`verify_certificate`] checks a peer's; [`peer_id_of`] reads who it was after a handshake.
 //! - [`server_config`] and [`client_config`] put both into rustls: TLS 1.3 only, authentication both ways always. A dial
 //!   expects a peer by the server name that [`server_name`] gives; the name is never sent.
+//! - [`Tls`] is all this as the [`Security`](crate::connection::Security) of a connection over a byte stream.
 //! - [`WallClock`] is the only time that rustls sees: the host sets it.
 //!
 //! Threat: a certificate is the first thing a stranger sends and is parsed before anybody knows who they are. It is bounded
@@ -24,6 +25,7 @@ mod config;
 mod der;
 mod fault;
 mod names;
+mod session;
 #[cfg(test)]
 mod tests;
 mod verifier;
@@ -34,6 +36,7 @@ pub use clock::WallClock;
 pub use config::{ClientOptions, EarlyData, ServerOptions, client_config, server_config};
 pub use fault::{TlsFault, WRONG_PEER_ALERT, fault_of};
 pub use names::server_name;
+pub use session::{BROKEN, NAME, NOTHING_IN_COMMON, REFUSED, Tls};
 pub use verify::{CERTIFICATE_MAX, PeerCertificate, peer_id_of, verify_certificate, verify_chain};
 
 /// The extension that carries host key and signature: `1.3.6.1.4.1.53594.1.1`.

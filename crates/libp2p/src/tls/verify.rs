@@ -62,7 +62,14 @@ pub fn verify_chain(chain: &[CertificateDer<'_>], now: UnixTime) -> Result<PeerC
 /// # Errors
 /// [`TlsFault`], which means that something else has verified the chain, or nothing.
 pub fn peer_id_of(chain: &[CertificateDer<'_>]) -> Result<PeerId, TlsFault> {
-    Ok(Parsed::new(only(chain)?)?.key.peer_id())
+    Ok(peer_of(chain)?.peer)
+}
+
+/// [`peer_id_of`] with its key.
+pub(super) fn peer_of(chain: &[CertificateDer<'_>]) -> Result<PeerCertificate, TlsFault> {
+    let key = Parsed::new(only(chain)?)?.key;
+    let peer = key.peer_id();
+    Ok(PeerCertificate { key, peer })
 }
 
 /// The DER `SubjectPublicKeyInfo` of a certificate.

@@ -98,7 +98,7 @@ fn a_fault_of_the_muxer_is_told_with_its_reason_as_the_last_bytes() {
     let mut wrong = Yamux::new(yamux::Config::default(), yamux::Side::Listener, 0, Instant::ZERO);
     wrong.open(Instant::ZERO).unwrap();
     let Stage::Secured(secured) = &mut pair.a.connection.stage else { panic!() };
-    secured.muxer = wrong;
+    secured.muxer = Muxer::Yamux(Box::new(wrong));
     pair.run();
     assert_eq!(pair.b.fault(), Some(yamux::WRONG_STREAM));
     let heard = pair.a.told.contains(&Event::Muxer(yamux::Event::Away(yamux::away::PROTOCOL)));

@@ -1,7 +1,8 @@
 //! Two ends over a byte pipe: set up, used, and attacked.
 
 mod hostile;
-mod setup;
+mod muxers;
+pub(crate) mod setup;
 mod streams;
 
 use std::collections::VecDeque;
@@ -10,37 +11,38 @@ use bytes::Bytes;
 use weir_base::Keypair;
 
 use super::*;
+use crate::noise;
 use crate::yamux::Read;
 
-fn keypair(seed: u8) -> Keypair {
+pub(crate) fn keypair(seed: u8) -> Keypair {
     Keypair::ed25519_from_seed([seed; 32])
 }
 
-fn setup(seed: u8) -> Setup {
+pub(crate) fn setup(seed: u8) -> Setup {
     Setup::new(Arc::new(Identity::new(&keypair(seed), &mut Rng::from_number(seed.into())))).unwrap()
 }
 
-fn dialer(setup: Setup, expected: Option<PeerId>) -> Connection {
+pub(crate) fn dialer(setup: Setup, expected: Option<PeerId>) -> Connection {
     Connection::dial(Arc::new(setup), expected, Rng::from_number(11), Instant::ZERO).unwrap()
 }
 
-fn listener(setup: Setup) -> Connection {
+pub(crate) fn listener(setup: Setup) -> Connection {
     Connection::accept(Arc::new(setup), Rng::from_number(12), Instant::ZERO).unwrap()
 }
 
 /// One end, what it told, and what it sent that has not arrived.
-struct End {
-    connection: Connection,
-    told: Vec<Event>,
-    wire: BytesMut,
+pub(crate) struct End {
+    pub(crate) connection: Connection,
+    pub(crate) told: Vec<Event>,
+    pub(crate) wire: BytesMut,
 }
 
 impl End {
-    fn new(connection: Connection) -> Self {
+    pub(crate) fn new(connection: Connection) -> Self {
         Self { connection, told: Vec::new(), wire: BytesMut::new() }
     }
 
-    fn settle(&mut self, now: Instant) {
+    pub(crate) fn settle(&mut self, now: Instant) {
         while let Some(event) = self.connection.poll_event() {
             self.told.push(event);
         }
@@ -50,14 +52,14 @@ impl End {
         }
     }
 
-    fn peer(&self) -> Option<PeerId> {
+    pub(crate) fn peer(&self) -> Option<PeerId> {
         self.told.iter().find_map(|event| match event {
             Event::Up { peer, .. } => Some(*peer),
             _ => None,
         })
     }
 
-    fn fault(&self) -> Option<Fault> {
+    pub(crate) fn fault(&self) -> Option<Fault> {
         self.told.iter().find_map(|event| match event {
             Event::Faulted(fault) => Some(*fault),
             _ => None,
@@ -65,7 +67,7 @@ impl End {
     }
 
     /// Streams that the peer opened, in order.
-    fn opened(&self) -> Vec<u32> {
+    pub(crate) fn opened(&self) -> Vec<u32> {
         let opened = |event: &Event| match event {
             Event::Muxer(yamux::Event::Opened(id)) => Some(*id),
             _ => None,
@@ -73,30 +75,30 @@ impl End {
         self.told.iter().filter_map(opened).collect()
     }
 
-    fn muxer(&mut self) -> &mut Yamux {
+    pub(crate) fn muxer(&mut self) -> &mut Muxer {
         self.connection.muxer().unwrap()
     }
 }
 
 /// Both ends. Each crossing takes half a round trip.
-struct Pair {
-    a: End,
-    b: End,
-    now: Instant,
-    piece: usize,
+pub(crate) struct Pair {
+    pub(crate) a: End,
+    pub(crate) b: End,
+    pub(crate) now: Instant,
+    pub(crate) piece: usize,
 }
 
 impl Pair {
-    fn new(a: Connection, b: Connection) -> Self {
+    pub(crate) fn new(a: Connection, b: Connection) -> Self {
         Self { a: End::new(a), b: End::new(b), now: Instant::ZERO, piece: usize::MAX }
     }
 
-    fn usual() -> Self {
+    pub(crate) fn usual() -> Self {
         Self::new(dialer(setup(1), Some(keypair(2).peer_id())), listener(setup(2)))
     }
 
     /// What both have to say arrives at the other. Whether anything was said.
-    fn cross(&mut self) -> bool {
+    pub(crate) fn cross(&mut self) -> bool {
         self.a.settle(self.now);
         self.b.settle(self.now);
         let (there, back) = (std::mem::take(&mut self.a.wire), std::mem::take(&mut self.b.wire));
@@ -115,7 +117,7 @@ impl Pair {
         said
     }
 
-    fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         for _ in 0..1_000 {
             if !self.cross() {
                 return;
@@ -125,7 +127,7 @@ impl Pair {
     }
 }
 
-fn read_all(end: &mut End, id: u32) -> (Vec<u8>, bool) {
+pub(crate) fn read_all(end: &mut End, id: u32) -> (Vec<u8>, bool) {
     let mut all = Vec::new();
     loop {
         match end.muxer().read(id, usize::MAX) {

@@ -4,7 +4,7 @@ use super::*;
 
 /// Half round trips until the dialler has the answer to a request that it sends as early as it may, and until the listener has
 /// the request.
-fn half_trips(a: Setup, b: Setup) -> (u32, u32) {
+pub(crate) fn half_trips(a: Setup, b: Setup) -> (u32, u32) {
     let mut pair = Pair::new(dialer(a, Some(keypair(2).peer_id())), listener(b));
     let (mut stream, mut at_listener) = (None, None);
     for trips in 0..20 {

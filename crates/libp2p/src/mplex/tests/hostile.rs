@@ -104,7 +104,42 @@ fn a_reader_that_goes_on_in_time_loses_nothing() {
     a.received(at(0), Bytes::from([message(1, 0, b""), message(1, 2, &vec![0; 1 << 20])].concat()));
     assert!(a.room() == 0 && a.poll_timeout().is_some());
     assert!(matches!(a.read(at(4_000), theirs(1), 10), Read::Data(_)));
+    assert!(a.room() < LOW && a.poll_timeout().is_some(), "a record may not fit, so the transport waits");
+    assert!(matches!(a.read(at(4_000), theirs(1), LOW - 10), Read::Data(_)));
     assert_eq!(a.poll_timeout(), None);
+}
+
+#[test]
+fn a_number_beyond_those_of_yamux_is_refused_as_a_stream_too_many() {
+    let mut a = mplex();
+    a.received(at(0), Bytes::from([message(NUMBER_MAX, 0, b""), message(NUMBER_MAX + 1, 0, b"")].concat()));
+    assert_eq!(events(&mut a), [Event::Opened(theirs(NUMBER_MAX))]);
+    assert_eq!(sent(&mut a), message(NUMBER_MAX + 1, 5, b""));
+}
+
+#[test]
+fn what_comes_for_a_stream_that_nobody_reads_is_dropped_until_the_peer_ends_it() {
+    let mut a = mplex();
+    a.received(at(0), Bytes::from([message(1, 0, b""), message(1, 2, b"unread")].concat()));
+    a.stop(at(0), theirs(1));
+    assert_eq!(a.unread(), 0);
+    a.received(at(0), Bytes::from([message(1, 2, b"more"), message(1, 4, b"")].concat()));
+    assert_eq!((a.unread(), a.open_streams()), (0, 1));
+    a.received(at(0), Bytes::from(message(1, 2, b"behind its end")));
+    assert!(events(&mut a).contains(&Event::Faulted(AFTER_END)));
+}
+
+#[test]
+fn limits_that_cannot_hold_are_named() {
+    assert_eq!(Config::default().validate(), Ok(()));
+    let refused = |config: Config| config.validate().unwrap_err().0;
+    assert_eq!(
+        refused(Config { max_outbound: 0, ..Config::default() }),
+        "mplex.max_inbound, mplex.max_outbound"
+    );
+    assert_eq!(refused(Config { unread_max: 2 * LOW - 1, ..Config::default() }), "mplex.unread_max");
+    let patience = std::time::Duration::ZERO;
+    assert_eq!(refused(Config { patience, ..Config::default() }), "mplex.patience");
 }
 
 #[test]

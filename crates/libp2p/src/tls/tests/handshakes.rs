@@ -1,7 +1,6 @@
 //! Whole handshakes between two configurations, in memory.
 
 use std::io::{Read as _, Write as _};
-use std::sync::Arc;
 
 use rustls::client::ClientConnection;
 use rustls::pki_types::ServerName;

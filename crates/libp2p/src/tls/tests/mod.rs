@@ -1,12 +1,14 @@
 //! Tests of the certificate and of whole handshakes, one subject a file.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use weir_base::{Keypair, UnixTime};
 
 use super::*;
 
 mod certificates;
+mod connections;
 mod handshakes;
 mod mutations;
 mod vectors;
