@@ -3,10 +3,10 @@
 //! Nothing is allocated by what a length says: entries and indices are read off the message one by one.
 
 use bytes::{BufMut, BytesMut};
-use weir_base::ShortId;
-use weir_base::codec::{Malformed, Reader, put_varint, varint_len};
+use weir_base::codec::{Malformed, Reader, VARINT_MAX, put_varint, varint_len};
+use weir_base::{Rope, ShortId};
 
-use super::Summary;
+use super::types::{MAX_SUMMARY, Summary};
 
 /// Indices of a log are below this.
 pub const INDEX_END: u64 = 1 << 62;
@@ -20,8 +20,10 @@ pub const MAX_OFFER: usize = 8_192;
 pub const MAX_INDICES: usize = 1_024;
 /// Bytes of the largest `Get`, `Cancel` or `Gone`, type included.
 pub const MAX_LIST: usize = 1 + MAX_INDICES * 10;
+/// Answers that may be outstanding on one link.
+pub const MAX_GETS: usize = 4_096;
 /// Bytes of the largest entry.
-pub const MAX_ENTRY: usize = 10 + 8 + 5 + super::MAX_SUMMARY;
+pub const MAX_ENTRY: usize = 10 + 8 + 5 + MAX_SUMMARY;
 /// Bytes before the entries of the largest offer, with the length of the message.
 pub const MAX_OFFER_HEAD: usize = 2 + 1 + 10 + 8 + 5 + 10 + 5;
 /// Bytes before the body of an item: length, type, index.
@@ -308,4 +310,19 @@ pub fn encode_item_head(index: u64, size: usize, out: &mut impl BufMut) {
     put_varint(out, (fields + size) as u64);
     put_varint(out, ITEM);
     put_varint(out, index);
+}
+
+/// Bytes that the head of an item's message takes.
+pub(crate) const fn head_len(index: u64, size: usize) -> usize {
+    let fields = varint_len(ITEM) + varint_len(index);
+    varint_len((fields + size) as u64) + fields
+}
+
+/// Appends the length of a message.
+pub(crate) fn put_len(len: usize, out: &mut Rope) {
+    let mut prefix = [0; VARINT_MAX];
+    let mut rest = &mut prefix[..];
+    put_varint(&mut rest, len as u64);
+    let len = VARINT_MAX - rest.len();
+    out.put(prefix.get(..len).unwrap_or_default());
 }

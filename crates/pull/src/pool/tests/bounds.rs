@@ -1,7 +1,9 @@
 //! Bounds and checks that nothing else would notice the loss of, one test each.
 
+use bytes::BytesMut;
 use std::time::Duration;
 
+use weir_base::Fault;
 use weir_base::stream::{Group, Side};
 
 use super::super::codec::{Epoch, OfferHead};
@@ -14,9 +16,9 @@ fn faults(mesh: &Mesh) -> Vec<Fault> {
     mesh.faults.iter().map(|fault| fault.2).collect()
 }
 
-fn grant(mesh: &mut Mesh, link: LinkId) -> permits::Grant {
-    let slot = mesh.pool(0).links.slot(link).unwrap();
-    mesh.pool(0).links.get(slot).unwrap().intake.grant.clone()
+fn grant(mesh: &mut Mesh, link: LinkId) -> client::grant::Grant {
+    let slot = mesh.pool(0).common.links.slot(link).unwrap();
+    mesh.pool(0).common.links.get(slot).unwrap().intake.grant.clone()
 }
 
 #[test]
@@ -151,7 +153,7 @@ fn who_has_what_is_forgotten_where_every_cursor_has_passed() {
             mesh.run_for(ms(300));
         }
     }
-    let known = mesh.pool(0).inventory.known.len();
+    let known = mesh.pool(0).common.inventory.known.len();
     assert!(known <= 128, "{known}");
 }
 
@@ -221,11 +223,11 @@ fn a_newcomer_is_offered_what_one_before_it_had_announced() {
     first.serve(&mut mesh);
     mesh.run_for(ms(100));
     let [(ticket, _)] = mesh.pool(0).checking_now()[..] else { panic!() };
-    let slot = mesh.pool(0).links.slot(second.link);
+    let slot = mesh.pool(0).common.links.slot(second.link);
     mesh.unlink(second.link);
     mesh.nodes[second.node].pool = Some(pool(second.node, config(), 1)); // it has lost what it had
     let link = mesh.link(second.node, 0, 50);
-    assert_eq!(mesh.pool(0).links.slot(link), slot, "it takes its place");
+    assert_eq!(mesh.pool(0).common.links.slot(link), slot, "it takes its place");
     mesh.command(0, Command::Verdict { ticket, verdict: Verdict::Accept });
     mesh.run_for(ms(2_000));
     assert_eq!(mesh.ids(second.node), [id(&bytes)]);
@@ -233,6 +235,6 @@ fn a_newcomer_is_offered_what_one_before_it_had_announced() {
 
 #[test]
 fn an_epoch_is_another_for_each_peer() {
-    let [one, other] = [1, 2].map(|node| outlet::epoch_for(&[5; 32], &super::mesh::peer(node)));
+    let [one, other] = [1, 2].map(|node| server::epoch_for(&[5; 32], &super::mesh::peer(node)));
     assert_ne!(one, other);
 }

@@ -136,13 +136,13 @@ fn of_many_announcers_those_with_the_best_record_are_kept() {
 
 #[test]
 fn gets_of_one_peer_are_limited_in_number() {
-    let most = u32::try_from(gets::MAX_GETS).unwrap();
+    let most = u32::try_from(codec::MAX_GETS).unwrap();
     let config = Config { entries: most + 100, max_entries: most + 100, ..config() };
     let (mut mesh, mut strangers) = with_strangers(&config, 1);
     for number in 0..u64::from(most) + 50 {
         strangers[0].offer(&mut mesh, &item(5, number, 9));
     }
     mesh.run_for(ms(120));
-    assert_eq!(asked(&mesh, &mut strangers), [gets::MAX_GETS]);
+    assert_eq!(asked(&mesh, &mut strangers), [codec::MAX_GETS]);
     assert!(mesh.faults.is_empty(), "{:?}", mesh.faults);
 }

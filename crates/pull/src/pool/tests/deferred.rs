@@ -19,9 +19,9 @@ fn who_fills_the_place_of_deferred_items_loses_its_own() {
     mesh.run_for(ms(120));
     honest.serve(&mut mesh); // its items are to come again last of all
     mesh.run_for(ms(120));
-    let slots = [honest.link, hostile.link].map(|link| mesh.pool(0).links.slot(link).unwrap());
+    let slots = [honest.link, hostile.link].map(|link| mesh.pool(0).common.links.slot(link).unwrap());
     assert_eq!(
-        slots.map(|slot| mesh.pool(0).inventory.deferred.lost_at(slot)),
+        slots.map(|slot| mesh.pool(0).common.inventory.deferred.lost_at(slot)),
         [false, true],
         "who is asked again"
     );
@@ -96,11 +96,11 @@ fn a_newcomer_is_offered_what_another_in_its_place_had_announced() {
     assert_eq!(mesh.pool(0).checking_now().len(), 0);
     mesh.command(0, Command::Reconsider);
     let [(ticket, _)] = mesh.pool(0).checking_now()[..] else { panic!() };
-    let slot = mesh.pool(0).links.slot(second.link);
+    let slot = mesh.pool(0).common.links.slot(second.link);
     mesh.unlink(second.link); // while the application checks it
     mesh.nodes[second.node].pool = Some(pool(second.node, config(), 1)); // it has lost what it had
     let link = mesh.link(second.node, 0, 50);
-    assert_eq!(mesh.pool(0).links.slot(link), slot, "it takes its place");
+    assert_eq!(mesh.pool(0).common.links.slot(link), slot, "it takes its place");
     mesh.run_for(ms(500));
     mesh.command(0, Command::Verdict { ticket, verdict: Verdict::Accept });
     mesh.run_for(ms(2_000));

@@ -127,15 +127,15 @@ fn who_returns_finds_its_undecided_candidates_charged() {
         mesh.unlink(stranger.link);
         stranger = Stranger::dial(&mut mesh, stranger.node, 0);
         mesh.run_for(ms(200));
-        let slot = mesh.pool(0).links.slot(stranger.link).unwrap();
-        let grant = &mesh.pool(0).links.get(slot).unwrap().intake.grant;
+        let slot = mesh.pool(0).common.links.slot(stranger.link).unwrap();
+        let grant = &mesh.pool(0).common.links.get(slot).unwrap().intake.grant;
         assert_eq!((grant.charged(), grant.open()), (10, 6));
     }
     let open = mesh.pool(0).checking_now();
     assert_eq!(open.len(), 1);
     mesh.command(0, Command::Verdict { ticket: open[0].0, verdict: Verdict::Accept });
-    let slot = mesh.pool(0).links.slot(stranger.link).unwrap();
-    assert_eq!(mesh.pool(0).links.get(slot).unwrap().intake.grant.charged(), 9);
+    let slot = mesh.pool(0).common.links.slot(stranger.link).unwrap();
+    assert_eq!(mesh.pool(0).common.links.get(slot).unwrap().intake.grant.charged(), 9);
 }
 
 #[test]
@@ -147,11 +147,12 @@ fn what_those_who_left_delivered_is_bounded_and_the_longest_queue_loses() {
     deliver(&mut mesh, &mut short, 5, 10);
     deliver(&mut mesh, &mut long, 5, 150);
     mesh.unlink(short.link);
-    assert_eq!(mesh.pool(0).asking.candidates.len(), 160);
+    assert_eq!(mesh.pool(0).client.asking.candidates.len(), 160);
     mesh.unlink(long.link);
-    let left = mesh.pool(0).asking.candidates.len();
+    let left = mesh.pool(0).client.asking.candidates.len();
     assert!((60..=101).contains(&left), "an eighth of all grants, and one that the application has: {left}");
-    let held: Vec<_> = mesh.pool(0).asking.candidates.delivered().into_iter().map(|(_, id)| id).collect();
+    let held: Vec<_> =
+        mesh.pool(0).client.asking.candidates.delivered().into_iter().map(|(_, id)| id).collect();
     let of_short = (1_000..1_010).filter(|number| held.contains(&id(&item(5, *number, 100)))).count();
     assert_eq!(of_short, 10, "the short queue loses nothing");
 }
@@ -175,7 +176,7 @@ fn what_is_dropped_of_one_who_left_is_fetched_from_others_that_announced_it() {
     assert!(asked >= 36, "{asked}");
     other.serve(&mut mesh);
     mesh.run_for(ms(100));
-    assert_eq!(mesh.pool(0).asking.candidates.delivered().len(), 100);
+    assert_eq!(mesh.pool(0).client.asking.candidates.delivered().len(), 100);
 }
 
 #[test]
@@ -197,16 +198,16 @@ fn beyond_1024_accounts_what_the_first_delivered_joins_its_group() {
         mesh.pool(0).link_up(now, link, &info(group));
         mesh.pool(0).link_down(now, link);
     }
-    assert_eq!(mesh.pool(0).links.all_departed().count(), 1_024);
-    assert_eq!(mesh.pool(0).asking.candidates.delivered().len(), 3, "nothing is lost");
-    let all = mesh.pool(0).links.all_departed().map(|(_, slot)| slot).collect::<Vec<_>>();
+    assert_eq!(mesh.pool(0).common.links.all_departed().count(), 1_024);
+    assert_eq!(mesh.pool(0).client.asking.candidates.delivered().len(), 3, "nothing is lost");
+    let all = mesh.pool(0).common.links.all_departed().map(|(_, slot)| slot).collect::<Vec<_>>();
     let heirs = all.into_iter().filter(|slot| mesh.pool(0).checking.has_work(*slot));
     let heirs: Vec<_> = heirs.collect();
     assert_eq!(heirs.len(), 1);
-    let heir = *mesh.pool(0).links.departed(heirs[0]).unwrap();
+    let heir = *mesh.pool(0).common.links.departed(heirs[0]).unwrap();
     assert_eq!((heir.account.group(), heir.charged), (Group::Local(7), 3));
     mesh.run_for(ms(11_000));
     let (now, link) = (mesh.now, LinkId(200_000));
     mesh.pool(0).link_up(now, link, &info(1));
-    assert_eq!(mesh.pool(0).links.all_departed().count(), 1, "the others are forgotten after 10 s");
+    assert_eq!(mesh.pool(0).common.links.all_departed().count(), 1, "the others are forgotten after 10 s");
 }

@@ -112,7 +112,8 @@ fn windows_are_parts_of_all_grants_by_side_and_group() {
     let own = mesh.add(None);
     mesh.link(0, own, 50);
     mesh.run_for(ms(500));
-    let open: Vec<u64> = mesh.pool(0).links.iter().map(|(_, link)| link.intake.grant.outstanding()).collect();
+    let open: Vec<u64> =
+        mesh.pool(0).common.links.iter().map(|(_, link)| link.intake.grant.outstanding()).collect();
     assert!(open[..9].iter().sum::<u64>() <= 256, "{open:?}");
     assert_eq!(open.last(), Some(&64), "the link this node dialled gets its window: {open:?}");
 }
@@ -123,7 +124,7 @@ fn who_found_nothing_left_to_be_granted_gets_a_permit_when_others_have_given_bac
     let (mut mesh, mut strangers) = crowd(&config, 2);
     mesh.app = Box::new(|_, _| (ms(100), Some(Verdict::Accept)));
     let granted = |mesh: &mut Mesh, slot: u16| {
-        mesh.pool(0).links.get(link::Slot(slot)).unwrap().intake.grant.totals().0
+        mesh.pool(0).common.links.get(links::Slot(slot)).unwrap().intake.grant.totals().0
     };
     assert_eq!((granted(&mut mesh, 0), granted(&mut mesh, 1)), (8, 0));
     for number in 0..8 {

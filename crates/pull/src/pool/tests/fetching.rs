@@ -1,5 +1,6 @@
 //! One test for each rule of `docs/spec/pool.md`, "Where the client fetches": it fails where the rule is removed.
 
+use bytes::BytesMut;
 use std::time::Duration;
 
 use weir_base::stream::{Group, Side};
@@ -140,7 +141,7 @@ fn where_the_charged_peer_cannot_deliver_another_is_charged_even_past_its_window
     second.serve(&mut mesh);
     mesh.run_for(ms(60));
     let charged = |mesh: &mut Mesh, slot: u16| {
-        mesh.pool(0).links.get(link::Slot(slot)).unwrap().intake.grant.outstanding()
+        mesh.pool(0).common.links.get(links::Slot(slot)).unwrap().intake.grant.outstanding()
     };
     let before = charged(&mut mesh, 1);
     first.gone(&mut mesh);
@@ -150,7 +151,7 @@ fn where_the_charged_peer_cannot_deliver_another_is_charged_even_past_its_window
     assert!(charged(&mut mesh, 0) <= 4);
     second.serve(&mut mesh);
     mesh.run_for(ms(60));
-    assert!(mesh.pool(0).asking.candidates.delivered().iter().any(|(_, other)| *other == id(&shared)));
+    assert!(mesh.pool(0).client.asking.candidates.delivered().iter().any(|(_, other)| *other == id(&shared)));
     assert!(mesh.faults.is_empty(), "{:?}", mesh.faults);
 }
 

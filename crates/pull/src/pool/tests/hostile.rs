@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use weir_base::Fault;
 use weir_base::stream::{Group, Side};
 
 use super::super::*;
@@ -188,7 +189,7 @@ fn permits_are_read_while_writing_is_blocked() {
     mesh.run_for(ms(100));
     mesh.send(1, key, &[7, 0, 128, 2, 200, 62, 0, 0]);
     mesh.run_for(ms(100));
-    let permit = mesh.pool(0).links.get(link::Slot(0)).unwrap().outlet.granted();
+    let permit = mesh.pool(0).common.links.get(links::Slot(0)).unwrap().outlet.granted();
     assert_eq!(permit, 256);
     assert!(mesh.faults.is_empty());
 }

@@ -239,7 +239,7 @@ impl Mesh {
 
     /// The ids a node's pool holds.
     pub(super) fn ids(&self, node: usize) -> Vec<[u8; 32]> {
-        let log = &self.nodes[node].pool.as_ref().unwrap().inventory.log;
+        let log = &self.nodes[node].pool.as_ref().unwrap().common.inventory.log;
         let mut ids = Vec::new();
         let mut next = 0;
         while let Some((index, item)) = log.next_from(next) {
@@ -327,10 +327,10 @@ impl Mesh {
             let stats = pool.stats();
             assert!(stats.entries_held <= stats.entries_granted && stats.bytes_held <= stats.bytes_granted);
             for side in [Side::Dialled, Side::Inbound] {
-                let lent = pool.want.lent.of(side);
-                let of_side = pool.links.iter().filter(|(_, link)| link.info.side == side);
+                let lent = pool.client.demand.lent.of(side);
+                let of_side = pool.common.links.iter().filter(|(_, link)| link.info.side == side);
                 assert_eq!(of_side.map(|(_, link)| link.intake.grant.outstanding()).sum::<u64>(), lent);
-                assert!(lent <= u64::from(pool.config.max_grants) / 2 + 64, "{lent}");
+                assert!(lent <= u64::from(pool.common.config.max_grants) / 2 + 64, "{lent}");
             }
             pool.check_waiting();
         }
@@ -554,26 +554,26 @@ impl Mesh {
 impl Pool {
     /// Candidates that the application has, and the ids of their items.
     pub(super) fn checking_now(&self) -> Vec<(Ticket, [u8; 32])> {
-        let found = |(id, full)| match &self.asking.candidates.get(id)?.state {
-            super::super::candidates::State::Checking { ticket, .. } => Some((*ticket, full)),
+        let found = |(id, full)| match &self.client.asking.candidates.get(id)?.state {
+            super::super::client::State::Checking { ticket, .. } => Some((*ticket, full)),
             _ => None,
         };
-        self.asking.candidates.delivered().into_iter().filter_map(found).collect()
+        self.client.asking.candidates.delivered().into_iter().filter_map(found).collect()
     }
 
     /// Each candidate that wants a source waits at each announcer, but where an answer for the index is still to come.
     fn check_waiting(&self) {
-        let candidates = &self.asking.candidates;
+        let candidates = &self.client.asking.candidates;
         for candidate in candidates.all().into_iter().filter_map(|id| candidates.get(id)) {
             for announcer in candidate.announcers().iter().filter(|_| candidate.wants_source()) {
-                let link = self.links.get(announcer.slot).unwrap();
+                let link = self.common.links.get(announcer.slot).unwrap();
                 let answers =
                     link.gets.flight.contains_key(&announcer.index) || candidate.asks(announcer.slot);
-                let never = link.gets.lane.opening == super::super::link::Opening::Never;
+                let never = link.gets.lane.opening == super::super::links::Opening::Never;
                 assert!(announcer.listed || answers || never, "{announcer:?}");
             }
         }
-        for (slot, link) in self.links.iter() {
+        for (slot, link) in self.common.links.iter() {
             let charged = candidates.all().into_iter().filter_map(|id| candidates.get(id)?.charged);
             assert_eq!(charged.filter(|of| *of == slot).count() as u64, link.intake.grant.charged());
             for (id, announcer) in &link.intake.reserve {
@@ -590,7 +590,7 @@ impl Pool {
     /// The priorities of all items, in the order of the log.
     pub(super) fn priorities(&self) -> Vec<u64> {
         let (mut all, mut next) = (Vec::new(), 0);
-        while let Some((index, item)) = self.inventory.log.next_from(next) {
+        while let Some((index, item)) = self.common.inventory.log.next_from(next) {
             all.push(item.priority);
             next = index + 1;
         }

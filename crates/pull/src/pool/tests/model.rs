@@ -159,10 +159,10 @@ impl World {
         (0..self.nodes).for_each(|node| self.mesh.command(node, Command::Reconsider));
         self.mesh.run_for(ms(90_000));
         assert!(self.mesh.faults.is_empty(), "{:?}", self.mesh.faults);
-        let full = |node: usize| self.mesh.nodes[node].pool.as_ref().unwrap().want.full;
+        let full = |node: usize| self.mesh.nodes[node].pool.as_ref().unwrap().client.demand.full;
         let floor = (0..self.nodes).map(|node| full(node).max(u64::from(self.floors[node]))).max().unwrap();
         let above = |node: usize| -> BTreeSet<[u8; 32]> {
-            let log = &self.mesh.nodes[node].pool.as_ref().unwrap().inventory.log;
+            let log = &self.mesh.nodes[node].pool.as_ref().unwrap().common.inventory.log;
             let mut ids = BTreeSet::new();
             let mut next = 0;
             while let Some((index, item)) = log.next_from(next) {
@@ -186,7 +186,7 @@ impl World {
         for node in 0..self.nodes {
             let stats = self.mesh.stats(node);
             assert_eq!(stats.in_flight, 0);
-            assert_eq!(self.mesh.nodes[node].pool.as_ref().unwrap().asking.candidates.len(), 0);
+            assert_eq!(self.mesh.nodes[node].pool.as_ref().unwrap().client.asking.candidates.len(), 0);
             if !self.disturbed {
                 assert!(
                     stats.duplicates <= self.spare[node],

@@ -33,9 +33,9 @@ fn a_round_trip_that_the_peer_chose_does_not_delay_an_item() {
     prove(&mut mesh, &mut strangers[1], 20);
     let (now, link) = (mesh.now, strangers[0].link);
     mesh.pool(0).link_rtt(now, link, Duration::from_secs(40));
-    let slot = mesh.pool(0).links.slot(link).unwrap();
+    let slot = mesh.pool(0).common.links.slot(link).unwrap();
     assert_eq!(
-        mesh.pool(0).links.get(slot).unwrap().rtt(),
+        mesh.pool(0).common.links.get(slot).unwrap().rtt(),
         Duration::from_secs(1),
         "as if it were no longer"
     );

@@ -1,6 +1,6 @@
 //! More announcers of an item than are kept: it is given up only when all of them have failed.
 
-use super::super::candidates::MAX_ANNOUNCERS;
+use super::super::client::MAX_ANNOUNCERS;
 use super::super::codec::FIRST;
 use super::super::{Command, Config};
 use super::fetching::{config, with_strangers};
@@ -27,7 +27,7 @@ fn fail(mesh: &mut Mesh, strangers: &mut [Stranger], rounds: usize) {
 }
 
 fn reserve(mesh: &mut Mesh) -> usize {
-    mesh.pool(0).links.iter().map(|(_, link)| link.intake.reserve.len()).sum()
+    mesh.pool(0).common.links.iter().map(|(_, link)| link.intake.reserve.len()).sum()
 }
 
 #[test]
@@ -127,8 +127,8 @@ fn it_is_given_up_when_all_have_failed_and_nothing_is_kept_of_it() {
     fail(&mut mesh, &mut strangers, 50);
     let asked: Vec<usize> = strangers.iter().map(Stranger::answers).collect();
     assert_eq!(asked, vec![1; MAX_ANNOUNCERS + 12], "each was asked once");
-    assert_eq!((mesh.pool(0).asking.candidates.len(), reserve(&mut mesh)), (0, 0));
-    let mut grants = mesh.pool(0).links.iter().map(|(_, link)| &link.intake.grant);
+    assert_eq!((mesh.pool(0).client.asking.candidates.len(), reserve(&mut mesh)), (0, 0));
+    let mut grants = mesh.pool(0).common.links.iter().map(|(_, link)| &link.intake.grant);
     assert!(grants.all(|grant| grant.outstanding() == grant.open()), "nobody is charged for it");
 }
 
@@ -140,7 +140,7 @@ fn who_was_set_aside_and_is_gone_is_forgotten() {
     assert_eq!(reserve(&mut mesh), 1);
     fail(&mut mesh, &mut strangers, 30);
     assert!(strangers.iter().all(|stranger| stranger.answers() == 1));
-    assert_eq!((mesh.pool(0).asking.candidates.len(), reserve(&mut mesh)), (0, 0));
+    assert_eq!((mesh.pool(0).client.asking.candidates.len(), reserve(&mut mesh)), (0, 0));
 }
 
 #[test]
@@ -156,5 +156,5 @@ fn who_begins_anew_is_not_asked_for_what_it_had_offered_before() {
     mesh.run_for(ms(60));
     assert_eq!((reserve(&mut mesh), mesh.faults.len()), (0, 0));
     fail(&mut mesh, nine, 20);
-    assert_eq!((tenth.asked(&mesh).len(), mesh.pool(0).asking.candidates.len()), (0, 0));
+    assert_eq!((tenth.asked(&mesh).len(), mesh.pool(0).client.asking.candidates.len()), (0, 0));
 }

@@ -81,7 +81,7 @@ fn all_is_offered_again_at_most_once_in_10_s_on_a_link() {
 fn what_is_offered_again_is_paid_as_upload() {
     let (mut mesh, keys) = scene();
     let now = mesh.now;
-    let slots = keys.map(|key| mesh.pool(0).links.slot(key.link).unwrap());
+    let slots = keys.map(|key| mesh.pool(0).common.links.slot(key.link).unwrap());
     keys.iter().for_each(|key| assert!(answer(&mut mesh, now, *key, want(0)) > 50_000));
     assert_eq!(
         mesh.pool(0).uploads.first_of(slots),
@@ -157,9 +157,9 @@ fn entries_offered(
     let begun = mesh.now;
     let mut number = 0;
     while mesh.now.since(begun) < Duration::from_secs(10) {
-        let slot = mesh.pool(0).links.slot(stranger.link).unwrap();
+        let slot = mesh.pool(0).common.links.slot(stranger.link).unwrap();
         let (granted, used, granted_bytes, used_bytes) =
-            mesh.pool(0).links.get(slot).unwrap().intake.grant.totals();
+            mesh.pool(0).common.links.get(slot).unwrap().intake.grant.totals();
         let left = (granted - used).min((granted_bytes - used_bytes) / 40);
         for _ in 0..left {
             stranger.offer(mesh, &items(number));

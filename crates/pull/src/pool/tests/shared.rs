@@ -5,7 +5,7 @@ use super::mesh::{Mesh, item, ms};
 
 /// Where the one item of a node's pool lies.
 fn place(mesh: &mut Mesh, node: usize) -> *const u8 {
-    mesh.pool(node).inventory.log.next_from(0).unwrap().1.bytes.as_ptr()
+    mesh.pool(node).common.inventory.log.next_from(0).unwrap().1.bytes.as_ptr()
 }
 
 #[test]
@@ -26,5 +26,5 @@ fn a_body_that_comes_in_pieces_is_put_together_once() {
     mesh.insert(0, &bytes);
     mesh.run_for(ms(1_000));
     assert_ne!(place(&mut mesh, 1), bytes.as_ptr());
-    assert_eq!(mesh.pool(1).inventory.log.next_from(0).unwrap().1.bytes, bytes);
+    assert_eq!(mesh.pool(1).common.inventory.log.next_from(0).unwrap().1.bytes, bytes);
 }

@@ -130,7 +130,7 @@ fn a_window_is_at_most_its_part_of_all_grants_once_what_was_granted_before_is_us
         mesh.run_for(ms(2_000));
     }
     let windows: Vec<u64> =
-        mesh.pool(0).links.iter().map(|(_, link)| link.intake.grant.outstanding()).collect();
+        mesh.pool(0).common.links.iter().map(|(_, link)| link.intake.grant.outstanding()).collect();
     assert_eq!(windows, [128, 128]);
 }
 

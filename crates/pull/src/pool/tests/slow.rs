@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::super::link::Role;
+use super::super::links::Role;
 use super::super::*;
 use super::fetching::{config, prove, with_strangers};
 use super::mesh::{Mesh, item, ms};
@@ -116,14 +116,14 @@ fn credit_returns_where_a_link_can_not_be_asked_any_more() {
     mesh.run_for(ms(120));
     assert_eq!(mesh.faults.len(), 1);
     let charged = |mesh: &mut Mesh| {
-        let slot = mesh.pool(0).links.slot(LinkId(1)).unwrap();
-        mesh.pool(0).links.get(slot).unwrap().intake.grant.charged()
+        let slot = mesh.pool(0).common.links.slot(LinkId(1)).unwrap();
+        mesh.pool(0).common.links.get(slot).unwrap().intake.grant.charged()
     };
-    assert_eq!((charged(&mut mesh), mesh.pool(0).asking.candidates.len()), (0, 0));
+    assert_eq!((charged(&mut mesh), mesh.pool(0).client.asking.candidates.len()), (0, 0));
     (10..14).for_each(|number| stranger.offer(&mut mesh, &item(5, number, 200)));
     mesh.run_for(ms(120));
     assert_eq!(
-        (charged(&mut mesh), mesh.pool(0).asking.candidates.len()),
+        (charged(&mut mesh), mesh.pool(0).client.asking.candidates.len()),
         (0, 0),
         "nor is what it offers then charged"
     );
@@ -143,8 +143,8 @@ fn streams_that_ended_early_are_opened_again_and_nothing_is_lost() {
         // The server's side of one of both streams ends, as where the peer took it for stalled.
         let role = if round % 2 == 0 { Role::Outlet } else { Role::Serving };
         let (now, pool) = (mesh.now, mesh.pool(1));
-        let slot = pool.links.slot(link).unwrap();
-        pool.close_lane(slot, role, crate::framing::code::TIMEOUT);
+        let slot = pool.common.links.slot(link).unwrap();
+        pool.common.close_lane(slot, role, crate::framing::code::TIMEOUT);
         pool.pause_lane(now, slot, role);
         mesh.settle();
         mesh.run_for(ms(60_000));

@@ -23,7 +23,7 @@ fn scene(config: &Config) -> (Mesh, Stranger) {
 
 /// Entries that the stranger may still offer, and that are charged to it.
 fn outstanding(mesh: &mut Mesh) -> (u64, u64) {
-    let grant = &mesh.pool(0).links.get(link::Slot(0)).unwrap().intake.grant;
+    let grant = &mesh.pool(0).common.links.get(links::Slot(0)).unwrap().intake.grant;
     (grant.open(), grant.outstanding() - grant.open())
 }
 

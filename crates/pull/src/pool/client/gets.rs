@@ -3,68 +3,63 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::{Bytes, BytesMut};
-use weir_base::codec::{put_varint, varint_len};
-use weir_base::{Chunk, Fault, Instant, Rope};
+use weir_base::{Chunk, Fault, Instant};
 
 use super::candidates::CandId;
-use super::codec::{self, AnswerHead, MAX_INDICES, MAX_ITEM_HEAD, MAX_LIST};
-use super::link::{Lane, Role, Slot};
-use super::outlet::put_len;
 use super::record::Record;
-use super::{FALSE_ITEM, Pool, UNASKED};
 use crate::framing::{MALFORMED, MESSAGE_RATE, Message, UNKNOWN_TYPE};
-
-/// Answers that may be outstanding on one link.
-pub(super) const MAX_GETS: usize = 4_096;
+use crate::pool::codec::{self, AnswerHead, MAX_ITEM_HEAD, MAX_LIST};
+use crate::pool::faults::{FALSE_ITEM, UNASKED};
+use crate::pool::links::Lane;
 
 /// The shortest queue of waiting candidates that is looked through for decided ones.
-pub(super) const PURGE_AT: usize = 64;
+pub(crate) const PURGE_AT: usize = 64;
 
 /// The client's side of lane 1 on one link.
 #[derive(Debug)]
-pub(super) struct Gets {
-    pub(super) lane: Lane,
+pub(crate) struct Gets {
+    pub(crate) lane: Lane,
     /// Not written yet; also in `flight`.
-    pub(super) out: BTreeSet<u64>,
-    pub(super) cancels: BTreeSet<u64>,
+    pub(crate) out: BTreeSet<u64>,
+    pub(crate) cancels: BTreeSet<u64>,
     /// Asked for and not answered, cancelled ones too.
-    pub(super) flight: BTreeMap<u64, Get>, // <= MAX_GETS
+    pub(crate) flight: BTreeMap<u64, Get>, // <= MAX_GETS
     /// Bytes of bodies in `flight`.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
     /// Of these, over their time.
-    pub(super) overdue: u32,
+    pub(crate) overdue: u32,
     /// Candidates that this link announced and that wait for a source; some may be decided.
-    pub(super) waiting: VecDeque<CandId>,
+    pub(crate) waiting: VecDeque<CandId>,
     /// When `waiting` has become so long, decided ones are taken out.
-    pub(super) purge_at: usize,
+    pub(crate) purge_at: usize,
     /// Whether this link may not be asked for the first of them now.
-    pub(super) stalled: bool,
+    pub(crate) stalled: bool,
     /// Whether it is in the line of newcomers that wait for a share.
-    pub(super) in_line: bool,
-    pub(super) record: Record,
+    pub(crate) in_line: bool,
+    pub(crate) record: Record,
     reader: Reader,
 }
 
 /// One index asked for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Get {
+pub(crate) struct Get {
     /// Who waits for it.
-    pub(super) candidate: CandId,
+    pub(crate) candidate: CandId,
     /// Whether it was taken back: it is answered all the same.
-    pub(super) cancelled: bool,
-    pub(super) size: u32,
+    pub(crate) cancelled: bool,
+    pub(crate) size: u32,
     /// Bytes asked of the link before it and not answered then.
-    pub(super) queued: u64,
-    pub(super) since: Instant,
+    pub(crate) queued: u64,
+    pub(crate) since: Instant,
     /// Names its timer.
-    pub(super) serial: u32,
-    pub(super) patience: Patience,
+    pub(crate) serial: u32,
+    pub(crate) patience: Patience,
     /// Whether it counts among those asked of links without a record.
-    pub(super) newcomer: bool,
+    pub(crate) newcomer: bool,
 }
 
 impl Get {
-    pub(super) const fn new(
+    pub(crate) const fn new(
         candidate: CandId,
         size: u32,
         queued: u64,
@@ -79,7 +74,7 @@ impl Get {
 
 /// How long this node still waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Patience {
+pub(crate) enum Patience {
     /// Until another is asked; what had come of the item when it was last looked at.
     Fresh(Come),
     /// Until it is a fault.
@@ -90,7 +85,7 @@ pub(super) enum Patience {
 
 /// How much of a body had come when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Come {
+pub(crate) struct Come {
     bytes: usize,
     at: Instant,
 }
@@ -132,7 +127,7 @@ const HEAD: usize = 5 + 10 + 10;
 
 /// An answer, whole.
 #[derive(Debug)]
-enum Answer {
+pub(crate) enum Answer {
     Item(u64, Bytes),
     Gone(Bytes),
     /// One that is skipped, of so many bytes.
@@ -140,7 +135,7 @@ enum Answer {
 }
 
 impl Gets {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             lane: Lane::default(),
             out: BTreeSet::new(),
@@ -158,7 +153,7 @@ impl Gets {
     }
 
     /// The candidate that waits first need not wait any more.
-    pub(super) fn pop_waiting(&mut self) {
+    pub(crate) fn pop_waiting(&mut self) {
         self.waiting.pop_front();
         if self.waiting.capacity() > 4 * self.waiting.len().max(PURGE_AT) {
             self.waiting.shrink_to(2 * self.waiting.len());
@@ -166,7 +161,7 @@ impl Gets {
     }
 
     /// Bytes that answers may still take, with a byte more, so that one too many is found out.
-    pub(super) fn room(&self) -> usize {
+    pub(crate) fn room(&self) -> usize {
         let bodies = usize::try_from(self.bytes).unwrap_or(usize::MAX);
         let come = match &self.reader {
             Reader::Head(_, len) => *len,
@@ -177,7 +172,7 @@ impl Gets {
     }
 
     /// Takes what it can of `chunk`: the next answer, or `None` when the chunk is used up.
-    fn read(&mut self, chunk: &mut Chunk, max: usize) -> Result<Option<Answer>, Fault> {
+    pub(crate) fn read(&mut self, chunk: &mut Chunk, max: usize) -> Result<Option<Answer>, Fault> {
         while !chunk.is_empty() {
             match &mut self.reader {
                 Reader::Head(held, len) => {
@@ -269,7 +264,7 @@ impl Gets {
     }
 
     /// What has come of the body of `index` since `before`, where that is progress.
-    pub(super) fn progress(&self, now: Instant, wanted: u64, before: Come) -> Option<Come> {
+    pub(crate) fn progress(&self, now: Instant, wanted: u64, before: Come) -> Option<Come> {
         match &self.reader {
             Reader::Body { index, body, .. } if *index == wanted => before.progress(now, body.len()),
             _ => None,
@@ -277,82 +272,7 @@ impl Gets {
     }
 
     /// The stream is no more; what was being read is dropped.
-    pub(super) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.reader = Reader::Head([0; HEAD], 0);
     }
-}
-
-impl Pool {
-    /// Bytes came on the stream that carries items.
-    pub(super) fn read_items(&mut self, now: Instant, slot: Slot, mut chunk: Chunk) {
-        self.stats.control_bytes += chunk.len() as u64;
-        loop {
-            let Some(link) = self.links.get_mut(slot) else { return };
-            let max = link.max_item() as usize + MAX_ITEM_HEAD;
-            let done = match link.gets.read(&mut chunk, max.max(MAX_LIST)) {
-                Ok(Some(Answer::Item(index, bytes))) => {
-                    self.item(now, slot, index, bytes);
-                    Ok(())
-                }
-                Ok(Some(Answer::Skipped(bytes))) => link.skipped.take(now, bytes),
-                Ok(Some(Answer::Gone(body))) => self.gone_message(now, slot, &body),
-                Ok(None) => return,
-                Err(fault) => Err(fault),
-            };
-            if let Err(fault) = done {
-                if fault == FALSE_ITEM {
-                    self.asking.fetch.recorded(&mut self.links, slot, Record::false_item);
-                }
-                self.break_off(slot, Role::Gets, fault);
-                return self.give_up(now, slot);
-            }
-        }
-    }
-
-    fn gone_message(&mut self, now: Instant, slot: Slot, body: &[u8]) -> Result<(), Fault> {
-        self.counters.messages_in += 1;
-        for index in codec::decode_indices(body) {
-            let index = index.map_err(|_| MALFORMED)?;
-            let link = self.links.get(slot);
-            if !link
-                .is_some_and(|link| link.gets.flight.contains_key(&index) && !link.gets.out.contains(&index))
-            {
-                return Err(UNASKED);
-            }
-            self.gone(now, slot, index);
-        }
-        Ok(())
-    }
-
-    /// Writes gets and cancels, in the order of the peer's log.
-    pub(super) fn write_gets(&mut self, slot: Slot, out: &mut Rope) {
-        let Some(link) = self.links.get_mut(slot) else { return };
-        let gets = &mut link.gets;
-        for (kind, indices) in [(codec::GET, &mut gets.out), (codec::CANCEL, &mut gets.cancels)] {
-            if indices.is_empty() {
-                continue;
-            }
-            self.scratch.clear();
-            put_varint(&mut self.scratch, kind);
-            let beyond = indices.iter().nth(MAX_INDICES).copied();
-            let later = beyond.map(|index| indices.split_off(&index));
-            codec::encode_indices(indices.iter().copied(), &mut self.scratch);
-            let count = indices.len() as u64;
-            *indices = later.unwrap_or_default();
-            put_len(self.scratch.len(), out);
-            out.put(&self.scratch);
-            self.counters.messages_out += 1;
-            match kind {
-                codec::GET => self.stats.gets_sent += count,
-                _ => self.stats.cancels_sent += count,
-            }
-            return;
-        }
-    }
-}
-
-/// Bytes that the head of an item's message takes.
-pub(super) const fn head_len(index: u64, size: usize) -> usize {
-    let fields = varint_len(codec::ITEM) + varint_len(index);
-    varint_len((fields + size) as u64) + fields
 }

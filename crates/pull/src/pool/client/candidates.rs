@@ -1,67 +1,67 @@
 //! Items that were offered and are not decided: who announced them, who is charged, who was asked.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 
 use bytes::Bytes;
-use weir_base::{Instant, LinkId, Rng, ShortId, Table};
+use weir_base::{Instant, Rng, ShortId, Table};
 
-use super::Summary;
-use super::known::LinkSet;
-use super::link::{Account, Slot};
 use crate::machine::Ticket;
+use crate::pool::inventory::LinkSet;
+use crate::pool::links::{Deliverer, Slot};
+use crate::pool::types::Summary;
 
 /// Names a candidate; never names another one later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct CandId {
+pub(crate) struct CandId {
     at: u32,
     serial: u32,
 }
 
 /// What announcers must agree on to be merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Claim {
+pub(crate) struct Claim {
     /// The number of the key of the short id.
-    pub(super) key: u32,
-    pub(super) short: ShortId,
-    pub(super) size: u32,
-    pub(super) summary: Summary,
+    pub(crate) key: u32,
+    pub(crate) short: ShortId,
+    pub(crate) size: u32,
+    pub(crate) summary: Summary,
 }
 
 /// A link that can deliver, and under which index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Announcer {
-    pub(super) index: u64,
-    pub(super) slot: Slot,
+pub(crate) struct Announcer {
+    pub(crate) index: u64,
+    pub(crate) slot: Slot,
     /// How often it was asked.
-    pub(super) tried: u8,
+    pub(crate) tried: u8,
     /// Whether the candidate waits in its queue.
-    pub(super) listed: bool,
+    pub(crate) listed: bool,
 }
 
 impl Announcer {
-    pub(super) const fn new(slot: Slot, index: u64) -> Self {
+    pub(crate) const fn new(slot: Slot, index: u64) -> Self {
         Self { index, slot, tried: 0, listed: false }
     }
 }
 
 /// A link that is asked, and for which index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Source {
-    pub(super) slot: Slot,
-    pub(super) index: u64,
+pub(crate) struct Source {
+    pub(crate) slot: Slot,
+    pub(crate) index: u64,
 }
 
 /// The charged announcer and up to 8 more.
-pub(super) const MAX_ANNOUNCERS: usize = 9;
+pub(crate) const MAX_ANNOUNCERS: usize = 9;
 /// Candidates for which memory is kept.
 const FEW: usize = 64;
 /// Sources asked at once.
-pub(super) const MAX_SOURCES: usize = 2;
+pub(crate) const MAX_SOURCES: usize = 2;
 
 /// Where a candidate stands.
 #[derive(Clone, Debug)]
-pub(super) enum State {
+pub(crate) enum State {
     /// Its body has not come.
     Wanted,
     /// Its body has come, and waits to be handed over.
@@ -79,47 +79,38 @@ pub(super) enum State {
 
 /// A body that matched what was offered.
 #[derive(Clone, Debug)]
-pub(super) struct Body {
-    pub(super) id: [u8; 32],
-    pub(super) bytes: Bytes,
-    pub(super) from: Deliverer,
-}
-
-/// Who delivered a body.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Deliverer {
-    /// Which link; it may be gone by now.
-    pub(super) link: LinkId,
-    /// Who pays for what it costs.
-    pub(super) account: Account,
+pub(crate) struct Body {
+    pub(crate) id: [u8; 32],
+    pub(crate) bytes: Bytes,
+    pub(crate) from: Deliverer,
 }
 
 /// An item that was offered and is not decided.
 #[derive(Clone, Debug)]
-pub(super) struct Candidate {
-    pub(super) claim: Claim,
+pub(crate) struct Candidate {
+    pub(crate) claim: Claim,
     /// The same under another key, where the id is known.
     alias: Option<Claim>,
-    pub(super) priority: u64,
+    pub(crate) priority: u64,
     /// Who pays for it with its permit.
-    pub(super) charged: Option<Slot>,
+    pub(crate) charged: Option<Slot>,
     /// Links that offered it.
-    pub(super) heard: LinkSet,
+    pub(crate) heard: LinkSet,
     /// Links that called it gone.
-    pub(super) gone: LinkSet,
+    pub(crate) gone: LinkSet,
     /// Links of which it is asked now; the first was asked first.
-    pub(super) sources: [Option<Source>; MAX_SOURCES],
-    pub(super) state: State,
+    pub(crate) sources: [Option<Source>; MAX_SOURCES],
+    pub(crate) state: State,
     /// Whether its last source is over its time: the next announcer is asked as soon as one may be.
-    pub(super) overdue: bool,
+    pub(crate) overdue: bool,
     /// Whether announcers may stand in the reserve at their links.
-    pub(super) has_reserve: bool,
+    pub(crate) has_reserve: bool,
     announcers: [Announcer; MAX_ANNOUNCERS],
     count: u8, // of `announcers`
 }
 
 impl Candidate {
-    pub(super) fn new(claim: Claim, priority: u64, charged: Option<Announcer>) -> Self {
+    pub(crate) fn new(claim: Claim, priority: u64, charged: Option<Announcer>) -> Self {
         let mut candidate = Self {
             claim,
             alias: None,
@@ -142,17 +133,17 @@ impl Candidate {
     }
 
     /// Who can deliver it, as far as they are kept.
-    pub(super) fn announcers(&self) -> &[Announcer] {
+    pub(crate) fn announcers(&self) -> &[Announcer] {
         self.announcers.get(..usize::from(self.count)).unwrap_or_default()
     }
 
     /// The same, to change.
-    pub(super) fn announcers_mut(&mut self) -> &mut [Announcer] {
+    pub(crate) fn announcers_mut(&mut self) -> &mut [Announcer] {
         self.announcers.get_mut(..usize::from(self.count)).unwrap_or_default()
     }
 
     /// Adds an announcer; `false` where all places are taken.
-    pub(super) fn add(&mut self, announcer: Announcer) -> bool {
+    pub(crate) fn add(&mut self, announcer: Announcer) -> bool {
         if let Some(same) =
             self.announcers.iter_mut().take(usize::from(self.count)).find(|a| a.slot == announcer.slot)
         {
@@ -166,7 +157,7 @@ impl Candidate {
     }
 
     /// `slot` is not among its announcers any more. As what it was.
-    pub(super) fn drop_announcer(&mut self, slot: Slot) -> Option<Announcer> {
+    pub(crate) fn drop_announcer(&mut self, slot: Slot) -> Option<Announcer> {
         let at = self.announcers().iter().position(|announcer| announcer.slot == slot)?;
         let last = usize::from(self.count) - 1;
         self.announcers.swap(at, last);
@@ -175,22 +166,22 @@ impl Candidate {
     }
 
     /// Whether it is asked of `slot`.
-    pub(super) fn asks(&self, slot: Slot) -> bool {
+    pub(crate) fn asks(&self, slot: Slot) -> bool {
         self.sources.iter().flatten().any(|source| source.slot == slot)
     }
 
     /// Whether it is asked of anybody.
-    pub(super) fn is_asked(&self) -> bool {
+    pub(crate) fn is_asked(&self) -> bool {
         self.sources.iter().any(Option::is_some)
     }
 
     /// Whether another announcer should be asked.
-    pub(super) fn wants_source(&self) -> bool {
+    pub(crate) fn wants_source(&self) -> bool {
         matches!(self.state, State::Wanted) && (self.overdue || !self.is_asked())
     }
 
     /// `slot` is not asked any more.
-    pub(super) fn drop_source(&mut self, slot: Slot) {
+    pub(crate) fn drop_source(&mut self, slot: Slot) {
         for source in &mut self.sources {
             source.take_if(|source| source.slot == slot);
         }
@@ -200,7 +191,7 @@ impl Candidate {
     }
 
     /// The body, where it has come.
-    pub(super) const fn body(&self) -> Option<&Body> {
+    pub(crate) const fn body(&self) -> Option<&Body> {
         match &self.state {
             State::Wanted => None,
             State::Held(body) | State::Checking { body, .. } => Some(body),
@@ -209,12 +200,13 @@ impl Candidate {
 }
 
 /// All candidates of a pool. As many as are granted; further announcements of one find it by its claim.
-pub(super) struct Candidates {
+pub(crate) struct Candidates {
     slab: Vec<(u32, Option<Candidate>)>, // the last is taken
     free: BinaryHeap<Reverse<u32>>,      // lowest first, so that the end becomes free; some are taken or gone
     count: usize,
     serial: u32,
     claims: Table<Claim, CandId>,
+    released: BTreeSet<CandId>, // those that were deferred before; no link may have them among its undecided
 }
 
 impl std::fmt::Debug for Candidates {
@@ -224,20 +216,20 @@ impl std::fmt::Debug for Candidates {
 }
 
 impl Candidates {
-    pub(super) fn new(rng: &mut Rng) -> Self {
+    pub(crate) fn new(rng: &mut Rng) -> Self {
         let (slab, free) = (Vec::new(), BinaryHeap::new());
-        Self { slab, free, count: 0, serial: 0, claims: Table::new(rng) }
+        Self { slab, free, count: 0, serial: 0, claims: Table::new(rng), released: BTreeSet::new() }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.count
     }
 
-    pub(super) fn find(&self, claim: &Claim) -> Option<CandId> {
+    pub(crate) fn find(&self, claim: &Claim) -> Option<CandId> {
         self.claims.get(claim).copied()
     }
 
-    pub(super) fn insert(&mut self, candidate: Candidate) -> CandId {
+    pub(crate) fn insert(&mut self, candidate: Candidate) -> CandId {
         self.serial = self.serial.wrapping_add(1);
         let slab = &self.slab;
         let is_free = |at: &u32| slab.get(*at as usize).is_some_and(|(_, taken)| taken.is_none());
@@ -255,8 +247,20 @@ impl Candidates {
         id
     }
 
+    /// A candidate that was deferred before.
+    pub(crate) fn insert_released(&mut self, candidate: Candidate) -> CandId {
+        let id = self.insert(candidate);
+        self.released.insert(id);
+        id
+    }
+
+    /// Candidates that were deferred before.
+    pub(crate) fn released(&self) -> impl Iterator<Item = CandId> {
+        self.released.iter().copied()
+    }
+
     /// A candidate whose body has come is from now on also found under this key.
-    pub(super) fn alias(&mut self, id: CandId, key: u32, short: ShortId) {
+    pub(crate) fn alias(&mut self, id: CandId, key: u32, short: ShortId) {
         let Some(candidate) = self.get_mut(id) else { return };
         let alias = Claim { key, short, ..candidate.claim };
         if let Some(before) = candidate.alias.replace(alias) {
@@ -272,7 +276,7 @@ impl Candidates {
     }
 
     /// All candidates.
-    pub(super) fn all(&self) -> Vec<CandId> {
+    pub(crate) fn all(&self) -> Vec<CandId> {
         let found = |(at, (serial, candidate)): (u32, &(u32, Option<Candidate>))| {
             candidate.as_ref().map(|_| CandId { at, serial: *serial })
         };
@@ -280,29 +284,30 @@ impl Candidates {
     }
 
     /// All candidates whose bodies have come, with their ids.
-    pub(super) fn delivered(&self) -> Vec<(CandId, [u8; 32])> {
+    pub(crate) fn delivered(&self) -> Vec<(CandId, [u8; 32])> {
         let found = |(at, (serial, candidate)): (u32, &(u32, Option<Candidate>))| {
             Some((CandId { at, serial: *serial }, candidate.as_ref()?.body()?.id))
         };
         (0..).zip(&self.slab).filter_map(found).collect()
     }
 
-    pub(super) fn get(&self, id: CandId) -> Option<&Candidate> {
+    pub(crate) fn get(&self, id: CandId) -> Option<&Candidate> {
         let (serial, candidate) = self.slab.get(id.at as usize)?;
         candidate.as_ref().filter(|_| *serial == id.serial)
     }
 
-    pub(super) fn get_mut(&mut self, id: CandId) -> Option<&mut Candidate> {
+    pub(crate) fn get_mut(&mut self, id: CandId) -> Option<&mut Candidate> {
         let (serial, candidate) = self.slab.get_mut(id.at as usize)?;
         candidate.as_mut().filter(|_| *serial == id.serial)
     }
 
-    pub(super) fn remove(&mut self, id: CandId) -> Option<Candidate> {
+    pub(crate) fn remove(&mut self, id: CandId) -> Option<Candidate> {
         let (serial, candidate) = self.slab.get_mut(id.at as usize)?;
         if *serial != id.serial {
             return None;
         }
         let candidate = candidate.take()?;
+        self.released.remove(&id);
         self.count -= 1;
         self.free.push(Reverse(id.at));
         self.unclaim(&candidate.claim, id);

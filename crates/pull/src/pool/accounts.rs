@@ -11,8 +11,8 @@ use std::time::Duration;
 use weir_base::Instant;
 
 use super::Pool;
-use super::candidates::{CandId, State};
-use super::link::{Account, Joined, Link, Slot};
+use super::client::{CandId, State};
+use super::links::{Account, Joined, Link, Slot};
 
 /// How long an account is kept once its link has ended and nothing of it waits: as long as the largest debt.
 const REMEMBERED: Duration = Duration::from_secs(10);
@@ -23,86 +23,89 @@ const DEPARTED_PART: u64 = 8;
 
 impl Pool {
     /// A new link takes its place, that of its account where it has one. `None` where no place is left.
-    pub(super) fn join(&mut self, now: Instant, link: Link) -> Option<Slot> {
+    pub(crate) fn join(&mut self, now: Instant, link: Link) -> Option<Slot> {
         self.forget_departed(now);
         let info = link.info;
-        let slot = match self.links.insert(link)? {
+        let slot = match self.common.links.insert(link)? {
             Joined::New(slot) => {
                 self.add_account(slot, &Account::of(&info));
                 slot
             }
             Joined::Back(slot) => {
-                let charged = self.links.get(slot).map_or(0, |link| link.intake.grant.charged());
-                self.want.lent.add(info.side, charged);
+                let charged = self.common.links.get(slot).map_or(0, |link| link.intake.grant.charged());
+                self.client.demand.lent.add(info.side, charged);
                 slot
             }
         };
-        self.want.parts.add(slot, info.side, info.group);
+        self.client.demand.parts.add(slot, info.side, info.group);
         Some(slot)
     }
 
     fn add_account(&mut self, slot: Slot, account: &Account) {
         let (side, group) = (account.side(), account.group());
-        self.asking.fetch.add(slot, side, group);
+        self.client.asking.fetch.add(slot, side, group);
         self.checking.add(slot, side, group);
         self.uploads.add(slot, side, group);
     }
 
     /// A link has ended, and all of it is settled but what it delivered.
-    pub(super) fn depart(&mut self, now: Instant, slot: Slot) {
-        self.asking.fetch.depart(slot);
+    pub(crate) fn depart(&mut self, now: Instant, slot: Slot) {
+        self.client.asking.fetch.depart(slot);
         self.uploads.depart(slot);
-        self.want.parts.remove(slot);
-        if let Some(link) = self.links.get(slot) {
-            self.want.lent.take(link.info.side, link.intake.grant.outstanding());
+        self.client.demand.parts.remove(slot);
+        if let Some(link) = self.common.links.get(slot) {
+            self.client.demand.lent.take(link.info.side, link.intake.grant.outstanding());
         }
-        self.links.depart(now, slot);
+        self.common.links.depart(now, slot);
         self.forget_departed(now);
         self.trim_departed(now);
     }
 
     /// The slot of an account, whose link may have ended long ago.
-    pub(super) fn slot_of(&mut self, now: Instant, account: &Account) -> Option<Slot> {
-        if let Some(slot) = self.links.find(account) {
+    pub(crate) fn slot_of(&mut self, now: Instant, account: &Account) -> Option<Slot> {
+        if let Some(slot) = self.common.links.find(account) {
             return Some(slot);
         }
-        let slot = self.links.open(now, *account)?;
+        let slot = self.common.links.open(now, *account)?;
         self.add_account(slot, account);
         Some(slot)
     }
 
     fn forget_departed(&mut self, now: Instant) {
-        let due = self.links.all_departed().take_while(|(since, _)| *since + REMEMBERED <= now);
+        let due = self.common.links.all_departed().take_while(|(since, _)| *since + REMEMBERED <= now);
         for slot in due.map(|(_, slot)| slot).collect::<Vec<_>>() {
             if self.checking.has_work(slot) {
-                self.links.prolong(now, slot);
+                self.common.links.prolong(now, slot);
             } else {
                 self.release(slot);
             }
         }
-        let many = self.links.all_departed().count().saturating_sub(MAX_DEPARTED);
-        for slot in self.links.all_departed().take(many).map(|(_, slot)| slot).collect::<Vec<_>>() {
+        let many = self.common.links.all_departed().count().saturating_sub(MAX_DEPARTED);
+        for slot in self.common.links.all_departed().take(many).map(|(_, slot)| slot).collect::<Vec<_>>() {
             self.bequeath(slot);
             self.release(slot);
         }
     }
 
     fn release(&mut self, slot: Slot) {
-        self.asking.fetch.remove(slot);
+        self.client.asking.fetch.remove(slot);
         self.checking.remove(slot);
         self.uploads.remove(slot);
-        self.links.release(slot);
+        self.common.links.release(slot);
     }
 
     /// What an account delivered is another's from now on, one of its group where there is one.
     fn bequeath(&mut self, slot: Slot) {
-        let Some(heir) = self.links.heir(slot).filter(|_| self.checking.has_work(slot)) else { return };
+        let Some(heir) = self.common.links.heir(slot).filter(|_| self.checking.has_work(slot)) else {
+            return;
+        };
         let all: Vec<CandId> = self.checking.held_of(slot).chain(self.checking.open_of(slot)).collect();
         for id in all {
-            let charged = self.asking.candidates.get_mut(id).and_then(|candidate| candidate.charged.as_mut());
+            let charged =
+                self.client.asking.candidates.get_mut(id).and_then(|candidate| candidate.charged.as_mut());
             if let Some(charged) = charged.filter(|charged| **charged == slot) {
                 *charged = heir;
-                self.links.charge_departed(heir);
+                self.common.links.charge_departed(heir);
             }
         }
         self.checking.give_to(slot, heir);
@@ -111,10 +114,13 @@ impl Pool {
     /// Keeps what accounts without a link delivered within its bounds: the longest queue loses its last half. Others that
     /// announced the same are asked for it.
     fn trim_departed(&mut self, now: Instant) {
-        let (most, most_bytes) =
-            (u64::from(self.config.max_grants) / DEPARTED_PART, self.config.in_flight / DEPARTED_PART);
+        let (most, most_bytes) = (
+            u64::from(self.common.config.max_grants) / DEPARTED_PART,
+            self.common.config.in_flight / DEPARTED_PART,
+        );
         loop {
-            let waiting = self.links.all_departed().map(|(_, slot)| (self.checking.waiting(slot), slot));
+            let waiting =
+                self.common.links.all_departed().map(|(_, slot)| (self.checking.waiting(slot), slot));
             let (mut items, mut bytes, mut longest, mut largest) = (0, 0, None, None);
             for ((count, size), slot) in waiting {
                 (items, bytes) = (items + count as u64, bytes + size);
@@ -135,11 +141,11 @@ impl Pool {
     }
 
     fn drop_body(&mut self, now: Instant, id: CandId, slot: Slot) {
-        let Some(candidate) = self.asking.candidates.get_mut(id) else { return };
+        let Some(candidate) = self.client.asking.candidates.get_mut(id) else { return };
         if let State::Held(body) = &candidate.state {
-            self.asking.fetch.decided(body.bytes.len() as u64);
+            self.client.asking.fetch.decided(body.bytes.len() as u64);
             candidate.state = State::Wanted;
-            self.cannot_deliver(now, id, slot);
+            self.client.cannot_deliver(&mut self.common, now, id, slot);
         }
     }
 }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use weir_base::Instant;
 
-use super::codec::{MAX_ENTRY, MAX_OFFER_HEAD};
+use crate::pool::codec::{MAX_ENTRY, MAX_OFFER_HEAD};
 
 /// Bytes of offers granted per entry of the window.
 const BYTES_PER_ENTRY: u64 = 32;
 
 /// One link's permit, as its grantor keeps it. Totals are absolute since the stream opened; `used` is at most granted.
 #[derive(Clone, Debug)]
-pub(super) struct Grant {
+pub(crate) struct Grant {
     entries: u64,
     bytes: u64,
     used: u64,
@@ -26,7 +26,7 @@ pub(super) struct Grant {
 
 /// Whether a new permit should go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Renew {
+pub(crate) enum Renew {
     /// Nothing worth telling.
     No,
     /// Within a round trip: the sender has nothing left.
@@ -37,7 +37,7 @@ pub(super) enum Renew {
 
 impl Grant {
     /// Nothing granted; the window is what the configuration begins with.
-    pub(super) fn new(window: u32) -> Self {
+    pub(crate) fn new(window: u32) -> Self {
         Self {
             entries: 0,
             bytes: 0,
@@ -53,32 +53,32 @@ impl Grant {
     }
 
     /// Entries granted and not received.
-    pub(super) const fn open(&self) -> u64 {
+    pub(crate) const fn open(&self) -> u64 {
         self.entries - self.used
     }
 
     /// Entries granted that have not returned: open, charged, or gone of late.
-    pub(super) const fn outstanding(&self) -> u64 {
+    pub(crate) const fn outstanding(&self) -> u64 {
         self.open() + self.charged + self.gone
     }
 
     /// Undecided candidates charged to this peer.
-    pub(super) const fn charged(&self) -> u64 {
+    pub(crate) const fn charged(&self) -> u64 {
         self.charged
     }
 
     /// Bytes of offers that may still come.
-    pub(super) const fn open_bytes(&self) -> u64 {
+    pub(crate) const fn open_bytes(&self) -> u64 {
         self.bytes - self.used_bytes
     }
 
     /// Granted and received, entries and bytes.
-    pub(super) const fn totals(&self) -> (u64, u64, u64, u64) {
+    pub(crate) const fn totals(&self) -> (u64, u64, u64, u64) {
         (self.entries, self.used, self.bytes, self.used_bytes)
     }
 
     /// An offer came. `false` where that is more than was granted: the sender's fault.
-    pub(super) const fn take(&mut self, entries: u64, bytes: u64) -> bool {
+    pub(crate) const fn take(&mut self, entries: u64, bytes: u64) -> bool {
         if entries > self.open() || bytes > self.open_bytes() {
             return false;
         }
@@ -88,29 +88,29 @@ impl Grant {
     }
 
     /// A candidate is charged to this peer.
-    pub(super) const fn charge(&mut self) {
+    pub(crate) const fn charge(&mut self) {
         self.charged += 1;
         self.useful += 1;
     }
 
     /// A candidate charged to it is gone at it: that counts for a while as if it were charged. Who offers what it has not got
     /// offers no more than its window in that time.
-    pub(super) const fn count_gone(&mut self) {
+    pub(crate) const fn count_gone(&mut self) {
         self.gone += 1;
     }
 
     /// Candidates that were gone and still count.
-    pub(super) const fn gone(&self) -> u64 {
+    pub(crate) const fn gone(&self) -> u64 {
         self.gone
     }
 
     /// What was gone counts no more. How many there were.
-    pub(super) const fn forget_gone(&mut self) -> u64 {
+    pub(crate) const fn forget_gone(&mut self) -> u64 {
         std::mem::replace(&mut self.gone, 0)
     }
 
     /// A candidate charged to it is decided.
-    pub(super) const fn give_back(&mut self) {
+    pub(crate) const fn give_back(&mut self) {
         self.charged = self.charged.saturating_sub(1);
     }
 
@@ -125,7 +125,7 @@ impl Grant {
     }
 
     /// Whether a new permit should go out.
-    pub(super) fn renew(&self, extra: u64) -> Renew {
+    pub(crate) fn renew(&self, extra: u64) -> Renew {
         let (entries, bytes) = (self.can_give(extra), self.can_give_bytes());
         let few_bytes = self.open_bytes() < (MAX_ENTRY + MAX_OFFER_HEAD) as u64;
         if entries * 2 >= self.window
@@ -140,7 +140,7 @@ impl Grant {
     }
 
     /// Sets the window: what the rate of offers of new items needs for `cycle` (two round trips and a verdict), between `least` and `most`.
-    pub(super) fn adapt(&mut self, now: Instant, cycle: Duration, least: u64, most: u64) {
+    pub(crate) fn adapt(&mut self, now: Instant, cycle: Duration, least: u64, most: u64) {
         let (since, useful) = self.renewed;
         let elapsed = now.since(since).as_nanos().max(1_000_000);
         let rate = u128::from(self.useful - useful) * 1_000_000_000 / elapsed;
@@ -151,7 +151,7 @@ impl Grant {
     }
 
     /// Grants what the window allows, at most `spare` entries; returns the new totals.
-    pub(super) fn give(&mut self, extra: u64, spare: u64) -> (u64, u64) {
+    pub(crate) fn give(&mut self, extra: u64, spare: u64) -> (u64, u64) {
         self.entries += self.can_give(extra).min(spare);
         self.bytes += self.can_give_bytes();
         (self.entries, self.bytes)

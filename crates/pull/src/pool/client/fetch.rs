@@ -10,10 +10,11 @@ use weir_base::stream::{Group, Side};
 use weir_base::{Dealer, Instant};
 
 use super::candidates::{Announcer, CandId, Candidate, Candidates};
-use super::gets::{Get, MAX_GETS, PURGE_AT, Patience};
-use super::link::{Link, Links, Opening, Slot};
+use super::gets::{Get, PURGE_AT, Patience};
 use super::record::Record;
-use super::types::Config;
+use crate::pool::codec::MAX_GETS;
+use crate::pool::links::{Link, Links, Opening, Slot};
+use crate::pool::types::Config;
 
 /// Bytes of one turn where fetch slots are dealt, and what a link may be behind.
 const QUANTUM: u64 = 16 * 1024;
@@ -26,12 +27,12 @@ const NEWCOMERS: u32 = 8;
 const NEWCOMER_BYTES: u64 = 4;
 
 /// How often the patience with an announcer doubles, as it is asked for the same candidate again.
-pub(super) const MAX_DOUBLED: u8 = 3;
+pub(crate) const MAX_DOUBLED: u8 = 3;
 
 /// What is being fetched, over all links.
 #[derive(Debug)]
-pub(super) struct Fetch {
-    pub(super) late: BinaryHeap<Reverse<Late>>,
+pub(crate) struct Fetch {
+    pub(crate) late: BinaryHeap<Reverse<Late>>,
     limits: Limits,
     dealer: Dealer<Slot>,
     flight: u64, // bytes asked for and not answered
@@ -53,11 +54,11 @@ struct Limits {
 }
 
 /// When a get is over its time: the link, the index, and the number of the get.
-pub(super) type Late = (Instant, Slot, u64, u32);
+pub(crate) type Late = (Instant, Slot, u64, u32);
 
 /// What the next source should be best in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Choice {
+pub(crate) enum Choice {
     /// The first one: expected delivery.
     Delivery,
     /// A further one: delivery record.
@@ -66,7 +67,7 @@ pub(super) enum Choice {
 
 /// Why a link may not be asked for a candidate now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Obstacle {
+pub(crate) enum Obstacle {
     /// It never may again.
     Never,
     /// Its answer to an earlier get of the same index is still to come.
@@ -78,7 +79,7 @@ pub(super) enum Obstacle {
 }
 
 impl Fetch {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         Self {
             late: BinaryHeap::new(),
             limits: Limits { link: config.link_in_flight, all: config.in_flight },
@@ -95,41 +96,41 @@ impl Fetch {
         }
     }
 
-    pub(super) fn add(&mut self, slot: Slot, side: Side, group: Group) {
+    pub(crate) fn add(&mut self, slot: Slot, side: Side, group: Group) {
         self.dealer.add(slot, side, group);
     }
 
-    pub(super) fn set_share(&mut self, slot: Slot, quarters: u8) {
+    pub(crate) fn set_share(&mut self, slot: Slot, quarters: u8) {
         self.dealer.set_share(slot, quarters);
     }
 
     /// The link is gone: nothing is fetched there. What it owes the others stays.
-    pub(super) fn depart(&mut self, slot: Slot) {
+    pub(crate) fn depart(&mut self, slot: Slot) {
         self.dealer.set_waiting(slot, false);
         self.line.retain(|other| *other != slot);
     }
 
-    pub(super) fn remove(&mut self, slot: Slot) {
+    pub(crate) fn remove(&mut self, slot: Slot) {
         self.dealer.remove(slot);
     }
 
     /// How many newcomers may try again: those in line, where a part of their share came back since last asked.
-    pub(super) fn take_wakes(&mut self) -> usize {
+    pub(crate) fn take_wakes(&mut self) -> usize {
         if std::mem::take(&mut self.freed) { self.line.len() } else { 0 }
     }
 
     /// The link whose turn it is; `None` where nothing waits at any that may be asked.
-    pub(super) fn whose_turn(&mut self) -> Option<Slot> {
+    pub(crate) fn whose_turn(&mut self) -> Option<Slot> {
         self.dealer.whose_turn()
     }
 
     /// Nothing waits at a link.
-    pub(super) fn is_idle(&mut self, slot: Slot) {
+    pub(crate) fn is_idle(&mut self, slot: Slot) {
         self.dealer.set_waiting(slot, false);
     }
 
     /// A get of so many bytes goes out, which is late at `due`. Its number.
-    pub(super) fn begin(
+    pub(crate) fn begin(
         &mut self,
         due: Instant,
         slot: Slot,
@@ -149,38 +150,38 @@ impl Fetch {
     }
 
     /// Bytes asked for and not answered.
-    pub(super) const fn in_flight(&self) -> u64 {
+    pub(crate) const fn in_flight(&self) -> u64 {
         self.flight
     }
 
     /// Gets under way.
-    pub(super) const fn gets(&self) -> u32 {
+    pub(crate) const fn gets(&self) -> u32 {
         self.gets
     }
 
     /// A delivered body of `size` bytes was decided.
-    pub(super) fn decided(&mut self, size: u64) {
+    pub(crate) fn decided(&mut self, size: u64) {
         self.held = self.held.saturating_sub(size);
     }
 
     /// A body of `size` bytes is held until it is decided.
-    pub(super) const fn hold(&mut self, size: u64) {
+    pub(crate) const fn hold(&mut self, size: u64) {
         self.held += size;
     }
 
     /// A get is answered, or over its time: where it was a newcomer's, others of its kind may be asked in its place.
-    pub(super) fn leave_share(&mut self, newcomer: bool) {
+    pub(crate) fn leave_share(&mut self, newcomer: bool) {
         self.newcomers -= u32::from(newcomer);
         self.freed |= newcomer;
     }
 
-    pub(super) const fn has_room(&self, size: u64) -> bool {
+    pub(crate) const fn has_room(&self, size: u64) -> bool {
         let limit = self.limits.all;
         self.flight + self.held == 0 || self.flight + self.held + size <= limit
     }
 
     /// Whether newcomers may be asked first for one more candidate.
-    pub(super) fn has_share(&self) -> bool {
+    pub(crate) fn has_share(&self) -> bool {
         self.proven == 0 || self.newcomers < NEWCOMERS.max(self.gets / 8)
     }
 
@@ -190,7 +191,7 @@ impl Fetch {
 
     /// A candidate waits in the queue of a link that announced it. Those that were decided meanwhile leave it, where they have
     /// become many.
-    pub(super) fn wait_at(&mut self, links: &mut Links, candidates: &Candidates, slot: Slot, id: CandId) {
+    pub(crate) fn wait_at(&mut self, links: &mut Links, candidates: &Candidates, slot: Slot, id: CandId) {
         let Some(link) = links.get_mut(slot) else { return };
         let gets = &mut link.gets;
         gets.waiting.push_back(id);
@@ -202,14 +203,14 @@ impl Fetch {
     }
 
     /// Nothing that waits at this link is asked of it, until it answers or its kind has a share again.
-    pub(super) fn stall(&mut self, links: &mut Links, slot: Slot) {
+    pub(crate) fn stall(&mut self, links: &mut Links, slot: Slot) {
         self.dealer.set_waiting(slot, false);
         if let Some(link) = links.get_mut(slot) {
             link.gets.stalled = true;
         }
     }
 
-    pub(super) fn unstall(&mut self, links: &mut Links, slot: Slot) {
+    pub(crate) fn unstall(&mut self, links: &mut Links, slot: Slot) {
         let Some(link) = links.get_mut(slot) else { return };
         link.gets.stalled = false;
         if !link.gets.waiting.is_empty() {
@@ -217,7 +218,7 @@ impl Fetch {
         }
     }
 
-    pub(super) fn wait_in_line(&mut self, links: &mut Links, slot: Slot) {
+    pub(crate) fn wait_in_line(&mut self, links: &mut Links, slot: Slot) {
         let Some(link) = links.get_mut(slot) else { return };
         if !std::mem::replace(&mut link.gets.in_line, true) {
             self.line.push_back(slot);
@@ -225,7 +226,7 @@ impl Fetch {
     }
 
     /// Lets the newcomer that has waited longest for its kind's share try again.
-    pub(super) fn wake_newcomer(&mut self, links: &mut Links) {
+    pub(crate) fn wake_newcomer(&mut self, links: &mut Links) {
         let Some(slot) = self.line.pop_front() else { return };
         if let Some(link) = links.get_mut(slot) {
             link.gets.in_line = false;
@@ -234,14 +235,14 @@ impl Fetch {
     }
 
     /// Whether nothing hinders that `announcer` is asked for a candidate now.
-    pub(super) fn may_ask(&self, links: &Links, candidate: &Candidate, announcer: &Announcer) -> bool {
+    pub(crate) fn may_ask(&self, links: &Links, candidate: &Candidate, announcer: &Announcer) -> bool {
         let choice = if candidate.is_asked() { Choice::Record } else { Choice::Delivery };
         let size = u64::from(candidate.claim.size);
         let link = links.get(announcer.slot);
         link.is_some_and(|link| self.obstacle(link, announcer, size, choice).is_none())
     }
 
-    pub(super) fn obstacle(
+    pub(crate) fn obstacle(
         &self,
         link: &Link,
         announcer: &Announcer,
@@ -275,7 +276,7 @@ impl Fetch {
     }
 
     /// A get was answered: its reservation ends.
-    pub(super) fn finish(&mut self, links: &mut Links, slot: Slot, index: u64) -> Option<Get> {
+    pub(crate) fn finish(&mut self, links: &mut Links, slot: Slot, index: u64) -> Option<Get> {
         let link = links.get_mut(slot)?;
         let get = link.gets.flight.remove(&index)?;
         let size = u64::from(get.size);
@@ -297,7 +298,7 @@ impl Fetch {
     }
 
     /// Changes a link's record, and counts the links that have one.
-    pub(super) fn recorded(&mut self, links: &mut Links, slot: Slot, change: impl FnOnce(&mut Record)) {
+    pub(crate) fn recorded(&mut self, links: &mut Links, slot: Slot, change: impl FnOnce(&mut Record)) {
         let Some(link) = links.get_mut(slot) else { return };
         let record = &mut link.gets.record;
         let (before, all) = (u32::from(record.proven()), self.proven);
@@ -310,7 +311,23 @@ impl Fetch {
     }
 
     /// When the next get is late.
-    pub(super) fn next_timeout(&self) -> Option<(Instant, &'static str)> {
+    pub(crate) fn next_timeout(&self) -> Option<(Instant, &'static str)> {
         self.late.peek().map(|Reverse((due, ..))| (*due, "a get is late"))
+    }
+
+    /// Timers of gets that were answered are dropped, the next ones at once, the rest when they are many.
+    pub(crate) fn forget_stale(&mut self, links: &Links) {
+        let lives = |(_, slot, index, serial): &Late| {
+            let get = links.get(*slot).and_then(|link| link.gets.flight.get(index));
+            get.is_some_and(|get| get.serial == *serial)
+        };
+        let most = 64 + 4 * self.gets() as usize;
+        let late = &mut self.late;
+        while late.peek().is_some_and(|Reverse(timer)| !lives(timer)) {
+            late.pop();
+        }
+        if late.len() > most {
+            late.retain(|Reverse(timer)| lives(timer));
+        }
     }
 }

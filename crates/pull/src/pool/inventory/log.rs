@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use super::types::Item;
+use crate::pool::types::Item;
 
 /// Indices per segment: the bits of a word.
 const SEGMENT: u64 = 64;
@@ -26,7 +26,7 @@ impl Segment {
 
 /// The log. Indices begin at 0 and are never used twice.
 #[derive(Debug, Default)]
-pub(super) struct Log {
+pub(crate) struct Log {
     segments: BTreeMap<u64, Segment>,
     head: u64,
     count: u64,
@@ -37,22 +37,22 @@ pub(super) struct Log {
 
 impl Log {
     /// The index after the newest item's.
-    pub(super) const fn head(&self) -> u64 {
+    pub(crate) const fn head(&self) -> u64 {
         self.head
     }
 
     /// Live items.
-    pub(super) const fn len(&self) -> u64 {
+    pub(crate) const fn len(&self) -> u64 {
         self.count
     }
 
     /// Bytes of their bodies.
-    pub(super) const fn bytes(&self) -> u64 {
+    pub(crate) const fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Appends an item and returns its index.
-    pub(super) fn append(&mut self, item: Item) -> u64 {
+    pub(crate) fn append(&mut self, item: Item) -> u64 {
         let index = self.head;
         self.head += 1;
         self.count += 1;
@@ -70,14 +70,14 @@ impl Log {
     }
 
     /// The item at `index`, if it lives.
-    pub(super) fn get(&self, index: u64) -> Option<&Item> {
+    pub(crate) fn get(&self, index: u64) -> Option<&Item> {
         let segment = self.segments.get(&(index / SEGMENT))?;
         let bit = index % SEGMENT;
         (segment.live >> bit & 1 == 1).then(|| segment.items.get(segment.rank(bit)))?
     }
 
     /// Takes the item at `index` out.
-    pub(super) fn remove(&mut self, index: u64) -> Option<Item> {
+    pub(crate) fn remove(&mut self, index: u64) -> Option<Item> {
         let number = index / SEGMENT;
         let segment = self.segments.get_mut(&number)?;
         let bit = index % SEGMENT;
@@ -99,7 +99,7 @@ impl Log {
     }
 
     /// The first live item at `index` or after it.
-    pub(super) fn next_from(&self, index: u64) -> Option<(u64, &Item)> {
+    pub(crate) fn next_from(&self, index: u64) -> Option<(u64, &Item)> {
         let number = index / SEGMENT;
         for (&found, segment) in self.segments.range(number..) {
             let live =
@@ -113,7 +113,7 @@ impl Log {
     }
 
     /// Priority and index of the item to go first: the lowest priority, of equals the newest.
-    pub(super) fn lowest(&mut self) -> Option<(u64, u64)> {
+    pub(crate) fn lowest(&mut self) -> Option<(u64, u64)> {
         if self.lowest.is_none() {
             let mut heap = BinaryHeap::new();
             let mut next = 0;
@@ -146,8 +146,8 @@ mod tests {
 
     use bytes::Bytes;
 
-    use super::super::types::Summary;
     use super::*;
+    use crate::pool::types::Summary;
 
     fn item(number: u64, priority: u64) -> Item {
         let bytes = Bytes::from(number.to_le_bytes().to_vec());

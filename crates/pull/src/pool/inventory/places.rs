@@ -10,7 +10,7 @@ use crate::keys::{Keys, NumberedKey};
 
 /// Where an item with a known full id is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// In the log, at this index.
     Live(u64),
     /// Deferred, at this place.
@@ -42,7 +42,7 @@ const MAX_COLLIDED: usize = 1_024;
 
 /// The places of all items, and the ids of items decided and not kept, the latest of them.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(crate) struct Places {
     current: Keyed,
     previous: Option<Keyed>,
     retired: Option<NumberedKey>, // the last key that expired: what was asked for under it is still checked
@@ -65,7 +65,7 @@ impl std::fmt::Debug for Keyed {
 }
 
 impl Places {
-    pub(super) fn new(keys: &Keys, remembered: u32, mut rng: Rng) -> Self {
+    pub(crate) fn new(keys: &Keys, remembered: u32, mut rng: Rng) -> Self {
         let current = Keyed { key: keys.current, table: Table::new(&mut rng) };
         let previous = keys.previous.map(|key| Keyed { key, table: Table::new(&mut rng) });
         Self {
@@ -81,23 +81,23 @@ impl Places {
     }
 
     /// The number of the key that peers should use.
-    pub(super) const fn number(&self) -> u32 {
+    pub(crate) const fn number(&self) -> u32 {
         self.current.key.number
     }
 
     /// The short id under the current key.
-    pub(super) fn short(&self, id: &[u8; 32]) -> ShortId {
+    pub(crate) fn short(&self, id: &[u8; 32]) -> ShortId {
         self.current.key.key.short(id)
     }
 
     /// Whether offers under this key are taken.
-    pub(super) fn takes(&self, number: u32) -> bool {
+    pub(crate) fn takes(&self, number: u32) -> bool {
         number == self.current.key.number
             || self.previous.as_ref().is_some_and(|keyed| keyed.key.number == number)
     }
 
     /// The key of this number, also the one that expired last.
-    pub(super) fn key(&self, number: u32) -> Option<ShortKey> {
+    pub(crate) fn key(&self, number: u32) -> Option<ShortKey> {
         let previous = self.previous.as_ref().map(|keyed| keyed.key);
         [Some(self.current.key), previous, self.retired]
             .into_iter()
@@ -106,7 +106,7 @@ impl Places {
     }
 
     /// What an offer under this key names.
-    pub(super) fn find(&self, number: u32, short: ShortId) -> Option<Place> {
+    pub(crate) fn find(&self, number: u32, short: ShortId) -> Option<Place> {
         let keyed = [Some(&self.current), self.previous.as_ref()]
             .into_iter()
             .flatten()
@@ -115,13 +115,13 @@ impl Places {
     }
 
     /// Where the item with this id is. `is_it` says whether the item at a place has the id.
-    pub(super) fn find_id(&self, id: &[u8; 32], is_it: impl Fn(Place) -> bool) -> Option<Place> {
+    pub(crate) fn find_id(&self, id: &[u8; 32], is_it: impl Fn(Place) -> bool) -> Option<Place> {
         let found = self.current.table.get(&self.short(id)).map(|word| Place::unpack(*word));
         found.filter(|place| is_it(*place)).or_else(|| self.collided.get(id).copied())
     }
 
     /// Puts an item that is nowhere yet at a place.
-    pub(super) fn insert(&mut self, id: &[u8; 32], place: Place) {
+    pub(crate) fn insert(&mut self, id: &[u8; 32], place: Place) {
         if !put(&mut self.current, id, place) && self.collided.len() < MAX_COLLIDED {
             self.collided.insert(*id, place);
         }
@@ -131,7 +131,7 @@ impl Places {
     }
 
     /// Takes an item from its place.
-    pub(super) fn remove(&mut self, id: &[u8; 32], place: Place) {
+    pub(crate) fn remove(&mut self, id: &[u8; 32], place: Place) {
         if self.collided.get(id) == Some(&place) {
             self.collided.remove(id);
         }
@@ -144,7 +144,7 @@ impl Places {
     }
 
     /// Remembers the id of an item that is nowhere any more; the oldest is forgotten for it.
-    pub(super) fn remember(&mut self, id: &[u8; 32]) {
+    pub(crate) fn remember(&mut self, id: &[u8; 32]) {
         if self.remembered == 0 {
             return;
         }
@@ -159,12 +159,12 @@ impl Places {
     }
 
     /// The id remembered under this number.
-    pub(super) fn seen(&self, number: u64) -> Option<&[u8; 32]> {
+    pub(crate) fn seen(&self, number: u64) -> Option<&[u8; 32]> {
         self.seen.get(usize::try_from(number.checked_sub(self.forgotten)?).ok()?)
     }
 
     /// This node's keys changed: `items` are all that are in the log or deferred. Hashes them all, once per rotation.
-    pub(super) fn rotate<'a>(&mut self, keys: &Keys, items: impl Iterator<Item = (&'a [u8; 32], Place)>) {
+    pub(crate) fn rotate<'a>(&mut self, keys: &Keys, items: impl Iterator<Item = (&'a [u8; 32], Place)>) {
         if keys.current.number != self.current.key.number {
             let mut next = Keyed { key: keys.current, table: Table::new(&mut self.rng) };
             self.collided.clear();

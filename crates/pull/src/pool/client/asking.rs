@@ -16,21 +16,21 @@ use super::candidates::{Announcer, CandId, Candidate, Candidates, MAX_ANNOUNCERS
 use super::fetch::{Choice, Fetch, MAX_DOUBLED, Obstacle};
 use super::gets::{Get, Patience};
 use super::gone::GivenUp;
-use super::link::{Links, Opening, Role, Slot};
-use super::types::Config;
 use crate::channel::ChannelId;
+use crate::pool::links::{Links, Opening, Role, Slot};
+use crate::pool::types::Config;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Asking {
+pub(crate) struct Asking {
     channel: ChannelId,
-    pub(super) candidates: Candidates,
-    pub(super) fetch: Fetch,
-    pub(super) given_up: GivenUp,
+    pub(crate) candidates: Candidates,
+    pub(crate) fetch: Fetch,
+    pub(crate) given_up: GivenUp,
 }
 
 impl Asking {
-    pub(super) fn new(channel: ChannelId, config: &Config, rng: &mut Rng) -> Self {
+    pub(crate) fn new(channel: ChannelId, config: &Config, rng: &mut Rng) -> Self {
         Self {
             channel,
             candidates: Candidates::new(rng),
@@ -40,7 +40,7 @@ impl Asking {
     }
 
     /// A candidate should be asked for: it is new, has a new announcer, lost its source, or its source is over its time.
-    pub(super) fn wanted(&mut self, links: &mut Links, asks: &mut VecDeque<Ask>, now: Instant, id: CandId) {
+    pub(crate) fn wanted(&mut self, links: &mut Links, asks: &mut VecDeque<Ask>, now: Instant, id: CandId) {
         self.promote_reserve(links, id);
         if self.try_ask(links, asks, now, id) {
             return;
@@ -63,7 +63,7 @@ impl Asking {
     }
 
     /// Gives free fetch slots to links at which candidates wait, by the dealer.
-    pub(super) fn start_fetches(&mut self, links: &mut Links, asks: &mut VecDeque<Ask>, now: Instant) {
+    pub(crate) fn start_fetches(&mut self, links: &mut Links, asks: &mut VecDeque<Ask>, now: Instant) {
         let mut wakes = self.fetch.take_wakes();
         while self.fetch.has_room(1) {
             if wakes > 0 && self.fetch.has_share() {
@@ -190,7 +190,7 @@ impl Asking {
     }
 
     /// Takes back what is asked of others for a candidate.
-    pub(super) fn cancel_sources(&mut self, links: &mut Links, asks: &mut VecDeque<Ask>, id: CandId) {
+    pub(crate) fn cancel_sources(&mut self, links: &mut Links, asks: &mut VecDeque<Ask>, id: CandId) {
         let Some(candidate) = self.candidates.get_mut(id) else { return };
         let sources = std::mem::replace(&mut candidate.sources, [None; MAX_SOURCES]);
         for source in sources.into_iter().flatten() {
@@ -199,7 +199,7 @@ impl Asking {
     }
 
     /// Takes back what is asked of one source. It may be asked again once it has answered, and what it delivers is taken.
-    pub(super) fn take_back(
+    pub(crate) fn take_back(
         &mut self,
         links: &mut Links,
         asks: &mut VecDeque<Ask>,
@@ -226,7 +226,7 @@ impl Asking {
     }
 
     /// A source is over its time: asks another besides, as soon as one may be asked.
-    pub(super) fn ask_another(
+    pub(crate) fn ask_another(
         &mut self,
         links: &mut Links,
         asks: &mut VecDeque<Ask>,
@@ -240,7 +240,7 @@ impl Asking {
     }
 
     /// A candidate has lost a source: another is asked, where the other source it has is over its time, or there is none.
-    pub(super) fn source_lost(
+    pub(crate) fn source_lost(
         &mut self,
         links: &mut Links,
         asks: &mut VecDeque<Ask>,
@@ -257,14 +257,14 @@ impl Asking {
     }
 
     /// Nobody has a candidate any more.
-    pub(super) fn remember_gone(&mut self, candidate: Candidate) {
+    pub(crate) fn remember_gone(&mut self, candidate: Candidate) {
         if !candidate.gone.is_empty() {
             self.given_up.insert(&candidate.claim, candidate.gone);
         }
     }
 
     /// An item was accepted that `from` delivered: others that had called it gone are judged by it. Who is to blame.
-    pub(super) fn judge_gone(
+    pub(crate) fn judge_gone(
         &mut self,
         links: &mut Links,
         candidate: &Candidate,

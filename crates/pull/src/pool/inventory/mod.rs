@@ -1,26 +1,31 @@
 //! What this node has: the items of its log, those deferred, and the ids of those decided and not kept. And who else has what.
 
-use weir_base::Rng;
+mod deferred;
+mod known;
+mod log;
+mod places;
 
-use super::Config;
-use super::deferred::Deferred;
-use super::known::{Known, LinkSet};
-use super::log::Log;
-use super::places::{Place, Places};
-use super::types::Item;
+use weir_base::{Instant, Rng};
+
+pub(crate) use deferred::{Deferred, DeferredItem};
+pub(crate) use known::{Known, LinkSet};
+pub(crate) use log::Log;
+pub(crate) use places::{Place, Places};
+
+use super::types::{Config, Item};
 use crate::keys::Keys;
 
 /// Each item is at one place at most: in the log, deferred, or remembered.
 #[derive(Debug)]
-pub(super) struct Inventory {
-    pub(super) log: Log,
-    pub(super) places: Places,
-    pub(super) known: Known,
-    pub(super) deferred: Deferred,
+pub(crate) struct Inventory {
+    pub(crate) log: Log,
+    pub(crate) places: Places,
+    pub(crate) known: Known,
+    pub(crate) deferred: Deferred,
 }
 
 impl Inventory {
-    pub(super) fn new(keys: &Keys, config: &Config, rng: Rng) -> Self {
+    pub(crate) fn new(keys: &Keys, config: &Config, rng: Rng) -> Self {
         Self {
             log: Log::default(),
             places: Places::new(keys, config.remembered, rng),
@@ -30,7 +35,7 @@ impl Inventory {
     }
 
     /// Where the item with this id is.
-    pub(super) fn place_of(&self, id: &[u8; 32]) -> Option<Place> {
+    pub(crate) fn place_of(&self, id: &[u8; 32]) -> Option<Place> {
         self.places.find_id(id, |place| {
             let found = match place {
                 Place::Live(index) => self.log.get(index).map(|item| &item.id),
@@ -42,7 +47,7 @@ impl Inventory {
     }
 
     /// Puts an item into the log, from where it was. These links have it.
-    pub(super) fn append(&mut self, item: Item, links: &LinkSet) {
+    pub(crate) fn append(&mut self, item: Item, links: &LinkSet) {
         let id = item.id;
         self.forget(&id);
         let index = self.log.append(item);
@@ -51,7 +56,7 @@ impl Inventory {
     }
 
     /// Takes an item out of the log without remembering it; its id.
-    pub(super) fn evict(&mut self, index: u64) -> Option<[u8; 32]> {
+    pub(crate) fn evict(&mut self, index: u64) -> Option<[u8; 32]> {
         let item = self.log.remove(index)?;
         self.places.remove(&item.id, Place::Live(index));
         Some(item.id)
@@ -69,7 +74,7 @@ impl Inventory {
     }
 
     /// Takes an item from where it is, and remembers its id.
-    pub(super) fn take_out(&mut self, id: &[u8; 32]) {
+    pub(crate) fn take_out(&mut self, id: &[u8; 32]) {
         if !matches!(self.place_of(id), Some(Place::Seen(_))) {
             self.forget(id);
             self.places.remember(id);
@@ -77,14 +82,37 @@ impl Inventory {
     }
 
     /// An item was decided and is not kept: it is not fetched again for a while.
-    pub(super) fn remember(&mut self, id: &[u8; 32]) {
+    pub(crate) fn remember(&mut self, id: &[u8; 32]) {
         if self.place_of(id).is_none() {
             self.places.remember(id);
         }
     }
 
+    /// An item is nowhere, and comes again later. The deferred items that lost their place for it.
+    pub(crate) fn defer(&mut self, item: DeferredItem) -> Vec<DeferredItem> {
+        let id = item.id;
+        let at = self.deferred.insert(item);
+        self.places.insert(&id, Place::Deferred(at));
+        let mut all = Vec::new();
+        while let Some(at) = self.deferred.excess() {
+            let Some(lost) = self.deferred.remove(at) else { break };
+            self.places.remove(&lost.id, Place::Deferred(at));
+            lost.heard.iter().for_each(|slot| self.deferred.lost.insert(slot));
+            all.push(lost);
+        }
+        all
+    }
+
+    /// The first deferred item that comes again by `now` is nowhere any more.
+    pub(crate) fn undefer(&mut self, now: Instant) -> Option<DeferredItem> {
+        let (_, at) = self.deferred.first().filter(|(due, _)| *due <= now)?;
+        let item = self.deferred.remove(at)?;
+        self.places.remove(&item.id, Place::Deferred(at));
+        Some(item)
+    }
+
     /// This node's keys for short ids changed.
-    pub(super) fn rotate(&mut self, keys: &Keys) {
+    pub(crate) fn rotate(&mut self, keys: &Keys) {
         let mut next = 0;
         let live = std::iter::from_fn(|| {
             let (index, item) = self.log.next_from(next)?;

@@ -13,12 +13,12 @@ const RECORD: u32 = 16;
 /// A score of this much is perfect.
 const PERFECT: u32 = 1_000;
 /// Least time without progress after which another source is asked.
-pub(super) const PATIENCE: Duration = Duration::from_millis(250);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(250);
 /// The most that this node waits for a first byte, whatever round trip and rate it measured: a peer can make both as bad as it
 /// likes, and others must not wait for it.
 const MAX_PATIENCE: Duration = Duration::from_secs(2);
 /// A peer can delay the answers that the round trip is measured by: it is taken for no longer than this.
-pub(super) const MAX_RTT: Duration = Duration::from_secs(1);
+pub(crate) const MAX_RTT: Duration = Duration::from_secs(1);
 /// Bytes per second that a link is taken to deliver at least: what the specification asks of it.
 const MIN_RATE: u64 = MESSAGE_RATE;
 /// Bytes that may be asked of a link at once, however slow it was.
@@ -28,7 +28,7 @@ const ANSWERS: u32 = 32;
 
 /// The delivery record of one link.
 #[derive(Clone, Debug)]
-pub(super) struct Record {
+pub(crate) struct Record {
     delivered: u32,
     score: u32, // 0 to PERFECT
     rate: u64,  // bytes per second, >= 1
@@ -39,7 +39,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             delivered: 0,
             score: PERFECT / 2,
@@ -52,17 +52,17 @@ impl Record {
     }
 
     /// Whether it has delivered often, and of late more often than not.
-    pub(super) const fn proven(&self) -> bool {
+    pub(crate) const fn proven(&self) -> bool {
         self.delivered >= RECORD && self.score >= PERFECT / 2
     }
 
     /// 0 to 1,000, higher is better.
-    pub(super) const fn score(&self) -> u32 {
+    pub(crate) const fn score(&self) -> u32 {
         self.score
     }
 
     /// An item of `size` bytes has come; `more` where others were asked for before it and still are to come.
-    pub(super) fn item(&mut self, now: Instant, size: u64, more: More) {
+    pub(crate) fn item(&mut self, now: Instant, size: u64, more: More) {
         self.delivered = self.delivered.saturating_add(1);
         self.score += (PERFECT - self.score) / 16;
         self.answer();
@@ -84,18 +84,18 @@ impl Record {
     }
 
     /// It did not deliver in time.
-    pub(super) fn late(&mut self) {
+    pub(crate) fn late(&mut self) {
         self.score -= self.score / 4;
     }
 
     /// It delivered something else than it had offered.
-    pub(super) fn false_item(&mut self) {
+    pub(crate) fn false_item(&mut self) {
         self.score /= 4;
     }
 
     /// An item it had called gone was accepted from another. Whether that is now most of its answers; counting begins
     /// again then.
-    pub(super) fn bad_gone(&mut self) -> bool {
+    pub(crate) fn bad_gone(&mut self) -> bool {
         self.bad_gone += 1;
         self.answer();
         let most = self.answers >= ANSWERS && self.bad_gone * 2 > self.answers;
@@ -120,18 +120,18 @@ impl Record {
     }
 
     /// When to ask another, counted from a get behind `queued` bytes.
-    pub(super) fn patience(&self, rtt: Duration, queued: u64) -> Duration {
+    pub(crate) fn patience(&self, rtt: Duration, queued: u64) -> Duration {
         let comes = rtt.min(MAX_RTT).saturating_mul(2).saturating_add(self.transfer(queued));
         comes.clamp(PATIENCE, MAX_PATIENCE)
     }
 
     /// Bytes that may be asked of it at once, at most `most`: what it delivers in the time that this node waits at most.
-    pub(super) fn most_asked(&self, most: u64) -> u64 {
+    pub(crate) fn most_asked(&self, most: u64) -> u64 {
         self.rate.saturating_mul(MAX_PATIENCE.as_secs()).max(LEAST_ASKED).min(most)
     }
 
     /// The expected time of a delivery: what it takes if it comes, and more the less often it came.
-    pub(super) fn expected(&self, rtt: Duration, size: u64, queued: u64) -> Duration {
+    pub(crate) fn expected(&self, rtt: Duration, size: u64, queued: u64) -> Duration {
         let comes = rtt.min(MAX_RTT).saturating_add(self.transfer(queued.saturating_add(size)));
         let fails = self.patience(rtt, queued).saturating_mul(PERFECT - self.score) / self.score.max(1);
         comes.saturating_add(fails)
@@ -140,7 +140,7 @@ impl Record {
 
 /// Whether more is to come on a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum More {
+pub(crate) enum More {
     /// Other gets are under way.
     Expected,
     /// None is.

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use weir_base::ShortId;
 
 use super::candidates::Claim;
-use super::known::LinkSet;
-use super::link::Slot;
+use crate::pool::inventory::LinkSet;
+use crate::pool::links::Slot;
 
 /// Candidates given up because all who offered them called them gone that are remembered, the oldest dropped first. The item may be
 /// offered by an honest peer only then.
@@ -14,12 +14,12 @@ const MAX_GIVEN_UP: usize = 1_024;
 
 /// Candidates that were given up, and who had called them gone.
 #[derive(Debug, Default)]
-pub(super) struct GivenUp {
+pub(crate) struct GivenUp {
     claims: VecDeque<(u32, ShortId, LinkSet)>, // number of the key, short id; <= MAX_GIVEN_UP
 }
 
 impl GivenUp {
-    pub(super) fn insert(&mut self, claim: &Claim, gone: LinkSet) {
+    pub(crate) fn insert(&mut self, claim: &Claim, gone: LinkSet) {
         if self.claims.len() == MAX_GIVEN_UP {
             self.claims.pop_front();
         }
@@ -27,7 +27,7 @@ impl GivenUp {
     }
 
     /// All who had called an item gone under this claim.
-    pub(super) fn take(&mut self, claim: &Claim) -> LinkSet {
+    pub(crate) fn take(&mut self, claim: &Claim) -> LinkSet {
         let mut all = LinkSet::default();
         self.claims.retain(|(key, short, gone)| {
             let same = *key == claim.key && *short == claim.short;
@@ -40,7 +40,7 @@ impl GivenUp {
     }
 
     /// The link is gone; its place may be taken by another.
-    pub(super) fn forget(&mut self, slot: Slot) {
+    pub(crate) fn forget(&mut self, slot: Slot) {
         self.claims.iter_mut().for_each(|(.., gone)| gone.remove(slot));
     }
 }

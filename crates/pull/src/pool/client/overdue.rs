@@ -5,36 +5,37 @@ use std::time::Duration;
 
 use weir_base::Instant;
 
-use super::fetch::{Fetch, Late};
+use super::Client;
 use super::gets::Patience;
-use super::link::{Links, Role, Slot};
 use super::record::{PATIENCE, Record};
-use super::{Pool, WITHHELD};
 use crate::framing::{allowed, code};
+use crate::pool::common::Common;
+use crate::pool::faults::WITHHELD;
+use crate::pool::links::{Role, Slot};
 
 /// What becomes of gets whose stream is no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lost {
+pub(crate) enum Lost {
     /// They are asked for again, here or elsewhere.
     Again,
     /// This link does not deliver them.
     ForGood,
 }
 
-impl Pool {
+impl Client {
     /// Looks at gets that are over their time.
-    pub(super) fn late_gets(&mut self, now: Instant) {
+    pub(crate) fn late_gets(&mut self, common: &mut Common, now: Instant) {
         while let Some(Reverse((due, slot, index, serial))) = self.asking.fetch.late.peek().copied() {
             if due > now {
                 return;
             }
             self.asking.fetch.late.pop();
-            self.late_get(now, slot, index, serial);
+            self.late_get(common, now, slot, index, serial);
         }
     }
 
-    fn late_get(&mut self, now: Instant, slot: Slot, index: u64, serial: u32) {
-        let Some(link) = self.links.get_mut(slot) else { return };
+    fn late_get(&mut self, common: &mut Common, now: Instant, slot: Slot, index: u64, serial: u32) {
+        let Some(link) = common.links.get_mut(slot) else { return };
         let heard = link.heard;
         let gets = &mut link.gets;
         let Some(get) = gets.flight.get(&index).filter(|get| get.serial == serial).copied() else { return };
@@ -55,10 +56,10 @@ impl Pool {
                 gets.overdue += 1;
                 self.asking.fetch.late.push(again(time.saturating_sub(now.since(get.since))));
                 self.asking.fetch.leave_share(get.newcomer);
-                self.asking.fetch.recorded(&mut self.links, slot, Record::late);
+                self.asking.fetch.recorded(&mut common.links, slot, Record::late);
                 if !get.cancelled {
-                    self.stats.late += 1;
-                    self.asking.ask_another(&mut self.links, &mut self.asks, now, id);
+                    common.stats.late += 1;
+                    self.asking.ask_another(&mut common.links, &mut common.asks, now, id);
                 }
             }
             Patience::Overdue => {
@@ -66,39 +67,39 @@ impl Pool {
                 place.patience = Patience::Expired { blamed };
                 self.asking.fetch.late.push(again(time));
                 if blamed {
-                    self.blame(slot, WITHHELD);
-                    self.cannot_deliver(now, id, slot);
+                    common.blame(slot, WITHHELD);
+                    self.cannot_deliver(common, now, id, slot);
                 }
             }
             Patience::Expired { blamed } => {
                 if !blamed && heard.throughout(now, get.since, time) {
-                    self.blame(slot, WITHHELD);
-                    self.cannot_deliver(now, id, slot);
+                    common.blame(slot, WITHHELD);
+                    self.cannot_deliver(common, now, id, slot);
                 }
-                self.close_lane(slot, Role::Gets, code::TIMEOUT);
-                self.pause_lane(now, slot, Role::Gets);
+                common.close_lane(slot, Role::Gets, code::TIMEOUT);
+                self.pause_gets(common, now, slot);
             }
         }
     }
 
     /// The stream of a link's items is no more: nothing asked there will come.
-    pub(super) fn lose_gets(&mut self, now: Instant, slot: Slot, lost: Lost) {
-        let Some(link) = self.links.get_mut(slot) else { return };
+    pub(crate) fn lose_gets(&mut self, common: &mut Common, now: Instant, slot: Slot, lost: Lost) {
+        let Some(link) = common.links.get_mut(slot) else { return };
         link.gets.restart();
         let open: Vec<u64> = link.gets.flight.keys().copied().collect(); // at most MAX_GETS
         for get in open
             .into_iter()
-            .filter_map(|index| self.asking.fetch.finish(&mut self.links, slot, index))
+            .filter_map(|index| self.asking.fetch.finish(&mut common.links, slot, index))
             .collect::<Vec<_>>()
         {
             let id = get.candidate;
             let Some(candidate) = self.asking.candidates.get_mut(id) else { continue };
             match lost {
-                Lost::ForGood => self.cannot_deliver(now, id, slot),
+                Lost::ForGood => self.cannot_deliver(common, now, id, slot),
                 Lost::Again => {
                     candidate.drop_source(slot);
                     if candidate.body().is_none() {
-                        self.asking.source_lost(&mut self.links, &mut self.asks, now, id);
+                        self.asking.source_lost(&mut common.links, &mut common.asks, now, id);
                     }
                 }
             }
@@ -107,31 +108,13 @@ impl Pool {
 
     /// A link's items can not be asked for any more. What it announced is fetched from others or given up, so that its credit
     /// returns.
-    pub(super) fn give_up(&mut self, now: Instant, slot: Slot) {
-        self.lose_gets(now, slot, Lost::ForGood);
-        let Some(link) = self.links.get(slot) else { return };
+    pub(crate) fn give_up(&mut self, common: &mut Common, now: Instant, slot: Slot) {
+        self.lose_gets(common, now, slot, Lost::ForGood);
+        let Some(link) = common.links.get(slot) else { return };
         for id in link.intake.undecided().collect::<Vec<_>>() {
             if self.asking.candidates.get(id).is_some_and(|candidate| candidate.body().is_none()) {
-                self.cannot_deliver(now, id, slot);
+                self.cannot_deliver(common, now, id, slot);
             }
-        }
-    }
-}
-
-impl Fetch {
-    /// Timers of gets that were answered are dropped, the next ones at once, the rest when they are many.
-    pub(super) fn forget_stale(&mut self, links: &Links) {
-        let lives = |(_, slot, index, serial): &Late| {
-            let get = links.get(*slot).and_then(|link| link.gets.flight.get(index));
-            get.is_some_and(|get| get.serial == *serial)
-        };
-        let most = 64 + 4 * self.gets() as usize;
-        let late = &mut self.late;
-        while late.peek().is_some_and(|Reverse(timer)| !lives(timer)) {
-            late.pop();
-        }
-        if late.len() > most {
-            late.retain(|Reverse(timer)| lives(timer));
         }
     }
 }

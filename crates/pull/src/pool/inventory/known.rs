@@ -2,17 +2,17 @@
 
 use std::collections::VecDeque;
 
-use super::link::Slot;
+use crate::pool::links::Slot;
 
 /// A set of links, a bit each. Bounded by the number of links.
 #[derive(Clone, Debug, Default)]
-pub(super) struct LinkSet {
+pub(crate) struct LinkSet {
     low: u64,
     high: Vec<u64>, // empty where there are at most 64 links
 }
 
 impl LinkSet {
-    pub(super) fn insert(&mut self, slot: Slot) {
+    pub(crate) fn insert(&mut self, slot: Slot) {
         let (word, bit) = place(slot);
         let Some(word) = word.checked_sub(1) else {
             self.low |= bit;
@@ -26,7 +26,7 @@ impl LinkSet {
         }
     }
 
-    pub(super) fn remove(&mut self, slot: Slot) {
+    pub(crate) fn remove(&mut self, slot: Slot) {
         let (word, bit) = place(slot);
         match word.checked_sub(1) {
             None => self.low &= !bit,
@@ -38,7 +38,7 @@ impl LinkSet {
         }
     }
 
-    pub(super) fn contains(&self, slot: Slot) -> bool {
+    pub(crate) fn contains(&self, slot: Slot) -> bool {
         let (word, bit) = place(slot);
         let word = match word.checked_sub(1) {
             None => self.low,
@@ -48,14 +48,14 @@ impl LinkSet {
     }
 
     /// All of them, in the order of their slots.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Slot> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Slot> {
         let bits = |(word, bits): (u16, u64)| {
             (0..64).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| Slot(word * 64 + bit))
         };
         (0..=u16::MAX / 64).zip(self.words()).flat_map(bits)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.words().all(|word| word == 0)
     }
 
@@ -75,19 +75,19 @@ const MAX_KNOWN: usize = 4_096;
 /// Of the last indices of the log, which links know the item: some words of bits for each.
 /// Holds at most 4,096 indices, and none that every link's cursor has passed once [`trim`](Self::trim) was called.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(crate) struct Known {
     base: u64,
     words_each: usize, // >= 1
     words: VecDeque<u64>,
 }
 
 impl Known {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { base: 0, words_each: 1, words: VecDeque::new() }
     }
 
     /// The item at `index`, the log's newest, is known to these links.
-    pub(super) fn append(&mut self, index: u64, links: &LinkSet) {
+    pub(crate) fn append(&mut self, index: u64, links: &LinkSet) {
         let needed = 1 + links.high.len();
         if needed > self.words_each {
             self.widen(needed);
@@ -105,7 +105,7 @@ impl Known {
     }
 
     /// `slot` knows the item at `index`. Forgotten where that is too far back.
-    pub(super) fn insert(&mut self, index: u64, slot: Slot) {
+    pub(crate) fn insert(&mut self, index: u64, slot: Slot) {
         let (word, bit) = place(slot);
         if word >= self.words_each {
             self.widen(word + 1);
@@ -115,20 +115,20 @@ impl Known {
         }
     }
 
-    pub(super) fn contains(&self, index: u64, slot: Slot) -> bool {
+    pub(crate) fn contains(&self, index: u64, slot: Slot) -> bool {
         let (word, bit) = place(slot);
         let word = self.at(index, word).and_then(|at| self.words.get(at));
         word.is_some_and(|word| word & bit != 0)
     }
 
     /// The link is gone; its place may be taken by another.
-    pub(super) fn forget(&mut self, slot: Slot) {
+    pub(crate) fn forget(&mut self, slot: Slot) {
         let (word, bit) = place(slot);
         self.words.iter_mut().skip(word).step_by(self.words_each).for_each(|word| *word &= !bit);
     }
 
     /// Forgets what is before `lowest`, the lowest cursor of all links.
-    pub(super) fn trim(&mut self, lowest: u64) {
+    pub(crate) fn trim(&mut self, lowest: u64) {
         let passed = usize::try_from(lowest.saturating_sub(self.base)).unwrap_or(usize::MAX);
         self.drop_front(passed.min(self.len()));
         if self.words.capacity() > 4 * self.words.len().max(64) {
@@ -137,7 +137,7 @@ impl Known {
     }
 
     /// How many indices are remembered.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.words.len() / self.words_each
     }
 

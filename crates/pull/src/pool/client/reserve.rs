@@ -9,12 +9,12 @@ use std::cmp::Reverse;
 
 use super::asking::Asking;
 use super::candidates::{Announcer, CandId, Candidate, MAX_ANNOUNCERS};
-use super::known::LinkSet;
-use super::link::{Links, Opening, Slot};
+use crate::pool::inventory::LinkSet;
+use crate::pool::links::{Links, Opening, Slot};
 
 impl Asking {
     /// `announcer` finds no place among those kept.
-    pub(super) fn put_in_reserve(&mut self, links: &mut Links, id: CandId, announcer: Announcer) {
+    pub(crate) fn put_in_reserve(&mut self, links: &mut Links, id: CandId, announcer: Announcer) {
         let (Some(link), Some(candidate)) = (links.get_mut(announcer.slot), self.candidates.get_mut(id))
         else {
             return;
@@ -26,7 +26,7 @@ impl Asking {
     }
 
     /// A candidate of whom nobody may be asked waits also at those in the reserve.
-    pub(super) fn wait_in_reserve(&mut self, links: &mut Links, id: CandId) {
+    pub(crate) fn wait_in_reserve(&mut self, links: &mut Links, id: CandId) {
         let Some(candidate) = self.candidates.get(id).filter(|candidate| candidate.has_reserve) else {
             return;
         };
@@ -37,7 +37,7 @@ impl Asking {
     }
 
     /// The same, at one of them.
-    pub(super) fn wait_in_reserve_at(&mut self, links: &mut Links, slot: Slot, id: CandId) {
+    pub(crate) fn wait_in_reserve_at(&mut self, links: &mut Links, slot: Slot, id: CandId) {
         let Some(link) = links.get_mut(slot) else { return };
         let Some(announcer) = link.intake.reserve.get_mut(&id) else { return };
         if !std::mem::replace(&mut announcer.listed, true) {
@@ -46,7 +46,7 @@ impl Asking {
     }
 
     /// A candidate is decided: the links that announced it need not remember it.
-    pub(super) fn forget_reserve(links: &mut Links, id: CandId, heard: &LinkSet) {
+    pub(crate) fn forget_reserve(links: &mut Links, id: CandId, heard: &LinkSet) {
         for slot in heard.iter() {
             if let Some(link) = links.get_mut(slot) {
                 link.intake.reserve.remove(&id);
@@ -56,7 +56,7 @@ impl Asking {
 
     /// Keeps a further announcer, where there is a place, one with a worse record, or one that it may be asked before.
     /// Whether it is kept.
-    pub(super) fn admit(&mut self, links: &mut Links, id: CandId, announcer: Announcer) -> bool {
+    pub(crate) fn admit(&mut self, links: &mut Links, id: CandId, announcer: Announcer) -> bool {
         let Some(candidate) = self.candidates.get_mut(id) else { return false };
         if candidate.add(announcer) {
             return true;
@@ -75,7 +75,7 @@ impl Asking {
     }
 
     /// Where none of the announcers kept can be asked for the first time now, those in the reserve take their places. Whether any did.
-    pub(super) fn promote_reserve(&mut self, links: &mut Links, id: CandId) -> bool {
+    pub(crate) fn promote_reserve(&mut self, links: &mut Links, id: CandId) -> bool {
         let wants = |candidate: &&Candidate| candidate.has_reserve && candidate.wants_source();
         let Some(candidate) = self.candidates.get(id).filter(wants) else { return false };
         if !self.exhausted(links, candidate) {

@@ -1,0 +1,147 @@
+//! Deferred items: nobody's fault, they come again after a time, or when the application reconsiders.
+//!
+//! Bounds: so many items and bytes. Beyond it, who has most of them here loses the one that comes again last; the links that had
+//! offered it are asked to begin anew. What comes again is dealt to the account of who delivered it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use weir_base::Instant;
+
+use super::known::LinkSet;
+use super::places::Place;
+use crate::pool::links::{Account, Deliverer, Slot};
+use crate::pool::types::Summary;
+
+/// One deferred item.
+#[derive(Clone, Debug)]
+pub(crate) struct DeferredItem {
+    pub(crate) id: [u8; 32],
+    pub(crate) bytes: Bytes,
+    pub(crate) summary: Summary,
+    pub(crate) priority: u64,
+    /// Links that offered it.
+    pub(crate) heard: LinkSet,
+    pub(crate) from: Deliverer,
+    /// When it comes again.
+    pub(crate) due: Instant,
+}
+
+/// All deferred items.
+#[derive(Debug)]
+pub(crate) struct Deferred {
+    slab: Vec<Option<DeferredItem>>,
+    free: Vec<u32>,
+    due: BTreeSet<(Instant, u32)>,
+    by_account: BTreeMap<Account, Share>,
+    bytes: u64,
+    max_items: usize,
+    max_bytes: u64,
+    pub(crate) lost: LinkSet, // links that had offered what was dropped for others
+}
+
+/// What one account has here.
+#[derive(Debug, Default)]
+struct Share {
+    due: BTreeSet<(Instant, u32)>,
+    bytes: u64,
+}
+
+impl Deferred {
+    pub(crate) fn new(max_items: u32, max_bytes: u64) -> Self {
+        Self {
+            slab: Vec::new(),
+            free: Vec::new(),
+            due: BTreeSet::new(),
+            by_account: BTreeMap::new(),
+            bytes: 0,
+            max_items: max_items as usize,
+            max_bytes,
+            lost: LinkSet::default(),
+        }
+    }
+
+    pub(crate) fn get(&self, at: u32) -> Option<&DeferredItem> {
+        self.slab.get(at as usize)?.as_ref()
+    }
+
+    pub(crate) fn insert(&mut self, item: DeferredItem) -> u32 {
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.slab.push(None);
+            u32::try_from(self.slab.len() - 1).unwrap_or(u32::MAX)
+        });
+        self.due.insert((item.due, at));
+        let share = self.by_account.entry(item.from.account).or_default();
+        share.due.insert((item.due, at));
+        share.bytes += item.bytes.len() as u64;
+        self.bytes += item.bytes.len() as u64;
+        if let Some(place) = self.slab.get_mut(at as usize) {
+            *place = Some(item);
+        }
+        at
+    }
+
+    pub(crate) fn remove(&mut self, at: u32) -> Option<DeferredItem> {
+        let item = self.slab.get_mut(at as usize)?.take()?;
+        self.due.remove(&(item.due, at));
+        if let Some(share) = self.by_account.get_mut(&item.from.account) {
+            share.due.remove(&(item.due, at));
+            share.bytes -= item.bytes.len() as u64;
+            if share.due.is_empty() {
+                self.by_account.remove(&item.from.account);
+            }
+        }
+        self.bytes -= item.bytes.len() as u64;
+        self.free.push(at);
+        if self.due.is_empty() {
+            (self.slab, self.free) = (Vec::new(), Vec::new());
+        }
+        Some(item)
+    }
+
+    /// The place of an item too many: of whom has most of what there is too much of, the one that comes again last.
+    pub(crate) fn excess(&self) -> Option<u32> {
+        let shares = self.by_account.values();
+        let largest = if self.due.len() > self.max_items {
+            shares.max_by_key(|share| share.due.len())
+        } else if self.bytes > self.max_bytes {
+            shares.max_by_key(|share| share.bytes)
+        } else {
+            None
+        };
+        largest.and_then(|share| share.due.last()).map(|(_, at)| *at)
+    }
+
+    /// Whether something that this link had offered was dropped for others.
+    pub(crate) fn lost_at(&self, slot: Slot) -> bool {
+        self.lost.contains(slot)
+    }
+
+    /// A link offers a deferred item: whether it says the same of it.
+    pub(crate) fn heard(&mut self, at: u32, slot: Slot, size: u32, summary: &Summary) -> bool {
+        let item = self.slab.get_mut(at as usize).and_then(Option::as_mut);
+        let same =
+            |item: &&mut DeferredItem| item.bytes.len() as u64 == u64::from(size) && item.summary == *summary;
+        item.filter(same).map(|item| item.heard.insert(slot)).is_some()
+    }
+
+    /// The link is gone; its place may be taken by another.
+    pub(crate) fn forget(&mut self, slot: Slot) {
+        self.slab.iter_mut().flatten().for_each(|item| item.heard.remove(slot));
+        self.lost.remove(slot);
+    }
+
+    /// All ids and places.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8; 32], Place)> {
+        self.due.iter().filter_map(|(_, at)| Some((&self.get(*at)?.id, Place::Deferred(*at))))
+    }
+
+    /// The one that comes again first, and when.
+    pub(crate) fn first(&self) -> Option<(Instant, u32)> {
+        self.due.first().copied()
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<(Instant, &'static str)> {
+        self.due.first().map(|(due, _)| (*due, "a deferred item comes again"))
+    }
+}

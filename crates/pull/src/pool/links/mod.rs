@@ -1,0 +1,234 @@
+//! The links of a pool, and the accounts of those that ended.
+
+mod account;
+mod lane;
+mod link;
+mod peer;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use weir_base::stream::{Ask, Class};
+use weir_base::{Instant, LinkId, StreamKey};
+
+pub(crate) use account::{Account, Deliverer, Departed, Slot};
+pub(crate) use lane::{ITEMS, Lane, OFFERS, Opening, Role};
+pub(crate) use link::Link;
+pub(crate) use peer::Ready;
+
+use crate::channel::ChannelId;
+
+/// Who holds a slot.
+#[derive(Debug)]
+enum Holder {
+    Nobody,
+    Link(Box<Link>),
+    Departed(Departed),
+}
+
+/// The slot of a new link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Joined {
+    /// One that nobody held.
+    New(Slot),
+    /// The one that its account held.
+    Back(Slot),
+}
+
+/// All links of this pool, and the accounts of those that ended.
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    slots: Vec<Holder>,
+    by_id: BTreeMap<LinkId, Slot>,
+    accounts: BTreeMap<Account, Slot>, // where two links have one account, one of them
+    departed: BTreeSet<(Instant, Slot)>,
+}
+
+impl Links {
+    /// Adds a link. `None` where all 65,535 slots are held.
+    pub(crate) fn insert(&mut self, mut link: Link) -> Option<Joined> {
+        let (id, account) = (link.id, Account::of(&link.info));
+        let held = self.accounts.get(&account).copied();
+        let back = held.and_then(|slot| Some((slot, *self.departed(slot)?)));
+        let joined = match back {
+            Some((slot, departed)) => {
+                self.departed.remove(&(departed.since, slot));
+                (0..departed.charged).for_each(|_| link.intake.grant.charge());
+                Joined::Back(slot)
+            }
+            None => Joined::New(self.free()?),
+        };
+        let (Joined::New(slot) | Joined::Back(slot)) = joined;
+        self.by_id.insert(id, slot);
+        self.accounts.entry(account).or_insert(slot);
+        *self.slots.get_mut(usize::from(slot.0))? = Holder::Link(Box::new(link));
+        Some(joined)
+    }
+
+    fn free(&mut self) -> Option<Slot> {
+        let nobody = |holder: &Holder| matches!(holder, Holder::Nobody);
+        let free = self.slots.iter().position(nobody).unwrap_or(self.slots.len());
+        let slot = Slot(u16::try_from(free).ok()?);
+        if free == self.slots.len() {
+            self.slots.push(Holder::Nobody);
+        }
+        Some(slot)
+    }
+
+    pub(crate) fn slot(&self, id: LinkId) -> Option<Slot> {
+        self.by_id.get(&id).copied()
+    }
+
+    pub(crate) fn get(&self, slot: Slot) -> Option<&Link> {
+        match self.slots.get(usize::from(slot.0))? {
+            Holder::Link(link) => Some(link),
+            Holder::Nobody | Holder::Departed(_) => None,
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Link> {
+        match self.slots.get_mut(usize::from(slot.0))? {
+            Holder::Link(link) => Some(link),
+            Holder::Nobody | Holder::Departed(_) => None,
+        }
+    }
+
+    /// A link has ended. Its account keeps the slot.
+    pub(crate) fn depart(&mut self, now: Instant, slot: Slot) {
+        let Some(link) = self.get(slot) else { return };
+        let (id, account) = (link.id, Account::of(&link.info));
+        let departed = Departed { account, since: now, charged: link.intake.grant.charged() };
+        self.by_id.remove(&id);
+        self.hold(slot, departed);
+    }
+
+    fn hold(&mut self, slot: Slot, departed: Departed) {
+        self.accounts.entry(departed.account).or_insert(slot);
+        self.departed.insert((departed.since, slot));
+        if let Some(holder) = self.slots.get_mut(usize::from(slot.0)) {
+            *holder = Holder::Departed(departed);
+        }
+    }
+
+    pub(crate) fn departed(&self, slot: Slot) -> Option<&Departed> {
+        match self.slots.get(usize::from(slot.0))? {
+            Holder::Departed(departed) => Some(departed),
+            Holder::Nobody | Holder::Link(_) => None,
+        }
+    }
+
+    pub(crate) fn departed_mut(&mut self, slot: Slot) -> Option<&mut Departed> {
+        match self.slots.get_mut(usize::from(slot.0))? {
+            Holder::Departed(departed) => Some(departed),
+            Holder::Nobody | Holder::Link(_) => None,
+        }
+    }
+
+    /// The accounts whose links ended, the first to end first.
+    pub(crate) fn all_departed(&self) -> impl Iterator<Item = (Instant, Slot)> {
+        self.departed.iter().copied()
+    }
+
+    /// Another account whose link ended, of the same group where there is one.
+    pub(crate) fn heir(&self, slot: Slot) -> Option<Slot> {
+        let account = self.departed(slot)?.account;
+        let may = |(_, other): &(&Account, &Slot)| **other != slot && self.departed(**other).is_some();
+        let after = self.accounts.range(account..).find(may);
+        let before = self.accounts.range(..account).rev().find(may);
+        let both = [after, before].into_iter().flatten();
+        both.min_by_key(|(other, _)| !other.has_group_of(&account)).map(|(_, slot)| *slot)
+    }
+
+    /// A candidate is charged to an account whose link has ended.
+    pub(crate) fn charge_departed(&mut self, slot: Slot) {
+        if let Some(departed) = self.departed_mut(slot) {
+            departed.charged += 1;
+        }
+    }
+
+    /// Candidates charged to accounts of this group whose links have ended.
+    pub(crate) fn departed_charges(&self, account: &Account) -> u64 {
+        if self.departed.is_empty() {
+            return 0;
+        }
+        let of_group = |(other, _): &(&Account, &Slot)| other.has_group_of(account);
+        let after = self.accounts.range(account..).take_while(of_group);
+        let before = self.accounts.range(..account).rev().take_while(of_group);
+        after.chain(before).filter_map(|(_, slot)| Some(self.departed(*slot)?.charged)).sum()
+    }
+
+    /// The slot that an account holds.
+    pub(crate) fn find(&self, account: &Account) -> Option<Slot> {
+        self.accounts.get(account).copied()
+    }
+
+    /// Gives an account that holds none a slot, as if its link had ended now.
+    pub(crate) fn open(&mut self, now: Instant, account: Account) -> Option<Slot> {
+        let slot = self.free()?;
+        self.hold(slot, Departed { account, since: now, charged: 0 });
+        Some(slot)
+    }
+
+    /// An account whose link ended is kept for another while.
+    pub(crate) fn prolong(&mut self, now: Instant, slot: Slot) {
+        if let Some(departed) = self.departed_mut(slot) {
+            let since = std::mem::replace(&mut departed.since, now);
+            self.departed.remove(&(since, slot));
+            self.departed.insert((now, slot));
+        }
+    }
+
+    /// An account whose link ended gives up its slot.
+    pub(crate) fn release(&mut self, slot: Slot) {
+        let Some(Departed { account, since, .. }) = self.departed(slot).copied() else { return };
+        self.departed.remove(&(since, slot));
+        if self.accounts.get(&account) == Some(&slot) {
+            self.accounts.remove(&account);
+        }
+        if let Some(holder) = self.slots.get_mut(usize::from(slot.0)) {
+            *holder = Holder::Nobody;
+        }
+        while matches!(self.slots.last(), Some(Holder::Nobody)) {
+            self.slots.pop();
+        }
+    }
+
+    /// Opens one of this node's own streams, of this channel.
+    pub(crate) fn open_lane(&mut self, asks: &mut VecDeque<Ask>, channel: ChannelId, slot: Slot, role: Role) {
+        let Some(link) = self.get_mut(slot) else { return };
+        let id = link.id;
+        let lane = link.lane_mut(role);
+        if lane.opening != Opening::No {
+            return;
+        }
+        lane.opening = Opening::Yes;
+        let protocol = channel.protocol(role.lane());
+        let tag = id.0 * 2 + u64::from(role.lane());
+        asks.push_back(Ask::Open { link: id, protocol, class: Class::Control, tag });
+    }
+
+    /// How well a link delivers; 0 where it is gone.
+    pub(crate) fn score(&self, slot: Slot) -> u32 {
+        self.get(slot).map_or(0, |link| link.gets.record.score())
+    }
+
+    /// Whose stream it is, and what for.
+    pub(crate) fn locate(&self, key: StreamKey) -> Option<(Slot, Role)> {
+        let slot = self.slot(key.link)?;
+        Some((slot, self.get(slot)?.role(key.stream)?))
+    }
+
+    /// The lowest cursor of all links that take offers.
+    pub(crate) fn lowest_cursor(&self) -> u64 {
+        self.iter().map(|(_, link)| link.outlet.cursor()).min().unwrap_or(u64::MAX)
+    }
+
+    /// All links, in the order of their ids.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Slot, &Link)> {
+        self.by_id.values().filter_map(|slot| Some((*slot, self.get(*slot)?)))
+    }
+
+    /// The slots of all links, in the order of their ids.
+    pub(crate) fn slots(&self) -> Vec<Slot> {
+        self.by_id.values().copied().collect()
+    }
+}

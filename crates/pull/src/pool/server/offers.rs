@@ -1,0 +1,152 @@
+//! Offers out: permits come, offers go when a link's clock strikes.
+
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use weir_base::identity::PeerId;
+use weir_base::time::nanos;
+use weir_base::{Chunk, Fault, Instant, Rng, Rope};
+
+use super::outlet::{Flow, Outlet, Recipient};
+use crate::framing::{MALFORMED, Message};
+use crate::pool::codec::{self, Epoch};
+use crate::pool::common::Common;
+use crate::pool::links::{Role, Slot};
+use crate::pool::timer::Timer;
+
+/// What this node offers, on all links.
+#[derive(Debug)]
+pub(crate) struct Offers {
+    secret: [u8; 32],
+    rng: Rng,
+    idle: Vec<Slot>, // links whose cursors are at the head of the log
+}
+
+impl Offers {
+    /// `secret` must be drawn anew whenever the log begins at 0; `rng` draws the phases of the links' clocks.
+    pub(crate) const fn new(secret: [u8; 32], rng: Rng) -> Self {
+        Self { secret, rng, idle: Vec::new() }
+    }
+
+    /// The state of a new link.
+    pub(crate) fn outlet(&mut self, delay: Duration, peer: &PeerId) -> Outlet {
+        Outlet::new(self.rng.below(2 * nanos(delay)), epoch_for(&self.secret, peer))
+    }
+
+    /// Bytes came on the stream that carries the peer's permits.
+    pub(crate) fn read(&mut self, common: &mut Common, now: Instant, slot: Slot, chunk: Chunk) {
+        common.stats.control_bytes += chunk.len() as u64;
+        let Some(link) = common.links.get_mut(slot) else { return };
+        link.outlet.inbox.push(chunk);
+        loop {
+            let Some(link) = common.links.get_mut(slot) else { return };
+            let done = match link.outlet.inbox.next(now) {
+                Ok(Some(message)) => want(common, now, slot, &message),
+                Ok(None) => break,
+                Err(_) => Err(MALFORMED),
+            };
+            if let Err(fault) = done {
+                return common.break_off(slot, Role::Outlet, fault);
+            }
+        }
+        common.watch(slot, Role::Outlet);
+        self.more(common, slot);
+    }
+
+    /// The permit, the cursor or the hello changed: offers what is there, at once.
+    pub(crate) fn more(&mut self, common: &mut Common, slot: Slot) {
+        let head = common.inventory.log.head();
+        let Some(link) = common.links.get_mut(slot) else { return };
+        let outlet = &mut link.outlet;
+        let waits = matches!(outlet.flow(), Flow::Permit | Flow::Items);
+        if !waits || link.ready.is_none() || !outlet.may_offer() {
+            return;
+        }
+        if outlet.cursor() < head {
+            outlet.wait_for(Flow::Writing); // a link that is still in the list is skipped there
+            outlet.lane.ask_write(link.id, &mut common.asks);
+        } else if outlet.flow() == Flow::Permit && outlet.wait_for_items() {
+            self.idle.push(slot);
+        }
+    }
+
+    /// An item was appended: sets the clocks of the links that wait for one.
+    pub(crate) fn appended(&mut self, common: &mut Common, now: Instant) {
+        let delay = nanos(common.config.offer_delay);
+        for slot in std::mem::take(&mut self.idle) {
+            let Some(link) = common.links.get_mut(slot) else { continue };
+            if !link.outlet.unlist() {
+                continue;
+            }
+            if delay == 0 {
+                link.outlet.wait_for(Flow::Writing);
+                link.outlet.lane.ask_write(link.id, &mut common.asks);
+            } else {
+                link.outlet.wait_for(Flow::Clock);
+                let strike = now + link.outlet.until_strike(now, 2 * delay);
+                common.timers.set(Timer::Offers(slot), Some(strike));
+            }
+        }
+    }
+
+    /// Writes the next offer, where there is one. Returns the bytes of entries that were offered before.
+    pub(crate) fn write(&mut self, common: &mut Common, now: Instant, slot: Slot, out: &mut Rope) -> u64 {
+        let Some(link) = common.links.get_mut(slot) else { return 0 };
+        let (Flow::Writing, Some(ready)) = (link.outlet.flow(), link.ready) else { return 0 };
+        let to = Recipient { slot, ready };
+        let (log, known) = (&common.inventory.log, &common.inventory.known);
+        let offered = link.outlet.offer(now, log, known, &to, out, &mut common.scratch);
+        if offered.entries > 0 {
+            common.stats.offers_sent += 1;
+            common.stats.entries_sent += offered.entries;
+            common.counters.messages_out += 1;
+            return offered.again;
+        }
+        if !link.outlet.may_offer() {
+            link.outlet.wait_for(Flow::Permit);
+        } else if offered.too_much {
+            common.timers.set(Timer::Offers(slot), Some(link.outlet.waits_until()));
+            link.outlet.wait_for(Flow::Clock);
+        } else if link.outlet.cursor() >= common.inventory.log.head() {
+            if link.outlet.wait_for_items() {
+                self.idle.push(slot);
+            }
+        } else {
+            // Much was skipped; the rest in another call.
+            common.timers.set(Timer::Offers(slot), Some(Instant::ZERO));
+            link.outlet.wait_for(Flow::Clock);
+        }
+        0
+    }
+}
+
+/// A permit, or what is skipped.
+fn want(common: &mut Common, now: Instant, slot: Slot, message: &Message) -> Result<(), Fault> {
+    common.counters.messages_in += 1;
+    if message.kind != codec::WANT {
+        return common.skip(now, slot, message);
+    }
+    let want = codec::decode_want(&message.body).map_err(|_| MALFORMED)?;
+    let head = common.inventory.log.head();
+    let Some(link) = common.links.get_mut(slot) else { return Ok(()) };
+    if link.outlet.take(now, &want, head)? {
+        common.inventory.known.forget(slot); // it may have lost what it had
+    }
+    Ok(())
+}
+
+/// A link's clock struck.
+pub(crate) fn strike(common: &mut Common, slot: Slot) {
+    let link = common.links.get_mut(slot).filter(|link| link.outlet.flow() == Flow::Clock);
+    let Some(link) = link else { return };
+    link.outlet.wait_for(Flow::Writing);
+    link.outlet.lane.ask_write(link.id, &mut common.asks);
+}
+
+/// What this node shows of its log's life to one peer.
+pub(crate) fn epoch_for(secret: &[u8; 32], peer: &PeerId) -> Epoch {
+    let hash = Sha256::new().chain_update(secret).chain_update(peer.as_bytes()).finalize();
+    let mut epoch = [0; 8];
+    epoch.iter_mut().zip(hash.iter()).for_each(|(to, from)| *to = *from);
+    Epoch(epoch)
+}

@@ -1,0 +1,314 @@
+//! The permit that this node has on one link, its cursor in the log, and when offers go.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use weir_base::codec::put_varint;
+use weir_base::{Fault, Instant, Rope};
+
+use crate::framing::Inbox;
+use crate::pool::codec::{
+    self, Entry, Epoch, MAX_ENTRY, MAX_OFFER, MAX_OFFER_HEAD, MAX_SPAN, OfferHead, Want,
+};
+use crate::pool::faults::RESTLESS;
+use crate::pool::inventory::{Known, Log};
+use crate::pool::links::{Lane, Ready, Slot};
+
+/// Indices that are skipped before the client is told of them without an entry.
+const SILENCE: u64 = 1_024;
+/// Items looked at in one call.
+const MAX_SCAN: usize = 4_096;
+/// Moves of the cursor that a client may ask for in [`MOVES_TIME`].
+const MAX_MOVES: u32 = 16;
+/// The whole log is offered again at most once in this time.
+const AGAIN_TIME: Duration = Duration::from_secs(10);
+/// See [`MAX_MOVES`].
+const MOVES_TIME: Duration = Duration::from_secs(10);
+
+/// The server's side of lane 0 on one link.
+#[derive(Debug)]
+pub(crate) struct Outlet {
+    pub(crate) lane: Lane,
+    pub(crate) inbox: Inbox,
+    permit: Permit,
+    cursor: Cursor,
+    pace: Pace,
+    epoch: Epoch, // what this peer is shown
+    floor: u64,
+    through: u64,
+}
+
+/// Where in the log a link is.
+#[derive(Clone, Copy, Debug)]
+struct Cursor {
+    /// What was offered up to here, or skipped and said so.
+    covered: u64,
+    /// What was looked at up to here: at least `covered`.
+    next: u64,
+    /// The next offer is a first one, after this move.
+    first: Option<u64>,
+    /// The last move acted on.
+    moved: u64,
+    moves: (Instant, u32), // how many since when
+    again: Again,
+}
+
+/// When a link's offers go.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    phase: u64, // of this link's clock, in nanoseconds
+    flow: Flow,
+    listed: bool, // in the clock's list
+}
+
+/// What is looked at again because the client moved the cursor back.
+#[derive(Clone, Copy, Debug, Default)]
+struct Again {
+    /// Everything before it was looked at once.
+    end: u64,
+    /// Items looked at again.
+    items: u64,
+    /// Since when.
+    since: Instant,
+}
+
+impl Again {
+    /// Whether the item at `index` may be looked at now, of a log of so many items: again at most all of them in a while.
+    fn allows(&mut self, now: Instant, index: u64, items: u64) -> bool {
+        if index < self.end && now.since(self.since) >= AGAIN_TIME {
+            (self.items, self.since) = (0, now);
+        }
+        index >= self.end || self.items < items
+    }
+
+    /// The item at `index` is looked at. Whether that is for another time.
+    fn look(&mut self, index: u64) -> bool {
+        let again = index < self.end;
+        self.items += u64::from(again);
+        self.end = self.end.max(index + 1);
+        again
+    }
+}
+
+/// What the client lets this node offer, in all, and what it has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Permit {
+    entries: u64,
+    bytes: u64,
+    sent: u64,
+    sent_bytes: u64,
+}
+
+/// What a link's offers wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// A permit.
+    Permit,
+    /// New items: it is in the clock's list.
+    Items,
+    /// Its clock.
+    Clock,
+    /// The pump.
+    Writing,
+}
+
+impl Outlet {
+    /// `phase` is that of its clock; `epoch` what the peer is shown.
+    pub(crate) fn new(phase: u64, epoch: Epoch) -> Self {
+        Self {
+            lane: Lane::default(),
+            inbox: Inbox::new(codec::MAX_WANT),
+            permit: Permit::default(),
+            cursor: Cursor {
+                covered: 0,
+                next: 0,
+                first: Some(0),
+                moved: 0,
+                moves: (Instant::ZERO, 0),
+                again: Again::default(),
+            },
+            pace: Pace { phase, flow: Flow::Permit, listed: false },
+            epoch,
+            floor: 0,
+            through: 0,
+        }
+    }
+
+    /// Its stream ended; the client may open another, which begins anew. What bounds the client's moves goes on.
+    pub(crate) fn restart(&mut self) {
+        let fresh = Self::new(self.pace.phase, self.epoch);
+        let before = std::mem::replace(self, fresh);
+        (self.cursor.moves, self.cursor.again) = (before.cursor.moves, before.cursor.again);
+        self.pace.listed = before.pace.listed;
+    }
+
+    /// The next index to look at.
+    pub(crate) const fn cursor(&self) -> u64 {
+        self.cursor.next
+    }
+
+    /// The client's permit. Whether the cursor was moved by it. A fault where that is too often.
+    pub(crate) fn take(&mut self, now: Instant, want: &Want, head: u64) -> Result<bool, Fault> {
+        self.permit.entries = self.permit.entries.max(want.entries);
+        self.permit.bytes = self.permit.bytes.max(want.bytes);
+        self.through = if want.through > head { 0 } else { want.through };
+        self.floor = want.floor;
+        let Some(from) = want.from.filter(|from| from.number > self.cursor.moved) else { return Ok(false) };
+        let (since, count) = &mut self.cursor.moves;
+        if now.since(*since) > MOVES_TIME {
+            (*since, *count) = (now, 0);
+        }
+        *count += 1;
+        if *count > MAX_MOVES {
+            return Err(RESTLESS);
+        }
+        let index = if from.epoch == self.epoch && from.index <= head { from.index } else { 0 };
+        let cursor = &mut self.cursor;
+        cursor.moved = from.number;
+        (cursor.covered, cursor.next, cursor.first) = (index, index, Some(from.number));
+        Ok(true)
+    }
+
+    /// What its offers wait for.
+    pub(crate) const fn flow(&self) -> Flow {
+        self.pace.flow
+    }
+
+    pub(crate) const fn wait_for(&mut self, flow: Flow) {
+        self.pace.flow = flow;
+    }
+
+    /// It waits for new items from now on. Whether it has to be listed among those that do.
+    pub(crate) const fn wait_for_items(&mut self) -> bool {
+        self.pace.flow = Flow::Items;
+        !std::mem::replace(&mut self.pace.listed, true)
+    }
+
+    /// It was taken off the list. Whether it waits for new items still.
+    pub(crate) fn unlist(&mut self) -> bool {
+        self.pace.listed = false;
+        self.pace.flow == Flow::Items
+    }
+
+    /// How long until its clock strikes, which it does once in `period` nanoseconds.
+    pub(crate) fn until_strike(&self, now: Instant, period: u64) -> Duration {
+        let since = (now.as_nanos() + period - self.pace.phase % period) % period;
+        Duration::from_nanos(period - since)
+    }
+
+    /// Whether the client lets this node offer anything.
+    pub(crate) fn may_offer(&self) -> bool {
+        let permit = &self.permit;
+        permit.entries > permit.sent
+            && permit.bytes >= permit.sent_bytes + (MAX_ENTRY + MAX_OFFER_HEAD) as u64
+    }
+
+    /// When more may be looked at, where it is too much again now.
+    pub(crate) fn waits_until(&self) -> Instant {
+        self.cursor.again.since + AGAIN_TIME
+    }
+
+    /// Encodes the next offer into `out`. No entries are used where there is none or the permit does not allow it.
+    pub(crate) fn offer(
+        &mut self,
+        now: Instant,
+        log: &Log,
+        known: &Known,
+        to: &Recipient,
+        out: &mut Rope,
+        scratch: &mut BytesMut,
+    ) -> Offered {
+        let mut offered = Offered::default();
+        if !self.may_offer() {
+            return offered;
+        }
+        let allowed = self.permit.bytes - self.permit.sent_bytes;
+        let most = usize::try_from(allowed).unwrap_or(usize::MAX).min(MAX_OFFER) - MAX_OFFER_HEAD;
+        scratch.clear();
+        let (mut next, mut count) = (self.cursor.covered, 0);
+        for _ in 0..MAX_SCAN {
+            if self.permit.sent + count >= self.permit.entries || scratch.len() + MAX_ENTRY > most {
+                break;
+            }
+            let Some((index, item)) = log.next_from(self.cursor.next) else {
+                self.cursor.next = log.head();
+                break;
+            };
+            if index - next > MAX_SPAN / 2 {
+                self.cursor.next = index;
+                break;
+            }
+            if !self.cursor.again.allows(now, index, log.len()) {
+                offered.too_much = true;
+                break;
+            }
+            self.cursor.next = index + 1;
+            let again = self.cursor.again.look(index);
+            let size = u32::try_from(item.bytes.len()).unwrap_or(u32::MAX);
+            if item.priority < self.floor || size > to.ready.max_item || known.contains(index, to.slot) {
+                continue;
+            }
+            let short = to.ready.key.key.short(&item.id);
+            let before = scratch.len();
+            codec::encode_entry(&Entry { index, short, size, summary: item.summary }, next, scratch);
+            offered.again += if again { (scratch.len() - before) as u64 } else { 0 };
+            next = index + 1;
+            count += 1;
+        }
+        if count == 0 && self.cursor.next - self.cursor.covered < SILENCE {
+            return offered;
+        }
+        let first = self.cursor.first.take();
+        let end = self.cursor.next.min(self.cursor.covered + MAX_SPAN);
+        let head = OfferHead {
+            first: first.map(|number| (number, self.epoch)),
+            key: to.ready.key.number,
+            from: self.cursor.covered,
+            to: end,
+        };
+        self.cursor.covered = end;
+        let sent = put_offer(&head, scratch, out);
+        self.permit.sent += count.max(1);
+        self.permit.sent_bytes += sent;
+        offered.entries = count.max(1);
+        offered
+    }
+}
+
+/// What one offer used.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Offered {
+    pub(crate) entries: u64,
+    /// Bytes of entries that were offered before.
+    pub(crate) again: u64,
+    /// Whether more would have been looked at again than may be now.
+    pub(crate) too_much: bool,
+}
+
+/// To whom an offer goes.
+pub(crate) struct Recipient {
+    pub(crate) slot: Slot,
+    pub(crate) ready: Ready,
+}
+
+/// Appends an offer with these encoded entries; returns its bytes.
+fn put_offer(head: &OfferHead, entries: &[u8], out: &mut Rope) -> u64 {
+    let before = out.len();
+    let mut fields = [0; MAX_OFFER_HEAD];
+    let mut rest = &mut fields[..];
+    put_varint(&mut rest, if head.first.is_some() { codec::FIRST } else { codec::OFFER });
+    codec::encode_offer_head(head, &mut rest);
+    let len = MAX_OFFER_HEAD - rest.len();
+    codec::put_len(len + entries.len(), out);
+    out.put(fields.get(..len).unwrap_or_default());
+    out.put(entries);
+    (out.len() - before) as u64
+}
+
+#[cfg(test)]
+impl Outlet {
+    /// Entries that the client has granted in all.
+    pub(crate) const fn granted(&self) -> u64 {
+        self.permit.entries
+    }
+}

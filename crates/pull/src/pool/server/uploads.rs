@@ -1,0 +1,221 @@
+//! Answers out: upload is dealt in turns, by bytes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use weir_base::stream::{Group, Side};
+use weir_base::{Chunk, Dealer, Instant, Rope};
+
+use super::serving::{QUANTUM, Turn};
+use crate::framing::MALFORMED;
+use crate::pool::codec::{self, MAX_ITEM_HEAD, MAX_LIST};
+use crate::pool::common::Common;
+use crate::pool::links::{Role, Slot};
+
+/// What a link may be behind.
+const DEBT: u64 = 32 * 1024 * 1024;
+/// Turns at once, of all links.
+const TURNS: u64 = 8;
+/// Turns of one link at once: half, so that one link of a side or group can use all that is its side's or group's.
+const LINK_TURNS: u64 = 4;
+/// A turn that the transport does not use for so long is not waited for.
+const TURN_TIME: Duration = Duration::from_millis(20);
+
+/// Who may answer now, over all links.
+#[derive(Debug)]
+pub(crate) struct Uploads {
+    dealer: Dealer<Slot>,
+    turns: BTreeMap<(Instant, Slot), u64>, // those still waited for: how many each link has
+    open: u64,                             // their sum
+}
+
+impl Uploads {
+    pub(crate) fn new() -> Self {
+        Self { dealer: Dealer::new(QUANTUM, DEBT), turns: BTreeMap::new(), open: 0 }
+    }
+
+    pub(crate) fn add(&mut self, slot: Slot, side: Side, group: Group) {
+        self.dealer.add(slot, side, group);
+    }
+
+    pub(crate) fn set_share(&mut self, slot: Slot, quarters: u8) {
+        self.dealer.set_share(slot, quarters);
+    }
+
+    /// The link is gone: nothing is sent there. What it owes the others stays.
+    pub(crate) fn depart(&mut self, slot: Slot) {
+        self.dealer.set_waiting(slot, false);
+        self.turns.retain(|(_, other), _| *other != slot);
+        self.open = self.turns.values().sum();
+    }
+
+    pub(crate) fn remove(&mut self, slot: Slot) {
+        self.dealer.remove(slot);
+    }
+
+    /// What was sent beside the turns.
+    pub(crate) fn charge(&mut self, slot: Slot, bytes: u64) {
+        if bytes > 0 {
+            self.dealer.charge(slot, bytes);
+        }
+    }
+
+    /// One more turn for a link whose turns began at `since`.
+    fn open(&mut self, since: Instant, slot: Slot) {
+        *self.turns.entry((since, slot)).or_default() += 1;
+        self.open += 1;
+    }
+
+    /// A link's turns are over, or no longer waited for.
+    fn close(&mut self, since: Instant, slot: Slot) {
+        self.open -= self.turns.remove(&(since, slot)).unwrap_or(0);
+    }
+
+    /// Turns that nobody uses: the link is blocked, and may use its turns later.
+    pub(crate) fn turns_due(&mut self, now: Instant) {
+        while let Some((&(since, slot), _)) = self.turns.first_key_value()
+            && since + TURN_TIME <= now
+        {
+            self.close(since, slot);
+            self.dealer.set_waiting(slot, false);
+        }
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<(Instant, &'static str)> {
+        let others_wait = self.open >= TURNS;
+        let ((since, _), _) = self.turns.first_key_value().filter(|_| others_wait)?;
+        Some((*since + TURN_TIME, "a turn of upload is not used"))
+    }
+
+    /// Bytes came on the stream that carries the peer's gets.
+    pub(crate) fn read(&mut self, common: &mut Common, now: Instant, slot: Slot, chunk: Chunk) {
+        common.stats.control_bytes += chunk.len() as u64;
+        let Some(link) = common.links.get_mut(slot) else { return };
+        link.serving.inbox.push(chunk);
+        loop {
+            let Some(link) = common.links.get_mut(slot) else { return };
+            let done = match link.serving.inbox.next(now) {
+                Ok(Some(message)) => {
+                    common.counters.messages_in += 1;
+                    match message.kind {
+                        codec::GET | codec::CANCEL => link.serving.message(&message),
+                        _ => common.skip(now, slot, &message),
+                    }
+                }
+                Ok(None) => break,
+                Err(_) => Err(MALFORMED),
+            };
+            if let Err(fault) = done {
+                return common.break_off(slot, Role::Serving, fault);
+            }
+        }
+        common.watch(slot, Role::Serving);
+        let Some(link) = common.links.get(slot) else { return };
+        if link.serving.has_work() && link.serving.turn.is_none() {
+            self.dealer.set_waiting(slot, true);
+        }
+    }
+
+    /// Lets links answer, by the dealer. A turn is paid for when it is given, so that turns at once are dealt as turns in a row.
+    pub(crate) fn give_turns(&mut self, common: &mut Common, now: Instant) {
+        while self.open < TURNS {
+            let Some(slot) = self.dealer.whose_turn() else { return };
+            let Some(link) = common.links.get_mut(slot).filter(|link| link.serving.has_work()) else {
+                self.dealer.set_waiting(slot, false);
+                continue;
+            };
+            let fresh = Turn { since: now, turns: 0, charged: 0, used: 0 };
+            let turn = link.serving.turn.get_or_insert(fresh);
+            turn.turns += 1;
+            let (allowed, used) = (turn.allowed(), turn.used);
+            let (cost, more) = link.serving.ahead(&common.inventory.log, allowed - used);
+            let Some(turn) = &mut link.serving.turn else { return };
+            let cost = (used + cost).max(turn.charged + 1);
+            self.dealer.charge(slot, cost - turn.charged);
+            turn.charged = cost;
+            self.dealer.set_waiting(slot, more && turn.turns < LINK_TURNS);
+            self.open(turn.since, slot);
+            link.serving.lane.ask_write(link.id, &mut common.asks);
+        }
+    }
+
+    /// Writes answers of at most `left` bytes, as far as the link's turn goes.
+    pub(crate) fn write(
+        &mut self,
+        common: &mut Common,
+        now: Instant,
+        slot: Slot,
+        left: usize,
+        out: &mut Rope,
+    ) {
+        let Some(link) = common.links.get_mut(slot) else { return };
+        let serving = &mut link.serving;
+        let Some(mut turn) = serving.turn else { return };
+        let start = out.len();
+        let whole = left == usize::MAX; // one message, whatever its size
+        while serving.has_work() && turn.used < turn.allowed() {
+            let left = left.saturating_sub(out.len() - start);
+            if (whole && out.len() > start) || (!serving.cancelled.is_empty() && left < MAX_LIST + 2) {
+                break;
+            }
+            if serving.answer_gone(&mut common.scratch, out) {
+                common.counters.messages_out += 1;
+                continue;
+            }
+            let Some(&index) = serving.pending.first() else { break };
+            let Some(item) = common.inventory.log.get(index) else {
+                serving.pending.remove(&index);
+                serving.cancelled.insert(index);
+                continue;
+            };
+            let size = item.bytes.len();
+            if left < MAX_ITEM_HEAD + size {
+                break;
+            }
+            serving.pending.remove(&index);
+            let mut head = [0; MAX_ITEM_HEAD];
+            codec::encode_item_head(index, size, &mut &mut head[..]);
+            out.put(head.get(..codec::head_len(index, size)).unwrap_or_default());
+            out.push(item.bytes.clone());
+            turn.used += size as u64;
+            common.stats.items_sent += 1;
+            common.stats.body_bytes_sent += size as u64;
+            common.counters.messages_out += 1;
+        }
+        serving.turn = Some(turn);
+        if turn.used >= turn.allowed() || !serving.has_work() {
+            serving.turn = None;
+            let waits = serving.has_work();
+            self.close(turn.since, slot);
+            self.dealer.charge(slot, turn.used.saturating_sub(turn.charged));
+            self.dealer.set_waiting(slot, waits);
+            self.give_turns(common, now);
+        }
+    }
+
+    /// The stream of a peer's gets ended; it may open another, which begins anew.
+    pub(crate) fn restart(&mut self, common: &mut Common, slot: Slot) {
+        let Some(link) = common.links.get_mut(slot) else { return };
+        let before = std::mem::take(&mut link.serving);
+        if let Some(turn) = before.turn {
+            self.close(turn.since, slot);
+        }
+        self.dealer.set_waiting(slot, false);
+    }
+}
+
+#[cfg(test)]
+impl Uploads {
+    /// Who of both would be next, if both waited.
+    pub(crate) fn first_of(&mut self, slots: [Slot; 2]) -> Slot {
+        slots.iter().for_each(|slot| self.dealer.set_waiting(*slot, true));
+        let first = self.dealer.whose_turn().unwrap();
+        slots.iter().for_each(|slot| self.dealer.set_waiting(*slot, false));
+        first
+    }
+
+    /// Turns that are waited for.
+    pub(crate) fn open_turns(&self) -> usize {
+        usize::try_from(self.open).unwrap()
+    }
+}
