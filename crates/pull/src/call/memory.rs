@@ -8,7 +8,11 @@
 //! guaranteed what its largest needs. Where nothing is free, room comes from the link that holds most of that part for its share
 //! (sides, groups, links: `docs/spec/fairness.md`), if that is more than who asks has: of requests the newest, of answers the one
 //! that is read most slowly. So a link that asks for little is refused nothing, whatever the others hoard.
+//!
+//! What is handled has the largest answer reserved, but it weighs what its link's answers took of late. An answer gives way at once
+//! to a link that would weigh half as much or less, and only when it has not moved for a while to one that would hold as much.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -24,14 +28,17 @@ const STALLED_AFTER: Duration = Duration::from_millis(200);
 /// Nanoseconds for which an answer is not dropped, for each byte of it that has moved: a reader slower than 500 kB/s gives way
 /// to links that hold less. Else a byte every 200 ms would keep its memory.
 const NANOS_PER_BYTE: u64 = 2_000;
+/// An answer is dropped at once for a link that would hold so many times less: else links that hold about the same would drop
+/// each other's answers before they can be read.
+const AT_ONCE: u64 = 2;
 
 /// What a stream holds memory for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hold {
     /// A request that is coming, or waits for its turn. It may still be refused.
     Request,
-    /// The application has the request; the largest answer is reserved.
-    Handling,
+    /// The application has the request; the largest answer is reserved. It counts as so many bytes where links are compared.
+    Handling { weighs: u64 },
     /// An answer. It counts as moving until then, see [`moving_until`].
     Answer(Instant),
 }
@@ -67,19 +74,27 @@ struct Holding {
     hold: Hold,
 }
 
+impl Holding {
+    /// The bytes it counts as where links are compared.
+    const fn weighs(&self) -> u64 {
+        if let Hold::Handling { weighs } = self.hold { weighs } else { self.bytes }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Account {
     share: u64,         // of the total, in bytes, at least 1
     request_bytes: u64, // of `requests`
-    answer_bytes: u64,  // of `answers`, and of what is handled
+    answer_bytes: u64,  // of `answers`, and what is handled by what it weighs
     requests: BTreeSet<StreamKey>,
     answers: BTreeSet<(Instant, StreamKey)>,
 }
 
 impl Account {
-    /// How much it holds for its share, in thousandths, if it held `bytes`.
-    fn load(&self, bytes: u64) -> u64 {
-        bytes.saturating_mul(1000) / self.share.max(1)
+    /// How much of that part it holds for its share, in thousandths, if it held so many bytes more.
+    fn load(&self, hold: Hold, more: u64) -> u64 {
+        let bytes = if let Hold::Request = hold { self.request_bytes } else { self.answer_bytes };
+        bytes.saturating_add(more).saturating_mul(1000) / self.share.max(1)
     }
 
     /// The bytes of that part.
@@ -169,26 +184,39 @@ impl Memory {
             self.keep(machine, key, bytes, hold);
             return Ok(());
         }
-        let load = |account: &Account| match hold {
-            Hold::Request => account.load(account.request_bytes),
-            Hold::Handling | Hold::Answer(_) => account.load(account.answer_bytes),
-        };
-        // A request must not cost others more than it brings; an answer is as large as it may become for everybody.
-        let asks = self.links.get(&key.link).map_or(u64::MAX, |account| match hold {
-            Hold::Request => account.load(account.request_bytes + bytes),
-            Hold::Handling | Hold::Answer(_) => load(account),
-        });
-        let richer = self.links.values().filter(|account| load(account) > asks);
+        Err(NoRoom { victim: self.victim(now, machine, key.link, (bytes, hold)) })
+    }
+
+    /// What may be dropped so that `link` can have `bytes`.
+    fn victim(
+        &self,
+        now: Instant,
+        machine: u16,
+        link: LinkId,
+        (bytes, hold): (u64, Hold),
+    ) -> Option<(u16, StreamKey)> {
+        let load_with = |more| self.links.get(&link).map_or(u64::MAX, |account| account.load(hold, more));
         let part = self.part(hold);
         let of = |key: StreamKey| self.streams.get(key).map(|held| (held.machine, key));
         let helps = |(of, _): &(u16, StreamKey)| *of == machine || part.can_lend(*of);
-        let victim = richer
-            .filter_map(|account| {
-                let victim = account.victims(now, hold).filter_map(of).find(helps)?;
-                Some((load(account), victim))
-            })
-            .max_by_key(|(load, (_, key))| (*load, *key));
-        Err(NoRoom { victim: victim.map(|(_, victim)| victim) })
+        let richer = |than: u64| self.links.values().filter(move |account| account.load(hold, 0) > than);
+        // A request must not cost others more than it brings; an answer is as large as it may become for everybody.
+        let asks = load_with(if hold == Hold::Request { bytes } else { 0 });
+        let stalled = richer(asks).filter_map(|account| {
+            let (_, key) = account.victims(now, hold).filter_map(of).find(helps)?;
+            Some((account.load(hold, 0), key))
+        });
+        if let Some((_, key)) = stalled.max() {
+            return of(key);
+        }
+        let Hold::Handling { weighs } = hold else { return None };
+        let at_once =
+            richer(load_with(weighs).saturating_mul(AT_ONCE).saturating_sub(1)).filter_map(|account| {
+                let (moved, key) =
+                    account.answers.iter().find(|(_, key)| of(*key).is_some_and(|victim| helps(&victim)))?;
+                Some((account.load(hold, 0), Reverse(*moved), *key))
+            });
+        at_once.max().and_then(|(_, _, key)| of(key))
     }
 
     /// A stream holds `bytes` in all, which is no more than it has reserved.
@@ -200,12 +228,13 @@ impl Memory {
         let Some(account) = self.links.get_mut(&key.link) else { return };
         match hold {
             Hold::Request => _ = account.requests.insert(key),
-            Hold::Handling => {}
+            Hold::Handling { .. } => {}
             Hold::Answer(moved) => _ = account.answers.insert((moved, key)),
         }
-        *account.part(hold) += bytes;
+        let holding = Holding { machine, bytes, hold };
+        *account.part(hold) += holding.weighs();
         self.part_mut(hold).take(machine, bytes);
-        self.streams.insert(key, Holding { machine, bytes, hold });
+        self.streams.insert(key, holding);
     }
 
     /// A stream holds nothing any more.
@@ -217,10 +246,10 @@ impl Memory {
         let held = self.streams.remove(key)?;
         self.part_mut(held.hold).give_back(held.machine, held.bytes);
         let Some(account) = self.links.get_mut(&key.link) else { return Some(held) };
-        *account.part(held.hold) -= held.bytes;
+        *account.part(held.hold) -= held.weighs();
         match held.hold {
             Hold::Request => _ = account.requests.remove(&key),
-            Hold::Handling => {}
+            Hold::Handling { .. } => {}
             Hold::Answer(moved) => _ = account.answers.remove(&(moved, key)),
         }
         Some(held)
@@ -262,6 +291,8 @@ mod tests {
     use super::*;
 
     const NOW: Instant = Instant::from_millis(1_000);
+    /// Of a link whose answers are as large as they may be.
+    const LARGE: Hold = Hold::Handling { weighs: 6_000 };
 
     fn key(link: u64, stream: u64) -> StreamKey {
         StreamKey { link: LinkId(link), stream }
@@ -309,9 +340,8 @@ mod tests {
     #[test]
     fn an_answer_gives_way_to_a_link_with_less_once_nothing_of_it_has_moved_for_a_while() {
         let mut memory = with_links(&[1, 2]);
-        assert_eq!(memory.reserve(NOW, 0, key(0, 0), (6_000, Hold::Handling)), Ok(()));
-        let asks =
-            |memory: &mut Memory, now, link| memory.reserve(now, 0, key(link, 1), (1_200, Hold::Handling));
+        assert_eq!(memory.reserve(NOW, 0, key(0, 0), (6_000, LARGE)), Ok(()));
+        let asks = |memory: &mut Memory, now, link| memory.reserve(now, 0, key(link, 1), (1_200, LARGE));
         let later = NOW + STALLED_AFTER;
         assert_eq!(asks(&mut memory, later, 1), Err(NoRoom { victim: None }), "the application has it");
         memory.keep(0, key(0, 0), 6_000, Hold::Answer(NOW));
@@ -321,15 +351,56 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_gives_way_at_once_to_a_link_whose_answers_are_small() {
+        let mut memory = with_links(&[1, 2, 3]);
+        memory.keep(0, key(0, 0), 2_000, Hold::Answer(NOW));
+        memory.keep(0, key(1, 0), 1_000, Hold::Answer(NOW + Duration::from_millis(2)));
+        memory.keep(0, key(1, 1), 3_000, Hold::Answer(NOW + Duration::from_millis(1)));
+        let mut asks = |weighs| memory.reserve(NOW, 0, key(2, 0), (6_000, Hold::Handling { weighs }));
+        assert_eq!(asks(2_010), Err(NoRoom { victim: None }), "it may hold more than half as much");
+        assert_eq!(
+            asks(2_000),
+            Err(NoRoom { victim: Some((0, key(1, 1))) }),
+            "of two the one read more slowly"
+        );
+        memory.free(key(1, 1));
+        let asks = memory.reserve(NOW, 0, key(2, 0), (6_000, Hold::Handling { weighs: 1_000 }));
+        assert_eq!(asks, Err(NoRoom { victim: Some((0, key(0, 0))) }));
+        memory.free(key(0, 0));
+        memory.free(key(1, 0));
+        for stream in 1..4 {
+            let hold = Hold::Handling { weighs: 300 };
+            assert_eq!(memory.reserve(NOW, 0, key(2, stream), (1_500, hold)), Ok(()));
+        }
+        memory.keep(0, key(0, 0), 1_500, Hold::Answer(NOW));
+        let mut asks = |link| memory.reserve(NOW, 0, key(link, 9), (1_500, Hold::Handling { weighs: 10 }));
+        assert_eq!(
+            asks(2),
+            Err(NoRoom { victim: None }),
+            "three that weigh 300 each are more than half of the answer"
+        );
+        assert_eq!(asks(1), Err(NoRoom { victim: Some((0, key(0, 0))) }));
+    }
+
+    #[test]
+    fn an_answer_that_stalls_gives_way_before_larger_ones_that_move() {
+        let mut memory = with_links(&[1, 2, 3]);
+        memory.keep(0, key(0, 0), 1_000, Hold::Answer(NOW));
+        memory.keep(0, key(1, 0), 5_000, Hold::Answer(NOW + STALLED_AFTER));
+        let asks = memory.reserve(NOW + STALLED_AFTER, 0, key(2, 0), (1_000, Hold::Handling { weighs: 10 }));
+        assert_eq!(asks, Err(NoRoom { victim: Some((0, key(0, 0))) }));
+    }
+
+    #[test]
     fn an_answer_that_trickles_gives_way_too() {
         let mut memory = with_links(&[1, 2]);
-        assert_eq!(memory.reserve(NOW, 0, key(0, 0), (6_000, Hold::Handling)), Ok(()));
+        assert_eq!(memory.reserve(NOW, 0, key(0, 0), (6_000, LARGE)), Ok(()));
         let later = NOW + Duration::from_secs(10);
         memory.keep(0, key(0, 0), 6_000, Hold::Answer(moving_until(later, NOW, 5_000)));
-        let asks = memory.reserve(later, 0, key(1, 1), (1_200, Hold::Handling));
+        let asks = memory.reserve(later, 0, key(1, 1), (1_200, LARGE));
         assert_eq!(asks, Err(NoRoom { victim: Some((0, key(0, 0))) }), "5 kB in 10 s");
         memory.keep(0, key(0, 0), 6_000, Hold::Answer(moving_until(later, NOW, 5_000_000)));
-        let asks = memory.reserve(later, 0, key(1, 1), (1_200, Hold::Handling));
+        let asks = memory.reserve(later, 0, key(1, 1), (1_200, LARGE));
         assert_eq!(asks, Err(NoRoom { victim: None }), "5 MB in 10 s");
     }
 
@@ -339,12 +410,7 @@ mod tests {
         memory.guarantee(0, 100, 900);
         memory.guarantee(1, 100, 1_900);
         let handling = |memory: &mut Memory, machine, stream| {
-            memory.reserve(
-                NOW,
-                machine,
-                key(0, stream),
-                (if machine == 0 { 1_000 } else { 2_000 }, Hold::Handling),
-            )
+            memory.reserve(NOW, machine, key(0, stream), (if machine == 0 { 1_000 } else { 2_000 }, LARGE))
         };
         let held = (0..9).filter(|stream| handling(&mut memory, 0, *stream).is_ok()).count();
         assert_eq!(held, 4, "6,000 bytes less 2,000");
@@ -363,15 +429,15 @@ mod tests {
         memory.keep(0, key(0, 0), 3_000, Hold::Answer(NOW));
         memory.keep(1, key(1, 0), 2_500, Hold::Answer(NOW));
         let later = NOW + Duration::from_secs(1);
-        let asks = memory.reserve(later, 1, key(2, 0), (1_000, Hold::Handling));
+        let asks = memory.reserve(later, 1, key(2, 0), (1_000, LARGE));
         assert_eq!(asks, Err(NoRoom { victim: Some((1, key(1, 0))) }));
     }
 
     #[test]
     fn a_quarter_is_for_requests_and_the_rest_for_answers() {
         let mut memory = with_links(&[1]);
-        assert!(memory.reserve(NOW, 0, key(0, 0), (6_001, Hold::Handling)).is_err());
-        assert_eq!(memory.reserve(NOW, 0, key(0, 0), (6_000, Hold::Handling)), Ok(()));
+        assert!(memory.reserve(NOW, 0, key(0, 0), (6_001, LARGE)).is_err());
+        assert_eq!(memory.reserve(NOW, 0, key(0, 0), (6_000, LARGE)), Ok(()));
         assert!(memory.reserve(NOW, 0, key(0, 1), (2_001, Hold::Request)).is_err());
         assert_eq!(memory.reserve(NOW, 0, key(0, 1), (2_000, Hold::Request)), Ok(()));
         assert_eq!((Memory::least(0, 6_000), Memory::least(2_000, 4_000)), (8_000, 8_000));

@@ -23,6 +23,7 @@ use weir_base::{Instant, LinkId, Rope, StreamKey};
 
 use crate::machine::{Counters, Machine, Negotiated, Opened, Refused, Seat, TAG_END, Ticket, Tickets};
 use calling::Caller;
+use memory::Hold;
 pub(crate) use serving::Claim;
 use serving::Server;
 pub use types::{CallError, Command, Config, DEFAULT_MEMORY, Event, Refusal};
@@ -76,9 +77,9 @@ impl Call {
         self.server.poll_claim()
     }
 
-    /// The request to hand over next, and what it and its largest answer hold. Where there is room, the parent calls
+    /// The request to hand over next, and what it and its largest answer hold, and weigh. Where there is room, the parent calls
     /// [`hand_over`](Self::hand_over), else [`hold_back`](Self::hold_back).
-    pub(crate) fn next_request(&mut self) -> Option<(StreamKey, u64)> {
+    pub(crate) fn next_request(&mut self) -> Option<(StreamKey, (u64, Hold))> {
         self.server.next_request()
     }
 

@@ -59,7 +59,8 @@ struct Client {
     max_request: u32,
     max_response: u32,
     at_once: u32,
-    serving: u32,  // streams of requests, refused ones too
+    answers: u64, // bytes of its answers of late: the largest at first, then at least the last, moving down by half
+    serving: u32, // streams of requests, refused ones too
     refusing: u32, // of those, refused
     bucket: Bucket,
 }
@@ -136,6 +137,7 @@ impl Server {
             max_request: self.config.max_request,
             max_response: self.config.max_response,
             at_once: self.config.concurrency,
+            answers: self.config.max_response.into(),
             serving: 0,
             refusing: 0,
             bucket: Bucket::new(),
@@ -314,16 +316,18 @@ impl Server {
         self.claims.pop_front()
     }
 
-    /// The request to hand over next, and what it and its largest answer hold. Where there is room, the parent calls
-    /// [`hand_over`](Self::hand_over), else [`hold_back`](Self::hold_back).
-    pub(super) fn next_request(&mut self) -> Option<(StreamKey, u64)> {
+    /// The request to hand over next, and what it and its largest answer hold; it weighs what the link's answers took of late.
+    /// Where there is room, the parent calls [`hand_over`](Self::hand_over), else [`hold_back`](Self::hold_back).
+    pub(super) fn next_request(&mut self) -> Option<(StreamKey, (u64, Hold))> {
         let key = self.turns.next()?;
         let Some(Serving { state: State::Queued { request, .. }, .. }) = self.streams.get(key) else {
             self.turns.leave(key);
             return None;
         };
-        let answer = self.links.get(&key.link).map_or(0, |peer| peer.max_response);
-        Some((key, request.len() as u64 + u64::from(answer)))
+        let (request, client) = (request.len() as u64, self.links.get(&key.link));
+        let largest = client.map_or(0, |client| u64::from(client.max_response));
+        let weighs = client.map_or(largest, |client| client.answers.min(largest)) + request;
+        Some((key, (request + largest, Hold::Handling { weighs })))
     }
 
     /// There is no memory for what [`next_request`](Self::next_request) named.
@@ -400,10 +404,11 @@ impl Server {
         answer: Result<Bytes, Refusal>,
     ) -> Result<(), Refused> {
         let key = *self.handed.get(ticket).ok_or(Refused::UnknownTicket)?;
-        let max = self.links.get(&key.link).map_or(0, |peer| peer.max_response);
-        if len(&answer) > u64::from(max) {
+        let Some(client) = self.links.get_mut(&key.link) else { return Err(Refused::UnknownTicket) };
+        if len(&answer) > u64::from(client.max_response) {
             return Err(Refused::TooLarge);
         }
+        client.answers = len(&answer).max(client.answers / 2);
         self.handed.remove(ticket);
         self.turns.done(now, ticket);
         self.charge_memory(now, key);

@@ -104,8 +104,8 @@ impl Booking {
     }
 
     fn hand_over(&mut self, now: Instant, machines: &mut Machines, index: u16) {
-        while let Some((key, bytes)) = machines.call(index).and_then(Call::next_request) {
-            let room = self.make_room(now, machines, index, key, (bytes, Hold::Handling));
+        while let Some((key, want)) = machines.call(index).and_then(Call::next_request) {
+            let room = self.make_room(now, machines, index, key, want);
             let Some(call) = machines.call(index) else { return };
             if room {
                 call.hand_over(now, key);

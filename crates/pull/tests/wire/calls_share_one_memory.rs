@@ -176,6 +176,52 @@ fn answers_that_nobody_reads_are_bounded_and_others_are_answered_all_the_while()
 }
 
 #[test]
+fn a_link_whose_answers_are_small_is_answered_at_once_however_many_are_not_read() {
+    let mut server = Server::new(33, small_memory());
+    server.reads = |link| link == HONEST;
+    let (large, small) = (Bytes::from(vec![1; MIB]), Bytes::from(vec![1; 4_000]));
+    server.call(HONEST);
+    server.answer(&small);
+    for round in 0..20 {
+        (1..33).for_each(|link| _ = server.call(LinkId(link)));
+        let calls: Vec<StreamKey> = (0..4).map(|_| server.call(HONEST)).collect();
+        server.answer_each(|link| if link == HONEST { small.clone() } else { large.clone() });
+        assert!(server.pull.call_memory().0 > MEMORY / 2, "the others hold what there is");
+        for key in calls {
+            assert_eq!(server.ended.get(&key), Some(&(true, None)), "round {round}: no time has passed");
+            assert!(server.written.get(&key).is_some_and(|len| *len > small.len()));
+        }
+        server.pass(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn one_small_answer_after_a_large_one_drops_no_answer_of_others() {
+    let mut server = Server::new(33, small_memory());
+    server.reads = |link| link == HONEST;
+    let (large, small) = (Bytes::from(vec![1; MIB]), Bytes::from(vec![1; 4_000]));
+    for answer in [&large, &small] {
+        server.call(HONEST);
+        server.answer(answer);
+    }
+    let large = large.slice(100_000..); // less than twice what half of its largest answer is
+    let at_once = |server: &mut Server| {
+        (1..33).for_each(|link| _ = server.call(LinkId(link)));
+        server.answer_each(|_| large.clone());
+        let key = server.call(HONEST);
+        server.answer_each(|link| if link == HONEST { small.clone() } else { large.clone() });
+        let done = server.ended.contains_key(&key);
+        while !server.ended.contains_key(&key) {
+            server.pass(Duration::from_millis(200)); // what the others hold has not moved
+            server.answer_each(|link| if link == HONEST { small.clone() } else { large.clone() });
+        }
+        done
+    };
+    assert!(!at_once(&mut server), "its answers may still be half as large as theirs");
+    assert!(at_once(&mut server));
+}
+
+#[test]
 fn an_answer_is_broken_off_when_it_is_not_read_at_16_kb_a_second() {
     let mut server = Server::new(1, small_memory());
     server.reads = |_| false;

@@ -11,6 +11,7 @@ mod known_peers_answer_after_one_round_trip;
 mod same_seed_same_trace;
 mod scenario_11_comers_and_goers;
 mod scenario_12_slow_but_honest;
+mod scenario_13_calls_as_weapons;
 mod scenario_1_slow_verdicts_delay_nobody_else;
 mod scenario_2_withholders_cost_little_time;
 mod scenario_3_headers_without_bodies;
