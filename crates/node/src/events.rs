@@ -31,7 +31,8 @@ pub enum Event {
         side: Side,
         /// The address, where there is one.
         address: Option<Multiaddr>,
-        /// What it speaks. A channel `c` stands here with its numbers `4 × c` to `4 × c + 3`, libp2p's ping as 65,536.
+        /// What it speaks. A channel `c` stands here with its numbers `4 × c` to `4 × c + 3`, libp2p's protocols from 65,536 on
+        /// (`docs/spec/streams.md`).
         protocols: Vec<ProtocolId>,
         /// Name and version of its program, as it says; empty where it does not.
         agent: String,
@@ -104,6 +105,22 @@ pub enum Event {
     Unbanned {
         /// Whose.
         peer: PeerId,
+    },
+    /// A peer said who it is, by libp2p's identify: asked, or by itself. Texts and addresses are its own words: not to be trusted,
+    /// nor printed as they are. What it left out is as before.
+    Identified {
+        /// Who.
+        peer: PeerId,
+        /// Name and version of its program.
+        agent: Option<String>,
+        /// The family of protocols that it speaks.
+        protocol_version: Option<String>,
+        /// The names of the protocols on which it takes streams.
+        protocols: Vec<String>,
+        /// Where it listens.
+        addresses: Vec<Multiaddr>,
+        /// Where it sees this node.
+        observed: Option<Multiaddr>,
     },
     /// A peer's services changed.
     Services {

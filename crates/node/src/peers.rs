@@ -71,6 +71,31 @@ impl Peers {
         self.net.tell(Command::Disconnect(peer)).await
     }
 
+    /// Asks a peer who it is, by libp2p's identify. [`Event::Identified`](crate::Event::Identified) follows, unless it does not
+    /// speak it. On libp2p's connections (TCP) every peer is asked once without this.
+    ///
+    /// # Errors
+    /// [`PeerError::Refused`] where there is no link to this peer.
+    pub async fn identify(&self, peer: PeerId) -> Result<(), PeerError> {
+        self.net.tell(Command::Identify(peer)).await
+    }
+
+    /// Sends so many bytes to a peer, asks for so many back, and says how long it took, by libp2p's perf. `None` where the peer
+    /// does not serve it (`node.perf.max_inbound`), or the link ended meanwhile. It may take as long as the link lasts: bound it
+    /// with [`Network::within`](crate::Network::within).
+    ///
+    /// # Errors
+    /// [`PeerError::Refused`] where there is no link to this peer, or 64 measurements are under way.
+    pub async fn measure(
+        &self,
+        peer: PeerId,
+        upload: u64,
+        download: u64,
+    ) -> Result<Option<Duration>, PeerError> {
+        let asked = self.net.ask(|reply| Op::Measure { peer, upload, download, reply }).await;
+        asked.map_err(|Stopped| PeerError::Stopped)?.map_err(PeerError::Refused)
+    }
+
     /// Keeps a link to this peer: it is dialled now, and again whenever the link is lost, with growing pauses. It is not
     /// exempt from what follows from its faults: while it is banned it is not dialled.
     ///

@@ -5,9 +5,13 @@
 
 use serde::{Deserialize, Serialize};
 use weir_base::NetworkId;
-use weir_libp2p::ping;
+#[doc(inline)]
+pub use weir_libp2p::identify::Config as IdentifyConfig;
+#[doc(inline)]
+pub use weir_libp2p::perf::Config as PerfConfig;
 #[doc(inline)]
 pub use weir_libp2p::ping::Config as PingConfig;
+use weir_libp2p::{identify, perf, ping};
 #[doc(inline)]
 pub use weir_link::{
     AdmissionConfig, BudgetConfig, ConfigError as LinkConfigError, DialConfig, QuicConfig, StreamsConfig,
@@ -43,6 +47,10 @@ pub struct Config {
     pub control: control::Config,
     /// libp2p's ping.
     pub ping: ping::Config,
+    /// libp2p's identify.
+    pub identify: identify::Config,
+    /// libp2p's perf.
+    pub perf: perf::Config,
     /// Raw streams of the application.
     pub raw: raw::Config,
     /// Calls to targets.
@@ -122,6 +130,7 @@ impl Config {
             |(field, remedy): (&'static str, &str)| ConfigError::Field { field, remedy: remedy.into() };
         self.standing.validate().map_err(of_field)?;
         self.ping.validate().map_err(of_field)?;
+        self.identify.validate().map_err(of_field)?;
         self.pull().validate()?;
         Ok(self.link().check()?)
     }

@@ -24,10 +24,11 @@ mod users;
 pub use budget::Stats;
 pub use config::{Config, ConfigError, Profile};
 pub use peers::{
-    BannedBy, BookError, Known, Linked, NetworkBan, Peers, Reaction, Record, Role, Speaks, TooManyBans,
+    BannedBy, BookError, Heard, Known, Linked, NetworkBan, Peers, Reaction, Record, Role, Speaks, TooManyBans,
 };
 pub use stack::Stack;
 pub use types::{Action, Command, DialProblem, Event, Input, Refused, Report, Target, Timeout};
+pub use weir_libp2p::identify::Info;
 pub use weir_link::{
     Anchor, Datagrams, DialError, DialFailure, DialId, DownReason, Ecn, FRAME_MAX, Family, Frame, FrameError,
     HostChange, Network, ParseNetworkError, PipeChange, PipeId, PipeTransmit, SocketId, Start, Transmit,

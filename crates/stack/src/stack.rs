@@ -94,9 +94,10 @@ impl Stack {
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         let mut rng = Rng::new(seed);
-        let local_peer = PeerId::from_public_key(&keypair.public());
+        let local_peer = keypair.peer_id();
         let wall = start.wall;
-        let mut users = Users::new(Make { config: &config, rng: &mut rng })?;
+        let key = keypair.public();
+        let mut users = Users::new(Make { config: &config, key: &key, rng: &mut rng })?;
         users.pull().handle_wall(Instant::ZERO, wall);
         let mut link = config.link();
         link.streams.early = users.replay_safe();
@@ -169,6 +170,17 @@ impl Stack {
                 let link = self.peers.any_link(&peer).ok_or(Refused::NoPeer)?;
                 self.goodbye(link, Goodbye::Asked);
                 Ok(self.tickets.next())
+            }
+            Command::Identify(peer) => {
+                let link = self.peers.any_link(&peer).ok_or(Refused::NoPeer)?;
+                self.pump.users.identify().ask(link);
+                Ok(self.tickets.next())
+            }
+            Command::Measure { peer, upload, download } => {
+                let link = self.peers.any_link(&peer).ok_or(Refused::NoPeer)?;
+                let ticket = self.tickets.next();
+                self.pump.users.perf().measure(now, link, ticket.0, upload, download);
+                Ok(ticket)
             }
             Command::AddPeer(known) => {
                 self.peers.add(now, known)?;
@@ -374,4 +386,5 @@ fn poll_links<T>(
 }
 
 mod commands;
+mod introductions;
 mod turn;

@@ -8,7 +8,7 @@ use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::LinkInfo;
 use weir_base::{Fault, Instant, LinkId};
-use weir_libp2p::ping;
+use weir_libp2p::{identify, perf, ping};
 use weir_link::{
     Datagrams, DialError, DialFailure, DialId, DownReason, Family, Frame, HostChange, Network, PipeChange,
     PipeId, WireChange, WireId,
@@ -75,6 +75,18 @@ pub enum Command {
     },
     /// Says goodbye to a peer. A persistent one is dialled again after its pause.
     Disconnect(PeerId),
+    /// Asks a peer who it is, by libp2p's identify: [`Event::Identified`] follows, unless it does not speak it. On libp2p's
+    /// connections every peer is asked once.
+    Identify(PeerId),
+    /// Measures a link by libp2p's perf; [`Event::Measured`] with the ticket follows.
+    Measure {
+        /// Whose.
+        peer: PeerId,
+        /// Bytes to send.
+        upload: u64,
+        /// Bytes to ask for.
+        download: u64,
+    },
     /// Puts a peer into the address book, or gives a known one these addresses and this role.
     AddPeer(Known),
     /// Takes a peer out of the address book. Its link stays.
@@ -336,6 +348,24 @@ pub enum Event {
         /// Writing and answering included.
         rtt: Duration,
     },
+    /// A peer said who it is, by libp2p's identify. Texts are its own words: not to be trusted, nor printed as they are.
+    Identified {
+        /// Its link.
+        link: LinkId,
+        /// Who.
+        peer: PeerId,
+        /// What it said.
+        info: Box<identify::Info>,
+        /// Whether it pushed by itself: what it left out is as before.
+        pushed: bool,
+    },
+    /// A measurement is over.
+    Measured {
+        /// Names the command.
+        ticket: Ticket,
+        /// From the opening to the last byte; `None` where the peer does not serve it, or it ended early.
+        took: Option<Duration>,
+    },
     /// A peer's services changed.
     Services {
         /// Its link.
@@ -395,6 +425,16 @@ impl From<ping::Event> for Event {
     fn from(event: ping::Event) -> Self {
         let ping::Event::Rtt { link, rtt } = event;
         Self::Rtt { link, rtt }
+    }
+}
+
+impl From<perf::Event> for Event {
+    fn from(event: perf::Event) -> Self {
+        let (tag, took) = match event {
+            perf::Event::Done { tag, took, .. } => (tag, Some(took)),
+            perf::Event::Failed { tag, .. } => (tag, None),
+        };
+        Self::Measured { ticket: Ticket(tag), took }
     }
 }
 

@@ -12,18 +12,22 @@
 use std::collections::BTreeMap;
 
 use weir_base::stream::{Ask, StreamUser};
-use weir_base::{Deadlines, Instant, ProtocolId, Ready, Rng};
+use weir_base::{Deadlines, Instant, ProtocolId, PublicKey, Ready, Rng};
+use weir_libp2p::identify::{self, Identify};
+use weir_libp2p::perf::Perf;
 use weir_libp2p::ping::Ping;
 use weir_pull::Pull;
 
 use crate::config::{Config, ConfigError};
-use crate::protocols::PING;
+use crate::protocols::{IDENTIFY, IDENTIFY_PUSH, NAMES, PERF, PING, VERSION};
 use crate::raw::Raw;
 use crate::types::Event;
 
 /// What a user is built from.
 pub(crate) struct Make<'a> {
     pub(crate) config: &'a Config,
+    /// This node's.
+    pub(crate) key: &'a PublicKey,
     /// The first user's generator is drawn from it; those that were added later draw from a clone, so that they shift nobody's.
     pub(crate) rng: &'a mut Rng,
 }
@@ -32,6 +36,8 @@ pub(crate) struct Make<'a> {
 pub(crate) enum Told {
     /// Of the pull protocol: the stack has a part in some of it.
     Pull(weir_pull::Event),
+    /// Who a peer says it is: the stack notes it.
+    Identify(identify::Event),
     /// For the application as it is.
     Event(Event),
 }
@@ -87,6 +93,21 @@ users! {
     pull: Pull = |make| Pull::new(make.config.pull(), make.rng.child("pull"))?, tells |event| Told::Pull(event);
     raw: Raw = |make| Raw::new(make.config.raw.clone(), &make.config.profile.channels), tells |event| Told::Event(Event::Raw(event));
     ping: Ping = |make| Ping::new(make.config.ping.clone(), PING, make.rng.clone().child("ping")), tells |event| Told::Event(event.into());
+    identify: Identify = |make| Identify::new(make.config.identify.clone(), (IDENTIFY, IDENTIFY_PUSH), own_info(make), None), tells |event| Told::Identify(event);
+    perf: Perf = |make| Perf::new(make.config.perf.clone(), PERF), tells |event| Told::Event(event.into());
+}
+
+/// What this node says about itself.
+fn own_info(make: &Make<'_>) -> identify::Info {
+    let serves_perf = make.config.perf.max_inbound > 0;
+    let served = NAMES.into_iter().filter(|(id, _)| *id != PERF || serves_perf);
+    identify::Info {
+        key: Some(make.key.clone()),
+        agent: Some(make.config.profile.agent.clone()),
+        protocol_version: Some(VERSION.to_owned()),
+        protocols: served.map(|(_, name)| name.to_owned()).collect(),
+        ..identify::Info::default()
+    }
 }
 
 /// See the module.
@@ -127,6 +148,18 @@ impl Users {
     pub(crate) fn raw(&mut self) -> &mut Raw {
         self.mark(UserId::Raw);
         &mut self.named.raw
+    }
+
+    /// Identify, for its commands.
+    pub(crate) fn identify(&mut self) -> &mut Identify {
+        self.mark(UserId::Identify);
+        &mut self.named.identify
+    }
+
+    /// Perf, for its commands.
+    pub(crate) fn perf(&mut self) -> &mut Perf {
+        self.mark(UserId::Perf);
+        &mut self.named.perf
     }
 
     /// Who takes the streams that a peer opens for `protocol`.
@@ -223,7 +256,9 @@ mod tests {
             channel(CALL, "echo", Shape::Call(call::Config::default())),
             channel(RAW, "raw", Shape::Raw),
         ];
-        let mut users = Users::new(Make { config: &config, rng: &mut Rng::from_number(1) }).unwrap();
+        let key = Keypair::ed25519_from_seed([2; 32]).public();
+        let make = Make { config: &config, key: &key, rng: &mut Rng::from_number(1) };
+        let mut users = Users::new(make).unwrap();
         let peer = PeerId::from_public_key(&Keypair::ed25519_from_seed([1; 32]).public());
         let info = LinkInfo { peer, side: Side::Dialled, dialler: true, group: Group::Local(0) };
         users.each(|user| user.handle_link(Instant::ZERO, LINK, &LinkChange::Up(info)));
@@ -237,6 +272,9 @@ mod tests {
         assert_eq!(users.owner(CALL.protocol(0)), Some(UserId::Pull));
         assert_eq!(users.owner(RAW.protocol(0)), Some(UserId::Raw));
         assert_eq!(users.owner(PING), Some(UserId::Ping));
+        assert_eq!(users.owner(IDENTIFY), Some(UserId::Identify));
+        assert_eq!(users.owner(IDENTIFY_PUSH), Some(UserId::Identify));
+        assert_eq!(users.owner(PERF), None, "none is served unless the configuration says so");
         assert_eq!(users.owner(RAW.protocol(1)), None);
     }
 

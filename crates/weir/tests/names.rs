@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use weir::config::{
     AdmissionConfig, BudgetConfig, Calls, ChannelsConfigError, ConfigError, ControlConfig, DialConfig,
-    LinkConfigError, NodeConfig, PeersConfig, PingConfig, Profile, QuicConfig, RawConfig, StandingConfig,
-    StreamsConfig,
+    IdentifyConfig, LinkConfigError, NodeConfig, PeersConfig, PerfConfig, PingConfig, Profile, QuicConfig,
+    RawConfig, StandingConfig, StreamsConfig,
 };
 use weir::error::{BookError, ChannelRefused, DialError, DialFailure, TooManyBans};
 use weir::identity::{
@@ -40,6 +40,8 @@ fn every_type_in_a_field_has_a_name() {
         quic,
         control,
         ping,
+        identify,
+        perf,
         raw,
         calls,
         ..
@@ -47,6 +49,7 @@ fn every_type_in_a_field_has_a_name() {
     let _: (Profile, PeersConfig, StandingConfig, AdmissionConfig) = (profile, peers, standing, admission);
     let _: (DialConfig, BudgetConfig, StreamsConfig, QuicConfig) = (dial, budget, streams, quic);
     let _: (ControlConfig, PingConfig, RawConfig, Calls) = (control, ping, raw, calls);
+    let _: (IdentifyConfig, PerfConfig) = (identify, perf);
     let Stats { stack, .. } = Stats::default();
     let _: (NodeStats, LinkStats, BudgetStats) = (stack.clone(), stack.link, stack.link.receive);
     let _: (Option<ChannelStats>, Option<PoolStats>) =

@@ -56,5 +56,21 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// The field, and what would hold.
+    pub fn validate(&self) -> Result<(), (&'static str, &'static str)> {
+        if self.timeout.is_zero() {
+            return Err(("identify.timeout", "must be above zero; 10 s is usual"));
+        }
+        if self.max_inbound == 0 {
+            return Err(("identify.max_inbound", "must be at least 1; 2 is usual"));
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests;

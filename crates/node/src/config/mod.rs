@@ -10,7 +10,8 @@ pub use weir_pull::ConfigError as ChannelsConfigError;
 pub use weir_pull::control::Config as ControlConfig;
 #[doc(inline)]
 pub use weir_stack::config::{
-    AdmissionConfig, BudgetConfig, Calls, DialConfig, LinkConfigError, PingConfig, QuicConfig, StreamsConfig,
+    AdmissionConfig, BudgetConfig, Calls, DialConfig, IdentifyConfig, LinkConfigError, PerfConfig,
+    PingConfig, QuicConfig, StreamsConfig,
 };
 #[doc(inline)]
 pub use weir_stack::peers::{Config as PeersConfig, standing::Config as StandingConfig};

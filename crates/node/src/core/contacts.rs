@@ -14,10 +14,14 @@ use crate::error::{AddressError, ConnectError};
 use crate::mailbox::Promise;
 use crate::peers::Peer;
 
+/// Measurements under way at once; further ones are refused. Each moves as many bytes as its caller likes.
+const MAX_MEASUREMENTS: usize = 64;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Contacts {
     dials: BTreeMap<Ticket, Promise<Result<PeerId, ConnectError>>>, // <= the stack's limit of dials and joins
+    measurements: BTreeMap<Ticket, Promise<Result<Option<Duration>, Refused>>>, // <= MAX_MEASUREMENTS
     rtts: BTreeMap<LinkId, Duration>,
 }
 
@@ -49,6 +53,31 @@ impl Contacts {
     ) {
         if let Some(promise) = self.dials.remove(&ticket) {
             promise.fill(result.map_err(ConnectError::Failed), wakers);
+        }
+    }
+
+    /// Begins a measurement of a link.
+    pub(crate) fn measure(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        command: Command,
+        reply: Promise<Result<Option<Duration>, Refused>>,
+        wakers: &mut Vec<Waker>,
+    ) {
+        if self.measurements.len() >= MAX_MEASUREMENTS {
+            return reply.fill(Err(Refused::Limit), wakers);
+        }
+        match stack.command(now, command) {
+            Ok(ticket) => drop(self.measurements.insert(ticket, reply)),
+            Err(refused) => reply.fill(Err(refused), wakers),
+        }
+    }
+
+    /// A measurement of a link is over.
+    pub(crate) fn measured_whole(&mut self, ticket: Ticket, took: Option<Duration>, wakers: &mut Vec<Waker>) {
+        if let Some(promise) = self.measurements.remove(&ticket) {
+            promise.fill(Ok(took), wakers);
         }
     }
 

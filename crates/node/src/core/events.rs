@@ -6,7 +6,7 @@ use weir_base::Instant;
 use weir_pull::ChannelId;
 use weir_pull::call::Refusal;
 use weir_pull::{call, pool, tip};
-use weir_stack::{Action, Command, Event as StackEvent, Speaks};
+use weir_stack::{Action, Command, Event as StackEvent, Info, Speaks};
 
 use super::Core;
 use super::op::{EncodedCandidate, EncodedRequest, EncodedValue, EncodedWithdrawal, RequestBody};
@@ -48,6 +48,9 @@ impl Core {
             StackEvent::DialFailed { ticket, why } => {
                 self.contacts.dialled(ticket, Err(why), &mut self.wakers);
             }
+            StackEvent::Measured { ticket, took } => {
+                self.contacts.measured_whole(ticket, took, &mut self.wakers);
+            }
             StackEvent::Closed(report) => self.ended(report),
             other => self.peer_event(now, other),
         }
@@ -85,6 +88,10 @@ impl Core {
                 let Some(peer) = self.stack.peers().link(link).map(|linked| linked.info.peer) else { return };
                 self.contacts.measured(link, rtt);
                 Event::Rtt { peer, rtt }
+            }
+            StackEvent::Identified { peer, info, .. } => {
+                let Info { agent, protocol_version, protocols, addresses, observed, .. } = *info;
+                Event::Identified { peer, agent, protocol_version, protocols, addresses, observed }
             }
             StackEvent::Services { link, services } => {
                 let Some(peer) = self.stack.peers().link(link).map(|linked| linked.info.peer) else { return };

@@ -248,6 +248,10 @@ impl Core {
             Op::Connect(peer, addresses, reply) => {
                 self.contacts.dial(now, &mut self.stack, (peer, addresses), reply, &mut self.wakers);
             }
+            Op::Measure { peer, upload, download, reply } => {
+                let command = Command::Measure { peer, upload, download };
+                self.contacts.measure(now, &mut self.stack, command, reply, &mut self.wakers);
+            }
             Op::Stack(command, reply) => {
                 let told = self.stack.command(now, *command).map(|_| ());
                 reply.fill(told, &mut self.wakers);

@@ -41,6 +41,8 @@ pub(crate) enum Op {
     Open(ChannelId, PeerId, Promise<Result<NewStream, OpenError>>),
     /// Dials, and answers once there is a link.
     Connect(Option<PeerId>, Vec<Multiaddr>, Promise<Result<PeerId, ConnectError>>),
+    /// Measures a link, and answers when that is over.
+    Measure { peer: PeerId, upload: u64, download: u64, reply: Promise<Result<Option<Duration>, Refused>> },
     /// What the stack does by itself.
     Stack(Box<Command>, Promise<Result<(), Refused>>),
     /// The peers with a link.

@@ -11,6 +11,7 @@ mod acts;
 mod backoff;
 mod book;
 mod config;
+mod heard;
 pub(crate) mod joins;
 mod origins;
 mod reputation;
@@ -33,6 +34,8 @@ use book::Book;
 pub use book::{BookError, Known};
 pub(crate) use book::{BookId, Unreached};
 pub use config::{Config, Role};
+pub use heard::Heard;
+pub(crate) use heard::hear;
 use joins::Joins;
 use origins::Inbound;
 pub use origins::{BannedBy, MAX_BANS, NetworkBan, TooManyBans};
@@ -54,6 +57,8 @@ pub struct Linked {
     pub since: Instant,
     /// What is known of the peer; `None` until its hello has come, or has not come in time. Then it is up.
     pub known: Option<Speaks>,
+    /// What the peer said by libp2p's identify.
+    pub heard: Option<Heard>,
     /// What standing leaves of its share.
     pub share: Share,
     pub(crate) ticket: Option<Ticket>,
@@ -384,8 +389,8 @@ impl Peers {
             others.for_each(|other| other.stays = false);
         }
         let share = Share::Full;
-        let linked =
-            Linked { info, address, since: now, known: None, share, ticket, stays, acts: Acts::default() };
+        let (known, heard, acts) = (None, None, Acts::default());
+        let linked = Linked { info, address, since: now, known, heard, share, ticket, stays, acts };
         let ip = linked.ip();
         self.links.insert(link, linked);
         self.choose(&info.peer);
@@ -394,8 +399,9 @@ impl Peers {
     }
 
     /// It is known what the peer of a link speaks: it is up.
-    pub(crate) fn handle_known(&mut self, link: LinkId, known: Speaks) -> Option<&mut Linked> {
+    pub(crate) fn handle_known(&mut self, link: LinkId, mut known: Speaks) -> Option<&mut Linked> {
         let linked = self.links.get_mut(&link)?;
+        linked.heard.iter().for_each(|heard| heard.add_to(&mut known));
         linked.known = Some(known);
         let peer = linked.info.peer;
         self.choose(&peer);

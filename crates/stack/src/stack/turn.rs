@@ -1,5 +1,6 @@
 //! A turn: everything that follows from what was handed in, until nothing moves.
 
+use super::introductions;
 use super::{
     Action, Activity, DialProblem, DownReason, Event, Fault, Goodbye, Instant, LinkId, Notice, Reaction,
     STEPS, Stack, Told, call, control,
@@ -66,6 +67,7 @@ impl Stack {
             any = true;
             match told {
                 Told::Pull(event) => self.pulled(event),
+                Told::Identify(event) => introductions::told(self, event),
                 Told::Event(event) => self.events.push_back(event),
             }
         }
@@ -107,11 +109,13 @@ impl Stack {
                 }
                 weir_link::Event::Up { link, info, address, dial, preferred } => {
                     let fault = self.peers.early_over(link);
+                    let from = address.clone();
                     let refused = match self.peers.handle_up(now, link, info, address, dial, preferred) {
                         _ if self.ending.is_some() => Some(Goodbye::Shutdown),
                         None => Some(Goodbye::Banned),
                         Some(info) => {
                             self.pump.link_up(now, link, &info);
+                            introductions::begin(&mut self.pump.users, link, from);
                             None
                         }
                     };
@@ -251,6 +255,9 @@ impl Stack {
     /// A peer says no hello. Where it speaks something else it is a peer all the same; else there is nobody to talk to, which is
     /// the peer's fault only where it is known to use the link.
     fn no_hello(&mut self, link: LinkId) {
+        if self.peers.link(link).is_some_and(|linked| linked.known.is_some()) {
+            return; // it has said otherwise who it is
+        }
         let protocols = self.pump.spoken(link);
         if protocols.is_empty() {
             if self.links.is_in_use_by_peer(link) {
@@ -263,9 +270,10 @@ impl Stack {
     }
 
     /// It is known what a link's peer speaks: the peer is up.
-    fn known(&mut self, link: LinkId, speaks: Speaks) {
-        let Some(linked) = self.peers.handle_known(link, speaks.clone()) else { return };
+    pub(super) fn known(&mut self, link: LinkId, speaks: Speaks) {
+        let Some(linked) = self.peers.handle_known(link, speaks) else { return };
         let (ticket, info, address) = (linked.ticket.take(), linked.info, linked.address.clone());
+        let speaks = linked.known.clone().unwrap_or_default();
         self.share(link);
         self.events.push_back(Event::PeerUp { ticket, link, info, address, speaks });
         self.dials().settle();
