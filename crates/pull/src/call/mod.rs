@@ -8,6 +8,7 @@
 //! Threat: a caller that asks much and reads little. What requests and answers of all channels and links hold is bounded by one
 //! budget, which the parent keeps; a caller's memory by `concurrency` responses per link. Both sides end what takes too long.
 
+mod accounts;
 mod calling;
 pub mod codec;
 pub(crate) mod memory;
@@ -105,9 +106,9 @@ impl Call {
 }
 
 impl Machine for Call {
-    fn link_up(&mut self, _: Instant, link: LinkId, info: &LinkInfo) {
+    fn link_up(&mut self, now: Instant, link: LinkId, info: &LinkInfo) {
         self.caller.link_up(link);
-        self.server.link_up(link, info);
+        self.server.link_up(now, link, info);
     }
 
     fn link_share(&mut self, link: LinkId, quarters: u8) {

@@ -131,7 +131,7 @@ impl Server {
         }
     }
 
-    pub(super) fn link_up(&mut self, link: LinkId, info: &LinkInfo) {
+    pub(super) fn link_up(&mut self, now: Instant, link: LinkId, info: &LinkInfo) {
         let client = Client {
             id: info.peer,
             max_request: self.config.max_request,
@@ -143,7 +143,7 @@ impl Server {
             bucket: Bucket::new(),
         };
         self.links.insert(link, client);
-        self.turns.add(link, info.side, info.group);
+        self.turns.add(now, link, info);
     }
 
     pub(super) fn link_share(&mut self, link: LinkId, quarters: u8) {
@@ -349,7 +349,7 @@ impl Server {
         let (request, deadline) = (std::mem::take(request), *deadline);
         let bytes = request.len() as u64 + max_response;
         serving.state = State::Handling { ticket, deadline, since: now, bytes };
-        serving.usage = Some(self.turns.begin_use(key.link));
+        serving.usage = self.turns.begin_use(key.link);
         self.handed.insert(ticket, key);
         let others_wait = self.turns.hand(key, ticket);
         self.events.push_back(Event::Request {
@@ -516,9 +516,10 @@ impl Server {
     pub(super) fn link_ended(&mut self, now: Instant, link: LinkId) {
         for key in self.streams.of_link(link) {
             self.cancel_work(now, key);
+            self.charge_unread(now, key);
             self.forget_stream(key);
         }
-        self.turns.remove(link);
+        self.turns.remove(now, link);
         self.links.remove(&link);
     }
 

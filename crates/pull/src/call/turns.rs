@@ -10,14 +10,16 @@
 //! reads slowly would get as many answers into memory as who reads at once.
 //!
 //! A link is charged what its requests cost of late when one is handed over, and the rest when that is done: else a link with
-//! many that wait would get several in a row before it paid for the first.
+//! many that wait would get several in a row before it paid for the first. What it owes stays in its account when it ends
+//! (`accounts`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use weir_base::stream::{Group, Side};
+use weir_base::stream::LinkInfo;
 use weir_base::{Dealer, Instant, LinkId, Numbered, StreamKey};
 
+use super::accounts::{Account, Accounts, Joined};
 use crate::machine::Ticket;
 use crate::meter::{Begun, Meter};
 
@@ -44,22 +46,29 @@ const FIRST_TIME: u64 = 125_000;
 /// Requests of one method between their streams and the application.
 #[derive(Debug)]
 pub(super) struct Turns {
-    dealer: Dealer<LinkId>,
-    waiting: BTreeMap<LinkId, VecDeque<StreamKey>>, // complete, not handed over: <= concurrency per link
-    costs: BTreeMap<LinkId, u64>,                   // nanoseconds that a request of a link costs, moving
-    by_memory: Dealer<LinkId>,                      // in bytes times microseconds
-    uses: BTreeMap<LinkId, u64>,                    // of memory, by a request of a link, moving
-    is_short: bool,                                 // of memory, since something began to wait
-    held_back: BTreeSet<LinkId>,                    // of `waiting`: find no memory
-    handed: Numbered<Ticket, Handed>,               // and not answered
+    accounts: Accounts,
+    usual: BTreeMap<Account, Usual>,
+    dealer: Dealer<Account>,
+    by_memory: Dealer<Account>,                      // in bytes times microseconds
+    waiting: BTreeMap<Account, VecDeque<StreamKey>>, // complete, not handed over: <= concurrency per link
+    is_short: bool,                                  // of memory, since something began to wait
+    held_back: BTreeSet<Account>,                    // of `waiting`: find no memory
+    handed: Numbered<Ticket, Handed>,                // and not answered
     untaken: u64,
     meter: Meter,
     mean: u64, // nanoseconds that a request costs, moving
 }
 
+/// What a request of an account costs of late, moving.
+#[derive(Debug, Default)]
+struct Usual {
+    nanos: u64,
+    memory: u64, // bytes times microseconds
+}
+
 #[derive(Debug)]
 struct Handed {
-    link: LinkId,
+    account: Account,
     paid: u64,            // nanoseconds charged already
     begun: Option<Begun>, // since it was taken
 }
@@ -67,7 +76,7 @@ struct Handed {
 /// What one request, and its answer, has used of the memory: bytes times microseconds.
 #[derive(Debug)]
 pub(super) struct Use {
-    link: LinkId,
+    account: Account,
     paid: u64,
     used: u64,
 }
@@ -78,11 +87,11 @@ impl Turns {
         let by_memory = Dealer::new(QUANTUM, memory.saturating_mul(MEMORY_DEBT));
         Self {
             by_memory: by_memory.with_credit((memory / MEMORY_PART).saturating_mul(MEMORY_CREDIT)),
-            uses: BTreeMap::new(),
+            accounts: Accounts::default(),
+            usual: BTreeMap::new(),
             is_short: false,
             dealer: Dealer::new(QUANTUM, DEBT).with_credit(CREDIT),
             waiting: BTreeMap::new(),
-            costs: BTreeMap::new(),
             held_back: BTreeSet::new(),
             handed: Numbered::default(),
             untaken: 0,
@@ -91,38 +100,52 @@ impl Turns {
         }
     }
 
-    pub(super) fn add(&mut self, link: LinkId, side: Side, group: Group) {
-        self.dealer.add(link, side, group);
-        self.by_memory.add(link, side, group);
-        self.costs.insert(link, 0);
-        self.uses.insert(link, 0);
+    /// A link joins. A peer that comes back from where it was owes what it owed when it left.
+    pub(super) fn add(&mut self, now: Instant, link: LinkId, info: &LinkInfo) {
+        self.forget(now);
+        if let Joined::New(account) = self.accounts.join(link, info) {
+            self.dealer.add(account, info.side, info.group);
+            self.by_memory.add(account, info.side, info.group);
+            self.usual.insert(account, Usual::default());
+        }
     }
 
     pub(super) fn set_share(&mut self, link: LinkId, quarters: u8) {
-        self.dealer.set_share(link, quarters);
-        self.by_memory.set_share(link, quarters);
+        let Some(account) = self.accounts.of(link) else { return };
+        self.dealer.set_share(account, quarters);
+        self.by_memory.set_share(account, quarters);
     }
 
-    pub(super) fn remove(&mut self, link: LinkId) {
-        self.dealer.remove(link);
-        self.by_memory.remove(link);
-        self.uses.remove(&link);
-        self.waiting.remove(&link);
-        self.costs.remove(&link);
-        self.held_back.remove(&link);
+    /// A link has ended, and nothing of it is handed over any more.
+    pub(super) fn remove(&mut self, now: Instant, link: LinkId) {
+        let Some(account) = self.accounts.of(link) else { return };
+        self.waiting.remove(&account);
+        self.note_work(account);
+        self.accounts.depart(now, link);
+        self.forget(now);
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while let Some(account) = self.accounts.forget(now) {
+            self.dealer.remove(account);
+            self.by_memory.remove(account);
+            self.usual.remove(&account);
+        }
     }
 
     /// A request is complete.
     pub(super) fn wait(&mut self, key: StreamKey) {
-        self.waiting.entry(key.link).or_default().push_back(key);
-        self.note_work(key.link);
+        let Some(account) = self.accounts.of(key.link) else { return };
+        self.waiting.entry(account).or_default().push_back(key);
+        self.note_work(account);
     }
 
     /// A request does not wait any more: given up, late, or refused for want of memory.
     pub(super) fn leave(&mut self, key: StreamKey) {
-        let Some(queue) = self.waiting.get_mut(&key.link) else { return };
+        let Some(account) = self.accounts.of(key.link) else { return };
+        let Some(queue) = self.waiting.get_mut(&account) else { return };
         queue.retain(|waiting| *waiting != key);
-        self.note_work(key.link);
+        self.note_work(account);
     }
 
     /// The request to hand over next; `None` where none waits that may, or enough are ahead of the application.
@@ -131,16 +154,16 @@ impl Turns {
             return None;
         }
         let order = if self.is_short { &self.by_memory } else { &self.dealer };
-        let link = order.in_turn().find(|link| !self.held_back.contains(link))?;
-        self.waiting.get(&link)?.front().copied()
+        let account = order.in_turn().find(|account| !self.held_back.contains(account))?;
+        self.waiting.get(&account)?.front().copied()
     }
 
     /// There is no memory for the answer to what [`next`](Self::next) named: other links may go first until
     /// [`try_again`](Self::try_again). It keeps its place, so that it is the first to find memory.
     pub(super) fn hold_back(&mut self, link: LinkId) {
-        if self.waiting.contains_key(&link) {
+        if let Some(account) = self.accounts.of(link).filter(|account| self.waiting.contains_key(account)) {
             self.is_short = true;
-            self.held_back.insert(link);
+            self.held_back.insert(account);
         }
     }
 
@@ -152,24 +175,26 @@ impl Turns {
     /// What [`next`](Self::next) named is handed over. Returns whether the application should say at once that it took it:
     /// others wait behind it, or many were handed over.
     pub(super) fn hand(&mut self, key: StreamKey, ticket: Ticket) -> bool {
-        if let Some(queue) = self.waiting.get_mut(&key.link) {
+        let Some(account) = self.accounts.of(key.link) else { return false };
+        if let Some(queue) = self.waiting.get_mut(&account) {
             queue.pop_front();
         }
-        let paid = self.costs.get(&key.link).map_or(1, |cost| (*cost).max(1));
+        let paid = self.usual.get(&account).map_or(1, |usual| usual.nanos.max(1));
         let _first = self.dealer.whose_turn(); // something is served: all that wait rise
-        self.dealer.charge(key.link, paid);
-        self.note_work(key.link);
-        self.handed.insert(ticket, Handed { link: key.link, paid, begun: None });
+        self.dealer.charge(account, paid);
+        self.note_work(account);
+        self.handed.insert(ticket, Handed { account, paid, begun: None });
         self.untaken += 1;
         self.untaken * 2 >= self.ahead() || !self.waiting.is_empty()
     }
 
     /// A request is handed over: from now on it uses memory. It pays at once what one of its link used of late.
-    pub(super) fn begin_use(&mut self, link: LinkId) -> Use {
-        let paid = self.uses.get(&link).map_or(1, |usual| (*usual).max(1));
+    pub(super) fn begin_use(&mut self, link: LinkId) -> Option<Use> {
+        let account = self.accounts.of(link)?;
+        let paid = self.usual.get(&account).map_or(1, |usual| usual.memory.max(1));
         let _first = self.by_memory.whose_turn();
-        self.by_memory.charge(link, paid);
-        Use { link, paid, used: 0 }
+        self.by_memory.charge(account, paid);
+        Some(Use { account, paid, used: 0 })
     }
 
     /// It has held so many bytes for so long.
@@ -177,13 +202,13 @@ impl Turns {
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let before = usage.used.max(usage.paid);
         usage.used = usage.used.saturating_add(bytes.saturating_mul(micros));
-        self.by_memory.charge(usage.link, usage.used.saturating_sub(before));
+        self.by_memory.charge(usage.account, usage.used.saturating_sub(before));
     }
 
     /// It holds nothing any more.
     pub(super) fn end_use(&mut self, usage: &Use) {
-        if let Some(usual) = self.uses.get_mut(&usage.link) {
-            *usual = *usual / 2 + usage.used / 2;
+        if let Some(usual) = self.usual.get_mut(&usage.account) {
+            usual.memory = usual.memory / 2 + usage.used / 2;
         }
     }
 
@@ -199,22 +224,24 @@ impl Turns {
 
     /// A request is answered, or needs no answer.
     pub(super) fn done(&mut self, now: Instant, ticket: Ticket) {
-        let Some(Handed { link, paid, begun }) = self.handed.remove(ticket) else { return };
+        let Some(Handed { account, paid, begun }) = self.handed.remove(ticket) else { return };
         let Some(begun) = begun else {
             self.untaken -= 1;
             return;
         };
         let cost = self.meter.end(now, begun);
         self.mean = self.mean / 8 * 7 + cost / 8;
-        if let Some(usual) = self.costs.get_mut(&link) {
-            *usual = *usual / 2 + cost / 2;
+        if let Some(usual) = self.usual.get_mut(&account) {
+            usual.nanos = usual.nanos / 2 + cost / 2;
         }
-        self.dealer.charge(link, cost.saturating_sub(paid));
+        self.dealer.charge(account, cost.saturating_sub(paid));
     }
 
     /// A link has cost so much besides, in nanoseconds.
     pub(super) fn charge(&mut self, link: LinkId, cost: u64) {
-        self.dealer.charge(link, cost);
+        if let Some(account) = self.accounts.of(link) {
+            self.dealer.charge(account, cost);
+        }
     }
 
     /// How many may be handed over and not taken: a short time's worth.
@@ -222,20 +249,24 @@ impl Turns {
         (AHEAD_TIME / self.mean.max(1)).clamp(AHEAD.0, AHEAD.1)
     }
 
-    fn note_work(&mut self, link: LinkId) {
-        let empty = self.waiting.get(&link).is_none_or(VecDeque::is_empty);
+    fn note_work(&mut self, account: Account) {
+        let empty = self.waiting.get(&account).is_none_or(VecDeque::is_empty);
         if empty {
-            self.waiting.remove(&link);
-            self.held_back.remove(&link);
+            self.waiting.remove(&account);
+            self.held_back.remove(&account);
         }
-        self.dealer.set_waiting(link, !empty);
-        self.by_memory.set_waiting(link, !empty);
+        self.dealer.set_waiting(account, !empty);
+        self.by_memory.set_waiting(account, !empty);
         self.is_short &= !self.waiting.is_empty();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use weir_base::identity::{Keypair, PeerId};
+    use weir_base::stream::{Group, Side};
+
+    use super::super::accounts::{MAX_DEPARTED, REMEMBERED};
     use super::*;
 
     const NOW: Instant = Instant::from_millis(1_000);
@@ -243,9 +274,15 @@ mod tests {
     fn turns(links: u64) -> Turns {
         let mut turns = Turns::new(32 << 20);
         for link in 0..links {
-            turns.add(LinkId(link), Side::Inbound, Group::Local(0));
+            turns.add(NOW, LinkId(link), &of_peer(u8::try_from(link).unwrap()));
         }
         turns
+    }
+
+    /// An inbound link of a peer, all of them in one group.
+    fn of_peer(seed: u8) -> LinkInfo {
+        let peer = PeerId::from_public_key(&Keypair::ed25519_from_seed([seed; 32]).public());
+        LinkInfo { peer, side: Side::Inbound, dialler: false, group: Group::Local(0) }
     }
 
     fn key(link: u64, stream: u64) -> StreamKey {
@@ -329,7 +366,7 @@ mod tests {
             turns.try_again();
             let next = turns.next().unwrap();
             number += 1;
-            let mut usage = turns.begin_use(next.link);
+            let mut usage = turns.begin_use(next.link).unwrap();
             turns.hand(next, Ticket(number));
             turns.taken(Ticket(number), NOW + Duration::from_millis(number * 2));
             turns.done(NOW + Duration::from_millis(number * 2 + 2), Ticket(number)); // the same for all
@@ -364,5 +401,59 @@ mod tests {
         assert_eq!(turns.next(), Some(key(0, 0)));
         turns.leave(key(0, 0));
         assert_eq!(turns.next(), None);
+    }
+    #[test]
+    fn who_leaves_and_comes_back_owes_what_it_owed() {
+        let mut turns = turns(2);
+        turns.charge(LinkId(0), 1_000_000_000);
+        turns.remove(NOW, LinkId(0));
+        let later = NOW + Duration::from_secs(9);
+        turns.add(later, LinkId(7), &of_peer(0));
+        turns.add(later, LinkId(8), &of_peer(8));
+        for link in [7, 8, 1] {
+            turns.wait(key(link, 0));
+        }
+        let served = serve(&mut turns, 500, 1_000);
+        assert_eq!(
+            served.into_keys().collect::<Vec<_>>(),
+            [LinkId(1), LinkId(8)],
+            "it owes more than they get"
+        );
+    }
+
+    #[test]
+    fn who_comes_back_finds_what_it_held_of_the_memory_too() {
+        let mut turns = turns(2);
+        let mut usage = turns.begin_use(LinkId(0)).unwrap();
+        turns.used(&mut usage, 1 << 20, Duration::from_secs(1));
+        turns.end_use(&usage);
+        turns.remove(NOW, LinkId(0));
+        turns.add(NOW, LinkId(7), &of_peer(0));
+        turns.wait(key(7, 0));
+        turns.wait(key(1, 0));
+        turns.is_short = true;
+        assert_eq!(turns.next(), Some(key(1, 0)));
+    }
+
+    #[test]
+    fn an_account_is_kept_for_10_s_and_1024_of_them_at_most() {
+        let mut turns = turns(1);
+        turns.remove(NOW, LinkId(0));
+        turns.add(NOW + REMEMBERED, LinkId(1), &of_peer(1));
+        assert_eq!(turns.usual.len(), 1, "that of the link alone");
+        for number in 0..=MAX_DEPARTED as u64 {
+            let info = LinkInfo { group: Group::Local(u32::try_from(number).unwrap() + 1), ..of_peer(1) };
+            turns.add(NOW + REMEMBERED, LinkId(number + 2), &info);
+            turns.remove(NOW + REMEMBERED, LinkId(number + 2));
+        }
+        assert_eq!((turns.usual.len(), turns.dealer.len(), turns.by_memory.len()), (1_025, 1_025, 1_025));
+        let first = LinkInfo { group: Group::Local(1), ..of_peer(1) };
+        turns.add(NOW + REMEMBERED, LinkId(9_999), &first);
+        assert_eq!(turns.usual.len(), 1_026, "it was forgotten, and begins anew");
+        let second = LinkInfo { group: Group::Local(2), ..of_peer(1) };
+        turns.add(NOW + REMEMBERED, LinkId(10_000), &second);
+        assert_eq!(turns.usual.len(), 1_026, "it was kept");
+        turns.add(NOW + REMEMBERED, LinkId(10_001), &LinkInfo { side: Side::Dialled, ..first });
+        assert_eq!(turns.usual.len(), 1_027, "on the other side it has another account");
     }
 }

@@ -39,13 +39,16 @@ impl Server {
             ended: BTreeMap::new(),
             requests: Vec::new(),
         };
-        for link in (0..links).map(LinkId) {
-            let peer = id(u8::try_from(link.0 % 8).unwrap());
-            let info = LinkInfo { peer, side: Side::Inbound, dialler: false, group: Group::Local(0) };
-            server.pull.handle_link(server.now, link, &LinkChange::Up(info));
-            server.open(link, ChannelId::CONTROL, &hello_bytes(&hello()));
+        for link in 0..links {
+            server.link(LinkId(link), u8::try_from(link % 8).unwrap());
         }
         server
+    }
+
+    fn link(&mut self, link: LinkId, peer: u8) {
+        let info = LinkInfo { peer: id(peer), side: Side::Inbound, dialler: false, group: Group::Local(0) };
+        self.pull.handle_link(self.now, link, &LinkChange::Up(info));
+        self.open(link, ChannelId::CONTROL, &hello_bytes(&hello()));
     }
 
     /// A peer opens a stream of a channel and writes these bytes.
@@ -219,6 +222,37 @@ fn one_small_answer_after_a_large_one_drops_no_answer_of_others() {
     };
     assert!(!at_once(&mut server), "its answers may still be half as large as theirs");
     assert!(at_once(&mut server));
+}
+
+#[test]
+fn who_leaves_an_answer_unread_and_comes_back_pays_for_the_time_it_was_kept() {
+    let mut server = Server::new(3, small_memory());
+    server.reads = |link| link != LinkId(1);
+    server.call(LinkId(1));
+    server.answer(&Bytes::from(vec![1; MIB])); // an eighth of the memory
+    server.call(LinkId(2));
+    let (_, ticket) = server.requests.pop().unwrap();
+    take(&mut server.pull, server.now, CALL, ticket);
+    server.pass(Duration::from_millis(400)); // handling
+    let command = CallCommand::Answer { ticket, response: Ok(Bytes::new()) };
+    server.pull.command(server.now, Command::Call(CALL, command)).unwrap();
+    server.pass(Duration::from_millis(4_600));
+    server.pull.handle_link(server.now, LinkId(1), &LinkChange::Down);
+    server.link(LinkId(3), 1);
+    (0..8).for_each(|_| _ = server.call(HONEST)); // as many as are handed over ahead
+    server.call(LinkId(3));
+    server.call(LinkId(2));
+    let mut order = Vec::new();
+    while !server.requests.is_empty() {
+        let (link, ticket) = server.requests.remove(0);
+        order.push(link);
+        take(&mut server.pull, server.now, CALL, ticket);
+        let command = CallCommand::Answer { ticket, response: Ok(Bytes::new()) };
+        server.pull.command(server.now, Command::Call(CALL, command)).unwrap();
+        server.settle();
+    }
+    let place = |link| order.iter().position(|other| *other == LinkId(link));
+    assert!(place(2) < place(3), "400 ms are less than an eighth of 5 s: {order:?}");
 }
 
 #[test]
