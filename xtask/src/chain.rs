@@ -83,7 +83,7 @@ fn search(mut trial: impl FnMut(u32) -> Result<Option<String>, Error>) -> Result
     let (mut best, mut rate) = (None, FIRST);
     let (mut above, mut limit) = loop {
         match trial(rate)? {
-            Some(why) => break (rate, why),
+            Some(reason) => break (rate, reason),
             None if rate == LAST => return Ok(Found { best: Some(rate), above: rate, limit: None }),
             None => best = Some(rate),
         }
@@ -94,7 +94,7 @@ fn search(mut trial: impl FnMut(u32) -> Result<Option<String>, Error>) -> Result
     {
         let middle = low + (above - low) / 2;
         match trial(middle)? {
-            Some(why) => (above, limit) = (middle, why),
+            Some(reason) => (above, limit) = (middle, reason),
             None => best = Some(middle),
         }
     }
@@ -135,40 +135,40 @@ fn trial(repo: &Repo, nodes: u32, rate: u32) -> Result<Option<String>, Error> {
 
 /// What the trial fails of, and whether the processors were busy.
 fn missed(report: &Value) -> Option<String> {
-    let mut why: Vec<String> = Vec::new();
+    let mut missed: Vec<String> = Vec::new();
     if report["ok"] != true {
-        why.push(report["error"].as_str().unwrap_or("it failed").to_owned());
+        missed.push(report["error"].as_str().unwrap_or("it failed").to_owned());
     }
     if let (Some(asked), Some(reached)) = (report["rate_asked"].as_f64(), report["rate_reached"].as_f64())
         && reached < asked * REACHED
     {
-        why.push(format!("nodes accept {reached:.0} a second"));
+        missed.push(format!("nodes accept {reached:.0} a second"));
     }
     for target in &TARGETS {
         if let Some(p95) = report[target.figure]["p95"].as_f64()
             && p95 > target.most_ms
         {
-            why.push(format!("{} (p95 {p95:.0} ms, at most {} ms)", target.otherwise, target.most_ms));
+            missed.push(format!("{} (p95 {p95:.0} ms, at most {} ms)", target.otherwise, target.most_ms));
         }
     }
     if let (Some(p95), Some(block_ms)) =
         (report["tx_commit_ms"]["p95"].as_f64(), report["options"]["block_ms"].as_f64())
         && p95 > COMMIT_BLOCKS * block_ms
     {
-        why.push(format!(
+        missed.push(format!(
             "transactions wait for more than two blocks: blocks are full, or the pools are behind (p95 {p95:.0} ms, at \
              most {:.0} ms)",
             COMMIT_BLOCKS * block_ms
         ));
     }
-    if why.is_empty() {
+    if missed.is_empty() {
         return None;
     }
     if let Some(part) = busy(report) {
         let processors = if part > BUSY { "the processors are busy" } else { "the processors are not" };
-        why.push(format!("{processors} ({:.0} %)", part * 100.0));
+        missed.push(format!("{processors} ({:.0} %)", part * 100.0));
     }
-    Some(why.join("; "))
+    Some(missed.join("; "))
 }
 
 /// Part of all processors that the run kept busy.

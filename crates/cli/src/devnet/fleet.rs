@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use weir::{Keypair, Multiaddr, Network, NetworkId};
+use weir::{Keypair, Multiaddr, Network, NetworkId, PeerId};
 use weir_chain::audit::{Audit, AuditError};
 use weir_chain::chain::Chain;
 use weir_chain::node::{Observation, declare};
@@ -137,6 +137,11 @@ impl Fleet {
     /// The genesis.
     pub(crate) fn genesis(&self) -> &Genesis {
         &self.genesis
+    }
+
+    /// The identities of all, by number.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = PeerId> {
+        self.plans.iter().map(|plan| Keypair::ed25519_from_seed(plan.identity).peer_id())
     }
 
     /// The addresses of all, with their identities.

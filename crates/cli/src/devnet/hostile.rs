@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::JoinHandle;
 
-use weir::{Keypair, Multiaddr, Network, NetworkId};
+use weir::{Keypair, Multiaddr, Network, NetworkId, PeerId};
 use weir_chain::hostile::{Hostile, HostileNode};
 use weir_chain::node::declare;
 use weir_chain::{AccountId, Genesis, SigningKey};
@@ -54,6 +54,13 @@ impl Plan {
             .spawn(move || runner.network().block_on(runner.run(what)))
             .map_err(|error| Failure::run(format!("cannot start a thread: {error}")))?;
         Ok(Running { node, thread: Some(thread) })
+    }
+}
+
+impl Running {
+    /// Its identity.
+    pub(crate) fn peer(&self) -> PeerId {
+        self.node.network().peer_id()
     }
 }
 

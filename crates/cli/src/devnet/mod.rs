@@ -3,6 +3,7 @@
 //! Each node has its own UDP socket, network thread, application thread and store. Transactions spread through the pool,
 //! blocks by tip and call; at the end every node's store is read back and compared.
 
+mod blame;
 mod crash;
 mod feed;
 mod fleet;

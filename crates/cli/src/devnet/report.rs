@@ -151,7 +151,7 @@ impl Report {
         };
         let _ = writeln!(
             out,
-            "  per transaction and node: {} bodies, {} bytes of control, {} bytes on the wire",
+            "  a transaction at a node: {} bodies, {} bytes of control, {} on the wire",
             number(self.tx_bodies_per_node, 3),
             number(self.control_bytes_per_tx_per_node, 0),
             number(self.wire_bytes_per_tx_per_node, 0),
@@ -168,7 +168,7 @@ impl Report {
         if let Some(killed) = self.killed {
             let _ = writeln!(
                 out,
-                "  node {killed} was killed and came back; {} transactions only it held were resubmitted",
+                "  node {killed} was killed and came back; {} transactions were submitted again",
                 self.txs_resubmitted
             );
         }

@@ -8,6 +8,7 @@ use weir::{Blame, Event};
 use weir_chain::{AccountId, Genesis, SigningKey, Transfer};
 use weir_sim::Rng;
 
+use super::blame::Blames;
 use super::crash::{Crash, Step};
 use super::feed::Feed;
 use super::fleet::{Fleet, Plan, Reports};
@@ -76,6 +77,7 @@ struct Devnet<'a> {
     resubmission: Resubmission,
     watch: Watch,
     tally: Tally,
+    blames: Blames,
     view: View,
     _hostile: Option<hostile::Running>, // runs until the run is over
 }
@@ -129,6 +131,7 @@ impl<'a> Devnet<'a> {
         let network = genesis.id();
         let fleet = Fleet::start(genesis, plans, begun)?;
         let hostile = hostile.map(|plan| plan.start(fleet.genesis(), fleet.addresses())).transpose()?;
+        let blames = Blames::new(fleet.peers(), hostile.as_ref().map(hostile::Running::peer));
         let victim = 1 + rng.index(options.nodes - 1);
         let crash = if options.kill_one {
             Crash::Planned { node: victim, height: options.blocks / 3 }
@@ -146,6 +149,7 @@ impl<'a> Devnet<'a> {
             resubmission: Resubmission::default(),
             watch: Watch::default(),
             tally: Tally::default(),
+            blames,
             view: View::new(options),
             _hostile: hostile,
         })
@@ -156,7 +160,7 @@ impl<'a> Devnet<'a> {
         let outcome = self.view.leave().and(outcome);
         let rows = self.rows();
         for (node, reports) in self.fleet.stop() {
-            read(&mut self.watch, &mut self.tally, node, &reports);
+            read(&mut self.watch, (&mut self.tally, &mut self.blames), node, &reports);
             self.tally.unobserved += reports.lost();
         }
         self.tally.resubmitted = self.resubmission.again;
@@ -178,8 +182,8 @@ impl<'a> Devnet<'a> {
             self.signals.check()?;
             let now = self.begun.elapsed();
             self.observe();
-            if let Some((node, why)) = self.fleet.failure() {
-                return Err(Failure::run(format!("node {node} failed: {why}")));
+            if let Some((node, reason)) = self.fleet.failure() {
+                return Err(Failure::run(format!("node {node} failed: {reason}")));
             }
             let height = self.height();
             self.submit(now, height)?;
@@ -234,7 +238,7 @@ impl<'a> Devnet<'a> {
 
     fn observe(&mut self) {
         for (node, running) in self.fleet.up() {
-            read(&mut self.watch, &mut self.tally, node, &running.reports);
+            read(&mut self.watch, (&mut self.tally, &mut self.blames), node, &running.reports);
         }
     }
 
@@ -264,7 +268,7 @@ impl<'a> Devnet<'a> {
         let net = running.node.network();
         let Err(error) = net.block_on(running.node.submit(transfer)) else { return Ok(()) };
         Err(match self.fleet.failure() {
-            Some((node, why)) => Failure::run(format!("node {node} failed: {why}")),
+            Some((node, reason)) => Failure::run(format!("node {node} failed: {reason}")),
             None => Failure::run(format!("node {node} did not take a transaction: {error}")),
         })
     }
@@ -278,7 +282,7 @@ impl<'a> Devnet<'a> {
                     self.tally.traffic.add(row.traffic);
                 }
                 if let Some(reports) = self.fleet.kill(node) {
-                    read(&mut self.watch, &mut self.tally, node, &reports);
+                    read(&mut self.watch, (&mut self.tally, &mut self.blames), node, &reports);
                     self.tally.unobserved += reports.lost();
                 }
                 self.watch.exclude(node);
@@ -330,7 +334,7 @@ impl<'a> Devnet<'a> {
 }
 
 /// Reads what a node reported since the last time.
-fn read(watch: &mut Watch, tally: &mut Tally, node: usize, reports: &Reports) {
+fn read(watch: &mut Watch, (tally, blames): (&mut Tally, &mut Blames), node: usize, reports: &Reports) {
     while let Ok(observation) = reports.observations.try_recv() {
         let at = reports.zero + Duration::from_nanos(observation.at.as_nanos());
         watch.observed(node, at, observation.what);
@@ -340,7 +344,9 @@ fn read(watch: &mut Watch, tally: &mut Tally, node: usize, reports: &Reports) {
             && fault.blame != Blame::Incompatible
         {
             tally.faults += 1;
-            note(&format!("node {node} blames {peer}: {fault}"));
+            if let Some(text) = blames.tell(node, peer, &fault) {
+                note(&text);
+            }
         }
     }
 }

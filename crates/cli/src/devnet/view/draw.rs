@@ -14,7 +14,7 @@ use crate::devnet::rows::{Permits, Row};
 
 /// Rows of the terminal that the graph takes, its title included, where nothing else needs them.
 const GRAPH: u16 = 7;
-/// The same for notes.
+/// The same for the lines of notes.
 pub(super) const NOTES: usize = 5;
 
 /// All that is drawn.
@@ -68,7 +68,7 @@ impl Scene<'_> {
             put(&mut free, buffer, &Line::default());
         }
         self.table(&mut free, buffer);
-        let latest = self.notes.get(self.notes.len().saturating_sub(NOTES)..).unwrap_or_default();
+        let latest = latest(self.notes, usize::from(area.width));
         let wanted = if latest.is_empty() { 0 } else { latest.len() + 1 };
         let below = u16::try_from(wanted).unwrap_or(u16::MAX).min(free.height);
         let mut graph = Rect { height: free.height - below, ..free };
@@ -81,8 +81,8 @@ impl Scene<'_> {
             put(&mut foot, buffer, &Line::default());
         }
         let fitting = latest.len().saturating_sub(usize::from(foot.height));
-        for note in latest.iter().skip(fitting) {
-            put(&mut foot, buffer, &Line::styled(note.clone(), Style::new().fg(Color::Yellow)));
+        for line in latest.into_iter().skip(fitting) {
+            put(&mut foot, buffer, &Line::styled(line, Style::new().fg(Color::Yellow)));
         }
     }
 
@@ -109,11 +109,9 @@ impl Scene<'_> {
     fn transactions(&self) -> Line<'static> {
         let Picture { submitted, committed, left, committed_per_s, .. } = *self.picture;
         let rate = committed_per_s.map_or_else(String::new, |rate| format!(" ({rate:.0}/s)"));
-        let left = left.map_or_else(String::new, |left| format!(", {left} lines left"));
-        let wait = self.picture.rows.iter().map(|row| row.waiting).max().unwrap_or(0);
-        Line::raw(format!(
-            "transactions {submitted} submitted{left}, {committed} committed{rate}, {wait} wait"
-        ))
+        let left = left.map_or_else(String::new, |left| format!(", lines left {left}"));
+        let waiting = self.picture.rows.iter().map(|row| row.waiting).max().unwrap_or(0);
+        Line::raw(format!("submitted {submitted}{left}, committed {committed}{rate}, waiting {waiting}"))
     }
 
     fn network(&self) -> Line<'static> {
@@ -188,6 +186,20 @@ fn put(free: &mut Rect, buffer: &mut Buffer, line: &Line<'_>) {
         free.y += 1;
         free.height -= 1;
     }
+}
+
+/// The latest notes in lines of this width, whole notes in at most [`NOTES`] lines: of one that is longer alone, its end.
+fn latest(notes: &[String], width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for note in notes.iter().rev() {
+        let letters: Vec<char> = note.chars().collect();
+        let folded: Vec<String> = letters.chunks(width.max(1)).map(|line| line.iter().collect()).collect();
+        if !lines.is_empty() && lines.len() + folded.len() > NOTES {
+            break;
+        }
+        lines.splice(..0, folded);
+    }
+    lines.split_off(lines.len().saturating_sub(NOTES))
 }
 
 /// The columns that fit this width, the most dispensable left out first.
@@ -319,7 +331,7 @@ mod tests {
             lines[0].contains("block 12 of 20") && lines[0].contains("0.4 s old") && lines[0].ends_with(']')
         );
         assert!(
-            lines[1].contains("2500 lines left") && lines[1].contains("14000 committed (186/s)"),
+            lines[1].contains("lines left 2500") && lines[1].contains("committed 14000 (186/s)"),
             "{}",
             lines[1]
         );
@@ -362,6 +374,38 @@ mod tests {
         let lines = shown(7, 80, 24, &notes);
         assert_eq!(lines.last().unwrap(), "note 8");
         assert!(lines.iter().any(|line| line == "note 4") && !lines.iter().any(|line| line == "note 3"));
+    }
+
+    #[test]
+    fn a_note_that_is_wider_than_the_terminal_goes_on_in_the_next_line() {
+        let notes = ["first ".repeat(20), "x".repeat(170), "last".to_owned()];
+        let lines = shown(7, 80, 24, &notes);
+        let end: Vec<&str> = lines.iter().rev().take(4).map(String::as_str).collect();
+        assert_eq!(end, ["last", &"x".repeat(10), &"x".repeat(80), &"x".repeat(80)]);
+        assert!(lines.iter().all(|line| !line.contains("first")), "a note is shown whole or not at all");
+        assert_eq!(latest(&["y".repeat(1000)], 80).len(), NOTES);
+    }
+
+    /// What an operator has in front of them: nothing is cut at the right, and every row is there or counted.
+    #[test]
+    fn the_usual_terminals_show_every_figure_whole() {
+        let note = "node 22 blames the hostile node: invalid: an item that the application rejected";
+        let notes = vec![note.to_owned(); 3];
+        for (width, height) in [(80, 24), (120, 40), (200, 50)] {
+            for nodes in [7, 30] {
+                let lines = shown(nodes, width, height, &notes);
+                let unlimited = shown(nodes, 1000, height, &notes);
+                // the first line has the bar, which grows with the terminal
+                assert_eq!(lines[1..], unlimited[1..], "{nodes} nodes on {width} x {height}");
+                assert!(lines[0].ends_with(']') && unlimited[0].ends_with(']'));
+                let rows = lines.iter().filter(|line| line.contains("abcdef")).count();
+                let down = lines.iter().filter(|line| line.ends_with("5 down")).count();
+                let more =
+                    lines.iter().find_map(|line| line.strip_prefix("and ")?.split(' ').next()?.parse().ok());
+                assert_eq!(rows + down + more.unwrap_or(0), nodes, "{nodes} nodes on {width} x {height}");
+                assert_eq!(more.is_some(), nodes == 30 && height == 24);
+            }
+        }
     }
 
     #[test]
