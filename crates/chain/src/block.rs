@@ -201,6 +201,7 @@ pub fn items_root(transfers: &[Transfer]) -> Hash {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transfer::PAYLOAD_MAX;
 
     fn block() -> (Block, AccountId) {
         let key = SigningKey::from_bytes(&[1; 32]);
@@ -234,6 +235,28 @@ mod tests {
         let (mut block, _) = block();
         block.transfers.swap(0, 1);
         assert_eq!(Block::decode(&block.encode()).err(), Some(BlockError::ItemsRoot));
+    }
+
+    #[test]
+    fn another_version_is_refused() {
+        let mut bytes = block().0.encode().to_vec();
+        bytes[0] = 2;
+        assert_eq!(Block::decode(&bytes.into()).err(), Some(Malformed::Version.into()));
+    }
+
+    #[test]
+    fn a_block_of_more_than_a_mebibyte_is_refused() {
+        let key = SigningKey::from_bytes(&[1; 32]);
+        let large = |nonce| {
+            Transfer::sign(&key, &[9; 32], nonce, (AccountId([2; 32]), 1), 1, &[0; PAYLOAD_MAX]).unwrap()
+        };
+        let mut block = block().0;
+        for (count, refused) in [(63, None), (64, Some(Malformed::TooLarge.into()))] {
+            block.transfers = (0..count).map(large).collect();
+            let draft = Draft { items_root: items_root(&block.transfers), ..block.header.draft };
+            block.header = Header::sign(draft, &key, &[9; 32]);
+            assert_eq!(Block::decode(&block.encode()).err(), refused, "{count} of 16 KiB");
+        }
     }
 
     #[test]

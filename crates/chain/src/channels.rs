@@ -194,12 +194,33 @@ mod tests {
             assert_eq!(Range::decode(Message::encode(&range)), Ok(range));
             assert!(Range::decode(Message::encode(&Range { start, count: 65 })).is_err());
             assert!(Range::decode(Message::encode(&Range { start, count: 0 })).is_err());
+            assert!(Range::decode([&Message::encode(&range)[..], &[0]].concat().into()).is_err());
         }
         let blocks = Blocks(vec![Bytes::from_static(b"one"), Bytes::from_static(b"three")]);
         let encoded = Message::encode(&blocks);
         assert_eq!(Blocks::decode(encoded.clone()), Ok(blocks));
         for len in 0..encoded.len() {
             assert!(Blocks::decode(encoded.slice(..len)).is_err());
+        }
+        assert!(Blocks::decode([&encoded[..], &[0]].concat().into()).is_err());
+    }
+
+    #[test]
+    fn an_answer_of_too_many_or_too_large_blocks_is_refused() {
+        for (count, reads) in [(64, true), (65, false)] {
+            let blocks = Message::encode(&Blocks(vec![Bytes::new(); count]));
+            assert_eq!(Blocks::decode(blocks).is_ok(), reads, "{count} blocks");
+        }
+        for (len, reads) in [(BLOCK_MAX, true), (BLOCK_MAX + 1, false)] {
+            let blocks = Message::encode(&Blocks(vec![vec![0; len].into()]));
+            assert_eq!(Blocks::decode(blocks).is_ok(), reads, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_block_id_has_32_bytes() {
+        for (len, reads) in [(0, false), (31, false), (32, true), (33, false)] {
+            assert_eq!(BlockId::decode(vec![1; len].into()).is_ok(), reads, "{len} bytes");
         }
     }
 }

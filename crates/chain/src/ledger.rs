@@ -157,12 +157,8 @@ impl Execution<'_> {
 
     /// Executes one transfer. Nothing changes on refusal.
     pub fn execute(&mut self, transfer: &Transfer) -> Result<(), Refused> {
-        let sender = self.account(&transfer.from);
-        check(sender, transfer)?;
-        let cost = transfer.amount.checked_add(transfer.fee).ok_or(Refused::Balance)?;
-        let nonce = sender.nonce.checked_add(1).ok_or(Refused::Overflow)?;
-        let balance = sender.balance.checked_sub(cost).ok_or(Refused::Balance)?;
-        let mut changed = [(transfer.from, Account { nonce, balance }); 3];
+        let sender = charged(self.account(&transfer.from), transfer)?;
+        let mut changed = [(transfer.from, sender); 3];
         let mut len = 1;
         for (id, amount) in [(transfer.to, transfer.amount), (self.producer, transfer.fee)] {
             let known = changed.iter().take(len).position(|(other, _)| *other == id);
@@ -210,8 +206,8 @@ impl Execution<'_> {
     }
 }
 
-/// Whether `transfer` executes next, for a sender in this state.
-pub fn check(sender: Account, transfer: &Transfer) -> Result<(), Refused> {
+/// The sender after `transfer`, where it may make that one next and can pay for it.
+fn charged(sender: Account, transfer: &Transfer) -> Result<Account, Refused> {
     if transfer.fee < MIN_FEE {
         return Err(Refused::Fee);
     }
@@ -221,10 +217,10 @@ pub fn check(sender: Account, transfer: &Transfer) -> Result<(), Refused> {
     if transfer.nonce > sender.nonce {
         return Err(Refused::NonceGap);
     }
-    match transfer.amount.checked_add(transfer.fee) {
-        Some(cost) if cost <= sender.balance => Ok(()),
-        _ => Err(Refused::Balance),
-    }
+    let cost = transfer.amount.checked_add(transfer.fee).ok_or(Refused::Balance)?;
+    let balance = sender.balance.checked_sub(cost).ok_or(Refused::Balance)?;
+    let nonce = sender.nonce.checked_add(1).ok_or(Refused::Overflow)?;
+    Ok(Account { nonce, balance })
 }
 
 fn bucket_range(bucket: u8) -> RangeInclusive<AccountId> {
@@ -308,6 +304,8 @@ mod tests {
         let changes = execution.into_changes();
         ledger.apply(changes);
         assert_eq!(ledger.root(), before);
+        let kept: Vec<AccountId> = ledger.accounts().read().keys().copied().collect();
+        assert_eq!(kept, [sender()], "accounts that hold nothing again take no memory");
     }
 
     #[test]
@@ -339,6 +337,14 @@ mod tests {
         assert_eq!(execution.seal(), (Undo::new(), ledger.root()));
         execution.execute(&transfer(0, PRODUCER, 0, 1)).unwrap();
         assert_eq!(execution.execute(&transfer(0, PRODUCER, 0, 1)), Err(Refused::NonceUsed));
+    }
+
+    #[test]
+    fn the_last_nonce_of_an_account_is_not_used() {
+        let last = Account { nonce: u64::MAX, balance: 10 };
+        let ledger = Ledger::new(BTreeMap::from([(sender(), last)]));
+        let mut execution = ledger.execution(PRODUCER);
+        assert_eq!(execution.execute(&transfer(u64::MAX, OTHER, 1, 1)), Err(Refused::Overflow));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Which transfers wait for a block, and which go next: the highest fee first, nonces in order.
 //!
 //! A transfer is *ready* where all earlier ones of its sender are in blocks or ready too, and the sender can pay for all of
-//! them; else, where only earlier ones are missing, it waits beyond a *gap*. Gaps belong to their sender: closing one costs
+//! them. Where only earlier ones are missing, it waits beyond a *gap*. Gaps belong to their sender: closing one costs
 //! work for that sender alone. Both are bounded, and what has no place here is refused or drives out what is wanted less.
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -92,10 +92,10 @@ pub struct Mempool {
     limits: Limits,
     accounts: Accounts,
     senders: BTreeMap<AccountId, Queue>,
-    places: BTreeMap<Hash, (AccountId, u64)>, // ready and beyond gaps
-    tails: BTreeSet<(u64, AccountId)>,        // senders by the fee of their last ready transfer
-    bytes: usize,                             // of ready transfers
-    gaps_of: BTreeSet<(usize, AccountId)>,    // senders by how many wait beyond gaps
+    by_id: BTreeMap<Hash, (AccountId, u64)>, // ready and beyond gaps
+    tails: BTreeSet<(u64, AccountId)>,       // senders by the fee of their last ready transfer
+    bytes: usize,                            // of ready transfers
+    gaps_of: BTreeSet<(usize, AccountId)>,   // senders by how many wait beyond gaps
     expiries: BTreeSet<(Instant, AccountId, u64)>,
     gap_bytes: usize,
 }
@@ -107,7 +107,7 @@ impl Mempool {
             limits,
             accounts,
             senders: BTreeMap::new(),
-            places: BTreeMap::new(),
+            by_id: BTreeMap::new(),
             tails: BTreeSet::new(),
             bytes: 0,
             gaps_of: BTreeSet::new(),
@@ -165,7 +165,7 @@ impl Mempool {
 
     /// Takes one out, with all later ones of its sender that are ready: they can not execute without it. Returns all.
     pub fn remove(&mut self, id: &Hash) -> Vec<Hash> {
-        let Some((sender, nonce)) = self.places.get(id).copied() else { return Vec::new() };
+        let Some((sender, nonce)) = self.by_id.get(id).copied() else { return Vec::new() };
         let beyond = self.senders.get(&sender).is_some_and(|queue| queue.gaps.contains_key(&nonce));
         let mut gone = Vec::new();
         if beyond {
@@ -268,7 +268,7 @@ impl Mempool {
 
     /// Whether this one waits, ready or not.
     pub fn contains(&self, id: &Hash) -> bool {
-        self.places.contains_key(id)
+        self.by_id.contains_key(id)
     }
 
     /// All that are ready, each sender's in order.
@@ -278,7 +278,7 @@ impl Mempool {
 
     /// How many are ready.
     pub fn len(&self) -> usize {
-        self.places.len() - self.expiries.len()
+        self.by_id.len() - self.expiries.len()
     }
 
     /// Whether none is ready.
@@ -293,7 +293,7 @@ impl Mempool {
 
     fn push(&mut self, transfer: Transfer, inserted: &mut Inserted) {
         let sender = transfer.from;
-        self.places.insert(*transfer.id(), (sender, transfer.nonce));
+        self.by_id.insert(*transfer.id(), (sender, transfer.nonce));
         self.bytes += transfer.encoded().len();
         let queue = self.senders.entry(sender).or_default();
         if let Some(fee) = queue.tail_fee() {
@@ -330,7 +330,7 @@ impl Mempool {
         for transfer in queue.ready.split_off(&nonce).into_values() {
             queue.cost = queue.cost.saturating_sub(transfer.cost());
             self.bytes = self.bytes.saturating_sub(transfer.encoded().len());
-            self.places.remove(transfer.id());
+            self.by_id.remove(transfer.id());
             gone.push(*transfer.id());
         }
         if let Some(fee) = queue.tail_fee() {
@@ -347,7 +347,7 @@ impl Mempool {
         let kept = queue.ready.split_off(&nonce);
         for transfer in std::mem::replace(&mut queue.ready, kept).into_values() {
             self.bytes = self.bytes.saturating_sub(transfer.encoded().len());
-            self.places.remove(transfer.id());
+            self.by_id.remove(transfer.id());
             gone.push(*transfer.id());
         }
         queue.cost = queue.ready.values().fold(0, |cost, transfer| cost.saturating_add(transfer.cost()));
@@ -390,7 +390,7 @@ impl Mempool {
     fn hold(&mut self, now: Instant, transfer: Transfer) {
         let (sender, nonce) = (transfer.from, transfer.nonce);
         let due = now + self.limits.gap_for;
-        self.places.insert(*transfer.id(), (sender, nonce));
+        self.by_id.insert(*transfer.id(), (sender, nonce));
         self.expiries.insert((due, sender, nonce));
         self.gap_bytes += transfer.encoded().len();
         let queue = self.senders.entry(sender).or_default();
@@ -409,7 +409,7 @@ impl Mempool {
         }
         self.expiries.remove(&(due, sender, nonce));
         self.gap_bytes = self.gap_bytes.saturating_sub(transfer.encoded().len());
-        self.places.remove(transfer.id());
+        self.by_id.remove(transfer.id());
         Some(transfer)
     }
 

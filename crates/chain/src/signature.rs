@@ -199,6 +199,9 @@ mod tests {
             let others: Vec<Signed> = (1..9).map(Signed::new).collect();
             let claims: Vec<_> = others.iter().chain([&odd]).map(Signed::claim).collect();
             assert!(verify(&odd.claim()) && verify_all(&claims).iter().all(|right| *right));
+            let decoded: Vec<Terms> = claims.iter().map(|claim| Terms::of(claim).unwrap()).collect();
+            let together: Vec<&Terms> = decoded.iter().collect();
+            assert!(all_hold(&together), "the batch is not taken apart for it");
         }
     }
 
@@ -220,5 +223,21 @@ mod tests {
         let mut high = Signed::new(2);
         high.signature[63] |= 0xe0; // s is not below the order
         assert!(!verify(&high.claim()));
+    }
+
+    #[test]
+    fn a_second_signature_of_the_same_message_made_by_adding_the_order_is_refused() {
+        const ORDER: [u8; 32] = [
+            0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14,
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+        ];
+        let mut signed = Signed::new(3);
+        assert!(verify(&signed.claim()));
+        let mut carry = 0;
+        for (byte, more) in signed.signature[32..].iter_mut().zip(ORDER) {
+            let sum = u16::from(*byte) + u16::from(more) + carry;
+            (*byte, carry) = (sum.to_le_bytes()[0], sum >> 8);
+        }
+        assert!(carry == 0 && !verify(&signed.claim()));
     }
 }

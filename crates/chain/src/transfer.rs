@@ -61,9 +61,6 @@ impl Transfer {
         fee: u64,
         payload: &[u8],
     ) -> Option<Self> {
-        if payload.len() > PAYLOAD_MAX {
-            return None;
-        }
         let mut out = BytesMut::with_capacity(TRANSFER_MAX - PAYLOAD_MAX + payload.len());
         out.put_u8(1);
         out.put_slice(&key.verifying_key().to_bytes());
@@ -170,6 +167,15 @@ mod tests {
             assert!(Transfer::decode(encoded[..len].to_vec().into()).is_err());
         }
         assert_eq!(Transfer::decode([&encoded[..], &[0]].concat().into()).err(), Some(Malformed::Trailing));
+    }
+
+    #[test]
+    fn another_version_is_refused() {
+        for version in [0, 2, 255] {
+            let mut bytes = transfer(b"").encoded().to_vec();
+            bytes[0] = version;
+            assert_eq!(Transfer::decode(bytes.into()).err(), Some(Malformed::Version));
+        }
     }
 
     #[test]

@@ -257,3 +257,93 @@ fn transfers_that_can_not_be_paid_leave_the_blocks_to_others() {
     assert_eq!((block.transfers.len(), block.transfers[0].fee), (1, 50));
     assert_eq!((dropped.len(), mempool.len()), (71, 1), "what can not be paid is gone");
 }
+
+/// Changes the store of a chain as damage would.
+fn damage(chain: &Chain, change: impl FnOnce(&redb::WriteTransaction)) {
+    let write = chain.store().database.begin_write().unwrap();
+    change(&write);
+    write.commit().unwrap();
+}
+
+fn reopened(rig: &Rig) -> Result<Chain, StoreError> {
+    let store = Store::open(&rig.folder.path().join("node"), &rig.genesis).unwrap();
+    Chain::open(rig.genesis.clone(), store)
+}
+
+#[test]
+fn nothing_is_chosen_for_a_height_that_was_signed() {
+    let rig = Rig::new();
+    let mut chain = rig.chain("node");
+    damage(&chain, |write| {
+        _ = write.open_table(crate::store::META).unwrap().insert("signed", &5_u64.to_le_bytes()[..]).unwrap();
+    });
+    let made = chain.produce(&rig.producer, 1, |_| panic!("height 1 was signed"));
+    assert!(matches!(made, Err(AddError::Store(StoreError::Signed(5)))));
+}
+
+#[test]
+fn a_row_of_the_height_signed_that_does_not_read_back_is_found_when_the_chain_is_opened() {
+    let rig = Rig::new();
+    damage(&rig.chain("node"), |write| {
+        _ = write.open_table(crate::store::META).unwrap().insert("signed", &[1, 2][..]).unwrap();
+    });
+    assert!(matches!(reopened(&rig), Err(StoreError::Damaged(_))));
+}
+
+#[test]
+fn a_head_at_another_height_than_its_header_says_is_found_when_the_chain_is_opened() {
+    let rig = Rig::new();
+    let mut chain = rig.chain("node");
+    let block = rig.produce(&mut chain, &[], 1);
+    damage(&chain, |write| {
+        let mut rows = write.open_table(crate::store::CHAIN).unwrap();
+        rows.insert(2, *block.header.hash()).unwrap();
+    });
+    drop(chain);
+    assert!(matches!(reopened(&rig), Err(StoreError::Damaged(_))));
+}
+
+#[test]
+fn blocks_beside_the_chain_follow_the_same_rules() {
+    let rig = Rig::new();
+    let mut chain = rig.chain("node");
+    for time in 1..=3 {
+        rig.produce(&mut chain, &[], time * 100);
+    }
+    let first = rig.block_on("other", &[], &[], 50);
+    let at = |draft| rig.signed(draft, &first);
+    let draft = first.header.draft;
+    let refused = |chain: &mut Chain, block: &Block, rule| match rig.add(chain, block) {
+        Err(AddError::Rule(found)) => assert_eq!(found, rule),
+        other => panic!("{other:?}"),
+    };
+    refused(&mut chain, &at(Draft { time: 0, ..draft }), RuleError::NotLater);
+    refused(&mut chain, &at(Draft { time: WALL + 10_001, ..draft }), RuleError::Early);
+    refused(&mut chain, &at(Draft { height: 2, ..draft }), RuleError::Height);
+    assert!(rig.add(&mut chain, &first).unwrap().executed.is_empty());
+}
+
+#[test]
+fn a_block_with_a_transfer_that_does_not_execute_is_refused_though_its_state_is_that_of_the_others() {
+    let rig = Rig::new();
+    let mut chain = rig.chain("node");
+    let block = rig.block_on("a", &[], &[rig.transfer(0, 5)], 1);
+    let transfers = vec![block.transfers[0].clone(), rig.transfer(1, 1_000_000)];
+    let draft = Draft { items_root: items_root(&transfers), ..block.header.draft };
+    let more = Block { transfers, ..rig.signed(draft, &block) };
+    assert!(matches!(rig.add(&mut chain, &more), Err(AddError::State)));
+}
+
+#[test]
+fn a_transfer_that_both_branches_hold_does_not_wait_again() {
+    let rig = Rig::new();
+    let (shared, lost) = (rig.transfer(0, 5), rig.transfer(1, 6));
+    let lonely = rig.block_on("lonely", &[], &[shared.clone(), lost.clone()], 1);
+    let first = rig.block_on("first", &[], &[shared], 2);
+    let second = rig.block_on("second", std::slice::from_ref(&first), &[], 3);
+    let mut chain = rig.chain("node");
+    rig.add(&mut chain, &lonely).unwrap();
+    rig.add(&mut chain, &first).unwrap();
+    let added = rig.add(&mut chain, &second).unwrap();
+    assert_eq!(added.returned.iter().map(Transfer::id).collect::<Vec<_>>(), [lost.id()]);
+}

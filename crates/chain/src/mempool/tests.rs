@@ -35,7 +35,7 @@ fn run(ledger: &mut Ledger, transfers: &[Transfer]) {
 fn consistent(pool: &Mempool) {
     let ready: usize = pool.senders.values().map(|queue| queue.ready.len()).sum();
     let gaps: usize = pool.senders.values().map(|queue| queue.gaps.len()).sum();
-    assert_eq!((pool.len(), pool.gaps(), pool.places.len()), (ready, gaps, ready + gaps));
+    assert_eq!((pool.len(), pool.gaps(), pool.by_id.len()), (ready, gaps, ready + gaps));
     let size = |transfers: Vec<&Transfer>| transfers.iter().map(|one| one.encoded().len()).sum::<usize>();
     assert_eq!(pool.bytes, size(pool.ready().collect()));
     let beyond = pool.senders.values().flat_map(|queue| queue.gaps.values().map(|(one, _)| one));
@@ -93,6 +93,20 @@ fn a_gap_is_closed_by_its_sender_alone_and_what_waited_comes_in_order() {
     let inserted = pool.insert(NOW, transfer(1, 0, 1));
     assert_eq!(inserted.ready.iter().map(|one| one.nonce).collect::<Vec<_>>(), [0, 1, 2, 3]);
     assert_eq!((pool.len(), pool.gaps()), (4, 2));
+    consistent(&pool);
+}
+
+#[test]
+fn what_its_sender_cannot_pay_when_the_gap_closes_is_dropped() {
+    let ledger = ledger();
+    let mut pool = pool(&ledger, Limits::default());
+    for nonce in [1, 2] {
+        assert_eq!(pool.check(&transfer(1, nonce, 60)), Ok(Fit::Gap), "either could be paid alone");
+        pool.insert(NOW, transfer(1, nonce, 60));
+    }
+    let inserted = pool.insert(NOW, transfer(1, 0, 30));
+    assert_eq!(inserted.ready.iter().map(|one| one.nonce).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(inserted.dropped, [*transfer(1, 2, 60).id()]);
     consistent(&pool);
 }
 
@@ -176,6 +190,30 @@ fn places_beyond_gaps_are_shared_by_senders_and_run_out() {
 }
 
 #[test]
+fn bytes_beyond_gaps_are_bounded() {
+    let ledger = ledger();
+    let size = transfer(1, 1, 1).encoded().len();
+    let mut pool = pool(&ledger, Limits { gap_bytes: 2 * size, ..Limits::default() });
+    pool.insert(NOW, transfer(1, 1, 1));
+    pool.insert(NOW, transfer(1, 2, 1));
+    assert_eq!(pool.insert(NOW, transfer(2, 1, 1)).dropped, [*transfer(1, 2, 1).id()]);
+    assert_eq!((pool.gaps(), pool.gap_bytes), (2, 2 * size));
+    consistent(&pool);
+}
+
+#[test]
+fn a_nonce_that_a_block_has_used_is_refused_before_the_mempool_has_settled_it() {
+    let mut ledger = ledger();
+    let mut pool = pool(&ledger, Limits::default());
+    pool.insert(NOW, transfer(1, 0, 1));
+    run(&mut ledger, &[transfer(1, 0, 2), transfer(1, 1, 2)]);
+    assert_eq!(pool.check(&transfer(1, 1, 3)), Err(Refused::NonceUsed));
+    pool.settle([account(1)]);
+    assert_eq!(pool.check(&transfer(1, 2, 3)), Ok(Fit::Ready));
+    consistent(&pool);
+}
+
+#[test]
 fn after_a_change_of_branch_transfers_wait_again_before_later_ones() {
     let mut ledger = ledger();
     let mut pool = pool(&ledger, Limits::default());
@@ -221,4 +259,37 @@ fn a_large_transfer_that_does_not_fit_leaves_the_rest_of_the_block_to_others() {
     let (chosen, dropped) = pool.select(&mut rich.execution(AccountId([8; 32])));
     assert!(chosen.len() == 64 && dropped.is_empty(), "{}", chosen.len());
     assert_eq!(chosen.last().unwrap().from, account(2));
+}
+
+/// Accounts of these senders, rich.
+fn rich(senders: impl Iterator<Item = u8>) -> Ledger {
+    Ledger::new(senders.map(|seed| (account(seed), Account { nonce: 0, balance: 1 << 40 })).collect())
+}
+
+#[test]
+fn a_block_takes_4096_transfers_at_most() {
+    let ledger = rich(1..=1);
+    let mut pool = pool(&ledger, Limits::default());
+    for nonce in 0..=4096 {
+        pool.insert(NOW, transfer(1, nonce, 1));
+    }
+    let (chosen, dropped) = pool.select(&mut ledger.execution(AccountId([8; 32])));
+    assert_eq!((chosen.len(), dropped.len()), (4096, 0));
+}
+
+#[test]
+fn a_block_is_closed_after_64_transfers_that_were_too_large_for_what_was_left() {
+    for (large, chosen) in [(64, 64), (65, 63)] {
+        let ledger = rich(1..=2 + large);
+        let mut pool = pool(&ledger, Limits::default());
+        let sign = |seed: u8, nonce, fee| {
+            let key = SigningKey::from_bytes(&[seed; 32]);
+            Transfer::sign(&key, &[0; 32], nonce, (AccountId([9; 32]), 0), fee, &[0; 16_384]).unwrap()
+        };
+        (0..63).for_each(|nonce| _ = pool.insert(NOW, sign(1, nonce, 100)));
+        pool.insert(NOW, transfer(2, 0, 1)); // small, and the last in order
+        (3..=2 + large).for_each(|seed| _ = pool.insert(NOW, sign(seed, 0, 50)));
+        let (found, _) = pool.select(&mut ledger.execution(AccountId([8; 32])));
+        assert_eq!(found.len(), chosen, "{large} too large");
+    }
 }

@@ -66,7 +66,7 @@ pub(super) fn judge(inner: &Inner, header: Header, peer: PeerId) -> HeaderCheck 
 
 type Call<'a> = (AskId, Pin<Box<dyn Future<Output = Answer> + Send + 'a>>);
 
-/// Why the follower goes on.
+/// What the follower waited for has happened.
 enum Woken {
     Answered(AskId, Answer),
     Changed,
@@ -86,7 +86,7 @@ pub(super) async fn blocks(inner: &Inner) {
                     calls.push((ask, Box::pin(call(inner, peer, request, deadline))));
                 }
                 Some(Action::Cancel(ask)) => calls.retain(|(other, _)| *other != ask),
-                Some(Action::Report { peer, why }) => report(inner, peer, why).await,
+                Some(Action::Report { peer, misconduct }) => report(inner, peer, misconduct).await,
                 Some(Action::Add { peer, blocks }) => match add(inner, peer, blocks).await {
                     Ok(outcome) => inner.state().sync.added(inner.net.now(), outcome),
                     Err(error) => return inner.fail(error),
@@ -198,14 +198,14 @@ fn check(inner: &Inner, block: Block) -> Option<Checked> {
 }
 
 /// Tells the network below what a peer did, so that it counts there. One that sent what cannot be valid is left at once.
-async fn report(inner: &Inner, peer: PeerId, why: Misconduct) {
-    tracing::debug!(%peer, ?why, "reported");
-    let fault = match why {
+async fn report(inner: &Inner, peer: PeerId, misconduct: Misconduct) {
+    tracing::debug!(%peer, ?misconduct, "reported");
+    let fault = match misconduct {
         Misconduct::Invalid => INVALID,
         Misconduct::Useless => USELESS,
     };
     let _ = inner.net.peers().report(peer, fault).await; // the node has stopped: there is nobody to tell
-    if why == Misconduct::Invalid {
+    if misconduct == Misconduct::Invalid {
         let _ = inner.net.peers().disconnect(peer).await; // it may be gone already
     }
 }

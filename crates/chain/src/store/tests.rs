@@ -71,3 +71,55 @@ fn a_range_that_begins_where_heights_end_is_empty() {
     assert_eq!(store.blocks_from(0, 64, 1000).unwrap().len(), 1);
     assert_eq!(store.blocks_from(1, 64, 180).unwrap().len(), 0, "the block has 181 bytes");
 }
+
+#[test]
+fn an_answer_has_no_more_blocks_than_were_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("s"), &genesis()).unwrap();
+    for height in 1..=5 {
+        step(&store, &block(height), None).unwrap();
+    }
+    assert_eq!(store.blocks_from(2, 3, 10_000).unwrap().len(), 3);
+    assert_eq!(store.blocks_from(2, 3, 2 * 181).unwrap().len(), 2, "a block has 181 bytes");
+}
+
+#[test]
+fn blocks_beside_the_chain_are_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("s"), &genesis()).unwrap();
+    let write = store.database.begin_write().unwrap();
+    let mut side = write.open_table(SIDE).unwrap();
+    for number in 1..SIDE_MAX {
+        let mut hash = [0; 32];
+        hash[..8].copy_from_slice(&number.to_le_bytes());
+        side.insert((9, hash), ()).unwrap();
+    }
+    drop(side);
+    write.commit().unwrap();
+    store.put_aside(&block(3)).unwrap();
+    store.put_aside(&block(3)).unwrap(); // it is there already
+    assert!(matches!(store.put_aside(&block(4)), Err(StoreError::SideFull)));
+    assert!(store.block(block(4).header.hash()).unwrap().is_none(), "nothing of it stays");
+}
+
+#[test]
+fn a_block_under_another_name_is_found_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("s"), &genesis()).unwrap();
+    let write = store.database.begin_write().unwrap();
+    write.open_table(BLOCKS).unwrap().insert([5; 32], &block(1).encode()[..]).unwrap();
+    write.commit().unwrap();
+    assert!(matches!(store.header(&[5; 32]), Err(StoreError::Damaged(_))));
+}
+
+#[test]
+fn an_undo_record_that_is_not_whole_rows_is_found_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("s"), &genesis()).unwrap();
+    for (len, reads) in [(0, true), (47, false), (48, true), (49, false)] {
+        let write = store.database.begin_write().unwrap();
+        write.open_table(UNDO).unwrap().insert([5; 32], &vec![1; len][..]).unwrap();
+        write.commit().unwrap();
+        assert_eq!(store.undo(&[5; 32]).is_ok(), reads, "{len} bytes");
+    }
+}

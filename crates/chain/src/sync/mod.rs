@@ -98,8 +98,8 @@ pub enum Action {
     Report {
         /// Who.
         peer: PeerId,
-        /// What.
-        why: Misconduct,
+        /// What it did.
+        misconduct: Misconduct,
     },
 }
 
@@ -484,12 +484,12 @@ impl Sync {
         let pause = self.config.pause.saturating_mul(factor).min(self.config.pause_max);
         record.rests = Some(now + pause);
         if record.failures == self.config.failures_reported {
-            self.actions.push_back(Action::Report { peer, why: Misconduct::Useless });
+            self.actions.push_back(Action::Report { peer, misconduct: Misconduct::Useless });
         }
     }
 
-    fn reported(&mut self, now: Instant, peer: PeerId, why: Misconduct) {
-        self.actions.push_back(Action::Report { peer, why });
+    fn reported(&mut self, now: Instant, peer: PeerId, misconduct: Misconduct) {
+        self.actions.push_back(Action::Report { peer, misconduct });
         self.empty(now, peer);
     }
 

@@ -78,7 +78,7 @@ impl Rig {
                     self.open.insert(ask, (peer, request));
                 }
                 Action::Cancel(ask) => _ = self.open.remove(&ask),
-                Action::Report { peer, why } => self.reports.push((peer, why)),
+                Action::Report { peer, misconduct } => self.reports.push((peer, misconduct)),
                 Action::Add { blocks, .. } => {
                     let outcome =
                         blocks.into_iter().map(|block| self.add(block)).find(|one| *one != Outcome::Added);
@@ -253,6 +253,35 @@ fn another_block_than_was_asked_for_is_the_peers_fault_and_nothing_is_for_nobody
 }
 
 #[test]
+fn a_range_that_begins_elsewhere_or_is_longer_than_asked_is_the_peers_fault() {
+    let theirs = chain(70, 1);
+    let known = |blocks: &[Block]| Answer::Blocks(blocks.iter().map(|one| (one.clone(), false)).collect());
+    let mut rig = Rig::new(&[]);
+    for (number, answer) in [(1, known(&theirs[1..3])), (2, known(&theirs[..65]))] {
+        rig.announce(ms(0), number, at(&theirs, 70));
+        rig.reply(ms(1), answer);
+        assert_eq!(rig.reports.last(), Some(&(peer(number), Misconduct::Invalid)));
+    }
+    rig.announce(ms(2), 3, at(&theirs, 70));
+    rig.reply(ms(3), known(&theirs[..64]));
+    assert_eq!((rig.reports.len(), rig.head().height), (2, 64));
+}
+
+#[test]
+fn names_of_invalid_blocks_are_bounded() {
+    let mut rig = Rig::new(&[]);
+    for salt in 0..=255 {
+        let block = chain(1, salt)[0].clone();
+        rig.announce(ms(0), 1, &block);
+        let (ask, _) = rig.open.pop_first().unwrap();
+        rig.sync.answered(ms(1), ask, Answer::Blocks(vec![(block.clone(), false)]));
+        assert!(matches!(rig.sync.poll_action(), Some(Action::Add { .. })));
+        rig.sync.added(ms(1), Outcome::Invalid(*block.header.hash()));
+    }
+    assert_eq!(rig.sync.invalid.len(), Config::default().invalid);
+}
+
+#[test]
 fn a_peer_that_fails_again_and_again_is_reported_once_as_useless() {
     let theirs = chain(1, 1);
     let mut rig = Rig::new(&[]);
@@ -265,6 +294,13 @@ fn a_peer_that_fails_again_and_again_is_reported_once_as_useless() {
     }
     assert_eq!(rig.reports, [(peer(1), Misconduct::Useless)]);
     assert!(now > ms(30_000), "the pauses grow: {now:?}");
+    for _ in 0..4 {
+        let before = now;
+        rig.reply(now, Answer::Nothing);
+        now = rig.sync.poll_timeout().unwrap();
+        assert_eq!(now, before + Duration::from_secs(30), "and have an end");
+        rig.wait(now);
+    }
 }
 
 #[test]
@@ -335,4 +371,70 @@ fn records_of_peers_that_went_are_bounded() {
         rig.drain(ms(1));
     }
     assert!(rig.sync.peers.len() <= Config::default().peers + 1, "{}", rig.sync.peers.len());
+}
+
+#[test]
+fn a_block_that_is_not_signed_as_it_must_be_is_its_senders_fault() {
+    let theirs = chain(1, 1);
+    let mut rig = Rig::new(&[]);
+    rig.announce(ms(0), 1, &theirs[0]);
+    let (ask, _) = rig.open.pop_first().unwrap();
+    rig.sync.answered(ms(1), ask, Answer::Blocks(vec![(theirs[0].clone(), false)]));
+    assert!(matches!(rig.sync.poll_action(), Some(Action::Add { .. })));
+    rig.sync.added(ms(2), Outcome::Forged);
+    rig.drain(ms(2));
+    assert_eq!(rig.reports, [(peer(1), Misconduct::Invalid)]);
+    assert!(!rig.sync.awaits(theirs[0].header.hash()), "and its claim ends");
+}
+
+#[test]
+fn a_peer_that_failed_is_asked_after_those_that_did_not_when_its_pause_is_over() {
+    let theirs = chain(200, 1);
+    let mut rig = Rig::new(&[]);
+    rig.announce(ms(0), 1, at(&theirs, 200));
+    rig.announce(ms(0), 2, at(&theirs, 200));
+    rig.reply(ms(1), Answer::Nothing);
+    assert_eq!((rig.asks_of(1), rig.asks_of(2)), (1, 1));
+    rig.serve(ms(600), 2, &theirs);
+    assert_eq!((rig.head().height, rig.asks_of(1)), (200, 1));
+}
+
+#[test]
+fn a_peer_that_has_served_is_waited_for_longer() {
+    let theirs = chain(2, 1);
+    let mut rig = Rig::new(&[]);
+    rig.announce(ms(0), 1, &theirs[0]);
+    rig.serve(ms(1), 1, &theirs);
+    rig.announce(ms(10), 1, &theirs[1]);
+    rig.announce(ms(20), 2, &theirs[1]);
+    assert_eq!(rig.sync.poll_timeout(), Some(ms(1010)));
+}
+
+#[test]
+fn a_block_by_name_and_a_range_have_their_deadlines() {
+    let theirs = chain(9, 1);
+    let config = Config::default();
+    for (announced, due) in [(1, config.body_deadline), (9, config.range_deadline)] {
+        let mut rig = Rig::new(&[]);
+        rig.sync.announced(ms(0), peer(1), &at(&theirs, announced).header);
+        let Some(Action::Ask { deadline, .. }) = rig.sync.poll_action() else { panic!("nobody is asked") };
+        assert_eq!(deadline, due);
+    }
+    assert!(
+        config.body_deadline <= Duration::from_secs(2) && config.range_deadline <= Duration::from_secs(8)
+    );
+}
+
+#[test]
+fn a_peer_whose_range_has_an_invalid_block_is_not_asked_for_what_builds_on_it() {
+    let theirs = chain(3, 1);
+    let mut rig = Rig::new(&[]);
+    rig.announce(ms(0), 1, at(&theirs, 3));
+    let (ask, _) = rig.open.pop_first().unwrap();
+    let blocks = theirs.iter().map(|block| (block.clone(), false)).collect();
+    rig.sync.answered(ms(1), ask, Answer::Blocks(blocks));
+    assert!(matches!(rig.sync.poll_action(), Some(Action::Add { .. })));
+    rig.sync.added(ms(2), Outcome::Invalid(*theirs[0].header.hash()));
+    rig.drain(ms(2));
+    assert_eq!((rig.asks_of(1), rig.open.len(), rig.reports.len()), (1, 0, 0));
 }

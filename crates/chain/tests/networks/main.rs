@@ -3,6 +3,7 @@
 
 mod rig;
 
+mod a_header_that_the_producer_did_not_sign_is_its_senders_fault;
 mod a_mute_neighbour_costs_a_follower_next_to_nothing;
 mod a_node_far_behind_on_a_fork_comes_back;
 mod a_node_that_crashed_catches_up_from_its_own_store;
@@ -13,7 +14,10 @@ mod every_node_ends_with_the_producers_chain_and_state;
 mod false_blocks_count_against_their_sender;
 mod forged_blocks_and_transfers_change_nothing;
 mod missed_events_leave_mempool_and_pool_the_same;
-mod one_peer_does_not_take_the_places_of_others;
+mod one_peer_leaves_held_requests_to_others;
+mod own_transfers_are_checked_before_they_are_taken;
 mod spam_of_accounts_that_hold_nothing_costs_next_to_nothing;
 mod the_same_seed_gives_the_same_run;
 mod transfers_that_can_not_be_paid_leave_room_for_others;
+mod what_the_state_refuses_is_nobodys_fault;
+mod what_waits_in_vain_expires;

@@ -141,6 +141,10 @@ impl Rig {
         AccountId::of(&self.user)
     }
 
+    pub(crate) fn hostile_id(&self) -> AccountId {
+        AccountId::of(&hostile_key())
+    }
+
     /// Removes the store of a node that is not running.
     pub(crate) fn lose_store(&self, index: u8) {
         std::fs::remove_file(self.folder.path().join(index.to_string())).unwrap();

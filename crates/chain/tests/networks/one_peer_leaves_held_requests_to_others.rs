@@ -39,10 +39,11 @@ fn what_no_accepted_header_names_is_refused_at_once_and_a_peer_has_its_share_of_
     let server = rig.start_as(1, &spec(&[0], Producer::No));
     let (_net, _node, (tip, _, bodies, _)) = rig.join(2, Some(near), &[1]);
     rig.run(2_200);
-    let me = identity(1).peer_id();
+    let server_id = identity(1).peer_id();
     let short = Duration::from_millis(300);
     for number in 0..8 {
-        let asked = rig.cluster.run_until(bodies.caller().call_within(me, BlockId([number; 32]), short));
+        let asked =
+            rig.cluster.run_until(bodies.caller().call_within(server_id, BlockId([number; 32]), short));
         assert!(matches!(asked, Err(CallError::Refused { .. })), "{asked:?}");
     }
     // a header that the producer signed, of a block that never comes
@@ -58,7 +59,7 @@ fn what_no_accepted_header_names_is_refused_at_once_and_a_peer_has_its_share_of_
     for (bodies, count) in asks {
         for _ in 0..count {
             let (bodies, hash) = (bodies.clone(), BlockId(*header.hash()));
-            tasks.push(rig.cluster.spawn(async move { bodies.call_within(me, hash, short).await }));
+            tasks.push(rig.cluster.spawn(async move { bodies.call_within(server_id, hash, short).await }));
         }
     }
     let ends: Vec<_> = tasks.into_iter().map(|task| rig.cluster.run_until(task)).collect();
