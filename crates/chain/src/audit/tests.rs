@@ -1,6 +1,7 @@
 use super::*;
+use crate::block::{Draft, items_root};
 use crate::chain::Chain;
-use crate::{SigningKey, Transfer};
+use crate::{Header, SigningKey, Transfer};
 
 /// Bytes of a page of the database.
 const PAGE: usize = 4096;
@@ -40,6 +41,11 @@ fn store(path: &Path) -> Audit {
     let aside = aside.check(&genesis.producer, &genesis.id(), |_| false).unwrap();
     chain.add(&aside, 1000).unwrap();
     chain.store().audit().unwrap()
+}
+
+/// The block beside the chain.
+fn aside(write: &redb::WriteTransaction) -> (u64, Hash) {
+    write.open_table(SIDE).unwrap().first().unwrap().unwrap().0.value()
 }
 
 /// Any number, another one each time.
@@ -101,7 +107,7 @@ fn a_store_has_a_seal_while_it_is_closed_and_none_while_it_is_open() {
 #[test]
 fn a_row_that_is_not_what_the_blocks_lead_to_is_named() {
     type Change = fn(&redb::WriteTransaction, Hash);
-    let changes: [(&str, Change); 8] = [
+    let changes: [(&str, Change); 15] = [
         ("undo record", |write, head| _ = write.open_table(UNDO).unwrap().remove(head).unwrap()),
         ("undo record", |write, head| {
             _ = write.open_table(UNDO).unwrap().insert(head, &[0; 48][..]).unwrap();
@@ -115,6 +121,34 @@ fn a_row_that_is_not_what_the_blocks_lead_to_is_named() {
         ("accounts", |write, _| _ = write.open_table(ACCOUNTS).unwrap().insert([4; 32], (1, 1)).unwrap()),
         ("signed", |write, _| {
             write.open_table(META).unwrap().insert("signed", &13_u64.to_le_bytes()[..]).unwrap();
+        }),
+        ("which chain", |write, _| {
+            write.open_table(META).unwrap().insert("network", &[4; 32][..]).unwrap();
+        }),
+        ("which chain", |write, _| _ = write.open_table(META).unwrap().insert("more", &[1][..]).unwrap()),
+        ("which chain", |write, _| _ = write.open_table(META).unwrap().remove("network").unwrap()),
+        ("account", |write, _| _ = write.open_table(ACCOUNTS).unwrap().insert([4; 32], (0, 0)).unwrap()),
+        ("beside the chain is missing", |write, _| {
+            let (_, aside) = aside(write);
+            write.open_table(BLOCKS).unwrap().remove(aside).unwrap();
+        }),
+        ("beside the chain is another one", |write, _| {
+            let (height, aside) = aside(write);
+            let mut side = write.open_table(SIDE).unwrap();
+            side.remove((height, aside)).unwrap();
+            side.insert((height + 1, aside), ()).unwrap();
+        }),
+        ("signature of a block beside", |write, _| {
+            let (height, aside) = aside(write);
+            let mut blocks = write.open_table(BLOCKS).unwrap();
+            let bytes = bytes::Bytes::copy_from_slice(blocks.remove(aside).unwrap().unwrap().value());
+            let block = Block::decode(&bytes).unwrap();
+            let header = Header::sign(block.header.draft, &keys().1, &genesis().id());
+            let (forged, hash) = (Block { header: header.clone(), ..block }, *header.hash());
+            blocks.insert(hash, &forged.encode()[..]).unwrap();
+            let mut side = write.open_table(SIDE).unwrap();
+            side.remove((height, aside)).unwrap();
+            side.insert((height, hash), ()).unwrap();
         }),
     ];
     let folder = tempfile::tempdir().unwrap();
@@ -130,4 +164,62 @@ fn a_row_that_is_not_what_the_blocks_lead_to_is_named() {
         let error = file(&copy, folder.path()).unwrap_err().to_string();
         assert!(error.contains(named), "`{named}`: {error}");
     }
+}
+
+/// A first block with these transfers, as its producer makes it.
+fn first(transfers: Vec<Transfer>) -> Block {
+    let (producer, _) = keys();
+    let ledger = Replay::new(&genesis()).ledger;
+    let mut execution = ledger.execution(genesis().producer);
+    transfers.iter().for_each(|transfer| _ = execution.execute(transfer));
+    let draft = Draft {
+        height: 1,
+        parent: genesis().id(),
+        time: 7,
+        state_root: execution.seal().1,
+        items_root: items_root(&transfers),
+    };
+    Block { header: Header::sign(draft, &producer, &genesis().id()), transfers }
+}
+
+/// What a replay says of this block in the first row.
+fn replayed(block: &Block) -> Result<(), String> {
+    let mut replay = Replay::new(&genesis());
+    replay.execute(0, genesis().id(), None)?;
+    replay.execute(1, *block.header.hash(), Some(&block.encode())).map(|_| ())
+}
+
+#[test]
+fn a_replay_judges_each_block_by_every_rule() {
+    let ((producer, user), id) = (keys(), genesis().id());
+    let to = |nonce, amount| Transfer::sign(&user, &id, nonce, (AccountId([7; 32]), amount), 1, b"").unwrap();
+    let right = first(vec![to(0, 5)]);
+    assert_eq!(replayed(&right), Ok(()));
+    let draft = right.header.draft;
+    let signed =
+        |draft, key| Block { header: Header::sign(draft, key, &id), transfers: right.transfers.clone() };
+    let other_chain = Transfer::sign(&user, &[1; 32], 0, (AccountId([7; 32]), 5), 1, b"").unwrap();
+    for (block, said) in [
+        (signed(Draft { parent: [4; 32], ..draft }, &producer), "does not follow"),
+        (signed(Draft { height: 2, ..draft }, &producer), "height"),
+        (signed(Draft { time: 0, ..draft }, &producer), "time"),
+        (signed(Draft { state_root: [4; 32], ..draft }, &producer), "the state"),
+        (signed(draft, &user), "signature"),
+        (first(vec![other_chain]), "signature"),
+        (first(vec![to(1, 5)]), "does not execute"),
+    ] {
+        let error = replayed(&block).unwrap_err();
+        assert!(error.contains(said), "`{said}`: {error}");
+    }
+}
+
+#[test]
+fn a_replay_judges_each_row_by_its_block() {
+    let block = first(Vec::new());
+    let mut replay = Replay::new(&genesis());
+    assert_eq!(replay.execute(0, [4; 32], None), Err("is not the genesis".into()));
+    assert_eq!(replay.execute(0, genesis().id(), None), Ok(None));
+    assert_eq!(replay.execute(1, *block.header.hash(), None), Err("is missing".into()));
+    assert_eq!(replay.execute(1, [4; 32], Some(&block.encode())), Err("is another block".into()));
+    assert!(replay.execute(1, *block.header.hash(), Some(&block.encode())).is_ok());
 }

@@ -103,3 +103,56 @@ fn read(store: &Store, range: Range) -> Result<Vec<Bytes>, StoreError> {
         },
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test that fails says where
+mod tests {
+    use super::*;
+    use crate::chain::Chain;
+    use crate::transfer::PAYLOAD_MAX;
+    use crate::{AccountId, Block, Genesis, SigningKey, Transfer};
+
+    /// A chain of three blocks of two thirds of a mebibyte, and a block beside it.
+    fn chain(folder: &std::path::Path) -> (Chain, Block) {
+        let [producer, user] = [1, 2].map(|seed| SigningKey::from_bytes(&[seed; 32]));
+        let balances = [(AccountId::of(&user), 1 << 30)].into();
+        let genesis = Genesis::new("serve", AccountId::of(&producer), 1000, &balances).unwrap();
+        let open = |name: &str| {
+            let store = Store::open(&folder.join(name), &genesis).unwrap();
+            Chain::open(genesis.clone(), store).unwrap()
+        };
+        let mut chain = open("chain");
+        for block in 0..3 {
+            let made = chain.produce(&producer, 10 + block, |execution| {
+                let transfers = (block * 40..block * 40 + 40).map(|nonce| {
+                    let to = (AccountId([7; 32]), 1);
+                    Transfer::sign(&user, &genesis.id(), nonce, to, 1, &[0; PAYLOAD_MAX]).unwrap()
+                });
+                transfers.inspect(|transfer| execution.execute(transfer).unwrap()).collect()
+            });
+            made.unwrap();
+        }
+        let (aside, _) = open("other").produce(&producer, 5, |_| Vec::new()).unwrap();
+        chain.store().put_aside(&aside).unwrap();
+        (chain, aside)
+    }
+
+    #[test]
+    fn an_answer_has_as_many_blocks_as_its_bytes_allow() {
+        let folder = tempfile::tempdir().unwrap();
+        let (chain, _) = chain(folder.path());
+        let blocks = read(chain.store(), Range { start: Start::Height(1), count: 64 }).unwrap();
+        assert_eq!(blocks.len(), 1, "a second one would be beyond {RANGE_BYTES} bytes");
+    }
+
+    #[test]
+    fn a_range_begins_at_the_block_of_a_hash_on_the_chain_or_is_the_block_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (chain, aside) = chain(folder.path());
+        let from = |hash| read(chain.store(), Range { start: Start::Hash(hash), count: 64 }).unwrap();
+        let second = chain.store().hash_at(2).unwrap().unwrap();
+        assert_eq!(from(second), [chain.store().block(&second).unwrap().unwrap()]);
+        assert_eq!(from(*aside.header.hash()), [aside.encode()]);
+        assert_eq!(from([3; 32]), Vec::<Bytes>::new());
+    }
+}

@@ -4,7 +4,7 @@ use weir::testing::Region;
 use weir_chain::Wall;
 use weir_chain::hostile::Hostile;
 
-use crate::rig::{Producer, Rig, Spec, WALL, identity, place};
+use crate::rig::{Producer, Rig, Spec, WALL, hostile_id, identity, place};
 
 #[test]
 fn forged_blocks_and_transfers_change_nothing() {
@@ -23,7 +23,7 @@ fn forged_blocks_and_transfers_change_nothing() {
     }
     rig.run(3_000);
     assert_eq!(producer.account(&rig.user_id()).nonce, 20);
-    assert_eq!(producer.account(&rig.hostile_id()).nonce, 0, "what it did not sign is in no block");
+    assert_eq!(producer.account(&hostile_id()).nonce, 0, "what it did not sign is in no block");
     let peers = rig.cluster.run_until(producer.network().peers().list()).unwrap();
     assert!(peers.iter().all(|peer| peer.peer != identity(1).peer_id()), "the forger is cut off");
 }

@@ -68,3 +68,30 @@ fn what_no_accepted_header_names_is_refused_at_once_and_a_peer_has_its_share_of_
     assert_eq!((refused(&ends[..6]), refused(&ends[6..])), (2, 2), "four each are held: {ends:?}");
     assert!(server.head().height + 1 >= producer.head().height);
 }
+
+#[test]
+fn of_all_peers_together_64_requests_are_held() {
+    let mut rig = Rig::new(48);
+    let _server = rig.start(1);
+    let header = rig.header(50, [9; 32]);
+    let mut peers = Vec::new();
+    for index in 2..19 {
+        let (net, node, (tip, _, bodies, _)) = rig.join(index, None, &[1]);
+        tip.publish(&header).unwrap();
+        peers.push((net, node, bodies));
+    }
+    rig.run(3_000);
+    let server_id = identity(1).peer_id();
+    let mut tasks = Vec::new();
+    for (_, _, bodies) in &peers {
+        for _ in 0..4 {
+            let (bodies, hash) = (bodies.caller(), BlockId(*header.hash()));
+            let asked = async move { bodies.call_within(server_id, hash, Duration::from_secs(3)).await };
+            tasks.push(rig.cluster.spawn(asked));
+        }
+    }
+    let ends: Vec<_> = tasks.into_iter().map(|task| rig.cluster.run_until(task)).collect();
+    let refused = ends.iter().filter(|end| matches!(end, Err(CallError::Refused { .. }))).count();
+    let held = ends.iter().filter(|end| matches!(end, Err(CallError::Deadline))).count();
+    assert_eq!((held, refused), (64, 4), "{ends:?}");
+}

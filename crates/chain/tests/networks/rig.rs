@@ -24,6 +24,11 @@ fn hostile_key() -> SigningKey {
     SigningKey::from_bytes(&[3; 32])
 }
 
+/// The account of hostile nodes.
+pub(crate) fn hostile_id() -> AccountId {
+    AccountId::of(&hostile_key())
+}
+
 pub(crate) struct Rig {
     pub(crate) cluster: Cluster,
     genesis: Genesis,
@@ -139,10 +144,6 @@ impl Rig {
 
     pub(crate) fn user_id(&self) -> AccountId {
         AccountId::of(&self.user)
-    }
-
-    pub(crate) fn hostile_id(&self) -> AccountId {
-        AccountId::of(&hostile_key())
     }
 
     /// Removes the store of a node that is not running.

@@ -59,3 +59,19 @@ fn what_a_peer_announced_is_not_waited_for_when_it_has_gone() {
     let ended = ask();
     assert!(matches!(ended, Err(CallError::Refused { .. })), "{ended:?}");
 }
+
+#[test]
+fn requests_that_their_peer_gave_up_leave_room_for_others_of_it() {
+    let mut rig = Rig::new(47);
+    let _server = rig.start(1);
+    let (_net, _node, (tip, _, bodies, _)) = rig.join(2, None, &[1]);
+    rig.run(1_000);
+    let header = rig.header(50, [9; 32]);
+    tip.publish(&header).unwrap();
+    rig.run(1_000);
+    let (caller, peer, block) = (bodies.caller(), identity(1).peer_id(), BlockId(*header.hash()));
+    for round in 0..6 {
+        let ended = rig.cluster.run_until(caller.call_within(peer, block, Duration::from_millis(400)));
+        assert!(matches!(ended, Err(CallError::Deadline)), "{round}: {ended:?}");
+    }
+}
