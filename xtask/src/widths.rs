@@ -20,17 +20,6 @@ const METHODS: usize = 40;
 /// Fields of one type that has methods which change it. Plain data may have more.
 const FIELDS: usize = 12;
 
-/// Types that are wider still: no wider than this, until they are divided.
-const WIDER: &[Wider] = &[Wider { name: "base/pair::Pair", methods: 0, fields: 13 }];
-
-/// One exception.
-struct Wider {
-    /// As [`Name`] is written: crate, module, type.
-    name: &'static str,
-    methods: usize,
-    fields: usize,
-}
-
 /// Crate, first module and name: types of one name in different modules are different ones.
 type Name = String;
 
@@ -45,7 +34,7 @@ struct Width {
 /// All crates of the workspace, without their tests.
 pub(crate) fn gate(repo: &Repo) -> Result<Vec<String>, Error> {
     let files = repo.rust_files("crates")?;
-    Ok(judge(&measure(&files), WIDER))
+    Ok(judge(&measure(&files)))
 }
 
 /// `cargo xtask widths`: the widest types, for a reader.
@@ -60,26 +49,14 @@ pub(crate) fn chore(repo: &Repo) -> Result<bool, Error> {
     Ok(true)
 }
 
-fn judge(widths: &BTreeMap<Name, Width>, wider: &[Wider]) -> Vec<String> {
+fn judge(widths: &BTreeMap<Name, Width>) -> Vec<String> {
     let mut findings = Vec::new();
     for (name, width) in widths {
-        let exception = wider.iter().find(|wider| wider.name == name);
-        let methods = exception.map_or(METHODS, |wider| wider.methods.max(METHODS));
-        let fields = exception.map_or(FIELDS, |wider| wider.fields.max(FIELDS));
-        if width.methods > methods {
-            findings.push(format!("{name}: {} methods, at most {methods}", width.methods));
+        if width.methods > METHODS {
+            findings.push(format!("{name}: {} methods, at most {METHODS}", width.methods));
         }
-        if width.changes && width.fields > fields {
-            findings.push(format!("{name}: {} fields, at most {fields}", width.fields));
-        }
-    }
-    for wider in wider {
-        let width = widths.get(wider.name);
-        if !width.is_some_and(|width| width.methods > METHODS || width.fields > FIELDS) {
-            findings.push(format!(
-                "{}: needs no exception any more; remove it in xtask/src/widths.rs",
-                wider.name
-            ));
+        if width.changes && width.fields > FIELDS {
+            findings.push(format!("{name}: {} fields, at most {FIELDS}", width.fields));
         }
     }
     findings

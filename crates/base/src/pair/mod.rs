@@ -4,8 +4,12 @@
 //! round trip. Data is cut into random pieces. Each direction of a stream has a window: bytes that the reader has not
 //! taken count against it. The same seed gives the same run.
 
+mod agenda;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
+
+pub use agenda::{Agenda, Queue};
 
 use crate::stream::{
     Ask, Goodbye, Group, Incoming, LinkChange, LinkInfo, OpenError, Origin, Side, StreamUser,
@@ -99,10 +103,9 @@ pub struct Pair<A, B> {
     pub carried: (u64, u64),
     pipe: Pipe,
     rng: Rng,
-    flying: BTreeMap<(Instant, u64), (Direction, Piece)>,
+    flying: Agenda<(Direction, Piece)>,
     flows: BTreeMap<Direction, Flow>,
     writing: Ready<Direction>,
-    serial: u64,
     opened: [u64; 2],
 }
 
@@ -118,10 +121,9 @@ impl<A: StreamUser, B: StreamUser> Pair<A, B> {
             carried: (0, 0),
             pipe,
             rng: Rng::from_number(seed),
-            flying: BTreeMap::new(),
+            flying: Agenda::new(),
             flows: BTreeMap::new(),
             writing: Ready::default(),
-            serial: 0,
             opened: [0, 0],
         };
         let info = |peer, side, dialler| LinkInfo { peer, side, dialler, group: Group::Local(0) };
@@ -134,12 +136,10 @@ impl<A: StreamUser, B: StreamUser> Pair<A, B> {
     pub fn run_until(&mut self, until: Instant) {
         loop {
             self.settle();
-            let next = [self.flying.keys().next().map(|key| key.0), timeout(&self.a), timeout(&self.b)];
-            let Some(next) = next.into_iter().flatten().min().filter(|due| *due <= until) else {
-                self.now = self.now.max(until);
+            let timeouts = [timeout(&self.a), timeout(&self.b)].into_iter().flatten();
+            if !self.flying.step(&mut self.now, timeouts, until) {
                 return;
-            };
-            self.now = self.now.max(next);
+            }
             self.a.handle_timeout(self.now);
             self.b.handle_timeout(self.now);
             self.arrivals();
@@ -212,8 +212,7 @@ impl<A: StreamUser, B: StreamUser> Pair<A, B> {
                     .filter(|((writer, _), _)| *writer == end)
                     .map(|(_, flow)| flow.last_due);
                 let due = sent.max().unwrap_or_default().max(self.now + self.pipe.delay);
-                self.serial += 1;
-                self.flying.insert((due, self.serial), ((end, u64::MAX), Piece::Down)); // after all that was written
+                self.flying.send(due, ((end, u64::MAX), Piece::Down)); // after all that was written
                 let now = self.now;
                 self.user(end).handle_link(now, LINK, &LinkChange::Down);
             }
@@ -284,13 +283,11 @@ impl<A: StreamUser, B: StreamUser> Pair<A, B> {
             due = due.max(flow.last_due);
             flow.last_due = due;
         }
-        self.serial += 1;
-        self.flying.insert((due, self.serial), (direction, piece));
+        self.flying.send(due, (direction, piece));
     }
 
     fn arrivals(&mut self) {
-        while let Some(entry) = self.flying.first_entry().filter(|entry| entry.key().0 <= self.now) {
-            let (direction, piece) = entry.remove();
+        while let Some((direction, piece)) = self.flying.arrived(self.now) {
             let (now, reader) = (self.now, direction.0.other());
             let key = StreamKey { link: LINK, stream: direction.1 };
             match piece {

@@ -302,7 +302,7 @@ impl<N: Node> Host<N> {
     /// When the next thing comes; `None` where nothing ever will.
     pub fn next(&self) -> Option<Instant> {
         let node = self.due.peek().map(|Reverse((due, _))| *due);
-        earliest(node, self.timers.next())
+        earliest(node, self.timers.peek().map(|key| key.due))
     }
 
     /// What all nodes of this host have in common: where they are, and who.
@@ -331,7 +331,7 @@ impl<N: Node> Host<N> {
     pub fn step(&mut self, limit: Instant) -> Option<Step> {
         loop {
             let node = self.due.peek().map(|Reverse((due, _))| *due);
-            let timer = self.timers.next();
+            let timer = self.timers.peek().map(|key| key.due);
             if earliest(node, timer).is_none_or(|due| due > limit) {
                 self.now = self.now.max(limit);
                 return None;

@@ -91,7 +91,7 @@ impl Agenda {
 
     /// When something comes next.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.queue.next()
+        self.queue.peek().map(|key| key.due)
     }
 
     pub(super) fn pop(&mut self) -> Option<(Key, Due)> {

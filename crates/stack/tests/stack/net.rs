@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::multiaddr::Multiaddr;
+use weir_base::pair::Agenda;
 use weir_base::stream::{Class, Group};
 use weir_base::{Instant, NetworkId, Rope, StreamKey, UnixTime};
 use weir_pull::ChannelId;
@@ -76,8 +77,7 @@ pub(crate) struct Net {
     /// What becomes of the next datagrams that a node sends once a link of it is up: how much later than others each of its
     /// copies arrives; none is a loss.
     pub(crate) fates: BTreeMap<usize, VecDeque<Vec<Duration>>>,
-    flying: BTreeMap<(Instant, u64), (usize, Flight)>,
-    serial: u64,
+    flying: Agenda<(usize, Flight)>,
     next_wire: u64,
     seed: u64,
 }
@@ -124,8 +124,7 @@ impl Net {
             log: Vec::new(),
             logging: false,
             fates: BTreeMap::new(),
-            flying: BTreeMap::new(),
-            serial: 0,
+            flying: Agenda::new(),
             next_wire: 0,
             seed,
         }
@@ -239,12 +238,9 @@ impl Net {
             }
             let timeouts = self.nodes.iter().filter(|node| node.alive);
             let timeouts = timeouts.filter_map(|node| node.stack.poll_timeout()).map(|(due, _)| due);
-            let next = timeouts.chain(self.flying.keys().next().map(|(due, _)| *due)).min();
-            let Some(next) = next.filter(|next| *next <= until) else {
-                self.now = self.now.max(until);
+            if !self.flying.step(&mut self.now, timeouts, until) {
                 return done(self);
-            };
-            self.now = self.now.max(next);
+            }
             self.step();
         }
         panic!("the network never comes to rest");
@@ -252,8 +248,7 @@ impl Net {
 
     fn step(&mut self) {
         let mut touched = BTreeSet::new();
-        while let Some(entry) = self.flying.first_entry().filter(|entry| entry.key().0 <= self.now) {
-            let (to, flight) = entry.remove();
+        while let Some((to, flight)) = self.flying.arrived(self.now) {
             if !self.nodes[to].alive {
                 continue;
             }
@@ -390,8 +385,7 @@ impl Net {
         if self.cut.contains(&from) || self.cut.contains(&to) {
             return;
         }
-        self.serial += 1;
-        self.flying.insert((self.now + self.delay + late, self.serial), (to, flight));
+        self.flying.send(self.now + self.delay + late, (to, flight));
     }
 
     /// Stops a node between two turns, without goodbye.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use weir_base::codec::Malformed;
 use weir_base::identity::{Keypair, PeerId};
+use weir_base::pair::Agenda;
 use weir_base::stream::{Ask, Group, Incoming, LinkInfo, Side};
 use weir_base::{Chunk, Fault, Instant, LinkId, Ready, Rng, Rope, ShortKey, StreamKey};
 
@@ -110,10 +111,9 @@ pub(super) struct Mesh {
     pub(super) stuck: BTreeSet<StreamKey>,
     wires: BTreeMap<LinkId, Wire>,
     flows: BTreeMap<Direction, Flow>,
-    flying: BTreeMap<(Instant, u64), (Direction, Piece)>,
+    flying: Agenda<(Direction, Piece)>,
     writing: Ready<Direction>,
     rng: Rng,
-    serial: u64,
     links: u64,
 }
 
@@ -129,10 +129,9 @@ impl Mesh {
             stuck: BTreeSet::new(),
             wires: BTreeMap::new(),
             flows: BTreeMap::new(),
-            flying: BTreeMap::new(),
+            flying: Agenda::new(),
             writing: Ready::default(),
             rng: Rng::from_number(seed),
-            serial: 0,
             links: 0,
         }
     }
@@ -202,8 +201,7 @@ impl Mesh {
 
     pub(super) fn unlink(&mut self, link: LinkId) {
         let Some(wire) = self.wires.remove(&link) else { return };
-        self.flying
-            .retain(|_, (direction, piece)| direction.0 != link || matches!(piece, Piece::Verdict(..)));
+        self.flying.retain(|(direction, piece)| direction.0 != link || matches!(piece, Piece::Verdict(..)));
         self.flows.retain(|direction, _| direction.0 != link);
         for node in wire.ends {
             let now = self.now;
@@ -285,11 +283,9 @@ impl Mesh {
 
     /// The data that a node has written and that has not arrived, in the order of its writing: link and bytes.
     pub(super) fn under_way(&self, node: usize) -> Vec<(LinkId, usize)> {
-        let mut pieces: Vec<_> =
-            self.flying.iter().filter(|(_, (direction, _))| direction.2 == node).collect();
-        pieces.sort_unstable_by_key(|((_, serial), _)| *serial);
+        let pieces = self.flying.under_way().into_iter().filter(|(direction, _)| direction.2 == node);
         let size = |piece: &Piece| if let Piece::Data(chunk) = piece { chunk.len() } else { 0 };
-        pieces.into_iter().map(|(_, (direction, piece))| (direction.0, size(piece))).collect()
+        pieces.map(|(direction, piece)| (direction.0, size(piece))).collect()
     }
 
     pub(super) fn run_for(&mut self, pause: Duration) {
@@ -298,12 +294,9 @@ impl Mesh {
             self.settle();
             let timeouts =
                 self.nodes.iter().filter_map(|node| node.pool.as_ref()?.poll_timeout()).map(|(due, _)| due);
-            let next = timeouts.chain(self.flying.keys().next().map(|key| key.0)).min();
-            let Some(next) = next.filter(|due| *due <= until) else {
-                self.now = until;
+            if !self.flying.step(&mut self.now, timeouts, until) {
                 return;
-            };
-            self.now = self.now.max(next);
+            }
             for node in 0..self.nodes.len() {
                 let now = self.now;
                 if let Some(pool) =
@@ -312,8 +305,7 @@ impl Mesh {
                     pool.handle_timeout(now);
                 }
             }
-            while let Some(entry) = self.flying.first_entry().filter(|entry| entry.key().0 <= self.now) {
-                let (direction, piece) = entry.remove();
+            while let Some((direction, piece)) = self.flying.arrived(self.now) {
                 self.arrive(direction, piece);
                 self.settle();
             }
@@ -370,10 +362,8 @@ impl Mesh {
                 if pause.is_zero() {
                     self.pool(node).command(now, Command::Verdict { ticket, verdict }).unwrap();
                 } else {
-                    self.serial += 1;
                     let direction = (LinkId(0), 0, node);
-                    self.flying
-                        .insert((now + pause, self.serial), (direction, Piece::Verdict(ticket, verdict)));
+                    self.flying.send(now + pause, (direction, Piece::Verdict(ticket, verdict)));
                 }
             }
             Event::Evicted { id } => self.nodes[node].evicted.push(id),
@@ -478,8 +468,7 @@ impl Mesh {
             due = due.max(flow.last_due);
             flow.last_due = due;
         }
-        self.serial += 1;
-        self.flying.insert((due, self.serial), (direction, piece));
+        self.flying.send(due, (direction, piece));
     }
 
     fn arrive(&mut self, direction: Direction, piece: Piece) {
