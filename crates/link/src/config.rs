@@ -24,6 +24,11 @@ pub struct Config {
     pub streams: StreamsConfig,
     /// QUIC alone.
     pub quic: QuicConfig,
+    /// Byte streams (TCP) alone.
+    pub tcp: TcpConfig,
+    /// What protocols are called where a stream says its protocol by name: the best name first, which this side proposes; it takes
+    /// all. A protocol without names is not spoken there. The stack knows them.
+    pub protocols: Vec<(ProtocolId, Vec<String>)>,
 }
 
 /// A network of IP addresses: an address and the number of its leading bits that count.
@@ -297,6 +302,60 @@ impl Default for QuicConfig {
     }
 }
 
+/// Byte streams alone: TCP, secured and divided into streams as libp2p does it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TcpConfig {
+    /// Streams that a peer may have open at once; further ones are reset. Default: 512. At least what peers take for
+    /// `max_outbound`.
+    pub max_inbound: u32,
+    /// Streams that this side may have open at once on a link; further ones wait. Default: 256, which every implementation
+    /// takes.
+    pub max_outbound: u32,
+    /// Streams of a peer whose protocol is not agreed on yet; further ones are reset. Default: 64.
+    pub max_negotiating: u32,
+    /// Pause between two pings of the muxer, which measure the round trip and find out whether the peer is there. Default: 20 s.
+    #[serde(with = "units::duration")]
+    pub ping_interval: Duration,
+    /// A link is lost when an answer to a ping takes so long. Default: 10 s.
+    #[serde(with = "units::duration")]
+    pub ping_timeout: Duration,
+}
+
+impl Default for TcpConfig {
+    fn default() -> Self {
+        Self {
+            max_inbound: 512,
+            max_outbound: 256,
+            max_negotiating: 64,
+            ping_interval: Duration::from_secs(20),
+            ping_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl TcpConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        let counts = [
+            ("tcp.max_inbound", self.max_inbound),
+            ("tcp.max_outbound", self.max_outbound),
+            ("tcp.max_negotiating", self.max_negotiating),
+        ];
+        if let Some((field, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return Err(ConfigError { field, value: 0, remedy: "at least 1".into() });
+        }
+        let pauses = [("tcp.ping_interval", self.ping_interval), ("tcp.ping_timeout", self.ping_timeout)];
+        for (field, pause) in pauses {
+            if !(IDLE_MIN..=IDLE_MAX).contains(&pause) {
+                let value = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+                let remedy = format!("{} to {} ms", IDLE_MIN.as_millis(), IDLE_MAX.as_millis());
+                return Err(ConfigError { field, value, remedy });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A limit that does not fit; names the field and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}` is {value}: {remedy}")]
@@ -389,7 +448,7 @@ impl Config {
         if !(1200..=65_527).contains(&self.quic.max_mtu) {
             return fail("quic.max_mtu", self.quic.max_mtu.into(), "1200 to 65527".into());
         }
-        Ok(())
+        self.tcp.check()
     }
 }
 

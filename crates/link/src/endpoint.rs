@@ -108,12 +108,12 @@ pub(crate) trait Endpoint: Send {
     }
 
     /// The next bytes for a byte stream, appended to `out`; links take turns.
-    fn poll_pipe(&mut self, _context: &mut Context<'_>, _out: &mut Vec<u8>) -> Option<PipeTransmit> {
+    fn poll_pipe(&mut self, _context: &mut Context<'_>, _out: &mut BytesMut) -> Option<PipeTransmit> {
         None
     }
 
     /// What is due of its own, beside its links. Early and repeated calls do nothing.
-    fn handle_timeout(&mut self, _now: Instant) {}
+    fn handle_timeout(&mut self, _context: &mut Context<'_>) {}
 
     /// When it wants to be called next.
     fn poll_timeout(&self) -> Option<Instant> {

@@ -24,10 +24,12 @@ mod event;
 mod frames;
 mod link;
 mod links;
+mod names;
 #[cfg(not(target_family = "wasm"))]
 mod quic;
 mod stats;
 mod streams;
+mod tcp;
 #[cfg(test)]
 mod tests;
 mod transports;
@@ -35,7 +37,7 @@ mod window;
 
 pub use config::{
     AdmissionConfig, BudgetConfig, Config, ConfigError, DialConfig, Network, ParseNetworkError, QuicConfig,
-    StreamsConfig,
+    StreamsConfig, TcpConfig,
 };
 pub use dial::check_dialable;
 pub use event::{

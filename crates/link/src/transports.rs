@@ -1,6 +1,6 @@
 //! The registry of transports. To add one: its folder, its module in `lib.rs`, and its endpoint here.
 //!
-//! What a build has is decided here and in the list of modules alone: in a browser there are no sockets, so QUIC is left out.
+//! What a build has is decided here and in the list of modules alone: in a browser there is no QUIC.
 
 use std::sync::Arc;
 
@@ -33,7 +33,8 @@ impl Endpoints {
         #[cfg(not(target_family = "wasm"))]
         all.add(crate::quic::Quic::new(all.next_id(), config, keypair, seed, start)?);
         #[cfg(target_family = "wasm")]
-        let _ = (config, keypair, seed, start); // nothing is drawn, and no certificate is dated
+        let _ = start; // no certificate is dated
+        all.add(crate::tcp::Tcp::new(all.next_id(), config, keypair, seed)?);
         Ok(all)
     }
 

@@ -15,6 +15,7 @@ use weir_libp2p::{identify, perf, ping};
 #[doc(inline)]
 pub use weir_link::{
     AdmissionConfig, BudgetConfig, ConfigError as LinkConfigError, DialConfig, QuicConfig, StreamsConfig,
+    TcpConfig,
 };
 use weir_pull::{Channel, Service, call, control};
 
@@ -43,6 +44,8 @@ pub struct Config {
     pub streams: StreamsConfig,
     /// QUIC alone.
     pub quic: QuicConfig,
+    /// Links over byte streams (TCP).
+    pub tcp: TcpConfig,
     /// Hello, keep-alive and key rotation.
     pub control: control::Config,
     /// libp2p's ping.
@@ -147,7 +150,7 @@ impl Config {
         }
     }
 
-    /// The limits of links; protocols for 0-RTT are added by the stack.
+    /// The limits of links; names of protocols, and which of them may go along with a handshake, are added by the stack.
     pub(crate) fn link(&self) -> weir_link::Config {
         let largest_message = crate::budget::largest_message(&self.profile.channels);
         weir_link::Config {
@@ -156,6 +159,8 @@ impl Config {
             budget: BudgetConfig { largest_message, ..self.budget.clone() },
             streams: StreamsConfig { early: Vec::new(), ..self.streams.clone() },
             quic: self.quic.clone(),
+            tcp: self.tcp.clone(),
+            protocols: Vec::new(),
         }
     }
 }

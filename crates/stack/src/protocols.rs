@@ -1,11 +1,13 @@
-//! The numbers of protocols that are no channel of the network.
+//! The numbers of protocols that are no channel of the network, and the names of all.
 //!
 //! A [`ProtocolId`] is opaque to everybody but its owner. On `weir/1` (QUIC, frames) a stream's head is the number itself, as
 //! one varint (`docs/spec/streams.md`, "The head"). Pull numbers its channels from 0 to 65,535; what else a node speaks has
-//! its number here, beside the name that it has on libp2p.
+//! its number here. Where libp2p's connections carry a link, a stream says its protocol by name (`docs/spec/libp2p-links.md`,
+//! "Names").
 
 use weir_base::ProtocolId;
 use weir_libp2p::{identify, perf, ping};
+use weir_pull::{Channel, ChannelId};
 
 /// [`ping::NAME`].
 pub(crate) const PING: ProtocolId = ProtocolId(0x1_0000);
@@ -34,4 +36,43 @@ pub(crate) fn known<'a>(names: impl Iterator<Item = &'a str>) -> Vec<ProtocolId>
     known.sort_unstable();
     known.dedup();
     known
+}
+
+/// What each of `protocols` is called.
+pub(crate) fn names(
+    channels: &[Channel],
+    protocols: impl Iterator<Item = ProtocolId>,
+) -> Vec<(ProtocolId, Vec<String>)> {
+    protocols.filter_map(|protocol| Some((protocol, vec![name(channels, protocol)?]))).collect()
+}
+
+/// A channel is called by its name, for its number may be another one elsewhere; `None`: nobody speaks it.
+fn name(channels: &[Channel], protocol: ProtocolId) -> Option<String> {
+    if let Some((_, name)) = NAMES.iter().find(|(id, _)| *id == protocol) {
+        return Some((*name).to_owned());
+    }
+    let (id, lane) = ChannelId::of(protocol)?;
+    if id == ChannelId::CONTROL {
+        return (lane == 0).then(|| "/weir/control/1".to_owned());
+    }
+    let channel = channels.iter().find(|channel| channel.id == id)?;
+    Some(format!("/weir/{}/{lane}/1", channel.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_pull::{Shape, call};
+
+    use super::*;
+
+    #[test]
+    fn channels_have_names_by_lane_and_control_and_ping_their_own() {
+        let shape = Shape::Call(call::Config::default());
+        let channels = [Channel { id: ChannelId(3), name: "block".into(), version: 1, oldest: 1, shape }];
+        let asked =
+            [ChannelId::CONTROL.protocol(0), ChannelId(3).protocol(1), ChannelId(4).protocol(0), PING];
+        let found = names(&channels, asked.into_iter());
+        let text: Vec<_> = found.iter().map(|(id, names)| (id.0, names[0].as_str())).collect();
+        assert_eq!(text, [(0, "/weir/control/1"), (13, "/weir/block/1/1"), (0x1_0000, "/ipfs/ping/1.0.0")]);
+    }
 }

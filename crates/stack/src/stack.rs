@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::stream::{Ask, Goodbye};
 use weir_base::{Fault, Instant, LinkId, Rng};
@@ -17,6 +18,7 @@ use crate::budget::Stats;
 use crate::config::{Config, ConfigError};
 use crate::ending::Ending;
 use crate::peers::{Peers, Reaction};
+use crate::protocols;
 use crate::pump::{Notice, Pump};
 use crate::raw;
 use crate::targets::{Targets, method};
@@ -101,6 +103,7 @@ impl Stack {
         users.pull().handle_wall(Instant::ZERO, wall);
         let mut link = config.link();
         link.streams.early = users.replay_safe();
+        link.protocols = protocols::names(&config.profile.channels, users.protocols());
         let exempt = link.admission.exempt.clone();
         let links = Links::new(link, Arc::new(keypair), rng.child("links").bytes(), start)?;
         let mut peers =
@@ -263,7 +266,7 @@ impl Stack {
 
     /// The next bytes of a byte stream, appended to `out`: one chunk of some 64 KiB at most. The host writes them before it asks
     /// again, or says that the stream is blocked.
-    pub fn poll_pipe(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<PipeTransmit> {
+    pub fn poll_pipe(&mut self, now: Instant, out: &mut BytesMut) -> Option<PipeTransmit> {
         poll_links(self, now, |links| links.poll_pipe(now, out))
     }
 

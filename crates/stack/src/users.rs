@@ -167,6 +167,11 @@ impl Users {
         self.owners.get(&protocol).copied()
     }
 
+    /// All protocols that somebody takes.
+    pub(crate) fn protocols(&self) -> impl Iterator<Item = ProtocolId> {
+        self.owners.keys().copied()
+    }
+
     /// The protocols that may go along with a handshake (0-RTT).
     pub(crate) fn replay_safe(&self) -> Vec<ProtocolId> {
         Self::ALL.iter().flat_map(|id| self.named.get(*id).replay_safe()).collect()

@@ -248,6 +248,21 @@ impl Yamux {
         self.counts.unread
     }
 
+    /// The same of one stream.
+    pub fn unread_of(&self, id: u32) -> usize {
+        self.streams.get(&id).map_or(0, |stream| stream.receiver.unread())
+    }
+
+    /// Whether all that the peer will ever send on a stream has come, and its end is still to be read.
+    pub fn has_ended(&self, id: u32) -> bool {
+        self.streams.get(&id).is_some_and(|stream| stream.receiver.has_ended())
+    }
+
+    /// Replaces [`Config::unread_max`]. What is unread already stays.
+    pub fn limit_unread(&mut self, bytes: usize) {
+        self.config.unread_max = bytes;
+    }
+
     /// Streams that are open, of both sides.
     pub fn open_streams(&self) -> usize {
         self.streams.len()

@@ -102,16 +102,6 @@ impl Links {
         })
     }
 
-    /// Adds a transport that is not in the registry.
-    #[cfg(test)]
-    pub(crate) fn add_transport<E: crate::endpoint::Endpoint + 'static>(
-        &mut self,
-        make: impl FnOnce(crate::endpoint::EndpointId) -> E,
-    ) {
-        self.endpoints.add(make(self.endpoints.next_id()));
-        self.dialler = Dialler::new(self.endpoints.transports());
-    }
-
     /// Time never goes back.
     fn at(&mut self, now: Instant) -> Instant {
         self.now = self.now.max(now);
@@ -247,7 +237,7 @@ impl Links {
 
     /// The next bytes of a byte stream, appended to `out`: one chunk of some 64 KiB at most. Call until `None`; links take
     /// turns. The host writes them before it asks again, or says that the stream is [blocked](PipeChange::Blocked).
-    pub fn poll_pipe(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<PipeTransmit> {
+    pub fn poll_pipe(&mut self, now: Instant, out: &mut BytesMut) -> Option<PipeTransmit> {
         let now = self.at(now);
         self.settle(now);
         let (endpoints, mut context) = self.endpoints(now);
@@ -309,7 +299,8 @@ impl Links {
         }
         self.dialler.handle_timeout(now, &self.config.dial);
         self.drive_dials(now);
-        self.endpoints.each().for_each(|endpoint| endpoint.handle_timeout(now));
+        let (endpoints, mut context) = self.endpoints(now);
+        endpoints.each().for_each(|endpoint| endpoint.handle_timeout(&mut context));
         while let Some(timer) = self.table.timers.pop_due(now) {
             let (credit, peers, mut context) = self.context(now);
             match timer {

@@ -216,7 +216,8 @@ impl Endpoint for Quic {
         None
     }
 
-    fn handle_timeout(&mut self, now: Instant) {
+    fn handle_timeout(&mut self, context: &mut Context<'_>) {
+        let now = context.now;
         while let Some(id) = self.closing.due.pop_due(now) {
             if let Some(carrier) = self.closing.links.get_mut(&id) {
                 carrier.handle_timeout(now);

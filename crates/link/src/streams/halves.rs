@@ -119,11 +119,16 @@ impl ReceiveHalf {
 
     /// Drops what is queued, and what was expected with it; returns how many bytes that were.
     pub(crate) fn drop_unread(&mut self, window: &mut Window) -> u64 {
-        self.queue = VecDeque::new();
         self.expected.set(window, 0, false);
         if let Some(raw) = &mut self.raw {
             raw.count(window, 0, 0);
         }
+        self.discard()
+    }
+
+    /// Drops what is queued alone.
+    pub(crate) fn discard(&mut self) -> u64 {
+        self.queue = VecDeque::new();
         std::mem::take(&mut self.unread)
     }
 

@@ -79,7 +79,7 @@ fn nobody_there_the_wrong_peer_and_oneself_are_told_apart() {
     net.run(SECOND);
     assert!(net.nodes[0].failed.contains(&(nobody, DialFailure::Unreachable)));
     assert!(net.nodes[0].failed.contains(&(wrong, DialFailure::OtherPeer)));
-    for over in [Over::Quic, Over::Pipes] {
+    for over in [Over::Quic, Over::Tcp] {
         let dial = net.dial_expecting(over, (0, 1), Some(keypair(5).peer_id()));
         net.run(SECOND);
         assert!(net.nodes[0].failed.contains(&(dial, DialFailure::OtherPeer)), "over {over:?}");

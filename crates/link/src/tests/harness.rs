@@ -1,4 +1,4 @@
-//! A small network in virtual time that carries frames and datagrams between nodes, and keeps what they report.
+//! A small network in virtual time that carries frames, datagrams and byte streams between nodes, and keeps what they report.
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
@@ -12,11 +12,11 @@ use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::{Class, Group, LinkInfo};
 use weir_base::{Fault, Instant, LinkId, ProtocolId, Rng, Rope, StreamKey, UnixTime};
 
-use super::pipes::{PIPES, Pipes};
+use super::tubes::{Piece, Tube};
 use crate::quic::QuicLink;
 use crate::{
-    Config, Datagrams, Dial, DialFailure, DialId, DownReason, Drain, Event, Frame, HostChange, Links, Read,
-    SocketId, Start, WireChange, WireId,
+    Config, Datagrams, Dial, DialFailure, DialId, DownReason, Drain, Event, Frame, HostChange, Links, PipeId,
+    Read, SocketId, Start, WireChange, WireId,
 };
 
 /// One node: its links, and what they reported.
@@ -34,13 +34,15 @@ pub(crate) struct Node {
     pub(crate) early: Vec<(LinkId, PeerId)>,
     pub(crate) key_used_twice: Vec<PeerId>,
     pub(crate) address: SocketAddr,
+    pub(super) pipes: BTreeMap<PipeId, Tube>,
     wires: BTreeMap<WireId, (usize, WireId)>, // the other end
 }
 
-enum Flying {
+pub(super) enum Flying {
     Frame(WireId, Frame),
     Wire(WireId, WireChange),
     Datagram(SocketId, SocketAddr, BytesMut),
+    Piece(PipeId, Piece),
 }
 
 /// What carries a link.
@@ -48,11 +50,11 @@ enum Flying {
 pub(crate) enum Over {
     Frames,
     Quic,
-    Pipes,
+    Tcp,
 }
 
 impl Over {
-    pub(crate) const ALL: [Self; 3] = [Self::Frames, Self::Quic, Self::Pipes];
+    pub(crate) const ALL: [Self; 3] = [Self::Frames, Self::Quic, Self::Tcp];
 }
 
 /// The network. Everything it does follows from the seed.
@@ -77,6 +79,7 @@ pub(crate) struct Net {
     flying: BTreeMap<(Instant, u64), (usize, Flying)>,
     serial: u64,
     wires: u64,
+    pub(super) tubes: u64,
     rng: Rng,
 }
 
@@ -101,6 +104,7 @@ impl Net {
             flying: BTreeMap::new(),
             serial: 0,
             wires: 0,
+            tubes: 0,
             rng: Rng::from_number(7),
         };
         configs.into_iter().for_each(|config| net.add(config));
@@ -130,10 +134,12 @@ impl Net {
             early: Vec::new(),
             key_used_twice: Vec::new(),
             address,
+            pipes: BTreeMap::new(),
             wires: BTreeMap::new(),
         });
         let bound = HostChange::Bound { socket: SocketId(0), local: address, may_fragment: false };
         self.nodes[index].links.handle_host(self.now, bound);
+        self.nodes[index].links.handle_host(self.now, HostChange::Pipes);
     }
 
     /// A node crashes and comes back with its key alone.
@@ -142,6 +148,8 @@ impl Net {
         self.nodes[node].links = links(self.configs[node].clone(), node, [200; 32]);
         let bound = HostChange::Bound { socket: SocketId(0), local: address, may_fragment: false };
         self.nodes[node].links.handle_host(self.now, bound);
+        self.nodes[node].links.handle_host(self.now, HostChange::Pipes);
+        self.nodes[node].pipes.clear();
     }
 
     #[allow(clippy::unused_self)] // reads better at the net
@@ -175,7 +183,7 @@ impl Net {
         let address = match over {
             Over::Frames => Multiaddr::from_memory(to as u64),
             Over::Quic => Multiaddr::from_quic(self.nodes[to].address),
-            Over::Pipes => Multiaddr::from_tcp(self.nodes[to].address),
+            Over::Tcp => Multiaddr::from_tcp(self.nodes[to].address),
         };
         let dial = Dial { peer, addresses: vec![address], pinned: false };
         self.nodes[from].links.dial(self.now, dial).unwrap()
@@ -297,6 +305,12 @@ impl Net {
                     }
                     out.clear();
                 }
+                let mut bytes = BytesMut::new();
+                while let Some(transmit) = self.nodes[index].links.poll_pipe(self.now, &mut bytes) {
+                    quiet = false;
+                    assert_eq!(transmit.len, bytes.len());
+                    self.tube_out(index, transmit, bytes.split().freeze());
+                }
                 if quiet {
                     break;
                 }
@@ -315,7 +329,8 @@ impl Net {
             Event::Early { link, info, .. } => node.early.push((link, info.peer)),
             Event::Up { link, info, .. } => {
                 node.up.push((link, info));
-                if self.hello {
+                let alive = node.links.link(link).is_some(); // what came with its handshake may have ended it
+                if self.hello && alive {
                     let key = self.open(index, link, 9, Class::Control);
                     self.write(index, key, &Bytes::from_static(b"hello"));
                 }
@@ -335,9 +350,9 @@ impl Net {
             Event::Stopped(key, code) => node.stopped.push((key, code)),
             Event::Blame { link, fault } => node.blamed.push((link, fault)),
             Event::Resolve { query, name, .. } => node.resolves.push((query, name)),
-            Event::DialPipe { .. } | Event::ReadPipe(_) | Event::ClosePipe(_) => {
-                unreachable!("byte streams were not offered")
-            }
+            Event::DialPipe { pipe, remote } => self.connect_tube(index, pipe, remote),
+            Event::ReadPipe(pipe) => self.tube_in(index, pipe),
+            Event::ClosePipe(pipe) => self.close_tube(index, pipe),
             Event::DialWire { dial, endpoint } => {
                 self.connect(index, usize::try_from(endpoint).unwrap(), dial);
             }
@@ -364,7 +379,7 @@ impl Net {
         self.fly(from, Flying::Wire(mine, opened(you, Some(dial))));
     }
 
-    fn fly(&mut self, to: usize, what: Flying) {
+    pub(super) fn fly(&mut self, to: usize, what: Flying) {
         self.serial += 1;
         self.flying.insert((self.now + self.delay, self.serial), (to, what));
     }
@@ -374,7 +389,7 @@ impl Net {
         if self.sniff {
             self.sniffed.push((from, to, bytes.clone()));
         }
-        if socket != PIPES && (bytes.len() + 28 > self.mtu || self.rng.chance(self.loss, 1000)) {
+        if bytes.len() + 28 > self.mtu || self.rng.chance(self.loss, 1000) {
             return;
         }
         let source = self.nodes[from].address;
@@ -386,14 +401,6 @@ impl Net {
         self.fly(to, Flying::Datagram(SocketId(0), source, BytesMut::from(bytes)));
     }
 
-    /// Puts bytes on the first pipe that another node dialled, as if it had sent them.
-    pub(crate) fn piece(&mut self, to: usize, from: usize, bytes: &[u8]) {
-        let source = self.nodes[from].address;
-        let piece = [&[0, 0, 0, 3], bytes].concat();
-        self.fly(to, Flying::Datagram(PIPES, source, BytesMut::from(&piece[..])));
-        self.run(self.delay);
-    }
-
     fn arrivals(&mut self) {
         let mut due = VecDeque::new();
         while let Some(entry) = self.flying.first_entry().filter(|entry| entry.key().0 <= self.now) {
@@ -402,6 +409,7 @@ impl Net {
         for (to, what) in due {
             let links = &mut self.nodes[to].links;
             match what {
+                Flying::Piece(pipe, piece) => self.arrived(to, pipe, piece),
                 Flying::Frame(wire, frame) => links.handle_frame(self.now, wire, frame),
                 Flying::Wire(wire, change) => links.handle_wire(self.now, wire, change),
                 Flying::Datagram(socket, remote, mut data) => {
@@ -421,19 +429,17 @@ impl Net {
     }
 }
 
-/// Those of a node, with pipes beside the transports that every node has.
+/// Those of a node.
 fn links(config: Config, index: usize, seed: [u8; 32]) -> Links {
     let key = keypair(index);
-    let peer = key.peer_id();
-    let mut links = Links::new(config, Arc::new(key), seed, start()).unwrap();
-    links.add_transport(|id| Pipes::new(id, peer));
-    links
+    Links::new(config, Arc::new(key), seed, start()).unwrap()
 }
 
 /// The defaults, with the same sizes in every run.
 pub(crate) fn config() -> Config {
     let mut config = Config::default();
     config.quic.deterministic = true;
+    config.protocols = (0..500).map(|number| (ProtocolId(number), vec![format!("/test/{number}")])).collect();
     config
 }
 

@@ -11,10 +11,11 @@ mod frames_hostile;
 mod gives_way;
 mod harness;
 mod pinned;
-mod pipes;
+
 mod quic_flow;
 mod quic_hostile;
 mod quic_setup;
 mod quic_windows;
 mod random_use;
 mod reset_tokens;
+mod tubes;

@@ -29,6 +29,7 @@ struct Run {
     net: Net,
     rng: Rng,
     links: [LinkId; 2],
+    over: Over,
     flows: BTreeMap<(usize, u64), Flow>,
 }
 
@@ -39,7 +40,7 @@ impl Run {
         let mut net = Net::new(vec![config.clone(), config]);
         net.loss = if seed.is_multiple_of(2) { 0 } else { 20 };
         let (near, far) = net.join(over, 0, 1);
-        Self { net, rng: Rng::from_number(seed), links: [near, far], flows: BTreeMap::new() }
+        Self { net, rng: Rng::from_number(seed), links: [near, far], over, flows: BTreeMap::new() }
     }
 
     fn step(&mut self) {
@@ -76,6 +77,9 @@ impl Run {
             18 if self.rng.chance(1, 6) => {
                 self.net.nodes[node].links.link(id).unwrap().reset(now, stream, 3);
                 self.flows.get_mut(&(node, stream)).unwrap().broken = true;
+                if self.over == Over::Tcp {
+                    self.flows.get_mut(&(1 - node, stream)).unwrap().broken = true; // it has no other reset
+                }
             }
             19 if self.rng.chance(1, 6) => {
                 self.net.nodes[node].links.link(id).unwrap().stop(now, stream, 4);
@@ -125,7 +129,7 @@ impl Run {
                 self.flows.get_mut(&(writer, stream)).unwrap().broken = true;
             }
             Read::Blocked => {}
-            Read::Closed => assert!(flow.ended || flow.broken),
+            Read::Closed => assert!(flow.ended || flow.broken, "{node} reads {stream} {:?}", self.over),
         }
     }
 

@@ -1,0 +1,104 @@
+//! A connection over a byte stream as its parent drives it.
+
+use std::time::Duration;
+
+use weir_base::stream::Goodbye;
+use weir_base::{Fault, Instant, StreamKey};
+
+use super::link::{Phase, TcpLink};
+use crate::Event;
+use crate::carrier::{Carrier, Early, Report, Scope, Streams};
+use crate::link::LinkStats;
+use crate::streams::{ReceiveEnd, SendEnd};
+
+/// A round trip before one was measured.
+const RTT_UNKNOWN: Duration = Duration::from_millis(100);
+
+impl Carrier for TcpLink {
+    fn streams(&mut self) -> &mut dyn Streams {
+        self
+    }
+
+    fn activity(&self) -> u64 {
+        self.stats.heard
+    }
+
+    fn poll(&mut self, scope: &mut Scope<'_>) -> Option<Report> {
+        self.now = scope.now;
+        if let Some(report) = self.report.take() {
+            return Some(report);
+        }
+        let readable = self.go_on(scope.window);
+        self.expire(scope);
+        self.drain(scope);
+        self.count_arrived(scope.window);
+        for stream in std::mem::take(&mut self.receiving.told) {
+            scope.events.push_back(Event::Readable(StreamKey { link: scope.link, stream }));
+        }
+        if readable {
+            scope.events.push_back(Event::ReadPipe(self.pipe()));
+        }
+        self.report.take()
+    }
+
+    fn close(&mut self, why: Goodbye) {
+        if self.phase != Phase::Up {
+            return;
+        }
+        self.phase = Phase::Flushing(why);
+        let writing = |end: SendEnd| matches!(end, SendEnd::Open | SendEnd::Waiting(_));
+        let all = self.streams.iter().filter(|(_, entry)| writing(entry.send.end));
+        let open: Vec<u64> = all.map(|(stream, _)| *stream).collect();
+        open.into_iter().for_each(|stream| self.finish(stream));
+    }
+
+    fn abort(&mut self, why: Goodbye) {
+        self.phase = match self.phase {
+            Phase::Connecting | Phase::Closed | Phase::Draining => Phase::Closed,
+            _ if self.pipe.gone => Phase::Closed,
+            Phase::Handshake | Phase::Proven | Phase::Up | Phase::Flushing(_) | Phase::Cutting(_) => {
+                Phase::Cutting(why)
+            }
+        };
+    }
+
+    fn is_over(&self) -> bool {
+        match self.phase {
+            Phase::Closed => true,
+            // What a reader was told of, and has not seen the end of, it may still want.
+            Phase::Draining => !self
+                .streams
+                .values()
+                .any(|entry| entry.receive.notified && entry.receive.end != ReceiveEnd::Over),
+            _ => false,
+        }
+    }
+
+    fn rtt(&self) -> Duration {
+        self.stats.rtt.unwrap_or(RTT_UNKNOWN)
+    }
+
+    fn stats(&self) -> LinkStats {
+        self.stats.carried
+    }
+
+    fn confirmed(&mut self, _scope: &mut Scope<'_>) -> Result<Early, Fault> {
+        if self.phase == Phase::Proven {
+            (self.phase, self.pipe.was_up) = (Phase::Up, true);
+        }
+        Ok(Early::None)
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        self.conn.handle_timeout(now);
+    }
+
+    fn poll_timeout(&mut self) -> Option<Instant> {
+        if matches!(self.phase, Phase::Connecting | Phase::Closed | Phase::Draining) {
+            return None;
+        }
+        let due = self.conn.poll_timeout().map(|(due, _)| due);
+        [due, self.negotiations_due()].into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,228 @@
+//! The byte streams of a node as an endpoint: connected, accepted, carried, closed.
+
+use std::any::Any;
+use std::net::SocketAddr;
+
+use bytes::BytesMut;
+use weir_base::multiaddr::Transport;
+use weir_base::stream::{Goodbye, Group};
+use weir_base::{Instant, LinkId, Rng};
+use weir_libp2p::connection::Connection;
+
+use super::link;
+use super::{Pipe, Tcp, TcpLink};
+use crate::admission::Source;
+use crate::carrier::Carrier;
+use crate::endpoint::{Attempt, Context, Endpoint, Input};
+use crate::event::{DialFailure, PipeChange, PipeId, PipeTransmit};
+use crate::link::LinkOrigin;
+use crate::{Event, HostChange};
+
+/// Byte streams of links that are down whose peers have not ended them yet. For one more the one that waits longest is closed.
+const CLOSING_MAX: usize = 64;
+
+/// What may come on a byte stream whose link is down, at a time, in bytes. It is dropped.
+const DROPPED: usize = 64 * 1024;
+
+impl Tcp {
+    /// A link begins its handshake on a byte stream.
+    fn begin(
+        &mut self,
+        context: &mut Context<'_>,
+        (pipe, remote): (PipeId, SocketAddr),
+        origin: LinkOrigin,
+        make: impl FnOnce(&Self, Rng) -> Option<Connection>,
+    ) -> Option<LinkId> {
+        let rng = Rng::new(self.rng.bytes());
+        let conn = make(self, rng)?;
+        let below = link::Pipe {
+            id: pipe,
+            dialler: origin.dialler,
+            group: Group::of(remote.ip()),
+            heard_end: false,
+            said_end: false,
+            gone: false,
+            was_up: false,
+        };
+        let carrier = TcpLink::new(conn, below, self.shared.clone(), context.now);
+        let link = context.table.reserve_id();
+        context.begin(link, (self.id, Box::new(carrier)), origin.at(Transport::Tcp, remote));
+        self.pipes.insert(pipe, Pipe { link: Some(link), blocked: false, ending: false });
+        Some(link)
+    }
+
+    fn accept(&mut self, context: &mut Context<'_>, pipe: PipeId, remote: SocketAddr) {
+        if pipe.0.is_multiple_of(2) || self.pipes.contains_key(&pipe) {
+            return; // not the host's to choose, or in use
+        }
+        // Whoever completes TCP's handshake has shown that the address is its own: it always finds a place.
+        let ip = remote.ip().to_canonical();
+        context.first_packet(ip, Source::Validated);
+        let origin = LinkOrigin { half_open: Some((ip, Source::Validated)), ..LinkOrigin::inbound() };
+        let now = context.now;
+        let accept = |tcp: &Self, rng| Connection::accept(tcp.shared.setup.clone(), rng, now).ok();
+        if self.begin(context, (pipe, remote), origin, accept).is_none() {
+            context.events.push_back(Event::ClosePipe(pipe));
+        }
+    }
+
+    fn changed(&mut self, context: &mut Context<'_>, pipe: PipeId, change: PipeChange) {
+        if let PipeChange::Accepted { remote } = change {
+            return self.accept(context, pipe, remote);
+        }
+        let Some(found) = self.pipes.get_mut(&pipe) else { return };
+        match change {
+            PipeChange::Blocked => found.blocked = true,
+            PipeChange::Writable => {
+                found.blocked = false;
+                match found.link {
+                    Some(link) => self.ready.mark(link),
+                    None if found.ending => self.finishing.push_back(pipe),
+                    None => {}
+                }
+            }
+            _ => {}
+        }
+        let Some(link) = found.link else {
+            if matches!(change, PipeChange::Finished | PipeChange::Closed | PipeChange::Failed) {
+                self.forget(context, pipe);
+            }
+            return;
+        };
+        if let Some((carrier, _)) = context.carrier::<TcpLink>(link) {
+            carrier.handle_pipe(change);
+            context.table.hurry(link);
+        }
+    }
+
+    fn arrived(&mut self, context: &mut Context<'_>, pipe: PipeId, bytes: BytesMut) {
+        let Some(link) = self.pipes.get(&pipe).and_then(|pipe| pipe.link) else { return };
+        let Some((carrier, mut scope)) = context.carrier::<TcpLink>(link) else { return };
+        carrier.handle_bytes(&mut scope, bytes);
+        if carrier.has_report() {
+            context.table.hurry(link);
+        } else {
+            context.table.touch(link);
+        }
+    }
+
+    /// The host closes a byte stream.
+    fn forget(&mut self, context: &mut Context<'_>, pipe: PipeId) {
+        self.closing.set(pipe, None);
+        if self.pipes.remove(&pipe).is_some() {
+            context.events.push_back(Event::ClosePipe(pipe));
+        }
+    }
+
+    /// The link of a byte stream is down: what was sent last may still be on its way, so it stays until the peer has ended it, too.
+    fn linger(&mut self, context: &mut Context<'_>, pipe: PipeId, said_end: bool) {
+        while self.closing.len() >= CLOSING_MAX
+            && let Some((_, oldest)) = self.closing.next()
+        {
+            self.forget(context, oldest);
+        }
+        let Some(found) = self.pipes.get_mut(&pipe) else { return };
+        (found.link, found.ending) = (None, !said_end);
+        self.closing.set(pipe, Some(context.now + self.shared.config.dial.linger));
+        if !said_end {
+            self.finishing.push_back(pipe);
+        }
+    }
+}
+
+impl Endpoint for Tcp {
+    fn transport(&self) -> Option<Transport> {
+        Some(Transport::Tcp)
+    }
+
+    fn handle_host(&mut self, _context: &mut Context<'_>, change: HostChange) {
+        if let HostChange::Pipes = change {
+            self.hosted = true;
+        }
+    }
+
+    fn handle(&mut self, context: &mut Context<'_>, input: Input) -> Option<Input> {
+        match input {
+            Input::Pipe(pipe, change) => self.changed(context, pipe, change),
+            Input::PipeData(pipe, bytes) => self.arrived(context, pipe, bytes),
+            other => return Some(other),
+        }
+        None
+    }
+
+    fn dial(&mut self, context: &mut Context<'_>, attempt: Attempt) -> Result<LinkId, DialFailure> {
+        if !self.hosted {
+            return Err(DialFailure::TcpUnsupported);
+        }
+        let Attempt { dial, remote, peer, .. } = attempt;
+        self.dials += 1;
+        let pipe = PipeId(self.dials * 2);
+        let now = context.now;
+        let connect = |tcp: &Self, rng| Connection::dial(tcp.shared.setup.clone(), peer, rng, now).ok();
+        let link = self.begin(context, (pipe, remote), LinkOrigin::dialled(dial), connect);
+        let link = link.ok_or(DialFailure::Handshake)?;
+        context.events.push_back(Event::DialPipe { pipe, remote });
+        Ok(link)
+    }
+
+    fn mark(&mut self, link: LinkId) {
+        self.ready.mark(link);
+    }
+
+    fn remove(&mut self, context: &mut Context<'_>, link: LinkId, carrier: Box<dyn Carrier>, _why: Goodbye) {
+        self.ready.remove(link);
+        let carrier: Box<dyn Any> = carrier;
+        let Ok(carrier) = carrier.downcast::<TcpLink>() else { return };
+        let link::Pipe { id, heard_end, said_end, gone, was_up, .. } = carrier.pipe;
+        if gone {
+            self.pipes.remove(&id);
+        } else if heard_end || !was_up {
+            self.forget(context, id);
+        } else {
+            self.linger(context, id, said_end);
+        }
+    }
+
+    fn pipe_room(&mut self, context: &mut Context<'_>, pipe: PipeId) -> Option<usize> {
+        let found = self.pipes.get(&pipe)?;
+        let Some(link) = found.link else { return Some(DROPPED) };
+        let (carrier, scope) = context.carrier::<TcpLink>(link)?;
+        Some(carrier.pipe_room(scope.window))
+    }
+
+    fn poll_pipe(&mut self, context: &mut Context<'_>, out: &mut BytesMut) -> Option<PipeTransmit> {
+        while let Some(pipe) = self.finishing.pop_front() {
+            if let Some(found) = self.pipes.get_mut(&pipe).filter(|found| found.ending && !found.blocked) {
+                found.ending = false;
+                return Some(PipeTransmit { pipe, len: 0, finish: true });
+            }
+        }
+        while let Some(link) = self.ready.pop() {
+            let Some((carrier, mut scope)) = context.carrier::<TcpLink>(link) else { continue };
+            let pipe = carrier.pipe();
+            if self.pipes.get(&pipe).is_none_or(|found| found.blocked) {
+                context.table.sent_all(context.now, link); // it is marked again once it is writable
+                continue;
+            }
+            let before = out.len();
+            let Some(finish) = carrier.chunk(&mut scope, out) else {
+                context.table.sent_all(context.now, link);
+                continue;
+            };
+            context.table.touch(link); // what took the bytes may have ended, or made room
+            self.ready.mark(link);
+            return Some(PipeTransmit { pipe, len: out.len() - before, finish });
+        }
+        None
+    }
+
+    fn handle_timeout(&mut self, context: &mut Context<'_>) {
+        while let Some(pipe) = self.closing.pop_due(context.now) {
+            self.forget(context, pipe);
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.closing.next().map(|(due, _)| due)
+    }
+}

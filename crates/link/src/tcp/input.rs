@@ -1,0 +1,322 @@
+//! A connection over a byte stream: what the peer sends.
+
+use bytes::{Bytes, BytesMut};
+use weir_base::fault::Blame;
+use weir_base::stream::Goodbye;
+use weir_base::{Chunk, Fault, Instant, StreamKey};
+use weir_libp2p::multistream::{self, Listener};
+use weir_libp2p::{connection, noise, yamux};
+
+use super::link::{Phase, TcpLink, UNKNOWN, id, stream_of};
+use super::stream::{Negotiation, Stream};
+use crate::Event;
+use crate::carrier::{Remote, Report, Scope};
+use crate::event::{DownReason, PipeChange};
+use crate::streams::SendEnd;
+
+/// A negotiation that took too long (`docs/spec/streams.md`, "Codes").
+const LATE: u32 = 3;
+
+/// Bytes of a negotiation read at a time: both tokens of a name of usual length. What is left of them is copied.
+const NEGOTIATION: usize = 512;
+
+/// Where a connection's go-away codes for goodbyes begin: far above those that others use (`docs/spec/libp2p-links.md`).
+const GOODBYE: u32 = 0x5745_0000;
+
+/// The go-away code of a goodbye.
+pub(super) fn code_of(goodbye: Goodbye) -> u32 {
+    match goodbye {
+        Goodbye::Shutdown => yamux::away::NORMAL,
+        other => GOODBYE | u32::from(other.code()),
+    }
+}
+
+/// What a go-away code means.
+fn goodbye_of(code: u32) -> Goodbye {
+    match u16::try_from(code ^ GOODBYE) {
+        Ok(code) => Goodbye::from_code(code),
+        Err(_) if code == yamux::away::PROTOCOL => Goodbye::Fault,
+        Err(_) => Goodbye::Shutdown,
+    }
+}
+
+impl TcpLink {
+    /// The byte stream changed.
+    pub(super) fn handle_pipe(&mut self, change: PipeChange) {
+        match change {
+            PipeChange::Connected if self.phase == Phase::Connecting => self.phase = Phase::Handshake,
+            PipeChange::Finished => self.pipe_ended(),
+            PipeChange::Failed | PipeChange::Closed => {
+                self.pipe.gone = true;
+                self.pipe_ended();
+            }
+            PipeChange::Accepted { .. }
+            | PipeChange::Connected
+            | PipeChange::Blocked
+            | PipeChange::Writable => {}
+        }
+    }
+
+    fn pipe_ended(&mut self) {
+        self.pipe.heard_end = true;
+        match self.phase {
+            Phase::Connecting => self.lost(DownReason::Lost, Phase::Closed),
+            Phase::Handshake | Phase::Proven => self.lost(DownReason::Rejected, Phase::Closed),
+            Phase::Up => self.lost(DownReason::Lost, Phase::Draining),
+            Phase::Flushing(_) | Phase::Cutting(_) if self.pipe.gone => self.phase = Phase::Closed,
+            Phase::Flushing(_) | Phase::Cutting(_) | Phase::Closed | Phase::Draining => {}
+        }
+    }
+
+    /// The connection is gone. The first reason stays.
+    fn lost(&mut self, why: DownReason, phase: Phase) {
+        self.report.get_or_insert(Report::Lost(why));
+        self.phase = phase;
+        self.sending.blocked.clear();
+    }
+
+    /// Bytes arrived.
+    pub(super) fn handle_bytes(&mut self, scope: &mut Scope<'_>, bytes: BytesMut) {
+        self.now = scope.now;
+        self.stats.carried.bytes_in += bytes.len() as u64;
+        if matches!(self.phase, Phase::Connecting | Phase::Cutting(_) | Phase::Closed) {
+            return;
+        }
+        self.conn.received(scope.now, bytes);
+        self.drain(scope);
+        self.count_arrived(scope.window);
+    }
+
+    /// Whether the parent has something to act on at once.
+    pub(super) fn has_report(&self) -> bool {
+        self.report.is_some()
+    }
+
+    /// Takes what the connection tells, up to what the parent must act on first.
+    pub(super) fn drain(&mut self, scope: &mut Scope<'_>) {
+        while self.report.is_none()
+            && self.phase != Phase::Proven
+            && let Some(event) = self.conn.poll_event()
+        {
+            match event {
+                connection::Event::Up { peer, .. } => {
+                    self.phase = Phase::Proven;
+                    self.report = Some(Report::Connected(Remote { peer, group: self.pipe.group }));
+                }
+                connection::Event::Muxer(event) => self.muxer(scope, event),
+                connection::Event::Faulted(fault) => self.faulted(fault),
+            }
+        }
+    }
+
+    fn faulted(&mut self, fault: Fault) {
+        let unknown = matches!(self.phase, Phase::Connecting | Phase::Handshake | Phase::Proven);
+        let cut = Phase::Cutting(Goodbye::Fault);
+        if fault == noise::WRONG_PEER {
+            self.lost(DownReason::OtherPeer, cut);
+        } else if fault.blame == Blame::Unreliable {
+            self.lost(DownReason::Lost, cut);
+        } else if unknown && fault.blame == Blame::Incompatible {
+            self.lost(DownReason::Rejected, cut);
+        } else {
+            self.report = Some(Report::Fault(fault));
+        }
+    }
+
+    fn muxer(&mut self, scope: &mut Scope<'_>, event: yamux::Event) {
+        match event {
+            yamux::Event::Opened(id) => self.opened(scope, stream_of(id)),
+            yamux::Event::Readable(id) => self.readable(scope, stream_of(id)),
+            yamux::Event::Writable(id) => {
+                self.schedule(stream_of(id));
+                self.unblock(scope);
+            }
+            yamux::Event::Reset(id, code) => {
+                self.stats.heard += 1;
+                let keep = self.conn.muxer().is_some_and(|muxer| muxer.has_ended(id));
+                self.tell_broken(scope, stream_of(id), code, keep);
+            }
+            yamux::Event::Openable => {
+                self.open_waiting();
+                self.unblock(scope);
+            }
+            yamux::Event::Rtt(_) => self.stats.rtt = self.conn.muxer().and_then(|muxer| muxer.rtt()),
+            yamux::Event::Away(code) => {
+                if matches!(self.phase, Phase::Up | Phase::Flushing(_)) {
+                    self.lost(DownReason::ByPeer(goodbye_of(code)), Phase::Draining);
+                }
+            }
+            yamux::Event::Faulted(fault) => self.faulted(fault),
+        }
+    }
+
+    fn opened(&mut self, scope: &mut Scope<'_>, stream: u64) {
+        self.stats.heard += 1;
+        let Some(muxer) = self.conn.muxer() else { return };
+        let offered = self.shared.names.offered().filter(|_| self.phase == Phase::Up);
+        let full = self.negotiating.theirs >= self.shared.config.tcp.max_negotiating;
+        match offered {
+            None => muxer.reset(id(stream), yamux::code::CLOSING),
+            Some(_) if full => muxer.reset(id(stream), yamux::code::LIMIT),
+            Some(names) => {
+                let listener = Listener::new(names, scope.now);
+                let entry = Stream::theirs(listener);
+                self.negotiating.theirs += 1;
+                let due = entry.negotiation.as_ref().and_then(|negotiation| negotiation.due());
+                self.negotiating.due.extend(due.map(|due| (due, stream)));
+                self.streams.insert(stream, Box::new(entry));
+            }
+        }
+    }
+
+    fn readable(&mut self, scope: &mut Scope<'_>, stream: u64) {
+        self.stats.heard += 1;
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        if entry.negotiation.is_some() {
+            return self.negotiate(scope, stream);
+        }
+        self.tell_readable(scope, stream);
+    }
+
+    fn tell_readable(&mut self, scope: &mut Scope<'_>, stream: u64) {
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        if entry.raw {
+            self.receiving.unread_raws.insert(stream);
+        }
+        if entry.receive.notify() {
+            scope.events.push_back(Event::Readable(StreamKey { link: scope.link, stream }));
+        }
+    }
+
+    /// What has come on a stream whose protocol is not agreed on.
+    fn negotiate(&mut self, scope: &mut Scope<'_>, stream: u64) {
+        loop {
+            let (Some(entry), Some(muxer)) = (self.streams.get_mut(&stream), self.conn.muxer()) else {
+                return;
+            };
+            let Some(negotiation) = entry.negotiation.as_deref_mut() else { return };
+            let (event, rest) = match muxer.read(id(stream), NEGOTIATION) {
+                yamux::Read::Blocked => return,
+                yamux::Read::End => (negotiation.handle_end(), Bytes::new()),
+                yamux::Read::Data(chunk) => {
+                    scope.window.read(scope.now, chunk.len() as u64);
+                    let mut bytes = chunk.into_bytes();
+                    (negotiation.received(&mut bytes), bytes)
+                }
+            };
+            let mut answer = negotiation.output();
+            muxer.write(id(stream), &mut answer);
+            if !answer.is_empty() {
+                return self.refuse(scope, stream, yamux::code::LIMIT); // it asks for more than it reads
+            }
+            if let Some(event) = event {
+                return self.negotiated(scope, stream, event, &rest);
+            }
+        }
+    }
+
+    fn negotiated(&mut self, scope: &mut Scope<'_>, stream: u64, event: multistream::Event, rest: &Bytes) {
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        let theirs = matches!(entry.negotiation.as_deref(), Some(Negotiation::Theirs(_)));
+        match event {
+            multistream::Event::Selected(index) => {
+                self.negotiation_over(stream);
+                if theirs {
+                    let Some(protocol) = self.shared.names.owner(index) else { return };
+                    if let Some(muxer) = self.conn.muxer() {
+                        muxer.accept(id(stream));
+                    }
+                    let key = StreamKey { link: scope.link, stream };
+                    scope.events.push_back(Event::Opened { key, protocol });
+                } else {
+                    self.schedule(stream);
+                    self.unblock(scope);
+                }
+                self.begun(scope, stream, rest);
+            }
+            multistream::Event::Faulted(fault) if fault.blame == Blame::Misbehaved => {
+                self.report = Some(Report::Fault(fault));
+            }
+            multistream::Event::Faulted(_) => self.refuse(scope, stream, UNKNOWN),
+            multistream::Event::Refused | multistream::Event::Listed(_) if theirs => {
+                // The answer goes out first.
+                if let Some(muxer) = self.conn.muxer() {
+                    muxer.finish(id(stream));
+                    muxer.stop(id(stream), UNKNOWN);
+                }
+                self.break_off(None, stream, UNKNOWN, false);
+            }
+            multistream::Event::Refused | multistream::Event::Listed(_) => {
+                self.refuse(scope, stream, UNKNOWN)
+            }
+        }
+    }
+
+    /// The protocol is agreed on; `rest` came behind the answer.
+    fn begun(&mut self, scope: &mut Scope<'_>, stream: u64, rest: &Bytes) {
+        let (Some(entry), Some(muxer)) = (self.streams.get_mut(&stream), self.conn.muxer()) else { return };
+        if !rest.is_empty() {
+            entry.receive.push(Chunk::whole(Bytes::copy_from_slice(rest)));
+            self.receiving.kept += rest.len() as u64;
+        }
+        if !rest.is_empty() || muxer.unread_of(id(stream)) > 0 || muxer.has_ended(id(stream)) {
+            self.tell_readable(scope, stream);
+        }
+    }
+
+    fn negotiation_over(&mut self, stream: u64) {
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        let Some(negotiation) = entry.negotiation.take() else { return };
+        if let Some(due) = negotiation.due() {
+            self.negotiating.due.remove(&(due, stream));
+        }
+        self.negotiating.theirs -= u32::from(matches!(*negotiation, Negotiation::Theirs(_)));
+    }
+
+    /// Breaks a stream off, at both ends.
+    fn refuse(&mut self, scope: &mut Scope<'_>, stream: u64, code: u32) {
+        if let Some(muxer) = self.conn.muxer() {
+            muxer.reset(id(stream), code);
+        }
+        self.tell_broken(scope, stream, code, false);
+    }
+
+    /// Ends negotiations that took too long.
+    pub(super) fn expire(&mut self, scope: &mut Scope<'_>) {
+        while let Some((due, stream)) =
+            self.negotiating.due.first().copied().filter(|(due, _)| *due <= scope.now)
+        {
+            self.negotiating.due.remove(&(due, stream));
+            self.refuse(scope, stream, LATE);
+        }
+    }
+
+    /// When the first negotiation must be over.
+    pub(super) fn negotiations_due(&self) -> Option<Instant> {
+        self.negotiating.due.first().map(|(due, _)| *due)
+    }
+
+    /// Tells of every waiting stream that has room now.
+    pub(super) fn unblock(&mut self, scope: &mut Scope<'_>) {
+        if self.sending.blocked.is_empty() {
+            return;
+        }
+        for stream in std::mem::take(&mut self.sending.blocked) {
+            let waits = self
+                .streams
+                .get(&stream)
+                .is_some_and(|entry| matches!(entry.send.end, SendEnd::Open | SendEnd::Waiting(_)));
+            if !waits {
+                continue;
+            }
+            if self.room_now(stream) == 0 {
+                self.sending.blocked.insert(stream);
+                continue;
+            }
+            if let Some(entry) = self.streams.get_mut(&stream) {
+                entry.send.blocked = false;
+                scope.events.push_back(Event::Writable(StreamKey { link: scope.link, stream }));
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! TCP, or any other byte stream between two nodes, behind links: secured and divided into streams as libp2p does it.
+//!
+//! - the host connects and accepts byte streams ([`PipeChange`](crate::PipeChange)) and carries their bytes both ways;
+//! - [`Connection`](weir_libp2p::connection::Connection) makes an authenticated connection with many streams of one;
+//! - each stream begins with multistream-select: its opener proposes the names of the protocol ([`Config::protocols`]), and a
+//!   single name goes along with the first bytes of the stream, without a round trip;
+//! - this side's written bytes wait by class until a record is made of them.
+//!
+//! Threat: a stranger connects and says nothing, or little; it counts as a half-open handshake of its address from the first
+//! moment, and one deadline covers all of its set-up. A peer opens streams and does not say what they are: so many may be undecided
+//! at once, each for so long. A peer sends what nobody reads: the byte stream is not read beyond the link's window and one
+//! record, so that the peer has to wait. Source: `docs/spec/libp2p-links.md`.
+
+mod carrier;
+mod endpoint;
+mod input;
+mod link;
+mod output;
+mod receiving;
+mod stream;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use weir_base::identity::Keypair;
+use weir_base::{Deadlines, LinkId, Ready, Rng};
+use weir_libp2p::connection::Setup;
+use weir_libp2p::noise::Identity;
+use weir_libp2p::yamux;
+
+pub(crate) use link::TcpLink;
+
+use crate::endpoint::EndpointId;
+use crate::event::PipeId;
+use crate::names::ProtocolNames;
+use crate::{Config, ConfigError};
+
+/// All byte streams of a node.
+pub(crate) struct Tcp {
+    id: EndpointId,
+    shared: Arc<Shared>,
+    rng: Rng,
+    hosted: bool, // the host carries byte streams
+    dials: u64,
+    pipes: BTreeMap<PipeId, Pipe>, // <= links, and CLOSING_MAX
+    ready: Ready<LinkId>,
+    closing: Deadlines<PipeId>,  // <= CLOSING_MAX
+    finishing: VecDeque<PipeId>, // of those that are closing: the end is to be said
+}
+
+/// What all connections share.
+#[derive(Debug)]
+struct Shared {
+    config: Arc<Config>,
+    setup: Arc<Setup>,
+    names: ProtocolNames,
+}
+
+/// One byte stream.
+#[derive(Debug)]
+struct Pipe {
+    link: Option<LinkId>, // none once its link is down
+    blocked: bool,        // the system takes no more
+    ending: bool,         // the end of this side's direction is still to be said
+}
+
+impl Tcp {
+    pub(crate) fn new(
+        id: EndpointId,
+        config: &Arc<Config>,
+        keypair: &Keypair,
+        seed: [u8; 32],
+    ) -> Result<Self, ConfigError> {
+        let mut rng = Rng::new(seed).child("tcp");
+        let names = ProtocolNames::new(&config.protocols)?;
+        let identity = Arc::new(Identity::new(keypair, &mut rng.child("noise")));
+        let mut setup = Setup::new(identity).map_err(|error| ConfigError {
+            field: "tcp",
+            value: 0,
+            remedy: format!("the muxer must have a name: {error}"),
+        })?;
+        // Windows bound what a peer may have in flight, not what this side holds: beyond the link's window it does not read.
+        setup.budget = config.budget.max_lent;
+        setup.yamux = yamux::Config {
+            max_inbound: config.tcp.max_inbound,
+            max_outbound: config.tcp.max_outbound,
+            window_max: u32::try_from(config.streams.window).unwrap_or(u32::MAX).max(yamux::WINDOW_MIN),
+            interval: config.tcp.ping_interval,
+            timeout: config.tcp.ping_timeout,
+            ..yamux::Config::default()
+        };
+        let shared = Arc::new(Shared { config: Arc::clone(config), setup: Arc::new(setup), names });
+        Ok(Self {
+            id,
+            shared,
+            rng,
+            hosted: false,
+            dials: 0,
+            pipes: BTreeMap::new(),
+            ready: Ready::default(),
+            closing: Deadlines::default(),
+            finishing: VecDeque::new(),
+        })
+    }
+}

@@ -1,0 +1,99 @@
+//! A connection over a byte stream: what goes out, one record at a time.
+
+use bytes::BytesMut;
+use weir_base::stream::Goodbye;
+
+use super::input::code_of;
+use super::link::{Phase, TcpLink, id};
+use crate::carrier::Scope;
+use crate::streams::SendEnd;
+
+/// Bytes that the muxer is given for one record, so that the class of what follows is decided when the next one is made: what a
+/// record holds, less the headers of its frames and some window updates.
+const FEED: usize = 64_800;
+
+/// Bytes that a stream is given at a time: one frame.
+const PIECE: usize = weir_libp2p::yamux::FRAME_MAX;
+
+impl TcpLink {
+    /// Appends the next bytes for the peer to `out`. `None`: there are none now. The flag says that this direction ends behind
+    /// them.
+    pub(super) fn chunk(&mut self, scope: &mut Scope<'_>, out: &mut BytesMut) -> Option<bool> {
+        self.now = scope.now;
+        let before = out.len();
+        let finish = self.put(scope, out)?;
+        self.stats.carried.bytes_out += (out.len() - before) as u64;
+        Some(finish)
+    }
+
+    fn put(&mut self, scope: &mut Scope<'_>, out: &mut BytesMut) -> Option<bool> {
+        match self.phase {
+            Phase::Connecting | Phase::Closed | Phase::Draining => None,
+            Phase::Handshake | Phase::Proven => self.conn.poll_transmit(scope.now, out).then_some(false),
+            Phase::Up => {
+                self.feed();
+                let any = self.conn.poll_transmit(scope.now, out);
+                if any {
+                    self.unblock(scope);
+                }
+                any.then_some(false)
+            }
+            Phase::Flushing(why) => {
+                self.feed();
+                if self.conn.poll_transmit(scope.now, out) {
+                    return Some(false);
+                }
+                let written = self.sending.outbox.queued() == 0 && self.sending.outbox.nobody_waits();
+                if !written || self.opens.any_waits() {
+                    return None;
+                }
+                self.last_words(scope, why, out)
+            }
+            Phase::Cutting(why) => self.last_words(scope, why, out),
+        }
+    }
+
+    /// The reason of the end, and the end.
+    fn last_words(&mut self, scope: &mut Scope<'_>, why: Goodbye, out: &mut BytesMut) -> Option<bool> {
+        if let Some(muxer) = self.conn.muxer() {
+            muxer.close(code_of(why));
+        }
+        self.conn.poll_transmit(scope.now, out);
+        self.phase = Phase::Closed;
+        self.pipe.said_end = true;
+        Some(true)
+    }
+
+    /// Gives the muxer what goes into the next record, by class.
+    fn feed(&mut self) {
+        let mut left = FEED;
+        while left > 0
+            && let Some(stream) = self.sending.outbox.pop()
+        {
+            let (Some(entry), Some(muxer)) = (self.streams.get_mut(&stream), self.conn.muxer()) else {
+                continue;
+            };
+            let send = &mut entry.send;
+            send.scheduled = false;
+            let most = left.min(PIECE).min(muxer.write_room(id(stream)));
+            if let Some(mut bytes) = send.queue.pop(most) {
+                let (len, class) = (bytes.len(), send.class);
+                left -= len;
+                self.sending.outbox.sub(class, len as u64);
+                self.sending.outbox.served(class, len as u64);
+                muxer.write(id(stream), &mut bytes);
+            }
+            if !send.queue.is_empty() {
+                if most > 0 {
+                    self.schedule(stream); // without credit the muxer tells when there is some
+                }
+                continue;
+            }
+            if send.end == SendEnd::Finishing {
+                muxer.finish(id(stream));
+                send.end = SendEnd::Over;
+                self.remove_if_over(stream);
+            }
+        }
+    }
+}

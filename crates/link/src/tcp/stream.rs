@@ -1,0 +1,108 @@
+//! One stream of a connection over bytes: its halves, and the negotiation of its protocol.
+
+use bytes::{Bytes, BytesMut};
+use weir_base::Instant;
+use weir_base::stream::Class;
+use weir_libp2p::multistream::{Dialer, Event, Listener};
+
+use crate::streams::{ReceiveEnd, ReceiveHalf, SendEnd, SendHalf};
+
+/// Both directions. Gone when both have ended.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) receive: ReceiveHalf, // what it queues came in one piece with the end of the negotiation; the rest lies in the muxer
+    pub(super) send: SendHalf,
+    pub(super) negotiation: Option<Box<Negotiation>>,
+    pub(super) raw: bool,
+    pub(super) counted: u64, // unread bytes of a raw stream that the window counts
+}
+
+/// Which protocol the stream speaks is not agreed on yet.
+#[derive(Debug)]
+pub(super) enum Negotiation {
+    /// This side proposed.
+    Ours(Dialer),
+    /// The peer proposes. Nobody above knows of the stream.
+    Theirs(Listener),
+}
+
+impl Negotiation {
+    /// Reads from `input`; what is left in it belongs to the protocol. Returns the outcome once there is one.
+    pub(super) fn received(&mut self, input: &mut Bytes) -> Option<Event> {
+        match self {
+            Self::Ours(dialer) => {
+                dialer.received(input);
+                dialer.poll_event()
+            }
+            Self::Theirs(listener) => {
+                listener.received(input);
+                listener.poll_event()
+            }
+        }
+    }
+
+    /// The peer's direction ended.
+    pub(super) fn handle_end(&mut self) -> Option<Event> {
+        match self {
+            Self::Ours(dialer) => {
+                dialer.handle_end();
+                dialer.poll_event()
+            }
+            Self::Theirs(listener) => {
+                listener.handle_end();
+                listener.poll_event()
+            }
+        }
+    }
+
+    /// What it has to say.
+    pub(super) fn output(&mut self) -> Bytes {
+        let mut out = BytesMut::new();
+        match self {
+            Self::Ours(dialer) => while dialer.poll_transmit(&mut out) {},
+            Self::Theirs(listener) => while listener.poll_transmit(&mut out) {},
+        }
+        out.freeze()
+    }
+
+    /// When it must be over.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match self {
+            Self::Ours(dialer) => dialer.poll_timeout(),
+            Self::Theirs(listener) => listener.poll_timeout(),
+        }
+        .map(|(due, _)| due)
+    }
+
+    /// Whether what this side writes may follow its proposal.
+    fn may_write(&self) -> bool {
+        matches!(self, Self::Ours(dialer) if dialer.may_write())
+    }
+}
+
+impl Stream {
+    /// One that this side opens.
+    pub(super) fn ours(end: SendEnd, class: Class) -> Self {
+        Self::new(SendHalf::new(end, class), None)
+    }
+
+    /// One that the peer opened.
+    pub(super) fn theirs(listener: Listener) -> Self {
+        let negotiation = Some(Box::new(Negotiation::Theirs(listener)));
+        Self::new(SendHalf::new(SendEnd::Open, Class::Bulk), negotiation)
+    }
+
+    fn new(send: SendHalf, negotiation: Option<Box<Negotiation>>) -> Self {
+        Self { receive: ReceiveHalf::default(), send, negotiation, raw: false, counted: 0 }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.receive.end == ReceiveEnd::Over && self.send.end == SendEnd::Over
+    }
+
+    /// Whether its user's bytes may go out.
+    pub(super) fn may_write(&self) -> bool {
+        matches!(self.send.end, SendEnd::Open | SendEnd::Finishing)
+            && self.negotiation.as_ref().is_none_or(|negotiation| negotiation.may_write())
+    }
+}
