@@ -165,21 +165,6 @@ impl Muxer {
         }
     }
 
-    /// Adds to what windows may grow by. mplex has none.
-    pub fn lend(&mut self, bytes: u64) {
-        if let Self::Yamux(yamux) = self {
-            yamux.lend(bytes);
-        }
-    }
-
-    /// Takes back what no window has grown by.
-    pub fn reclaim(&mut self) -> u64 {
-        match self {
-            Self::Yamux(yamux) => yamux.reclaim(),
-            Self::Mplex(_) => 0,
-        }
-    }
-
     /// Bytes that can be received now. 0: so much is unread that the transport must wait.
     pub fn room(&self) -> usize {
         match self {
@@ -193,6 +178,30 @@ impl Muxer {
         match self {
             Self::Yamux(yamux) => yamux.unread(),
             Self::Mplex(adapted) => adapted.mplex.unread(),
+        }
+    }
+
+    /// The same of one stream.
+    pub fn unread_of(&self, id: u32) -> usize {
+        match self {
+            Self::Yamux(yamux) => yamux.unread_of(id),
+            Self::Mplex(adapted) => adapted.mplex.unread_of(adapted.id(id)),
+        }
+    }
+
+    /// Whether all that the peer will ever send on a stream has come, and its end is still to be read.
+    pub fn has_ended(&self, id: u32) -> bool {
+        match self {
+            Self::Yamux(yamux) => yamux.has_ended(id),
+            Self::Mplex(adapted) => adapted.mplex.has_ended(adapted.id(id)),
+        }
+    }
+
+    /// Replaces the limit of unread bytes of the configuration. What is unread already stays.
+    pub fn limit_unread(&mut self, bytes: usize) {
+        match self {
+            Self::Yamux(yamux) => yamux.limit_unread(bytes),
+            Self::Mplex(adapted) => adapted.mplex.limit_unread(bytes),
         }
     }
 

@@ -247,6 +247,21 @@ impl Mplex {
         self.unread
     }
 
+    /// The same of one stream.
+    pub fn unread_of(&self, id: StreamId) -> usize {
+        self.streams.get(&id).map_or(0, |stream| stream.unread.len())
+    }
+
+    /// Whether all that the peer will ever send on a stream has come, and its end is still to be read.
+    pub fn has_ended(&self, id: StreamId) -> bool {
+        self.streams.get(&id).is_some_and(|stream| stream.receiving == Receiving::Ended)
+    }
+
+    /// Replaces [`Config::unread_max`]. What is unread already stays.
+    pub fn limit_unread(&mut self, bytes: usize) {
+        self.config.unread_max = bytes;
+    }
+
     /// Streams that are open, of both sides.
     pub fn open_streams(&self) -> usize {
         self.streams.len()

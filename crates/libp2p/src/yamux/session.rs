@@ -227,14 +227,9 @@ impl Yamux {
         }
     }
 
-    /// Adds to what windows may grow by.
-    pub fn lend(&mut self, bytes: u64) {
-        self.budget = self.budget.saturating_add(bytes);
-    }
-
-    /// Takes back what no window has grown by.
-    pub fn reclaim(&mut self) -> u64 {
-        std::mem::take(&mut self.budget)
+    /// Bytes that windows may still grow by. What a window has grown by comes back when its stream ends.
+    pub fn budget(&self) -> u64 {
+        self.budget
     }
 
     /// Bytes that [`received`](Self::received) can take now. 0: so much is unread that the transport must wait; streams that

@@ -5,7 +5,7 @@ use std::time::Duration;
 use weir_base::stream::Goodbye;
 use weir_base::{Fault, Instant, StreamKey};
 
-use super::link::{Phase, TcpLink};
+use super::link::{Inward, Phase, TcpLink};
 use crate::Event;
 use crate::carrier::{Carrier, Early, Report, Scope, Streams};
 use crate::link::LinkStats;
@@ -55,7 +55,7 @@ impl Carrier for TcpLink {
     fn abort(&mut self, why: Goodbye) {
         self.phase = match self.phase {
             Phase::Connecting | Phase::Closed | Phase::Draining => Phase::Closed,
-            _ if self.pipe.gone => Phase::Closed,
+            _ if self.pipe.inward == Inward::Gone => Phase::Closed,
             Phase::Handshake | Phase::Proven | Phase::Up | Phase::Flushing(_) | Phase::Cutting(_) => {
                 Phase::Cutting(why)
             }

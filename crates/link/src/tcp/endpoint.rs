@@ -39,9 +39,8 @@ impl Tcp {
             id: pipe,
             dialler: origin.dialler,
             group: Group::of(remote.ip()),
-            heard_end: false,
+            inward: link::Inward::Open,
             said_end: false,
-            gone: false,
             was_up: false,
         };
         let carrier = TcpLink::new(conn, below, self.shared.clone(), context.now);
@@ -173,10 +172,10 @@ impl Endpoint for Tcp {
         self.ready.remove(link);
         let carrier: Box<dyn Any> = carrier;
         let Ok(carrier) = carrier.downcast::<TcpLink>() else { return };
-        let link::Pipe { id, heard_end, said_end, gone, was_up, .. } = carrier.pipe;
-        if gone {
+        let link::Pipe { id, inward, said_end, was_up, .. } = carrier.pipe;
+        if inward == link::Inward::Gone {
             self.pipes.remove(&id);
-        } else if heard_end || !was_up {
+        } else if inward == link::Inward::Ended || !was_up {
             self.forget(context, id);
         } else {
             self.linger(context, id, said_end);

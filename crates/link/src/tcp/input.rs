@@ -4,10 +4,9 @@ use bytes::{Bytes, BytesMut};
 use weir_base::fault::Blame;
 use weir_base::stream::Goodbye;
 use weir_base::{Chunk, Fault, Instant, StreamKey};
-use weir_libp2p::multistream::{self, Listener};
-use weir_libp2p::{connection, noise, yamux};
+use weir_libp2p::{connection, multistream, noise, yamux};
 
-use super::link::{Phase, TcpLink, UNKNOWN, id, stream_of};
+use super::link::{Inward, Phase, TcpLink, UNKNOWN, id, stream_of};
 use super::stream::{Negotiation, Stream};
 use crate::Event;
 use crate::carrier::{Remote, Report, Scope};
@@ -45,9 +44,12 @@ impl TcpLink {
     pub(super) fn handle_pipe(&mut self, change: PipeChange) {
         match change {
             PipeChange::Connected if self.phase == Phase::Connecting => self.phase = Phase::Handshake,
-            PipeChange::Finished => self.pipe_ended(),
+            PipeChange::Finished => {
+                self.pipe.inward = Inward::Ended;
+                self.pipe_ended();
+            }
             PipeChange::Failed | PipeChange::Closed => {
-                self.pipe.gone = true;
+                self.pipe.inward = Inward::Gone;
                 self.pipe_ended();
             }
             PipeChange::Accepted { .. }
@@ -58,12 +60,13 @@ impl TcpLink {
     }
 
     fn pipe_ended(&mut self) {
-        self.pipe.heard_end = true;
         match self.phase {
             Phase::Connecting => self.lost(DownReason::Lost, Phase::Closed),
             Phase::Handshake | Phase::Proven => self.lost(DownReason::Rejected, Phase::Closed),
             Phase::Up => self.lost(DownReason::Lost, Phase::Draining),
-            Phase::Flushing(_) | Phase::Cutting(_) if self.pipe.gone => self.phase = Phase::Closed,
+            Phase::Flushing(_) | Phase::Cutting(_) if self.pipe.inward == Inward::Gone => {
+                self.phase = Phase::Closed;
+            }
             Phase::Flushing(_) | Phase::Cutting(_) | Phase::Closed | Phase::Draining => {}
         }
     }
@@ -159,12 +162,9 @@ impl TcpLink {
             None => muxer.reset(id(stream), yamux::code::CLOSING),
             Some(_) if full => muxer.reset(id(stream), yamux::code::LIMIT),
             Some(names) => {
-                let listener = Listener::new(names, scope.now);
-                let entry = Stream::theirs(listener);
-                self.negotiating.theirs += 1;
-                let due = entry.negotiation.as_ref().and_then(|negotiation| negotiation.due());
-                self.negotiating.due.extend(due.map(|due| (due, stream)));
-                self.streams.insert(stream, Box::new(entry));
+                let negotiation = Negotiation::theirs(names, scope.now);
+                self.negotiating.add(stream, &negotiation);
+                self.streams.insert(stream, Box::new(Stream::theirs(negotiation)));
             }
         }
     }
@@ -206,20 +206,21 @@ impl TcpLink {
             };
             let mut answer = negotiation.output();
             muxer.write(id(stream), &mut answer);
+            if let Some(event) = event {
+                return self.negotiated(scope, stream, &event, &rest);
+            }
             if !answer.is_empty() {
                 return self.refuse(scope, stream, yamux::code::LIMIT); // it asks for more than it reads
-            }
-            if let Some(event) = event {
-                return self.negotiated(scope, stream, event, &rest);
             }
         }
     }
 
-    fn negotiated(&mut self, scope: &mut Scope<'_>, stream: u64, event: multistream::Event, rest: &Bytes) {
+    fn negotiated(&mut self, scope: &mut Scope<'_>, stream: u64, event: &multistream::Event, rest: &Bytes) {
         let Some(entry) = self.streams.get_mut(&stream) else { return };
-        let theirs = matches!(entry.negotiation.as_deref(), Some(Negotiation::Theirs(_)));
+        let theirs = entry.negotiation.as_ref().is_some_and(|negotiation| negotiation.is_theirs());
         match event {
             multistream::Event::Selected(index) => {
+                let index = *index;
                 self.negotiation_over(stream);
                 if theirs {
                     let Some(protocol) = self.shared.names.owner(index) else { return };
@@ -235,7 +236,7 @@ impl TcpLink {
                 self.begun(scope, stream, rest);
             }
             multistream::Event::Faulted(fault) if fault.blame == Blame::Misbehaved => {
-                self.report = Some(Report::Fault(fault));
+                self.report = Some(Report::Fault(*fault));
             }
             multistream::Event::Faulted(_) => self.refuse(scope, stream, UNKNOWN),
             multistream::Event::Refused | multistream::Event::Listed(_) if theirs => {
@@ -247,7 +248,7 @@ impl TcpLink {
                 self.break_off(None, stream, UNKNOWN, false);
             }
             multistream::Event::Refused | multistream::Event::Listed(_) => {
-                self.refuse(scope, stream, UNKNOWN)
+                self.refuse(scope, stream, UNKNOWN);
             }
         }
     }
@@ -267,10 +268,7 @@ impl TcpLink {
     fn negotiation_over(&mut self, stream: u64) {
         let Some(entry) = self.streams.get_mut(&stream) else { return };
         let Some(negotiation) = entry.negotiation.take() else { return };
-        if let Some(due) = negotiation.due() {
-            self.negotiating.due.remove(&(due, stream));
-        }
-        self.negotiating.theirs -= u32::from(matches!(*negotiation, Negotiation::Theirs(_)));
+        self.negotiating.remove(stream, &negotiation);
     }
 
     /// Breaks a stream off, at both ends.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use weir_base::stream::{Class, Goodbye, Group, OpenError};
 use weir_base::{Instant, ProtocolId, Rope, StreamKey};
 use weir_libp2p::connection::Connection;
-use weir_libp2p::multistream::{Dialer, Names};
+use weir_libp2p::multistream::Names;
 use weir_libp2p::yamux;
 
 use super::Shared;
@@ -46,14 +46,21 @@ pub(super) struct Pipe {
     pub(super) id: PipeId,
     pub(super) dialler: bool,
     pub(super) group: Group, // the peer's
-    /// The peer ended its direction.
-    pub(super) heard_end: bool,
+    pub(super) inward: Inward,
     /// The end of this side's direction was given to the host.
     pub(super) said_end: bool,
-    /// The host has it no more.
-    pub(super) gone: bool,
     /// It carried a link that was up.
     pub(super) was_up: bool,
+}
+
+/// The peer's direction of a byte stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Inward {
+    Open,
+    /// The peer ended it.
+    Ended,
+    /// The host has the byte stream no more.
+    Gone,
 }
 
 /// How far the connection is.
@@ -82,6 +89,18 @@ pub(super) enum Phase {
 pub(super) struct Negotiating {
     pub(super) due: BTreeSet<(Instant, u64)>,
     pub(super) theirs: u32, // <= TcpConfig::max_negotiating
+}
+
+impl Negotiating {
+    pub(super) fn add(&mut self, stream: u64, negotiation: &Negotiation) {
+        self.due.insert((negotiation.due, stream));
+        self.theirs += u32::from(negotiation.is_theirs());
+    }
+
+    pub(super) fn remove(&mut self, stream: u64, negotiation: &Negotiation) {
+        self.due.remove(&(negotiation.due, stream));
+        self.theirs -= u32::from(negotiation.is_theirs());
+    }
 }
 
 /// What was written and did not go out.
@@ -131,8 +150,8 @@ impl TcpLink {
 
     /// The muxer has opened the stream: its protocol is proposed with its first bytes.
     fn begin(&mut self, stream: u64, names: Names) {
-        let mut negotiation = Negotiation::Ours(Dialer::new(names, self.now));
-        self.negotiating.due.extend(negotiation.due().map(|due| (due, stream)));
+        let mut negotiation = Negotiation::ours(names, self.now);
+        self.negotiating.add(stream, &negotiation);
         if let Some(muxer) = self.conn.muxer() {
             muxer.write(id(stream), &mut negotiation.output());
         }
@@ -210,9 +229,9 @@ impl TcpLink {
         keep: bool,
     ) -> (bool, bool) {
         let Some(entry) = self.streams.get_mut(&stream) else { return (false, false) };
-        let hidden = matches!(entry.negotiation.as_deref(), Some(Negotiation::Theirs(_)));
-        if let Some(due) = entry.negotiation.take().and_then(|negotiation| negotiation.due()) {
-            self.negotiating.due.remove(&(due, stream));
+        let hidden = entry.negotiation.as_ref().is_some_and(|negotiation| negotiation.is_theirs());
+        if let Some(negotiation) = entry.negotiation.take() {
+            self.negotiating.remove(stream, &negotiation);
         }
         let rest = std::mem::take(&mut entry.send.queue).len();
         self.sending.outbox.sub(entry.send.class, rest as u64);
@@ -229,7 +248,6 @@ impl TcpLink {
             entry.receive.end = ReceiveEnd::Over;
         }
         if hidden {
-            self.negotiating.theirs -= 1;
             self.forget(stream);
             return (false, false);
         }

@@ -47,21 +47,21 @@ impl TcpLink {
                 if !written || self.opens.any_waits() {
                     return None;
                 }
-                self.last_words(scope, why, out)
+                Some(self.last_words(scope, why, out))
             }
-            Phase::Cutting(why) => self.last_words(scope, why, out),
+            Phase::Cutting(why) => Some(self.last_words(scope, why, out)),
         }
     }
 
-    /// The reason of the end, and the end.
-    fn last_words(&mut self, scope: &mut Scope<'_>, why: Goodbye, out: &mut BytesMut) -> Option<bool> {
+    /// The reason of the end, and the end: nothing follows.
+    fn last_words(&mut self, scope: &mut Scope<'_>, why: Goodbye, out: &mut BytesMut) -> bool {
         if let Some(muxer) = self.conn.muxer() {
             muxer.close(code_of(why));
         }
         self.conn.poll_transmit(scope.now, out);
         self.phase = Phase::Closed;
         self.pipe.said_end = true;
-        Some(true)
+        true
     }
 
     /// Gives the muxer what goes into the next record, by class.

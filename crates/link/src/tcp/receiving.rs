@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_libp2p::connection::INPUT_MAX;
-use weir_libp2p::yamux::{self, Yamux};
+use weir_libp2p::connection::{INPUT_MAX, Muxer};
+use weir_libp2p::yamux;
 
 use super::link::{TcpLink, id};
 use super::stream::Stream;
@@ -41,7 +41,7 @@ impl Receiving {
     }
 
     /// A raw stream has as much unread as it has now.
-    pub(super) fn count_raw(&mut self, muxer: &Yamux, streams: &mut BTreeMap<u64, Box<Stream>>, stream: u64) {
+    pub(super) fn count_raw(&mut self, muxer: &Muxer, streams: &mut BTreeMap<u64, Box<Stream>>, stream: u64) {
         let Some(entry) = streams.get_mut(&stream) else { return };
         if !entry.raw {
             return;
@@ -52,7 +52,7 @@ impl Receiving {
     }
 
     /// Counts all that is unread in the link's window, instead of what was counted before.
-    pub(super) fn count(&mut self, muxer: &Yamux, window: &mut Window) {
+    pub(super) fn count(&mut self, muxer: &Muxer, window: &mut Window) {
         let unread = muxer.unread() as u64 + self.kept;
         let others = unread.saturating_sub(self.raw);
         self.held.count(window, self.raw + others.min(UNREAD_MAX), 0);

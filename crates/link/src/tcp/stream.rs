@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use weir_base::Instant;
 use weir_base::stream::Class;
-use weir_libp2p::multistream::{Dialer, Event, Listener};
+use weir_libp2p::multistream::{DEADLINE, Dialer, Event, Listener, Names};
 
 use crate::streams::{ReceiveEnd, ReceiveHalf, SendEnd, SendHalf};
 
@@ -19,7 +19,13 @@ pub(super) struct Stream {
 
 /// Which protocol the stream speaks is not agreed on yet.
 #[derive(Debug)]
-pub(super) enum Negotiation {
+pub(super) struct Negotiation {
+    side: Side,
+    pub(super) due: Instant, // when it must be over
+}
+
+#[derive(Debug)]
+enum Side {
     /// This side proposed.
     Ours(Dialer),
     /// The peer proposes. Nobody above knows of the stream.
@@ -27,14 +33,28 @@ pub(super) enum Negotiation {
 }
 
 impl Negotiation {
+    /// This side proposes `names`.
+    pub(super) fn ours(names: Names, now: Instant) -> Self {
+        Self { side: Side::Ours(Dialer::new(names, now)), due: now + DEADLINE }
+    }
+
+    /// The peer proposes, and this side takes any of `names`.
+    pub(super) fn theirs(names: Names, now: Instant) -> Self {
+        Self { side: Side::Theirs(Listener::new(names, now)), due: now + DEADLINE }
+    }
+
+    pub(super) fn is_theirs(&self) -> bool {
+        matches!(self.side, Side::Theirs(_))
+    }
+
     /// Reads from `input`; what is left in it belongs to the protocol. Returns the outcome once there is one.
     pub(super) fn received(&mut self, input: &mut Bytes) -> Option<Event> {
-        match self {
-            Self::Ours(dialer) => {
+        match &mut self.side {
+            Side::Ours(dialer) => {
                 dialer.received(input);
                 dialer.poll_event()
             }
-            Self::Theirs(listener) => {
+            Side::Theirs(listener) => {
                 listener.received(input);
                 listener.poll_event()
             }
@@ -43,12 +63,12 @@ impl Negotiation {
 
     /// The peer's direction ended.
     pub(super) fn handle_end(&mut self) -> Option<Event> {
-        match self {
-            Self::Ours(dialer) => {
+        match &mut self.side {
+            Side::Ours(dialer) => {
                 dialer.handle_end();
                 dialer.poll_event()
             }
-            Self::Theirs(listener) => {
+            Side::Theirs(listener) => {
                 listener.handle_end();
                 listener.poll_event()
             }
@@ -58,25 +78,16 @@ impl Negotiation {
     /// What it has to say.
     pub(super) fn output(&mut self) -> Bytes {
         let mut out = BytesMut::new();
-        match self {
-            Self::Ours(dialer) => while dialer.poll_transmit(&mut out) {},
-            Self::Theirs(listener) => while listener.poll_transmit(&mut out) {},
+        match &mut self.side {
+            Side::Ours(dialer) => while dialer.poll_transmit(&mut out) {},
+            Side::Theirs(listener) => while listener.poll_transmit(&mut out) {},
         }
         out.freeze()
     }
 
-    /// When it must be over.
-    pub(super) fn due(&self) -> Option<Instant> {
-        match self {
-            Self::Ours(dialer) => dialer.poll_timeout(),
-            Self::Theirs(listener) => listener.poll_timeout(),
-        }
-        .map(|(due, _)| due)
-    }
-
     /// Whether what this side writes may follow its proposal.
     fn may_write(&self) -> bool {
-        matches!(self, Self::Ours(dialer) if dialer.may_write())
+        matches!(&self.side, Side::Ours(dialer) if dialer.may_write())
     }
 }
 
@@ -87,9 +98,8 @@ impl Stream {
     }
 
     /// One that the peer opened.
-    pub(super) fn theirs(listener: Listener) -> Self {
-        let negotiation = Some(Box::new(Negotiation::Theirs(listener)));
-        Self::new(SendHalf::new(SendEnd::Open, Class::Bulk), negotiation)
+    pub(super) fn theirs(negotiation: Negotiation) -> Self {
+        Self::new(SendHalf::new(SendEnd::Open, Class::Bulk), Some(Box::new(negotiation)))
     }
 
     fn new(send: SendHalf, negotiation: Option<Box<Negotiation>>) -> Self {

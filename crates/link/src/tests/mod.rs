@@ -18,4 +18,5 @@ mod quic_setup;
 mod quic_windows;
 mod random_use;
 mod reset_tokens;
+mod tcp_flow;
 mod tubes;

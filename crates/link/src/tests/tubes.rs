@@ -83,6 +83,10 @@ impl Net {
     }
 
     pub(super) fn arrived(&mut self, node: usize, pipe: PipeId, piece: Piece) {
+        if let Piece::Change(PipeChange::Failed) = piece {
+            let now = self.now;
+            return self.nodes[node].links.handle_pipe(now, pipe, PipeChange::Failed);
+        }
         let Some(tube) = self.nodes[node].pipes.get_mut(&pipe) else { return };
         tube.arrived.push_back(piece);
         self.tube_in(node, pipe);

@@ -81,14 +81,14 @@ fn a_window_doubles_while_its_reader_empties_it_within_the_budget() {
     let window = usize::try_from(u64::from(WINDOW_MIN) + budget).unwrap();
     assert!(most > 8 * WINDOW_MIN as usize, "{most}");
     assert!(most <= 2 * window, "{most}: the reader gives a window back twice in a round trip");
-    assert_eq!(pair.listener.reclaim(), 0, "all of it is lent");
+    assert_eq!(pair.listener.budget(), 0, "all of it is lent");
     pair.dialler.finish(id);
     pair.listener.finish(id);
     pair.cross();
     read_all(&mut pair.listener, id);
     pair.cross();
     assert_eq!(
-        (pair.listener.open_streams(), pair.listener.reclaim()),
+        (pair.listener.open_streams(), pair.listener.budget()),
         (0, budget),
         "it comes back with the end"
     );
@@ -116,7 +116,7 @@ fn a_slow_reader_gets_no_larger_window() {
         read_all(&mut pair.listener, id);
         pair.cross();
     }
-    assert_eq!(pair.listener.reclaim(), u64::MAX);
+    assert_eq!(pair.listener.budget(), u64::MAX);
 }
 
 #[test]

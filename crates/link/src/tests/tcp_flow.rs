@@ -1,0 +1,182 @@
+//! What libp2p's streams over TCP do in another way than those of frames and QUIC, and what is theirs alone.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use weir_base::multiaddr::Multiaddr;
+use weir_base::stream::{Class, OpenError};
+use weir_base::{LinkId, ProtocolId, StreamKey};
+
+use super::harness::{Net, Over, config};
+use crate::{Dial, DialFailure, DownReason, Read};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn linked(config: [crate::Config; 2]) -> (Net, LinkId, LinkId) {
+    let mut net = Net::new(config.into());
+    let (link, other) = net.join(Over::Tcp, 0, 1);
+    (net, link, other)
+}
+
+fn there(other: LinkId, key: StreamKey) -> StreamKey {
+    StreamKey { link: other, stream: key.stream }
+}
+
+#[test]
+fn a_reset_ends_both_directions_with_its_code_at_both_ends() {
+    let (mut net, link, other) = linked([config(), config()]);
+    let key = net.open(0, link, 8, Class::Pool);
+    net.write(0, key, &Bytes::from_static(b"lost"));
+    net.run(SECOND);
+    let now = net.now;
+    net.nodes[0].links.link(link).unwrap().reset(now, key.stream, 71);
+    net.nodes[0].readable.clear();
+    net.run(SECOND);
+    let now = net.now;
+    assert_eq!(net.nodes[0].readable, vec![key], "its own reader is told");
+    let near = net.nodes[0].links.link(link).unwrap();
+    assert!(matches!(near.read(now, key.stream, 9), Read::Reset(71)));
+    let far = net.nodes[1].links.link(other).unwrap();
+    assert!(matches!(far.read(now, key.stream, 9), Read::Reset(71)));
+    assert_eq!(far.room(key.stream), 0);
+    assert_eq!(net.nodes[1].stopped, vec![(there(other, key), 71)]);
+}
+
+#[test]
+fn what_came_whole_before_a_reset_can_still_be_read() {
+    let (mut net, link, other) = linked([config(), config()]);
+    let key = net.open(0, link, 8, Class::Pool);
+    net.write(0, key, &Bytes::from_static(b"whole"));
+    let now = net.now;
+    let near = net.nodes[0].links.link(link).unwrap();
+    near.finish(now, key.stream);
+    near.stop(now, key.stream, 5); // told by a reset, once its own direction has ended
+    net.run(SECOND);
+    assert_eq!(net.nodes[1].stopped, vec![(there(other, key), 5)]);
+    assert_eq!(net.read(1, there(other, key)), (b"whole".to_vec(), true));
+}
+
+#[test]
+fn a_name_goes_along_with_the_first_bytes() {
+    let (mut net, link, other) = linked([config(), config()]);
+    let key = net.open(0, link, 8, Class::Pool);
+    net.write(0, key, &Bytes::from_static(b"first"));
+    net.drain();
+    net.run(net.delay); // one way
+    assert_eq!(net.nodes[1].opened, vec![(there(other, key), ProtocolId(8))]);
+    assert_eq!(net.read(1, there(other, key)), (b"first".to_vec(), false));
+}
+
+#[test]
+fn of_several_names_the_best_that_both_have_is_spoken_and_bytes_wait_for_it() {
+    let names = |list: &[&str]| {
+        let mut config = config();
+        config.protocols = vec![(ProtocolId(8), list.iter().map(|name| (*name).to_owned()).collect())];
+        config
+    };
+    let (mut net, link, other) = linked([names(&["/a/3", "/a/2", "/a/1"]), names(&["/a/1", "/a/2"])]);
+    let key = net.open(0, link, 8, Class::Pool);
+    assert_eq!(net.write(0, key, &Bytes::from_static(b"early")), 0, "the name is not known");
+    net.run(SECOND);
+    assert_eq!(net.nodes[0].writable, vec![key]);
+    assert_eq!(net.write(0, key, &Bytes::from_static(b"bytes")), 5);
+    net.run(SECOND);
+    assert_eq!(net.nodes[1].opened, vec![(there(other, key), ProtocolId(8))]);
+    assert_eq!(net.read(1, there(other, key)), (b"bytes".to_vec(), false));
+}
+
+#[test]
+fn a_name_that_the_peer_lacks_is_refused_and_so_is_a_protocol_without_a_name() {
+    let mut fewer = config();
+    fewer.protocols.truncate(8);
+    let (mut net, link, _) = linked([config(), fewer]);
+    let unknown = net.open(0, link, 8, Class::Pool);
+    net.write(0, unknown, &Bytes::from_static(b"nobody wants this"));
+    let unnamed = net.open(0, link, 4_000, Class::Pool);
+    net.run(SECOND);
+    assert!(net.nodes[1].opened.is_empty() && net.nodes[1].blamed.is_empty());
+    assert!(net.nodes[0].readable.contains(&unknown) && net.nodes[0].readable.contains(&unnamed));
+    let now = net.now;
+    for key in [unknown, unnamed] {
+        let near = net.nodes[0].links.link(link).unwrap();
+        assert!(matches!(near.read(now, key.stream, 9), Read::Reset(1)));
+        assert_eq!(near.room(key.stream), 0);
+    }
+    let known = net.open(0, link, 4, Class::Pool);
+    net.write(0, known, &Bytes::from_static(b"the link goes on"));
+    net.run(SECOND);
+    assert_eq!(net.nodes[1].opened.len(), 1);
+}
+
+#[test]
+fn opens_beyond_this_sides_limit_wait_and_what_was_asked_of_them_is_done() {
+    let mut few = config();
+    few.tcp.max_outbound = 4;
+    few.streams.max_waiting = 3;
+    let (mut net, link, other) = linked([few, config()]);
+    let keys: Vec<StreamKey> = (0..7).map(|_| net.open(0, link, 8, Class::Pool)).collect();
+    let now = net.now;
+    let more = net.nodes[0].links.link(link).unwrap().open(now, ProtocolId(8), Class::Pool);
+    assert_eq!(more, Err(OpenError::Limit));
+    assert_eq!(net.write(0, keys[4], &Bytes::from_static(b"x")), 0, "it waits");
+    net.nodes[0].links.link(link).unwrap().finish(now, keys[5].stream);
+    net.nodes[0].links.link(link).unwrap().reset(now, keys[6].stream, 5);
+    net.run(SECOND);
+    assert_eq!(net.nodes[1].opened.len(), 4);
+    let now = net.now;
+    for key in &keys[..4] {
+        net.nodes[0].links.link(link).unwrap().reset(now, key.stream, 0);
+    }
+    net.run(SECOND);
+    assert_eq!(net.nodes[0].writable, vec![keys[4]]);
+    assert!(net.nodes[1].opened.iter().any(|(key, _)| *key == there(other, keys[5])));
+    assert_eq!(net.read(1, there(other, keys[5])), (Vec::new(), true));
+}
+
+#[test]
+fn a_connection_that_breaks_is_a_lost_link_and_one_that_cannot_be_made_nobodys() {
+    let (mut net, link, _) = linked([config(), config()]);
+    net.restart(1); // its system answers nothing of the old connection, so pings find out
+    net.run(SECOND * 31);
+    assert_eq!(net.nodes[0].down, vec![(link, DownReason::Lost)]);
+    let address: Multiaddr = "/ip4/10.99.99.99/tcp/1".parse().unwrap();
+    let dial = Dial { peer: None, addresses: vec![address], pinned: false };
+    let dial = net.nodes[0].links.dial(net.now, dial).unwrap();
+    net.run(SECOND);
+    assert_eq!(net.nodes[0].failed, vec![(dial, DialFailure::Unreachable)]);
+}
+
+#[test]
+fn a_reader_that_stops_holds_the_link_to_its_window_and_then_goes_on() {
+    let (mut net, link, other) = linked([config(), config()]);
+    let keys: Vec<StreamKey> = (0..8).map(|_| net.open(0, link, 8, Class::Pool)).collect();
+    let mut sent = [0; 8];
+    for _ in 0..200 {
+        for (key, sent) in keys.iter().zip(&mut sent) {
+            *sent += net.write(0, *key, &Bytes::from(vec![7; 64 * 1024]));
+        }
+        net.run(Duration::from_millis(10));
+    }
+    let lent = net.nodes[1].links.stats().receive.lent;
+    assert_eq!(lent, 256 * 1024, "streams that are not raw are lent one stream's window");
+    let (mut read, begun) = (0, net.now);
+    while read < sent.iter().sum::<usize>() && net.now < begun + SECOND * 20 {
+        for key in &keys {
+            read += net.read(1, there(other, *key)).0.len();
+        }
+        net.run(Duration::from_millis(10));
+    }
+    assert_eq!(read, sent.iter().sum::<usize>());
+    assert_eq!(net.nodes[1].links.stats().receive.lent, 0, "all of it came back");
+}
+
+#[test]
+fn a_stream_whose_protocol_is_agreed_on_has_no_deadline() {
+    let (mut net, link, other) = linked([config(), config()]);
+    let key = net.open(0, link, 8, Class::Pool);
+    net.write(0, key, &Bytes::from_static(b"a"));
+    net.run(SECOND * 60);
+    net.write(0, key, &Bytes::from_static(b"b"));
+    net.run(SECOND);
+    assert_eq!(net.read(1, there(other, key)), (b"ab".to_vec(), false));
+}
