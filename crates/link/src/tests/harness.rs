@@ -1,7 +1,7 @@
 //! A small network in virtual time that carries frames, datagrams and byte streams between nodes, and keeps what they report.
 
 use std::any::Any;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::multiaddr::Multiaddr;
+use weir_base::pair::Agenda;
 use weir_base::stream::{Class, Group, LinkInfo};
 use weir_base::{Fault, Instant, LinkId, ProtocolId, Rng, Rope, StreamKey, UnixTime};
 
@@ -76,8 +77,7 @@ pub(crate) struct Net {
     /// A handle and the length of each such buffer, where a test asks for them.
     pub(crate) buffers: Option<Vec<(Bytes, usize)>>,
     configs: Vec<Config>,
-    flying: BTreeMap<(Instant, u64), (usize, Flying)>,
-    serial: u64,
+    flying: Agenda<(usize, Flying)>,
     wires: u64,
     pub(super) tubes: u64,
     rng: Rng,
@@ -101,8 +101,7 @@ impl Net {
             joined: 0,
             buffers: None,
             configs: Vec::new(),
-            flying: BTreeMap::new(),
-            serial: 0,
+            flying: Agenda::new(),
             wires: 0,
             tubes: 0,
             rng: Rng::from_number(7),
@@ -265,17 +264,14 @@ impl Net {
         loop {
             self.drain();
             let timers = self.nodes.iter().filter_map(|node| node.links.poll_timeout()).map(|(due, _)| due);
-            let Some(next) = timers.chain(self.flying.keys().next().map(|key| key.0)).min() else { break };
-            if next > until {
-                break;
+            if !self.flying.step(&mut self.now, timers, until) {
+                return;
             }
-            self.now = self.now.max(next);
             for node in &mut self.nodes {
                 node.links.handle_timeout(self.now);
             }
             self.arrivals();
         }
-        self.now = self.now.max(until);
     }
 
     /// Takes everything nodes want out and checks what must always hold.
@@ -380,8 +376,7 @@ impl Net {
     }
 
     pub(super) fn fly(&mut self, to: usize, what: Flying) {
-        self.serial += 1;
-        self.flying.insert((self.now + self.delay, self.serial), (to, what));
+        self.flying.send(self.now + self.delay, (to, what));
     }
 
     fn datagram(&mut self, from: usize, socket: SocketId, remote: SocketAddr, bytes: &Bytes) {
@@ -402,11 +397,7 @@ impl Net {
     }
 
     fn arrivals(&mut self) {
-        let mut due = VecDeque::new();
-        while let Some(entry) = self.flying.first_entry().filter(|entry| entry.key().0 <= self.now) {
-            due.push_back(entry.remove());
-        }
-        for (to, what) in due {
+        while let Some((to, what)) = self.flying.arrived(self.now) {
             let links = &mut self.nodes[to].links;
             match what {
                 Flying::Piece(pipe, piece) => self.arrived(to, pipe, piece),
