@@ -16,7 +16,7 @@ impl Pool {
             return;
         }
         let resumed = self.client.receipts.take(&info.peer);
-        let outlet = self.offers.outlet(self.common.config.offer_delay, &info.peer);
+        let outlet = self.offers.outlet(&info.peer);
         let intake = Intake::new(self.common.config.entries, resumed);
         let Some(slot) = self.join(now, Link::new(id, *info, intake, outlet)) else { return };
         if !self.client.demand.paused {
@@ -24,7 +24,7 @@ impl Pool {
         }
     }
 
-    pub(crate) fn ready_link(&mut self, id: LinkId, negotiated: &Negotiated) {
+    pub(crate) fn ready_link(&mut self, now: Instant, id: LinkId, negotiated: &Negotiated) {
         let Some(slot) = self.common.links.slot(id) else { return };
         let Some(link) = self.common.links.get_mut(slot) else { return };
         let max_item = negotiated.max_answer.min(self.common.config.max_item);
@@ -32,7 +32,7 @@ impl Pool {
         if let Some(stream) = link.intake.lane.stream {
             self.common.asks.push_back(Ask::Resume(StreamKey { link: id, stream }));
         }
-        self.offers.more(&mut self.common, slot);
+        self.offers.more(&mut self.common, now, slot);
     }
 
     pub(crate) fn drop_link(&mut self, now: Instant, id: LinkId) {

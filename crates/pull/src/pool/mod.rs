@@ -158,7 +158,7 @@ impl Machine for Pool {
     }
 
     fn link_ready(&mut self, now: Instant, link: LinkId, negotiated: &Negotiated) {
-        self.ready_link(link, negotiated);
+        self.ready_link(now, link, negotiated);
         self.settle(now);
     }
 

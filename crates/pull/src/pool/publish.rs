@@ -74,7 +74,7 @@ impl Pool {
             let evicted = self.common.inventory.evict(index);
             self.common.events.extend(evicted.map(|id| Event::Evicted { id }));
         }
-        self.common.inventory.append(item, heard);
+        self.common.inventory.append(now, item, heard);
         if self.common.inventory.known.len().is_multiple_of(64) {
             self.common.inventory.known.trim(self.common.links.lowest_cursor());
         }

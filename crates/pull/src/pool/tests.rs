@@ -14,6 +14,7 @@ mod measure;
 mod mesh;
 mod model;
 mod patience;
+mod phases;
 mod reserve;
 mod rewinds;
 mod shared;

@@ -1,6 +1,7 @@
 //! What this node has: the items of its log, those deferred, and the ids of those decided and not kept. And who else has what.
 
 mod deferred;
+mod heads;
 mod known;
 mod log;
 mod places;
@@ -8,6 +9,7 @@ mod places;
 use weir_base::{Instant, Rng};
 
 pub(crate) use deferred::{Deferred, DeferredItem};
+pub(crate) use heads::{Heads, Phase};
 pub(crate) use known::{Known, LinkSet};
 pub(crate) use log::Log;
 pub(crate) use places::{Place, Places};
@@ -19,6 +21,7 @@ use crate::keys::Keys;
 #[derive(Debug)]
 pub(crate) struct Inventory {
     pub(crate) log: Log,
+    pub(crate) heads: Heads,
     pub(crate) places: Places,
     pub(crate) known: Known,
     pub(crate) deferred: Deferred,
@@ -28,6 +31,7 @@ impl Inventory {
     pub(crate) fn new(keys: &Keys, config: &Config, rng: Rng) -> Self {
         Self {
             log: Log::default(),
+            heads: Heads::new(config.offer_delay),
             places: Places::new(keys, config.remembered, rng),
             known: Known::new(),
             deferred: Deferred::new(config.deferred_items, config.deferred_bytes),
@@ -47,9 +51,10 @@ impl Inventory {
     }
 
     /// Puts an item into the log, from where it was. These links have it.
-    pub(crate) fn append(&mut self, item: Item, links: &LinkSet) {
+    pub(crate) fn append(&mut self, now: Instant, item: Item, links: &LinkSet) {
         let id = item.id;
         self.forget(&id);
+        self.heads.note(now, self.log.head());
         let index = self.log.append(item);
         self.places.insert(&id, Place::Live(index));
         self.known.append(index, links);
@@ -146,8 +151,8 @@ mod tests {
         let rules = Rules { summarize: |_| Ok(Summary::EMPTY), judge: |_| Some(1) };
         let config = Config::new(rules);
         let mut inventory = Inventory::new(&keys(1), &config, Rng::from_number(1));
-        inventory.append(item(1), &LinkSet::default());
-        inventory.append(item(2), &LinkSet::default());
+        inventory.append(Instant::ZERO, item(1), &LinkSet::default());
+        inventory.append(Instant::ZERO, item(2), &LinkSet::default());
         assert_eq!(inventory.place_of(&[1; 32]), Some(Place::Live(0)));
         inventory.take_out(&[1; 32]);
         inventory.remember(&[2; 32]); // it is in the log
@@ -155,7 +160,7 @@ mod tests {
             [1, 2].map(|id| inventory.place_of(&[id; 32])),
             [Some(Place::Seen(0)), Some(Place::Live(1))]
         );
-        inventory.append(item(1), &LinkSet::default());
+        inventory.append(Instant::ZERO, item(1), &LinkSet::default());
         assert_eq!((inventory.evict(1), inventory.evict(1)), (Some([2; 32]), None));
         inventory.rotate(&keys(2));
         assert_eq!([1, 2].map(|id| inventory.place_of(&[id; 32])), [Some(Place::Live(2)), None]);

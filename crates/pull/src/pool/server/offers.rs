@@ -1,16 +1,14 @@
 //! Offers out: permits come, offers go when a link's clock strikes.
 
-use std::time::Duration;
-
 use sha2::{Digest as _, Sha256};
 use weir_base::identity::PeerId;
-use weir_base::time::nanos;
 use weir_base::{Chunk, Fault, Instant, Rng, Rope};
 
 use super::outlet::{Flow, Outlet, Recipient};
 use crate::framing::{MALFORMED, Message};
 use crate::pool::codec::{self, Epoch};
 use crate::pool::common::Common;
+use crate::pool::inventory::Heads;
 use crate::pool::links::{Role, Slot};
 use crate::pool::timer::Timer;
 
@@ -29,8 +27,8 @@ impl Offers {
     }
 
     /// The state of a new link.
-    pub(crate) fn outlet(&mut self, delay: Duration, peer: &PeerId) -> Outlet {
-        Outlet::new(self.rng.below(2 * nanos(delay)), epoch_for(&self.secret, peer))
+    pub(crate) fn outlet(&mut self, peer: &PeerId) -> Outlet {
+        Outlet::new(Heads::draw(&mut self.rng), epoch_for(&self.secret, peer))
     }
 
     /// Bytes came on the stream that carries the peer's permits.
@@ -50,41 +48,41 @@ impl Offers {
             }
         }
         common.watch(slot, Role::Outlet);
-        self.more(common, slot);
+        self.more(common, now, slot);
     }
 
-    /// The permit, the cursor or the hello changed: offers what is there, at once.
-    pub(crate) fn more(&mut self, common: &mut Common, slot: Slot) {
-        let head = common.inventory.log.head();
+    /// The permit, the cursor or the hello changed: what came before the link's clock last struck is offered at once.
+    pub(crate) fn more(&mut self, common: &mut Common, now: Instant, slot: Slot) {
+        let Some(link) = common.links.get(slot) else { return };
+        let waits = matches!(link.outlet.flow(), Flow::Permit | Flow::Items);
+        if waits && link.ready.is_some() && link.outlet.may_offer() {
+            self.go_on(common, now, slot);
+        }
+    }
+
+    /// There is a permit: offers what may be, or waits for the clock or for items.
+    fn go_on(&mut self, common: &mut Common, now: Instant, slot: Slot) {
+        let (head, heads) = (common.inventory.log.head(), &common.inventory.heads);
         let Some(link) = common.links.get_mut(slot) else { return };
         let outlet = &mut link.outlet;
-        let waits = matches!(outlet.flow(), Flow::Permit | Flow::Items);
-        if !waits || link.ready.is_none() || !outlet.may_offer() {
-            return;
-        }
-        if outlet.cursor() < head {
+        let cursor = outlet.cursor();
+        if cursor < heads.struck(now, outlet.phase(), head) {
             outlet.wait_for(Flow::Writing); // a link that is still in the list is skipped there
             outlet.lane.ask_write(link.id, &mut common.asks);
-        } else if outlet.flow() == Flow::Permit && outlet.wait_for_items() {
+        } else if cursor < head {
+            outlet.wait_for(Flow::Clock);
+            let strike = now + heads.until_strike(now, outlet.phase());
+            common.timers.set(Timer::Offers(slot), Some(strike));
+        } else if outlet.wait_for_items() {
             self.idle.push(slot);
         }
     }
 
     /// An item was appended: sets the clocks of the links that wait for one.
     pub(crate) fn appended(&mut self, common: &mut Common, now: Instant) {
-        let delay = nanos(common.config.offer_delay);
         for slot in std::mem::take(&mut self.idle) {
-            let Some(link) = common.links.get_mut(slot) else { continue };
-            if !link.outlet.unlist() {
-                continue;
-            }
-            if delay == 0 {
-                link.outlet.wait_for(Flow::Writing);
-                link.outlet.lane.ask_write(link.id, &mut common.asks);
-            } else {
-                link.outlet.wait_for(Flow::Clock);
-                let strike = now + link.outlet.until_strike(now, 2 * delay);
-                common.timers.set(Timer::Offers(slot), Some(strike));
+            if common.links.get_mut(slot).is_some_and(|link| link.outlet.unlist()) {
+                self.go_on(common, now, slot);
             }
         }
     }
@@ -94,8 +92,7 @@ impl Offers {
         let Some(link) = common.links.get_mut(slot) else { return 0 };
         let (Flow::Writing, Some(ready)) = (link.outlet.flow(), link.ready) else { return 0 };
         let to = Recipient { slot, ready };
-        let (log, known) = (&common.inventory.log, &common.inventory.known);
-        let offered = link.outlet.offer(now, log, known, &to, out, &mut common.scratch);
+        let offered = link.outlet.offer(now, &common.inventory, &to, out, &mut common.scratch);
         if offered.entries > 0 {
             common.stats.offers_sent += 1;
             common.stats.entries_sent += offered.entries;
@@ -106,15 +103,15 @@ impl Offers {
             link.outlet.wait_for(Flow::Permit);
         } else if offered.too_much {
             common.timers.set(Timer::Offers(slot), Some(link.outlet.waits_until()));
-            link.outlet.wait_for(Flow::Clock);
-        } else if link.outlet.cursor() >= common.inventory.log.head() {
-            if link.outlet.wait_for_items() {
-                self.idle.push(slot);
-            }
-        } else {
+            link.outlet.wait_for(Flow::Pause);
+        } else if link.outlet.cursor()
+            < common.inventory.heads.struck(now, link.outlet.phase(), common.inventory.log.head())
+        {
             // Much was skipped; the rest in another call.
             common.timers.set(Timer::Offers(slot), Some(Instant::ZERO));
-            link.outlet.wait_for(Flow::Clock);
+            link.outlet.wait_for(Flow::Pause);
+        } else {
+            self.go_on(common, now, slot);
         }
         0
     }
@@ -135,9 +132,10 @@ fn want(common: &mut Common, now: Instant, slot: Slot, message: &Message) -> Res
     Ok(())
 }
 
-/// A link's clock struck.
+/// A link's clock struck, or its pause is over.
 pub(crate) fn strike(common: &mut Common, slot: Slot) {
-    let link = common.links.get_mut(slot).filter(|link| link.outlet.flow() == Flow::Clock);
+    let waits = |flow| matches!(flow, Flow::Clock | Flow::Pause);
+    let link = common.links.get_mut(slot).filter(|link| waits(link.outlet.flow()));
     let Some(link) = link else { return };
     link.outlet.wait_for(Flow::Writing);
     link.outlet.lane.ask_write(link.id, &mut common.asks);

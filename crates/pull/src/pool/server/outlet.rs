@@ -11,7 +11,7 @@ use crate::pool::codec::{
     self, Entry, Epoch, MAX_ENTRY, MAX_OFFER, MAX_OFFER_HEAD, MAX_SPAN, OfferHead, Want,
 };
 use crate::pool::faults::RESTLESS;
-use crate::pool::inventory::{Known, Log};
+use crate::pool::inventory::{Inventory, Phase};
 use crate::pool::links::{Lane, Ready, Slot};
 
 /// Indices that are skipped before the client is told of them without an entry.
@@ -56,7 +56,7 @@ struct Cursor {
 /// When a link's offers go.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
-    phase: u64, // of this link's clock, in nanoseconds
+    phase: Phase, // of this link's clock
     flow: Flow,
     listed: bool, // in the clock's list
 }
@@ -108,13 +108,15 @@ pub(crate) enum Flow {
     Items,
     /// Its clock.
     Clock,
+    /// A time at which it goes on, whatever its clock says.
+    Pause,
     /// The pump.
     Writing,
 }
 
 impl Outlet {
     /// `phase` is that of its clock; `epoch` what the peer is shown.
-    pub(crate) fn new(phase: u64, epoch: Epoch) -> Self {
+    pub(crate) fn new(phase: Phase, epoch: Epoch) -> Self {
         Self {
             lane: Lane::default(),
             inbox: Inbox::new(codec::MAX_WANT),
@@ -190,10 +192,9 @@ impl Outlet {
         self.pace.flow == Flow::Items
     }
 
-    /// How long until its clock strikes, which it does once in `period` nanoseconds.
-    pub(crate) fn until_strike(&self, now: Instant, period: u64) -> Duration {
-        let since = (now.as_nanos() + period - self.pace.phase % period) % period;
-        Duration::from_nanos(period - since)
+    /// The phase of its clock.
+    pub(crate) const fn phase(&self) -> Phase {
+        self.pace.phase
     }
 
     /// Whether the client lets this node offer anything.
@@ -212,8 +213,7 @@ impl Outlet {
     pub(crate) fn offer(
         &mut self,
         now: Instant,
-        log: &Log,
-        known: &Known,
+        inventory: &Inventory,
         to: &Recipient,
         out: &mut Rope,
         scratch: &mut BytesMut,
@@ -222,6 +222,8 @@ impl Outlet {
         if !self.may_offer() {
             return offered;
         }
+        let (log, known) = (&inventory.log, &inventory.known);
+        let head = inventory.heads.struck(now, self.pace.phase, log.head());
         let allowed = self.permit.bytes - self.permit.sent_bytes;
         let most = usize::try_from(allowed).unwrap_or(usize::MAX).min(MAX_OFFER) - MAX_OFFER_HEAD;
         scratch.clear();
@@ -230,8 +232,9 @@ impl Outlet {
             if self.permit.sent + count >= self.permit.entries || scratch.len() + MAX_ENTRY > most {
                 break;
             }
-            let Some((index, item)) = log.next_from(self.cursor.next) else {
-                self.cursor.next = log.head();
+            let next_item = log.next_from(self.cursor.next).filter(|(index, _)| *index < head);
+            let Some((index, item)) = next_item else {
+                self.cursor.next = self.cursor.next.max(head);
                 break;
             };
             if index - next > MAX_SPAN / 2 {

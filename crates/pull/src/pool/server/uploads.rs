@@ -149,6 +149,8 @@ impl Uploads {
         out: &mut Rope,
     ) {
         let Some(link) = common.links.get_mut(slot) else { return };
+        let inventory = &common.inventory;
+        let head = inventory.heads.struck(now, link.outlet.phase(), inventory.log.head()); // later ones are not offered yet
         let serving = &mut link.serving;
         let Some(mut turn) = serving.turn else { return };
         let start = out.len();
@@ -163,7 +165,7 @@ impl Uploads {
                 continue;
             }
             let Some(&index) = serving.pending.first() else { break };
-            let Some(item) = common.inventory.log.get(index) else {
+            let Some(item) = common.inventory.log.get(index).filter(|_| index < head) else {
                 serving.pending.remove(&index);
                 serving.cancelled.insert(index);
                 continue;

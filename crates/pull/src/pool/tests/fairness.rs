@@ -66,7 +66,7 @@ fn fetch_slots_are_dealt_among_groups() {
 #[test]
 fn upload_is_dealt_in_bytes_among_groups() {
     // 40 items of 60,000 bytes; all ask for all; windows let 64 KiB go at once. Turns go round by group.
-    let (mut mesh, _) = crowd(&Config { offer_delay: Duration::from_secs(60), ..config() }, 10);
+    let (mut mesh, _) = crowd(&config(), 10);
     for number in 0..20 {
         mesh.insert(0, &item(5, number, 60_000));
     }

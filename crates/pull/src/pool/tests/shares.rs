@@ -1,8 +1,4 @@
 //! `docs/spec/fairness.md` at each resource of a pool: sides, groups, links, true costs, and the shares that standing leaves.
-
-use std::time::Duration;
-use weir_base::LinkId;
-
 use weir_base::stream::{Group, Side};
 
 use super::super::*;
@@ -137,8 +133,7 @@ fn a_window_is_at_most_its_part_of_all_grants_once_what_was_granted_before_is_us
 /// The first stranger asks for large items, the others for smaller ones: of the 12 MB after the first 5 how much is for it, in
 /// percent. It is dialled (`own`) or not, in these groups, its share so many quarters of its equals'.
 fn uploaded(own: bool, groups: &[u32], quarters: u8) -> u64 {
-    let config = Config { offer_delay: Duration::from_secs(60), ..config() };
-    let (mut mesh, strangers) = scene(&config, own, groups);
+    let (mut mesh, strangers) = scene(&config(), own, groups);
     (mesh.window, mesh.piece) = (0, 20_000);
     lower(&mut mesh, &strangers[0], quarters);
     (0..400).for_each(|number| mesh.insert(0, &item(5, number, if number < 200 { 60_000 } else { 40_000 })));
