@@ -19,7 +19,7 @@ const CONDITIONS: &[&str] =
 const REGISTRIES: &[(&str, usize)] = &[
     ("crates/libp2p/src/lib.rs", 3), // which protocols: TLS needs ring; which of two ciphers seals records
     ("crates/link/src/lib.rs", 1),   // which transports: QUIC needs sockets and ring
-    ("crates/link/src/transports.rs", 4), // the same: its endpoint, its clock, and what stands for either without it
+    ("crates/link/src/transports.rs", 2), // the same: its endpoint, its clock, and what stands for either without it
 ];
 
 /// All pure crates.

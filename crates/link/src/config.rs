@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use weir_base::{KIB, MIB, ProtocolId, units};
+use weir_libp2p::pnet::SharedKey;
 
 use crate::frames::{LINK_INITIAL, STREAM_INITIAL};
 
@@ -302,6 +303,16 @@ impl Default for QuicConfig {
     }
 }
 
+/// What encrypts a byte stream and proves who is at its other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Security {
+    /// Noise XX with ChaCha20-Poly1305 (`docs/spec/noise.md`).
+    Noise,
+    /// TLS 1.3, with AES-GCM where both have it (`docs/spec/connection.md`).
+    Tls,
+}
+
 /// Byte streams alone: TCP, secured and divided into streams as libp2p does it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -314,6 +325,18 @@ pub struct TcpConfig {
     pub max_outbound: u32,
     /// Streams of a peer whose protocol is not agreed on yet; further ones are reset. Default: 64.
     pub max_negotiating: u32,
+    /// What secures connections, the best first; a peer that dials takes the first of its own that is here. In a build without TLS
+    /// (wasm), [`Security::Tls`] is refused. Default: Noise alone.
+    pub security: Vec<Security>,
+    /// Names of yamux, the best first: what a network calls it. Default: `/yamux/1.0.0`.
+    pub yamux: Vec<String>,
+    /// Whether mplex is spoken too, with peers that have nothing better: there a stream that is not read stalls all others.
+    /// Default: no.
+    pub mplex: bool,
+    /// The key of a private network, which all its nodes share: every connection is encrypted with it, below all else. Not of a file: its
+    /// own has a form of its own ([`SharedKey::from_file`]).
+    #[serde(skip)]
+    pub private: Option<SharedKey>,
     /// Pause between two pings of the muxer, which measure the round trip and find out whether the peer is there. Default: 20 s.
     #[serde(with = "units::duration")]
     pub ping_interval: Duration,
@@ -328,6 +351,10 @@ impl Default for TcpConfig {
             max_inbound: 512,
             max_outbound: 256,
             max_negotiating: 64,
+            security: vec![Security::Noise],
+            yamux: vec![weir_libp2p::yamux::NAME.to_owned()],
+            mplex: false,
+            private: None,
             ping_interval: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(10),
         }
@@ -343,6 +370,10 @@ impl TcpConfig {
         ];
         if let Some((field, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(ConfigError { field, value: 0, remedy: "at least 1".into() });
+        }
+        let lists = [("tcp.security", self.security.len()), ("tcp.yamux", self.yamux.len())];
+        if let Some((field, _)) = lists.into_iter().find(|(_, count)| *count == 0) {
+            return Err(ConfigError { field, value: 0, remedy: "name at least one".into() });
         }
         let pauses = [("tcp.ping_interval", self.ping_interval), ("tcp.ping_timeout", self.ping_timeout)];
         for (field, pause) in pauses {

@@ -37,7 +37,7 @@ mod window;
 
 pub use config::{
     AdmissionConfig, BudgetConfig, Config, ConfigError, DialConfig, Network, ParseNetworkError, QuicConfig,
-    StreamsConfig, TcpConfig,
+    Security, StreamsConfig, TcpConfig,
 };
 pub use dial::check_dialable;
 pub use event::{
@@ -50,3 +50,4 @@ pub use frames::{
 pub use link::{Link, LinkStats, Read};
 pub use links::{Drain, Links};
 pub use stats::{BudgetStats, Stats};
+pub use weir_libp2p::pnet::SharedKey;

@@ -1,6 +1,6 @@
 //! The registry of transports. To add one: its folder, its module in `lib.rs`, and its endpoint here.
 //!
-//! What a build has is decided here and in the list of modules alone: in a browser there is no QUIC.
+//! What a build has is decided here and in the list of modules alone: in a browser there is no QUIC, and no TLS for byte streams.
 
 use std::sync::Arc;
 
@@ -12,10 +12,13 @@ use crate::frames::Wires;
 use crate::{Config, ConfigError, Start};
 
 #[cfg(not(target_family = "wasm"))]
-pub use crate::quic::time::Anchor;
-/// A host without QUIC needs no clock of the standard library.
+#[path = "transports/native.rs"]
+mod build;
 #[cfg(target_family = "wasm")]
-pub type Anchor = ();
+#[path = "transports/portable.rs"]
+mod build;
+
+pub use build::Anchor;
 
 /// One endpoint for each transport.
 pub(crate) struct Endpoints(Vec<Box<dyn Endpoint>>);
@@ -30,11 +33,8 @@ impl Endpoints {
     ) -> Result<Self, ConfigError> {
         let mut all = Self(Vec::new());
         all.add(Wires::new(all.next_id()));
-        #[cfg(not(target_family = "wasm"))]
-        all.add(crate::quic::Quic::new(all.next_id(), config, keypair, seed, start)?);
-        #[cfg(target_family = "wasm")]
-        let _ = start; // no certificate is dated
-        all.add(crate::tcp::Tcp::new(all.next_id(), config, keypair, seed)?);
+        build::add_quic(&mut all, config, keypair, seed, start)?;
+        all.add(crate::tcp::Tcp::new(all.next_id(), config, keypair, seed, start.wall, build::make_tls)?);
         Ok(all)
     }
 

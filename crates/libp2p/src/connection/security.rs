@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::BytesMut;
-use weir_base::{Fault, Instant, PeerId, PublicKey, Rng};
+use weir_base::{Fault, Instant, PeerId, PublicKey, Rng, UnixTime};
 
 use crate::multistream::Names;
 
@@ -19,6 +19,9 @@ pub struct CannotBegin;
 pub trait Security: fmt::Debug + Send + Sync {
     /// Its name for multistream-select.
     fn name(&self) -> &str;
+
+    /// Wall time now, for certificates. To be told before [`dial`](Self::dial) and [`accept`](Self::accept).
+    fn set_time(&self, _wall: UnixTime) {}
 
     /// The side that connected. With `expected`, any other peer ends the handshake before this side shows who it is. `muxers`, in
     /// order of preference, go along with the handshake where there are any. `rng` must be unpredictable to the peer.

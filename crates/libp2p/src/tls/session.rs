@@ -14,7 +14,7 @@ use rustls::pki_types::ServerName;
 use rustls::{
     CertificateError, ClientConfig, ClientConnection, Connection, Error, ServerConfig, ServerConnection,
 };
-use weir_base::{Fault, Instant, PeerId, Rng};
+use weir_base::{Fault, Instant, PeerId, Rng, UnixTime};
 
 use super::verify::peer_of;
 use super::{
@@ -46,6 +46,7 @@ pub const BROKEN: Fault = Fault::misbehaved("the peer broke TLS");
 pub struct Tls {
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
+    clock: WallClock,
 }
 
 impl Tls {
@@ -61,6 +62,7 @@ impl Tls {
         Ok(Self {
             client: Arc::new(client_config(identity, clock, &client)?),
             server: Arc::new(server_config(identity, clock, &server)?),
+            clock: clock.clone(),
         })
     }
 }
@@ -68,6 +70,10 @@ impl Tls {
 impl Security for Tls {
     fn name(&self) -> &str {
         NAME
+    }
+
+    fn set_time(&self, wall: UnixTime) {
+        self.clock.set(wall);
     }
 
     fn dial(

@@ -33,6 +33,9 @@ impl Tcp {
         origin: LinkOrigin,
         make: impl FnOnce(&Self, Rng) -> Option<Connection>,
     ) -> Option<LinkId> {
+        let (since, wall) = self.wall;
+        let wall = wall + context.now.since(since);
+        self.shared.setup.security.iter().for_each(|security| security.set_time(wall));
         let rng = Rng::new(self.rng.bytes());
         let conn = make(self, rng)?;
         let below = link::Pipe {
@@ -134,9 +137,11 @@ impl Endpoint for Tcp {
         Some(Transport::Tcp)
     }
 
-    fn handle_host(&mut self, _context: &mut Context<'_>, change: HostChange) {
-        if let HostChange::Pipes = change {
-            self.hosted = true;
+    fn handle_host(&mut self, context: &mut Context<'_>, change: HostChange) {
+        match change {
+            HostChange::Pipes => self.hosted = true,
+            HostChange::Wall(wall) => self.wall = (context.now, wall),
+            _ => {}
         }
     }
 

@@ -23,24 +23,26 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use weir_base::identity::Keypair;
-use weir_base::{Deadlines, LinkId, Ready, Rng};
-use weir_libp2p::connection::Setup;
-use weir_libp2p::noise::Identity;
-use weir_libp2p::yamux;
+use weir_base::{Deadlines, Instant, LinkId, Ready, Rng, UnixTime};
+use weir_libp2p::connection::{Security, Setup};
+use weir_libp2p::multistream::{NameError, Names};
+use weir_libp2p::noise::{Identity, Noise};
+use weir_libp2p::{mplex, yamux};
 
 pub(crate) use link::TcpLink;
 
 use crate::endpoint::EndpointId;
 use crate::event::PipeId;
 use crate::names::ProtocolNames;
-use crate::{Config, ConfigError};
+use crate::{Config, ConfigError, config};
 
 /// All byte streams of a node.
 pub(crate) struct Tcp {
     id: EndpointId,
     shared: Arc<Shared>,
     rng: Rng,
-    hosted: bool, // the host carries byte streams
+    wall: (Instant, UnixTime), // what the wall clock showed when it was set last
+    hosted: bool,              // the host carries byte streams
     dials: u64,
     pipes: BTreeMap<PipeId, Pipe>, // <= links, and CLOSING_MAX
     ready: Ready<LinkId>,
@@ -64,21 +66,33 @@ struct Pipe {
     ending: bool,         // the end of this side's direction is still to be said
 }
 
+/// What makes TLS of a certificate for this key that holds now, with these muxers. A build without TLS refuses.
+pub(crate) type MakeTls = fn(&Keypair, &mut Rng, UnixTime, &Names) -> Result<Arc<dyn Security>, ConfigError>;
+
 impl Tcp {
     pub(crate) fn new(
         id: EndpointId,
         config: &Arc<Config>,
         keypair: &Keypair,
         seed: [u8; 32],
+        wall: UnixTime,
+        tls: MakeTls,
     ) -> Result<Self, ConfigError> {
         let mut rng = Rng::new(seed).child("tcp");
         let names = ProtocolNames::new(&config.protocols)?;
         let identity = Arc::new(Identity::new(keypair, &mut rng.child("noise")));
-        let mut setup = Setup::new(identity).map_err(|error| ConfigError {
-            field: "tcp",
-            value: 0,
-            remedy: format!("the muxer must have a name: {error}"),
-        })?;
+        let fail = |field, remedy| ConfigError { field, value: 0, remedy };
+        let unnamed = |error: NameError| fail("tcp.yamux", format!("its names must be valid: {error}"));
+        let mut setup = Setup::new(Arc::clone(&identity)).map_err(unnamed)?;
+        setup.muxers = Names::new(config.tcp.yamux.iter().map(String::as_str)).map_err(unnamed)?;
+        setup.mplex = config.tcp.mplex.then(mplex::Config::default);
+        setup.private.clone_from(&config.tcp.private);
+        let muxers = setup.muxer_names();
+        let mut secure = |security: &config::Security| match security {
+            config::Security::Noise => Ok(Arc::new(Noise(Arc::clone(&identity))) as Arc<dyn Security>),
+            config::Security::Tls => tls(keypair, &mut rng, wall, &muxers),
+        };
+        setup.security = config.tcp.security.iter().map(&mut secure).collect::<Result<_, _>>()?;
         // Windows bound what a peer may have in flight, not what this side holds: beyond the link's window it does not read.
         setup.budget = config.budget.max_lent;
         setup.yamux = yamux::Config {
@@ -94,6 +108,7 @@ impl Tcp {
             id,
             shared,
             rng,
+            wall: (Instant::ZERO, wall),
             hosted: false,
             dials: 0,
             pipes: BTreeMap::new(),

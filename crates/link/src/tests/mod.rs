@@ -19,4 +19,5 @@ mod quic_windows;
 mod random_use;
 mod reset_tokens;
 mod tcp_flow;
+mod tcp_setup;
 mod tubes;

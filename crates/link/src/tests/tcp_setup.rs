@@ -1,0 +1,111 @@
+//! Which security and muxer two nodes agree on over TCP, and when they do not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use weir_base::stream::Class;
+use weir_base::{StreamKey, UnixTime};
+use weir_libp2p::pnet::SharedKey;
+
+use super::harness::{Net, Over, config, keypair, start};
+use crate::{Config, ConfigError, DialFailure, HostChange, Security, TcpConfig};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn with(tcp: TcpConfig) -> Config {
+    Config { tcp, ..config() }
+}
+
+fn secured(security: &[Security]) -> TcpConfig {
+    TcpConfig { security: security.to_vec(), ..TcpConfig::default() }
+}
+
+/// Whether a stream carries bytes both ways between two nodes of these configurations.
+fn talk(tcp: [TcpConfig; 2]) -> bool {
+    let mut net = Net::new(tcp.into_iter().map(with).collect());
+    net.dial(Over::Tcp, 0, 1);
+    net.run(SECOND);
+    let (Some((link, _)), Some((other, _))) =
+        (net.nodes[0].up.first().copied(), net.nodes[1].up.first().copied())
+    else {
+        return false;
+    };
+    let key = net.open(0, link, 8, Class::Pool);
+    net.write(0, key, &Bytes::from_static(b"there"));
+    net.run(SECOND);
+    let far = StreamKey { link: other, stream: net.nodes[1].opened[0].0.stream };
+    assert_eq!(net.read(1, far).0, b"there");
+    net.write(1, far, &Bytes::from_static(b"back"));
+    net.run(SECOND);
+    assert!(net.nodes.iter().all(|node| node.blamed.is_empty()));
+    net.read(0, key).0 == b"back"
+}
+
+#[test]
+fn tls_and_noise_carry_links_and_either_is_found_where_one_side_has_both() {
+    use Security::{Noise, Tls};
+    assert!(talk([secured(&[Tls]), secured(&[Tls])]));
+    assert!(talk([secured(&[Tls, Noise]), secured(&[Noise])]));
+    assert!(talk([secured(&[Noise]), secured(&[Tls, Noise])]));
+    assert!(talk([secured(&[Tls, Noise]), secured(&[Noise, Tls])]));
+}
+
+#[test]
+fn without_security_in_common_the_dial_fails_and_nobody_is_blamed() {
+    let (noise, tls) = (secured(&[Security::Noise]), secured(&[Security::Tls]));
+    let mut net = Net::new(vec![with(noise), with(tls)]);
+    let dial = net.dial(Over::Tcp, 0, 1);
+    net.run(Duration::from_secs(20));
+    assert_eq!(net.nodes[0].failed, vec![(dial, DialFailure::Handshake)]);
+    assert!(net.nodes.iter().all(|node| node.blamed.is_empty() && node.up.is_empty()));
+}
+
+#[test]
+fn a_muxer_is_found_by_any_name_in_common_and_mplex_only_where_both_want_it() {
+    let named = |names: &[&str]| TcpConfig {
+        yamux: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..TcpConfig::default()
+    };
+    let mplex = || TcpConfig { mplex: true, ..named(&["/mine/yamux"]) };
+    assert!(talk([named(&["/coda/yamux/1.0.0", "/yamux/1.0.0"]), named(&["/yamux/1.0.0"])]));
+    assert!(talk([named(&["/coda/yamux/1.0.0"]), named(&["/yamux/1.0.0", "/coda/yamux/1.0.0"])]));
+    assert!(!talk([named(&["/coda/yamux/1.0.0"]), named(&["/yamux/1.0.0"])]));
+    let other = TcpConfig { mplex: true, ..TcpConfig::default() };
+    assert!(talk([mplex(), other.clone()]), "mplex is all that both have");
+    assert!(!talk([mplex(), TcpConfig::default()]));
+    assert!(talk([other.clone(), other]));
+}
+
+#[test]
+fn a_private_network_is_closed_to_all_without_its_key() {
+    let keyed = |key: u8| TcpConfig { private: Some(SharedKey::new([key; 32])), ..TcpConfig::default() };
+    assert!(talk([keyed(1), keyed(1)]));
+    assert!(!talk([keyed(1), keyed(2)]));
+    assert!(!talk([keyed(1), TcpConfig::default()]));
+    assert!(!talk([TcpConfig::default(), keyed(1)]));
+}
+
+#[test]
+fn certificates_are_judged_by_the_wall_clock_that_the_host_tells() {
+    let mut net = Net::new([(); 2].map(|()| with(secured(&[Security::Tls]))).into());
+    let now = net.now;
+    let long_ago = HostChange::Wall(UnixTime::from_secs(1));
+    net.nodes[0].links.handle_host(now, long_ago);
+    let dial = net.dial(Over::Tcp, 0, 1);
+    net.run(SECOND);
+    assert_eq!(net.nodes[0].failed.first().map(|(failed, _)| *failed), Some(dial), "not valid yet");
+    net.nodes[0].links.handle_host(net.now, HostChange::Wall(UnixTime::from_secs(1_800_000_000)));
+    net.join(Over::Tcp, 0, 1);
+}
+
+#[test]
+fn lists_without_an_entry_and_names_that_are_none_are_refused_by_field() {
+    let refused = |tcp: TcpConfig| -> ConfigError {
+        crate::Links::new(with(tcp), Arc::new(keypair(0)), [0; 32], start()).err().unwrap()
+    };
+    assert_eq!(refused(secured(&[])).field, "tcp.security");
+    assert_eq!(refused(TcpConfig { yamux: Vec::new(), ..TcpConfig::default() }).field, "tcp.yamux");
+    let wrong = TcpConfig { yamux: vec!["na".into()], ..TcpConfig::default() };
+    assert_eq!(refused(wrong).field, "tcp.yamux");
+}

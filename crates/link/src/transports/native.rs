@@ -1,0 +1,44 @@
+//! What a build with sockets has more.
+
+use std::sync::Arc;
+
+use weir_base::identity::Keypair;
+use weir_base::{Rng, UnixTime};
+use weir_libp2p::connection::Security;
+use weir_libp2p::multistream::Names;
+use weir_libp2p::tls::{CertificateKind, Tls, TlsIdentity, WallClock};
+
+use super::Endpoints;
+use crate::quic::Quic;
+pub use crate::quic::time::Anchor;
+use crate::{Config, ConfigError, Start};
+
+/// QUIC.
+pub(super) fn add_quic(
+    all: &mut Endpoints,
+    config: &Arc<Config>,
+    keypair: &Keypair,
+    seed: [u8; 32],
+    start: Start,
+) -> Result<(), ConfigError> {
+    all.add(Quic::new(all.next_id(), config, keypair, seed, start)?);
+    Ok(())
+}
+
+/// TLS for byte streams, with a certificate of its own.
+pub(super) fn make_tls(
+    keypair: &Keypair,
+    rng: &mut Rng,
+    wall: UnixTime,
+    muxers: &Names,
+) -> Result<Arc<dyn Security>, ConfigError> {
+    let unusable = |error: String| ConfigError {
+        field: "tcp.security",
+        value: 0,
+        remedy: format!("take `tls` out of it: {error}"),
+    };
+    let identity = TlsIdentity::new(keypair, CertificateKind::P256, rng.child("tls").bytes())
+        .map_err(|error| unusable(error.to_string()))?;
+    let tls = Tls::new(&identity, &WallClock::new(wall), Some(muxers));
+    Ok(Arc::new(tls.map_err(|error| unusable(error.to_string()))?))
+}

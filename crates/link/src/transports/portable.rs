@@ -1,0 +1,36 @@
+//! What a build for a browser has instead.
+
+use std::sync::Arc;
+
+use weir_base::identity::Keypair;
+use weir_base::{Rng, UnixTime};
+use weir_libp2p::connection::Security;
+use weir_libp2p::multistream::Names;
+
+use super::Endpoints;
+use crate::{Config, ConfigError, Start};
+
+/// A host without QUIC needs no clock of the standard library.
+pub type Anchor = ();
+
+/// There is no QUIC.
+pub(super) fn add_quic(
+    _: &mut Endpoints,
+    _: &Arc<Config>,
+    _: &Keypair,
+    _: [u8; 32],
+    _: Start,
+) -> Result<(), ConfigError> {
+    Ok(())
+}
+
+/// There is no TLS for byte streams.
+pub(super) fn make_tls(
+    _: &Keypair,
+    _: &mut Rng,
+    _: UnixTime,
+    _: &Names,
+) -> Result<Arc<dyn Security>, ConfigError> {
+    let remedy = "take `tls` out of it: this build has `noise` alone".into();
+    Err(ConfigError { field: "tcp.security", value: 0, remedy })
+}
