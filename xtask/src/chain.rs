@@ -165,8 +165,8 @@ fn missed(report: &Value) -> Option<String> {
         return None;
     }
     if let Some(part) = busy(report) {
-        let processors = if part > BUSY { "the processors are busy" } else { "the processors are not" };
-        missed.push(format!("{processors} ({:.0} %)", part * 100.0));
+        let limit = if part > BUSY { ", which limits it" } else { "" };
+        missed.push(format!("the run took {:.0} % of the processors' time{limit}", part * 100.0));
     }
     Some(missed.join("; "))
 }

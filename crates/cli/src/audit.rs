@@ -1,6 +1,7 @@
 //! `weir audit`: executes the stores of a folder again, from the genesis, and says what is wrong with them.
 
 use std::fmt::Write as _;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,6 +13,9 @@ use weir_chain::hex;
 use crate::error::Failure;
 use crate::output;
 
+/// The first bytes of every database of this kind.
+const MAGIC: &[u8] = b"redb";
+
 /// Execute stores again from the genesis: every signature, rule, state root and row.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
@@ -22,7 +26,7 @@ Examples:
 
 A store is copied to the folder for temporary files and read there; the file itself is not touched.
 
-Exit codes: 0 every store is right; 1 one is not, or cannot be copied; 2 there is no store.")]
+Exit codes: 0 every store is right; 1 one is not, or cannot be copied; 2 there is no store there.")]
 pub(crate) struct Options {
     /// A folder with files that end in .redb, or one such file. Nobody may be using them.
     #[arg(value_name = "FOLDER")]
@@ -85,7 +89,7 @@ impl Store {
             ),
         };
         if self.closed == Some(false) {
-            line += "; it was not closed, so bytes that hold nothing were not compared";
+            line += "; it was not closed: bytes that hold nothing were not compared, and a damaged last block counts as not written";
         }
         line.push('\n');
         line
@@ -123,25 +127,34 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(1))
 }
 
+fn begins_as_a_store(file: &Path) -> std::io::Result<bool> {
+    let mut begin = Vec::new();
+    std::fs::File::open(file)?.take(MAGIC.len() as u64).read_to_end(&mut begin)?;
+    Ok(begin == MAGIC)
+}
+
 /// The stores there, by name.
 fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let told = "name the folder that `weir devnet --keep` told, or a file of it that ends in .redb";
+    let cannot = |error| Failure::input(format!("cannot read {}: {error}; {told}", path.display()));
+    let ends = |file: &Path| file.extension().is_some_and(|extension| extension == "redb");
     if path.is_file() {
+        // under its own name a store whose first bytes are wrong is still one, and damaged
+        if !ends(path) && !begins_as_a_store(path).map_err(cannot)? {
+            return Err(Failure::input(format!("{} is no store; {told}", path.display())));
+        }
         return Ok(vec![path.to_owned()]);
     }
-    let cannot = |error| Failure::input(format!("cannot read {}: {error}", path.display()));
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path).map_err(cannot)? {
         let file = entry.map_err(cannot)?.path();
-        if file.extension().is_some_and(|extension| extension == "redb") {
+        if ends(&file) {
             files.push(file);
         }
     }
     files.sort();
     if files.is_empty() {
-        return Err(Failure::input(format!(
-            "{} has no stores: name the folder that `weir devnet --keep` told",
-            path.display()
-        )));
+        return Err(Failure::input(format!("{} has no stores; {told}", path.display())));
     }
     Ok(files)
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::error::Failure;
@@ -52,10 +53,23 @@ fn filter(option: Option<&str>, variable: Option<&str>) -> Result<EnvFilter, Fai
         (None, Some(text)) => (VARIABLE, text),
         (None, None) => ("--log", DEFAULT),
     };
+    if let Some(word) = misspelt(text) {
+        return Err(Failure::input(format!(
+            "{name}: `{word}` is no level: write error, warn, info, debug, trace or off; for a module `{word}=debug`"
+        )));
+    }
     EnvFilter::builder().parse(text).map_err(|error| {
         Failure::input(format!(
             "{name}: `{text}` is no filter: {error}; write `debug`, or `weir_stack=debug,info`"
         ))
+    })
+}
+
+/// A word that stands alone and is no level. The filter would take it for a module, and a level that is misspelt would log nothing.
+fn misspelt(text: &str) -> Option<&str> {
+    let mut words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    words.find(|word| {
+        !word.contains(['=', ':', '[']) && !word.starts_with("weir") && word.parse::<LevelFilter>().is_err()
     })
 }
 
@@ -103,14 +117,21 @@ mod tests {
         let shown = |option, variable| filter(option, variable).unwrap().to_string();
         assert_eq!(shown(Some("debug"), Some("trace")), "debug");
         assert_eq!(shown(None, Some("weir_stack=debug,info")), "weir_stack=debug,info");
+        for right in ["weir_stack", "off", "weir_stack=debug,quinn::connection,info", "INFO", "[turn]=trace"]
+        {
+            assert!(filter(Some(right), None).is_ok(), "{right}");
+        }
         assert_eq!((shown(None, Some(" ")), shown(None, None)), ("warn".into(), "warn".into()));
     }
 
     #[test]
     fn what_is_no_filter_is_named_with_where_it_came_from() {
-        for (option, variable, name) in
-            [(Some("a=b=c"), None, "--log"), (None, Some("weir=loud"), "RUST_LOG")]
-        {
+        for (option, variable, name) in [
+            (Some("a=b=c"), None, "--log: `a=b=c`"),
+            (Some("dbug"), None, "--log: `dbug`"),
+            (Some("weir_stack=debug, wran"), None, "--log: `wran`"),
+            (None, Some("weir=loud"), "RUST_LOG: `weir=loud`"),
+        ] {
             let error = filter(option, variable).unwrap_err();
             assert!(error.exit_code() == 2 && error.to_string().starts_with(name), "{error}");
         }

@@ -44,6 +44,8 @@ const OPTIONS: &[Row] = &[
     row("devnet --port 0", 2, &["--port"]),
     row("devnet --port 65530", 2, &["--port", "65529"]),
     row("devnet --port 70000", 2, &["--port", "70000"]),
+    row("devnet --hostile evil", 2, &["--hostile", "evil", "mute, spam, unpayable and forge"]),
+    row("devnet --seed x", 2, &["--seed", "x"]),
     row("devnet --kill-one --blocks 7", 2, &["--kill-one", "--blocks 8"]),
     row("devnet --rate 0 --txs @/lines", 2, &["--rate", "1 or more"]),
     row("sim", 2, &["NAME"]),
@@ -58,6 +60,7 @@ const OPTIONS: &[Row] = &[
     row("perf serve --listen nowhere", 2, &["--listen", "nowhere"]),
     row("perf serve --listen 192.0.2.1:0", 2, &["--listen"]),
     row("--log a=b=c sim --list", 2, &["--log", "a=b=c"]),
+    row("--log dbug sim --list", 2, &["--log", "dbug", "debug"]),
     row("--log-format xml sim --list", 2, &["xml", "json"]),
 ];
 
@@ -73,6 +76,11 @@ const FILES: &[Row] = &[
     row("keygen --show @/none", 2, &["/none", "weir keygen"]),
     row("keygen --show @/lines", 2, &["/lines", "weir keygen"]),
     row("keygen --show /dev/zero", 2, &["more than 4096 bytes"]),
+    row("audit", 2, &["FOLDER"]),
+    row("audit @/none", 2, &["/none", "--keep", ".redb"]),
+    row("audit @", 2, &["no stores", "--keep", ".redb"]),
+    row("audit @/lines", 2, &["/lines is no store", "--keep", ".redb"]),
+    row("audit @/empty", 2, &["/empty is no store"]),
     row("perf serve --key @/lines", 2, &["/lines", "weir keygen"]),
 ];
 

@@ -108,7 +108,10 @@ fn is_regular(path: &Path) -> bool {
 impl Lines {
     fn open(path: PathBuf) -> Result<Self, Failure> {
         let cannot = |what: &str, error: std::io::Error| {
-            Failure::input(format!("--txs: cannot {what} {}: {error}", path.display()))
+            let shown = path.display();
+            Failure::input(format!(
+                "--txs: cannot {what} {shown}: {error}; name a file with one payload per line"
+            ))
         };
         let file = File::open(&path).map_err(|error| cannot("open", error))?;
         let again = is_regular(&path);

@@ -235,9 +235,12 @@ fn run(options: &Run) -> Result<ExitCode, Failure> {
 
 fn measure((net, streams): (&Network, &Streams), to: Multiaddr, options: &Run) -> Result<Figures, Failure> {
     let begun = Instant::now();
-    let peer = net
-        .block_on(net.connect(to))
-        .map_err(|error| Failure::run(format!("--to: cannot connect to {}: {error}", options.to)))?;
+    let peer = net.block_on(net.connect(to)).map_err(|error| {
+        Failure::run(format!(
+            "--to: cannot connect to {}: {error}; is `weir perf serve` running there?",
+            options.to
+        ))
+    })?;
     let connected = begun.elapsed();
     exchange((net, streams), peer, 1, 0, 1)?;
     let first_response = begun.elapsed();

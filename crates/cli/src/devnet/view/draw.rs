@@ -16,6 +16,8 @@ use crate::devnet::rows::{Permits, Row};
 const GRAPH: u16 = 7;
 /// The same for the lines of notes.
 pub(super) const NOTES: usize = 5;
+/// Where more rows than these are left for the table, the latest note has one of them.
+const LEAST: u16 = 4;
 
 /// All that is drawn.
 pub(super) struct Scene<'a> {
@@ -67,8 +69,11 @@ impl Scene<'_> {
         if usize::from(free.height) > self.picture.rows.len() + 2 {
             put(&mut free, buffer, &Line::default());
         }
-        self.table(&mut free, buffer);
         let latest = latest(self.notes, usize::from(area.width));
+        let kept = u16::from(!latest.is_empty() && free.height > LEAST);
+        let mut rows = Rect { height: free.height - kept, ..free };
+        self.table(&mut rows, buffer);
+        let free = Rect { height: rows.height + kept, ..rows };
         let wanted = if latest.is_empty() { 0 } else { latest.len() + 1 };
         let below = u16::try_from(wanted).unwrap_or(u16::MAX).min(free.height);
         let mut graph = Rect { height: free.height - below, ..free };
@@ -77,7 +82,7 @@ impl Scene<'_> {
             self.graph(Rect { height: GRAPH, ..graph }, buffer);
         }
         let mut foot = Rect { y: free.bottom() - below, height: below, ..free };
-        if below > 0 {
+        if usize::from(below) > latest.len() {
             put(&mut foot, buffer, &Line::default());
         }
         let fitting = latest.len().saturating_sub(usize::from(foot.height));
@@ -384,6 +389,19 @@ mod tests {
         assert_eq!(end, ["last", &"x".repeat(10), &"x".repeat(80), &"x".repeat(80)]);
         assert!(lines.iter().all(|line| !line.contains("first")), "a note is shown whole or not at all");
         assert_eq!(latest(&["y".repeat(1000)], 80).len(), NOTES);
+    }
+
+    #[test]
+    fn the_latest_note_is_shown_however_many_nodes_there_are() {
+        for height in 9..40 {
+            let lines = shown(30, 80, height, &["first".to_owned(), "last".to_owned()]);
+            assert_eq!(lines.last().unwrap(), "last", "{height}: {lines:#?}");
+            let rows =
+                lines.iter().filter(|line| line.contains("1234567 ") || line.ends_with("down")).count();
+            let more =
+                lines.iter().find_map(|line| line.strip_prefix("and ")?.split(' ').next()?.parse().ok());
+            assert_eq!(rows + more.unwrap_or(0), 30, "{height}: {lines:#?}");
+        }
     }
 
     /// What an operator has in front of them: nothing is cut at the right, and every row is there or counted.
