@@ -29,7 +29,8 @@ pub struct Audited {
     /// What it holds.
     pub audit: Audit,
     /// Whether it was closed, so that every byte of the file is known. Of one that is open, or whose process was killed, the
-    /// bytes that hold nothing are not: free pages, and the rest of a page behind its last row.
+    /// bytes that hold nothing are not: free pages, and the rest of a page behind its last row. Damage to its last block looks
+    /// like a block that was still being written: the store is read as of the block before.
     pub closed: bool,
 }
 

@@ -10,8 +10,9 @@ use crate::Hash;
 use crate::channels::{BlockId, Blocks, RANGE_BYTES, Range, Start};
 use crate::store::{Store, StoreError};
 
-/// Requests for bodies that are held at once, at most; more are refused.
-const HELD_MAX: usize = 64;
+/// Requests for bodies that are held at once, at most; more are refused. The network reserves the largest answer for each request
+/// that the application has: by default there is room for 22 of them. The rest is for blocks that are here.
+const HELD_MAX: usize = 16;
 /// Of these, for one peer; more are refused. A peer that follows asks for one body at a time.
 const HELD_PER_PEER: usize = 4;
 /// How long one is held, at most.

@@ -70,12 +70,12 @@ fn what_no_accepted_header_names_is_refused_at_once_and_a_peer_has_its_share_of_
 }
 
 #[test]
-fn of_all_peers_together_64_requests_are_held() {
+fn of_all_peers_together_16_requests_are_held() {
     let mut rig = Rig::new(48);
     let _server = rig.start(1);
     let header = rig.header(50, [9; 32]);
     let mut peers = Vec::new();
-    for index in 2..19 {
+    for index in 2..7 {
         let (net, node, (tip, _, bodies, _)) = rig.join(index, None, &[1]);
         tip.publish(&header).unwrap();
         peers.push((net, node, bodies));
@@ -93,5 +93,5 @@ fn of_all_peers_together_64_requests_are_held() {
     let ends: Vec<_> = tasks.into_iter().map(|task| rig.cluster.run_until(task)).collect();
     let refused = ends.iter().filter(|end| matches!(end, Err(CallError::Refused { .. }))).count();
     let held = ends.iter().filter(|end| matches!(end, Err(CallError::Deadline))).count();
-    assert_eq!((held, refused), (64, 4), "{ends:?}");
+    assert_eq!((held, refused), (16, 4), "{ends:?}");
 }
