@@ -1,6 +1,6 @@
 //! Slow but honest, and slow on purpose. A server with a line of 40 kB/s is never blamed and delivers everything. A peer whose round trip is
-//! 40 s, or that delivers 45 bytes a second, and that offers every item first, delays no item of others by more than 2 s (over frames,
-//! where what a peer sends can be held back).
+//! 40 s, or that delivers 45 bytes a second, and that offers every item first, delays no item of others by more than 2 s. Over QUIC, where
+//! what a peer sends cannot be held back, that peer has a line of 8 kB/s.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::actor::Note;
 use crate::flood::{TXS, number_of, pool_channel};
 use crate::host::{NodeId, Tamper};
 use crate::misbehave::{Late, Trickler};
-use crate::model::{Line, Place};
+use crate::model::{Line, Model, Place};
 use crate::network::{Network, Setup, Transport};
 
 const READER: NodeId = NodeId(0);
@@ -28,8 +28,11 @@ const ITEMS_IN_A_SECOND: u32 = RATE * 9 / 10 / ITEM as u32;
 /// Items a second of the honest peer, where another is slow on purpose.
 const OTHERS: u32 = 10;
 
-/// An item may be so much later than without the slow peer.
+/// An item may be so much later than without the slow peer, and as much as what came of it takes at 16 kB a second.
 const MOST: Duration = Duration::from_secs(2);
+
+/// Bytes of an item where the slow peer has a slow line: several take seconds on it.
+const LARGE_ITEM: usize = 10_000;
 
 /// What a peer does that is slow on purpose.
 #[derive(Clone, Copy)]
@@ -38,14 +41,23 @@ enum Slowness {
     RoundTrip(Duration),
     /// Its items come at 45 bytes a second.
     Items,
+    /// Its line carries 8 kB/s.
+    Line,
 }
 
 impl Slowness {
-    fn tamper(self) -> Box<dyn Tamper> {
+    fn tamper(self) -> Option<Box<dyn Tamper>> {
         match self {
-            Self::RoundTrip(by) => Box::new(Late::new(by)),
-            Self::Items => Box::new(Trickler::new(TXS.protocol(1), 0, 45, Duration::from_secs(1))),
+            Self::RoundTrip(by) => Some(Box::new(Late::new(by))),
+            Self::Items => Some(Box::new(Trickler::new(TXS.protocol(1), 0, 45, Duration::from_secs(1)))),
+            Self::Line => None,
         }
+    }
+
+    /// An item may be so much later than without it. What has come of one counts as progress, at 16 kB a second.
+    fn most(self) -> Duration {
+        let part = if let Self::Line = self { LARGE_ITEM as u64 } else { 0 };
+        MOST + Duration::from_micros(part * 1_000_000 / 16_000)
     }
 
     /// How long before the honest peer it has each item, so that it offers first.
@@ -118,10 +130,18 @@ fn honest_server(run: &Run<'_>, problems: &mut Vec<String>) -> Result<(Network, 
 /// The longest that an item of the honest peer took, alone or beside a peer that offers it first.
 fn beside(run: &Run<'_>, slowness: Option<Slowness>) -> Result<Option<Duration>, RunError> {
     let mut setup = Setup::new(3, 0, run.options.seed, vec![pool_channel()]);
+    setup.transport = run.options.transport;
     setup.place = |_, _| Place::NEAR;
+    if let Some(Slowness::Line) = slowness {
+        setup.place = |number, _| {
+            let up = if number == SLOW.0 { 64_000 } else { Line::CENTRE.up };
+            Place { line: Line { up, ..Line::CENTRE }, ..Place::NEAR }
+        };
+        setup.model = Model { queue: Duration::from_secs(10), ..Model::default() }; // a slow line that drops nothing
+    }
     let mut network = linked(setup)?;
-    if let Some(slowness) = slowness {
-        network.host.computer(SLOW).tamper(slowness.tamper());
+    if let Some(tamper) = slowness.and_then(Slowness::tamper) {
+        network.host.computer(SLOW).tamper(tamper);
     }
     if !network.link_up() {
         return Ok(None);
@@ -139,9 +159,10 @@ fn beside(run: &Run<'_>, slowness: Option<Slowness>) -> Result<Option<Duration>,
         .collect();
     due.sort_unstable();
     let mut accepted = Vec::new();
+    let size = if run.options.transport == Transport::Quic { LARGE_ITEM } else { 200 };
     for (at, id, number) in due {
         watch(&mut network, at, usize::MAX, &mut accepted);
-        insert(&mut network, id, number, 200);
+        insert(&mut network, id, number, size);
     }
     let end = network.host.now() + Duration::from_secs(20);
     watch(&mut network, end, count as usize, &mut accepted);
@@ -154,24 +175,25 @@ pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
     let mut problems = Vec::new();
     let (network, missing) = honest_server(run, &mut problems)?;
     let mut figures = vec![("slow_server_faults", network.faults.len() as f64)];
-    if run.options.transport == Transport::Frames {
+    let usual = beside(run, None)?;
+    figures.push(("longest_s_alone", usual.map_or(f64::INFINITY, |usual| usual.as_secs_f64())));
+    let slow = if run.options.transport == Transport::Frames {
         let trip = Slowness::RoundTrip(Duration::from_secs(40));
-        let usual = beside(run, None)?;
-        figures.push(("longest_s_alone", usual.map_or(f64::INFINITY, |usual| usual.as_secs_f64())));
-        let slow = [("longest_s_beside_trip_40_s", trip), ("longest_s_beside_45_bytes_s", Slowness::Items)];
-        for (name, slowness) in slow {
-            let beside = beside(run, Some(slowness))?;
-            match usual.zip(beside) {
-                Some((usual, beside)) => {
-                    figures.push((name, beside.as_secs_f64()));
-                    if beside > usual + MOST {
-                        problems.push(format!(
-                            "{name}: an item took {beside:?}, without the slow peer {usual:?}"
-                        ));
-                    }
+        vec![("longest_s_beside_trip_40_s", trip), ("longest_s_beside_45_bytes_s", Slowness::Items)]
+    } else {
+        vec![("longest_s_beside_slow_line", Slowness::Line)]
+    };
+    for (name, slowness) in slow {
+        let beside = beside(run, Some(slowness))?;
+        match usual.zip(beside) {
+            Some((usual, beside)) => {
+                figures.push((name, beside.as_secs_f64()));
+                if beside > usual + slowness.most() {
+                    problems
+                        .push(format!("{name}: an item took {beside:?}, without the slow peer {usual:?}"));
                 }
-                None => problems.push(format!("{name}: not every item came")),
             }
+            None => problems.push(format!("{name}: not every item came")),
         }
     }
     Ok(Measured { missing, figures, problems, ..Measured::of(network) })

@@ -13,6 +13,6 @@ fn slow_servers_over_frames_are_not_blamed_and_delay_nobody() {
 }
 
 #[test]
-fn slow_servers_over_quic_are_not_blamed() {
+fn slow_servers_over_quic_are_not_blamed_and_delay_nobody() {
     passes_for("slow", weir_sim::Transport::Quic, seconds());
 }
