@@ -67,6 +67,11 @@ pub fn start<H>(node: Builder<H>) -> Result<(Network, Node, H), StartError> {
     let poll = mio::Poll::new().map_err(system("no event queue"))?;
     let waker = Arc::new(mio::Waker::new(poll.registry(), WAKE).map_err(system("no waker"))?);
     let sockets = Sockets::bind(plan.listen(), plan.config(), poll.registry())?;
+    if let Some((address, reason)) =
+        plan.peers().find_map(|address| Some((address, sockets.cannot_reach(address)?)))
+    {
+        return Err(StartError::PeerAddress(AddressError::new(address, reason)));
+    }
     let resolver = Resolver::new(plan.config().sockets.max_queries as usize, Arc::clone(&waker));
 
     let (anchor, wall) = (std::time::Instant::now(), wall_time());

@@ -97,6 +97,20 @@ impl Sockets {
         })
     }
 
+    /// Why nothing can be sent to an address: it is of a family in which this node has no socket, because it listens on addresses of
+    /// the other family alone. A family that the system has not is no mistake of the configuration.
+    pub(crate) fn cannot_reach(&self, address: &Multiaddr) -> Option<&'static str> {
+        let (_, to) = address.socket_addr()?;
+        let serves =
+            |socket: &Socket| socket.local.ip().is_unspecified() || socket.local.is_ipv4() == to.is_ipv4();
+        let reason = if to.is_ipv4() {
+            "this node has no IPv4 socket: let it listen on an IPv4 address too, or on [::]"
+        } else {
+            "this node has no IPv6 socket: let it listen on an IPv6 address too, or on 0.0.0.0"
+        };
+        (!self.list.iter().any(serves)).then_some(reason)
+    }
+
     /// Where this node listens; of a node that only dials, where it is bound.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         self.list.iter().take(self.listening).map(|socket| socket.local)

@@ -84,7 +84,7 @@ pub use events::{Event, Events};
 pub use message::{ItemId, Malformed, Message, PoolItem, TipValue};
 pub use network::{Network, ToAddress};
 pub use node::{Node, ShutdownReport};
-pub use peers::{Banned, Peer, PeerError, Peers};
+pub use peers::{Ban, Banned, Peer, PeerError, Peers};
 pub use pool::{Candidate, PoolHandle, Undecided};
 pub use stats::{HostStats, Stats};
 pub use stream::{BlockingStream, RawReader, RawStream, RawWriter, Streams};

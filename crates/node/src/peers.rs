@@ -156,6 +156,15 @@ impl Peers {
         self.net.tell(command).await
     }
 
+    /// The bans that hold now, the operator's and the node's own: of peers in the order of their ids, then of prefixes. At most as many
+    /// as there can be (`node.peers.standing.max_peers`, and 1,024 prefixes).
+    ///
+    /// # Errors
+    /// [`Stopped`] once the node has stopped.
+    pub async fn bans(&self) -> Result<Vec<Ban>, Stopped> {
+        self.net.ask(Op::Bans).await
+    }
+
     /// Ends a ban, the node's own too. A prefix has to be named as it was banned.
     ///
     /// # Errors
@@ -204,6 +213,16 @@ impl Peers {
     pub async fn restore_ban(&self, ban: PrefixBan) -> Result<(), PeerError> {
         self.net.tell(Command::RestoreNetwork(ban)).await
     }
+}
+
+/// A ban that holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ban {
+    /// Whom it is for.
+    pub whom: Banned,
+    /// When it ends, on the clock of [`Network::now`](crate::Network::now).
+    pub until: Instant,
 }
 
 /// A connected peer.

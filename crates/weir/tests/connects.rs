@@ -142,6 +142,10 @@ fn a_peer_address_that_cannot_be_dialled_fails_at_start_as_what_it_is() {
     refused(&|builder| builder.peer("/ip4/127.0.0.1/udp/1"), "/udp/1");
     refused(&|builder| builder.peer("/memory/7"), "outside a cluster");
     refused(&|builder| builder.peer(&own), "this node's own");
+    let v6 = "/ip6/2001:db8::1/udp/1/quic-v1";
+    refused(&|builder| builder.listen("127.0.0.1:0").peer(v6), "no IPv6 socket");
+    let both = Running::start(builder().listen("0.0.0.0:0").peer(v6)); // this system may have no IPv6: then it is told
+    both.stop();
     let error = weir::start(builder().listen("nonsense")).map(|_| ()).unwrap_err();
     assert!(matches!(error, StartError::ListenAddress(_)), "{error:?}");
 
@@ -191,6 +195,26 @@ fn a_ban_of_a_prefix_is_told_and_holds_in_the_next_run() {
     assert!(matches!(client.2.next_blocking(), Some(Event::PeerUp { .. })));
     assert!(matches!(client.2.next_blocking(), Some(Event::PeerDown { .. })));
     assert!(weir::block_on(client.0.connect(next.address(0))).is_err());
+}
+
+#[test]
+fn bans_are_listed_while_they_hold() {
+    let (node, peer) = (Running::start(builder()), Keypair::ed25519_from_seed([9; 32]).peer_id());
+    let prefix: weir::Prefix = "192.0.2.0/24".parse().unwrap();
+    let bans = || weir::block_on(node.0.peers().bans()).unwrap();
+    assert_eq!(bans(), []);
+    let hour = Duration::from_secs(3600);
+    for whom in [weir::Banned::from(prefix), peer.into()] {
+        weir::block_on(node.0.peers().ban(whom, hour)).unwrap();
+    }
+    let all: Vec<_> = bans().iter().map(|ban| ban.whom).collect();
+    assert_eq!(all, [weir::Banned::Peer(peer), weir::Banned::Prefix(prefix)]);
+    assert!(bans().iter().all(|ban| ban.until > node.0.now() && ban.until <= node.0.now() + hour));
+    weir::block_on(node.0.peers().unban(peer)).unwrap();
+    assert_eq!(bans().len(), 1);
+    weir::block_on(node.0.peers().unban(prefix)).unwrap();
+    assert_eq!(bans(), []);
+    node.stop();
 }
 
 #[test]

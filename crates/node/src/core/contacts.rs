@@ -12,7 +12,7 @@ use weir_stack::{Command, DialError, DialProblem, Linked, Refused, Stack};
 
 use crate::error::{AddressError, ConnectError};
 use crate::mailbox::Promise;
-use crate::peers::Peer;
+use crate::peers::{Ban, Banned, Peer};
 
 /// Measurements under way at once; further ones are refused. Each moves as many bytes as its caller likes.
 const MAX_MEASUREMENTS: usize = 64;
@@ -89,6 +89,13 @@ impl Contacts {
     /// A link is gone.
     pub(crate) fn down(&mut self, link: LinkId) {
         self.rtts.remove(&link);
+    }
+
+    /// Who is banned: peers by their ids, then prefixes.
+    pub(crate) fn bans(now: Instant, stack: &Stack) -> Vec<Ban> {
+        let peers = stack.peers().standing().bans(now).map(|(peer, until)| (Banned::Peer(peer), until));
+        let prefixes = stack.peers().banned_networks().map(|(prefix, until)| (Banned::Prefix(prefix), until));
+        peers.chain(prefixes).map(|(whom, until)| Ban { whom, until }).collect()
     }
 
     /// The peers that are up, by id.

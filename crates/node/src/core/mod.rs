@@ -257,6 +257,7 @@ impl Core {
                 reply.fill(told, &mut self.wakers);
             }
             Op::Peers(reply) => reply.fill(self.contacts.list(&self.stack), &mut self.wakers),
+            Op::Bans(reply) => reply.fill(Contacts::bans(now, &self.stack), &mut self.wakers),
             Op::Stats(reply) => reply.fill(self.stats(), &mut self.wakers),
             Op::Sleep(id, due, promise) => {
                 self.sleepers.due.set(id, Some(due));

@@ -18,7 +18,7 @@ use crate::error::{CallError, ConnectError, OpenError};
 use crate::mailbox::Promise;
 use crate::message::ItemId;
 use crate::node::ShutdownReport;
-use crate::peers::Peer;
+use crate::peers::{Ban, Peer};
 use crate::stats::Stats;
 use crate::stream::NewStream;
 
@@ -47,6 +47,8 @@ pub(crate) enum Op {
     Stack(Box<Command>, Promise<Result<(), Refused>>),
     /// The peers with a link.
     Peers(Promise<Vec<Peer>>),
+    /// Who is banned.
+    Bans(Promise<Vec<Ban>>),
     /// The counters.
     Stats(Promise<Stats>),
     /// Answers at a time.

@@ -247,6 +247,12 @@ impl Standing {
         self.peers.get(peer)?.banned_until.filter(|until| *until > now)
     }
 
+    /// Who is banned, and until when, by peer id.
+    pub fn bans(&self, now: Instant) -> impl Iterator<Item = (PeerId, Instant)> + '_ {
+        let bans = self.peers.iter().filter_map(|(peer, entry)| Some((*peer, entry.banned_until?)));
+        bans.filter(move |(_, until)| *until > now)
+    }
+
     /// How much of its share `peer` still gets.
     pub fn share(&self, now: Instant, peer: &PeerId) -> Share {
         let Some(entry) = self.peers.get(peer) else { return Share::Full };
@@ -406,6 +412,8 @@ mod tests {
         assert_eq!(banned, Reaction::Ban { until: secs(2400) });
         assert!(standing.banned(secs(2399), &peer(1)).is_some());
         assert_eq!(standing.banned(secs(2400), &peer(1)), None);
+        assert_eq!(standing.bans(secs(2399)).collect::<Vec<_>>(), [(peer(1), secs(2400))]);
+        assert_eq!(standing.bans(secs(2400)).count(), 0);
     }
 
     #[test]
