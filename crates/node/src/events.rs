@@ -46,7 +46,7 @@ pub enum Event {
         /// The address of its link; `None` for a wire, and without a link.
         address: Option<Multiaddr>,
         /// Why.
-        why: DownReason,
+        reason: DownReason,
     },
     /// A link ended before both sides had said hello: another network or version, no slot, a ban.
     Refused {
@@ -55,7 +55,7 @@ pub enum Event {
         /// The address of its link; `None` for a wire.
         address: Option<Multiaddr>,
         /// Why, whichever side said so.
-        why: DownReason,
+        reason: DownReason,
     },
     /// A peer that this node should dial could not be reached. Of one peer at most once a minute; a warning is logged with it.
     Unreachable {
@@ -64,7 +64,7 @@ pub enum Event {
         /// Where it was looked for: at least one address.
         addresses: Vec<Multiaddr>,
         /// Why it was not found: of the last address tried.
-        why: DialProblem,
+        reason: DialProblem,
         /// When it is tried again, on the clock of [`Network::now`](crate::Network::now); `None` where it was forgotten, as
         /// a suggested peer that never answered.
         next: Option<Instant>,

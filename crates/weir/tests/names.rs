@@ -129,7 +129,7 @@ fn an_event_is_an_object_that_names_itself() {
         let value = serde_json::to_value(&event).unwrap();
         names.push(value["event"].as_str().unwrap().to_owned());
         match event {
-            Event::PeerDown { .. } => assert_eq!(value["why"]["closed"], "banned"),
+            Event::PeerDown { .. } => assert_eq!(value["reason"]["closed"], "banned"),
             Event::Unbanned { peer } => {
                 assert_eq!(value["peer"], peer.to_string());
                 break;

@@ -66,17 +66,17 @@ impl Core {
                 let Speaks { protocols, agent, services, .. } = speaks;
                 Event::PeerUp { peer: info.peer, side: info.side, address, protocols, agent, services }
             }
-            StackEvent::PeerDown { link, peer, address, why } => {
-                tracing::debug!(%peer, ?why, "peer down");
+            StackEvent::PeerDown { link, peer, address, why: reason } => {
+                tracing::debug!(%peer, ?reason, "peer down");
                 self.contacts.down(link);
-                Event::PeerDown { peer, address, why }
+                Event::PeerDown { peer, address, reason }
             }
-            StackEvent::Refused { peer, address, why } => Event::Refused { peer, address, why },
-            StackEvent::Unreachable { peer, addresses, why, next } => {
+            StackEvent::Refused { peer, address, why: reason } => Event::Refused { peer, address, reason },
+            StackEvent::Unreachable { peer, addresses, why: reason, next } => {
                 let again = next.map(|next| next.since(now));
                 let peer_id = peer.map(tracing::field::display);
-                tracing::warn!(peer = peer_id, ?addresses, %why, ?again, "a peer cannot be reached");
-                Event::Unreachable { peer, addresses, why, next }
+                tracing::warn!(peer = peer_id, ?addresses, %reason, ?again, "a peer cannot be reached");
+                Event::Unreachable { peer, addresses, reason, next }
             }
             StackEvent::NetworkBanned { network, until } => {
                 tracing::info!(prefix = %network, "an address prefix is banned");

@@ -175,8 +175,8 @@ fn an_aborted_node_says_no_goodbye() {
     node.abort();
     let down = async {
         loop {
-            if let Some(Event::PeerDown { why, .. }) = events.next().await {
-                return why;
+            if let Some(Event::PeerDown { reason, .. }) = events.next().await {
+                return reason;
             }
         }
     };
@@ -197,8 +197,8 @@ fn a_shutdown_says_goodbye_and_reports() {
     assert_eq!(cluster.run_until(net.peers().list()).unwrap_err(), Stopped);
     let down = async {
         loop {
-            if let Some(Event::PeerDown { why, .. }) = events.next().await {
-                return why;
+            if let Some(Event::PeerDown { reason, .. }) = events.next().await {
+                return reason;
             }
         }
     };
