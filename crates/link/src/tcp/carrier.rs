@@ -92,6 +92,7 @@ impl Carrier for TcpLink {
     fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
         self.conn.handle_timeout(now);
+        self.find_stuck(now);
     }
 
     fn poll_timeout(&mut self) -> Option<Instant> {
@@ -99,6 +100,6 @@ impl Carrier for TcpLink {
             return None;
         }
         let due = self.conn.poll_timeout().map(|(due, _)| due);
-        [due, self.negotiations_due()].into_iter().flatten().min()
+        [due, self.negotiations_due(), self.sending.stuck].into_iter().flatten().min()
     }
 }

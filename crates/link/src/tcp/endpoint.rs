@@ -91,8 +91,8 @@ impl Tcp {
             }
             return;
         };
-        if let Some((carrier, _)) = context.carrier::<TcpLink>(link) {
-            carrier.handle_pipe(change);
+        if let Some((carrier, scope)) = context.carrier::<TcpLink>(link) {
+            carrier.handle_pipe(scope.now, change);
             context.table.hurry(link);
         }
     }

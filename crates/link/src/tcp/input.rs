@@ -41,7 +41,7 @@ fn goodbye_of(code: u32) -> Goodbye {
 
 impl TcpLink {
     /// The byte stream changed.
-    pub(super) fn handle_pipe(&mut self, change: PipeChange) {
+    pub(super) fn handle_pipe(&mut self, now: Instant, change: PipeChange) {
         match change {
             PipeChange::Connected if self.phase == Phase::Connecting => self.phase = Phase::Handshake,
             PipeChange::Finished => {
@@ -52,10 +52,12 @@ impl TcpLink {
                 self.pipe.inward = Inward::Gone;
                 self.pipe_ended();
             }
-            PipeChange::Accepted { .. }
-            | PipeChange::Connected
-            | PipeChange::Blocked
-            | PipeChange::Writable => {}
+            PipeChange::Blocked => {
+                let tcp = &self.shared.config.tcp;
+                self.sending.stuck = Some(now + tcp.ping_interval + tcp.ping_timeout);
+            }
+            PipeChange::Writable => self.sending.stuck = None,
+            PipeChange::Accepted { .. } | PipeChange::Connected => {}
         }
     }
 
@@ -286,6 +288,14 @@ impl TcpLink {
         {
             self.negotiating.due.remove(&(due, stream));
             self.refuse(scope, stream, LATE);
+        }
+    }
+
+    /// Whether the peer reads too little for too long: not even a ping goes out.
+    pub(super) fn find_stuck(&mut self, now: Instant) {
+        if self.sending.stuck.is_some_and(|due| due <= now) && self.phase != Phase::Draining {
+            self.sending.stuck = None;
+            self.lost(DownReason::Lost, Phase::Closed);
         }
     }
 

@@ -108,6 +108,7 @@ impl Negotiating {
 pub(super) struct Sending {
     pub(super) outbox: Outbox,
     pub(super) blocked: BTreeSet<u64>,
+    pub(super) stuck: Option<Instant>, // the link is lost then, unless the system takes bytes again before
 }
 
 /// What is counted.

@@ -19,5 +19,6 @@ mod quic_windows;
 mod random_use;
 mod reset_tokens;
 mod tcp_flow;
+mod tcp_hostile;
 mod tcp_setup;
 mod tubes;
