@@ -40,9 +40,8 @@ pub(crate) struct Options {
     /// Virtual seconds after the last submission within which all nodes must agree.
     #[arg(long, default_value_t = 60, value_name = "S")]
     pub(crate) deadline: u32,
-    /// Carry QUIC datagrams instead of frames.
-    #[arg(long)]
-    pub(crate) quic: bool,
+    #[command(flatten)]
+    pub(crate) carried: Carried,
     /// Threads that carry nodes out; the run is the same with any number. 1 to 64.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) threads: u32,
@@ -57,6 +56,17 @@ pub(crate) struct Options {
     pub(crate) json: bool,
 }
 
+/// What carries links.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Carried {
+    /// Carry QUIC datagrams instead of frames.
+    #[arg(long)]
+    pub(crate) quic: bool,
+    /// Carry byte streams with Noise and yamux, as over TCP, instead of frames.
+    #[arg(long, conflicts_with = "quic")]
+    pub(crate) tcp: bool,
+}
+
 /// Runs the command.
 pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
     let Some(name) = options.name.as_ref().filter(|_| !options.list) else {
@@ -65,7 +75,11 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
         }
         return Ok(ExitCode::SUCCESS);
     };
-    let transport = if options.quic { weir_sim::Transport::Quic } else { weir_sim::Transport::Frames };
+    let transport = match (options.carried.quic, options.carried.tcp) {
+        (true, _) => weir_sim::Transport::Quic,
+        (_, true) => weir_sim::Transport::Tcp,
+        (false, false) => weir_sim::Transport::Frames,
+    };
     let chosen = weir_sim::Options {
         nodes: options.nodes,
         links: options.links,

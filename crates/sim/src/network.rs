@@ -28,6 +28,8 @@ pub enum Transport {
     Frames,
     /// QUIC over datagrams.
     Quic,
+    /// Byte streams, with Noise and yamux: as over TCP.
+    Tcp,
 }
 
 impl Transport {
@@ -36,6 +38,7 @@ impl Transport {
         match self {
             Self::Frames => "frames",
             Self::Quic => "quic",
+            Self::Tcp => "tcp",
         }
     }
 }
@@ -107,7 +110,7 @@ pub struct Network {
     /// Faults so far, but *incompatible* ones.
     pub faults: Vec<Seen>,
     /// What is compared after every turn: bodies that applications have and did not decide on with what pools may hand over, and
-    /// over QUIC, which the checker cannot read, the stacks' exported counters.
+    /// over QUIC and TCP, which the checker cannot read, the stacks' exported counters.
     pub compared: Found,
     /// The most that an application may have undecided: what the pools of the setup may hand over.
     pub undecided: Undecided,
@@ -133,7 +136,7 @@ impl Network {
         let edges = setup.graph.edges(setup.nodes, setup.links, &mut rng.child("graph"));
         let edges = edges.into_iter().map(|(one, other)| (NodeId(one), NodeId(other))).collect();
         let mut config = setup.config.clone();
-        if setup.transport == Transport::Frames {
+        if setup.transport != Transport::Quic {
             config.quic.sessions = 0; // untouched they would still take 20 KiB of a node's memory
         }
         let config = Arc::new(config);
@@ -229,6 +232,7 @@ impl Network {
         match self.setup.transport {
             Transport::Frames => Multiaddr::from_memory(u64::from(id.0)),
             Transport::Quic => Multiaddr::from_quic(self.host.world().udp_of(id)),
+            Transport::Tcp => Multiaddr::from_tcp(self.host.world().udp_of(id)),
         }
     }
 
@@ -375,7 +379,7 @@ impl Network {
         }
     }
 
-    /// What these nodes received on their pool channels: as the checker counted it; over QUIC, as their stacks did.
+    /// What these nodes received on their pool channels: as the checker counted it; where it cannot read, as their stacks did.
     pub fn pool_traffic(&mut self, of: impl Iterator<Item = NodeId>) -> PoolTraffic {
         use crate::host::Node as _;
         let mut sum = PoolTraffic::default();
@@ -406,7 +410,7 @@ impl Network {
 
     /// What a node has to tell, and when that happened.
     pub fn notes_at(&mut self, id: NodeId) -> Vec<(Instant, Note)> {
-        if self.setup.transport == Transport::Quic {
+        if self.setup.transport != Transport::Frames {
             self.compare(id);
         }
         self.compare_undecided(id);

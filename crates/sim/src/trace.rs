@@ -11,7 +11,7 @@ use std::hash::Hasher as _;
 use sha2::{Digest as _, Sha256};
 use siphasher::sip::SipHasher13;
 use weir_base::Instant;
-use weir_stack::{Frame, WireChange};
+use weir_stack::{Frame, PipeChange, WireChange};
 
 /// The version of the layout above.
 const VERSION: u8 = 2;
@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     Drop = 8,
     /// Verdicts of an application.
     Verdicts = 9,
+    /// Bytes of a byte stream, or a change of it.
+    Bytes = 10,
 }
 
 /// One event: which wire and how long where it has either, and the hash of what it carried.
@@ -60,6 +62,23 @@ impl Traced {
 
     pub(crate) const fn datagram(len: usize) -> Self {
         Self { kind: Kind::Datagram, link: 0, len: len as u64, payload: 0 }
+    }
+
+    pub(crate) fn bytes(pipe: u64, bytes: &[u8]) -> Self {
+        Self { kind: Kind::Bytes, link: pipe, len: bytes.len() as u64, payload: hash(bytes) }
+    }
+
+    pub(crate) const fn pipe(pipe: u64, change: PipeChange) -> Self {
+        let payload = match change {
+            PipeChange::Accepted { .. } => 1,
+            PipeChange::Connected => 2,
+            PipeChange::Failed => 3,
+            PipeChange::Finished => 4,
+            PipeChange::Closed => 5,
+            PipeChange::Blocked => 6,
+            PipeChange::Writable => 7,
+        };
+        Self { kind: Kind::Bytes, link: pipe, len: 0, payload }
     }
 
     pub(crate) const fn timeout() -> Self {

@@ -36,7 +36,7 @@ impl Carrier for TcpLink {
             scope.events.push_back(Event::Readable(StreamKey { link: scope.link, stream }));
         }
         if readable {
-            scope.events.push_back(Event::ReadPipe(self.pipe()));
+            scope.events.push_back(Event::ReadPipe(self.pipe.id));
         }
         self.report.take()
     }

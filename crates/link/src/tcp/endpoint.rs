@@ -203,7 +203,7 @@ impl Endpoint for Tcp {
         }
         while let Some(link) = self.ready.pop() {
             let Some((carrier, mut scope)) = context.carrier::<TcpLink>(link) else { continue };
-            let pipe = carrier.pipe();
+            let pipe = carrier.pipe.id;
             if self.pipes.get(&pipe).is_none_or(|found| found.blocked) {
                 context.table.sent_all(context.now, link); // it is marked again once it is writable
                 continue;

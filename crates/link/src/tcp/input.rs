@@ -264,6 +264,8 @@ impl TcpLink {
         }
         if !rest.is_empty() || muxer.unread_of(id(stream)) > 0 || muxer.has_ended(id(stream)) {
             self.tell_readable(scope, stream);
+        } else {
+            muxer.read(id(stream), 1); // finds nothing, so that the muxer tells of what comes next
         }
     }
 

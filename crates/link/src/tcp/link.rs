@@ -139,11 +139,6 @@ impl TcpLink {
         }
     }
 
-    /// The byte stream that carries it.
-    pub(super) fn pipe(&self) -> PipeId {
-        self.pipe.id
-    }
-
     /// The number of this side's `index`-th stream: the muxer opens them in order.
     fn number(&self, index: u64) -> u64 {
         index.saturating_mul(2) + u64::from(!self.pipe.dialler)

@@ -171,6 +171,18 @@ fn a_reader_that_stops_holds_the_link_to_its_window_and_then_goes_on() {
 }
 
 #[test]
+fn a_reader_is_told_of_what_comes_after_the_name_at_both_ends() {
+    let (mut net, link, other) = linked([config(), config()]);
+    let key = net.open(0, link, 8, Class::Pool);
+    net.run(SECOND);
+    assert!(net.nodes[0].readable.is_empty() && net.nodes[1].readable.is_empty(), "only the name came");
+    net.write(0, key, &Bytes::from_static(b"a"));
+    net.write(1, there(other, key), &Bytes::from_static(b"b"));
+    net.run(SECOND);
+    assert_eq!((&net.nodes[0].readable, &net.nodes[1].readable), (&vec![key], &vec![there(other, key)]));
+}
+
+#[test]
 fn a_stream_whose_protocol_is_agreed_on_has_no_deadline() {
     let (mut net, link, other) = linked([config(), config()]);
     let key = net.open(0, link, 8, Class::Pool);

@@ -108,6 +108,7 @@ impl<'a, N: Node> ComputerMut<'a, N> {
         (system.power, process.turn_at) = (power, Instant::FAR);
         (system.line.uplink_free, process.busy_until) = (Instant::ZERO, system.now);
         system.inbox.clear();
+        process.pipes = super::pipes::Flows::default();
         process.leaving.clear();
         system.note(Traced::number(Kind::Life, told));
         system.drop_wires(world);
@@ -239,6 +240,7 @@ impl<'a, N: Node> ComputerMut<'a, N> {
         let udp = system.udp;
         system.note(Traced::number(Kind::Life, STARTED));
         self.arrive(Arrived::Host(HostChange::Wall(wall)));
+        self.arrive(Arrived::Host(HostChange::Pipes));
         if udp == Udp::Bound {
             let local = super::udp_of(self.id);
             let bound = HostChange::Bound { socket: SocketId(0), local, may_fragment: false };

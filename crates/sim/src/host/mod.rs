@@ -12,8 +12,10 @@ mod carry;
 mod clock;
 mod computer;
 mod datagrams;
+mod handshakes;
 mod life;
 mod paths;
+mod pipes;
 mod process;
 mod system;
 mod windows;
@@ -323,7 +325,7 @@ impl<N: Node> Host<N> {
     /// The node that never came to an end of its turns, where there is one: then nothing happens any more.
     pub fn endless(&self) -> Option<NodeId> {
         let mut computers = self.computers.iter();
-        computers.find(|computer| computer.process.endless).map(|computer| computer.system.id)
+        computers.find(|computer| computer.process.idle.endless).map(|computer| computer.system.id)
     }
 
     /// Lets the next thing happen, at its time. `None` where nothing is due up to `limit`; then time is `limit`. `None` as well
@@ -350,7 +352,7 @@ impl<N: Node> Host<N> {
             self.now = self.now.max(due);
             computer.system.now = self.now;
             let turned = computer.advance(&self.world);
-            if computer.process.endless {
+            if computer.process.idle.endless {
                 return None;
             }
             self.settle(id);

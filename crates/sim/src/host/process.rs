@@ -1,13 +1,15 @@
 //! A node's process: its turns, what they take, and what they send at their end.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use weir_base::Instant;
-use weir_stack::{Action, Datagrams, DialId, Frame, Input, SocketId, Transmit, WireId};
+use weir_stack::{Action, Datagrams, DialId, Frame, Input, PipeId, SocketId, Transmit, WireId};
 
 use super::carry::Tampering;
 use super::clock::Clock;
+use super::pipes::Flows;
 use super::system::{Arrived, System};
 use super::world::World;
 use super::{Node, earliest};
@@ -34,11 +36,19 @@ pub(super) struct Process<N> {
     pub(super) busy_until: Instant,  // the last turn ends
     pub(super) leaving: Vec<Output>, // at `busy_until`
     pub(super) tamper: Option<Tampering>,
-    pub(super) endless: bool,
+    pub(super) pipes: Flows,
     pub(super) turned: bool, // in this window
     pub(super) work: Work,
     draws: Draws,
-    idle: (Instant, u32), // turns without effect since
+    pub(super) idle: Idle,
+}
+
+/// Turns without effect.
+#[derive(Debug, Default)]
+pub(super) struct Idle {
+    since: Instant,
+    turns: u32,
+    pub(super) endless: bool, // they never end
 }
 
 /// What nodes' turns had to do, whatever it took.
@@ -59,6 +69,9 @@ pub(super) enum Output {
     Datagrams { transmit: Transmit, bytes: BytesMut },
     Dial { dial: DialId, endpoint: u64 },
     Close(WireId),
+    DialPipe { pipe: PipeId, remote: SocketAddr },
+    Bytes { pipe: PipeId, bytes: Bytes, finish: bool },
+    ClosePipe(PipeId),
 }
 
 /// What a turn had to do.
@@ -85,7 +98,7 @@ impl Work {
 }
 
 impl<N: Node> Process<N> {
-    pub(super) const fn new(draws: Draws) -> Self {
+    pub(super) fn new(draws: Draws) -> Self {
         Self {
             node: None,
             lives: 0,
@@ -94,11 +107,11 @@ impl<N: Node> Process<N> {
             busy_until: Instant::ZERO,
             leaving: Vec::new(),
             tamper: None,
-            endless: false,
+            pipes: Flows::default(),
             turned: false,
             work: Work { turns: 0, packets: 0, bytes: 0 },
             draws,
-            idle: (Instant::ZERO, 0),
+            idle: Idle::default(),
         }
     }
 
@@ -124,10 +137,10 @@ impl<N: Node> Process<N> {
             tamper.handle_timeout(local, &mut self.leaving);
         }
         let mut rounds = 0;
-        while self.drain(node.as_mut(), local, &mut load) {
+        while self.drain(system, node.as_mut(), local, &mut load) {
             rounds += 1;
             if rounds > ROUNDS {
-                self.endless = true;
+                self.idle.endless = true;
                 break;
             }
         }
@@ -148,7 +161,7 @@ impl<N: Node> Process<N> {
             let due = self.clock.global(due).max(system.now) + world.model.processor.late(&mut self.draws);
             self.turn_at = due.max(self.busy_until);
         }
-        if self.endless {
+        if self.idle.endless {
             self.turn_at = Instant::FAR;
         }
         if cost.is_zero() {
@@ -199,6 +212,19 @@ impl<N: Node> Process<N> {
                 let datagrams = Datagrams { socket, remote, local_ip, ecn, stride, data };
                 node.stack().handle(local, Input::Datagrams(datagrams));
             }
+            Arrived::Bytes(pipe, bytes) => {
+                load.packet(bytes.len());
+                system.note(Traced::bytes(pipe.0, &bytes));
+                self.pipes.arrived(pipe, bytes);
+                self.pipes.give(system, node.stack(), local, pipe);
+            }
+            Arrived::Pipe(pipe, change) => {
+                load.packet(0);
+                system.note(Traced::pipe(pipe.0, change));
+                self.pipes.changed(pipe, change);
+                self.pipes.give(system, node.stack(), local, pipe);
+            }
+            Arrived::Taken(pipe, len) => self.pipes.taken(node.stack(), local, pipe, len),
             Arrived::Host(change) => node.stack().handle(local, Input::Host(change)),
             Arrived::Planned(number) => {
                 system.note(Traced::driver(&number.to_le_bytes()));
@@ -208,7 +234,7 @@ impl<N: Node> Process<N> {
     }
 
     /// Takes what the node has to say; whether it may have more.
-    fn drain(&mut self, node: &mut N, local: Instant, load: &mut Load) -> bool {
+    fn drain(&mut self, system: &mut System, node: &mut N, local: Instant, load: &mut Load) -> bool {
         let again = node.turned(local);
         let stack = node.stack();
         while let Some((wire, frame)) = stack.poll_frame(local) {
@@ -222,12 +248,25 @@ impl<N: Node> Process<N> {
             self.leaving.push(Output::Datagrams { transmit, bytes });
             buffer.clear();
         }
+        let mut bytes = BytesMut::new();
+        while let Some(transmit) = stack.poll_pipe(local, &mut bytes) {
+            load.packet(transmit.len);
+            let (pipe, finish) = (transmit.pipe, transmit.finish);
+            self.pipes.given(stack, local, pipe, transmit.len);
+            self.leaving.push(Output::Bytes { pipe, bytes: bytes.split().freeze(), finish });
+        }
         let mut acted = self.tamper.as_mut().is_some_and(|tamper| tamper.hand_back(local, stack));
         while let Some(action) = node.stack().poll_action() {
             acted = true;
             match action {
                 Action::DialWire { dial, endpoint } => self.leaving.push(Output::Dial { dial, endpoint }),
                 Action::CloseWire(wire) => self.leaving.push(Output::Close(wire)),
+                Action::DialPipe { pipe, remote } => self.leaving.push(Output::DialPipe { pipe, remote }),
+                Action::ReadPipe(pipe) => self.pipes.give(system, node.stack(), local, pipe),
+                Action::ClosePipe(pipe) => {
+                    self.pipes.forget(pipe);
+                    self.leaving.push(Output::ClosePipe(pipe));
+                }
                 other => node.action(local, other),
             }
         }
@@ -250,17 +289,20 @@ impl<N: Node> Process<N> {
                 Output::Datagrams { transmit, bytes } => system.datagrams_out(world, &transmit, &bytes),
                 Output::Dial { dial, endpoint } => system.dial_wire(world, dial, endpoint),
                 Output::Close(WireId(wire)) => system.close_wire(world, wire),
+                Output::DialPipe { pipe, remote } => system.dial_pipe(world, pipe, remote),
+                Output::Bytes { pipe, bytes, finish } => system.send_bytes(world, pipe, bytes, finish),
+                Output::ClosePipe(pipe) => system.close_pipe(world, pipe),
             }
         }
     }
 
     /// Counts turns in which nothing came, left or happened.
     fn watch_idle(&mut self, now: Instant, load: Load) {
-        if load.packets > 0 || load.acted || now.since(self.idle.0) > IDLE_SPAN {
-            self.idle = (now, 0);
+        if load.packets > 0 || load.acted || now.since(self.idle.since) > IDLE_SPAN {
+            (self.idle.since, self.idle.turns) = (now, 0);
             return;
         }
-        self.idle.1 += 1;
-        self.endless |= self.idle.1 > IDLE_TURNS;
+        self.idle.turns += 1;
+        self.idle.endless |= self.idle.turns > IDLE_TURNS;
     }
 }

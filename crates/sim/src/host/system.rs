@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use weir_base::Instant;
-use weir_stack::{Ecn, Frame, HostChange, WireChange};
+use weir_stack::{Ecn, Frame, HostChange, PipeChange, PipeId, WireChange};
 
 use super::carry::{Captured, NodeTraffic};
 use super::datagrams::Lane;
@@ -34,11 +34,18 @@ pub(super) struct System {
     pub(super) agenda: Agenda,
     pub(super) line: Queues,
     pub(super) paths: Paths,
-    pub(super) ends: BTreeMap<u64, Box<End>>,
-    pub(super) dialled: u32, // wires
+    pub(super) wires: Wires,
     pub(super) lanes: BTreeMap<NodeId, Lane>,
     pub(super) inbox: Inbox,
     pub(super) record: Record,
+}
+
+/// This node's ends of wires.
+#[derive(Debug, Default)]
+pub(super) struct Wires {
+    pub(super) ends: BTreeMap<u64, Box<End>>,
+    pub(super) pipes: BTreeMap<PipeId, u64>, // those of `ends` that carry bytes
+    pub(super) dialled: u32,
 }
 
 /// What is due here, and what this computer has for others.
@@ -79,7 +86,15 @@ pub(super) struct Inbox {
 pub(super) enum Arrived {
     Frame(u64, Frame),
     Wire(u64, WireChange),
-    Datagram { remote: SocketAddr, ecn: Option<Ecn>, data: BytesMut },
+    Bytes(PipeId, Bytes),
+    Pipe(PipeId, PipeChange),
+    /// The other end has read so many bytes more.
+    Taken(PipeId, u64),
+    Datagram {
+        remote: SocketAddr,
+        ecn: Option<Ecn>,
+        data: BytesMut,
+    },
     Host(HostChange),
     Planned(u64),
 }
@@ -147,8 +162,9 @@ impl Inbox {
         let (_, what) = self.list.pop_front()?;
         match &what {
             Arrived::Frame(_, frame) => self.frame_bytes -= frame.wire_len(),
+            Arrived::Bytes(_, bytes) => self.frame_bytes -= bytes.len(),
             Arrived::Datagram { data, .. } => self.datagram_bytes -= data.len(),
-            Arrived::Wire(..) | Arrived::Host(_) | Arrived::Planned(_) => {}
+            _ => {}
         }
         Some(what)
     }
@@ -156,8 +172,9 @@ impl Inbox {
     fn push(&mut self, source: u64, what: Arrived) {
         match &what {
             Arrived::Frame(_, frame) => self.frame_bytes += frame.wire_len(),
+            Arrived::Bytes(_, bytes) => self.frame_bytes += bytes.len(),
             Arrived::Datagram { data, .. } => self.datagram_bytes += data.len(),
-            Arrived::Wire(..) | Arrived::Host(_) | Arrived::Planned(_) => {}
+            _ => {}
         }
         self.list.push_back((source, what));
     }
@@ -182,8 +199,7 @@ impl System {
             agenda: Agenda::new(id),
             line: Queues::default(),
             paths: Paths::default(),
-            ends: BTreeMap::new(),
-            dialled: 0,
+            wires: Wires::default(),
             lanes: BTreeMap::new(),
             inbox: Inbox::default(),
             record: Record {
@@ -199,8 +215,8 @@ impl System {
     /// What comes next happens.
     pub(super) fn due(&mut self, world: &World, key: Key, due: Due) {
         match due {
-            Due::Frame { wire, frame, echo, lined } => {
-                self.frame_due(world, key, super::wires::Incoming { wire, frame, echo, lined });
+            Due::Cargo { wire, cargo, echo, lined } => {
+                self.cargo_due(world, key, super::wires::Incoming { wire, cargo, echo, lined });
             }
             Due::Signal { wire, from, signal } => match self.behind_the_line(wire, signal) {
                 Some(due) => self.agenda.push(Key { due, ..key }, Due::Signal { wire, from, signal }),
@@ -211,7 +227,7 @@ impl System {
             }
             Due::Release { wire } => self.release(world, wire),
             Due::Retry { wire, tries } => self.retry(world, wire, tries),
-            Due::Forget { wire } => self.forget(wire),
+            Due::Forget { wire } => drop(self.remove(wire)),
             Due::Planned { number } => self.arrive(u64::MAX, Arrived::Planned(number)),
         }
     }

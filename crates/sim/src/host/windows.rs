@@ -20,7 +20,7 @@ impl<N: Node + Send> Host<N> {
     /// Timers of the driver are left alone: there are none in such runs.
     pub fn window(&mut self, limit: Instant, threads: usize, mut on: impl FnMut(NodeId, &mut N)) -> bool {
         let start = self.computers.iter().map(Computer::next).min().unwrap_or(Instant::FAR);
-        if start > limit || self.computers.iter().any(|computer| computer.process.endless) {
+        if start > limit || self.computers.iter().any(|computer| computer.process.idle.endless) {
             self.now = self.now.max(limit);
             return false;
         }
@@ -87,7 +87,7 @@ impl<N: Node + Send> Host<N> {
 /// Each of these nodes runs through the window.
 fn run<N: Node>(world: &World, computers: &mut [Computer<N>], end: Instant) {
     for computer in computers {
-        while computer.next() < end && !computer.process.endless {
+        while computer.next() < end && !computer.process.idle.endless {
             computer.process.turned |= computer.advance(world);
         }
     }

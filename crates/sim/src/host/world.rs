@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use weir_base::identity::PeerId;
-use weir_stack::{Ecn, Frame, Start};
+use weir_stack::{Ecn, Start};
 
+use super::pipes::Cargo;
 use super::{NodeId, index};
 use crate::model::{Draws, Model, Place};
 use crate::queue::Key;
@@ -83,10 +84,10 @@ pub(super) struct Parcel {
 /// What comes at a node.
 #[derive(Debug)]
 pub(super) enum Due {
-    /// A frame arrives.
-    Frame {
+    /// A frame, or bytes, arrive.
+    Cargo {
         wire: u64,
-        frame: Frame,
+        cargo: Cargo,
         echo: Echo,
         lined: bool, // it has its place on the receiver's line already
     },
@@ -114,8 +115,8 @@ pub(super) struct Echo {
 /// What the system of one end says to that of the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Signal {
-    /// Asks for a wire.
-    Ask,
+    /// Asks for a wire that carries this.
+    Ask(Carries),
     /// Takes it.
     Accept,
     /// Has heard that it was taken.
@@ -124,4 +125,13 @@ pub(super) enum Signal {
     Close,
     /// Knows no such wire, or nobody listens.
     Reset,
+    /// Its node has read so many bytes since the wire began.
+    Read(u64),
+}
+
+/// What a wire carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carries {
+    Frames,
+    Bytes,
 }

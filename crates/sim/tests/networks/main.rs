@@ -6,6 +6,7 @@ mod bodies_are_one_buffer;
 mod common;
 mod early;
 mod faults_on_a_bare_pair;
+mod faults_over_tcp;
 mod honest_nodes_blame_nobody_whatever_goes_wrong;
 mod known_peers_answer_after_one_round_trip;
 mod same_seed_same_trace;

@@ -1,11 +1,14 @@
-//! Two nodes with one pool over frames: the same seed gives the same trace hash, another seed another.
+//! Two nodes with one pool over frames, and over TCP with its encryption: the same seed gives the same trace hash, another seed another.
 
 use crate::common;
 
+use weir_sim::Transport;
 use weir_sim::flood::Flood;
 
-fn trace(seed: u64) -> String {
-    let mut flood = Flood::new(common::setup(2, 1, seed), common::load(100, 2, 10)).unwrap();
+fn trace(transport: Transport, seed: u64) -> String {
+    let mut setup = common::setup(2, 1, seed);
+    setup.transport = transport;
+    let mut flood = Flood::new(setup, common::load(100, 2, 10)).unwrap();
     flood.run();
     common::assert_well(&mut flood);
     flood.net.host.trace_hash()
@@ -13,7 +16,10 @@ fn trace(seed: u64) -> String {
 
 #[test]
 fn the_same_seed_gives_the_same_trace_and_another_seed_another() {
-    let first = trace(7);
-    assert_eq!(first, trace(7));
-    assert_ne!(first, trace(8));
+    for transport in [Transport::Frames, Transport::Tcp] {
+        println!("{transport:?}");
+        let first = trace(transport, 7);
+        assert_eq!(first, trace(transport, 7));
+        assert_ne!(first, trace(transport, 8));
+    }
 }

@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use weir_sim::flood::{Flood, pool_of};
 use weir_sim::report::nearest_rank;
-use weir_sim::{Checking, NodeId};
+use weir_sim::{Checking, NodeId, Transport};
 
 /// One item in so many is slow.
 const SLOW: u32 = 100;
 
 /// p99 of items that are not slow, in milliseconds, and how far each log was offered on each link when the load ended.
-fn run(checking: Checking) -> (f64, BTreeMap<(NodeId, NodeId), u64>) {
+fn run(transport: Transport, checking: Checking) -> (f64, BTreeMap<(NodeId, NodeId), u64>) {
     let nodes = if common::full() { 50 } else { 21 };
     let mut setup = common::setup(nodes, 20, 11);
-    setup.checking = checking;
+    (setup.transport, setup.checking) = (transport, checking);
     pool_of(&mut setup.config).unwrap().max_items = 100_000; // all of the load, so that nothing is evicted
     // a link offers every 200 ms, so that one offer more or less at the end is 3 % of six seconds, and 10 % of two
     let mut flood = Flood::new(setup, common::load(1000, 6, 60)).unwrap();
@@ -41,11 +41,22 @@ fn run(checking: Checking) -> (f64, BTreeMap<(NodeId, NodeId), u64>) {
 
 #[test]
 fn slow_verdicts_on_some_items_do_not_delay_the_others() {
-    let (baseline, usual) = run(Checking::AtOnce);
-    let (p99, offered) = run(Checking::SomeSlow { of: SLOW, slow: Duration::from_secs(2) });
+    let (baseline, usual) = run(Transport::Frames, Checking::AtOnce);
+    let slow = Checking::SomeSlow { of: SLOW, slow: Duration::from_secs(2) };
+    let (p99, offered) = run(Transport::Frames, slow);
     println!("p99 of the others {p99:.1} ms, baseline {baseline:.1} ms");
     assert!(p99 <= baseline + 50.0, "p99 {p99:.1} ms, baseline {baseline:.1} ms");
     let worst = usual.iter().map(|(link, usual)| offered.get(link).unwrap_or(&0) * 100 / usual.max(&1)).min();
     println!("the slowest link has {worst:?} % of its baseline's offers");
     assert!(worst.is_some_and(|worst| worst >= 90), "{worst:?} %");
+}
+
+#[test]
+fn slow_verdicts_over_tcp_do_not_delay_the_others() {
+    // Nobody can read there how far each link was offered.
+    let (baseline, _) = run(Transport::Tcp, Checking::AtOnce);
+    let slow = Checking::SomeSlow { of: SLOW, slow: Duration::from_secs(2) };
+    let (p99, _) = run(Transport::Tcp, slow);
+    println!("p99 of the others {p99:.1} ms over TCP, baseline {baseline:.1} ms");
+    assert!(p99 <= baseline + 50.0, "p99 {p99:.1} ms, baseline {baseline:.1} ms");
 }

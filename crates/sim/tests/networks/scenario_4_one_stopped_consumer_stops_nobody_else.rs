@@ -1,4 +1,4 @@
-//! Scenario 4: the largest messages on the smallest windows, with one stopped consumer, over frames and over QUIC: every
+//! Scenario 4: the largest messages on the smallest windows, with one stopped consumer, over frames, QUIC and TCP: every
 //! other channel advances, the messages complete, and what is buffered never exceeds what was granted.
 
 use crate::common;
@@ -253,4 +253,19 @@ fn a_stopped_pool_over_frames_stops_nobody_else() {
 #[test]
 fn a_stopped_pool_over_quic_stops_nobody_else() {
     advances(Transport::Quic, Stopped::Pool);
+}
+
+#[test]
+fn a_stopped_raw_reader_over_tcp_stops_nobody_else() {
+    advances(Transport::Tcp, Stopped::RawReader);
+}
+
+#[test]
+fn a_stopped_server_over_tcp_stops_nobody_else() {
+    advances(Transport::Tcp, Stopped::Server);
+}
+
+#[test]
+fn a_stopped_pool_over_tcp_stops_nobody_else() {
+    advances(Transport::Tcp, Stopped::Pool);
 }

@@ -1,0 +1,218 @@
+//! Byte streams between nodes, as TCP gives them to a host: on the wires' paths, at their pace, in pieces of any size. What a
+//! node has not read waits in its system; what its system has not got rid of lets the other node wait.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use weir_base::Instant;
+use weir_stack::{Frame, Input, PipeChange, PipeId, Stack};
+
+use super::system::{Arrived, System};
+use super::wires::{End, Purpose, State};
+use super::world::{Signal, World};
+
+/// Bytes that the systems of both ends and the path between them hold for one direction; then the node that sends has to wait.
+const HELD: u64 = 1 << 20;
+/// A node that has to wait goes on when so few are left.
+const LOW: u64 = HELD / 2;
+/// Bytes on their way in one piece.
+const PIECE: usize = 16 * 1024;
+/// The system tells the other one what was read once it is so much, in bytes.
+const TELL: u64 = 64 * 1024;
+
+/// What one piece on a wire is.
+#[derive(Clone, Debug)]
+pub(super) enum Cargo {
+    Frame(Frame),
+    Bytes(Bytes),
+    /// This direction of a byte stream ends here.
+    End,
+}
+
+impl Cargo {
+    pub(super) fn wire_len(&self) -> usize {
+        match self {
+            Self::Frame(frame) => frame.wire_len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::End => 0,
+        }
+    }
+}
+
+/// One system's end of a byte stream.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    pub(super) id: PipeId,
+    read: u64,  // by this node
+    told: u64,  // of that, to the other system
+    taken: u64, // by the other node, as its system told
+}
+
+impl Pipe {
+    pub(super) const fn new(id: PipeId) -> Self {
+        Self { id, read: 0, told: 0, taken: 0 }
+    }
+}
+
+/// How a node that accepts a byte stream calls it, by the wire's number at its dialler.
+pub(super) const fn accepted(wire: u64) -> PipeId {
+    PipeId(wire * 2 + 1)
+}
+
+impl System {
+    /// The node wants a byte stream to an address.
+    pub(super) fn dial_pipe(&mut self, world: &World, pipe: PipeId, remote: SocketAddr) {
+        let peer = world.addresses.get(&remote).copied();
+        self.connect(world, peer, Purpose::Bytes(Pipe::new(pipe)));
+    }
+
+    /// The node sends bytes.
+    pub(super) fn send_bytes(&mut self, world: &World, pipe: PipeId, mut bytes: Bytes, finish: bool) {
+        let Some(wire) = self.wires.pipes.get(&pipe).copied() else { return };
+        while !bytes.is_empty() {
+            let piece = bytes.split_to(bytes.len().min(PIECE));
+            self.send_cargo(world, wire, Cargo::Bytes(piece));
+        }
+        if finish {
+            self.send_cargo(world, wire, Cargo::End);
+        }
+    }
+
+    /// The node wants no more of a byte stream, connected or not.
+    pub(super) fn close_pipe(&mut self, world: &World, pipe: PipeId) {
+        let Some(wire) = self.wires.pipes.get(&pipe).copied() else { return };
+        if self.wires.ends.get(&wire).is_some_and(|end| end.state == State::Open) {
+            self.close_wire(world, wire);
+        } else {
+            self.remove(wire); // the other end hears of it when it says anything
+        }
+    }
+
+    /// The node has read bytes.
+    fn read_bytes(&mut self, pipe: PipeId, len: u64) {
+        let Some(wire) = self.wires.pipes.get(&pipe).copied() else { return };
+        let Some(Purpose::Bytes(own)) = self.wires.ends.get_mut(&wire).map(|end| &mut end.carries) else {
+            return;
+        };
+        own.read += len;
+        if own.read - own.told >= TELL {
+            self.tell_read(wire);
+        }
+    }
+
+    pub(super) fn tell_read(&mut self, wire: u64) {
+        let Some(End { carries: Purpose::Bytes(own), peer, one_way, .. }) =
+            self.wires.ends.get_mut(&wire).map(Box::as_mut)
+        else {
+            return;
+        };
+        own.told = own.read;
+        let (total, to) = (own.read, *peer);
+        let due = self.now + Duration::from_nanos(*one_way);
+        self.signal_at(wire, to, due, Signal::Read(total));
+    }
+
+    /// The other node has read so many bytes in all.
+    pub(super) fn was_taken(&mut self, wire: u64, total: u64) {
+        let Some(Purpose::Bytes(own)) = self.wires.ends.get_mut(&wire).map(|end| &mut end.carries) else {
+            return;
+        };
+        let more = total.saturating_sub(own.taken);
+        own.taken += more;
+        let told = Arrived::Taken(own.id, more);
+        if more > 0 {
+            self.arrive(wire, told);
+        }
+    }
+}
+
+/// The byte streams of a process, as its host keeps them.
+#[derive(Debug, Default)]
+pub(super) struct Flows(BTreeMap<PipeId, Flow>);
+
+/// One of them.
+#[derive(Debug, Default)]
+struct Flow {
+    unread: VecDeque<Unread>,
+    outstanding: u64, // given to the system and not read at the other end
+    blocked: bool,
+}
+
+#[derive(Debug)]
+enum Unread {
+    Bytes(Bytes),
+    Change(PipeChange),
+}
+
+impl Flows {
+    pub(super) fn arrived(&mut self, pipe: PipeId, bytes: Bytes) {
+        if let Some(flow) = self.0.get_mut(&pipe) {
+            flow.unread.push_back(Unread::Bytes(bytes));
+        }
+    }
+
+    pub(super) fn changed(&mut self, pipe: PipeId, change: PipeChange) {
+        let flow = match change {
+            PipeChange::Accepted { .. } | PipeChange::Connected | PipeChange::Failed => {
+                Some(self.0.entry(pipe).or_default())
+            }
+            _ => self.0.get_mut(&pipe),
+        };
+        if let Some(flow) = flow {
+            flow.unread.push_back(Unread::Change(change));
+        }
+    }
+
+    /// The node reads what it has room for.
+    pub(super) fn give(&mut self, system: &mut System, stack: &mut Stack, now: Instant, pipe: PipeId) {
+        while let Some(flow) = self.0.get_mut(&pipe)
+            && let Some(next) = flow.unread.pop_front()
+        {
+            let mut bytes = match next {
+                Unread::Bytes(bytes) => bytes,
+                Unread::Change(change) => {
+                    if matches!(change, PipeChange::Failed | PipeChange::Closed) {
+                        self.0.remove(&pipe);
+                    }
+                    stack.handle(now, Input::Pipe(pipe, change));
+                    continue;
+                }
+            };
+            let len = stack.pipe_room(pipe).min(bytes.len());
+            let part = bytes.split_to(len);
+            if !bytes.is_empty() {
+                flow.unread.push_front(Unread::Bytes(bytes));
+            }
+            if len == 0 {
+                return;
+            }
+            stack.handle(now, Input::PipeData(pipe, BytesMut::from(&part[..])));
+            system.read_bytes(pipe, len as u64);
+        }
+    }
+
+    /// The node gave bytes: it has to wait where the system has too many.
+    pub(super) fn given(&mut self, stack: &mut Stack, now: Instant, pipe: PipeId, len: usize) {
+        let Some(flow) = self.0.get_mut(&pipe) else { return };
+        flow.outstanding += len as u64;
+        if flow.outstanding >= HELD && !std::mem::replace(&mut flow.blocked, true) {
+            stack.handle(now, Input::Pipe(pipe, PipeChange::Blocked));
+        }
+    }
+
+    /// The other node has read bytes.
+    pub(super) fn taken(&mut self, stack: &mut Stack, now: Instant, pipe: PipeId, len: u64) {
+        let Some(flow) = self.0.get_mut(&pipe) else { return };
+        flow.outstanding = flow.outstanding.saturating_sub(len);
+        if flow.blocked && flow.outstanding <= LOW {
+            flow.blocked = false;
+            stack.handle(now, Input::Pipe(pipe, PipeChange::Writable));
+        }
+    }
+
+    pub(super) fn forget(&mut self, pipe: PipeId) {
+        self.0.remove(&pipe);
+    }
+}
