@@ -159,6 +159,7 @@ impl Pool {
                     link.outlet.restart();
                     self.common.timers.set(Timer::Offers(slot), None);
                 }
+                self.uploads.offered(&mut self.common, now, slot, 0);
             }
             Role::Serving => self.uploads.restart(&mut self.common, slot),
         }
@@ -208,7 +209,12 @@ impl Pool {
             Role::Intake => self.client.write_wants(&mut self.common, now, slot, out),
             Role::Outlet => {
                 let again = self.offers.write(&mut self.common, now, slot, out);
-                self.uploads.charge(slot, again);
+                self.uploads.offered(&mut self.common, now, slot, again);
+                if out.is_empty() {
+                    // it may have got the turn that it needed
+                    let again = self.offers.write(&mut self.common, now, slot, out);
+                    self.uploads.offered(&mut self.common, now, slot, again);
+                }
             }
             Role::Gets => write_gets(&mut self.common, slot, out),
             Role::Serving => self.uploads.write(&mut self.common, now, slot, left, out),

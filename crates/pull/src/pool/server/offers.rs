@@ -87,12 +87,14 @@ impl Offers {
         }
     }
 
-    /// Writes the next offer, where there is one. Returns the bytes of entries that were offered before.
+    /// Writes the next offer, where there is one. Returns the bytes of entries that were offered before: within the link's turn of
+    /// upload.
     pub(crate) fn write(&mut self, common: &mut Common, now: Instant, slot: Slot, out: &mut Rope) -> u64 {
         let Some(link) = common.links.get_mut(slot) else { return 0 };
         let (Flow::Writing, Some(ready)) = (link.outlet.flow(), link.ready) else { return 0 };
+        let left = link.serving.turn.map_or(0, |turn| turn.allowed().saturating_sub(turn.used));
         let to = Recipient { slot, ready };
-        let offered = link.outlet.offer(now, &common.inventory, &to, out, &mut common.scratch);
+        let offered = link.outlet.offer(now, &common.inventory, (&to, left), out, &mut common.scratch);
         if offered.entries > 0 {
             common.stats.offers_sent += 1;
             common.stats.entries_sent += offered.entries;
@@ -101,6 +103,8 @@ impl Offers {
         }
         if !link.outlet.may_offer() {
             link.outlet.wait_for(Flow::Permit);
+        } else if offered.needs_turn {
+            link.outlet.wait_for(Flow::Turn);
         } else if offered.too_much {
             common.timers.set(Timer::Offers(slot), Some(link.outlet.waits_until()));
             link.outlet.wait_for(Flow::Pause);

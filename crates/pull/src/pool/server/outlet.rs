@@ -81,6 +81,11 @@ impl Again {
         index >= self.end || self.items < items
     }
 
+    /// Whether the item at `index` was looked at before.
+    const fn is_again(&self, index: u64) -> bool {
+        index < self.end
+    }
+
     /// The item at `index` is looked at. Whether that is for another time.
     fn look(&mut self, index: u64) -> bool {
         let again = index < self.end;
@@ -110,6 +115,8 @@ pub(crate) enum Flow {
     Clock,
     /// A time at which it goes on, whatever its clock says.
     Pause,
+    /// A turn of upload: what comes next was offered before.
+    Turn,
     /// The pump.
     Writing,
 }
@@ -209,12 +216,13 @@ impl Outlet {
         self.cursor.again.since + AGAIN_TIME
     }
 
-    /// Encodes the next offer into `out`. No entries are used where there is none or the permit does not allow it.
+    /// Encodes the next offer into `out`. No entries are used where there is none or the permit does not allow it. Entries that were
+    /// offered before go into it until they are `again` bytes.
     pub(crate) fn offer(
         &mut self,
         now: Instant,
         inventory: &Inventory,
-        to: &Recipient,
+        (to, again): (&Recipient, u64),
         out: &mut Rope,
         scratch: &mut BytesMut,
     ) -> Offered {
@@ -243,6 +251,10 @@ impl Outlet {
             }
             if !self.cursor.again.allows(now, index, log.len()) {
                 offered.too_much = true;
+                break;
+            }
+            if self.cursor.again.is_again(index) && offered.again >= again {
+                offered.needs_turn = true;
                 break;
             }
             self.cursor.next = index + 1;
@@ -286,6 +298,8 @@ pub(crate) struct Offered {
     pub(crate) again: u64,
     /// Whether more would have been looked at again than may be now.
     pub(crate) too_much: bool,
+    /// Whether more would have been offered again than the turn of upload allows.
+    pub(crate) needs_turn: bool,
 }
 
 /// To whom an offer goes.

@@ -6,11 +6,12 @@ use std::time::Duration;
 use weir_base::stream::{Group, Side};
 use weir_base::{Chunk, Dealer, Instant, Rope};
 
+use super::outlet::Flow;
 use super::serving::{QUANTUM, Turn};
 use crate::framing::MALFORMED;
 use crate::pool::codec::{self, MAX_ITEM_HEAD, MAX_LIST};
 use crate::pool::common::Common;
-use crate::pool::links::{Role, Slot};
+use crate::pool::links::{Link, Role, Slot};
 
 /// What a link may be behind.
 const DEBT: u64 = 32 * 1024 * 1024;
@@ -51,13 +52,6 @@ impl Uploads {
 
     pub(crate) fn remove(&mut self, slot: Slot) {
         self.dealer.remove(slot);
-    }
-
-    /// What was sent beside the turns.
-    pub(crate) fn charge(&mut self, slot: Slot, bytes: u64) {
-        if bytes > 0 {
-            self.dealer.charge(slot, bytes);
-        }
     }
 
     /// One more turn for a link whose turns began at `since`.
@@ -111,16 +105,56 @@ impl Uploads {
         }
         common.watch(slot, Role::Serving);
         let Some(link) = common.links.get(slot) else { return };
-        if link.serving.has_work() && link.serving.turn.is_none() {
-            self.dealer.set_waiting(slot, true);
+        if link.serving.has_work() {
+            self.wait(common, slot);
         }
+    }
+
+    /// A link has something for a turn: it waits for one, or goes on with the one it has.
+    fn wait(&mut self, common: &mut Common, slot: Slot) {
+        let Some(link) = common.links.get_mut(slot) else { return };
+        if link.serving.turn.is_none() {
+            self.dealer.set_waiting(slot, true);
+        } else if link.serving.has_work() {
+            link.serving.lane.ask_write(link.id, &mut common.asks);
+        }
+    }
+
+    /// Entries of so many bytes were offered again in a link's turn, or its offers wait for one.
+    pub(crate) fn offered(&mut self, common: &mut Common, now: Instant, slot: Slot, again: u64) {
+        let Some(link) = common.links.get_mut(slot) else { return };
+        if let Some(turn) = &mut link.serving.turn {
+            turn.used += again;
+        }
+        if link.outlet.flow() == Flow::Turn && link.serving.turn.is_none() {
+            self.wait(common, slot);
+            return self.give_turns(common, now);
+        }
+        let goes_on = again > 0 && link.outlet.flow() == Flow::Writing;
+        self.end_turn(common, now, slot, goes_on);
+    }
+
+    /// A link's turn is over where it is used up, or nothing more is there for it.
+    fn end_turn(&mut self, common: &mut Common, now: Instant, slot: Slot, goes_on: bool) {
+        let Some(link) = common.links.get_mut(slot) else { return };
+        let Some(turn) = link.serving.turn else { return };
+        let waits = link.serving.has_work() || link.outlet.flow() == Flow::Turn;
+        if turn.used < turn.allowed() && (waits || goes_on) {
+            return;
+        }
+        link.serving.turn = None;
+        self.close(turn.since, slot);
+        self.dealer.charge(slot, turn.used.saturating_sub(turn.charged));
+        self.dealer.set_waiting(slot, waits);
+        self.give_turns(common, now);
     }
 
     /// Lets links answer, by the dealer. A turn is paid for when it is given, so that turns at once are dealt as turns in a row.
     pub(crate) fn give_turns(&mut self, common: &mut Common, now: Instant) {
         while self.open < TURNS {
             let Some(slot) = self.dealer.whose_turn() else { return };
-            let Some(link) = common.links.get_mut(slot).filter(|link| link.serving.has_work()) else {
+            let has_work = |link: &&mut Link| link.serving.has_work() || link.outlet.flow() == Flow::Turn;
+            let Some(link) = common.links.get_mut(slot).filter(has_work) else {
                 self.dealer.set_waiting(slot, false);
                 continue;
             };
@@ -135,7 +169,13 @@ impl Uploads {
             turn.charged = cost;
             self.dealer.set_waiting(slot, more && turn.turns < LINK_TURNS);
             self.open(turn.since, slot);
-            link.serving.lane.ask_write(link.id, &mut common.asks);
+            if link.serving.has_work() {
+                link.serving.lane.ask_write(link.id, &mut common.asks);
+            }
+            if link.outlet.flow() == Flow::Turn {
+                link.outlet.wait_for(Flow::Writing);
+                link.outlet.lane.ask_write(link.id, &mut common.asks);
+            }
         }
     }
 
@@ -185,24 +225,18 @@ impl Uploads {
             common.counters.messages_out += 1;
         }
         serving.turn = Some(turn);
-        if turn.used >= turn.allowed() || !serving.has_work() {
-            serving.turn = None;
-            let waits = serving.has_work();
-            self.close(turn.since, slot);
-            self.dealer.charge(slot, turn.used.saturating_sub(turn.charged));
-            self.dealer.set_waiting(slot, waits);
-            self.give_turns(common, now);
-        }
+        self.end_turn(common, now, slot, false);
     }
 
     /// The stream of a peer's gets ended; it may open another, which begins anew.
     pub(crate) fn restart(&mut self, common: &mut Common, slot: Slot) {
         let Some(link) = common.links.get_mut(slot) else { return };
+        let waits = link.outlet.flow() == Flow::Turn;
         let before = std::mem::take(&mut link.serving);
         if let Some(turn) = before.turn {
             self.close(turn.since, slot);
         }
-        self.dealer.set_waiting(slot, false);
+        self.dealer.set_waiting(slot, waits);
     }
 }
 

@@ -93,6 +93,34 @@ fn what_is_offered_again_is_paid_as_upload() {
 }
 
 #[test]
+fn what_is_offered_again_waits_for_a_turn_of_upload() {
+    let (mut mesh, busy) = scene();
+    (5_000..5_008).for_each(|number| mesh.insert(0, &item(5, number, 60_000)));
+    mesh.add(None);
+    mesh.set_group(3, Side::Inbound, Group::Local(2));
+    let key = StreamKey { link: mesh.link(3, 0, 50), stream: 77 };
+    mesh.run_for(ms(10));
+    let now = mesh.now;
+    mesh.pool(0).handle_opened(now, key, Opened::Peer { lane: 0 });
+    assert!(answer(&mut mesh, now, key, want(0)) > 50_000);
+    for StreamKey { link, .. } in busy {
+        // 480 kB each: as many turns as a link may have at once
+        let key = StreamKey { link, stream: 99 };
+        mesh.pool(0).handle_opened(now, key, Opened::Peer { lane: 1 });
+        let (mut body, mut out) = (BytesMut::new(), BytesMut::new());
+        put_varint(&mut body, codec::GET);
+        codec::encode_indices(5_000..5_008, &mut body);
+        put_varint(&mut out, body.len() as u64);
+        out.extend_from_slice(&body);
+        mesh.pool(0).handle_incoming(now, key, Incoming::Data(Chunk::whole(out.freeze())));
+    }
+    assert_eq!(mesh.pool(0).uploads.open_turns(), 8);
+    assert_eq!(answer(&mut mesh, now, key, want(1)), 0, "others have all turns");
+    let later = now + ms(20); // they have not used them
+    assert!(answer(&mut mesh, later, key, want(1)) > 50_000);
+}
+
+#[test]
 fn a_new_stream_does_not_make_moves_cheaper() {
     let (mut mesh, [key, _]) = scene();
     let begun = mesh.now;
