@@ -5,14 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use weir_base::identity::PeerId;
 use weir_base::stream::Group;
 use weir_base::{Instant, LinkId};
 
+use crate::Network;
 use crate::config::AdmissionConfig;
+use crate::gate::Refusal;
 use crate::links::Table;
 
+/// Refusals that the user is told of in a second: peers cause them.
+const REFUSALS_TOLD: u32 = 16;
 /// Peers that are remembered as pinned: far more than an operator names.
 const PINNED_MAX: usize = 1024;
 
@@ -46,12 +51,13 @@ pub(crate) struct Newcomer {
 }
 
 /// Whether there is one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Free,
-    None,
     /// That of this link, which gives way.
     Of(LinkId),
+    /// None.
+    Refused(Refusal),
 }
 
 /// Inbound handshakes under way.
@@ -68,6 +74,15 @@ pub(crate) struct Admission {
     half_open: HalfOpen,
     inbound: Counts,
     pinned: BTreeSet<PeerId>, // <= PINNED_MAX
+    refusals: Refusals,
+}
+
+/// Refusals that the user was told of.
+#[derive(Debug, Default)]
+struct Refusals {
+    since: Instant,
+    told: u32,
+    untold: u64,
 }
 
 /// How many there are, in all and by where they come from. Entries of 0 are removed.
@@ -83,6 +98,17 @@ struct Prefix {
     six: bool,
     bits: u8,
     number: u128,
+}
+
+impl Prefix {
+    /// The first address that begins so.
+    fn address(&self) -> IpAddr {
+        if self.six {
+            return IpAddr::from((self.number << (128 - self.bits)).to_be_bytes());
+        }
+        let number = u32::try_from(self.number << (32 - self.bits)).unwrap_or(0);
+        IpAddr::from(number.to_be_bytes())
+    }
 }
 
 /// An address at three widths: itself, its prefix, its group.
@@ -177,22 +203,32 @@ impl Admission {
         let older = newcomer.older.and_then(|older| Some((table.get(older)?, table.get(older)?.info?)));
         let others = table.all().filter(|link| link.info.is_some()).count() - usize::from(older.is_some());
         let others = u32::try_from(others).unwrap_or(u32::MAX);
+        let all = Refusal::Links { count: others, limit: limits.max_links };
         if newcomer.dialler {
-            return if others < limits.max_links { Place::Free } else { Place::None };
+            return if others < limits.max_links { Place::Free } else { Place::Refused(all) };
         }
         let place = older.filter(|(_, info)| !info.dialler).map(|(older, _)| older.origin.ip);
         if let Some(place) = place {
             self.leave(place);
         }
-        let within = self.is_pinned(&newcomer.peer) || self.is_within(limits, newcomer.ip);
-        let free = others < limits.max_links && self.inbound.all < limits.max_inbound;
+        let crowded = self.crowded(limits, newcomer.ip).filter(|_| !self.is_pinned(&newcomer.peer));
+        let count = self.inbound.all;
+        let full = if others >= limits.max_links {
+            Some(all)
+        } else if count >= limits.max_inbound {
+            Some(Refusal::Inbound { count, limit: limits.max_inbound })
+        } else {
+            None
+        };
         if let Some(place) = place {
             self.enter(place);
         }
-        match (within, free) {
-            (false, _) => Place::None,
-            (true, true) => Place::Free,
-            (true, false) => self.gives_way(table, newcomer).map_or(Place::None, Place::Of),
+        match (crowded, full) {
+            (Some(refusal), _) => Place::Refused(refusal),
+            (None, None) => Place::Free,
+            (None, Some(refusal)) => {
+                self.gives_way(table, newcomer).map_or(Place::Refused(refusal), Place::Of)
+            }
         }
     }
 
@@ -225,10 +261,29 @@ impl Admission {
         self.pinned.contains(peer)
     }
 
-    /// Whether one more inbound link from `ip` (`None`: a wire) is within the limits of its address, prefix and group.
-    pub(crate) fn is_within(&self, config: &AdmissionConfig, ip: Option<IpAddr>) -> bool {
+    /// The limit that one more inbound link from `ip` would exceed.
+    fn crowded(&self, config: &AdmissionConfig, ip: Option<IpAddr>) -> Option<Refusal> {
+        let ip = ip.filter(|ip| !is_exempt(config, *ip))?.to_canonical();
         let limits = [config.inbound_per_ip, config.inbound_per_prefix, config.inbound_per_group];
-        ip.is_none_or(|ip| is_exempt(config, ip) || self.inbound.has_room(ip, limits))
+        let mut reached = prefixes(ip).into_iter().zip(limits);
+        let (prefix, limit) = reached.find(|(prefix, limit)| self.inbound.of(prefix) >= *limit)?;
+        let network = Network { address: prefix.address(), bits: prefix.bits };
+        Some(Refusal::Crowded { count: self.inbound.of(&prefix), limit, network })
+    }
+
+    /// A refusal is to be told. How many were not since the last one that was; `None` where this one is not either: too many were
+    /// in this second.
+    pub(crate) fn tell_refusal(&mut self, now: Instant) -> Option<u64> {
+        let refusals = &mut self.refusals;
+        if now.since(refusals.since) >= Duration::from_secs(1) {
+            (refusals.since, refusals.told) = (now, 0);
+        }
+        if refusals.told >= REFUSALS_TOLD {
+            refusals.untold += 1;
+            return None;
+        }
+        refusals.told += 1;
+        Some(std::mem::take(&mut refusals.untold))
     }
 
     pub(crate) fn begin(&mut self, link: LinkId, ip: IpAddr, source: Source) {
@@ -283,7 +338,7 @@ mod tests {
         };
         let mut admission = Admission::default();
         let mut try_enter = |address: &str| {
-            let slot = admission.is_within(&config, Some(ip(address)));
+            let slot = admission.crowded(&config, Some(ip(address))).is_none();
             if slot {
                 admission.enter(Some(ip(address)));
             }
@@ -307,7 +362,7 @@ mod tests {
             assert!(try_enter("127.0.0.1"), "loopback is exempt");
         }
         admission.leave(Some(ip("192.0.2.1")));
-        assert!(admission.is_within(&config, Some(ip("192.0.2.9"))));
+        assert!(admission.crowded(&config, Some(ip("192.0.2.9"))).is_none());
     }
 
     /// Fills places with validated handshakes from these addresses; which were given up for others.

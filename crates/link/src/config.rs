@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use weir_base::{KIB, MIB, ProtocolId, units};
 use weir_libp2p::pnet::SharedKey;
 
+use crate::Gate;
 use crate::frames::{LINK_INITIAL, STREAM_INITIAL};
 
 /// The limits of [`Links`](crate::Links).
@@ -30,6 +31,8 @@ pub struct Config {
     /// What protocols are called where a stream says its protocol by name: the best name first, which this side proposes; it takes
     /// all. A protocol without names is not spoken there. The stack knows them.
     pub protocols: Vec<(ProtocolId, Vec<String>)>,
+    /// The node's own rule about connections.
+    pub gate: Option<Gate>,
 }
 
 /// A network of IP addresses: an address and the number of its leading bits that count.
@@ -123,6 +126,10 @@ pub struct AdmissionConfig {
     pub retry_after: u32,
     /// Addresses without limits per address, prefix and group. Default: loopback.
     pub exempt: Vec<Network>,
+    /// Networks that this node neither dials nor answers. Default: none.
+    pub deny: Vec<Network>,
+    /// Where it names any: the only networks that this node dials and answers. Default: none, which allows all.
+    pub allow: Vec<Network>,
 }
 
 impl AdmissionConfig {
@@ -149,6 +156,8 @@ impl Default for AdmissionConfig {
                 Network { address: IpAddr::from([127, 0, 0, 0]), bits: 8 },
                 Network { address: IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), bits: 128 },
             ],
+            deny: Vec::new(),
+            allow: Vec::new(),
         }
     }
 }

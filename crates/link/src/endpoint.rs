@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use weir_base::identity::PeerId;
-use weir_base::multiaddr::Transport;
+use weir_base::multiaddr::{Multiaddr, Transport};
 use weir_base::stream::Goodbye;
 use weir_base::{Fault, Instant, LinkId};
 
@@ -18,7 +18,8 @@ use crate::admission::{Admission, Source, Verdict};
 use crate::carrier::{Carrier, Scope};
 use crate::dial::Dialler;
 use crate::event::{DialFailure, DialId, DownReason, PipeChange, PipeId, PipeTransmit, Transmit, WireId};
-use crate::link::{Life, Link, LinkOrigin};
+use crate::gate::{self, Attempt as Asked, Refusal};
+use crate::link::{Life, Link, LinkOrigin, address_of};
 use crate::links::Table;
 use crate::window::Window;
 use crate::{Config, Datagrams, Event, Frame, HostChange, Stats, WireChange};
@@ -135,6 +136,15 @@ pub(crate) struct Context<'a> {
 impl Context<'_> {
     /// Whether a handshake from `ip` may go on, or its sender must prove the address first.
     pub(crate) fn first_packet(&mut self, ip: IpAddr, source: Source) -> Admitted {
+        let attempt = Asked::Accept { from: ip };
+        if let Err(refusal) = self.check(Some(ip), &attempt) {
+            let address = match ip.to_canonical() {
+                IpAddr::V4(ip) => format!("/ip4/{ip}"),
+                IpAddr::V6(ip) => format!("/ip6/{ip}"),
+            };
+            self.tell_refusal(None, address.parse().ok(), refusal);
+            return Admitted::Refused;
+        }
         match self.admission.first_packet(&self.config.admission, ip, source) {
             Verdict::Retry => {
                 self.stats.retries += 1;
@@ -149,6 +159,48 @@ impl Context<'_> {
             }
         }
         Admitted::Accept
+    }
+
+    /// What this node's own lists and rule say of a connection.
+    pub(crate) fn check(&self, ip: Option<IpAddr>, attempt: &Asked<'_>) -> Result<(), Refusal> {
+        gate::check(&self.config.admission, self.config.gate.as_ref(), ip, attempt)
+    }
+
+    /// Whether this node's own lists and rule let it dial an address. A refusal is told.
+    pub(crate) fn may_dial(&mut self, transport: Transport, attempt: &Attempt) -> Result<(), DialFailure> {
+        let asked = Asked::Dial { peer: attempt.peer.as_ref(), remote: attempt.remote };
+        self.check(Some(attempt.remote.ip()), &asked).map_err(|refusal| {
+            let address = address_of(transport, attempt.remote);
+            self.tell_refusal(attempt.peer, Some(address), refusal);
+            DialFailure::Gated
+        })
+    }
+
+    /// What this node's own lists and rule say of a link whose peer has proven who it is.
+    pub(crate) fn may_use(&self, link: LinkId, peer: &PeerId) -> Result<(), Refusal> {
+        let Some(origin) = self.table.get(link).map(|link| &link.origin) else { return Ok(()) };
+        let address = origin.address.as_ref();
+        self.check(origin.ip, &Asked::Secured { peer, dialler: origin.dialler, address })
+    }
+
+    /// Tells that a link was refused whose peer has proven who it is.
+    pub(crate) fn tell_refused(&mut self, link: LinkId, peer: PeerId, refusal: Refusal) {
+        let address = self.table.get(link).and_then(|link| link.origin.address.clone());
+        self.tell_refusal(Some(peer), address, refusal);
+    }
+
+    /// Tells of a refusal, where not too many were told of lately.
+    pub(crate) fn tell_refusal(
+        &mut self,
+        peer: Option<PeerId>,
+        address: Option<Multiaddr>,
+        refusal: Refusal,
+    ) {
+        self.stats.refused += 1;
+        tracing::debug!(?peer, %refusal, "connection refused");
+        if let Some(untold) = self.admission.tell_refusal(self.now) {
+            self.events.push_back(Event::Refused { peer, address, refusal, untold });
+        }
     }
 
     /// A link begins its handshake, under an id that was reserved for it.
@@ -218,4 +270,6 @@ pub(crate) enum Admitted {
     Accept,
     /// Let it prove its address first.
     Retry,
+    /// This node does not want it.
+    Refused,
 }

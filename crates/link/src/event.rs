@@ -8,6 +8,7 @@ use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::{Goodbye, Group, LinkInfo};
 use weir_base::{Fault, LinkId, ProtocolId, StreamKey, UnixTime};
 
+use crate::gate::Refusal;
 pub use crate::transports::Anchor;
 
 /// What the host's origin of time is, on the other clocks. Both are read by the host at its `Instant::ZERO`.
@@ -227,6 +228,9 @@ pub enum DialFailure {
     /// A link to this peer came up another way.
     #[error("a link to this peer came up another way")]
     Superseded,
+    /// This node's own lists or rule refuse the address or the peer.
+    #[error("this node's own rules refuse the address or the peer")]
+    Gated,
 }
 
 impl DialFailure {
@@ -313,6 +317,17 @@ pub enum Event {
     KeyUsedTwice {
         /// The peer that ended its link last.
         peer: PeerId,
+    },
+    /// This node refused a connection. At most sixteen of these come in a second.
+    Refused {
+        /// Who it was with, where that is known.
+        peer: Option<PeerId>,
+        /// Where the other end is; of an accepted one that was not answered without a port. `None` for a wire.
+        address: Option<Multiaddr>,
+        /// Why.
+        refusal: Refusal,
+        /// How many refusals before it were not told.
+        untold: u64,
     },
     /// A link is gone with all its streams. Comes once for each `Up`, and for each `Early` that no `Up` followed.
     Down {

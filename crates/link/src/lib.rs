@@ -22,6 +22,7 @@ mod dial;
 mod endpoint;
 mod event;
 mod frames;
+mod gate;
 mod link;
 mod links;
 mod names;
@@ -47,6 +48,7 @@ pub use event::{
 pub use frames::{
     DATA_MAX, FRAME_MAX, Frame, FrameError, LINK_INITIAL, NUMBER_MAX, STREAM_INITIAL, STREAMS_INITIAL,
 };
+pub use gate::{Attempt, Gate, Refusal};
 pub use link::{Link, LinkStats, Read};
 pub use links::{Drain, Links};
 pub use stats::{BudgetStats, Stats};

@@ -113,11 +113,16 @@ impl LinkOrigin {
     /// The peer is at this address.
     #[must_use]
     pub(crate) fn at(self, transport: Transport, remote: SocketAddr) -> Self {
-        let address = match transport {
-            Transport::Quic => Multiaddr::from_quic(remote),
-            Transport::Tcp => Multiaddr::from_tcp(remote),
-        };
+        let address = address_of(transport, remote);
         Self { ip: Some(remote.ip().to_canonical()), address: Some(address), ..self }
+    }
+}
+
+/// A socket address over a transport.
+pub(crate) fn address_of(transport: Transport, remote: SocketAddr) -> Multiaddr {
+    match transport {
+        Transport::Quic => Multiaddr::from_quic(remote),
+        Transport::Tcp => Multiaddr::from_tcp(remote),
     }
 }
 

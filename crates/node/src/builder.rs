@@ -1,6 +1,7 @@
 //! Describing a node before it runs.
 
 use std::any::type_name;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use weir_base::identity::{Keypair, PeerId};
 use weir_base::multiaddr::Multiaddr;
 use weir_pull::pool::Summary;
 use weir_pull::{ChannelId, Service};
-use weir_stack::{Known, Role};
+use weir_stack::{Attempt, Gate, Known, Role};
 
 use crate::Config;
 use crate::channels::{Bind, Channels, Declarations, DeclareOnce};
@@ -37,6 +38,7 @@ struct Description {
     network: NetworkId,
     config: Config,
     agent: Option<String>,
+    gate: Option<Gate>,
     services: Vec<Service>,
     listen: Vec<Result<Multiaddr, AddressError>>,
     peers: Vec<Result<Multiaddr, AddressError>>,
@@ -98,6 +100,7 @@ impl Builder {
             network,
             config: Config::default(),
             agent: None,
+            gate: None,
             services: Vec::new(),
             listen: Vec::new(),
             peers: Vec::new(),
@@ -177,6 +180,36 @@ impl<H> Builder<H> {
         self
     }
 
+    /// A rule of the node's own about connections, asked before each dial, at each accept and after each handshake, beside limits and
+    /// the lists of the configuration (`admission.allow`, `admission.deny`). It runs on the thread that drives the node, so it must not wait
+    /// for anything. Each refusal is told as [`Event::ConnectionRefused`](crate::Event::ConnectionRefused).
+    ///
+    /// ```
+    /// # use weir_node as weir;
+    /// # use weir::{Attempt, Keypair, Network, NetworkId};
+    /// # let keypair = Keypair::ed25519_from_seed([1; 32]);
+    /// # let validators = vec![keypair.peer_id()];
+    /// let builder = Network::builder(keypair, NetworkId([1; 32])).gate(move |attempt| match attempt {
+    ///     Attempt::Secured { peer, .. } if !validators.contains(peer) => Err("not a validator".into()),
+    ///     _ => Ok(()),
+    /// });
+    /// # let _ = builder;
+    /// ```
+    #[must_use]
+    pub fn gate(
+        mut self,
+        rule: impl Fn(&Attempt<'_>) -> Result<(), Cow<'static, str>> + Send + Sync + 'static,
+    ) -> Self {
+        self.node.gate = Some(Gate::new(move |attempt| {
+            let said = catch_unwind(AssertUnwindSafe(|| rule(attempt)));
+            said.unwrap_or_else(|_| {
+                tracing::error!(?attempt, "the rule about connections has panicked");
+                Err("the rule about connections has panicked".into())
+            })
+        }));
+        self
+    }
+
     /// Limits other than the defaults.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
@@ -189,7 +222,7 @@ impl<H> Builder<H> {
     /// # Errors
     /// [`StartError`], which names the field, channel or address and the remedy.
     pub fn plan(self) -> Result<Plan<H>, StartError> {
-        let Description { keypair, network, config, agent, services, listen, peers } = self.node;
+        let Description { keypair, network, config, agent, gate, services, listen, peers } = self.node;
         config.check()?;
         let mut declarations = Declarations::new(config);
         let bind = (self.channels.0)(&mut declarations);
@@ -206,6 +239,7 @@ impl<H> Builder<H> {
         if let Some(agent) = agent {
             profile.agent = agent;
         }
+        config.node.gate = gate;
         config.node.validate()?;
         let listen = listen.into_iter().collect::<Result<_, _>>().map_err(StartError::ListenAddress)?;
         let local = keypair.peer_id();

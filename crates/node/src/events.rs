@@ -57,6 +57,18 @@ pub enum Event {
         /// Why, whichever side said so.
         reason: DownReason,
     },
+    /// This node refused a connection: its limits, `admission.allow` and `admission.deny`, or its own rule
+    /// ([`Builder::gate`](crate::Builder::gate)). At most sixteen of these come in a second.
+    ConnectionRefused {
+        /// Who it was with, where that is known.
+        peer: Option<PeerId>,
+        /// Where the other end is; without a port where it was not answered at all. `None` for a wire.
+        address: Option<Multiaddr>,
+        /// Why, with its figure: `refused: 8 of 8 inbound links from 10.1.0.0/16`.
+        reason: String,
+        /// How many refusals before it were not told.
+        untold: u64,
+    },
     /// A peer that this node should dial could not be reached. Of one peer at most once a minute; a warning is logged with it.
     Unreachable {
         /// Who, where it was named: at start, to [`Peers::keep`](crate::Peers::keep), or by who answered there before.

@@ -68,7 +68,8 @@ pub use weir_pull::tip::SlotKey;
 pub use weir_pull::{ChannelId, Service};
 #[doc(inline)]
 pub use weir_stack::{
-    BannedBy, DialProblem, DownReason, Network as Prefix, NetworkBan as PrefixBan, Reaction, Record, Refused,
+    Attempt, BannedBy, DialProblem, DownReason, Network as Prefix, NetworkBan as PrefixBan, Reaction, Record,
+    Refused,
 };
 
 pub use builder::Builder;

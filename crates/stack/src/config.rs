@@ -12,6 +12,7 @@ pub use weir_libp2p::perf::Config as PerfConfig;
 #[doc(inline)]
 pub use weir_libp2p::ping::Config as PingConfig;
 use weir_libp2p::{identify, perf, ping};
+use weir_link::Gate;
 #[doc(inline)]
 pub use weir_link::{
     AdmissionConfig, BudgetConfig, ConfigError as LinkConfigError, DialConfig, QuicConfig, StreamsConfig,
@@ -30,6 +31,9 @@ pub struct Config {
     /// What the node speaks; set by the program.
     #[serde(skip)]
     pub profile: Profile,
+    /// The node's own rule about connections; set by the program.
+    #[serde(skip)]
+    pub gate: Option<Gate>,
     /// The address book and the dialler.
     pub peers: peers::Config,
     /// What faults weigh and what follows.
@@ -161,6 +165,7 @@ impl Config {
             quic: self.quic.clone(),
             tcp: self.tcp.clone(),
             protocols: Vec::new(),
+            gate: self.gate.clone(),
         }
     }
 }

@@ -11,7 +11,7 @@ use weir_base::{Fault, Instant, LinkId};
 use weir_libp2p::{identify, perf, ping};
 use weir_link::{
     Datagrams, DialError, DialFailure, DialId, DownReason, Family, Frame, HostChange, Network, PipeChange,
-    PipeId, WireChange, WireId,
+    PipeId, Refusal, WireChange, WireId,
 };
 use weir_pull::ChannelId;
 use weir_pull::call::CallError;
@@ -310,6 +310,17 @@ pub enum Event {
         address: Option<Multiaddr>,
         /// Why, whichever side said so.
         why: DownReason,
+    },
+    /// This node refused a connection: its limits, its lists or its own rule. At most sixteen of these come in a second.
+    ConnectionRefused {
+        /// Who it was with, where that is known.
+        peer: Option<PeerId>,
+        /// Where the other end is; without a port where it was not answered at all. `None` for a wire.
+        address: Option<Multiaddr>,
+        /// Why.
+        refusal: Refusal,
+        /// How many refusals before it were not told.
+        untold: u64,
     },
     /// Peers end this node's only link with them in favour of others with the same key: another process uses the key.
     KeyUsedTwice {

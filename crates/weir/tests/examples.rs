@@ -7,6 +7,8 @@ mod call;
 mod cluster;
 #[path = "../examples/events.rs"]
 mod events;
+#[path = "../examples/gate.rs"]
+mod gate;
 #[path = "../examples/own_host.rs"]
 mod own_host;
 #[path = "../examples/pool.rs"]
@@ -29,6 +31,11 @@ fn cluster_runs() {
 #[test]
 fn events_runs() {
     events::main().unwrap();
+}
+
+#[test]
+fn gate_runs() {
+    gate::main().unwrap();
 }
 
 #[test]

@@ -18,9 +18,9 @@ impl Links {
                     tracing::debug!(dial, peer, pinned = attempt.pinned, "attempt begins");
                     tracing::trace!(dial, remote = %attempt.remote, "its address");
                     let (endpoints, mut context) = self.endpoints(now);
-                    let begun = endpoints
-                        .dialling(transport)
-                        .ok_or(DialFailure::NoRoute)
+                    let begun = context
+                        .may_dial(transport, &attempt)
+                        .and_then(|()| endpoints.dialling(transport).ok_or(DialFailure::NoRoute))
                         .and_then(|endpoint| endpoint.dial(&mut context, attempt));
                     match begun {
                         Ok(link) => self.dialler.attempt_started(attempt.dial, link),

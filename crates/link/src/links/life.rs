@@ -9,6 +9,7 @@ use crate::Event;
 use crate::admission::{Newcomer, Place};
 use crate::carrier::{Early, Remote, Report, Scope};
 use crate::event::{DialFailure, DialId, DownReason};
+use crate::gate::Refusal;
 use crate::link::Life;
 
 impl Links {
@@ -108,10 +109,16 @@ impl Links {
             self.drive_dials(now);
             return Err(Goodbye::Duplicate);
         }
+        let context = self.context(now).2;
+        if let Err(refusal) = context.may_use(id, &peer) {
+            self.context(now).2.tell_refused(id, peer, refusal);
+            self.attempt_failed(now, dial, id, DialFailure::Gated);
+            return Err(Goodbye::Asked);
+        }
         let newcomer =
             Newcomer { peer, group: remote.group, ip, dialler, older: older.map(|older| older.link) };
-        if !self.has_place(now, newcomer) {
-            self.stats.refused += 1;
+        if let Err(refusal) = self.has_place(now, newcomer) {
+            self.context(now).2.tell_refused(id, peer, refusal);
             self.attempt_failed(now, dial, id, DialFailure::Refused(Goodbye::Full));
             return Err(Goodbye::Full);
         }
@@ -123,17 +130,17 @@ impl Links {
     }
 
     /// Whether a confirmed link has a place. Where all inbound places are taken, another link may give way.
-    fn has_place(&mut self, now: Instant, newcomer: Newcomer) -> bool {
+    fn has_place(&mut self, now: Instant, newcomer: Newcomer) -> Result<(), Refusal> {
         match self.admission.place(&self.config.admission, &self.table, newcomer) {
-            Place::Free => true,
-            Place::None => false,
+            Place::Free => Ok(()),
+            Place::Refused(refusal) => Err(refusal),
             Place::Of(victim) => {
                 self.stats.gave_way += 1;
                 if let Some(link) = self.table.get_mut(victim) {
                     link.abort(now, Goodbye::Full, DownReason::Closed(Goodbye::Full));
                 }
                 self.settle_cut(now, Some(victim));
-                true
+                Ok(())
             }
         }
     }

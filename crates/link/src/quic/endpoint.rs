@@ -64,6 +64,9 @@ impl Quic {
         self.advance_wall(context.now);
         let at = self.clock.to_quic(context.now);
         let Some((endpoint, scratch)) = self.endpoint(socket) else { return };
+        if admitted == Admitted::Refused {
+            return endpoint.ignore(incoming); // as if nobody were here
+        }
         if admitted == Admitted::Retry {
             match endpoint.retry(incoming, scratch) {
                 Ok(answer) => self.answer(socket, &answer),

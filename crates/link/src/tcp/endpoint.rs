@@ -13,7 +13,7 @@ use super::link;
 use super::{Pipe, Tcp, TcpLink};
 use crate::admission::Source;
 use crate::carrier::Carrier;
-use crate::endpoint::{Attempt, Context, Endpoint, Input};
+use crate::endpoint::{Admitted, Attempt, Context, Endpoint, Input};
 use crate::event::{DialFailure, PipeChange, PipeId, PipeTransmit};
 use crate::link::LinkOrigin;
 use crate::{Event, HostChange};
@@ -59,7 +59,9 @@ impl Tcp {
         }
         // Whoever completes TCP's handshake has shown that the address is its own: it always finds a place.
         let ip = remote.ip().to_canonical();
-        context.first_packet(ip, Source::Validated);
+        if context.first_packet(ip, Source::Validated) == Admitted::Refused {
+            return context.events.push_back(Event::ClosePipe(pipe));
+        }
         let origin = LinkOrigin { half_open: Some((ip, Source::Validated)), ..LinkOrigin::inbound() };
         let now = context.now;
         let accept = |tcp: &Self, rng| Connection::accept(tcp.shared.setup.clone(), rng, now).ok();

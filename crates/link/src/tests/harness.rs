@@ -14,6 +14,7 @@ use weir_base::stream::{Class, Group, LinkInfo};
 use weir_base::{Fault, Instant, LinkId, ProtocolId, Rng, Rope, StreamKey, UnixTime};
 
 use super::tubes::{Piece, Tube};
+use crate::gate::Refusal;
 use crate::quic::QuicLink;
 use crate::{
     Config, Datagrams, Dial, DialFailure, DialId, DownReason, Drain, Event, Frame, HostChange, Links, PipeId,
@@ -34,6 +35,7 @@ pub(crate) struct Node {
     pub(crate) resolves: Vec<(u64, String)>,
     pub(crate) early: Vec<(LinkId, PeerId)>,
     pub(crate) key_used_twice: Vec<PeerId>,
+    pub(crate) refused: Vec<(Option<PeerId>, Option<String>, Refusal, u64)>,
     pub(crate) address: SocketAddr,
     pub(super) pipes: BTreeMap<PipeId, Tube>,
     wires: BTreeMap<WireId, (usize, WireId)>, // the other end
@@ -132,6 +134,7 @@ impl Net {
             resolves: Vec::new(),
             early: Vec::new(),
             key_used_twice: Vec::new(),
+            refused: Vec::new(),
             address,
             pipes: BTreeMap::new(),
             wires: BTreeMap::new(),
@@ -333,6 +336,9 @@ impl Net {
             }
             Event::Down { link, why } => node.down.push((link, why)),
             Event::Superseded { link, goodbye } => node.links.link(link).unwrap().close(now, goodbye),
+            Event::Refused { peer, address, refusal, untold } => {
+                node.refused.push((peer, address.map(|address| address.to_string()), refusal, untold));
+            }
             Event::KeyUsedTwice { peer } => node.key_used_twice.push(peer),
             Event::DialFailed { dial, error } => node.failed.push((dial, error)),
             Event::Opened { key, protocol } => node.opened.push((key, protocol)),

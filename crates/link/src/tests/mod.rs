@@ -8,6 +8,7 @@ mod ends_without_room;
 mod flow;
 mod frames_flow;
 mod frames_hostile;
+mod gates;
 mod gives_way;
 mod harness;
 mod pinned;

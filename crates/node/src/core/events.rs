@@ -83,6 +83,10 @@ impl Core {
                 Event::PrefixBanned { prefix: network, until }
             }
             StackEvent::NetworkReleased(network) => Event::PrefixUnbanned { prefix: network },
+            StackEvent::ConnectionRefused { peer, address, refusal, untold } => {
+                let reason = format!("refused: {refusal}");
+                Event::ConnectionRefused { peer, address, reason, untold }
+            }
             StackEvent::KeyUsedTwice { peer } => Event::KeyUsedTwice { peer },
             StackEvent::Rtt { link, rtt } => {
                 let Some(peer) = self.stack.peers().link(link).map(|linked| linked.info.peer) else { return };

@@ -134,6 +134,9 @@ impl Stack {
                     self.resume_calls();
                 }
                 weir_link::Event::Superseded { link, goodbye } => self.goodbye(link, goodbye),
+                weir_link::Event::Refused { peer, address, refusal, untold } => {
+                    self.events.push_back(Event::ConnectionRefused { peer, address, refusal, untold });
+                }
                 weir_link::Event::KeyUsedTwice { peer } => {
                     self.events.push_back(Event::KeyUsedTwice { peer });
                 }
