@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use weir_base::codec::put_varint;
-use weir_base::stream::{Group, Side};
+use weir_base::stream::{Ask, Group, Side};
 use weir_base::{Chunk, Rope};
 
 use super::super::*;
@@ -118,6 +118,26 @@ fn what_is_offered_again_waits_for_a_turn_of_upload() {
     assert_eq!(answer(&mut mesh, now, key, want(1)), 0, "others have all turns");
     let later = now + ms(20); // they have not used them
     assert!(answer(&mut mesh, later, key, want(1)) > 50_000);
+}
+
+#[test]
+fn a_get_is_answered_in_the_turn_that_offers_have() {
+    let (mut mesh, [key, _]) = scene();
+    let now = mesh.now;
+    assert!(answer(&mut mesh, now, key, want(0)) > 50_000);
+    let gets = StreamKey { stream: 99, ..key };
+    let server = mesh.pool(0);
+    server.handle_opened(now, gets, Opened::Peer { lane: 1 });
+    server.handle_incoming(now, key, Incoming::Data(Chunk::whole(want(1).freeze())));
+    while server.poll_ask().is_some() {}
+    server.poll_write(now, key, 1_000, &mut Rope::new()); // the first of what is offered again; then the stream is blocked
+    assert_eq!(server.uploads.open_turns(), 1);
+    server.handle_incoming(now, gets, Incoming::Data(Chunk::whole(Bytes::from_static(&[2, 0, 7]))));
+    let asked: Vec<Ask> = std::iter::from_fn(|| server.poll_ask()).collect();
+    assert!(asked.contains(&Ask::Write(gets)), "{asked:?}");
+    let mut out = Rope::new();
+    server.poll_write(now, gets, 65_536, &mut out);
+    assert!(out.len() > 100, "the item");
 }
 
 #[test]
