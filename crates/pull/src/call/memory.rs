@@ -383,6 +383,15 @@ mod tests {
     }
 
     #[test]
+    fn of_links_that_hold_as_much_the_one_that_reads_more_slowly_gives_way_at_once() {
+        let mut memory = with_links(&[1, 2, 3]);
+        memory.keep(0, key(0, 0), 3_000, Hold::Answer(NOW));
+        memory.keep(0, key(1, 0), 3_000, Hold::Answer(NOW + Duration::from_millis(1)));
+        let asks = memory.reserve(NOW, 0, key(2, 0), (1_000, Hold::Handling { weighs: 10 }));
+        assert_eq!(asks, Err(NoRoom { victim: Some((0, key(0, 0))) }));
+    }
+
+    #[test]
     fn an_answer_that_stalls_gives_way_before_larger_ones_that_move() {
         let mut memory = with_links(&[1, 2, 3]);
         memory.keep(0, key(0, 0), 1_000, Hold::Answer(NOW));
@@ -431,6 +440,8 @@ mod tests {
         let later = NOW + Duration::from_secs(1);
         let asks = memory.reserve(later, 1, key(2, 0), (1_000, LARGE));
         assert_eq!(asks, Err(NoRoom { victim: Some((1, key(1, 0))) }));
+        let at_once = memory.reserve(NOW, 1, key(2, 0), (1_000, Hold::Handling { weighs: 10 }));
+        assert_eq!(at_once, Err(NoRoom { victim: Some((1, key(1, 0))) }));
     }
 
     #[test]
