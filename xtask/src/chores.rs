@@ -7,7 +7,7 @@ use crate::chain;
 use crate::gates;
 use crate::repo::Repo;
 use crate::run::{self, Error};
-use crate::{mutants, targets, wasm, widths};
+use crate::{metadata, mutants, targets, wasm, widths};
 
 struct Chore {
     name: &'static str,
@@ -52,6 +52,12 @@ const CHORES: &[Chore] = &[
         arguments: "[all | ATTACK ..] [--short] [--json]",
         about: "hostile peers over real sockets beside an honest pair (`-- --help` says more)",
         run: hostile,
+    },
+    Chore {
+        name: "interop",
+        arguments: "",
+        about: "Weir and other people's libp2p nodes as processes on loopback: who dials, ping, identify, perf, another peer refused",
+        run: |repo, _| interop(repo),
     },
     Chore {
         name: "mutants",
@@ -150,6 +156,23 @@ fn hostile_arguments(arguments: &[String]) -> Vec<&str> {
             other => vec![other],
         })
         .collect()
+}
+
+fn interop(repo: &Repo) -> Result<bool, Error> {
+    let manifest = outer_workspace(repo, "interop")?;
+    let mut command = run::cargo(repo);
+    command.args(["build", "--quiet", "-p", "weir-cli"]);
+    if !run::succeeds(&mut command)? {
+        return Ok(false);
+    }
+    let mut command = run::cargo(repo);
+    if !run::succeeds(command.args(["build", "--quiet", "--bins", "--manifest-path"]).arg(&manifest))? {
+        return Ok(false);
+    }
+    let weir = metadata::workspace(repo)?.target_directory.join("debug").join("weir");
+    let mut command = run::cargo(repo);
+    command.args(["run", "--quiet", "--manifest-path"]).arg(manifest).arg("--").arg(weir);
+    run::succeeds(&mut command)
 }
 
 fn calibrate(repo: &Repo) -> Result<bool, Error> {

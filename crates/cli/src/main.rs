@@ -1,11 +1,13 @@
-//! The `weir` command: a devnet, audits of its stores, throughput, simulations, and keys.
+//! The `weir` command: a devnet, audits of its stores, throughput, simulations, keys, and what libp2p's small protocols say.
 
+mod addresses;
 mod audit;
 mod devnet;
 mod error;
 mod keys;
 mod log;
 mod output;
+mod peer;
 mod perf;
 mod process;
 mod signals;
@@ -44,6 +46,9 @@ enum Command {
     Perf(perf::Command),
     Sim(sim::Options),
     Keygen(keys::Options),
+    Ping(peer::ping::Options),
+    Identify(peer::identify::Options),
+    Listen(peer::listen::Options),
 }
 
 fn main() -> ExitCode {
@@ -87,6 +92,9 @@ fn run(line: Line) -> Result<ExitCode, Failure> {
         Command::Perf(command) => perf::main(&command),
         Command::Sim(options) => sim::main(&options),
         Command::Keygen(options) => keys::main(&options),
+        Command::Ping(options) => peer::ping::main(&options),
+        Command::Identify(options) => peer::identify::main(&options),
+        Command::Listen(options) => peer::listen::main(&options),
     }
 }
 

@@ -64,7 +64,8 @@ pub(crate) fn print_failure(error: &str) -> Result<(), Failure> {
     line(&Failed { ok: false, error, build: Build::THIS })
 }
 
-fn line(value: &impl Serialize) -> Result<(), Failure> {
+/// Writes one JSON object and a line end to standard output.
+pub(crate) fn line(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string(value).map_err(|error| Failure::run(format!("result: {error}")))?;
     print(&format!("{text}\n"))
 }

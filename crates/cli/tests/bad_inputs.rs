@@ -59,6 +59,15 @@ const OPTIONS: &[Row] = &[
     row("perf run --to 127.0.0.1:1 --write-bytes 16777217", 2, &["--write-bytes"]),
     row("perf serve --listen nowhere", 2, &["--listen", "nowhere"]),
     row("perf serve --listen 192.0.2.1:0", 2, &["--listen"]),
+    row("perf peer nowhere", 2, &["ADDR", "nowhere", "IP:PORT"]),
+    row("ping", 2, &["ADDR"]),
+    row("ping nowhere", 2, &["ADDR", "nowhere", "IP:PORT"]),
+    row("ping 127.0.0.1:1 --count 0", 2, &["--count", "1..=1000000"]),
+    row("ping /ip4/127.0.0.1/udp/1", 2, &["ADDR"]),
+    row("identify nowhere", 2, &["ADDR", "nowhere", "IP:PORT"]),
+    row("listen --listen nowhere", 2, &["--listen", "nowhere"]),
+    row("listen --listen /ip4/192.0.2.1/tcp/0", 2, &["--listen", "192.0.2.1"]),
+    row("listen --listen /dns4/example.org/tcp/1", 2, &["--listen", "QUIC and TCP"]),
     row("--log a=b=c sim --list", 2, &["--log", "a=b=c"]),
     row("--log dbug sim --list", 2, &["--log", "dbug", "debug"]),
     row("--log-format xml sim --list", 2, &["xml", "json"]),
@@ -82,6 +91,7 @@ const FILES: &[Row] = &[
     row("audit @/lines", 2, &["/lines is no store", "--keep", ".redb"]),
     row("audit @/empty", 2, &["/empty is no store"]),
     row("perf serve --key @/lines", 2, &["/lines", "weir keygen"]),
+    row("listen --key @/lines", 2, &["/lines", "weir keygen"]),
 ];
 
 /// Files that the rows above name.

@@ -32,6 +32,10 @@ fn every_help_tells_the_exit_codes() {
         &["perf"],
         &["perf", "serve"],
         &["perf", "run"],
+        &["perf", "peer"],
+        &["ping"],
+        &["identify"],
+        &["listen"],
     ] {
         let output = weir(&[words, &["--help"]].concat());
         let help = text(&output.stdout);

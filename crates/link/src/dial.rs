@@ -85,7 +85,6 @@ pub fn check_dialable(address: &Multiaddr) -> Result<(), DialFailure> {
     match address.target() {
         _ if address.memory().is_some() => Ok(()),
         None => Err(DialFailure::NoRoute),
-        Some(target) if target.transport == Transport::Tcp => Err(DialFailure::TcpUnsupported),
         Some(_) => Ok(()),
     }
 }

@@ -6,6 +6,7 @@ use weir_base::{Instant, UnixTime};
 use weir_node::host::Core;
 use weir_stack::{Action, HostChange, Input, WireChange, WireId};
 
+use super::pipes::Pipes;
 use super::resolver::Resolver;
 use super::socket::Sockets;
 
@@ -31,7 +32,8 @@ const INLINE_SENDS: usize = 4;
 
 /// See the module.
 pub(super) struct Engine {
-    pub(super) sockets: Sockets,
+    sockets: Sockets,
+    pipes: Pipes,
     resolver: Resolver,
     pub(super) core: Core, // behind the sockets: its end is told once their ports are free
     wall: (Instant, UnixTime), // when it was last compared, and the step told so far is in `origin`
@@ -43,12 +45,21 @@ pub(super) struct Engine {
 impl Engine {
     pub(super) fn new(
         core: Core,
-        sockets: Sockets,
+        (sockets, pipes): (Sockets, Pipes),
         resolver: Resolver,
         anchor: std::time::Instant,
         wall: UnixTime,
     ) -> Self {
-        Self { core, sockets, resolver, anchor, wall: (Instant::ZERO, wall), origin: wall, until: None }
+        Self {
+            core,
+            sockets,
+            pipes,
+            resolver,
+            anchor,
+            wall: (Instant::ZERO, wall),
+            origin: wall,
+            until: None,
+        }
     }
 
     fn now(&self) -> Instant {
@@ -59,14 +70,16 @@ impl Engine {
     pub(super) fn wake_up(&mut self, events: &mio::Events) {
         self.core.wake_up();
         for event in events.iter().filter(|event| event.token() != super::WAKE) {
-            self.sockets.ready(event);
+            if !self.pipes.ready(event) {
+                self.sockets.ready(event);
+            }
         }
     }
 
     /// How long nothing has to be done; from here on, handles wake the network thread.
     pub(super) fn sleep_for(&mut self) -> Option<Duration> {
         let now = self.now();
-        let due = self.core.poll_timeout(now);
+        let due = [self.core.poll_timeout(now), self.pipes.due()].into_iter().flatten().min();
         if !self.sleep() {
             return Some(Duration::ZERO);
         }
@@ -96,9 +109,10 @@ impl Engine {
         let (datagrams, commands) =
             if self.core.has_called(now, LATELY) { (SLICE, SLICE) } else { (usize::MAX, COMMANDS) };
         let unread = self.sockets.receive(now, BATCHES, datagrams, &mut self.core);
+        let unread = self.pipes.receive(now, &mut self.core) || unread;
         let uncommanded = self.core.commands(now, commands);
         self.core.handle_timeout(now);
-        self.drain(now, usize::MAX) || unread || uncommanded
+        self.drain(now, usize::MAX) || unread || uncommanded || self.pipes.wants_to_read()
     }
 
     /// A turn on the thread of a handle that has something urgent, while the network thread sleeps. False where the network
@@ -107,7 +121,8 @@ impl Engine {
         self.core.counters().inline_turns += 1;
         let now = self.now();
         let uncommanded = self.core.commands(now, SLICE);
-        if self.drain(now, INLINE_SENDS) || uncommanded || self.core.is_ending() {
+        let left = self.drain(now, INLINE_SENDS) || uncommanded || self.pipes.wants_to_read();
+        if left || self.core.is_ending() {
             return false;
         }
         let due = self.core.poll_timeout(now);
@@ -121,6 +136,7 @@ impl Engine {
             let handed = self.core.settle(now);
             self.act(now);
             let sent = self.sockets.send(now, sends, &mut self.core);
+            let sent = sent + self.pipes.send(now, sends.saturating_sub(sent), &mut self.core);
             sends -= sent.min(sends);
             if !handed && sent == 0 {
                 return sends == 0;
@@ -141,6 +157,9 @@ impl Engine {
                 Action::DialWire { dial, .. } => {
                     self.core.handle(now, Input::Wire(WireId(0), WireChange::Refused(dial)));
                 }
+                Action::DialPipe { pipe, remote } => self.pipes.dial(now, pipe, remote, &mut self.core),
+                Action::ReadPipe(pipe) => self.pipes.read_again(pipe),
+                Action::ClosePipe(pipe) => self.pipes.close(pipe),
                 other => tracing::debug!(?other, "an action that this host does not know"),
             }
         }

@@ -1,6 +1,7 @@
-//! The native host: one thread per node, `mio` and UDP sockets with segmentation offload.
+//! The native host: one thread per node, `mio`, UDP sockets with segmentation offload, and TCP.
 //!
-//! A turn: look for work (sleeping until the next timeout where there is none) → receive, at most 4 batches → carry out at
+//! A turn: look for work (sleeping until the next timeout where there is none) → receive, at most 4 batches, and at most
+//! 16 reads → carry out at
 //! most 256 commands → timeouts → events into mailboxes, tasks woken → actions → send until the sockets block. Where a budget
 //! ran out the next turn begins without sleeping. While the thread sleeps, one that makes or answers a call may carry out a
 //! bounded turn in its place; no thread of a handle ever waits for a lock that is held across a system call.
@@ -10,6 +11,7 @@ mod driver;
 mod engine;
 mod keyfile;
 mod park;
+mod pipes;
 mod resolver;
 mod socket;
 
@@ -21,12 +23,13 @@ use weir_base::identity::Keypair;
 use weir_base::multiaddr::Multiaddr;
 use weir_node::host::{Host, Setup, assemble};
 use weir_node::{AddressError, Builder, Network, Node, StartError};
-use weir_stack::Start;
+use weir_stack::{HostChange, Start};
 
 use driver::Driver;
 use engine::{Engine, wall_time};
 pub use keyfile::{KeyFile, KeyFileError};
 pub use park::block_on;
+use pipes::Pipes;
 use resolver::Resolver;
 use socket::Sockets;
 
@@ -72,6 +75,7 @@ pub fn start<H>(node: Builder<H>) -> Result<(Network, Node, H), StartError> {
     {
         return Err(StartError::PeerAddress(AddressError::new(address, reason)));
     }
+    let pipes = Pipes::bind(plan.listen(), poll.registry())?;
     let resolver = Resolver::new(plan.config().sockets.max_queries as usize, Arc::clone(&waker));
 
     let (anchor, wall) = (std::time::Instant::now(), wall_time());
@@ -80,11 +84,15 @@ pub fn start<H>(node: Builder<H>) -> Result<(Network, Node, H), StartError> {
         seed: random_seed()?,
         start: Start { anchor, wall },
         now: Instant::ZERO,
-        addresses: sockets.addresses().map(Multiaddr::from_quic).collect(),
-        bound: sockets.bound(),
+        addresses: sockets
+            .addresses()
+            .map(Multiaddr::from_quic)
+            .chain(pipes.addresses().map(Multiaddr::from_tcp))
+            .collect(),
+        bound: sockets.bound().into_iter().chain([HostChange::Pipes]).collect(),
     };
     let (core, network, node, handles) = assemble(plan, Arc::clone(&driver) as Arc<dyn Host>, setup)?;
-    let engine = Engine::new(core, sockets, resolver, anchor, wall);
+    let engine = Engine::new(core, (sockets, pipes), resolver, anchor, wall);
     let runner = Arc::clone(&driver);
     let thread = std::thread::Builder::new()
         .name("weir-net".into())

@@ -55,7 +55,7 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    /// Binds all addresses, or none. Without any, a port for dialling in each family that the system has; where one of them
+    /// Binds all addresses that are QUIC's, or none. Without any, a port for dialling in each family that the system has; where one of them
     /// is every address of its family (`0.0.0.0`, `::`), a port for dialling in the other, as a socket carries one family.
     pub(crate) fn bind(
         listen: &[Multiaddr],
@@ -64,12 +64,18 @@ impl Sockets {
     ) -> Result<Self, StartError> {
         let mut list = Vec::new();
         for address in listen {
-            let Some((Transport::Quic, socket)) = address.socket_addr() else {
-                let reason = "this host listens on QUIC alone, at an IP address";
-                return Err(StartError::ListenAddress(AddressError::new(address, reason)));
-            };
-            list.push(Socket::bind(list.len(), socket, config, registry)?);
+            match address.socket_addr() {
+                Some((Transport::Quic, socket)) => {
+                    list.push(Socket::bind(list.len(), socket, config, registry)?);
+                }
+                Some((Transport::Tcp, _)) => {} // of the other kind
+                _ => {
+                    let reason = "this host listens on QUIC and TCP, at an IP address";
+                    return Err(StartError::ListenAddress(AddressError::new(address, reason)));
+                }
+            }
         }
+        let told = list.len();
         let everywhere = list.is_empty() || list.iter().any(|socket| socket.local.ip().is_unspecified());
         for any in [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)] {
             if !everywhere || list.iter().any(|socket| socket.local.is_ipv4() == any.is_ipv4()) {
@@ -86,7 +92,7 @@ impl Sockets {
         let registry =
             registry.try_clone().map_err(|source| StartError::System { what: "no event queue", source })?;
         Ok(Self {
-            listening: if listen.is_empty() { list.len() } else { listen.len() },
+            listening: if listen.is_empty() { list.len() } else { told },
             list,
             registry,
             next: 0,
@@ -100,7 +106,10 @@ impl Sockets {
     /// Why nothing can be sent to an address: it is of a family in which this node has no socket, because it listens on addresses of
     /// the other family alone. A family that the system has not is no mistake of the configuration.
     pub(crate) fn cannot_reach(&self, address: &Multiaddr) -> Option<&'static str> {
-        let (_, to) = address.socket_addr()?;
+        let (transport, to) = address.socket_addr()?;
+        if transport != Transport::Quic {
+            return None; // each connection of TCP has a socket of its own
+        }
         let serves =
             |socket: &Socket| socket.local.ip().is_unspecified() || socket.local.is_ipv4() == to.is_ipv4();
         let reason = if to.is_ipv4() {

@@ -107,7 +107,9 @@ pub enum StartError {
         other_name: &'static str,
     },
     /// What the node should listen on is no address, or none that this host can bind.
-    #[error("cannot listen on {0}; use IP:PORT, /ip4/…/udp/…/quic-v1 or /ip6/…/udp/…/quic-v1")]
+    #[error(
+        "cannot listen on {0}; use IP:PORT, /ip4/…/udp/…/quic-v1 or /ip4/…/tcp/…, with ip6 for the other family"
+    )]
     ListenAddress(#[source] AddressError),
     /// A peer to dial has no address, or none that this node can dial.
     #[error(

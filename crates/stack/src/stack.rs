@@ -103,7 +103,9 @@ impl Stack {
         users.pull().handle_wall(Instant::ZERO, wall);
         let mut link = config.link();
         link.streams.early = users.replay_safe();
-        link.protocols = protocols::names(&config.profile.channels, users.protocols());
+        // Perf is asked for where it is not served, too.
+        let spoken = users.protocols().filter(|id| *id != protocols::PERF).chain([protocols::PERF]);
+        link.protocols = protocols::names(&config.profile.channels, spoken);
         let exempt = link.admission.exempt.clone();
         let links = Links::new(link, Arc::new(keypair), rng.child("links").bytes(), start)?;
         let mut peers =

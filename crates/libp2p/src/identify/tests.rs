@@ -235,7 +235,7 @@ fn a_peer_that_says_too_much_too_little_or_nonsense_is_blamed_and_nothing_is_lea
         (good, true, INCOMPLETE), // it never ends
     ] {
         let (faults, told) = asked(says, stays);
-        assert_eq!((faults, told), (vec![(End::A, fault)], vec![]));
+        assert_eq!((faults, told), (vec![(End::A, fault)], vec![Event::Unanswered { link: LINK }]));
     }
 }
 
@@ -243,7 +243,7 @@ fn a_peer_that_says_too_much_too_little_or_nonsense_is_blamed_and_nothing_is_lea
 fn a_key_or_a_record_of_another_peer_is_a_fault() {
     for bytes in [encode(&own(3), None), encode(&Info::default(), Some(&record(3)))] {
         let (faults, told) = asked(framed(&bytes), false);
-        assert_eq!((faults, told), (vec![(End::A, NOT_ITS_OWN)], vec![]));
+        assert_eq!((faults, told), (vec![(End::A, NOT_ITS_OWN)], vec![Event::Unanswered { link: LINK }]));
     }
     let mut forged = record(2);
     *forged.last_mut().unwrap() ^= 1;

@@ -35,6 +35,11 @@ pub enum Event {
         /// Whether it pushed by itself: what it left out is as before.
         pushed: bool,
     },
+    /// A peer that was asked did not answer: it does not speak identify, or broke its rules, or took too long.
+    Unanswered {
+        /// On which link.
+        link: LinkId,
+    },
 }
 
 /// Which way a stream goes.
@@ -48,6 +53,13 @@ enum Role {
 struct Stream {
     role: Role,
     inbound: bool,
+}
+
+impl Stream {
+    /// Whether this side asked on it, and nothing has come yet.
+    fn is_question(&self) -> bool {
+        !self.inbound && matches!(self.role, Role::Reading { .. })
+    }
 }
 
 #[derive(Debug)]
@@ -102,6 +114,12 @@ impl Identify {
     /// Asks the peer of a link who it is. Answered by [`Event::Identified`], unless it does not speak identify.
     pub fn ask(&mut self, link: LinkId) {
         self.open(link, Class::Control, false);
+    }
+
+    /// Whether the peer of a link was asked, and its answer may still come.
+    pub fn is_asking(&self, link: LinkId) -> bool {
+        let asks = |(key, stream): (&StreamKey, &Stream)| key.link == link && stream.is_question();
+        self.opening.values().any(|(of, push)| *of == link && !push) || self.streams.iter().any(asks)
     }
 
     /// Tells a link's peer about this node, once more.
@@ -192,7 +210,9 @@ impl Identify {
     }
 
     fn break_off(&mut self, key: StreamKey, code: u32) {
-        self.forget(key);
+        if self.forget(key).is_some_and(|stream| stream.is_question()) {
+            self.events.push_back(Event::Unanswered { link: key.link });
+        }
         self.asks.extend([Ask::Reset(key, code), Ask::Stop(key, code)]);
     }
 
@@ -215,13 +235,16 @@ impl Identify {
         if !self.streams.get(&key).is_some_and(reading) {
             return; // who asks may end its direction first
         }
-        let Some(Stream { role: Role::Reading { reader, push }, .. }) = self.forget(key) else { return };
+        let Some(Stream { role: Role::Reading { reader, push }, inbound }) = self.forget(key) else { return };
+        let link = key.link;
         match reader.end() {
             Ok(info) => {
-                let link = key.link;
                 self.events.push_back(Event::Identified { link, info: Box::new(info), pushed: push });
             }
-            Err(fault) => self.asks.push_back(Ask::Blame(key.link, fault)),
+            Err(fault) => {
+                self.asks.push_back(Ask::Blame(link, fault));
+                self.events.extend((!inbound).then_some(Event::Unanswered { link }));
+            }
         }
     }
 }
@@ -269,7 +292,10 @@ impl StreamUser for Identify {
 
     fn handle_refused(&mut self, _: Instant, tag: u64, _: OpenError) {
         let Some((link, push)) = self.opening.remove(&tag) else { return };
-        if let Some(line) = self.lines.get_mut(&link).filter(|_| push) {
+        if !push {
+            return self.events.push_back(Event::Unanswered { link });
+        }
+        if let Some(line) = self.lines.get_mut(&link) {
             line.pushing = false;
         }
     }

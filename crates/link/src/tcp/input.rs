@@ -262,7 +262,11 @@ impl TcpLink {
             entry.receive.push(Chunk::whole(Bytes::copy_from_slice(rest)));
             self.receiving.kept += rest.len() as u64;
         }
-        if !rest.is_empty() || muxer.unread_of(id(stream)) > 0 || muxer.has_ended(id(stream)) {
+        let waits = muxer.unread_of(id(stream)) > 0 || muxer.has_ended(id(stream));
+        if !waits {
+            muxer.read(id(stream), 1); // finds nothing, so that the muxer tells of what comes
+        }
+        if waits || !rest.is_empty() {
             self.tell_readable(scope, stream);
         } else {
             muxer.read(id(stream), 1); // finds nothing, so that the muxer tells of what comes next

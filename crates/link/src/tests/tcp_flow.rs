@@ -192,3 +192,20 @@ fn a_stream_whose_protocol_is_agreed_on_has_no_deadline() {
     net.run(SECOND);
     assert_eq!(net.read(1, there(other, key)), (b"ab".to_vec(), false));
 }
+
+#[test]
+fn bytes_that_come_long_after_the_answer_to_a_proposal_are_told() {
+    let mut net = Net::pair();
+    let (a, b) = net.join(Over::Tcp, 0, 1);
+    let key = net.open(0, a, 8, Class::Bulk);
+    net.write(0, key, &Bytes::from_static(b"?"));
+    net.run(Duration::from_secs(1));
+    let theirs = StreamKey { link: b, stream: key.stream };
+    assert_eq!(net.read(1, theirs).0, b"?");
+    net.run(Duration::from_secs(1));
+    net.nodes[0].readable.clear();
+    net.write(1, theirs, &Bytes::from_static(b"!"));
+    net.run(Duration::from_secs(1));
+    assert_eq!(net.nodes[0].readable, [key], "nobody has read here before");
+    assert_eq!(net.read(0, key).0, b"!");
+}

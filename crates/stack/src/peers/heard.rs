@@ -49,3 +49,10 @@ pub(crate) fn hear(peers: &mut Peers, link: LinkId, heard: Heard) -> Option<&Lin
     }
     Some(linked)
 }
+
+/// Notes that the peer of a link says no hello.
+pub(crate) fn note_no_hello(peers: &mut Peers, link: LinkId) -> Option<&Linked> {
+    let linked = peers.links.get_mut(&link)?;
+    linked.no_hello = true;
+    Some(linked)
+}

@@ -35,7 +35,7 @@ pub use book::{BookError, Known};
 pub(crate) use book::{BookId, Unreached};
 pub use config::{Config, Role};
 pub use heard::Heard;
-pub(crate) use heard::hear;
+pub(crate) use heard::{hear, note_no_hello};
 use joins::Joins;
 use origins::Inbound;
 pub use origins::{BannedBy, MAX_BANS, NetworkBan, TooManyBans};
@@ -59,6 +59,8 @@ pub struct Linked {
     pub known: Option<Speaks>,
     /// What the peer said by libp2p's identify.
     pub heard: Option<Heard>,
+    /// The peer has said that it says no hello, or has not said it in time.
+    pub(crate) no_hello: bool,
     /// What standing leaves of its share.
     pub share: Share,
     pub(crate) ticket: Option<Ticket>,
@@ -389,8 +391,8 @@ impl Peers {
             others.for_each(|other| other.stays = false);
         }
         let share = Share::Full;
-        let (known, heard, acts) = (None, None, Acts::default());
-        let linked = Linked { info, address, since: now, known, heard, share, ticket, stays, acts };
+        let (known, heard, no_hello, acts) = (None, None, false, Acts::default());
+        let linked = Linked { info, address, since: now, known, heard, no_hello, share, ticket, stays, acts };
         let ip = linked.ip();
         self.links.insert(link, linked);
         self.choose(&info.peer);

@@ -2,10 +2,12 @@
 
 use weir_base::LinkId;
 use weir_base::multiaddr::{Multiaddr, Transport};
+use weir_base::stream::Goodbye;
 use weir_libp2p::identify;
+use weir_pull::control;
 
 use super::Stack;
-use crate::peers::{Heard, Speaks, hear};
+use crate::peers::{Heard, Speaks, hear, note_no_hello};
 use crate::protocols;
 use crate::types::Event;
 use crate::users::Users;
@@ -13,17 +15,26 @@ use crate::users::Users;
 /// A link is up. Its peer is told where it is seen, and asked who it is where libp2p's protocols are the rule.
 pub(super) fn begin(users: &mut Users, link: LinkId, address: Option<Multiaddr>) {
     let Some(address) = address else { return };
-    let libp2p = address.target().is_some_and(|target| target.transport == Transport::Tcp);
+    let ask = is_libp2p(&address);
     let identify = users.identify();
     identify.observed(link, address);
-    if libp2p {
+    if ask {
         identify.ask(link);
     }
 }
 
-/// A peer has said who it is. One that does not speak the pull protocol is known by that, and need not be waited for.
+/// Whether a link from there is a connection of libp2p's, where a peer that speaks no pull is no surprise.
+fn is_libp2p(address: &Multiaddr) -> bool {
+    address.target().is_some_and(|target| target.transport == Transport::Tcp)
+}
+
+/// A peer has said who it is, or did not answer. One that does not speak the pull protocol is known by that, and need not be
+/// waited for.
 pub(super) fn told(stack: &mut Stack, event: identify::Event) {
-    let identify::Event::Identified { link, info, pushed } = event;
+    let (link, info, pushed) = match event {
+        identify::Event::Identified { link, info, pushed } => (link, info, pushed),
+        identify::Event::Unanswered { link } => return settle(stack, link),
+    };
     let heard = Heard {
         agent: info.agent.clone().unwrap_or_default(),
         protocols: protocols::known(info.protocols.iter().map(String::as_str)),
@@ -37,4 +48,31 @@ pub(super) fn told(stack: &mut Stack, event: identify::Event) {
         stack.known(link, Speaks::default());
     }
     stack.events.push_back(Event::Identified { link, peer, info, pushed });
+    settle(stack, link);
+}
+
+/// What was put off until the answer, if its peer said no hello meanwhile.
+fn settle(stack: &mut Stack, link: LinkId) {
+    if stack.peers.link(link).is_some_and(|linked| linked.no_hello) {
+        no_hello(stack, link);
+    }
+}
+
+/// A peer says no hello. Where it speaks something else it is a peer all the same; else there is nobody to talk to, which is
+/// the peer's fault only where it is known to use a link of Weir's own. Who is being asked may still answer.
+pub(super) fn no_hello(stack: &mut Stack, link: LinkId) {
+    let Some(linked) = note_no_hello(&mut stack.peers, link) else { return };
+    let libp2p = linked.address.as_ref().is_some_and(is_libp2p);
+    if linked.known.is_some() || stack.pump.users.named().identify.is_asking(link) {
+        return;
+    }
+    let protocols = stack.pump.spoken(link);
+    if protocols.is_empty() {
+        if !libp2p && stack.links.is_in_use_by_peer(link) {
+            stack.fault(link, control::NO_HELLO);
+        }
+        return stack.goodbye(link, Goodbye::Idle);
+    }
+    stack.pump.users.raw().handle_known(link, None);
+    stack.known(link, Speaks { protocols, ..Speaks::default() });
 }

@@ -199,7 +199,7 @@ impl Stack {
 
     /// A protocol saw a peer do something wrong on a link. What it delivered is judged after the link has ended, too: who leaves still
     /// pays. What only follows from a fault that has counted does not count again.
-    fn fault(&mut self, link: LinkId, fault: Fault) {
+    pub(super) fn fault(&mut self, link: LinkId, fault: Fault) {
         let Some(blamed) = self.peers.blamed(link) else {
             return self.peers.note_early_fault(link, fault); // counts if it ever is a link
         };
@@ -255,23 +255,6 @@ impl Stack {
         }
     }
 
-    /// A peer says no hello. Where it speaks something else it is a peer all the same; else there is nobody to talk to, which is
-    /// the peer's fault only where it is known to use the link.
-    fn no_hello(&mut self, link: LinkId) {
-        if self.peers.link(link).is_some_and(|linked| linked.known.is_some()) {
-            return; // it has said otherwise who it is
-        }
-        let protocols = self.pump.spoken(link);
-        if protocols.is_empty() {
-            if self.links.is_in_use_by_peer(link) {
-                self.fault(link, control::NO_HELLO);
-            }
-            return self.goodbye(link, Goodbye::Idle);
-        }
-        self.pump.users.raw().handle_known(link, None);
-        self.known(link, Speaks { protocols, ..Speaks::default() });
-    }
-
     /// It is known what a link's peer speaks: the peer is up.
     pub(super) fn known(&mut self, link: LinkId, speaks: Speaks) {
         let Some(linked) = self.peers.handle_known(link, speaks) else { return };
@@ -292,7 +275,7 @@ impl Stack {
                 self.pump.users.raw().handle_known(link, Some(&hello));
                 return self.known(link, Speaks::from_hello(&hello, &self.config.profile.channels));
             }
-            weir_pull::Event::NoHello { link } => return self.no_hello(link),
+            weir_pull::Event::NoHello { link } => return introductions::no_hello(self, link),
             weir_pull::Event::Gone { .. } => return, // told when the link went down
             weir_pull::Event::Rtt { link, rtt } => {
                 self.share(link); // points decay; looked at about every 15 s

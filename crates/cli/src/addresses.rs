@@ -1,22 +1,59 @@
-//! Addresses that others can dial, of a socket that may be bound to all of this machine's.
+//! Addresses as users write them, and those that others can dial, of a socket that may be bound to all of this machine's.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use weir::{Multiaddr, PeerId};
+use clap::ValueEnum;
+use weir::{Multiaddr, PeerId, multiaddr};
+
+use crate::error::Failure;
+
+/// What carries the bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Transport {
+    /// QUIC, over UDP.
+    #[default]
+    Quic,
+    /// TCP with Noise and yamux, as libp2p has it.
+    Tcp,
+}
+
+impl Transport {
+    /// The address of a socket.
+    pub(crate) fn address(self, socket: SocketAddr) -> Multiaddr {
+        match self {
+            Self::Quic => Multiaddr::from_quic(socket),
+            Self::Tcp => Multiaddr::from_tcp(socket),
+        }
+    }
+}
+
+/// The address that `text` is: a multiaddr, or `IP:PORT` over `transport`. `option` is where the user wrote it.
+pub(crate) fn parse(option: &str, text: &str, transport: Transport) -> Result<Multiaddr, Failure> {
+    if let Ok(socket) = text.parse::<SocketAddr>() {
+        return Ok(transport.address(socket));
+    }
+    text.parse().map_err(|error| {
+        Failure::input(format!("{option}: `{text}` is neither IP:PORT nor a multiaddr: {error}"))
+    })
+}
 
 /// Where to dial what listens on `bound`: the address itself; of a wildcard, this machine's address towards the outside, if
 /// there is one, and loopback.
 pub(crate) fn dialable(bound: &[Multiaddr], peer: PeerId) -> Vec<Multiaddr> {
     let mut found = Vec::new();
     for address in bound {
-        let sockets = match address.socket_addr() {
-            Some((_, socket)) if socket.ip().is_unspecified() => expand(socket, outside(socket.ip())),
-            _ => Vec::new(),
-        };
-        if sockets.is_empty() {
+        let Some((carrier, socket)) =
+            address.socket_addr().filter(|(_, socket)| socket.ip().is_unspecified())
+        else {
             found.push(address.clone());
-        }
-        found.extend(sockets.into_iter().map(Multiaddr::from_quic));
+            continue;
+        };
+        let transport = match carrier {
+            multiaddr::Transport::Quic => Transport::Quic,
+            multiaddr::Transport::Tcp => Transport::Tcp,
+        };
+        found
+            .extend(expand(socket, outside(socket.ip())).into_iter().map(|socket| transport.address(socket)));
     }
     found.into_iter().map(|address| address.clone().with_p2p(peer).unwrap_or(address)).collect()
 }
@@ -58,6 +95,18 @@ mod tests {
             assert_eq!(found.last(), Some(&format!("{loopback}/udp/4001/quic-v1/p2p/{peer}")));
             assert!(found.iter().all(|address| !address.contains("0.0.0.0") && !address.contains("/::/")));
         }
+        let tcp = dialable(&[Multiaddr::from_tcp("0.0.0.0:7".parse().unwrap())], peer);
+        assert_eq!(tcp.last().unwrap().to_string(), format!("/ip4/127.0.0.1/tcp/7/p2p/{peer}"));
+    }
+
+    #[test]
+    fn a_socket_is_an_address_of_the_transport_that_is_asked_for() {
+        let parsed = |text, transport| parse("--listen", text, transport).map(|address| address.to_string());
+        assert_eq!(parsed("127.0.0.1:7", Transport::Quic).unwrap(), "/ip4/127.0.0.1/udp/7/quic-v1");
+        assert_eq!(parsed("[::1]:7", Transport::Tcp).unwrap(), "/ip6/::1/tcp/7");
+        let written = "/ip4/127.0.0.1/udp/7/quic-v1";
+        assert_eq!(parsed(written, Transport::Tcp).unwrap(), written, "what is written out stays");
+        assert!(parsed("nowhere", Transport::Tcp).unwrap_err().to_string().contains("--listen: `nowhere`"));
     }
 
     #[test]

@@ -3,10 +3,7 @@
 //! One raw stream per transfer. The client writes two numbers (8 bytes each, little-endian): bytes it uploads, bytes it wants.
 //! Then it uploads; the server answers the last byte with a one-byte receipt, then sends what was wanted.
 
-mod addresses;
-
 use std::io::{Read, Write};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -16,8 +13,9 @@ use serde::Serialize;
 use weir::{BlockingStream, Event, Events, Multiaddr, Network, NetworkId, PeerId, Raw, Streams};
 
 use crate::error::Failure;
+use crate::peer::{Connected, with_peer};
 use crate::signals::Signals;
-use crate::{keys, output};
+use crate::{addresses, keys, output};
 
 const STREAM: Raw = Raw::new(1, "perf");
 const NETWORK: NetworkId = NetworkId(*b"weir perf, a network of its own.");
@@ -32,6 +30,8 @@ const GOODBYE: Duration = Duration::from_secs(2);
 Examples:
   weir perf serve --listen 127.0.0.1:4001
   weir perf run --to /ip4/127.0.0.1/udp/4001/quic-v1/p2p/12D3… --upload-bytes 1073741824 --json
+  weir perf serve --listen 127.0.0.1:4001 --transport tcp
+  weir perf peer /ip4/127.0.0.1/tcp/4001                        any node that serves /perf/1.0.0
 
 Exit codes: 0 done; 1 it could not connect, or a transfer broke off; 2 an option or address cannot be used; 129, 130, 143
 stopped by SIGHUP, SIGINT (Ctrl-C), SIGTERM: the other side is told; a second signal stops at once.")]
@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Connect, upload, download, and print what was reached.
     Run(Run),
+    /// Measure any node that serves libp2p's `/perf/1.0.0`: one upload and one download.
+    Peer(Peer),
 }
 
 /// Options of `serve`.
@@ -51,6 +53,9 @@ pub(crate) struct Serve {
     /// Where to listen: `IP:PORT` or a multiaddr; port 0 lets the system choose.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: String,
+    /// What carries the bytes, where only IP:PORT is given.
+    #[arg(long, value_enum, default_value_t = addresses::Transport::Quic, value_name = "TRANSPORT")]
+    transport: addresses::Transport,
     /// Serve under the key in this file (see `weir keygen`) instead of a fresh one.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -69,6 +74,9 @@ pub(crate) struct Run {
     /// The server's address, as `serve` prints it.
     #[arg(long, value_name = "ADDRESS")]
     to: String,
+    /// What carries the bytes, where only IP:PORT is given.
+    #[arg(long, value_enum, default_value_t = addresses::Transport::Quic, value_name = "TRANSPORT")]
+    transport: addresses::Transport,
     /// Bytes to upload; 0 for none.
     #[arg(long, value_name = "N", default_value_t = 1 << 30)]
     upload_bytes: u64,
@@ -81,6 +89,35 @@ pub(crate) struct Run {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+/// Options of `peer`.
+#[derive(Args, Clone, Debug)]
+#[command(
+    after_help = "Exit codes: 0 done; 1 it could not connect, or does not serve perf; 2 an option or address cannot be used; \
+129, 130, 143 stopped by a signal."
+)]
+pub(crate) struct Peer {
+    /// The node's address: a multiaddr, or IP:PORT for QUIC.
+    #[arg(value_name = "ADDR")]
+    address: String,
+    /// Bytes to upload; 0 for none.
+    #[arg(long, value_name = "N", default_value_t = 1 << 28)]
+    upload_bytes: u64,
+    /// Bytes to download; 0 for none.
+    #[arg(long, value_name = "N", default_value_t = 1 << 28)]
+    download_bytes: u64,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Rates {
+    upload_gbit_s: Option<f64>,
+    download_gbit_s: Option<f64>,
+    upload_bytes: u64,
+    download_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -105,20 +142,51 @@ pub(crate) fn main(command: &Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve(options) => serve(options),
         Command::Run(options) => run(options),
+        Command::Peer(options) => peer(options),
     }
 }
 
-fn parse(option: &str, text: &str) -> Result<Multiaddr, Failure> {
-    if let Ok(address) = text.parse::<SocketAddr>() {
-        return Ok(Multiaddr::from_quic(address));
+fn peer(options: &Peer) -> Result<ExitCode, Failure> {
+    let (upload, download) = (options.upload_bytes, options.download_bytes);
+    let rates = with_peer(&options.address, Duration::ZERO, move |connected| {
+        Ok(Rates {
+            upload_gbit_s: one_way(connected, upload, 0)?,
+            download_gbit_s: one_way(connected, 0, download)?,
+            upload_bytes: upload,
+            download_bytes: download,
+        })
+    })?;
+    if options.json {
+        output::print_json(&rates, None)?;
+    } else {
+        let [upload, download] = [rates.upload_gbit_s, rates.download_gbit_s].map(rate);
+        output::print(&format!("upload {upload}, download {download}\n"))?;
     }
-    text.parse().map_err(|error| {
-        Failure::input(format!("{option}: `{text}` is neither IP:PORT nor a multiaddr: {error}"))
-    })
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One measurement by libp2p's perf, in Gbit/s; `None` where it is empty.
+fn one_way(connected: &Connected, upload: u64, download: u64) -> Result<Option<f64>, Failure> {
+    let Connected { net, peer, .. } = connected;
+    if upload + download == 0 {
+        return Ok(None);
+    }
+    let took = net.block_on(net.peers().measure(*peer, upload, download)).map_err(Failure::run)?;
+    let took = took.ok_or_else(|| Failure::run(format!("{peer} does not serve perf, or broke off")))?;
+    Ok(Some(gbit_s(upload + download, took)))
+}
+
+#[allow(clippy::cast_precision_loss)] // bytes of a transfer, far below 2^52
+fn gbit_s(bytes: u64, took: Duration) -> f64 {
+    bytes as f64 * 8.0 / took.as_secs_f64() / 1e9
+}
+
+fn rate(rate: Option<f64>) -> String {
+    rate.map_or_else(|| "-".into(), |rate| format!("{rate:.2} Gbit/s"))
 }
 
 fn serve(options: &Serve) -> Result<ExitCode, Failure> {
-    let listen = parse("--listen", &options.listen)?;
+    let listen = addresses::parse("--listen", &options.listen, options.transport)?;
     let keypair = options.key.as_deref().map_or_else(keys::fresh, keys::read)?;
     let signals = Signals::watch()?;
     let (net, node, streams) =
@@ -206,7 +274,7 @@ fn send(stream: &mut impl Write, bytes: u64, write: usize) -> std::io::Result<()
 }
 
 fn run(options: &Run) -> Result<ExitCode, Failure> {
-    let to = parse("--to", &options.to)?;
+    let to = addresses::parse("--to", &options.to, options.transport)?;
     if !(1..=16 << 20).contains(&options.write_bytes) {
         let given = options.write_bytes;
         return Err(Failure::input(format!("--write-bytes: {given} is not between 1 and 16777216")));
@@ -256,7 +324,6 @@ fn measure((net, streams): (&Network, &Streams), to: Multiaddr, options: &Run) -
 }
 
 fn text(figures: &Figures) -> String {
-    let rate = |rate: Option<f64>| rate.map_or_else(|| "-".into(), |rate| format!("{rate:.2} Gbit/s"));
     format!(
         "upload {}, download {}, writes of {} bytes\nconnected after {:.1} ms, first response after {:.1} ms\n",
         rate(figures.upload_gbit_s),
@@ -280,9 +347,7 @@ fn transfer(
         return Ok(None);
     }
     let took = exchange((net, streams), peer, upload, download, write)?;
-    #[allow(clippy::cast_precision_loss)] // bytes of a transfer, far below 2^52
-    let bits = bytes as f64 * 8.0;
-    Ok(Some(bits / took.as_secs_f64() / 1e9))
+    Ok(Some(gbit_s(bytes, took)))
 }
 
 /// From the first write to the receipt, or to the last byte of the download.

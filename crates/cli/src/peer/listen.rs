@@ -1,0 +1,103 @@
+//! `weir listen`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+use weir::{Event, Events, Network};
+
+use super::{GOODBYE, NETWORK};
+use crate::error::Failure;
+use crate::signals::Signals;
+use crate::{addresses, keys, output};
+
+/// Run a plain node that answers libp2p's ping, identify and perf.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  weir listen                                              QUIC and TCP on ports of this machine alone
+  weir listen --listen /ip4/0.0.0.0/tcp/4001 --key node.key
+  weir listen --json                                       the addresses, then each event, an object a line
+
+It serves perf, which costs as much as a peer wants: do not leave it open to strangers.
+
+Exit codes: 1 it could not go on; 2 an option, file or address cannot be used; 129, 130, 143 stopped by SIGHUP, SIGINT (Ctrl-C),
+SIGTERM: peers are told; a second signal stops at once.")]
+pub(crate) struct Options {
+    /// Where to listen, any number of times: a multiaddr, or IP:PORT for QUIC; port 0 lets the system choose.
+    #[arg(long, value_name = "ADDR", default_values_t = ["/ip4/127.0.0.1/udp/0/quic-v1".to_owned(), "/ip4/127.0.0.1/tcp/0".to_owned()])]
+    listen: Vec<String>,
+    /// Listen under the key in this file (see `weir keygen`) instead of a fresh one.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Print one JSON object with `address` and all `addresses`, then one for each event.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Measurements that one peer may have running.
+const MEASUREMENTS: u32 = 4;
+
+#[derive(Serialize)]
+struct Listening {
+    peer: String,
+    address: String,
+    addresses: Vec<String>,
+}
+
+/// Runs the command.
+pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
+    let mut config = weir::Config::default();
+    config.node.perf.max_inbound = MEASUREMENTS;
+    let keypair = options.key.as_deref().map_or_else(keys::fresh, keys::read)?;
+    let mut builder = Network::builder(keypair, NETWORK).config(config);
+    for listen in &options.listen {
+        builder = builder.listen(addresses::parse("--listen", listen, addresses::Transport::Quic)?);
+    }
+    let signals = Signals::watch()?;
+    let (net, node, ()) =
+        weir::start(builder).map_err(|error| Failure::input(format!("--listen: {error}")))?;
+    let events = net.events();
+    let all: Vec<String> =
+        addresses::dialable(net.addresses(), net.peer_id()).iter().map(ToString::to_string).collect();
+    let address = all.first().ok_or_else(|| Failure::run("no address is listened on"))?.clone();
+    if options.json {
+        let peer = net.peer_id().to_string();
+        output::print_json(&Listening { peer, address, addresses: all }, None)?;
+    } else {
+        let lines: Vec<String> = all.iter().map(|address| format!("listening on {address}\n")).collect();
+        output::print(&lines.concat())?;
+    }
+    let json = options.json;
+    let telling = std::thread::Builder::new().name("events".into()).spawn(move || tell(&events, json));
+    telling.map_err(|error| Failure::run(format!("cannot start a thread: {error}")))?;
+    let signal = signals.wait();
+    let told = net.block_on(node.shutdown(GOODBYE));
+    output::note(&format!("stopped by {signal}: {} peers were told", told.closed + told.unfinished));
+    Ok(ExitCode::from(signal.exit_code()))
+}
+
+/// Says what happens, until the node stops or nobody reads.
+fn tell(events: &Events, json: bool) {
+    while let Some(event) = events.next_blocking() {
+        let told = if json { output::line(&event) } else { say(&event) };
+        if let Err(failure) = told {
+            return output::note(&format!("events are not told any more: {failure}"));
+        }
+    }
+}
+
+fn say(event: &Event) -> Result<(), Failure> {
+    let text = match event {
+        Event::PeerUp { peer, agent, .. } => format!("{peer} is there: {}", agent.escape_debug()),
+        Event::PeerDown { peer, reason, .. } => format!("{peer} is gone: {reason:?}"),
+        Event::Refused { peer, reason, .. } => format!("{peer} was refused: {reason:?}"),
+        Event::Fault { peer, fault, .. } => format!("{peer} did wrong: {fault}"),
+        Event::Identified { peer, agent: Some(agent), .. } => {
+            format!("{peer} says it is {}", agent.escape_debug())
+        }
+        _ => return Ok(()),
+    };
+    output::print(&format!("{text}\n"))
+}

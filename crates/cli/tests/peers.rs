@@ -1,0 +1,112 @@
+//! Two processes that know each other by libp2p's small protocols alone, over each transport.
+#![allow(clippy::unwrap_used)] // tests
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+const WEIR: &str = env!("CARGO_BIN_EXE_weir");
+
+/// A listening process, which ends with the test.
+struct Listener {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+    first: serde_json::Value,
+}
+
+impl Listener {
+    fn start(addresses: &[&str]) -> Self {
+        let words = addresses.iter().flat_map(|address| ["--listen", address]);
+        let mut command = Command::new(WEIR);
+        let mut child =
+            command.arg("listen").args(words).arg("--json").stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut first = String::new();
+        lines.read_line(&mut first).unwrap();
+        Self { child, lines, first: serde_json::from_str(&first).unwrap() }
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        let all = self.first["addresses"].as_array().unwrap();
+        all.iter().map(|address| address.as_str().unwrap().to_owned()).collect()
+    }
+
+    fn peer(&self) -> &str {
+        self.first["peer"].as_str().unwrap()
+    }
+
+    /// The next event of this kind.
+    fn event(&mut self, kind: &str) -> serde_json::Value {
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.lines.read_line(&mut line).unwrap(), 0, "it ends without {kind}");
+            let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+            if event["event"] == kind {
+                return event;
+            }
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn weir(words: &[&str]) -> Output {
+    Command::new(WEIR).args(words).env_remove("RUST_LOG").output().unwrap()
+}
+
+fn json(words: &[&str]) -> serde_json::Value {
+    let output = weir(words);
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_node_that_listens_is_pinged_identified_and_measured() {
+    let mut listener = Listener::start(&["127.0.0.1:0", "/ip4/127.0.0.1/tcp/0"]);
+    let addresses = listener.addresses();
+    assert!(addresses[0].contains("/udp/") && addresses[1].contains("/tcp/"), "{addresses:?}");
+    for address in &addresses {
+        let ping = json(&["ping", address, "--count", "3", "--interval-ms", "10", "--json"]);
+        assert_eq!((&ping["peer"], ping["rtt_ms"].as_array().unwrap().len()), (&listener.first["peer"], 3));
+        let up = listener.event("peer_up");
+        assert_eq!(up["side"], "inbound");
+        let told = json(&["identify", address, "--json"]);
+        assert_eq!(told["peer"], listener.peer());
+        assert_eq!(told["agent"], concat!("weir/", env!("CARGO_PKG_VERSION")));
+        let speaks = told["protocols"].as_array().unwrap();
+        assert!(speaks.iter().any(|name| name == "/perf/1.0.0"), "{told}");
+        assert!(told["observed"].as_str().unwrap().starts_with("/ip4/127.0.0.1/"), "{told}");
+        let words = ["--upload-bytes", "3000000", "--download-bytes", "2000000", "--json"];
+        let rates = json(&[&["perf", "peer", address][..], &words].concat());
+        assert!(rates["upload_gbit_s"].as_f64().unwrap() > 0.0, "{rates}");
+        assert!(rates["download_gbit_s"].as_f64().unwrap() > 0.0, "{rates}");
+    }
+}
+
+#[test]
+fn another_peer_than_the_address_names_is_not_taken() {
+    let listener = Listener::start(&["127.0.0.1:0", "/ip4/127.0.0.1/tcp/0"]);
+    let other = Listener::start(&["127.0.0.1:0"]);
+    for address in listener.addresses() {
+        let wrong = address.replace(listener.peer(), other.peer());
+        let output = weir(&["ping", &wrong]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("another peer"), "{said}");
+    }
+}
+
+#[test]
+fn what_is_printed_for_people_names_the_peer_and_every_answer() {
+    let listener = Listener::start(&["127.0.0.1:0"]);
+    let output = weir(&["ping", &listener.addresses()[0], "--count", "2", "--interval-ms", "10"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains(listener.peer()) && text.contains("ping 2: ") && text.contains("2 of 2"), "{text}");
+    let output = weir(&["identify", &listener.addresses()[0]]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("speaks            /ipfs/ping/1.0.0\n"), "{text}");
+}

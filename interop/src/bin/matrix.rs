@@ -1,0 +1,135 @@
+//! Weir and other people's libp2p nodes, as processes on loopback: each cell is one check, one security, one direction.
+//!
+//! `matrix WEIR`: the path of the program `weir`. Prints a line for each cell, and ends with 0 where all came out as they must.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long one program may take.
+const LIMIT: Duration = Duration::from_secs(40);
+/// A peer that is nobody's: `weir keygen` would never make it twice.
+const NOBODY: &str = "12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5";
+/// The bytes that perf moves each way.
+const BYTES: &str = "16777216";
+
+type Failed = Box<dyn std::error::Error>;
+
+/// Ends with whoever holds it.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+struct Programs {
+    weir: PathBuf,
+    rust: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> Result<bool, Failed> {
+    let weir = std::env::args_os().nth(1).map(PathBuf::from).ok_or("matrix WEIR")?;
+    let here = std::env::current_exe()?;
+    let rust = here.with_file_name("rust-peer");
+    let programs = Programs { weir, rust };
+    let mut all = true;
+    for security in ["noise", "both"] {
+        for check in ["ping", "identify", "perf", "wrong peer"] {
+            for dials in ["weir", "rust"] {
+                let began = Instant::now();
+                let cell = cell(&programs, security, check, dials);
+                let listens = if dials == "weir" { "rust-libp2p 0.57" } else { "weir" };
+                let dials = if dials == "weir" { "weir" } else { "rust-libp2p 0.57" };
+                let seconds = began.elapsed().as_secs_f64();
+                let came = match &cell {
+                    Ok(()) => "ok".to_owned(),
+                    Err(error) => format!("FAILED: {error}"),
+                };
+                let with = if security == "both" { "TLS, Noise" } else { "Noise" };
+                println!("TCP+{with}+yamux: {dials} dials {listens}: {check}: {came} ({seconds:.1} s)");
+                all &= cell.is_ok();
+            }
+        }
+    }
+    println!("TCP+TLS+yamux: n/a (Weir's links over TCP speak Noise)");
+    Ok(all)
+}
+
+fn cell(programs: &Programs, security: &str, check: &str, dials: &str) -> Result<(), Failed> {
+    if dials == "weir" {
+        let (_listener, address) = listen(Command::new(&programs.rust).args(["listen", security]))?;
+        let mut command = Command::new(&programs.weir);
+        match check {
+            "ping" => command.args(["ping", &address, "--count", "3", "--interval-ms", "50"]),
+            "identify" => command.args(["identify", &address]),
+            "perf" => {
+                let size = ["--upload-bytes", BYTES, "--download-bytes", BYTES];
+                command.args(["perf", "peer", &address]).args(size)
+            }
+            _ => command.args(["ping", &wrong(&address)]),
+        };
+        return judge(&mut command, check);
+    }
+    let listening = ["listen", "--listen", "/ip4/127.0.0.1/tcp/0"];
+    let (_listener, address) = listen(Command::new(&programs.weir).args(listening))?;
+    let mut command = Command::new(&programs.rust);
+    match check {
+        "wrong peer" => command.args(["ping", security, &wrong(&address)]),
+        check => command.args([check, security, &address]),
+    };
+    judge(&mut command, check)
+}
+
+/// Starts a program that prints where it listens, as the last word of its first line.
+fn listen(command: &mut Command) -> Result<(Running, String), Failed> {
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut running = Running(child);
+    let out = running.0.stdout.take().ok_or("no output")?;
+    let mut line = String::new();
+    BufReader::new(out).read_line(&mut line)?;
+    let address = line.split_whitespace().last().ok_or("it does not say where it listens")?;
+    Ok((running, address.to_owned()))
+}
+
+/// The address with another peer in it.
+fn wrong(address: &str) -> String {
+    let (socket, _) = address.rsplit_once("/p2p/").unwrap_or((address, ""));
+    format!("{socket}/p2p/{NOBODY}")
+}
+
+/// Runs a dialler. It must end with 0, but for another peer than the one it names: then with 1.
+fn judge(command: &mut Command, check: &str) -> Result<(), Failed> {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let mut running = Running(child);
+    let began = Instant::now();
+    let status = loop {
+        if let Some(status) = running.0.try_wait()? {
+            break status;
+        }
+        if began.elapsed() > LIMIT {
+            return Err("it takes too long".into());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let mut said = String::new();
+    if let Some(mut errors) = running.0.stderr.take() {
+        errors.read_to_string(&mut said)?;
+    }
+    let wanted = if check == "wrong peer" { 1 } else { 0 };
+    if status.code() == Some(wanted) { Ok(()) } else { Err(format!("{status}: {}", said.trim()).into()) }
+}
