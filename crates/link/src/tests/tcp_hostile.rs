@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use weir_base::stream::Class;
+use weir_base::stream::{Class, Goodbye};
 use weir_base::{Fault, Instant, KIB, LinkId, Rng, StreamKey};
 use weir_libp2p::connection::{self, Connection, Setup};
 use weir_libp2p::multistream;
@@ -122,7 +122,7 @@ impl Peer {
     }
 
     fn linked(victim: &mut Victim, number: u8) -> Self {
-        let pipe = victim.accept([192, 0, 2, number]);
+        let pipe = victim.accept([100 + number, number, 2, 1]);
         let mut peer = Self::new(victim, number, pipe);
         peer.talk(victim);
         assert!(peer.conn.is_up());
@@ -364,4 +364,34 @@ fn a_peer_that_reads_nothing_holds_no_more_than_its_credit_and_the_classes_queue
     assert_eq!(written, 64 * KIB, "one class' queue");
     victim.pass(SECOND * 31);
     assert_eq!(victim.down(), vec![DownReason::Lost], "no answer to a ping");
+}
+
+#[test]
+fn a_byte_stream_whose_link_is_down_is_closed_once_the_peer_ends_or_in_time_or_for_newer_ones() {
+    let mut victim = Victim::new(config());
+    let lost = |victim: &mut Victim, number: u8| {
+        let before = victim.down().len();
+        let mut peer = Peer::linked(victim, number);
+        let up = |event: &Event| if let Event::Up { link, .. } = event { Some(*link) } else { None };
+        let link = victim.events.iter().rev().find_map(up).unwrap();
+        let now = victim.now;
+        victim.links.link(link).unwrap().close(now, Goodbye::Shutdown);
+        peer.talk(victim);
+        assert_eq!(victim.down().len(), before + 1, "all was said");
+        peer.pipe
+    };
+    let ended = lost(&mut victim, 3);
+    assert!(!victim.closed(ended), "what was said is on its way");
+    assert!(victim.links.pipe_room(ended) > 0, "what the peer still says is read and dropped");
+    victim.links.handle_pipe(victim.now, ended, PipeChange::Finished);
+    victim.work();
+    assert!(victim.closed(ended));
+    let late = lost(&mut victim, 4);
+    victim.pass(SECOND * 49 / 10);
+    assert!(!victim.closed(late));
+    victim.pass(SECOND / 5);
+    assert!(victim.closed(late), "5 s");
+    let pipes: Vec<PipeId> = (5..70).map(|number| lost(&mut victim, number)).collect();
+    let closed = |victim: &Victim, index: usize| victim.closed(pipes[index]);
+    assert_eq!((closed(&victim, 0), closed(&victim, 1)), (true, false), "64 wait, and the oldest goes");
 }
