@@ -328,10 +328,6 @@ impl Streams for TcpLink {
     fn read(&mut self, now: Instant, window: &mut Window, stream: u64, max: usize) -> Read {
         self.now = now;
         let Some(entry) = self.streams.get_mut(&stream) else { return Read::Closed };
-        if entry.negotiation.is_some() {
-            entry.receive.notified = false;
-            return Read::Blocked; // the answer to the proposal comes first
-        }
         let chunk = match entry.receive.next(max) {
             Next::Bytes(chunk) => {
                 self.receiving.kept -= chunk.len() as u64;

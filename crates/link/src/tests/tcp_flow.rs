@@ -209,3 +209,25 @@ fn bytes_that_come_long_after_the_answer_to_a_proposal_are_told() {
     assert_eq!(net.nodes[0].readable, [key], "nobody has read here before");
     assert_eq!(net.read(0, key).0, b"!");
 }
+
+#[test]
+fn raw_streams_may_leave_as_much_unread_as_is_lent_for_them() {
+    let (mut net, link, other) = linked([config(), config()]);
+    let keys: Vec<StreamKey> = (0..8).map(|_| net.open(0, link, 400, Class::Bulk)).collect();
+    keys.iter().for_each(|key| assert_eq!(net.write(0, *key, &Bytes::from_static(b"r")), 1));
+    net.run(SECOND);
+    for key in &keys {
+        net.nodes[1].links.link(other).unwrap().mark_raw(key.stream);
+    }
+    for _ in 0..200 {
+        for key in &keys {
+            net.write(0, *key, &Bytes::from(vec![7; 64 * 1024]));
+        }
+        net.run(Duration::from_millis(20));
+    }
+    let lent = net.nodes[1].links.stats().receive.lent;
+    assert!(lent > 1_990_000, "eight windows of 256 KiB, but for their names: {lent}");
+    assert_eq!(net.nodes[1].links.stats().raw_resets, 0);
+    let read: usize = keys.iter().map(|key| net.read(1, there(other, *key)).0.len()).sum();
+    assert!(read as u64 >= lent, "{read}");
+}

@@ -110,6 +110,7 @@ struct Peer {
     pipe: PipeId,
     waits: VecDeque<u8>, // sent, and not taken by the victim
     resets: Vec<(u32, u32)>,
+    given: usize, // bytes that the victim took
 }
 
 impl Peer {
@@ -118,7 +119,7 @@ impl Peer {
         let mut setup = Setup::new(Arc::new(identity)).unwrap();
         setup.yamux.max_outbound = 100_000;
         let conn = Connection::dial(Arc::new(setup), None, Rng::new([number + 1; 32]), victim.now).unwrap();
-        Self { conn, pipe, waits: VecDeque::new(), resets: Vec::new() }
+        Self { conn, pipe, waits: VecDeque::new(), resets: Vec::new(), given: 0 }
     }
 
     fn linked(victim: &mut Victim, number: u8) -> Self {
@@ -137,6 +138,7 @@ impl Peer {
             self.waits.extend(out.iter());
             let room = victim.links.pipe_room(self.pipe).min(self.waits.len());
             let piece: Vec<u8> = self.waits.drain(..room).collect();
+            self.given += piece.len();
             if !piece.is_empty() {
                 victim.give(self.pipe, &piece);
             }
@@ -317,6 +319,7 @@ fn what_a_peer_sends_and_nobody_reads_is_bounded_by_the_window_and_one_record() 
     let ids: Vec<u32> = (0..60).map(|_| peer.open(&victim, &named("/test/8"))).collect();
     peer.talk(&mut victim);
     assert_eq!(victim.opened().len(), 60);
+    let before = peer.given;
     for _ in 0..20 {
         for id in &ids {
             peer.conn.muxer().unwrap().write(*id, &mut Bytes::copy_from_slice(&flood));
@@ -328,6 +331,9 @@ fn what_a_peer_sends_and_nobody_reads_is_bounded_by_the_window_and_one_record() 
     let link = victim.link();
     let window = victim.links.link(link).unwrap().stats().window;
     assert_eq!(window, (64 + 256) * KIB as u64, "the base window, and what one stream may send");
+    let taken = (peer.given - before) as u64;
+    let most = window + yamux::LOW as u64 + 8 * KIB as u64; // headers of frames and records are taken, too
+    assert!(taken <= most, "{taken} bytes, decrypted or not");
     let (keys, now) = (victim.opened(), victim.now);
     let mut held = 0;
     for key in &keys {
