@@ -268,8 +268,6 @@ impl TcpLink {
         }
         if waits || !rest.is_empty() {
             self.tell_readable(scope, stream);
-        } else {
-            muxer.read(id(stream), 1); // finds nothing, so that the muxer tells of what comes next
         }
     }
 
