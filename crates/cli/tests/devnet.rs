@@ -148,3 +148,17 @@ fn blocks_come_as_often_as_the_rate_needs_and_an_interval_that_is_too_long_is_na
         assert!(text.contains("try --block-ms 480"), "{text}");
     }
 }
+
+#[test]
+fn nodes_that_listen_on_tcp_agree_with_each_other_and_with_those_on_quic() {
+    for transport in ["tcp", "mixed"] {
+        let words = ["--nodes", "4", "--blocks", "4", "--rate", "30", "--block-ms", "400", "--json"];
+        let output = weir(&[&["devnet", "--transport", transport][..], &words].concat());
+        let report = json(&output);
+        assert_eq!(output.status.code(), Some(0), "{report}");
+        assert_eq!(report["options"]["transport"], transport);
+        assert_eq!((&report["tips_agree"], &report["state_agree"]), (&true.into(), &true.into()));
+        assert_eq!((report["faults"].as_u64(), report["bans"].as_u64()), (Some(0), Some(0)), "{report}");
+        assert_eq!(report["txs_submitted"], report["txs_committed"]);
+    }
+}

@@ -13,6 +13,7 @@ use weir_chain::node::{Observation, declare};
 use weir_chain::store::{Store, StoreError};
 use weir_chain::{ChainNode, Genesis, Options, SigningKey};
 
+use crate::addresses::Transport;
 use crate::error::Failure;
 
 /// Observations that may wait to be read, per node.
@@ -25,6 +26,8 @@ const GOODBYE: Duration = Duration::from_secs(5);
 pub(crate) struct Plan {
     /// Seed of the node's identity.
     pub(crate) identity: [u8; 32],
+    /// What it listens on.
+    transport: Transport,
     /// Where it listens; port 0 until it first ran.
     pub(crate) address: SocketAddr,
     /// Its store's file.
@@ -75,15 +78,15 @@ impl Reports {
 }
 
 impl Plan {
-    /// A node on loopback at `port` (0: the system chooses).
-    pub(crate) fn new(identity: [u8; 32], port: u16, store: PathBuf) -> Self {
+    /// A node on loopback that listens at a port (0: the system chooses).
+    pub(crate) fn new(identity: [u8; 32], (transport, port): (Transport, u16), store: PathBuf) -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        Self { identity, address, store, dials: Vec::new(), producer: None }
+        Self { identity, transport, address, store, dials: Vec::new(), producer: None }
     }
 
     /// The address others dial, this node's identity included.
     fn multiaddr(&self) -> Multiaddr {
-        let address = Multiaddr::from_quic(self.address);
+        let address = self.transport.address(self.address);
         let peer = Keypair::ed25519_from_seed(self.identity).peer_id();
         address.clone().with_p2p(peer).unwrap_or(address)
     }
@@ -93,7 +96,7 @@ impl Plan {
         let keypair = Keypair::ed25519_from_seed(self.identity);
         let builder = declare(Network::builder(keypair, NetworkId(genesis.id())))
             .agent(concat!("weir-devnet/", env!("CARGO_PKG_VERSION")))
-            .listen(self.address);
+            .listen(self.transport.address(self.address));
         let store = Store::open(&self.store, genesis).map_err(Failure::run)?;
         let chain = Chain::open(genesis.clone(), store).map_err(Failure::run)?;
         let (net, node, handles) = weir::start(builder)

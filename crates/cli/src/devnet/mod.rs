@@ -23,10 +23,11 @@ mod watch;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 use weir_chain::hostile::Hostile;
 
+use crate::addresses::Transport;
 use crate::error::Failure;
 use crate::output;
 use crate::signals::Signals;
@@ -40,6 +41,7 @@ Examples:
   weir devnet --txs payloads.txt         one transaction for each line of a file
   weir devnet --kill-one --json          crash a node, let it catch up; one JSON object at the end
   weir devnet --hostile spam             with a node that publishes what cannot be paid for
+  weir devnet --transport mixed          every other node listens on TCP instead of QUIC
 
 Exit codes: 0 all nodes agree and all transactions are committed; 1 they do not, a node failed, or no block came for 30 s
 longer than it should; 2 an option, file or port cannot be used; 129, 130, 143 stopped by SIGHUP, SIGINT (Ctrl-C), SIGTERM:
@@ -73,7 +75,10 @@ pub(crate) struct Options {
     /// Add a node that misbehaves and is linked to all: mute, spam, unpayable or forge. It counts in no figure.
     #[arg(long, value_name = "WHAT")]
     pub(crate) hostile: Option<Hostile>,
-    /// First UDP port of 127.0.0.1; nodes take one each from there on. By default the system chooses.
+    /// What carries the links: quic, tcp, or mixed, where every other node listens on TCP.
+    #[arg(long, value_enum, default_value_t = Carriers::Quic, value_name = "TRANSPORT")]
+    pub(crate) transport: Carriers,
+    /// First UDP or TCP port of 127.0.0.1; nodes take one each from there on. By default the system chooses.
     #[arg(long, value_name = "PORT")]
     pub(crate) port: Option<u16>,
     /// Write the live view, a picture a second, to this file as an animated SVG instead of showing it.
@@ -87,6 +92,29 @@ pub(crate) struct Options {
     #[arg(long)]
     #[serde(skip)]
     pub(crate) json: bool,
+}
+
+/// What carries the links of a devnet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Carriers {
+    /// QUIC, over UDP.
+    Quic,
+    /// TCP with Noise and yamux, as libp2p has it.
+    Tcp,
+    /// Nodes with an odd number listen on TCP, the others on QUIC; each dials both.
+    Mixed,
+}
+
+impl Carriers {
+    /// Where a node listens.
+    pub(crate) fn of(self, node: usize) -> Transport {
+        match self {
+            Self::Tcp => Transport::Tcp,
+            Self::Mixed if node % 2 == 1 => Transport::Tcp,
+            Self::Quic | Self::Mixed => Transport::Quic,
+        }
+    }
 }
 
 impl Options {

@@ -119,7 +119,8 @@ impl<'a> Devnet<'a> {
         let mut plans: Vec<Plan> = (0..options.nodes)
             .map(|node| {
                 let port = options.port.map_or(0, |port| port + u16::try_from(node).unwrap_or(0));
-                Plan::new(rng.bytes(), port, folder.join(format!("node-{node}.redb")))
+                let listens = (options.transport.of(node), port);
+                Plan::new(rng.bytes(), listens, folder.join(format!("node-{node}.redb")))
             })
             .collect();
         for (plan, dials) in plans.iter_mut().zip(graph::random(options.nodes, options.degree, &mut rng)) {

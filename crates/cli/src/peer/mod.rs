@@ -7,7 +7,7 @@ pub(crate) mod ping;
 
 use std::time::Duration;
 
-use weir::{Event, Events, Multiaddr, Network, NetworkId, Node, PeerId};
+use weir::{ConnectError, Event, Events, Multiaddr, Network, NetworkId, Node, PeerId};
 
 use crate::error::Failure;
 use crate::signals::Signals;
@@ -61,9 +61,10 @@ pub(crate) fn with_peer<T: Send + 'static>(
 
 fn connect(net: &Network, address: Multiaddr, to: &str) -> Result<(PeerId, Events), Failure> {
     let events = net.events();
-    let peer = net
-        .block_on(net.connect(address))
-        .map_err(|error| Failure::run(format!("cannot connect to {to}: {error}")))?;
+    let peer = net.block_on(net.connect(address)).map_err(|error| match error {
+        ConnectError::Address(_) => Failure::input(format!("ADDR: {error}")),
+        error => Failure::run(format!("cannot connect to {to}: {error}")),
+    })?;
     Ok((peer, events))
 }
 
