@@ -48,7 +48,7 @@ fn run() -> Result<bool, Failed> {
     let rust = here.with_file_name("rust-peer");
     let programs = Programs { weir, rust };
     let mut all = true;
-    for security in ["noise", "both"] {
+    for security in ["noise", "tls", "both"] {
         for check in ["ping", "identify", "perf", "wrong peer"] {
             for dials in ["weir", "rust"] {
                 let began = Instant::now();
@@ -60,13 +60,16 @@ fn run() -> Result<bool, Failed> {
                     Ok(()) => "ok".to_owned(),
                     Err(error) => format!("FAILED: {error}"),
                 };
-                let with = if security == "both" { "TLS, Noise" } else { "Noise" };
+                let with = match security {
+                    "noise" => "Noise",
+                    "tls" => "TLS",
+                    _ => "TLS or Noise",
+                };
                 println!("TCP+{with}+yamux: {dials} dials {listens}: {check}: {came} ({seconds:.1} s)");
                 all &= cell.is_ok();
             }
         }
     }
-    println!("TCP+TLS+yamux: n/a (Weir's links over TCP speak Noise)");
     Ok(all)
 }
 
@@ -83,9 +86,10 @@ fn cell(programs: &Programs, security: &str, check: &str, dials: &str) -> Result
             }
             _ => command.args(["ping", &wrong(&address)]),
         };
+        command.args(["--security", security]);
         return judge(&mut command, check);
     }
-    let listening = ["listen", "--listen", "/ip4/127.0.0.1/tcp/0"];
+    let listening = ["listen", "--listen", "/ip4/127.0.0.1/tcp/0", "--security", security];
     let (_listener, address) = listen(Command::new(&programs.weir).args(listening))?;
     let mut command = Command::new(&programs.rust);
     match check {

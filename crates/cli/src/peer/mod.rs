@@ -7,6 +7,8 @@ pub(crate) mod ping;
 
 use std::time::Duration;
 
+use clap::ValueEnum;
+use weir::config::Security;
 use weir::{ConnectError, Event, Events, Multiaddr, Network, NetworkId, Node, PeerId};
 
 use crate::error::Failure;
@@ -26,10 +28,33 @@ pub(crate) struct Connected {
     pub(crate) peer: PeerId,
 }
 
-/// The clients' configuration: pings as often as that, 0 for never.
-fn config(interval: Duration) -> weir::Config {
+/// What encrypts TCP, and proves who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Securing {
+    /// Noise alone.
+    Noise,
+    /// TLS 1.3 alone.
+    Tls,
+    /// TLS where the other side has it, else Noise: costs a round trip.
+    Both,
+}
+
+impl Securing {
+    /// As the configuration has it, the best first.
+    fn list(self) -> Vec<Security> {
+        match self {
+            Self::Noise => vec![Security::Noise],
+            Self::Tls => vec![Security::Tls],
+            Self::Both => vec![Security::Tls, Security::Noise],
+        }
+    }
+}
+
+/// The configuration of these nodes: pings as often as that, 0 for never.
+fn config(interval: Duration, security: Securing) -> weir::Config {
     let mut config = weir::Config::default();
     config.node.ping.interval = interval;
+    config.node.tcp.security = security.list();
     config
 }
 
@@ -37,12 +62,12 @@ fn config(interval: Duration) -> weir::Config {
 /// says goodbye whatever comes of it.
 pub(crate) fn with_peer<T: Send + 'static>(
     to: &str,
-    interval: Duration,
+    (interval, security): (Duration, Securing),
     then: impl FnOnce(&Connected) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     let address = addresses::parse("ADDR", to, addresses::Transport::Quic)?;
     let signals = Signals::watch()?;
-    let builder = Network::builder(keys::fresh()?, NETWORK).config(config(interval));
+    let builder = Network::builder(keys::fresh()?, NETWORK).config(config(interval, security));
     let (net, node, ()) = weir::start(builder).map_err(Failure::run)?;
     let (client, to) = (net.clone(), to.to_owned());
     let working = signals.run(move || {

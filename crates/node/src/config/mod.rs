@@ -9,6 +9,8 @@ pub use weir_pull::ConfigError as ChannelsConfigError;
 #[doc(inline)]
 pub use weir_pull::control::Config as ControlConfig;
 #[doc(inline)]
+pub use weir_stack::Security;
+#[doc(inline)]
 pub use weir_stack::config::{
     AdmissionConfig, BudgetConfig, Calls, DialConfig, IdentifyConfig, LinkConfigError, PerfConfig,
     PingConfig, QuicConfig, StreamsConfig,
