@@ -335,7 +335,8 @@ pub struct TcpConfig {
     /// Streams of a peer whose protocol is not agreed on yet; further ones are reset. Default: 64.
     pub max_negotiating: u32,
     /// What secures connections, the best first; a peer that dials takes the first of its own that is here. In a build without TLS
-    /// (wasm), [`Security::Tls`] is refused. Default: Noise alone.
+    /// (wasm), [`Security::Tls`] is refused. Default: none named, which leaves it to the host: on real sockets both, TLS first where
+    /// the processor has AES; elsewhere Noise.
     pub security: Vec<Security>,
     /// Names of yamux, the best first: what a network calls it. Default: `/yamux/1.0.0`.
     pub yamux: Vec<String>,
@@ -360,7 +361,7 @@ impl Default for TcpConfig {
             max_inbound: 512,
             max_outbound: 256,
             max_negotiating: 64,
-            security: vec![Security::Noise],
+            security: Vec::new(),
             yamux: vec![weir_libp2p::yamux::NAME.to_owned()],
             mplex: false,
             private: None,
@@ -380,9 +381,8 @@ impl TcpConfig {
         if let Some((field, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(ConfigError { field, value: 0, remedy: "at least 1".into() });
         }
-        let lists = [("tcp.security", self.security.len()), ("tcp.yamux", self.yamux.len())];
-        if let Some((field, _)) = lists.into_iter().find(|(_, count)| *count == 0) {
-            return Err(ConfigError { field, value: 0, remedy: "name at least one".into() });
+        if self.yamux.is_empty() {
+            return Err(ConfigError { field: "tcp.yamux", value: 0, remedy: "name at least one".into() });
         }
         let pauses = [("tcp.ping_interval", self.ping_interval), ("tcp.ping_timeout", self.ping_timeout)];
         for (field, pause) in pauses {

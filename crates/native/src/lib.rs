@@ -23,7 +23,7 @@ use weir_base::identity::Keypair;
 use weir_base::multiaddr::Multiaddr;
 use weir_node::host::{Host, Setup, assemble};
 use weir_node::{AddressError, Builder, Network, Node, StartError};
-use weir_stack::{HostChange, Start};
+use weir_stack::{HostChange, Security, Start};
 
 use driver::Driver;
 use engine::{Engine, wall_time};
@@ -61,7 +61,12 @@ fn random_bytes<const LEN: usize>() -> io::Result<[u8; LEN]> {
 /// # Errors
 /// [`StartError`], which names the field, address or port and the remedy. Nothing is left behind.
 pub fn start<H>(node: Builder<H>) -> Result<(Network, Node, H), StartError> {
-    let plan = node.plan()?;
+    let mut plan = node.plan()?;
+    plan.secure_with(if has_aes() {
+        [Security::Tls, Security::Noise]
+    } else {
+        [Security::Noise, Security::Tls]
+    });
     if let Some(address) = plan.peers().find(|address| address.memory().is_some()) {
         let reason = "memory addresses lead nowhere outside a cluster";
         return Err(StartError::PeerAddress(AddressError::new(address, reason)));
@@ -101,6 +106,16 @@ pub fn start<H>(node: Builder<H>) -> Result<(Network, Node, H), StartError> {
     driver.runs_on(thread);
     tracing::info!(peer = %network.peer_id(), addresses = ?network.addresses(), "the node has started");
     Ok((network, node, handles))
+}
+
+/// Whether the processor has instructions for AES, which make TLS's cipher faster than Noise's.
+fn has_aes() -> bool {
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    return std::arch::is_x86_feature_detected!("aes");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("aes");
+    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
+    return false;
 }
 
 /// Locks, also after a panic of another holder: every critical section leaves its data whole at each step.

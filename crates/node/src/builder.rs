@@ -13,7 +13,7 @@ use weir_base::identity::{Keypair, PeerId};
 use weir_base::multiaddr::Multiaddr;
 use weir_pull::pool::Summary;
 use weir_pull::{ChannelId, Service};
-use weir_stack::{Attempt, Gate, Known, Role};
+use weir_stack::{Attempt, Gate, Known, Role, Security};
 
 use crate::Config;
 use crate::channels::{Bind, Channels, Declarations, DeclareOnce};
@@ -266,6 +266,15 @@ impl<H> Plan<H> {
     /// Whom it should keep links to, an address each.
     pub fn peers(&self) -> impl Iterator<Item = &Multiaddr> {
         self.peers.iter().flat_map(|known| &known.addresses)
+    }
+
+    /// What secures byte streams, the best first, where the configuration leaves that to the host.
+    pub fn secure_with(&mut self, security: impl IntoIterator<Item = Security>) {
+        let mut stack = (*self.stack).clone();
+        if stack.tcp.security.is_empty() {
+            stack.tcp.security = security.into_iter().collect();
+            self.stack = Arc::new(stack);
+        }
     }
 
     /// Where it should listen.

@@ -92,7 +92,9 @@ impl Tcp {
             config::Security::Noise => Ok(Arc::new(Noise(Arc::clone(&identity))) as Arc<dyn Security>),
             config::Security::Tls => tls(keypair, &mut rng, wall, &muxers),
         };
-        setup.security = config.tcp.security.iter().map(&mut secure).collect::<Result<_, _>>()?;
+        if !config.tcp.security.is_empty() {
+            setup.security = config.tcp.security.iter().map(&mut secure).collect::<Result<_, _>>()?;
+        }
         // Windows bound what a peer may have in flight, not what this side holds: beyond the link's window it does not read.
         setup.budget = config.budget.max_lent;
         setup.yamux = yamux::Config {

@@ -49,6 +49,7 @@ fn tls_and_noise_carry_links_and_either_is_found_where_one_side_has_both() {
     assert!(talk([secured(&[Tls, Noise]), secured(&[Noise])]));
     assert!(talk([secured(&[Noise]), secured(&[Tls, Noise])]));
     assert!(talk([secured(&[Tls, Noise]), secured(&[Noise, Tls])]));
+    assert!(talk([secured(&[]), secured(&[Noise])]), "none named: Noise");
 }
 
 #[test]
@@ -100,11 +101,10 @@ fn certificates_are_judged_by_the_wall_clock_that_the_host_tells() {
 }
 
 #[test]
-fn lists_without_an_entry_and_names_that_are_none_are_refused_by_field() {
+fn names_of_muxers_that_are_none_are_refused_by_field() {
     let refused = |tcp: TcpConfig| -> ConfigError {
         crate::Links::new(with(tcp), Arc::new(keypair(0)), [0; 32], start()).err().unwrap()
     };
-    assert_eq!(refused(secured(&[])).field, "tcp.security");
     assert_eq!(refused(TcpConfig { yamux: Vec::new(), ..TcpConfig::default() }).field, "tcp.yamux");
     let wrong = TcpConfig { yamux: vec!["na".into()], ..TcpConfig::default() };
     assert_eq!(refused(wrong).field, "tcp.yamux");
