@@ -170,6 +170,9 @@ impl Yamux {
             stream.receiver.announced(left)?;
         }
         if left > 0 {
+            if let Some(code) = self.unwanted.take(stream).filter(|_| self.output.resets.len() < RESETS_MAX) {
+                self.output.resets.push_back((stream, code));
+            }
             self.input.body = Some(Body { stream, left, ends });
         } else if ends {
             self.ended(stream);
@@ -216,7 +219,10 @@ impl Yamux {
 
     /// FIN: the peer's direction has ended.
     fn ended(&mut self, id: u32) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(&id) else {
+            self.unwanted.take(id);
+            return;
+        };
         if stream.receiver.end() {
             self.events.push_back(Event::Readable(id));
         }
@@ -228,7 +234,10 @@ impl Yamux {
         if !self.ids.is_ours(id) && !self.storm.take(now) {
             return Err(STORM);
         }
-        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        let Some(stream) = self.streams.get_mut(&id) else {
+            self.unwanted.take(id);
+            return Ok(());
+        };
         if stream.opening == Opening::ToOpen {
             return Err(UNKNOWN_STREAM);
         }

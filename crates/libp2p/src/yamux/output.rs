@@ -153,9 +153,6 @@ impl Yamux {
         if stream.sender.unblocked() {
             self.events.push_back(Event::Writable(id));
         }
-        if let Some(code) = stream.stopped.filter(|_| stream.is_over() && !stream.receiver.has_ended()) {
-            self.output.resets.push_back((id, code));
-        }
         self.remove_if_over(id);
     }
 }

@@ -9,7 +9,7 @@ use weir_base::{Chunk, Fault, Instant};
 use super::input::Input;
 use super::output::Output;
 use super::ping::Pings;
-use super::stream::{Opening, Sending, Stream};
+use super::stream::{Opening, Stream};
 use super::{ACK_BACKLOG, Config, Event, Side, away};
 use crate::storm::Storm;
 
@@ -49,6 +49,7 @@ pub struct Yamux {
     pub(super) pings: Pings,
     pub(super) storm: Storm,
     pub(super) fresh: Vec<u32>, // streams that got slices of the last input
+    pub(super) unwanted: Unwanted,
     pub(super) life: Life,
     pub(super) events: VecDeque<Event>, // a few per frame of one input
 }
@@ -91,6 +92,35 @@ pub(super) struct Counts {
     pub(super) wants_open: bool, // an open was refused for a limit
 }
 
+/// Streams that are over at this side and may be told so later.
+const UNWANTED_MAX: usize = 1_024;
+
+/// Streams that are over at this side, of which the peer has not ended its direction.
+#[derive(Debug, Default)]
+pub(super) struct Unwanted {
+    codes: BTreeMap<u32, u32>, // <= UNWANTED_MAX; with what each was stopped
+    order: VecDeque<u32>,      // the first to be stopped first; some may be gone
+}
+
+impl Unwanted {
+    fn add(&mut self, id: u32, code: u32) {
+        self.codes.insert(id, code);
+        self.order.push_back(id);
+        while self.order.len() > UNWANTED_MAX {
+            let oldest = self.order.pop_front();
+            oldest.and_then(|oldest| self.codes.remove(&oldest));
+        }
+    }
+
+    /// The peer has ended, or sends more: the code with which the stream was stopped. It is told once.
+    pub(super) fn take(&mut self, id: u32) -> Option<u32> {
+        if self.codes.is_empty() {
+            return None;
+        }
+        self.codes.remove(&id)
+    }
+}
+
 /// What has been said about the end.
 #[derive(Debug, Default)]
 pub(super) struct Life {
@@ -113,6 +143,7 @@ impl Yamux {
             pings: Pings::new(),
             storm: Storm::new(now),
             fresh: Vec::new(),
+            unwanted: Unwanted::default(),
             life: Life::default(),
             events: VecDeque::new(),
         }
@@ -206,13 +237,11 @@ impl Yamux {
         }
     }
 
-    /// Wants no more of the peer's bytes. yamux cannot say so alone: they are dropped and get no credit, and once this side's
-    /// direction has ended the stream is reset with `code`.
+    /// Wants no more of the peer's bytes. yamux cannot say so alone: they are dropped and get no credit. Once this side's direction
+    /// has ended the stream is reset with `code`, at once only where the peer has sent more of them or can hardly send any; otherwise
+    /// once it does: a reset right behind the end costs many peers what they have not read.
     pub fn stop(&mut self, id: u32, code: u32) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        if stream.sender.state == Sending::Ended && !stream.receiver.has_ended() {
-            return self.reset(id, code);
-        }
         self.counts.unread -= stream.receiver.unread();
         stream.receiver.stop();
         stream.stopped = Some(code);
@@ -306,6 +335,13 @@ impl Yamux {
     /// Forgets a stream of which both directions are over.
     pub(super) fn remove_if_over(&mut self, id: u32) {
         let Some(stream) = self.streams.get(&id).filter(|stream| stream.is_over()) else { return };
+        if let Some(code) = stream.stopped.filter(|_| !stream.receiver.has_ended()) {
+            if stream.receiver.is_written() {
+                self.output.resets.push_back((id, code));
+            } else {
+                self.unwanted.add(id, code);
+            }
+        }
         self.budget = self.budget.saturating_add(u64::from(stream.receiver.grown()));
         match stream.opening {
             Opening::ToOpen | Opening::Opened => self.counts.unacked -= 1,

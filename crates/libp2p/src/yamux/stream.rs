@@ -64,6 +64,7 @@ pub(super) struct Receiver {
     window: u32,      // WINDOW_MIN <= window <= Config::window_max
     updated: Instant, // when the last window update went out
     blocked: bool,    // the last read found nothing
+    insisted: bool,   // bytes came after this side wanted no more
 }
 
 impl Receiver {
@@ -77,6 +78,7 @@ impl Receiver {
             window: WINDOW_MIN,
             updated: now,
             blocked: true,
+            insisted: false,
         }
     }
 
@@ -103,6 +105,7 @@ impl Receiver {
             return Err(AFTER_END);
         }
         self.credit = self.credit.checked_sub(len).ok_or(OVERRUN)?;
+        self.insisted |= len > 0 && self.state == Receiving::Stopped;
         self.coming += len;
         Ok(())
     }
@@ -149,6 +152,11 @@ impl Receiver {
     pub(super) fn stop(&mut self) {
         self.drop_unread();
         self.state = if self.has_ended() { Receiving::Over } else { Receiving::Stopped };
+    }
+
+    /// Whether the peer still writes, or waits for credit to: bytes came after a stop, or half its window is used up.
+    pub(super) fn is_written(&self) -> bool {
+        self.insisted || self.credit < self.window / 2
     }
 
     /// The peer broke the stream off. What has come whole stays.

@@ -76,9 +76,8 @@ fn a_stop_drops_bytes_without_credit_and_resets_after_the_own_end() {
     for _ in 0..10 {
         while pair.dialler.write_room(id) > 0 {
             pair.dialler.write(id, &mut Bytes::from(vec![0; 64 * 1024]));
-            sent(&mut pair.dialler, pair.now).len().checked_sub(1).map(|_| ()).unwrap();
+            pair.cross();
         }
-        pair.cross();
     }
     assert_eq!(pair.dialler.write_room(id), 0, "no credit came back");
     pair.listener.write(id, &mut Bytes::from_static(b"answer"));
@@ -91,11 +90,57 @@ fn a_stop_drops_bytes_without_credit_and_resets_after_the_own_end() {
 }
 
 #[test]
-fn a_stop_after_the_own_end_resets_at_once() {
+fn a_stop_behind_the_own_end_resets_once_the_peer_writes_on() {
+    for finish_first in [true, false] {
+        let mut pair = Pair::new(&Config::default(), 0);
+        let id = pair.stream();
+        pair.listener.write(id, &mut Bytes::from_static(b"answer"));
+        if finish_first {
+            pair.listener.finish(id);
+            pair.cross();
+        }
+        pair.listener.stop(id, 42);
+        pair.listener.finish(id);
+        pair.cross();
+        assert!(
+            !events(&mut pair.dialler).contains(&Event::Reset(id, 42)),
+            "what it has is still to be read"
+        );
+        assert_eq!(read_all(&mut pair.dialler, id), (b"answer".to_vec(), true));
+        assert_eq!(pair.listener.open_streams(), 0);
+        for _ in 0..3 {
+            pair.dialler.write(id, &mut Bytes::from_static(b"more"));
+            pair.cross();
+        }
+        let resets = events(&mut pair.dialler).iter().filter(|event| **event == Event::Reset(id, 42)).count();
+        assert_eq!(resets, 1);
+        assert_eq!(pair.dialler.open_streams(), 0);
+    }
+}
+
+#[test]
+fn a_peer_that_ends_after_a_stop_is_told_nothing() {
     let mut pair = Pair::new(&Config::default(), 0);
     let id = pair.stream();
     pair.listener.finish(id);
+    pair.listener.stop(id, 42);
     pair.cross();
+    pair.dialler.finish(id);
+    pair.cross();
+    assert!(!events(&mut pair.dialler).iter().any(|event| matches!(event, Event::Reset(..))));
+    assert_eq!(read_all(&mut pair.dialler, id), (Vec::new(), true));
+    assert_eq!((pair.dialler.open_streams(), pair.listener.open_streams()), (0, 0));
+}
+
+#[test]
+fn a_stop_of_a_peer_that_has_no_credit_left_resets_at_once() {
+    let mut pair = Pair::new(&Config::default(), 0);
+    let id = pair.stream();
+    while pair.dialler.write_room(id) > 0 {
+        pair.dialler.write(id, &mut Bytes::from(vec![0; 64 * 1024]));
+        pair.cross();
+    }
+    pair.listener.finish(id);
     pair.listener.stop(id, 42);
     pair.cross();
     assert!(events(&mut pair.dialler).contains(&Event::Reset(id, 42)));
