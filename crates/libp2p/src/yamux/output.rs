@@ -132,7 +132,8 @@ impl Yamux {
             self.output.data.pop();
             let mut flags = self.flags_of(id);
             let Some(stream) = self.streams.get_mut(&id) else { continue };
-            if stream.sender.ends_after(len) {
+            // The end has a frame of its own: js-libp2p acts on it before the bytes of the same frame.
+            if len == 0 && stream.sender.take_end() {
                 flags |= flag::FIN;
             }
             let length = u32::try_from(len).unwrap_or(0); // <= FRAME_MAX
@@ -165,5 +166,4 @@ fn put_bytes(stream: &mut Stream, len: usize, out: &mut BytesMut) {
         left -= part.len();
         out.extend_from_slice(&part);
     }
-    stream.sender.take_end();
 }

@@ -293,15 +293,12 @@ impl Sender {
         Some(part)
     }
 
-    /// Whether FIN goes with a frame that takes `len` bytes.
-    pub(super) fn ends_after(&self, len: usize) -> bool {
-        self.state == Sending::Finishing && self.queue.len() == len
-    }
-
-    /// FIN has gone out with the last bytes.
-    pub(super) fn take_end(&mut self) {
-        if self.ends_after(0) {
+    /// Whether the end is due now, behind all bytes; it is taken.
+    pub(super) fn take_end(&mut self) -> bool {
+        let due = self.state == Sending::Finishing && self.queue.is_empty();
+        if due {
             self.state = Sending::Ended;
         }
+        due
     }
 }

@@ -1,5 +1,8 @@
 //! A connection over a byte stream: what the peer sends.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use weir_base::fault::Blame;
 use weir_base::stream::Goodbye;
@@ -15,6 +18,10 @@ use crate::streams::SendEnd;
 
 /// A negotiation that took too long (`docs/spec/streams.md`, "Codes").
 const LATE: u32 = 3;
+
+/// How long after a peer's stream was agreed on its end goes out at the earliest: js-libp2p loses what it is sent on a stream whose end
+/// comes together with the answer to its proposal.
+const END_PAUSE: Duration = Duration::from_millis(5);
 
 /// Bytes of a negotiation read at a time: both tokens of a name of usual length. What is left of them is copied.
 const NEGOTIATION: usize = 512;
@@ -229,6 +236,9 @@ impl TcpLink {
                     if let Some(muxer) = self.conn.muxer() {
                         muxer.accept(id(stream));
                     }
+                    if let Some(entry) = self.streams.get_mut(&stream) {
+                        entry.ends_from = Some(scope.now + END_PAUSE);
+                    }
                     let key = StreamKey { link: scope.link, stream };
                     scope.events.push_back(Event::Opened { key, protocol });
                 } else {
@@ -285,8 +295,14 @@ impl TcpLink {
         self.tell_broken(scope, stream, code, false);
     }
 
-    /// Ends negotiations that took too long.
+    /// Ends negotiations that took too long, and streams whose end waited.
     pub(super) fn expire(&mut self, scope: &mut Scope<'_>) {
+        while let Some((due, stream)) =
+            self.negotiating.ending.first().copied().filter(|(due, _)| *due <= scope.now)
+        {
+            self.negotiating.ending.remove(&(due, stream));
+            self.schedule(stream);
+        }
         while let Some((due, stream)) =
             self.negotiating.due.first().copied().filter(|(due, _)| *due <= scope.now)
         {
@@ -303,9 +319,10 @@ impl TcpLink {
         }
     }
 
-    /// When the first negotiation must be over.
+    /// When the first negotiation must be over, or the first end that waits is due.
     pub(super) fn negotiations_due(&self) -> Option<Instant> {
-        self.negotiating.due.first().map(|(due, _)| *due)
+        let first = |set: &BTreeSet<(Instant, u64)>| set.first().map(|(due, _)| *due);
+        [first(&self.negotiating.due), first(&self.negotiating.ending)].into_iter().flatten().min()
     }
 
     /// Tells of every waiting stream that has room now.

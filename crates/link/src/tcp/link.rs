@@ -88,7 +88,8 @@ pub(super) enum Phase {
 #[derive(Debug, Default)]
 pub(super) struct Negotiating {
     pub(super) due: BTreeSet<(Instant, u64)>,
-    pub(super) theirs: u32, // <= TcpConfig::max_negotiating
+    pub(super) theirs: u32,                      // <= TcpConfig::max_negotiating
+    pub(super) ending: BTreeSet<(Instant, u64)>, // streams of the peer whose end waits, as they were agreed on just now
 }
 
 impl Negotiating {

@@ -90,6 +90,10 @@ impl TcpLink {
                 continue;
             }
             if send.end == SendEnd::Finishing {
+                if let Some(due) = entry.ends_from.filter(|due| *due > self.now && self.phase == Phase::Up) {
+                    self.negotiating.ending.insert((due, stream));
+                    continue;
+                }
                 muxer.finish(id(stream));
                 send.end = SendEnd::Over;
                 self.remove_if_over(stream);

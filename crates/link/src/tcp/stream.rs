@@ -13,6 +13,7 @@ pub(super) struct Stream {
     pub(super) receive: ReceiveHalf, // what it queues came in one piece with the end of the negotiation; the rest lies in the muxer
     pub(super) send: SendHalf,
     pub(super) negotiation: Option<Box<Negotiation>>,
+    pub(super) ends_from: Option<Instant>, // its end goes out at the earliest then
     pub(super) raw: bool,
     pub(super) counted: u64, // unread bytes of a raw stream that the window counts
 }
@@ -103,7 +104,7 @@ impl Stream {
     }
 
     fn new(send: SendHalf, negotiation: Option<Box<Negotiation>>) -> Self {
-        Self { receive: ReceiveHalf::default(), send, negotiation, raw: false, counted: 0 }
+        Self { receive: ReceiveHalf::default(), send, negotiation, ends_from: None, raw: false, counted: 0 }
     }
 
     pub(super) fn is_over(&self) -> bool {

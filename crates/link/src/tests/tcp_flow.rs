@@ -231,3 +231,37 @@ fn raw_streams_may_leave_as_much_unread_as_is_lent_for_them() {
     let read: usize = keys.iter().map(|key| net.read(1, there(other, *key)).0.len()).sum();
     assert!(read as u64 >= lent, "{read}");
 }
+
+#[test]
+fn the_end_of_a_stream_goes_out_a_while_after_the_answer_to_its_name() {
+    let (mut net, link, other) = linked([config(), config()]);
+    let key = net.open(0, link, 8, Class::Pool);
+    net.write(0, key, &Bytes::from_static(b"?"));
+    net.drain();
+    net.run(net.delay);
+    let (far, now) = (there(other, key), net.now);
+    net.write(1, far, &Bytes::from_static(b"answer"));
+    net.nodes[1].links.link(other).unwrap().finish(now, far.stream);
+    net.run(net.delay + Duration::from_millis(4));
+    assert_eq!(net.read(0, key), (b"answer".to_vec(), false));
+    net.run(Duration::from_millis(1));
+    assert_eq!(net.read(0, key), (Vec::new(), true));
+}
+
+#[test]
+fn a_link_that_is_closed_waits_for_no_end() {
+    let (mut net, link, other) = linked([config(), config()]);
+    let key = net.open(0, link, 8, Class::Pool);
+    net.write(0, key, &Bytes::from_static(b"?"));
+    net.drain();
+    net.run(net.delay);
+    let (far, now) = (there(other, key), net.now);
+    net.write(1, far, &Bytes::from_static(b"answer"));
+    let near = net.nodes[1].links.link(other).unwrap();
+    near.finish(now, far.stream);
+    near.close(now, weir_base::stream::Goodbye::Shutdown);
+    net.run(SECOND);
+    assert_eq!(net.read(0, key), (b"answer".to_vec(), true));
+    net.run(SECOND);
+    assert_eq!(net.nodes[0].down, vec![(link, DownReason::ByPeer(weir_base::stream::Goodbye::Shutdown))]);
+}
