@@ -1,40 +1,191 @@
-// A go-libp2p node, for Weir to talk to: without arguments it prints where it listens, and answers ping and identify for a minute;
-// with an address it dials, pings once, and says what was agreed on.
+// A go-libp2p node to run beside Weir: what the Rust one beside it (`src/bin/rust-peer.rs`) does, with the same arguments.
+//
+//	go-peer listen SECURITY           prints its address, and answers until its input ends
+//	go-peer ping SECURITY ADDRESS     three round trips
+//	go-peer identify SECURITY ADDRESS what the other end says of itself
+//	go-peer perf SECURITY ADDRESS     16 MiB each way over /perf/1.0.0
+//
+// SECURITY is noise, tls, or both (which prefers TLS). It ends with 1 where another peer is there than the address names.
 package main
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/sec"
 	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
-	ma "github.com/multiformats/go-multiaddr"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
+	tls "github.com/libp2p/go-libp2p/p2p/security/tls"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+)
+
+const (
+	perf  = "/perf/1.0.0"
+	bytes = 16 << 20
+	limit = 30 * time.Second
 )
 
 func main() {
-	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
-	if err != nil {
-		panic(err)
-	}
-	if len(os.Args) > 1 {
-		a, _ := ma.NewMultiaddr(os.Args[1])
-		info, _ := peer.AddrInfoFromP2pAddr(a)
-		if err := h.Connect(context.Background(), *info); err != nil {
-			fmt.Println(err)
-			os.Exit(1)
-		}
-		r := <-ping.Ping(context.Background(), h, info.ID)
-		time.Sleep(300 * time.Millisecond)
-		v, _ := h.Peerstore().Get(info.ID, "AgentVersion")
-		fmt.Println("ok", r.RTT, r.Error, v, h.Network().ConnsToPeer(info.ID)[0].ConnState())
-		if r.Error != nil {
-			os.Exit(1)
-		}
+	err := run(os.Args[1:])
+	if err == nil {
 		return
 	}
-	fmt.Printf("listening %s/p2p/%s\n", h.Addrs()[0], h.ID())
-	time.Sleep(time.Minute)
+	fmt.Fprintln(os.Stderr, err)
+	var other sec.ErrPeerIDMismatch
+	if errors.As(err, &other) {
+		os.Exit(1)
+	}
+	os.Exit(2)
+}
+
+func run(args []string) error {
+	if len(args) < 2 {
+		return errors.New("go-peer listen|ping|identify|perf noise|tls|both [ADDRESS]")
+	}
+	node, err := start(args[0] == "listen", args[1])
+	if err != nil {
+		return err
+	}
+	defer node.Close()
+	if args[0] == "listen" {
+		fmt.Printf("listening at %s/p2p/%s\n", node.Addrs()[0], node.ID())
+		_, err := io.Copy(io.Discard, os.Stdin)
+		return err
+	}
+	if len(args) < 3 {
+		return errors.New("no address")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	there, err := peer.AddrInfoFromString(args[2])
+	if err != nil {
+		return err
+	}
+	if err := node.Connect(ctx, *there); err != nil {
+		return err
+	}
+	switch args[0] {
+	case "ping":
+		return pings(ctx, node, there.ID)
+	case "identify":
+		return identified(ctx, node, there.ID)
+	case "perf":
+		return perfed(ctx, node, there.ID)
+	}
+	return fmt.Errorf("%s is nothing that go-peer does", args[0])
+}
+
+func start(listens bool, security string) (host.Host, error) {
+	options := []libp2p.Option{
+		libp2p.Transport(tcp.NewTCPTransport),
+		libp2p.DisableRelay(),
+		libp2p.UserAgent("go-peer/1"),
+	}
+	if listens {
+		options = append(options, libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
+	} else {
+		options = append(options, libp2p.NoListenAddrs)
+	}
+	switch security {
+	case "noise":
+		options = append(options, libp2p.Security(noise.ID, noise.New))
+	case "tls":
+		options = append(options, libp2p.Security(tls.ID, tls.New))
+	case "both":
+		options = append(options, libp2p.Security(tls.ID, tls.New), libp2p.Security(noise.ID, noise.New))
+	default:
+		return nil, fmt.Errorf("%s: noise, tls or both", security)
+	}
+	node, err := libp2p.New(options...)
+	if err == nil {
+		node.SetStreamHandler(perf, serve)
+	}
+	return node, err
+}
+
+func pings(ctx context.Context, node host.Host, there peer.ID) error {
+	results := ping.Ping(ctx, node, there)
+	for range 3 {
+		result := <-results
+		if result.Error != nil {
+			return result.Error
+		}
+		fmt.Println(result.RTT)
+	}
+	return nil
+}
+
+func identified(ctx context.Context, node host.Host, there peer.ID) error {
+	for {
+		agent, err := node.Peerstore().Get(there, "AgentVersion")
+		protocols, _ := node.Peerstore().GetProtocols(there)
+		if err == nil && len(protocols) > 0 {
+			fmt.Println(agent, protocols)
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.New("the other end says nothing of itself")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func perfed(ctx context.Context, node host.Host, there peer.ID) error {
+	stream, err := node.NewStream(ctx, there, perf)
+	if err != nil {
+		return err
+	}
+	var head [8]byte
+	binary.BigEndian.PutUint64(head[:], bytes)
+	if _, err := stream.Write(head[:]); err != nil {
+		return err
+	}
+	if _, err := io.CopyN(stream, zeros{}, bytes); err != nil {
+		return err
+	}
+	if err := stream.CloseWrite(); err != nil {
+		return err
+	}
+	got, err := io.Copy(io.Discard, stream)
+	if err != nil {
+		return err
+	}
+	if got != bytes {
+		return fmt.Errorf("%d bytes came, %d were asked for", got, bytes)
+	}
+	return nil
+}
+
+// The side that is asked: reads to the end, then writes as much as was asked for.
+func serve(stream network.Stream) {
+	var head [8]byte
+	_, err := io.ReadFull(stream, head[:])
+	if err == nil {
+		_, err = io.Copy(io.Discard, stream)
+	}
+	if err == nil {
+		_, err = io.CopyN(stream, zeros{}, int64(binary.BigEndian.Uint64(head[:])))
+	}
+	if err != nil {
+		_ = stream.Reset()
+		return
+	}
+	_ = stream.Close()
+}
+
+type zeros struct{}
+
+func (zeros) Read(into []byte) (int, error) {
+	clear(into)
+	return len(into), nil
 }

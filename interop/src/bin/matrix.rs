@@ -1,9 +1,11 @@
 //! Weir and other people's libp2p nodes, as processes on loopback: each cell is one check, one security, one direction.
 //!
-//! `matrix WEIR`: the path of the program `weir`. Prints a line for each cell, and ends with 0 where all came out as they must.
+//! `matrix WEIR`: the path of the program `weir`. Prints a line for each cell, and ends with 0 where all came out as they must. The Go and
+//! the JavaScript node are built first, where Go and npm are installed.
 
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -26,9 +28,44 @@ impl Drop for Running {
     }
 }
 
-struct Programs {
-    weir: PathBuf,
-    rust: PathBuf,
+/// A libp2p node that somebody else wrote. All take the same arguments.
+struct Peer {
+    name: &'static str,
+    program: Vec<OsString>,
+}
+
+impl Peer {
+    fn command(&self) -> Command {
+        let mut words = self.program.iter();
+        let mut command = Command::new(words.next().map_or("", |word| word.to_str().unwrap_or("")));
+        command.args(words);
+        command
+    }
+}
+
+/// The nodes that can run here; of others, why not.
+fn peers() -> Result<Vec<Peer>, Failed> {
+    let here = std::env::current_exe()?;
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let mut all =
+        vec![Peer { name: "rust-libp2p 0.57", program: vec![here.with_file_name("rust-peer").into()] }];
+    let go = here.with_file_name("go-peer");
+    let built =
+        Command::new("go").arg("build").arg("-o").arg(&go).arg(".").current_dir(folder.join("go")).status();
+    match built {
+        Ok(status) if status.success() => all.push(Peer { name: "go-libp2p 0.51", program: vec![go.into()] }),
+        other => println!("go-libp2p: n/a (`go build` in interop/go: {other:?})"),
+    }
+    let js = folder.join("js");
+    let quiet = ["ci", "--no-audit", "--no-fund", "--loglevel=error", "--foreground-scripts"];
+    match Command::new("npm").args(quiet).current_dir(&js).stdout(Stdio::null()).status() {
+        Ok(status) if status.success() => {
+            let node = js.join("node_modules/.bin/node");
+            all.push(Peer { name: "js-libp2p 3", program: vec![node.into(), js.join("main.js").into()] });
+        }
+        other => println!("js-libp2p: n/a (`npm ci` in interop/js: {other:?})"),
+    }
+    Ok(all)
 }
 
 fn main() -> ExitCode {
@@ -44,17 +81,15 @@ fn main() -> ExitCode {
 
 fn run() -> Result<bool, Failed> {
     let weir = std::env::args_os().nth(1).map(PathBuf::from).ok_or("matrix WEIR")?;
-    let here = std::env::current_exe()?;
-    let rust = here.with_file_name("rust-peer");
-    let programs = Programs { weir, rust };
     let mut all = true;
-    for security in ["noise", "tls", "both"] {
+    for (peer, security) in
+        peers()?.iter().flat_map(|peer| ["noise", "tls", "both"].map(|security| (peer, security)))
+    {
         for check in ["ping", "identify", "perf", "wrong peer"] {
-            for dials in ["weir", "rust"] {
+            for weir_dials in [true, false] {
                 let began = Instant::now();
-                let cell = cell(&programs, security, check, dials);
-                let listens = if dials == "weir" { "rust-libp2p 0.57" } else { "weir" };
-                let dials = if dials == "weir" { "weir" } else { "rust-libp2p 0.57" };
+                let cell = cell(&weir, peer, security, check, weir_dials);
+                let (dials, listens) = if weir_dials { ("weir", peer.name) } else { (peer.name, "weir") };
                 let seconds = began.elapsed().as_secs_f64();
                 let came = match &cell {
                     Ok(()) => "ok".to_owned(),
@@ -73,10 +108,10 @@ fn run() -> Result<bool, Failed> {
     Ok(all)
 }
 
-fn cell(programs: &Programs, security: &str, check: &str, dials: &str) -> Result<(), Failed> {
-    if dials == "weir" {
-        let (_listener, address) = listen(Command::new(&programs.rust).args(["listen", security]))?;
-        let mut command = Command::new(&programs.weir);
+fn cell(weir: &Path, peer: &Peer, security: &str, check: &str, weir_dials: bool) -> Result<(), Failed> {
+    if weir_dials {
+        let (_listener, address) = listen(peer.command().args(["listen", security]))?;
+        let mut command = Command::new(weir);
         match check {
             "ping" => command.args(["ping", &address, "--count", "3", "--interval-ms", "50"]),
             "identify" => command.args(["identify", &address]),
@@ -90,8 +125,8 @@ fn cell(programs: &Programs, security: &str, check: &str, dials: &str) -> Result
         return judge(&mut command, check);
     }
     let listening = ["listen", "--listen", "/ip4/127.0.0.1/tcp/0", "--security", security];
-    let (_listener, address) = listen(Command::new(&programs.weir).args(listening))?;
-    let mut command = Command::new(&programs.rust);
+    let (_listener, address) = listen(Command::new(weir).args(listening))?;
+    let mut command = peer.command();
     match check {
         "wrong peer" => command.args(["ping", security, &wrong(&address)]),
         check => command.args([check, security, &address]),

@@ -1,0 +1,113 @@
+// A js-libp2p node to run beside Weir: what the Rust one beside it (`src/bin/rust-peer.rs`) does, with the same arguments.
+//
+//   main.js listen SECURITY           prints its address, and answers until its input ends
+//   main.js ping SECURITY ADDRESS     three round trips
+//   main.js identify SECURITY ADDRESS what the other end says of itself
+//   main.js perf SECURITY ADDRESS     16 MiB each way over /perf/1.0.0
+//
+// SECURITY is noise, tls, or both (which prefers TLS). It ends with 1 where another peer is there than the address names.
+import { noise } from '@chainsafe/libp2p-noise'
+import { yamux } from '@chainsafe/libp2p-yamux'
+import { identify } from '@libp2p/identify'
+import { ping } from '@libp2p/ping'
+import { tcp } from '@libp2p/tcp'
+import { tls } from '@libp2p/tls'
+import { multiaddr } from '@multiformats/multiaddr'
+import { createLibp2p } from 'libp2p'
+
+const PERF = '/perf/1.0.0'
+const BYTES = 16 << 20
+const PIECE = new Uint8Array(64 * 1024)
+const LIMIT = 30_000
+
+const securities = { noise: [noise()], tls: [tls()], both: [tls(), noise()] }
+
+async function start (listens, security) {
+  const connectionEncrypters = securities[security]
+  if (connectionEncrypters == null) throw new Error(`${security}: noise, tls or both`)
+  const node = await createLibp2p({
+    nodeInfo: { userAgent: 'js-peer/1' },
+    addresses: { listen: listens ? ['/ip4/127.0.0.1/tcp/0'] : [] },
+    transports: [tcp()],
+    connectionEncrypters,
+    streamMuxers: [yamux()],
+    connectionGater: { denyDialMultiaddr: () => false },
+    services: { identify: identify(), ping: ping() }
+  })
+  await node.handle(PERF, (stream) => { serve(stream).catch((error) => { console.error(error); stream.abort(error) }) })
+  return node
+}
+
+async function write (stream, total) {
+  for (let left = total; left > 0; left -= PIECE.length) {
+    if (!stream.send(PIECE.subarray(0, Math.min(left, PIECE.length)))) await stream.onDrain()
+  }
+  await stream.close()
+}
+
+async function serve (stream) {
+  const head = new Uint8Array(8)
+  let got = 0
+  stream.addEventListener('message', ({ data }) => {
+    const bytes = data.subarray()
+    if (got < 8) head.set(bytes.subarray(0, 8 - got), got)
+    got += bytes.length
+  })
+  if (stream.remoteWriteStatus === 'writable') {
+    await new Promise((resolve) => stream.addEventListener('remoteCloseWrite', resolve))
+  }
+  await new Promise((resolve) => setTimeout(resolve, 10)) // what came before the end is told after it
+  await write(stream, Number(new DataView(head.buffer).getBigUint64(0)))
+}
+
+async function perf (connection, signal) {
+  const stream = await connection.newStream(PERF, { signal })
+  const head = new Uint8Array(8)
+  new DataView(head.buffer).setBigUint64(0, BigInt(BYTES))
+  let got = 0
+  stream.addEventListener('message', ({ data }) => { got += data.byteLength })
+  const ended = new Promise((resolve, reject) => {
+    stream.addEventListener('close', ({ error }) => error == null ? resolve() : reject(error))
+  })
+  stream.send(head)
+  await write(stream, BYTES)
+  await ended
+  if (got !== BYTES) throw new Error(`${got} bytes came, ${BYTES} were asked for`)
+}
+
+function identified (node, signal) {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason))
+    node.addEventListener('peer:identify', ({ detail }) => {
+      console.log(detail.agentVersion, detail.protocols.join(' '))
+      resolve()
+    })
+  })
+}
+
+async function run ([what, security, address]) {
+  const node = await start(what === 'listen', security)
+  if (what === 'listen') {
+    console.log(`listening at ${node.getMultiaddrs()[0]}`)
+    for await (const _ of process.stdin) ;
+    return
+  }
+  const signal = AbortSignal.timeout(LIMIT)
+  const told = identified(node, signal)
+  told.catch(() => {})
+  const connection = await node.dial(multiaddr(address), { signal })
+  if (what === 'ping') {
+    for (let round = 0; round < 3; round++) {
+      console.log(await node.services.ping.ping(connection.remotePeer, { signal }), 'ms')
+      await new Promise((resolve) => setTimeout(resolve, 100)) // one stream of a protocol at a time
+    }
+  } else if (what === 'identify') await told
+  else if (what === 'perf') await perf(connection, signal)
+  else throw new Error(`${what} is nothing that main.js does`)
+}
+
+run(process.argv.slice(2)).then(() => process.exit(0), (error) => {
+  console.error(error)
+  const all = [error, error?.cause, ...(error?.errors ?? [])]
+  process.exit(all.some((one) => /unexpected peer|does not match expected remote identity/i.test(`${one?.name} ${one?.message}`)) ? 1 : 2)
+})
