@@ -50,7 +50,7 @@ impl Repo {
                 let name = path.file_name().map(|name| name.to_string_lossy());
                 let name = name.as_deref().unwrap_or_default();
                 if path.is_dir() {
-                    if name != "target" && !name.starts_with('.') {
+                    if name != "target" && name != "node_modules" && !name.starts_with('.') {
                         open.push(path);
                     }
                 } else if Path::new(name).extension().is_some_and(|ext| ext == extension) {

@@ -170,7 +170,9 @@ impl Yamux {
             stream.receiver.announced(left)?;
         }
         if left > 0 {
-            if let Some(code) = self.unwanted.take(stream).filter(|_| self.output.resets.len() < RESETS_MAX) {
+            if let Some(code) =
+                self.output.unwanted.take(stream).filter(|_| self.output.resets.len() < RESETS_MAX)
+            {
                 self.output.resets.push_back((stream, code));
             }
             self.input.body = Some(Body { stream, left, ends });
@@ -220,7 +222,7 @@ impl Yamux {
     /// FIN: the peer's direction has ended.
     fn ended(&mut self, id: u32) {
         let Some(stream) = self.streams.get_mut(&id) else {
-            self.unwanted.take(id);
+            self.output.unwanted.take(id);
             return;
         };
         if stream.receiver.end() {
@@ -235,7 +237,7 @@ impl Yamux {
             return Err(STORM);
         }
         let Some(stream) = self.streams.get_mut(&id) else {
-            self.unwanted.take(id);
+            self.output.unwanted.take(id);
             return Ok(());
         };
         if stream.opening == Opening::ToOpen {

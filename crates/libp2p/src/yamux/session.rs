@@ -49,7 +49,6 @@ pub struct Yamux {
     pub(super) pings: Pings,
     pub(super) storm: Storm,
     pub(super) fresh: Vec<u32>, // streams that got slices of the last input
-    pub(super) unwanted: Unwanted,
     pub(super) life: Life,
     pub(super) events: VecDeque<Event>, // a few per frame of one input
 }
@@ -92,35 +91,6 @@ pub(super) struct Counts {
     pub(super) wants_open: bool, // an open was refused for a limit
 }
 
-/// Streams that are over at this side and may be told so later.
-const UNWANTED_MAX: usize = 1_024;
-
-/// Streams that are over at this side, of which the peer has not ended its direction.
-#[derive(Debug, Default)]
-pub(super) struct Unwanted {
-    codes: BTreeMap<u32, u32>, // <= UNWANTED_MAX; with what each was stopped
-    order: VecDeque<u32>,      // the first to be stopped first; some may be gone
-}
-
-impl Unwanted {
-    fn add(&mut self, id: u32, code: u32) {
-        self.codes.insert(id, code);
-        self.order.push_back(id);
-        while self.order.len() > UNWANTED_MAX {
-            let oldest = self.order.pop_front();
-            oldest.and_then(|oldest| self.codes.remove(&oldest));
-        }
-    }
-
-    /// The peer has ended, or sends more: the code with which the stream was stopped. It is told once.
-    pub(super) fn take(&mut self, id: u32) -> Option<u32> {
-        if self.codes.is_empty() {
-            return None;
-        }
-        self.codes.remove(&id)
-    }
-}
-
 /// What has been said about the end.
 #[derive(Debug, Default)]
 pub(super) struct Life {
@@ -143,7 +113,6 @@ impl Yamux {
             pings: Pings::new(),
             storm: Storm::new(now),
             fresh: Vec::new(),
-            unwanted: Unwanted::default(),
             life: Life::default(),
             events: VecDeque::new(),
         }
@@ -339,7 +308,7 @@ impl Yamux {
             if stream.receiver.is_written() {
                 self.output.resets.push_back((id, code));
             } else {
-                self.unwanted.add(id, code);
+                self.output.unwanted.add(id, code);
             }
         }
         self.budget = self.budget.saturating_add(u64::from(stream.receiver.grown()));
