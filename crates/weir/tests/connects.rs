@@ -138,7 +138,7 @@ fn a_peer_address_that_cannot_be_dialled_fails_at_start_as_what_it_is() {
         assert!(error.to_string().contains(says), "{error}");
     };
     refused(&|builder| builder.peer("nonsense"), "`nonsense`");
-    refused(&|builder| builder.peer("/ip4/127.0.0.1/tcp/1"), "/tcp/1");
+    refused(&|builder| builder.peer("/ip4/127.0.0.1"), "/ip4/127.0.0.1");
     refused(&|builder| builder.peer("/ip4/127.0.0.1/udp/1"), "/udp/1");
     refused(&|builder| builder.peer("/memory/7"), "outside a cluster");
     refused(&|builder| builder.peer(&own), "this node's own");
@@ -150,7 +150,7 @@ fn a_peer_address_that_cannot_be_dialled_fails_at_start_as_what_it_is() {
     assert!(matches!(error, StartError::ListenAddress(_)), "{error:?}");
 
     let (net, _node, ()) = weir::start(builder()).unwrap();
-    let kept = weir::block_on(net.peers().keep("/ip4/127.0.0.1/tcp/1"));
+    let kept = weir::block_on(net.peers().keep("/ip4/127.0.0.1/udp/1"));
     assert!(matches!(kept, Err(weir::PeerError::Address(_))), "{kept:?}");
     let connected = weir::block_on(net.connect("nonsense"));
     assert!(matches!(connected, Err(weir::ConnectError::Address(_))), "{connected:?}");
