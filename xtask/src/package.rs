@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 
 use cargo_metadata::{Metadata, Package};
 
@@ -20,35 +20,44 @@ pub(crate) fn gate(repo: &Repo) -> Result<Outcome, Error> {
         .filter(|package| is_published(package))
         .flat_map(missing)
         .collect();
-    let before = built(&metadata);
+    forget_archives(&metadata)?;
     let mut pack = run::cargo(repo);
     // a tree with changes that are not committed yet is packed as it stands
     pack.args(["package", "--quiet", "--workspace", "--exclude", "xtask", "--allow-dirty"]);
     if !run::succeeds(&mut pack)? {
         findings.push("cargo package: see above".into());
     }
-    forget(built(&metadata).difference(&before))?;
+    forget_archives(&metadata)?;
     Ok(Outcome::of(findings))
 }
 
-/// What Cargo has recorded as compiled of our crates, one folder each.
-fn built(metadata: &Metadata) -> BTreeSet<PathBuf> {
-    let records = metadata.target_directory.join("debug/.fingerprint");
-    let Ok(entries) = fs::read_dir(records) else { return BTreeSet::new() };
-    entries
-        .filter_map(Result::ok)
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("weir-"))
-        .map(|entry| entry.path())
-        .collect()
-}
-
-/// An archive counts as unchanged while its version does: without this, the next run would compile crates against what an
-/// earlier state of the repository had packed.
-fn forget<'a>(records: impl Iterator<Item = &'a PathBuf>) -> Result<(), Error> {
-    for record in records {
-        fs::remove_dir_all(record).map_err(|source| Error::Write { path: record.clone(), source })?;
+/// What was compiled of our crates from archives counts as unchanged while its version does: the next run would compile crates
+/// against what an earlier state of the repository had packed. Removes Cargo's records of it.
+fn forget_archives(metadata: &Metadata) -> Result<(), Error> {
+    let debug = metadata.target_directory.join("debug");
+    let (Ok(deps), Ok(records)) =
+        (fs::read_dir(debug.join("deps")), fs::read_dir(debug.join(".fingerprint")))
+    else {
+        return Ok(());
+    };
+    let of_archives: BTreeSet<String> =
+        deps.filter_map(Result::ok).filter_map(|entry| hash(&entry.path())).collect();
+    for record in records.filter_map(Result::ok) {
+        let name = record.file_name().to_string_lossy().into_owned();
+        if name.rsplit_once('-').is_some_and(|(_, hash)| of_archives.contains(hash)) {
+            let path = record.path();
+            fs::remove_dir_all(&path).map_err(|source| Error::Write { path, source })?;
+        }
     }
     Ok(())
+}
+
+/// The hash in the name of a list of sources, where it is one of our crates' and they lie in a registry's folder.
+fn hash(list: &Path) -> Option<String> {
+    let (name, hash) = list.file_stem()?.to_str()?.rsplit_once('-')?;
+    let ours = list.extension()? == "d" && name.starts_with("weir");
+    let text = ours.then(|| fs::read_to_string(list).ok()).flatten()?.replace('\\', "/");
+    text.contains("/registry/src/").then(|| hash.to_owned())
 }
 
 /// `publish = false` is an empty list of registries.
