@@ -1,8 +1,8 @@
 //! Every crate that is published can be: it says what a registry and its readers need, and its archive compiles by itself.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cargo_metadata::{Metadata, Package};
 
@@ -31,8 +31,8 @@ pub(crate) fn gate(repo: &Repo) -> Result<Outcome, Error> {
     Ok(Outcome::of(findings))
 }
 
-/// What was compiled of our crates from archives counts as unchanged while its version does: the next run would compile crates
-/// against what an earlier state of the repository had packed. Removes Cargo's records of it.
+/// An archive counts as unchanged while its version does: neither is it unpacked again nor is what was compiled of it compiled
+/// again, and crates would be compiled against what an earlier state of the repository had packed. Removes both.
 fn forget_archives(metadata: &Metadata) -> Result<(), Error> {
     let debug = metadata.target_directory.join("debug");
     let (Ok(deps), Ok(records)) =
@@ -40,24 +40,38 @@ fn forget_archives(metadata: &Metadata) -> Result<(), Error> {
     else {
         return Ok(());
     };
-    let of_archives: BTreeSet<String> =
-        deps.filter_map(Result::ok).filter_map(|entry| hash(&entry.path())).collect();
-    for record in records.filter_map(Result::ok) {
-        let name = record.file_name().to_string_lossy().into_owned();
-        if name.rsplit_once('-').is_some_and(|(_, hash)| of_archives.contains(hash)) {
-            let path = record.path();
-            fs::remove_dir_all(&path).map_err(|source| Error::Write { path, source })?;
-        }
+    let unpacked: BTreeMap<String, PathBuf> =
+        deps.filter_map(Result::ok).filter_map(|entry| unpacked(&entry.path())).collect();
+    let compiled = records.filter_map(Result::ok).map(|record| record.path()).filter(|path| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        name.rsplit_once('-').is_some_and(|(_, hash)| unpacked.contains_key(hash))
+    });
+    for path in compiled.chain(unpacked.values().cloned()).filter(|path| path.exists()).collect::<Vec<_>>() {
+        fs::remove_dir_all(&path).or_else(|source| {
+            if path.exists() { Err(Error::Write { path: path.clone(), source }) } else { Ok(()) }
+        })?;
     }
     Ok(())
 }
 
-/// The hash in the name of a list of sources, where it is one of our crates' and they lie in a registry's folder.
-fn hash(list: &Path) -> Option<String> {
+/// Of a list of sources that Cargo keeps beside what it compiled, where it is one of our crates' from an archive: the hash in its name,
+/// and the folder that the archive was unpacked to. A registry without a host, as that of `cargo package`, has a name that begins with `-`.
+fn unpacked(list: &Path) -> Option<(String, PathBuf)> {
     let (name, hash) = list.file_stem()?.to_str()?.rsplit_once('-')?;
     let ours = list.extension()? == "d" && name.starts_with("weir");
-    let text = ours.then(|| fs::read_to_string(list).ok()).flatten()?.replace('\\', "/");
-    text.contains("/registry/src/").then(|| hash.to_owned())
+    let text = ours.then(|| fs::read_to_string(list).ok()).flatten()?;
+    let source = text.split_whitespace().map(Path::new).find(|path| is_unpacked(path))?;
+    let folder = source.ancestors().find(|folder| folder.parent().is_some_and(is_nameless_registry))?;
+    Some((hash.to_owned(), folder.to_owned()))
+}
+
+fn is_unpacked(path: &Path) -> bool {
+    path.ancestors().any(is_nameless_registry)
+}
+
+fn is_nameless_registry(folder: &Path) -> bool {
+    let starts = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with('-'));
+    starts && folder.parent().is_some_and(|parent| parent.ends_with("registry/src"))
 }
 
 /// `publish = false` is an empty list of registries.
