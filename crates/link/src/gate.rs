@@ -28,7 +28,8 @@ pub enum Attempt<'a> {
         /// From where.
         from: IpAddr,
     },
-    /// The other end has proven who it is. No byte of an application has moved.
+    /// The other end has proven who it is. No byte of an application has moved, but for 0-RTT: replay-safe calls of a peer that had a
+    /// link in this run may be served before. `quic.early = false` rules that out.
     Secured {
         /// Who.
         peer: &'a PeerId,

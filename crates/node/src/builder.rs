@@ -182,7 +182,7 @@ impl<H> Builder<H> {
 
     /// A rule of the node's own about connections, asked before each dial, at each accept and after each handshake, beside limits and
     /// the lists of the configuration (`admission.allow`, `admission.deny`). It runs on the thread that drives the node, so it must not wait
-    /// for anything. Each refusal is told as [`Event::ConnectionRefused`](crate::Event::ConnectionRefused).
+    /// for anything. 0-RTT calls of a peer that had a link in this run may be served before it is asked about the new one. Each refusal is told as [`Event::ConnectionRefused`](crate::Event::ConnectionRefused).
     ///
     /// ```
     /// # use weir_node as weir;

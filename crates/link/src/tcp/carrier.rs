@@ -50,6 +50,10 @@ impl Carrier for TcpLink {
         let all = self.streams.iter().filter(|(_, entry)| writing(entry.send.end));
         let open: Vec<u64> = all.map(|(stream, _)| *stream).collect();
         open.into_iter().for_each(|stream| self.finish(stream));
+        // Ends that wait go out before the link's.
+        for (_, stream) in std::mem::take(&mut self.negotiating.ending) {
+            self.schedule(stream);
+        }
     }
 
     fn abort(&mut self, why: Goodbye) {

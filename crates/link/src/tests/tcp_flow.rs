@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use weir_base::multiaddr::Multiaddr;
-use weir_base::stream::{Class, OpenError};
+use weir_base::stream::{Class, Goodbye, OpenError};
 use weir_base::{LinkId, ProtocolId, StreamKey};
 
 use super::harness::{Net, Over, config};
@@ -249,19 +249,27 @@ fn the_end_of_a_stream_goes_out_a_while_after_the_answer_to_its_name() {
 }
 
 #[test]
-fn a_link_that_is_closed_waits_for_no_end() {
-    let (mut net, link, other) = linked([config(), config()]);
-    let key = net.open(0, link, 8, Class::Pool);
-    net.write(0, key, &Bytes::from_static(b"?"));
-    net.drain();
-    net.run(net.delay);
-    let (far, now) = (there(other, key), net.now);
-    net.write(1, far, &Bytes::from_static(b"answer"));
-    let near = net.nodes[1].links.link(other).unwrap();
-    near.finish(now, far.stream);
-    near.close(now, weir_base::stream::Goodbye::Shutdown);
-    net.run(SECOND);
-    assert_eq!(net.read(0, key), (b"answer".to_vec(), true));
-    net.run(SECOND);
-    assert_eq!(net.nodes[0].down, vec![(link, DownReason::ByPeer(weir_base::stream::Goodbye::Shutdown))]);
+fn a_link_that_is_closed_waits_for_no_end_and_loses_none() {
+    for sent_before in [false, true] {
+        let (mut net, link, other) = linked([config(), config()]);
+        let key = net.open(0, link, 8, Class::Pool);
+        net.write(0, key, &Bytes::from_static(b"?"));
+        net.drain();
+        net.run(net.delay);
+        let (far, now) = (there(other, key), net.now);
+        net.write(1, far, &Bytes::from_static(b"answer"));
+        net.nodes[1].links.link(other).unwrap().finish(now, far.stream);
+        if sent_before {
+            net.drain(); // all but the end, which waits
+        }
+        net.nodes[1].links.link(other).unwrap().close(now, Goodbye::Shutdown);
+        net.run(net.delay);
+        let now = net.now;
+        let reader = net.nodes[0].links.link(link).unwrap();
+        let Read::Data(answer) = reader.read(now, key.stream, 99) else { panic!("no answer") };
+        assert_eq!(&answer[..], b"answer");
+        assert!(matches!(reader.read(now, key.stream, 99), Read::End), "{sent_before}");
+        net.run(SECOND);
+        assert_eq!(net.nodes[0].down, vec![(link, DownReason::ByPeer(Goodbye::Shutdown))]);
+    }
 }
