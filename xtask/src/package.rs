@@ -1,6 +1,6 @@
 //! Every crate that is published can be: it says what a registry and its readers need, and its archive compiles by itself.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -32,43 +32,77 @@ pub(crate) fn gate(repo: &Repo) -> Result<Outcome, Error> {
 }
 
 /// An archive counts as unchanged while its version does: neither is it unpacked again nor is what was compiled of it compiled
-/// again, and crates would be compiled against what an earlier state of the repository had packed. Removes both.
+/// again, and crates would be compiled against what an earlier state of the repository had packed. Removes both: what lies unpacked
+/// in Cargo's home, from any checkout, and what was compiled of it in this checkout's target folder.
 fn forget_archives(metadata: &Metadata) -> Result<(), Error> {
     let debug = metadata.target_directory.join("debug");
-    let (Ok(deps), Ok(records)) =
-        (fs::read_dir(debug.join("deps")), fs::read_dir(debug.join(".fingerprint")))
-    else {
-        return Ok(());
-    };
-    let unpacked: BTreeMap<String, PathBuf> =
-        deps.filter_map(Result::ok).filter_map(|entry| unpacked(&entry.path())).collect();
-    let compiled = records.filter_map(Result::ok).map(|record| record.path()).filter(|path| {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        name.rsplit_once('-').is_some_and(|(_, hash)| unpacked.contains_key(hash))
-    });
-    for path in compiled.chain(unpacked.values().cloned()).filter(|path| path.exists()).collect::<Vec<_>>() {
-        fs::remove_dir_all(&path).or_else(|source| {
-            if path.exists() { Err(Error::Write { path: path.clone(), source }) } else { Ok(()) }
+    let compiled = compiled_from_archives(debug.as_std_path());
+    for folder in unpacked_archives(metadata).into_iter().chain(compiled) {
+        fs::remove_dir_all(&folder).or_else(|source| {
+            if folder.exists() { Err(Error::Write { path: folder.clone(), source }) } else { Ok(()) }
         })?;
     }
     Ok(())
 }
 
-/// Of a list of sources that Cargo keeps beside what it compiled, where it is one of our crates' from an archive: the hash in its name,
-/// and the folder that the archive was unpacked to. A registry without a host, as that of `cargo package`, has a name that begins with `-`.
-fn unpacked(list: &Path) -> Option<(String, PathBuf)> {
+/// The folders that archives of our packages were unpacked to. Cargo's home is where any other dependency's sources are.
+fn unpacked_archives(metadata: &Metadata) -> Vec<PathBuf> {
+    let names: Vec<String> = metadata
+        .workspace_packages()
+        .iter()
+        .map(|package| format!("{}-{}", package.name, package.version))
+        .collect();
+    let registries: BTreeSet<&Path> = metadata
+        .packages
+        .iter()
+        .filter_map(|package| {
+            package.manifest_path.as_std_path().ancestors().find(|path| path.ends_with("registry/src"))
+        })
+        .collect();
+    registries
+        .into_iter()
+        .filter_map(|sources| fs::read_dir(sources).ok())
+        .flatten()
+        .filter_map(Result::ok)
+        .map(|registry| registry.path())
+        .filter(|registry| is_nameless_registry(registry))
+        .flat_map(|registry| names.iter().map(move |name| registry.join(name)))
+        .filter(|folder| folder.exists())
+        .collect()
+}
+
+/// Cargo's records of what it compiled from archives of our packages.
+fn compiled_from_archives(debug: &Path) -> Vec<PathBuf> {
+    let (Ok(deps), Ok(records)) =
+        (fs::read_dir(debug.join("deps")), fs::read_dir(debug.join(".fingerprint")))
+    else {
+        return Vec::new();
+    };
+    let hashes: BTreeSet<String> =
+        deps.filter_map(Result::ok).filter_map(|entry| hash_of_archive(&entry.path())).collect();
+    records
+        .filter_map(Result::ok)
+        .map(|record| record.path())
+        .filter(|path| {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            name.rsplit_once('-').is_some_and(|(_, hash)| hashes.contains(hash))
+        })
+        .collect()
+}
+
+/// The hash in the name of a list of sources that Cargo keeps beside what it compiled, where the sources are an archive's of ours.
+fn hash_of_archive(list: &Path) -> Option<String> {
     let (name, hash) = list.file_stem()?.to_str()?.rsplit_once('-')?;
     let ours = list.extension()? == "d" && name.starts_with("weir");
     let text = ours.then(|| fs::read_to_string(list).ok()).flatten()?;
-    let source = text.split_whitespace().map(Path::new).find(|path| is_unpacked(path))?;
-    let folder = source.ancestors().find(|folder| folder.parent().is_some_and(is_nameless_registry))?;
-    Some((hash.to_owned(), folder.to_owned()))
+    text.split_whitespace().any(|path| is_unpacked(Path::new(path))).then(|| hash.to_owned())
 }
 
 fn is_unpacked(path: &Path) -> bool {
     path.ancestors().any(is_nameless_registry)
 }
 
+/// A registry without a host, as that of `cargo package`, has a name that begins with `-`.
 fn is_nameless_registry(folder: &Path) -> bool {
     let starts = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with('-'));
     starts && folder.parent().is_some_and(|parent| parent.ends_with("registry/src"))
