@@ -25,7 +25,6 @@ mod frames;
 mod gate;
 mod link;
 mod links;
-mod names;
 #[cfg(not(target_family = "wasm"))]
 mod quic;
 mod stats;

@@ -1,11 +1,15 @@
-//! What the streams of every muxer have in common: two halves each, opens that wait for the peer's limit, and classes that share
-//! what is below. Frames and QUIC keep beside it what is theirs alone: their credit, their heads.
+//! What the streams of every muxer have in common: two halves each, opens that wait for the peer's limit, classes that share
+//! what is below, and protocols that are agreed on by name. Each transport keeps beside it what is its own: its credit, its heads.
 
 mod halves;
+mod names;
+pub(crate) mod negotiation;
 mod opens;
 mod outbox;
 mod scheduler;
 
 pub(crate) use halves::{After, Next, ReceiveEnd, ReceiveHalf, SendEnd, SendHalf};
+pub(crate) use names::ProtocolNames;
+pub(crate) use negotiation::{Negotiating, Negotiation, Outcome};
 pub(crate) use opens::Opens;
 pub(crate) use outbox::Outbox;

@@ -51,7 +51,8 @@ impl Carrier for TcpLink {
         let open: Vec<u64> = all.map(|(stream, _)| *stream).collect();
         open.into_iter().for_each(|stream| self.finish(stream));
         // Ends that wait go out before the link's.
-        for (_, stream) in std::mem::take(&mut self.negotiating.ending) {
+        while let Some((_, stream)) = self.sending.ending.next() {
+            self.sending.ending.set(stream, None);
             self.schedule(stream);
         }
     }

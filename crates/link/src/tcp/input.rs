@@ -1,30 +1,24 @@
 //! A connection over a byte stream: what the peer sends.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use weir_base::fault::Blame;
 use weir_base::stream::Goodbye;
 use weir_base::{Chunk, Fault, Instant, StreamKey};
-use weir_libp2p::{connection, multistream, noise, yamux};
+use weir_libp2p::{connection, noise, yamux};
 
-use super::link::{Inward, Phase, TcpLink, UNKNOWN, id, stream_of};
-use super::stream::{Negotiation, Stream};
+use super::link::{Inward, Phase, TcpLink, id, stream_of};
+use super::stream::Stream;
 use crate::Event;
 use crate::carrier::{Remote, Report, Scope};
 use crate::event::{DownReason, PipeChange};
-use crate::streams::SendEnd;
-
-/// A negotiation that took too long (`docs/spec/streams.md`, "Codes").
-const LATE: u32 = 3;
+use crate::streams::negotiation::{LATE, READ, UNKNOWN};
+use crate::streams::{Negotiation, Outcome, SendEnd};
 
 /// How long after a peer's stream was agreed on its end goes out at the earliest: js-libp2p loses what it is sent on a stream whose end
 /// comes together with the answer to its proposal.
 const END_PAUSE: Duration = Duration::from_millis(5);
-
-/// Bytes of a negotiation read at a time: both tokens of a name of usual length. What is left of them is copied.
-const NEGOTIATION: usize = 512;
 
 /// Where a connection's go-away codes for goodbyes begin: far above those that others use (`docs/spec/libp2p-links.md`).
 const GOODBYE: u32 = 0x5745_0000;
@@ -166,7 +160,7 @@ impl TcpLink {
         self.stats.heard += 1;
         let Some(muxer) = self.conn.muxer() else { return };
         let offered = self.shared.names.offered().filter(|_| self.phase == Phase::Up);
-        let full = self.negotiating.theirs >= self.shared.config.tcp.max_negotiating;
+        let full = self.negotiating.theirs() >= self.shared.config.tcp.max_negotiating;
         match offered {
             None => muxer.reset(id(stream), yamux::code::CLOSING),
             Some(_) if full => muxer.reset(id(stream), yamux::code::LIMIT),
@@ -204,7 +198,7 @@ impl TcpLink {
                 return;
             };
             let Some(negotiation) = entry.negotiation.as_deref_mut() else { return };
-            let (event, rest) = match muxer.read(id(stream), NEGOTIATION) {
+            let (outcome, rest) = match muxer.read(id(stream), READ) {
                 yamux::Read::Blocked => return,
                 yamux::Read::End => (negotiation.handle_end(), Bytes::new()),
                 yamux::Read::Data(chunk) => {
@@ -215,8 +209,8 @@ impl TcpLink {
             };
             let mut answer = negotiation.output();
             muxer.write(id(stream), &mut answer);
-            if let Some(event) = event {
-                return self.negotiated(scope, stream, &event, &rest);
+            if let Some(outcome) = outcome {
+                return self.negotiated(scope, stream, outcome, &rest);
             }
             if !answer.is_empty() {
                 return self.refuse(scope, stream, yamux::code::LIMIT); // it asks for more than it reads
@@ -224,34 +218,28 @@ impl TcpLink {
         }
     }
 
-    fn negotiated(&mut self, scope: &mut Scope<'_>, stream: u64, event: &multistream::Event, rest: &Bytes) {
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
-        let theirs = entry.negotiation.as_ref().is_some_and(|negotiation| negotiation.is_theirs());
-        match event {
-            multistream::Event::Selected(index) => {
-                let index = *index;
+    fn negotiated(&mut self, scope: &mut Scope<'_>, stream: u64, outcome: Outcome, rest: &Bytes) {
+        match outcome {
+            Outcome::Opened(index) => {
                 self.negotiation_over(stream);
-                if theirs {
-                    let Some(protocol) = self.shared.names.owner(index) else { return };
-                    if let Some(muxer) = self.conn.muxer() {
-                        muxer.accept(id(stream));
-                    }
-                    if let Some(entry) = self.streams.get_mut(&stream) {
-                        entry.ends_from = Some(scope.now + END_PAUSE);
-                    }
-                    let key = StreamKey { link: scope.link, stream };
-                    scope.events.push_back(Event::Opened { key, protocol });
-                } else {
-                    self.schedule(stream);
-                    self.unblock(scope);
+                let Some(protocol) = self.shared.names.owner(index) else { return };
+                if let Some(muxer) = self.conn.muxer() {
+                    muxer.accept(id(stream));
                 }
+                if let Some(entry) = self.streams.get_mut(&stream) {
+                    entry.ends_from = Some(scope.now + END_PAUSE);
+                }
+                let key = StreamKey { link: scope.link, stream };
+                scope.events.push_back(Event::Opened { key, protocol });
                 self.begun(scope, stream, rest);
             }
-            multistream::Event::Faulted(fault) if fault.blame == Blame::Misbehaved => {
-                self.report = Some(Report::Fault(*fault));
+            Outcome::Agreed(_) => {
+                self.negotiation_over(stream);
+                self.schedule(stream);
+                self.unblock(scope);
+                self.begun(scope, stream, rest);
             }
-            multistream::Event::Faulted(_) => self.refuse(scope, stream, UNKNOWN),
-            multistream::Event::Refused | multistream::Event::Listed(_) if theirs => {
+            Outcome::Declined => {
                 // The answer goes out first.
                 if let Some(muxer) = self.conn.muxer() {
                     muxer.finish(id(stream));
@@ -259,9 +247,8 @@ impl TcpLink {
                 }
                 self.break_off(None, stream, UNKNOWN, false);
             }
-            multistream::Event::Refused | multistream::Event::Listed(_) => {
-                self.refuse(scope, stream, UNKNOWN);
-            }
+            Outcome::Refused => self.refuse(scope, stream, UNKNOWN),
+            Outcome::Faulted(fault) => self.report = Some(Report::Fault(fault)),
         }
     }
 
@@ -297,16 +284,10 @@ impl TcpLink {
 
     /// Ends negotiations that took too long, and streams whose end waited.
     pub(super) fn expire(&mut self, scope: &mut Scope<'_>) {
-        while let Some((due, stream)) =
-            self.negotiating.ending.first().copied().filter(|(due, _)| *due <= scope.now)
-        {
-            self.negotiating.ending.remove(&(due, stream));
+        while let Some(stream) = self.sending.ending.pop_due(scope.now) {
             self.schedule(stream);
         }
-        while let Some((due, stream)) =
-            self.negotiating.due.first().copied().filter(|(due, _)| *due <= scope.now)
-        {
-            self.negotiating.due.remove(&(due, stream));
+        while let Some(stream) = self.negotiating.pop_late(scope.now) {
             self.refuse(scope, stream, LATE);
         }
     }
@@ -321,8 +302,10 @@ impl TcpLink {
 
     /// When the first negotiation must be over, or the first end that waits is due.
     pub(super) fn negotiations_due(&self) -> Option<Instant> {
-        let first = |set: &BTreeSet<(Instant, u64)>| set.first().map(|(due, _)| *due);
-        [first(&self.negotiating.due), first(&self.negotiating.ending)].into_iter().flatten().min()
+        [self.negotiating.next_due(), self.sending.ending.next().map(|(due, _)| due)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Tells of every waiting stream that has room now.

@@ -5,23 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_base::stream::{Class, Goodbye, Group, OpenError};
-use weir_base::{Instant, ProtocolId, Rope, StreamKey};
+use weir_base::{Deadlines, Instant, ProtocolId, Rope, StreamKey};
 use weir_libp2p::connection::Connection;
 use weir_libp2p::multistream::Names;
 use weir_libp2p::yamux;
 
 use super::Shared;
 use super::receiving::Receiving;
-use super::stream::{Negotiation, Stream};
+use super::stream::Stream;
 use crate::Event;
 use crate::carrier::{Report, Scope, Streams};
 use crate::event::PipeId;
 use crate::link::{LinkStats, Read};
-use crate::streams::{After, Next, Opens, Outbox, ReceiveEnd, SendEnd};
+use crate::streams::negotiation::UNKNOWN;
+use crate::streams::{After, Negotiating, Negotiation, Next, Opens, Outbox, ReceiveEnd, SendEnd};
 use crate::window::Window;
-
-/// A protocol that nobody speaks at the other end, or that has no name there (`docs/spec/streams.md`, "Codes").
-pub(super) const UNKNOWN: u32 = 1;
 
 /// Streams over one byte stream.
 #[derive(Debug)]
@@ -84,31 +82,12 @@ pub(super) enum Phase {
     Draining,
 }
 
-/// Streams whose protocol is not agreed on yet.
-#[derive(Debug, Default)]
-pub(super) struct Negotiating {
-    pub(super) due: BTreeSet<(Instant, u64)>,
-    pub(super) theirs: u32,                      // <= TcpConfig::max_negotiating
-    pub(super) ending: BTreeSet<(Instant, u64)>, // streams of the peer whose end waits, as they were agreed on just now
-}
-
-impl Negotiating {
-    pub(super) fn add(&mut self, stream: u64, negotiation: &Negotiation) {
-        self.due.insert((negotiation.due, stream));
-        self.theirs += u32::from(negotiation.is_theirs());
-    }
-
-    pub(super) fn remove(&mut self, stream: u64, negotiation: &Negotiation) {
-        self.due.remove(&(negotiation.due, stream));
-        self.theirs -= u32::from(negotiation.is_theirs());
-    }
-}
-
 /// What was written and did not go out.
 #[derive(Debug, Default)]
 pub(super) struct Sending {
     pub(super) outbox: Outbox,
     pub(super) blocked: BTreeSet<u64>,
+    pub(super) ending: Deadlines<u64>, // streams of the peer whose end waits, as they were agreed on just now
     pub(super) stuck: Option<Instant>, // the link is lost then, unless the system takes bytes again before
 }
 

@@ -33,7 +33,7 @@ pub(crate) use link::TcpLink;
 
 use crate::endpoint::EndpointId;
 use crate::event::PipeId;
-use crate::names::ProtocolNames;
+use crate::streams::ProtocolNames;
 use crate::{Config, ConfigError, config};
 
 /// All byte streams of a node.

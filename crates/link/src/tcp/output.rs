@@ -91,7 +91,7 @@ impl TcpLink {
             }
             if send.end == SendEnd::Finishing {
                 if let Some(due) = entry.ends_from.filter(|due| *due > self.now && self.phase == Phase::Up) {
-                    self.negotiating.ending.insert((due, stream));
+                    self.sending.ending.set(stream, Some(due));
                     continue;
                 }
                 muxer.finish(id(stream));
