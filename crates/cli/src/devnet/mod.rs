@@ -20,6 +20,7 @@ mod source;
 mod view;
 mod watch;
 
+use std::fs::OpenOptions;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -145,6 +146,15 @@ impl Options {
             return Err(Failure::input(
                 "--kill-one: needs --blocks 8 or more, so that the node can come back",
             ));
+        }
+        if let Some(path) = &self.record {
+            // what is there stays until the run has ended
+            OpenOptions::new().create(true).append(true).open(path).map_err(|error| {
+                Failure::input(format!(
+                    "--record: cannot write {}: {error}; give a file in a folder that exists and can be written to",
+                    path.display()
+                ))
+            })?;
         }
         Ok(())
     }
