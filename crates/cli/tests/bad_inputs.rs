@@ -78,7 +78,11 @@ const FILES: &[Row] = &[
     row("devnet --txs @", 2, &["--txs", "cannot read"]),
     row("devnet --txs @/empty", 2, &["--txs", "no lines", "one payload per line"]),
     row("devnet --txs @/long", 2, &["--txs", "line 2", "16384"]),
-    row("devnet --record @/none/picture.svg", 2, &["--record", "cannot write", "/none/picture.svg", "exists"]),
+    row(
+        "devnet --record @/none/picture.svg",
+        2,
+        &["--record", "cannot write", "/none/picture.svg", "exists"],
+    ),
     row("devnet --txs /dev/zero", 2, &["--txs", "line 1", "16384"]),
     row("keygen", 2, &["FILE"]),
     row("keygen @/lines", 2, &["exists", "--show"]),

@@ -33,8 +33,8 @@ pub const PUSH_NAME: &str = "/ipfs/id/push/1.0.0";
 pub const MALFORMED: Fault = Fault::misbehaved("malformed identify message");
 /// A key or a record of somebody else.
 pub const NOT_ITS_OWN: Fault = Fault::misbehaved("identify with a key or record of another peer");
-/// A stream that ends without a whole message.
-pub const INCOMPLETE: Fault = Fault::unreliable("identify stream without a whole message");
+/// A stream that was opened to say something, and is not at its end in time.
+pub const LATE: Fault = Fault::unreliable("identify not said in time");
 
 /// When to ask, and how much to answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use weir_base::codec::Framer;
 use weir_base::{Fault, PeerId};
 
 use super::message::{DecodeError, Info, MESSAGE_MAX, decode};
-use super::{INCOMPLETE, MALFORMED, NOT_ITS_OWN};
+use super::{MALFORMED, NOT_ITS_OWN};
 
 /// Messages on one stream: as many as go-libp2p takes.
 const MESSAGES_MAX: usize = 10;
@@ -46,8 +46,8 @@ impl Reader {
         Ok(())
     }
 
-    /// The stream has ended.
-    pub(super) fn end(self) -> Result<Info, Fault> {
-        if self.messages == 0 || self.framer.held() > 0 { Err(INCOMPLETE) } else { Ok(self.info) }
+    /// The stream has ended. `None`: without a whole message.
+    pub(super) fn end(self) -> Option<Info> {
+        (self.messages > 0 && self.framer.held() == 0).then_some(self.info)
     }
 }

@@ -221,7 +221,7 @@ fn asked(says: Vec<u8>, stays: bool) -> (Vec<(End, Fault)>, Vec<Event>) {
 }
 
 #[test]
-fn a_peer_that_says_too_much_too_little_or_nonsense_is_blamed_and_nothing_is_learned() {
+fn a_peer_that_says_too_much_nonsense_or_without_end_is_blamed_and_nothing_is_learned() {
     let good = framed(&encode(&own(2), None));
     assert_eq!(asked(good.clone(), false).1.len(), 1);
     assert_eq!(asked(good.repeat(10), false).0, []);
@@ -230,12 +230,18 @@ fn a_peer_that_says_too_much_too_little_or_nonsense_is_blamed_and_nothing_is_lea
         (vec![0x81, 0x40], false, MALFORMED), // 8,193 bytes
         (vec![0xff; 10], false, MALFORMED),   // 1 GiB and more
         (framed(&[0x0b]), false, MALFORMED),
-        (vec![], false, INCOMPLETE),
-        (good[..good.len() - 1].to_vec(), false, INCOMPLETE),
-        (good, true, INCOMPLETE), // it never ends
+        (good, true, LATE), // it never ends
     ] {
         let (faults, told) = asked(says, stays);
         assert_eq!((faults, told), (vec![(End::A, fault)], vec![Event::Unanswered { link: LINK }]));
+    }
+}
+
+#[test]
+fn an_end_too_early_says_nothing_and_is_nobodys_fault() {
+    let whole = framed(&encode(&own(2), None));
+    for says in [vec![], whole[..whole.len() - 1].to_vec()] {
+        assert_eq!(asked(says, false), (vec![], vec![Event::Unanswered { link: LINK }]));
     }
 }
 

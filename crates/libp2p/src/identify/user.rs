@@ -9,7 +9,7 @@ use weir_base::{Deadlines, Instant, LinkId, Multiaddr, PeerId, ProtocolId, Rope,
 
 use super::message::{Info, encode};
 use super::reader::Reader;
-use super::{Config, INCOMPLETE, MALFORMED};
+use super::{Config, LATE, MALFORMED};
 
 /// The code of a stream that ends because of nothing.
 const DONE: u32 = 0;
@@ -238,13 +238,11 @@ impl Identify {
         let Some(Stream { role: Role::Reading { reader, push }, inbound }) = self.forget(key) else { return };
         let link = key.link;
         match reader.end() {
-            Ok(info) => {
+            Some(info) => {
                 self.events.push_back(Event::Identified { link, info: Box::new(info), pushed: push });
             }
-            Err(fault) => {
-                self.asks.push_back(Ask::Blame(link, fault));
-                self.events.extend((!inbound).then_some(Event::Unanswered { link }));
-            }
+            // A link that closes ends its streams, whatever was still to be said on them: nobody's fault.
+            None => self.events.extend((!inbound).then_some(Event::Unanswered { link })),
         }
     }
 }
@@ -335,7 +333,7 @@ impl StreamUser for Identify {
             let reading =
                 self.streams.get(&key).is_some_and(|stream| matches!(stream.role, Role::Reading { .. }));
             if reading {
-                self.asks.push_back(Ask::Blame(key.link, INCOMPLETE));
+                self.asks.push_back(Ask::Blame(key.link, LATE));
             }
             self.break_off(key, TIMEOUT);
         }

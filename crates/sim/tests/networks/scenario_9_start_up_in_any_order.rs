@@ -1,7 +1,7 @@
 //! Scenario 9, start-up over frames: the first frames of both sides arrive in every interleaving across streams: no
 //! fault, no loss, and the network works afterwards. Here whole stacks, and four frames a side. All orders of both first flights
 //! and of what they bring are `both_sides_start_in_any_order` in `weir-pull`; over QUIC all orders of the first datagrams, with
-//! each lost or doubled, are `first_datagrams_in_any_order` in `weir-stack`.
+//! each lost or doubled, and over TCP all ways to cut the first bytes, are `first_bytes_in_any_order` in `weir-stack`.
 
 use crate::common;
 

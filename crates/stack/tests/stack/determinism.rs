@@ -86,7 +86,9 @@ fn answer(net: &mut Net, node: usize, seen: &mut Vec<String>) {
 fn the_same_seed_gives_the_same_transcript() {
     for carrier in Carrier::ALL {
         let (first, second, other) = (run(carrier, 1, 1), run(carrier, 1, 1), run(carrier, 2, 1));
-        assert!(first.0.len() > 500, "{} frames", first.0.len());
+        // a byte stream carries many of what would be frames at once
+        let least = if carrier == Carrier::Tcp { 300 } else { 500 };
+        assert!(first.0.len() > least, "{} times {carrier:?}", first.0.len());
         assert_eq!(first.0, second.0);
         assert_eq!(first.1, second.1);
         assert_ne!(first.0, other.0);

@@ -1,12 +1,13 @@
-//! Whole nodes in virtual time, joined by frames and by QUIC datagrams. One scenario a file.
+//! Whole nodes in virtual time, joined by frames, by QUIC datagrams and by byte streams. One scenario a file.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // the harness is as much a test as its callers
 
 mod duo;
 mod net;
+mod pipes;
 
 mod channels_work_between_nodes;
 mod determinism;
-mod first_datagrams_in_any_order;
+mod first_bytes_in_any_order;
 mod identify_says_who_a_peer_is;
 mod known_peers_are_called_at_once;
 mod links_are_measured;

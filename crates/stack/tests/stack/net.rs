@@ -1,13 +1,14 @@
-//! Several stacks in virtual time, joined by frames or by datagrams: the same run for the same seed.
+//! Several stacks in virtual time, joined by frames, datagrams or byte streams: the same run for the same seed.
 //!
-//! Node `i` listens at `/memory/i` or at `10.0.0.i:4001` (UDP, QUIC). A frame or a datagram arrives after [`Net::delay`];
-//! frames of one wire keep their order.
+//! Node `i` listens at `/memory/i` or at `10.0.0.i:4001` (UDP with QUIC, or TCP). A frame, a datagram or a piece of a byte stream
+//! arrives after [`Net::delay`]; frames of one wire and pieces of one stream keep their order.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::pipes::{Pipes, Unread};
 use bytes::{Bytes, BytesMut};
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::multiaddr::Multiaddr;
@@ -16,8 +17,8 @@ use weir_base::stream::{Class, Group};
 use weir_base::{Instant, NetworkId, Rope, StreamKey, UnixTime};
 use weir_pull::ChannelId;
 use weir_stack::{
-    Action, Channel, Command, Config, Datagrams, Event, Frame, HostChange, Input, Known, Profile, Role,
-    Shape, SocketId, Stack, Start, Ticket, Transmit, WireChange, WireId, call, pool, raw, tip,
+    Action, Channel, Command, Config, Datagrams, Event, Frame, HostChange, Input, Known, PipeId, Profile,
+    Role, Shape, SocketId, Stack, Start, Ticket, Transmit, WireChange, WireId, call, pool, raw, tip,
 };
 
 pub(crate) const POOL: ChannelId = ChannelId(1);
@@ -35,11 +36,12 @@ const PORT: u16 = 4001;
 pub(crate) enum Carrier {
     Frames,
     Quic,
+    Tcp,
 }
 
 impl Carrier {
     /// All there are.
-    pub(crate) const ALL: [Self; 2] = [Self::Frames, Self::Quic];
+    pub(crate) const ALL: [Self; 3] = [Self::Frames, Self::Quic, Self::Tcp];
 }
 
 /// One node and what its application sees.
@@ -53,12 +55,14 @@ pub(crate) struct Node {
     pub(crate) alive: bool,
     inputs: VecDeque<Input>,
     wires: BTreeMap<WireId, (usize, WireId)>,
+    pub(crate) pipes: Pipes,
 }
 
-enum Flight {
+pub(crate) enum Flight {
     Wire(WireId, WireChange),
     Frame(WireId, Frame),
     Datagrams(Datagrams),
+    Pipe(PipeId, Unread),
 }
 
 /// All of them, and time.
@@ -69,6 +73,12 @@ pub(crate) struct Net {
     pub(crate) carrier: Carrier,
     /// Inputs handed over before one drain, at most.
     pub(crate) batch: usize,
+    /// Bytes of a byte stream that arrive at once, at most.
+    pub(crate) piece: usize,
+    /// Time between two pieces of a byte stream.
+    pub(crate) pace: Duration,
+    /// What nodes have sent on each of their byte streams, where it is logged.
+    pub(crate) sent: BTreeMap<PipeId, Vec<u8>>,
     /// Wires that lead nowhere from now on.
     pub(crate) cut: BTreeSet<usize>,
     /// Frames and datagrams carried, in order: the transcript of a run.
@@ -120,6 +130,9 @@ impl Net {
             delay: Duration::from_millis(20),
             carrier,
             batch: 1,
+            piece: 1400,
+            pace: Duration::ZERO,
+            sent: BTreeMap::new(),
             cut: BTreeSet::new(),
             log: Vec::new(),
             logging: false,
@@ -158,6 +171,7 @@ impl Net {
             alive: true,
             inputs: VecDeque::new(),
             wires: BTreeMap::new(),
+            pipes: Pipes::default(),
         });
         index
     }
@@ -170,10 +184,14 @@ impl Net {
         config.quic.deterministic = true;
         let keypair = Keypair::ed25519_from_seed([key; 32]);
         let mut stack = Stack::new(Arc::new(config), keypair, seeds, start()).unwrap();
-        if self.carrier == Carrier::Quic {
-            let bound = HostChange::Bound { socket: SocketId(0), local: address(index), may_fragment: false };
-            stack.handle(self.now, Input::Host(bound));
-        }
+        let change = match self.carrier {
+            Carrier::Frames => return stack,
+            Carrier::Quic => {
+                HostChange::Bound { socket: SocketId(0), local: address(index), may_fragment: false }
+            }
+            Carrier::Tcp => HostChange::Pipes,
+        };
+        stack.handle(self.now, Input::Host(change));
         stack
     }
 
@@ -184,12 +202,14 @@ impl Net {
         node.stack = fresh;
         node.events.clear();
         node.inputs.clear();
+        node.pipes = Pipes::default();
     }
 
     pub(crate) fn address(&self, node: usize) -> Multiaddr {
         match self.carrier {
             Carrier::Frames => Multiaddr::from_memory(node as u64),
             Carrier::Quic => Multiaddr::from_quic(address(node)),
+            Carrier::Tcp => Multiaddr::from_tcp(address(node)),
         }
     }
 
@@ -249,13 +269,22 @@ impl Net {
     fn step(&mut self) {
         let mut touched = BTreeSet::new();
         while let Some((to, flight)) = self.flying.arrived(self.now) {
-            if !self.nodes[to].alive {
+            if !self.nodes.get(to).is_some_and(|node| node.alive) {
                 continue;
             }
             let input = match flight {
                 Flight::Wire(wire, change) => Input::Wire(wire, change),
                 Flight::Frame(wire, frame) => Input::Frame(wire, frame),
                 Flight::Datagrams(datagrams) => Input::Datagrams(datagrams),
+                Flight::Pipe(pipe, what) => {
+                    let reset = matches!(what, Unread::Bytes(_));
+                    touched.insert(to);
+                    // a system that knows nothing of a connection says so
+                    if !self.nodes[to].pipes.arrived(pipe, what) && reset {
+                        self.refuse_pipe(to, pipe);
+                    }
+                    continue;
+                }
             };
             touched.insert(to);
             self.nodes[to].inputs.push_back(input);
@@ -286,6 +315,8 @@ impl Net {
     /// Everything a host does after an input.
     pub(crate) fn drain(&mut self, index: usize) {
         let (now, mut out) = (self.now, Vec::new());
+        let node = &mut self.nodes[index];
+        node.pipes.give(&mut node.stack, now);
         while let Some(action) = self.nodes[index].stack.poll_action() {
             self.act(index, action);
         }
@@ -295,6 +326,12 @@ impl Net {
         while let Some(transmit) = self.nodes[index].stack.poll_datagrams(now, 10, &mut out) {
             let taken = std::mem::take(&mut out);
             self.transmit(index, &transmit, &taken);
+        }
+        let mut bytes = BytesMut::new();
+        while let Some(transmit) = self.nodes[index].stack.poll_pipe(now, &mut bytes) {
+            let bytes = std::mem::take(&mut bytes).freeze();
+            assert_eq!(bytes.len(), transmit.len);
+            self.send_bytes(index, transmit.pipe, bytes, transmit.finish);
         }
         while let Some((wire, frame)) = self.nodes[index].stack.poll_frame(now) {
             if let Some((to, theirs)) = self.nodes[index].wires.get(&wire).copied() {
@@ -307,6 +344,9 @@ impl Net {
         }
         while let Some(event) = self.nodes[index].stack.poll_event() {
             self.nodes[index].events.push_back(event);
+        }
+        if std::mem::take(&mut self.nodes[index].pipes.wanted) {
+            self.drain(index);
         }
     }
 
@@ -336,9 +376,9 @@ impl Net {
                 let input = Input::Resolved { query, addresses: Vec::new() };
                 self.nodes[index].stack.handle(self.now, input);
             }
-            Action::DialPipe { .. } | Action::ReadPipe(_) | Action::ClosePipe(_) => {
-                unreachable!("byte streams were not offered")
-            }
+            Action::DialPipe { pipe, remote } => self.dial_pipe(index, pipe, remote),
+            Action::ReadPipe(_) => self.nodes[index].pipes.wanted = true,
+            Action::ClosePipe(pipe) => self.close_pipe(index, pipe),
             keep @ (Action::Persist { .. } | Action::PersistNetwork { .. }) => {
                 self.nodes[index].kept.push(keep);
             }
@@ -371,17 +411,23 @@ impl Net {
         }
     }
 
-    fn note(&mut self, from: usize, to: usize, text: impl FnOnce() -> String) {
+    pub(crate) fn note(&mut self, from: usize, to: usize, text: impl FnOnce() -> String) {
         if self.logging {
             self.log.push((self.now, from, to, text()));
         }
     }
 
-    fn fly(&mut self, from: usize, to: usize, flight: Flight) {
+    /// A number that no wire and no byte stream had before.
+    pub(crate) fn next_number(&mut self) -> u64 {
+        self.next_wire += 1;
+        self.next_wire - 1
+    }
+
+    pub(crate) fn fly(&mut self, from: usize, to: usize, flight: Flight) {
         self.fly_later(from, to, Duration::ZERO, flight);
     }
 
-    fn fly_later(&mut self, from: usize, to: usize, late: Duration, flight: Flight) {
+    pub(crate) fn fly_later(&mut self, from: usize, to: usize, late: Duration, flight: Flight) {
         if self.cut.contains(&from) || self.cut.contains(&to) {
             return;
         }
@@ -452,6 +498,6 @@ impl Net {
     }
 }
 
-fn address(node: usize) -> SocketAddr {
+pub(crate) fn address(node: usize) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, u8::try_from(node + 1).unwrap())), PORT)
 }

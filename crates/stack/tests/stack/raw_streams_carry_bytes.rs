@@ -79,7 +79,9 @@ fn reset_and_stop_arrive_with_their_codes() {
             Event::Raw(raw::Event::Stopped(key, code)) => Some((*key, *code)),
             _ => None,
         });
-        assert_eq!(stopped, Some((theirs, 88)));
+        // yamux has one reset for both directions, and its code comes first
+        let code = if carrier == Carrier::Tcp { 77 } else { 88 };
+        assert_eq!(stopped, Some((theirs, code)));
         assert!(matches!(net.read(1, theirs).1, raw::Read::Closed));
         net.run_for(Duration::from_secs(1));
         assert_eq!((net.nodes[0].stack.stats().raw_streams, net.nodes[1].stack.stats().raw_streams), (0, 0));

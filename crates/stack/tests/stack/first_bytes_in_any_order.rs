@@ -1,7 +1,9 @@
-//! Scenario 9 over QUIC: the first datagrams of both sides after the handshake arrive in every order, with each of them lost or
-//! doubled: no fault, no link lost or replaced, and all that was for the other side reaches it.
+//! Scenario 9. Over QUIC the first datagrams of both sides after the handshake arrive in every order, with each of them lost or
+//! doubled. Over TCP, which keeps the order of bytes, they arrive cut anywhere and at any pace; and all that a dialler sent is sent
+//! again by somebody else. No fault, no link lost or replaced, and all that was for the other side reaches it.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,12 +53,24 @@ fn orders(count: usize) -> Vec<Vec<usize>> {
     all
 }
 
+/// Two nodes that have much to say to each other, and are not linked yet.
+fn talkers(carrier: Carrier) -> Net {
+    let mut net = Net::new(carrier, 1);
+    for node in [0, 1] {
+        net.add(talkative());
+        let item = Bytes::from(vec![u8::try_from(node).unwrap(); 500]);
+        net.pull(node, weir_pull::Command::Pool(POOL, pool::Command::Insert { bytes: item }));
+    }
+    let value = Bytes::from_static(b"height 1");
+    let grounds = tip::Grounds { slot: tip::SlotKey([1; 32]), unvalidated: 0, begins: None };
+    net.pull(0, weir_pull::Command::Tip(TIP, tip::Command::Publish { value, grounds }));
+    net
+}
+
 /// The `k`-th datagram of both sides together arrives in place `order[k]`; one of them has a fate of its own.
 fn run(order: &[usize], special: Option<(usize, Fate)>) {
     let what = format!("{order:?} {special:?}");
-    let mut net = Net::new(Carrier::Quic, 1);
-    net.add(talkative());
-    net.add(talkative());
+    let mut net = talkers(Carrier::Quic);
     for node in [0, 1] {
         let fates: VecDeque<Vec<Duration>> = (node * FIRST..(node + 1) * FIRST)
             .map(|index| {
@@ -69,17 +83,20 @@ fn run(order: &[usize], special: Option<(usize, Fate)>) {
             })
             .collect();
         net.fates.insert(node, fates);
-        let item = Bytes::from(vec![u8::try_from(node).unwrap(); 500]);
-        net.pull(node, weir_pull::Command::Pool(POOL, pool::Command::Insert { bytes: item }));
     }
-    let value = Bytes::from_static(b"height 1");
-    let grounds = tip::Grounds { slot: tip::SlotKey([1; 32]), unvalidated: 0, begins: None };
-    net.pull(0, weir_pull::Command::Tip(TIP, tip::Command::Publish { value, grounds }));
     net.know(0, 1, Role::Persistent);
     net.run_for(Duration::from_secs(4));
     assert!(net.fates.values().all(VecDeque::is_empty), "all that was chosen came: {what}");
-    assert!(net.are_peers(0, 1), "{what}");
+    all_came(&mut net, &what);
+}
 
+/// All that the two nodes had for each other came, once, and a call; nobody is blamed.
+fn all_came(net: &mut Net, what: &str) {
+    assert!(
+        net.are_peers(0, 1),
+        "{what}: {:?}",
+        net.nodes.iter().map(|node| &node.events).collect::<Vec<_>>()
+    );
     let link = net.nodes[1].stack.peers().ready_link(&net.nodes[0].peer).unwrap();
     let call = call::Command::Call { link, request: Bytes::from_static(b"?"), deadline: None };
     net.pull(1, weir_pull::Command::Call(CALL, call));
@@ -119,4 +136,39 @@ fn each_of_the_first_datagrams_is_lost_or_doubled_in_every_order_of_its_flight()
             }
         }
     }
+}
+
+#[test]
+fn the_first_bytes_over_tcp_come_cut_anywhere_and_at_any_pace() {
+    for piece in [1, 2, 3, 7, 31, 100, 333, 1000] {
+        for pace in [0, 30, 300] {
+            let mut net = talkers(Carrier::Tcp);
+            (net.piece, net.pace) = (piece, Duration::from_micros(pace));
+            net.know(0, 1, Role::Persistent);
+            net.run_for(Duration::from_secs(30));
+            all_came(&mut net, &format!("pieces of {piece} bytes, {pace} µs apart"));
+        }
+    }
+}
+
+#[test]
+fn what_a_dialler_sent_over_tcp_is_sent_again_a_thousand_times_in_vain() {
+    let mut net = talkers(Carrier::Tcp);
+    net.logging = true;
+    net.know(0, 1, Role::Persistent);
+    net.run_for(Duration::from_secs(4));
+    let (dialled, flight) = net.sent.iter().find(|(pipe, _)| pipe.0 % 2 == 0).unwrap();
+    assert!(flight.len() > 2000, "{} bytes on {dialled:?}", flight.len());
+    let flight = flight.clone();
+    let (mut sent, mut back) = (0, 0);
+    for number in 0..1000_u32 {
+        let remote = SocketAddr::from(([198, 51, 100, u8::try_from(number % 250).unwrap()], 999));
+        let pipe = net.connect_from(remote, 1, &flight);
+        net.run_for(Duration::from_millis(50));
+        sent += flight.len();
+        back += net.sent.remove(&pipe).map_or(0, |bytes| bytes.len());
+    }
+    assert!(back > 0 && back <= 3 * sent, "{back} bytes back for {sent}");
+    assert_eq!(net.nodes[1].stack.stats().link.links, 1);
+    all_came(&mut net, "after the replays");
 }
