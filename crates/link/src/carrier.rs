@@ -92,6 +92,11 @@ pub(crate) trait Carrier: Any + std::fmt::Debug + Send {
         false
     }
 
+    /// Whether its streams agree on their protocols by name, as libp2p's connections do. Known once it is connected.
+    fn is_libp2p(&self) -> bool {
+        false
+    }
+
     /// The receive window grew.
     fn window_grew(&mut self, _window: &Window) {}
 

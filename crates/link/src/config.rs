@@ -255,6 +255,9 @@ pub struct StreamsConfig {
     pub max_inbound: u32,
     /// Opens that wait for the peer's limit, per link. Default: 64.
     pub max_waiting: usize,
+    /// Streams of a peer whose protocol is not agreed on yet, at a time, where they say it by name: on libp2p's connections. Further
+    /// ones are reset. Default: 64, at least 1.
+    pub max_negotiating: u32,
     /// The most one stream may have in flight towards this node, in bytes. Default: 2 MiB.
     #[serde(with = "units::size")]
     pub window: u64,
@@ -266,7 +269,13 @@ pub struct StreamsConfig {
 
 impl Default for StreamsConfig {
     fn default() -> Self {
-        Self { max_inbound: 96, max_waiting: 64, window: 2 * MIB as u64, early: Vec::new() }
+        Self {
+            max_inbound: 96,
+            max_waiting: 64,
+            max_negotiating: 64,
+            window: 2 * MIB as u64,
+            early: Vec::new(),
+        }
     }
 }
 
@@ -275,6 +284,27 @@ const IDLE_MIN: Duration = Duration::from_secs(1);
 
 /// The longest idle timeout. A link that is gone holds its slot as long.
 const IDLE_MAX: Duration = Duration::from_secs(3600);
+
+/// What two nodes agree to speak over QUIC, in its handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Alpn {
+    /// `weir/1`: streams begin with a protocol number (`docs/spec/streams.md`).
+    #[serde(rename = "weir/1")]
+    Weir,
+    /// `libp2p`: streams begin with multistream-select, as other libp2p nodes have it (`docs/spec/libp2p-links.md`).
+    #[serde(rename = "libp2p")]
+    Libp2p,
+}
+
+impl Alpn {
+    /// What stands in the handshake.
+    pub fn as_bytes(self) -> &'static [u8] {
+        match self {
+            Self::Weir => b"weir/1",
+            Self::Libp2p => b"libp2p",
+        }
+    }
+}
 
 /// QUIC alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -295,6 +325,9 @@ pub struct QuicConfig {
     /// Whether what is replay-safe goes along with the handshake with a known peer, and is taken from one (0-RTT). Without it every
     /// link costs a round trip more, and nothing on it could ever be replayed. Default: true.
     pub early: bool,
+    /// What is spoken, the best first: the listener takes the first of its own list that the dialler offers, too. At least one.
+    /// Default: `weir/1`, then `libp2p`, so that Weir's nodes speak `weir/1` among themselves, and libp2p with all others.
+    pub alpn: Vec<Alpn>,
     /// Whether the TLS key is Ed25519, so that every run has the same sizes, instead of P-256. Default: no.
     pub deterministic: bool,
 }
@@ -307,8 +340,33 @@ impl Default for QuicConfig {
             max_mtu: 1452,
             sessions: 1024,
             early: true,
+            alpn: vec![Alpn::Weir, Alpn::Libp2p],
             deterministic: false,
         }
+    }
+}
+
+impl QuicConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        let fail = |field, value, remedy| Err(ConfigError { field, value, remedy });
+        let idle = u64::try_from(self.idle_timeout.as_millis()).unwrap_or(u64::MAX);
+        if !(IDLE_MIN..=IDLE_MAX).contains(&self.idle_timeout) {
+            let remedy = format!("{} to {} ms", IDLE_MIN.as_millis(), IDLE_MAX.as_millis());
+            return fail("quic.idle_timeout", idle, remedy);
+        }
+        if self.keep_alive.is_zero() || self.keep_alive >= self.idle_timeout {
+            let value = u64::try_from(self.keep_alive.as_millis()).unwrap_or(u64::MAX);
+            let remedy =
+                format!("above 0 and below `quic.idle_timeout` ({idle} ms), or silent links are lost");
+            return fail("quic.keep_alive", value, remedy);
+        }
+        if !(1200..=65_527).contains(&self.max_mtu) {
+            return fail("quic.max_mtu", self.max_mtu.into(), "1200 to 65527".into());
+        }
+        if self.alpn.is_empty() {
+            return fail("quic.alpn", 0, "name at least one".into());
+        }
+        Ok(())
     }
 }
 
@@ -332,8 +390,6 @@ pub struct TcpConfig {
     /// Streams that this side may have open at once on a link; further ones wait. Default: 256, which every implementation
     /// takes.
     pub max_outbound: u32,
-    /// Streams of a peer whose protocol is not agreed on yet; further ones are reset. Default: 64.
-    pub max_negotiating: u32,
     /// What secures connections, the best first; a peer that dials takes the first of its own that is here. In a build without TLS
     /// (wasm), [`Security::Tls`] is refused. Default: none named, which leaves it to the host: on real sockets both, TLS first where
     /// the processor has AES; elsewhere Noise.
@@ -360,7 +416,6 @@ impl Default for TcpConfig {
         Self {
             max_inbound: 512,
             max_outbound: 256,
-            max_negotiating: 64,
             security: Vec::new(),
             yamux: vec![weir_libp2p::yamux::NAME.to_owned()],
             mplex: false,
@@ -373,11 +428,7 @@ impl Default for TcpConfig {
 
 impl TcpConfig {
     fn check(&self) -> Result<(), ConfigError> {
-        let counts = [
-            ("tcp.max_inbound", self.max_inbound),
-            ("tcp.max_outbound", self.max_outbound),
-            ("tcp.max_negotiating", self.max_negotiating),
-        ];
+        let counts = [("tcp.max_inbound", self.max_inbound), ("tcp.max_outbound", self.max_outbound)];
         if let Some((field, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(ConfigError { field, value: 0, remedy: "at least 1".into() });
         }
@@ -463,6 +514,9 @@ impl Config {
         if self.streams.window < STREAM_INITIAL || self.streams.window > u64::from(u32::MAX) {
             return fail("streams.window", self.streams.window, format!("{STREAM_INITIAL} to {}", u32::MAX));
         }
+        if self.streams.max_negotiating == 0 {
+            return fail("streams.max_negotiating", 0, "at least 1".into());
+        }
         if budget.max_raw < self.streams.window {
             let remedy = format!("at least one `streams.window` ({})", self.streams.window);
             return fail("budget.max_raw", budget.max_raw, remedy);
@@ -474,20 +528,7 @@ impl Config {
                 format!("at least `budget.max_raw` ({})", budget.max_raw),
             );
         }
-        let idle = u64::try_from(self.quic.idle_timeout.as_millis()).unwrap_or(u64::MAX);
-        if !(IDLE_MIN..=IDLE_MAX).contains(&self.quic.idle_timeout) {
-            let remedy = format!("{} to {} ms", IDLE_MIN.as_millis(), IDLE_MAX.as_millis());
-            return fail("quic.idle_timeout", idle, remedy);
-        }
-        if self.quic.keep_alive.is_zero() || self.quic.keep_alive >= self.quic.idle_timeout {
-            let value = u64::try_from(self.quic.keep_alive.as_millis()).unwrap_or(u64::MAX);
-            let remedy =
-                format!("above 0 and below `quic.idle_timeout` ({idle} ms), or silent links are lost");
-            return fail("quic.keep_alive", value, remedy);
-        }
-        if !(1200..=65_527).contains(&self.quic.max_mtu) {
-            return fail("quic.max_mtu", self.quic.max_mtu.into(), "1200 to 65527".into());
-        }
+        self.quic.check()?;
         self.tcp.check()
     }
 }

@@ -36,8 +36,8 @@ mod transports;
 mod window;
 
 pub use config::{
-    AdmissionConfig, BudgetConfig, Config, ConfigError, DialConfig, Network, ParseNetworkError, QuicConfig,
-    Security, StreamsConfig, TcpConfig,
+    AdmissionConfig, Alpn, BudgetConfig, Config, ConfigError, DialConfig, Network, ParseNetworkError,
+    QuicConfig, Security, StreamsConfig, TcpConfig,
 };
 pub use dial::check_dialable;
 pub use event::{

@@ -399,6 +399,11 @@ impl Links {
         self.peers.uses(&self.table, link)
     }
 
+    /// Whether a link is a connection of libp2p's: streams on it agree on their protocols by name.
+    pub fn is_libp2p(&self, link: LinkId) -> bool {
+        self.table.get(link).is_some_and(|link| link.carrier.is_libp2p())
+    }
+
     /// Counters.
     pub fn stats(&self) -> &Stats {
         &self.stats

@@ -8,7 +8,6 @@ use weir_base::{Fault, Instant, StreamKey};
 
 use super::link::{Phase, QuicLink};
 use super::stream::Stream;
-use crate::Event;
 use crate::carrier::{Carrier, Early, Lent, Report, Scope, SendDemand, Streams};
 use crate::link::LinkStats;
 use crate::streams::ReceiveEnd;
@@ -29,6 +28,7 @@ impl Carrier for QuicLink {
 
     /// Takes what QUIC reports until the parent must act.
     fn poll(&mut self, scope: &mut Scope<'_>) -> Option<Report> {
+        self.naming.at(scope.now);
         let Scope { now, link, ref mut window, ref mut events } = *scope;
         while let Some(event) = self.conn.quic.poll() {
             let outcome = match event {
@@ -44,6 +44,8 @@ impl Carrier for QuicLink {
                 return Some(Report::Fault(fault));
             }
         }
+        self.settle_names(scope);
+        let Scope { now, link, ref mut window, ref mut events } = *scope;
         self.deal(link, events);
         self.end(now);
         self.receiving.count_raw(&mut self.streams, window, self.config.streams.window);
@@ -98,6 +100,9 @@ impl Carrier for QuicLink {
         let Scope { now, link, ref mut window, ref mut events } = *scope;
         let was_early = self.is_early();
         self.phase = Phase::Up;
+        if self.naming.by_name {
+            self.raise_stream_limit(); // its peer may never say hello
+        }
         let mut outcome = if was_early { Early::Accepted } else { Early::None };
         if was_early && self.conn.is_client() {
             let wrote = self.sending.early > 0;
@@ -117,8 +122,10 @@ impl Carrier for QuicLink {
         }
         let all = self.streams.keys();
         for stream in all.iter().copied().filter(|stream| !self.conn.is_ours(*stream)).collect::<Vec<_>>() {
-            if let Some(protocol) = self.streams.get_mut(stream).and_then(|entry| entry.held.take()) {
-                events.push_back(Event::Opened { key: StreamKey { link, stream }, protocol });
+            if let Some(entry) = self.streams.get_mut(stream)
+                && let Some(protocol) = entry.held.take()
+            {
+                entry.tell_opened(StreamKey { link, stream }, protocol, events);
             }
             self.readable(now, link, window, stream, events)?;
         }
@@ -136,6 +143,10 @@ impl Carrier for QuicLink {
     /// Whether [`Event::Early`] was told.
     fn was_early(&self) -> bool {
         self.notified_early
+    }
+
+    fn is_libp2p(&self) -> bool {
+        self.naming.by_name
     }
 
     fn window_grew(&mut self, window: &Window) {
@@ -180,6 +191,6 @@ impl Carrier for QuicLink {
     fn poll_timeout(&mut self) -> Option<Instant> {
         let quic = self.conn.poll_timeout();
         let head = self.receiving.heads.next().map(|(due, _)| due);
-        quic.into_iter().chain(head).min()
+        [quic, head, self.naming.next_due()].into_iter().flatten().min()
     }
 }

@@ -19,10 +19,8 @@ use weir_libp2p::tls::{
 
 use super::time::WallTime;
 use crate::frames::STREAMS_INITIAL;
-use crate::{Config, ConfigError};
-
-/// The protocol that both sides must name in the handshake.
-pub(crate) const ALPN: &[u8] = b"weir/1";
+use crate::streams::ProtocolNames;
+use crate::{Alpn, Config, ConfigError};
 
 /// Handshake bytes that arrived out of order, per space: three certificates of the largest kind.
 const CRYPTO_BUFFER: usize = 16 * 1024;
@@ -47,6 +45,7 @@ const RESET_CONTEXT: &[u8] = b"weir/1 key of stateless resets";
 pub(crate) struct Configs {
     pub(crate) server: Arc<ServerConfig>,
     pub(crate) client: ClientConfig,
+    pub(crate) names: Arc<ProtocolNames>,
     reset_key: hmac::Key, // of which every socket's is made
     max_mtu: u16,
 }
@@ -60,9 +59,10 @@ impl Configs {
     ) -> Result<Self, ConfigError> {
         let kind = if config.quic.deterministic { CertificateKind::Ed25519 } else { CertificateKind::P256 };
         let identity = TlsIdentity::new(keypair, kind, rng.bytes()).map_err(|error| unusable(&error))?;
-        let alpn = vec![ALPN.to_vec()];
+        let alpn: Vec<Vec<u8>> = config.quic.alpn.iter().map(|alpn| alpn.as_bytes().to_vec()).collect();
         let sessions = config.quic.sessions;
-        let wanted = sessions > 0 && !config.streams.early.is_empty();
+        let numbered = config.quic.alpn.contains(&Alpn::Weir); // only what streams on it begin with may be replayed
+        let wanted = sessions > 0 && numbered && !config.streams.early.is_empty();
         let early_data = if wanted { EarlyData::On } else { EarlyData::Off };
         let server = ServerOptions { alpn: alpn.clone(), sessions, early_data };
         let client = ClientOptions { alpn, session_peers: sessions, early_data };
@@ -90,6 +90,7 @@ impl Configs {
         Ok(Self {
             server: Arc::new(server),
             client,
+            names: Arc::new(ProtocolNames::new(&config.protocols)?),
             reset_key: hmac::Key::new(hmac::HMAC_SHA256, &keypair.sign(RESET_CONTEXT)),
             max_mtu: config.quic.max_mtu,
         })

@@ -3,17 +3,31 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use quinn_proto::{ConnectionHandle, Endpoint, Side, VarInt};
+use quinn_proto::crypto::rustls::HandshakeData;
+use quinn_proto::{ConnectionHandle, Endpoint, ReadError, Side, VarInt};
 use rustls::pki_types::CertificateDer;
 use weir_base::Instant;
 use weir_base::identity::PeerId;
 use weir_base::stream::Goodbye;
 use weir_libp2p::tls::peer_id_of;
 
-use super::stream::id;
+use super::stream::{code32, id};
 use super::time::Clock;
 use super::to_send;
+use crate::Alpn;
 use crate::event::{SocketId, Transmit};
+
+/// What is next on a stream.
+pub(super) enum Piece {
+    /// These bytes.
+    Bytes(Bytes),
+    /// The end.
+    End,
+    /// The peer's reset.
+    Reset(u32),
+    /// Nothing now.
+    Nothing,
+}
 
 /// QUIC's connection, in our time.
 pub(crate) struct Connection {
@@ -81,6 +95,27 @@ impl Connection {
 
     pub(super) fn poll_timeout(&mut self) -> Option<Instant> {
         self.quic.poll_timeout().map(|due| self.clock.to_ours(due))
+    }
+
+    /// What is next on a stream, at most `most` bytes.
+    pub(super) fn next_piece(&mut self, stream: u64, most: usize) -> Piece {
+        let mut quic = self.quic.recv_stream(id(stream));
+        let Ok(mut chunks) = quic.read(true) else { return Piece::End };
+        let piece = match chunks.next(most) {
+            Ok(Some(chunk)) => Piece::Bytes(chunk.bytes),
+            Ok(None) => Piece::End,
+            Err(ReadError::Reset(code)) => Piece::Reset(code32(code)),
+            Err(ReadError::Blocked) => Piece::Nothing,
+        };
+        let _ = chunks.finalize(); // what is to be sent is asked for when the link is settled
+        piece
+    }
+
+    /// Whether streams are agreed on by name: libp2p's ALPN. Known once the peer's first flight has come.
+    pub(super) fn is_libp2p(&self) -> bool {
+        let data = self.quic.crypto_session().handshake_data();
+        let data = data.and_then(|data| data.downcast::<HandshakeData>().ok());
+        data.and_then(|data| data.protocol).is_some_and(|protocol| protocol == Alpn::Libp2p.as_bytes())
     }
 
     /// Closes it now; the peer is told why.

@@ -36,8 +36,12 @@ impl QuicLink {
     /// The first stream of an inbound handshake: only 0-RTT data can be there before the handshake is complete.
     pub(super) fn detect_early(&mut self, link: LinkId, events: &mut VecDeque<Event>) {
         let waits = self.phase == (Phase::Handshake { early: false }) && !self.conn.is_client();
-        if !waits || self.config.streams.early.is_empty() {
+        if !waits {
             return;
+        }
+        self.naming.by_name = self.conn.is_libp2p();
+        if self.naming.by_name || self.config.streams.early.is_empty() {
+            return; // it is read once the handshake is complete
         }
         if let Some(peer) = self.conn.peer() {
             self.phase = Phase::Handshake { early: true };

@@ -81,7 +81,7 @@ impl Quic {
                 let origin = LinkOrigin { half_open: Some((ip, proof)), ..origin };
                 let id = context.table.reserve_id();
                 self.remember(socket, handle, id);
-                let carrier = QuicLink::new(conn, context.config.clone());
+                let carrier = QuicLink::new(conn, context.config.clone(), self.configs.names.clone());
                 context.begin(id, (self.id, Box::new(carrier)), origin);
             }
             Err(error) => {
@@ -154,7 +154,7 @@ impl Endpoint for Quic {
         let Attempt { dial, remote, peer, .. } = attempt;
         let id = context.table.reserve_id();
         let conn = self.connect(context.now, id, remote, peer)?;
-        let mut carrier = QuicLink::new(conn, context.config.clone());
+        let mut carrier = QuicLink::new(conn, context.config.clone(), self.configs.names.clone());
         if let Some(peer) = peer.filter(|_| carrier.is_early()) {
             let side = if attempt.pinned { Side::Pinned } else { Side::Dialled };
             let info = LinkInfo { peer, side, dialler: true, group: Group::of(remote.ip()) };

@@ -11,7 +11,7 @@ use weir_libp2p::tls::WRONG_PEER_ALERT;
 use super::link::{Phase, QuicLink};
 use super::stream::{Stream, code32, id};
 use crate::Event;
-use crate::carrier::{Carrier, Remote, Report, Streams};
+use crate::carrier::{Carrier, Remote, Report, Scope, Streams};
 use crate::event::DownReason;
 use crate::streams::{After, ReceiveEnd, SendEnd};
 use crate::window::Window;
@@ -50,6 +50,7 @@ impl QuicLink {
         }
         self.streams = Numbered::default();
         self.receiving.heads = Deadlines::default();
+        self.naming.forget_all();
     }
 
     pub(super) fn stream_event(
@@ -69,11 +70,16 @@ impl QuicLink {
             StreamEvent::Readable { id } => self.readable(now, link, window, id.into(), events)?,
             StreamEvent::Writable { id } => self.writable(link, id.into(), events),
             StreamEvent::Stopped { id, error_code } => {
-                let stream = u64::from(id);
-                let notified = self.streams.get(stream).is_some_and(|entry| entry.send.end == SendEnd::Open);
-                self.reset(stream, code32(error_code));
+                let (stream, code) = (u64::from(id), code32(error_code));
+                let Some(entry) = self.streams.get_mut(stream) else { return Ok(()) };
+                let writing = entry.send.end == SendEnd::Open;
+                if writing && entry.is_hidden() {
+                    entry.stopped = Some(code);
+                }
+                let notified = writing && !entry.is_hidden();
+                self.reset(stream, code);
                 if notified && (self.phase == Phase::Up || self.is_early()) {
-                    events.push_back(Event::Stopped(StreamKey { link, stream }, code32(error_code)));
+                    events.push_back(Event::Stopped(StreamKey { link, stream }, code));
                 }
             }
             StreamEvent::Available { .. } => self.open_waiting(link, events),
@@ -95,7 +101,12 @@ impl QuicLink {
             self.conn.stop(stream, CLOSING);
             return Ok(());
         }
-        self.streams.insert(stream, Box::new(Stream::theirs()));
+        let by_name = self.naming.by_name;
+        let entry = if by_name { Stream::theirs_by_name() } else { Stream::theirs() };
+        self.streams.insert(stream, Box::new(entry));
+        if by_name && !self.hear(stream) {
+            return Ok(());
+        }
         self.readable(now, link, window, stream, events)
     }
 
@@ -112,6 +123,9 @@ impl QuicLink {
             return Ok(());
         }
         let key = StreamKey { link, stream };
+        if self.streams.get(stream).is_some_and(|entry| entry.negotiation.is_some()) {
+            return self.negotiate(&mut Scope { now, link, window, events }, stream);
+        }
         if self.streams.get(stream).is_some_and(|entry| entry.head.is_some()) {
             let Some(protocol) = self.read_head(now, window, stream)? else {
                 // One of which nothing has come may have been opened by what overtook it.
@@ -128,7 +142,9 @@ impl QuicLink {
             if self.hold_early(stream, protocol) {
                 return Ok(());
             }
-            events.push_back(Event::Opened { key, protocol });
+            if let Some(entry) = self.streams.get_mut(stream) {
+                entry.tell_opened(key, protocol, events);
+            }
         }
         let Some(entry) = self.streams.get_mut(stream).filter(|entry| entry.held.is_none()) else {
             return Ok(());
@@ -143,6 +159,7 @@ impl QuicLink {
         {
             // A reader without room has bytes waiting and would not look again, but the reset took them away.
             entry.receive.end = ReceiveEnd::Reset(code32(code));
+            entry.receive.drop_unread(window);
             events.push_back(Event::Readable(key));
         }
         Ok(())
@@ -241,11 +258,20 @@ impl QuicLink {
     /// The handshake is complete: both sides know who is at the other end.
     pub(super) fn connected(&mut self) -> Report {
         let group = Group::of(self.conn.remote().ip());
+        self.naming.by_name = self.conn.is_libp2p();
+        if self.naming.by_name && self.is_early() && self.conn.is_client() {
+            // What went along was meant for `weir/1`, which the peer speaks no more. The session is used up: the next dial is plain.
+            return self.give_up(DownReason::Rejected);
+        }
         let Some(peer) = self.conn.peer() else {
-            self.abort(Goodbye::Fault);
-            return Report::Lost(DownReason::Closed(Goodbye::Fault));
+            return self.give_up(DownReason::Closed(Goodbye::Fault));
         };
         Report::Connected(Remote { peer, group })
+    }
+
+    fn give_up(&mut self, why: DownReason) -> Report {
+        self.abort(Goodbye::Fault);
+        Report::Lost(why)
     }
 
     pub(super) fn lost(&mut self, reason: ConnectionError) -> Report {

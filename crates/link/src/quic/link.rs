@@ -8,12 +8,13 @@ use weir_base::stream::{Class, Goodbye, OpenError};
 use weir_base::{Chunk, Instant, Numbered, ProtocolId, Rope, StreamKey};
 
 use super::connection::Connection;
+use super::naming::Naming;
 use super::output::{EARLY_MAX, ROOM};
 use super::receiving::Receiving;
 use super::stream::{OwnHead, Stream, code32, id, priority};
 use crate::carrier::{Scope, Streams};
 use crate::link::Read;
-use crate::streams::{After, Next, Opens, Outbox, ReceiveEnd, SendEnd};
+use crate::streams::{After, Next, Opens, Outbox, ProtocolNames, ReceiveEnd, SendEnd};
 use crate::window::Window;
 use crate::{Config, Event};
 
@@ -34,6 +35,7 @@ pub(crate) struct QuicLink {
     pub(super) opens: Opens,
     pub(crate) receiving: Receiving,
     pub(super) sending: Sending,
+    pub(crate) naming: Naming,
 }
 
 /// How far the connection is.
@@ -62,7 +64,7 @@ pub(super) struct Sending {
 }
 
 impl QuicLink {
-    pub(crate) fn new(conn: Connection, config: Arc<Config>) -> Self {
+    pub(crate) fn new(conn: Connection, config: Arc<Config>, names: Arc<ProtocolNames>) -> Self {
         let early = conn.is_client() && conn.quic.has_0rtt() && !config.streams.early.is_empty();
         let sending = Sending {
             window: config.budget.base_send,
@@ -81,6 +83,7 @@ impl QuicLink {
             streams: Numbered::default(),
             opens,
             sending,
+            naming: Naming::new(names),
         }
     }
 
@@ -88,9 +91,15 @@ impl QuicLink {
     /// settled.
     pub(super) fn begin(&mut self, stream: u64, protocol: ProtocolId) {
         let Some(entry) = self.streams.get_mut(stream) else { return };
+        let _ = self.conn.quic.send_stream(id(stream)).set_priority(priority(entry.send.class));
+        if self.naming.by_name {
+            if let Some(names) = self.naming.table.of(protocol) {
+                self.propose(stream, names);
+            }
+            return;
+        }
         entry.own_head = OwnHead::new(protocol);
         self.sending.unwritten_heads.push(stream);
-        let _ = self.conn.quic.send_stream(id(stream)).set_priority(priority(entry.send.class));
     }
 
     /// Takes at most `most` bytes from QUIC, in one go. Returns whether there were any, taken or not.
@@ -155,9 +164,12 @@ impl QuicLink {
     }
 
     pub(super) fn remove_if_over(&mut self, stream: u64) {
-        if self.streams.get(stream).is_some_and(|entry| entry.is_over()) {
-            self.streams.remove(stream);
+        let Some(entry) = self.streams.get(stream).filter(|entry| entry.is_over()) else { return };
+        if let Some(code) = entry.receive.stop {
+            self.conn.stop(stream, code); // it waited for the answer to a proposal
         }
+        self.naming.over(&mut self.streams, stream);
+        self.streams.remove(stream);
     }
 }
 
@@ -166,6 +178,9 @@ impl Streams for QuicLink {
         let early = self.may_open_early(protocol);
         if self.phase != Phase::Up && !early {
             return Err(OpenError::Closed);
+        }
+        if self.naming.by_name && self.naming.table.of(protocol).is_none() {
+            return Ok(self.naming.open_unnamed(&mut self.streams, class));
         }
         let free = !self.opens.any_waits() && self.conn.quic.streams().open(Dir::Bi).is_some();
         let stream = u64::from(StreamId::new(self.conn.quic.side(), Dir::Bi, self.opens.count()));
@@ -188,8 +203,10 @@ impl Streams for QuicLink {
     }
 
     fn read(&mut self, now: Instant, window: &mut Window, stream: u64, max: usize) -> Read {
+        self.naming.at(now);
         let Some(entry) = self.streams.get_mut(stream) else { return Read::Closed };
-        if entry.head.is_some() {
+        let undecided = entry.head.is_some() || entry.negotiation.is_some();
+        if undecided && matches!(entry.receive.end, ReceiveEnd::Open) {
             return Read::Blocked;
         }
         let is_open = entry.receive.end == ReceiveEnd::Open && !matches!(entry.send.end, SendEnd::Waiting(_));
@@ -226,7 +243,7 @@ impl Streams for QuicLink {
         };
         let Some(entry) = self.streams.get_mut(stream) else { return 0 };
         let open = match entry.send.end {
-            SendEnd::Open => entry.send.queue.is_empty(),
+            SendEnd::Open => entry.send.queue.is_empty() && entry.may_write(),
             SendEnd::Waiting(_) => false,
             SendEnd::Finishing | SendEnd::Over => return 0,
         };
@@ -285,7 +302,7 @@ impl Streams for QuicLink {
     fn stop(&mut self, _now: Instant, window: &mut Window, stream: u64, code: u32) {
         let Some(entry) = self.streams.get_mut(stream) else { return };
         let over = std::mem::replace(&mut entry.receive.end, ReceiveEnd::Over);
-        if matches!(entry.send.end, SendEnd::Waiting(_)) {
+        if matches!(entry.send.end, SendEnd::Waiting(_)) || entry.negotiation.is_some() {
             entry.receive.stop.get_or_insert(code);
         } else if over == ReceiveEnd::Open {
             self.conn.stop(stream, code);

@@ -1,4 +1,5 @@
-//! QUIC: quinn-proto's state machine behind links. ALPN `weir/1`, libp2p's TLS certificate both ways.
+//! QUIC: quinn-proto's state machine behind links, with libp2p's TLS certificate both ways. On ALPN `weir/1` streams begin with a
+//! number, on ALPN `libp2p` with multistream-select (`naming`); one socket serves both.
 //!
 //! - a datagram goes to its socket's endpoint, which names the connection or asks about a new one (admission decides);
 //! - the connection reports; `events` turns that into events of the link;
@@ -15,6 +16,7 @@ mod early;
 mod endpoint;
 mod events;
 mod link;
+mod naming;
 mod output;
 mod pins;
 mod receiving;

@@ -201,6 +201,7 @@ impl QuicLink {
             && entry.send.blocked
             && entry.send.end == SendEnd::Open
             && entry.send.queue.is_empty()
+            && entry.may_write()
             && !self.sending.outbox.refuses(entry.send.class)
         {
             entry.send.blocked = false;

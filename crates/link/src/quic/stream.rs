@@ -1,12 +1,15 @@
 //! What a QUIC link keeps of one stream beside QUIC itself.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use quinn_proto::{StreamId, VarInt};
-use weir_base::ProtocolId;
 use weir_base::codec::{Malformed, peek_varint, put_varint};
 use weir_base::stream::Class;
+use weir_base::{ProtocolId, StreamKey};
 
-use crate::streams::{ReceiveEnd, ReceiveHalf, SendEnd, SendHalf};
+use crate::Event;
+use crate::streams::{Negotiation, ReceiveEnd, ReceiveHalf, SendEnd, SendHalf};
 
 /// Both directions, and what QUIC's streams have beside them. Gone when both have ended.
 #[derive(Debug)]
@@ -14,6 +17,8 @@ pub(super) struct Stream {
     pub(super) receive: ReceiveHalf, // its queue is what was taken from QUIC in one go, for a reader that has room for it
     pub(super) send: SendHalf,       // its queue is what QUIC did not take yet; of one write
     pub(super) head: Option<Head>,   // what is known of the head of a stream of the peer's, until it is whole
+    pub(super) negotiation: Option<Box<Negotiation>>, // where protocols are agreed on by name, until this one is
+    pub(super) stopped: Option<u32>, // the peer wants no more of one that nobody above knows of yet
     pub(super) held: Option<ProtocolId>, // it came early and may not be read before the link is up
     pub(super) drained_at: u64, // bytes the link had received when a raw reader last saw the end of what was there
     pub(super) own_head: OwnHead, // of a stream of this side's; not said yet
@@ -76,6 +81,8 @@ impl Stream {
             receive: ReceiveHalf::default(),
             send: SendHalf::new(end, class),
             head: None,
+            negotiation: None,
+            stopped: None,
             held: None,
             drained_at: 0,
             own_head: OwnHead::default(),
@@ -83,9 +90,43 @@ impl Stream {
         }
     }
 
-    /// One that the peer opened.
+    /// One that the peer opened and that begins with a head.
     pub(super) fn theirs() -> Self {
-        Self { head: Some(Head::default()), ..Self::ours(Class::Bulk, SendEnd::Open) }
+        Self { head: Some(Head::default()), ..Self::theirs_by_name() }
+    }
+
+    /// One that the peer opened and that begins with a negotiation.
+    pub(super) fn theirs_by_name() -> Self {
+        Self::ours(Class::Bulk, SendEnd::Open)
+    }
+
+    /// Whether nobody above knows of it: the peer has not said what it is.
+    pub(super) fn is_hidden(&self) -> bool {
+        self.head.is_some() || self.negotiation.as_ref().is_some_and(|negotiation| negotiation.is_theirs())
+    }
+
+    /// Whether its user's bytes may go out.
+    pub(super) fn may_write(&self) -> bool {
+        self.negotiation.as_ref().is_none_or(|negotiation| negotiation.may_write())
+    }
+
+    /// Its user hears of it, and of what the peer has asked of it meanwhile.
+    pub(super) fn tell_opened(&mut self, key: StreamKey, protocol: ProtocolId, events: &mut VecDeque<Event>) {
+        events.push_back(Event::Opened { key, protocol });
+        if let Some(code) = self.stopped.take() {
+            events.push_back(Event::Stopped(key, code));
+        }
+    }
+
+    /// Its reader learns that it is broken off.
+    pub(super) fn break_reading(&mut self, key: StreamKey, code: u32, events: &mut VecDeque<Event>) {
+        if self.receive.end != ReceiveEnd::Open {
+            return;
+        }
+        self.receive.end = ReceiveEnd::Reset(code);
+        if self.receive.notify() {
+            events.push_back(Event::Readable(key));
+        }
     }
 
     pub(super) fn is_over(&self) -> bool {

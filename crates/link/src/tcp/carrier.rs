@@ -94,6 +94,10 @@ impl Carrier for TcpLink {
         Ok(Early::None)
     }
 
+    fn is_libp2p(&self) -> bool {
+        true
+    }
+
     fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
         self.conn.handle_timeout(now);

@@ -160,7 +160,7 @@ impl TcpLink {
         self.stats.heard += 1;
         let Some(muxer) = self.conn.muxer() else { return };
         let offered = self.shared.names.offered().filter(|_| self.phase == Phase::Up);
-        let full = self.negotiating.theirs() >= self.shared.config.tcp.max_negotiating;
+        let full = self.negotiating.theirs() >= self.shared.config.streams.max_negotiating;
         match offered {
             None => muxer.reset(id(stream), yamux::code::CLOSING),
             Some(_) if full => muxer.reset(id(stream), yamux::code::LIMIT),

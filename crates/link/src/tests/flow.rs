@@ -102,7 +102,7 @@ fn a_stream_ends_each_way_by_itself() {
 #[test]
 fn reset_and_stop_carry_their_codes() {
     // Over TCP there is one reset for both directions: `tcp_flow.rs`.
-    over_some(&[Over::Frames, Over::Quic], &config(), |(mut net, link, other)| {
+    over_some(&[Over::Frames, Over::Quic, Over::QuicNamed], &config(), |(mut net, link, other)| {
         let key = net.open(0, link, 8, Class::Pool);
         let there = StreamKey { link: other, stream: key.stream };
         net.write(0, key, &Bytes::from_static(b"lost"));
@@ -163,7 +163,7 @@ fn bytes_arrive_in_order_and_what_is_expected_arrives_in_fewer_round_trips() {
         })
     };
     // Over TCP the windows of streams grow by themselves, whatever is expected.
-    for (slow, fast) in times(false).into_iter().zip(times(true)).take(2) {
+    for (slow, fast) in times(false).into_iter().zip(times(true)).take(3) {
         assert!(slow > Duration::from_millis(64 * 30), "64 KiB per round trip: {slow:?}");
         assert!(fast < slow * 7 / 10, "lent what was reserved: {fast:?} instead of {slow:?}");
     }
@@ -193,7 +193,7 @@ fn raw_streams_past_the_cap_lose_the_latest() {
     let mut small = config();
     small.streams.window = 64 * 1024;
     small.budget.max_raw = 130 * 1024;
-    over_some(&[Over::Frames, Over::Quic], &small, latest_is_lost);
+    over_some(&[Over::Frames, Over::Quic, Over::QuicNamed], &small, latest_is_lost);
     small.streams.window = 256 * 1024; // the least over TCP
     small.budget.max_raw = 520 * 1024;
     over_some(&[Over::Tcp], &small, latest_is_lost);
@@ -222,7 +222,7 @@ fn latest_is_lost((mut net, link, other): Linked) {
 
 #[test]
 fn what_is_asked_of_a_stream_that_waits_is_done_when_it_opens() {
-    // Over TCP no peer tells its limit: `tcp_flow.rs`.
+    // Over TCP no peer tells its limit: `tcp_flow.rs`. Over QUIC by name it is the larger one from the start: `quic_names.rs`.
     over_some(&[Over::Frames, Over::Quic], &config(), |(mut net, link, other)| {
         let keys: Vec<StreamKey> = (0..40).map(|_| net.open(0, link, 8, Class::Pool)).collect();
         let now = net.now;

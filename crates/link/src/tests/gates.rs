@@ -9,7 +9,7 @@ use crate::gate::Refusal;
 use crate::{Attempt, Config, DialFailure, Gate};
 
 const SECOND: Duration = Duration::from_secs(1);
-const OVER: [Over; 2] = [Over::Quic, Over::Tcp];
+const OVER: [Over; 3] = [Over::Quic, Over::QuicNamed, Over::Tcp];
 
 fn deny(list: &[&str]) -> Config {
     let mut config = config();

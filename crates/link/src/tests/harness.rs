@@ -17,8 +17,8 @@ use super::tubes::{Piece, Tube};
 use crate::gate::Refusal;
 use crate::quic::QuicLink;
 use crate::{
-    Config, Datagrams, Dial, DialFailure, DialId, DownReason, Drain, Event, Frame, HostChange, Links, PipeId,
-    Read, SocketId, Start, WireChange, WireId,
+    Alpn, Config, Datagrams, Dial, DialFailure, DialId, DownReason, Drain, Event, Frame, HostChange, Links,
+    PipeId, Read, SocketId, Start, WireChange, WireId,
 };
 
 /// One node: its links, and what they reported.
@@ -53,11 +53,13 @@ pub(super) enum Flying {
 pub(crate) enum Over {
     Frames,
     Quic,
+    /// QUIC, ALPN `libp2p`.
+    QuicNamed,
     Tcp,
 }
 
 impl Over {
-    pub(crate) const ALL: [Self; 3] = [Self::Frames, Self::Quic, Self::Tcp];
+    pub(crate) const ALL: [Self; 4] = [Self::Frames, Self::Quic, Self::QuicNamed, Self::Tcp];
 }
 
 /// The network. Everything it does follows from the seed.
@@ -147,11 +149,29 @@ impl Net {
     /// A node crashes and comes back with its key alone.
     pub(crate) fn restart(&mut self, node: usize) {
         let address = self.nodes[node].address;
-        self.nodes[node].links = links(self.configs[node].clone(), node, [200; 32]);
+        self.nodes[node].links =
+            links(self.configs[node].clone(), node, [u8::try_from(node).unwrap() + 200; 32]);
         let bound = HostChange::Bound { socket: SocketId(0), local: address, may_fragment: false };
         self.nodes[node].links.handle_host(self.now, bound);
         self.nodes[node].links.handle_host(self.now, HostChange::Pipes);
         self.nodes[node].pipes.clear();
+    }
+
+    /// A node crashes and comes back with its key, and offers and takes these ALPNs.
+    pub(crate) fn speak(&mut self, node: usize, alpn: &[Alpn]) {
+        self.configs[node].quic.alpn = alpn.to_vec();
+        self.restart(node);
+    }
+
+    /// From their start, all nodes offer and take ALPN `libp2p` alone.
+    fn offer_only_libp2p(&mut self) {
+        let alpn = vec![Alpn::Libp2p];
+        for node in 0..self.nodes.len() {
+            if self.configs[node].quic.alpn != alpn {
+                assert_eq!(self.now, Instant::ZERO);
+                self.speak(node, &alpn);
+            }
+        }
     }
 
     #[allow(clippy::unused_self)] // reads better at the net
@@ -182,9 +202,12 @@ impl Net {
         (from, to): (usize, usize),
         peer: Option<PeerId>,
     ) -> DialId {
+        if over == Over::QuicNamed {
+            self.offer_only_libp2p();
+        }
         let address = match over {
             Over::Frames => Multiaddr::from_memory(to as u64),
-            Over::Quic => Multiaddr::from_quic(self.nodes[to].address),
+            Over::Quic | Over::QuicNamed => Multiaddr::from_quic(self.nodes[to].address),
             Over::Tcp => Multiaddr::from_tcp(self.nodes[to].address),
         };
         let dial = Dial { peer, addresses: vec![address], pinned: false };

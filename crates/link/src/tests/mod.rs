@@ -15,6 +15,8 @@ mod pinned;
 
 mod quic_flow;
 mod quic_hostile;
+mod quic_names;
+mod quic_names_hostile;
 mod quic_setup;
 mod quic_windows;
 mod random_use;

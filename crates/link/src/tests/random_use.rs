@@ -125,7 +125,7 @@ impl Run {
                 flow.ended = true;
                 // A stream broken off before it said what it speaks is refused: code 0.
                 let broken = if code == 0 { &self.flows[&(node, stream)] } else { flow };
-                assert!(broken.broken && matches!(code, 0 | 2..=4), "{code}");
+                assert!(broken.broken && matches!(code, 0 | 2..=4), "{code} on {stream} ({:?})", self.over);
                 self.flows.get_mut(&(writer, stream)).unwrap().broken = true;
             }
             Read::Blocked => {}

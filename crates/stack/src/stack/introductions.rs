@@ -1,9 +1,10 @@
 //! Who a peer says it is, by libp2p's identify: the second source, beside hello, of what it speaks.
 
 use weir_base::LinkId;
-use weir_base::multiaddr::{Multiaddr, Transport};
+use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::Goodbye;
 use weir_libp2p::identify;
+use weir_link::Links;
 use weir_pull::control;
 
 use super::Stack;
@@ -13,19 +14,14 @@ use crate::types::Event;
 use crate::users::Users;
 
 /// A link is up. Its peer is told where it is seen, and asked who it is where libp2p's protocols are the rule.
-pub(super) fn begin(users: &mut Users, link: LinkId, address: Option<Multiaddr>) {
+pub(super) fn begin(users: &mut Users, links: &Links, link: LinkId, address: Option<Multiaddr>) {
     let Some(address) = address else { return };
-    let ask = is_libp2p(&address);
+    let ask = links.is_libp2p(link);
     let identify = users.identify();
     identify.observed(link, address);
     if ask {
         identify.ask(link);
     }
-}
-
-/// Whether a link from there is a connection of libp2p's, where a peer that speaks no pull is no surprise.
-fn is_libp2p(address: &Multiaddr) -> bool {
-    address.target().is_some_and(|target| target.transport == Transport::Tcp)
 }
 
 /// A peer has said who it is, or did not answer. One that does not speak the pull protocol is known by that, and need not be
@@ -62,7 +58,7 @@ fn settle(stack: &mut Stack, link: LinkId) {
 /// the peer's fault only where it is known to use a link of Weir's own. Who is being asked may still answer.
 pub(super) fn no_hello(stack: &mut Stack, link: LinkId) {
     let Some(linked) = note_no_hello(&mut stack.peers, link) else { return };
-    let libp2p = linked.address.as_ref().is_some_and(is_libp2p);
+    let libp2p = stack.links.is_libp2p(link); // there it is no surprise
     if linked.known.is_some() || stack.pump.users.named().identify.is_asking(link) {
         return;
     }

@@ -115,7 +115,7 @@ impl Stack {
                         None => Some(Goodbye::Banned),
                         Some(info) => {
                             self.pump.link_up(now, link, &info);
-                            introductions::begin(&mut self.pump.users, link, from);
+                            introductions::begin(&mut self.pump.users, &self.links, link, from);
                             None
                         }
                     };
