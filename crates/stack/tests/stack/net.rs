@@ -15,6 +15,7 @@ use weir_base::multiaddr::Multiaddr;
 use weir_base::pair::Agenda;
 use weir_base::stream::{Class, Group};
 use weir_base::{Instant, NetworkId, Rope, StreamKey, UnixTime};
+use weir_link::Alpn;
 use weir_pull::ChannelId;
 use weir_stack::{
     Action, Channel, Command, Config, Datagrams, Event, Frame, HostChange, Input, Known, PipeId, Profile,
@@ -36,12 +37,14 @@ const PORT: u16 = 4001;
 pub(crate) enum Carrier {
     Frames,
     Quic,
+    /// QUIC by libp2p's name: streams go by protocol names.
+    QuicNamed,
     Tcp,
 }
 
 impl Carrier {
     /// All there are.
-    pub(crate) const ALL: [Self; 3] = [Self::Frames, Self::Quic, Self::Tcp];
+    pub(crate) const ALL: [Self; 4] = [Self::Frames, Self::Quic, Self::QuicNamed, Self::Tcp];
 }
 
 /// One node and what its application sees.
@@ -182,11 +185,14 @@ impl Net {
         seeds[..8].copy_from_slice(&seed.to_le_bytes());
         let mut config = config;
         config.quic.deterministic = true;
+        if self.carrier == Carrier::QuicNamed {
+            config.quic.alpn = vec![Alpn::Libp2p];
+        }
         let keypair = Keypair::ed25519_from_seed([key; 32]);
         let mut stack = Stack::new(Arc::new(config), keypair, seeds, start()).unwrap();
         let change = match self.carrier {
             Carrier::Frames => return stack,
-            Carrier::Quic => {
+            Carrier::Quic | Carrier::QuicNamed => {
                 HostChange::Bound { socket: SocketId(0), local: address(index), may_fragment: false }
             }
             Carrier::Tcp => HostChange::Pipes,
@@ -208,7 +214,7 @@ impl Net {
     pub(crate) fn address(&self, node: usize) -> Multiaddr {
         match self.carrier {
             Carrier::Frames => Multiaddr::from_memory(node as u64),
-            Carrier::Quic => Multiaddr::from_quic(address(node)),
+            Carrier::Quic | Carrier::QuicNamed => Multiaddr::from_quic(address(node)),
             Carrier::Tcp => Multiaddr::from_tcp(address(node)),
         }
     }
