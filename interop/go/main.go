@@ -5,7 +5,7 @@
 //	go-peer identify SECURITY ADDRESS what the other end says of itself
 //	go-peer perf SECURITY ADDRESS     16 MiB each way over /perf/1.0.0
 //
-// SECURITY is noise, tls, or both (which prefers TLS). It ends with 1 where another peer is there than the address names.
+// SECURITY is noise, tls, or both (which prefers TLS), over TCP; or quic, which is QUIC instead. It ends with 1 where another peer is there than the address names.
 package main
 
 import (
@@ -25,6 +25,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	tls "github.com/libp2p/go-libp2p/p2p/security/tls"
+	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 )
 
@@ -49,7 +50,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) < 2 {
-		return errors.New("go-peer listen|ping|identify|perf noise|tls|both [ADDRESS]")
+		return errors.New("go-peer listen|ping|identify|perf noise|tls|both|quic [ADDRESS]")
 	}
 	node, err := start(args[0] == "listen", args[1])
 	if err != nil {
@@ -86,12 +87,18 @@ func run(args []string) error {
 
 func start(listens bool, security string) (host.Host, error) {
 	options := []libp2p.Option{
-		libp2p.Transport(tcp.NewTCPTransport),
 		libp2p.DisableRelay(),
 		libp2p.UserAgent("go-peer/1"),
 	}
+	address := "/ip4/127.0.0.1/tcp/0"
+	if security == "quic" {
+		options = append(options, libp2p.Transport(quic.NewTransport))
+		address = "/ip4/127.0.0.1/udp/0/quic-v1"
+	} else {
+		options = append(options, libp2p.Transport(tcp.NewTCPTransport))
+	}
 	if listens {
-		options = append(options, libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
+		options = append(options, libp2p.ListenAddrStrings(address))
 	} else {
 		options = append(options, libp2p.NoListenAddrs)
 	}
@@ -102,8 +109,9 @@ func start(listens bool, security string) (host.Host, error) {
 		options = append(options, libp2p.Security(tls.ID, tls.New))
 	case "both":
 		options = append(options, libp2p.Security(tls.ID, tls.New), libp2p.Security(noise.ID, noise.New))
+	case "quic":
 	default:
-		return nil, fmt.Errorf("%s: noise, tls or both", security)
+		return nil, fmt.Errorf("%s: noise, tls, both or quic", security)
 	}
 	node, err := libp2p.New(options...)
 	if err == nil {

@@ -5,8 +5,9 @@
 //   main.js identify SECURITY ADDRESS what the other end says of itself
 //   main.js perf SECURITY ADDRESS     16 MiB each way over /perf/1.0.0
 //
-// SECURITY is noise, tls, or both (which prefers TLS). It ends with 1 where another peer is there than the address names.
+// SECURITY is noise, tls, or both (which prefers TLS), over TCP; or quic, which is QUIC instead. It ends with 1 where another peer is there than the address names.
 import { noise } from '@chainsafe/libp2p-noise'
+import { quic } from '@chainsafe/libp2p-quic'
 import { yamux } from '@chainsafe/libp2p-yamux'
 import { identify } from '@libp2p/identify'
 import { ping } from '@libp2p/ping'
@@ -20,15 +21,15 @@ const BYTES = 16 << 20
 const PIECE = new Uint8Array(64 * 1024)
 const LIMIT = 30_000
 
-const securities = { noise: [noise()], tls: [tls()], both: [tls(), noise()] }
+const securities = { noise: [noise()], tls: [tls()], both: [tls(), noise()], quic: [] }
 
 async function start (listens, security) {
   const connectionEncrypters = securities[security]
-  if (connectionEncrypters == null) throw new Error(`${security}: noise, tls or both`)
+  if (connectionEncrypters == null) throw new Error(`${security}: noise, tls, both or quic`)
   const node = await createLibp2p({
     nodeInfo: { userAgent: 'js-peer/1' },
-    addresses: { listen: listens ? ['/ip4/127.0.0.1/tcp/0'] : [] },
-    transports: [tcp()],
+    addresses: { listen: listens ? [security === 'quic' ? '/ip4/127.0.0.1/udp/0/quic-v1' : '/ip4/127.0.0.1/tcp/0'] : [] },
+    transports: [security === 'quic' ? quic() : tcp()],
     connectionEncrypters,
     streamMuxers: [yamux()],
     connectionGater: { denyDialMultiaddr: () => false },

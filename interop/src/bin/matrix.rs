@@ -1,7 +1,8 @@
-//! Weir and other people's libp2p nodes, as processes on loopback: each cell is one check, one security, one direction.
+//! Weir and other people's libp2p nodes, as processes on loopback: each cell is one check, one way to connect, one direction.
 //!
-//! `matrix WEIR`: the path of the program `weir`. Prints a line for each cell, and ends with 0 where all came out as they must. The Go and
-//! the JavaScript node are built first, where Go and npm are installed.
+//! `matrix WEIR [WORD…]`: the path of the program `weir`; with words, only the cells whose line has all of them. Prints a line for each
+//! cell, and ends with 0 where all came out as they must. The Go and the JavaScript node are built first, where Go and npm are
+//! installed.
 
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -80,27 +81,33 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<bool, Failed> {
-    let weir = std::env::args_os().nth(1).map(PathBuf::from).ok_or("matrix WEIR")?;
+    let weir = std::env::args_os().nth(1).map(PathBuf::from).ok_or("matrix WEIR [WORD…]")?;
+    let words: Vec<String> = std::env::args().skip(2).collect();
     let mut all = true;
     for (peer, security) in
-        peers()?.iter().flat_map(|peer| ["noise", "tls", "both"].map(|security| (peer, security)))
+        peers()?.iter().flat_map(|peer| ["noise", "tls", "both", "quic"].map(|security| (peer, security)))
     {
+        let with = match security {
+            "noise" => "TCP+Noise+yamux",
+            "tls" => "TCP+TLS+yamux",
+            "both" => "TCP+TLS or Noise+yamux",
+            _ => "QUIC",
+        };
         for check in ["ping", "identify", "perf", "wrong peer"] {
             for weir_dials in [true, false] {
+                let (dials, listens) = if weir_dials { ("weir", peer.name) } else { (peer.name, "weir") };
+                let what = format!("{with}: {dials} dials {listens}: {check}");
+                if !words.iter().all(|word| what.contains(word)) {
+                    continue;
+                }
                 let began = Instant::now();
                 let cell = cell(&weir, peer, security, check, weir_dials);
-                let (dials, listens) = if weir_dials { ("weir", peer.name) } else { (peer.name, "weir") };
                 let seconds = began.elapsed().as_secs_f64();
                 let came = match &cell {
                     Ok(()) => "ok".to_owned(),
                     Err(error) => format!("FAILED: {error}"),
                 };
-                let with = match security {
-                    "noise" => "Noise",
-                    "tls" => "TLS",
-                    _ => "TLS or Noise",
-                };
-                println!("TCP+{with}+yamux: {dials} dials {listens}: {check}: {came} ({seconds:.1} s)");
+                println!("{what}: {came} ({seconds:.1} s)");
                 all &= cell.is_ok();
             }
         }
@@ -121,10 +128,15 @@ fn cell(weir: &Path, peer: &Peer, security: &str, check: &str, weir_dials: bool)
             }
             _ => command.args(["ping", &wrong(&address)]),
         };
-        command.args(["--security", security]);
+        if security != "quic" {
+            command.args(["--security", security]);
+        }
         return judge(&mut command, check);
     }
-    let listening = ["listen", "--listen", "/ip4/127.0.0.1/tcp/0", "--security", security];
+    let listening: &[_] = match security {
+        "quic" => &["listen", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1"],
+        _ => &["listen", "--listen", "/ip4/127.0.0.1/tcp/0", "--security", security],
+    };
     let (_listener, address) = listen(Command::new(weir).args(listening))?;
     let mut command = peer.command();
     match check {

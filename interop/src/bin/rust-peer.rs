@@ -4,7 +4,7 @@
 //! - `rust-peer ping SECURITY ADDRESS`, `rust-peer identify …`, `rust-peer perf …`: dials, prints `ok` and what it found, and ends
 //!   with 0; or says what failed and ends with 1.
 //!
-//! SECURITY is `noise`, `tls` or `both`. The muxer is yamux.
+//! SECURITY is `noise`, `tls` or `both`, over TCP with yamux; or `quic`, which is QUIC instead.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -60,6 +60,7 @@ fn swarm(security: &str) -> Result<Swarm<Behaviour>, Failed> {
             .with_behaviour(behaviour)?
             .with_swarm_config(idle)
             .build(),
+        "quic" => builder.with_quic().with_behaviour(behaviour)?.with_swarm_config(idle).build(),
         other => return Err(format!("no such security: {other}").into()),
     })
 }
@@ -98,7 +99,8 @@ async fn listen(security: &str) -> Result<(), Failed> {
             });
         }
     });
-    swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse()?)?;
+    let address = if security == "quic" { "/ip4/127.0.0.1/udp/0/quic-v1" } else { "/ip4/127.0.0.1/tcp/0" };
+    swarm.listen_on(address.parse()?)?;
     // Whoever started this ends it by closing its input.
     let (ended, end) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
