@@ -16,7 +16,7 @@
 
 use std::collections::VecDeque;
 
-use weir_base::stream::{Ask, Driver, Incoming, LinkChange, LinkInfo, OpenError, Origin};
+use weir_base::stream::{Ask, Driver, Goodbye, Incoming, LinkChange, LinkInfo, OpenError, Origin};
 use weir_base::{Fault, Instant, LinkId, Numbered, ProtocolId, Rope, StreamKey};
 use weir_link::{Drain, Link, Links, Read};
 use weir_pull::framing::code;
@@ -313,13 +313,24 @@ impl Pump {
                 }
             }
             Ask::Blame(link, fault) => return Some(Notice::Blame(link, fault)),
-            Ask::Close(link, why) => {
-                if let Some(link) = links.link(link) {
-                    link.close(now, why);
-                }
-            }
+            Ask::Close(link, why) => self.close(now, links, link, why),
         }
         None
+    }
+
+    /// Ends a link. What its streams' owners have not finished ends with it; an application's stream is reset, because its end would
+    /// look like the end of all that was to be said.
+    pub(crate) fn close(&mut self, now: Instant, links: &mut Links, id: LinkId, why: Goodbye) {
+        let Some(link) = links.link(id) else { return };
+        for key in self.streams.of_link(id) {
+            let unfinished =
+                |stream: &&Stream| stream.driver == Driver::Application && stream.outward != Outward::Ended;
+            if self.streams.get(key).is_some_and(unfinished) {
+                link.reset(now, key.stream, code::CANCELLED);
+                self.ended(key, false);
+            }
+        }
+        link.close(now, why);
     }
 
     fn finish(&mut self, now: Instant, links: &mut Links, key: StreamKey) {

@@ -250,8 +250,8 @@ impl Stack {
         }
         let (now, command) = (self.now, control::Command::Goodbye { link, reason });
         let said = self.pump.users.pull().command(now, weir_pull::Command::Control(command));
-        if let (Err(_), Some(link)) = (said, self.links.link(link)) {
-            link.close(now, reason);
+        if said.is_err() {
+            self.pump.close(now, &mut self.links, link, reason);
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use weir_base::stream::Goodbye;
-use weir_base::{MIB, Rope};
+use weir_base::{MIB, Rope, StreamKey};
 use weir_stack::{Command, DownReason, Event, Refused, Report, Role, call, raw};
 
 use crate::net::{CALL, Carrier, Net, config};
@@ -63,14 +63,46 @@ fn raw_bytes_in_the_link_are_delivered_too() {
         net.drain(0);
         net.command(0, Command::Raw(raw::Command::Finish(ours)));
         net.command(0, Command::Shutdown { deadline: Duration::from_secs(10) });
-        let mut read = 0;
-        let until = net.now + Duration::from_secs(10);
-        net.run_until(until, |net| {
-            read += net.read(1, theirs).0.len();
-            read >= written
-        });
+        let (read, end) = read_to_the_end(&mut net, theirs);
         assert_eq!(read, written);
+        assert!(matches!(end, raw::Read::End), "{end:?}");
         closed(&mut net, 0);
+    }
+}
+
+/// What node 1 reads on a stream, and how it ends.
+fn read_to_the_end(net: &mut Net, key: StreamKey) -> (usize, raw::Read) {
+    let (mut read, mut end) = (0, raw::Read::Blocked);
+    let until = net.now + Duration::from_secs(10);
+    net.run_until(until, |net| {
+        let (bytes, how) = net.read(1, key);
+        read += bytes.len();
+        end = how;
+        !matches!(end, raw::Read::Blocked)
+    });
+    (read, end)
+}
+
+#[test]
+fn a_stream_that_was_not_finished_does_not_look_whole_when_its_node_ends_or_leaves() {
+    for carrier in Carrier::ALL {
+        for ends in [true, false] {
+            let mut net = Net::line(carrier, 2, 2);
+            let (ours, theirs) = net.raw_stream(0, 1);
+            assert_eq!(net.write(0, ours, &[3; 1000]), 1000);
+            net.run_for(Duration::from_secs(1));
+            let peer = net.nodes[1].peer;
+            net.command(
+                0,
+                if ends {
+                    Command::Shutdown { deadline: Duration::from_secs(10) }
+                } else {
+                    Command::Disconnect(peer)
+                },
+            );
+            let (_, end) = read_to_the_end(&mut net, theirs);
+            assert!(matches!(end, raw::Read::Reset(0)), "{carrier:?} {end:?}");
+        }
     }
 }
 
