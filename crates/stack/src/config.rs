@@ -227,6 +227,10 @@ mod tests {
         config.peers.backoff = std::time::Duration::ZERO;
         assert!(error(&config).contains("peers.backoff"), "{}", error(&config));
         let mut config = Config::default();
+        let grace = std::time::Duration::from_secs(60);
+        config.peers.trim = Some(peers::Trim { above: 20, to: 15, grace }); // fewer than are wanted
+        assert!(error(&config).contains("peers.trim.to"), "{}", error(&config));
+        config.peers.trim = None;
         config.peers.persistent.push("/ip4/192.0.2.1/udp/1/quic-v1".into());
         assert!(error(&config).contains("/p2p/"), "{}", error(&config));
         let mut config = Config::default();

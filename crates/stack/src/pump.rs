@@ -324,7 +324,7 @@ impl Pump {
         let Some(link) = links.link(id) else { return };
         for key in self.streams.of_link(id) {
             let unfinished =
-                |stream: &&Stream| stream.driver == Driver::Application && stream.outward != Outward::Ended;
+                |stream: &Stream| stream.driver == Driver::Application && stream.outward != Outward::Ended;
             if self.streams.get(key).is_some_and(unfinished) {
                 link.reset(now, key.stream, code::CANCELLED);
                 self.ended(key, false);

@@ -17,7 +17,7 @@ use weir_pull::{Ticket, call, control};
 use crate::budget::Stats;
 use crate::config::{Config, ConfigError};
 use crate::ending::Ending;
-use crate::peers::{Peers, Reaction};
+use crate::peers::{Peers, Reaction, Surplus};
 use crate::protocols;
 use crate::pump::{Notice, Pump};
 use crate::raw;
@@ -302,6 +302,8 @@ impl Stack {
         }
         self.dials().end_late();
         self.peers.handle_timeout(now);
+        let surplus = Surplus::of(&self.peers).map_or_else(Vec::new, |surplus| surplus.links(now));
+        surplus.into_iter().for_each(|link| self.goodbye(link, Goodbye::Full));
         while let Some(peer) = self.peers.reputation.pop_released(now) {
             self.events.push_back(Event::Released(peer));
         }

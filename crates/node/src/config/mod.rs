@@ -16,7 +16,7 @@ pub use weir_stack::config::{
     PingConfig, QuicConfig, StreamsConfig,
 };
 #[doc(inline)]
-pub use weir_stack::peers::{Config as PeersConfig, standing::Config as StandingConfig};
+pub use weir_stack::peers::{Config as PeersConfig, Trim, standing::Config as StandingConfig};
 #[doc(inline)]
 pub use weir_stack::raw::Config as RawConfig;
 #[doc(inline)]

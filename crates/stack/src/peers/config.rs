@@ -43,6 +43,25 @@ pub struct Config {
     pub max_addresses: u32,
     /// Failures in a row after which a candidate is forgotten. Default: 8.
     pub candidate_tries: u32,
+    /// Whether links are closed where there are many. Default: no; `admission` alone bounds them.
+    pub trim: Option<Trim>,
+}
+
+/// When links are closed because there are many, and how many stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trim {
+    /// Links that are up; with more, some are closed.
+    pub above: u32,
+    /// Links that stay then. At least `target`, at most `above`.
+    pub to: u32,
+    /// How long a link is up before it may be closed for this. Default: 1 minute.
+    #[serde(default = "grace", with = "units::duration")]
+    pub grace: Duration,
+}
+
+const fn grace() -> Duration {
+    Duration::from_secs(60)
 }
 
 impl Default for Config {
@@ -56,6 +75,7 @@ impl Default for Config {
             max_known: 1024,
             max_addresses: 8,
             candidate_tries: 8,
+            trim: None,
         }
     }
 }
@@ -97,6 +117,11 @@ impl Config {
         }
         if self.max_addresses == 0 || self.candidate_tries == 0 {
             return fail("peers.max_addresses", "and peers.candidate_tries must be at least 1");
+        }
+        if let Some(trim) = self.trim
+            && !(self.target..=trim.above).contains(&trim.to)
+        {
+            return fail("peers.trim.to", "must be at least peers.target and at most peers.trim.above");
         }
         if self.persistent.len() > self.max_known as usize {
             return fail("peers.max_known", "must be at least the number of persistent peers");

@@ -16,6 +16,7 @@ pub(crate) mod joins;
 mod origins;
 mod reputation;
 pub mod standing;
+mod trim;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
-use weir_base::stream::{LinkInfo, Side};
+use weir_base::stream::{Goodbye, LinkInfo, Side};
 use weir_base::{Blame, Fault, Instant, LinkId, ProtocolId, Rng, UnixTime};
 use weir_link::{Dial, DialId, Network};
 use weir_pull::{Channel, ChannelId, PeerHello, Service, Ticket};
@@ -33,7 +34,7 @@ use acts::Acts;
 use book::Book;
 pub use book::{BookError, Known};
 pub(crate) use book::{BookId, Unreached};
-pub use config::{Config, Role};
+pub use config::{Config, Role, Trim};
 pub use heard::Heard;
 pub(crate) use heard::{hear, note_no_hello};
 use joins::Joins;
@@ -41,6 +42,7 @@ use origins::Inbound;
 pub use origins::{BannedBy, MAX_BANS, NetworkBan, TooManyBans};
 use reputation::Reputation;
 pub use standing::{Reaction, Record, Share, Standing};
+pub(crate) use trim::Surplus;
 
 /// Links that ended are remembered so many at a time, the oldest forgotten first: an item that one of them delivered may be
 /// judged later. About 100 bytes each.
@@ -67,6 +69,7 @@ pub struct Linked {
     /// Whether it is the one that stays, where its peer has two.
     stays: bool,
     acts: Acts,
+    leaving: bool, // this node has said goodbye
 }
 
 /// Who pays for a fault.
@@ -392,7 +395,9 @@ impl Peers {
         }
         let share = Share::Full;
         let (known, heard, no_hello, acts) = (None, None, false, Acts::default());
-        let linked = Linked { info, address, since: now, known, heard, no_hello, share, ticket, stays, acts };
+        let leaving = false;
+        let linked =
+            Linked { info, address, since: now, known, heard, no_hello, share, ticket, stays, acts, leaving };
         let ip = linked.ip();
         self.links.insert(link, linked);
         self.choose(&info.peer);
@@ -450,9 +455,11 @@ impl Peers {
         }
     }
 
-    /// A link is being closed because of what its peer did.
-    pub(crate) fn send_away(&mut self, link: LinkId) {
-        if let Some(linked) = self.links.get_mut(&link) {
+    /// This node says goodbye on a link.
+    pub(crate) fn leaving(&mut self, link: LinkId, reason: Goodbye) {
+        let Some(linked) = self.links.get_mut(&link) else { return };
+        linked.leaving = true;
+        if matches!(reason, Goodbye::Fault | Goodbye::Banned) {
             linked.acts.send_away();
         }
     }
@@ -524,7 +531,8 @@ impl Peers {
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let book = self.book.poll_timeout().map(|due| (due, "dial a peer again"));
         let joins = self.joins.poll_timeout().map(|due| (due, "a commanded dial takes too long"));
-        [book, joins, self.reputation.poll_timeout()].into_iter().flatten().min()
+        let trim = Surplus::of(self).and_then(|surplus| surplus.poll_timeout());
+        [book, joins, trim, self.reputation.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Dials under way, to be cancelled when the node ends.

@@ -253,6 +253,14 @@ impl Standing {
         bans.filter(move |(_, until)| *until > now)
     }
 
+    /// Points against `peer`, in thousandths: of both sums together.
+    pub(crate) fn points_against(&self, now: Instant, peer: &PeerId) -> u64 {
+        let Some(entry) = self.peers.get(peer) else { return 0 };
+        let mut entry = *entry;
+        entry.decay(now, &self.config);
+        entry.wrongs.saturating_add(entry.lapses)
+    }
+
     /// How much of its share `peer` still gets.
     pub fn share(&self, now: Instant, peer: &PeerId) -> Share {
         let Some(entry) = self.peers.get(peer) else { return Share::Full };

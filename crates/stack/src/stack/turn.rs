@@ -245,9 +245,7 @@ impl Stack {
 
     /// Says goodbye on a link and closes it, whatever state it is in.
     pub(super) fn goodbye(&mut self, link: LinkId, reason: Goodbye) {
-        if matches!(reason, Goodbye::Fault | Goodbye::Banned) {
-            self.peers.send_away(link);
-        }
+        self.peers.leaving(link, reason);
         let (now, command) = (self.now, control::Command::Goodbye { link, reason });
         let said = self.pump.users.pull().command(now, weir_pull::Command::Control(command));
         if said.is_err() {

@@ -437,3 +437,54 @@ fn identities_that_are_thrown_away_get_their_prefix_banned_and_nobody_that_was_d
     assert!(!net.are_peers(0, 6), "a fresh identity from there does not come in");
     assert!(net.are_peers(0, 7), "who was dialled stays");
 }
+
+#[test]
+fn of_too_many_links_those_of_the_worst_peers_are_closed_once_they_had_their_time() {
+    for carrier in Carrier::ALL {
+        let mut net = Net::new(carrier, 31);
+        let mut trimming = config();
+        trimming.peers.target = 1;
+        trimming.peers.trim = Some(peers::Trim { above: 4, to: 3, grace: Duration::from_secs(30) });
+        net.add(trimming);
+        for node in 1..=4 {
+            net.add(config());
+            if node < 4 {
+                net.know(node, 0, Role::Candidate);
+            }
+        }
+        net.know(0, 4, Role::Persistent);
+        net.run_for(Duration::from_secs(20));
+        offend_as(&mut net, 1);
+        offend_as(&mut net, 4);
+        net.run_for(Duration::from_secs(60));
+        let linked =
+            |net: &Net| (1..net.nodes.len()).filter(|node| net.are_peers(0, *node)).collect::<Vec<_>>();
+        assert_eq!(linked(&net), [1, 2, 3, 4], "four are not too many");
+        net.add(config());
+        net.know(5, 0, Role::Candidate);
+        let down = net.wait(0, |event| match event {
+            Event::PeerDown { peer, why, .. } => Some((*peer, *why)),
+            _ => None,
+        });
+        // the fifth is young, the fourth is kept whatever it did
+        let closed = DownReason::Closed(Goodbye::Full);
+        assert_eq!(down, (net.nodes[1].peer, closed));
+        let next = net.wait(0, |event| match event {
+            Event::PeerDown { peer, why, .. } => Some((*peer, *why)),
+            _ => None,
+        });
+        assert_eq!(next, (net.nodes[3].peer, closed), "the youngest of those that had their time");
+        net.run_for(Duration::from_millis(200));
+        assert!(net.are_peers(0, 2) && net.are_peers(0, 4) && net.are_peers(0, 5));
+        assert_eq!(
+            net.nodes[0].events.iter().filter(|event| matches!(event, Event::PeerDown { .. })).count(),
+            0
+        );
+    }
+}
+
+/// The application of node 0 reports another node.
+fn offend_as(net: &mut Net, node: usize) {
+    let peer = net.nodes[node].peer;
+    net.command(0, Command::Report { peer, fault: Fault::invalid("useless") });
+}
