@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use weir_base::stream::{Class, Goodbye};
-use weir_base::{Chunk, Fault, Instant, LinkId, ProtocolId, StreamKey};
+use weir_base::{Chunk, Fault, Instant, ProtocolId, StreamKey};
 
 use super::link::{Ending, FrameLink, is_ours};
 use super::stream::Stream;
@@ -12,7 +12,7 @@ use super::{DATA_MAX, Frame};
 use crate::Event;
 use crate::carrier::{Report, Scope, Streams};
 use crate::event::DownReason;
-use crate::streams::{After, ReceiveEnd, SendEnd};
+use crate::streams::{After, ReceiveEnd, SendEnd, Writers};
 use crate::window::Window;
 
 /// More than the link's credit.
@@ -98,23 +98,6 @@ impl FrameLink {
             Frame::Close { goodbye } => self.closed(goodbye),
         }
         Ok(())
-    }
-
-    /// Tells of every waiting stream that has room now.
-    pub(super) fn unblock(&mut self, link: LinkId, events: &mut VecDeque<Event>) {
-        if self.sending.blocked.is_empty() {
-            return;
-        }
-        let with_room = |link: &Self, stream: &u64| link.room_now(*stream) > 0;
-        let ready: Vec<u64> =
-            self.sending.blocked.iter().copied().filter(|stream| with_room(self, stream)).collect();
-        for stream in ready {
-            self.sending.blocked.remove(&stream);
-            if let Some(entry) = self.streams.get_mut(&stream) {
-                entry.send.blocked = false;
-                events.push_back(Event::Writable(StreamKey { link, stream }));
-            }
-        }
     }
 
     /// The wire is gone. What the peer sent before it closed the link can still be read.

@@ -10,7 +10,7 @@ use super::stream::Stream;
 use super::{Frame, LINK_INITIAL, STREAMS_INITIAL};
 use crate::carrier::{Carrier, Remote, Report, Scope, Streams};
 use crate::link::{LinkStats, Read};
-use crate::streams::{After, Next, Opens, Outbox, ReceiveEnd, SendEnd};
+use crate::streams::{After, Next, Opens, Outbox, ReceiveEnd, SendEnd, Writer, Writers};
 use crate::window::Window;
 use crate::{Event, StreamsConfig};
 
@@ -124,25 +124,6 @@ impl FrameLink {
         }
     }
 
-    pub(super) fn room_now(&self, stream: u64) -> usize {
-        let Some(entry) = self.streams.get(&stream) else { return 0 };
-        if matches!(self.ending, Ending::Closed | Ending::Draining) {
-            return 0;
-        }
-        let room = entry.room().min(self.sending.outbox.room(entry.send.class));
-        usize::try_from(room).unwrap_or(usize::MAX)
-    }
-
-    pub(super) fn schedule(&mut self, stream: u64) {
-        if let Some(entry) = self.streams.get_mut(&stream)
-            && entry.send.has_output()
-            && !entry.send.scheduled
-        {
-            entry.send.scheduled = true;
-            self.sending.outbox.push(stream, entry.send.class);
-        }
-    }
-
     /// Queues the stream's credit to be told where it is worth a frame, once.
     fn credit_may_be_due(&mut self, stream: u64) {
         let Some(entry) = self.streams.get_mut(&stream) else { return };
@@ -199,6 +180,36 @@ impl FrameLink {
     }
 }
 
+impl Writers for FrameLink {
+    fn room_now(&mut self, stream: u64) -> usize {
+        let Some(entry) = self.streams.get(&stream) else { return 0 };
+        if matches!(self.ending, Ending::Closed | Ending::Draining) {
+            return 0;
+        }
+        let room = entry.room().min(self.sending.outbox.room(entry.send.class));
+        usize::try_from(room).unwrap_or(usize::MAX)
+    }
+
+    fn writer(&mut self, stream: u64) -> Option<Writer<'_>> {
+        let half = &mut self.streams.get_mut(&stream)?.send;
+        Some(Writer { half, outbox: &mut self.sending.outbox, blocked: &mut self.sending.blocked })
+    }
+
+    fn blocked(&mut self) -> &mut BTreeSet<u64> {
+        &mut self.sending.blocked
+    }
+
+    fn schedule(&mut self, stream: u64) {
+        if let Some(entry) = self.streams.get_mut(&stream)
+            && entry.send.has_output()
+            && !entry.send.scheduled
+        {
+            entry.send.scheduled = true;
+            self.sending.outbox.push(stream, entry.send.class);
+        }
+    }
+}
+
 impl Streams for FrameLink {
     fn open(&mut self, protocol: ProtocolId, class: Class) -> Result<u64, OpenError> {
         if self.ending != Ending::Open {
@@ -247,28 +258,12 @@ impl Streams for FrameLink {
         Read::Data(chunk)
     }
 
-    /// Bytes that can be written; 0 makes the stream wait for `Writable`.
     fn room(&mut self, stream: u64) -> usize {
-        let room = self.room_now(stream);
-        if room == 0
-            && let Some(entry) = self.streams.get_mut(&stream)
-            && matches!(entry.send.end, SendEnd::Open | SendEnd::Waiting(_))
-        {
-            entry.send.blocked = true;
-            self.sending.blocked.insert(stream);
-        }
-        room
+        self.room_or_wait(stream)
     }
 
     fn write(&mut self, stream: u64, rope: &mut Rope) {
-        let mut room = self.room_now(stream);
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
-        while let Some(part) = rope.pop(room) {
-            room -= part.len();
-            self.sending.outbox.add(entry.send.class, part.len() as u64);
-            entry.send.queue.push(part);
-        }
-        self.schedule(stream);
+        self.queue(stream, rope);
     }
 
     fn finish(&mut self, stream: u64) {

@@ -8,7 +8,7 @@ use weir_base::stream::Class;
 use super::link::{CONTROL_RESERVE, Ending, FrameLink};
 use super::{DATA_MAX, Frame};
 use crate::carrier::Scope;
-use crate::streams::SendEnd;
+use crate::streams::{SendEnd, Writers};
 use crate::window::Window;
 
 /// The round trip is measured again after so long, while data goes out.

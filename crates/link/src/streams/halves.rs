@@ -199,6 +199,11 @@ impl SendHalf {
         after
     }
 
+    /// Whether its writer may still write, now or once the stream is open.
+    pub(crate) fn may_be_written(&self) -> bool {
+        matches!(self.end, SendEnd::Open | SendEnd::Waiting(_))
+    }
+
     /// Whether it has its turn to come: bytes, or an end behind them.
     pub(crate) fn has_output(&self) -> bool {
         !self.queue.is_empty() || self.end == SendEnd::Finishing

@@ -7,9 +7,11 @@ pub(crate) mod negotiation;
 mod opens;
 mod outbox;
 mod scheduler;
+mod writers;
 
 pub(crate) use halves::{After, Next, ReceiveEnd, ReceiveHalf, SendEnd, SendHalf};
 pub(crate) use names::ProtocolNames;
 pub(crate) use negotiation::{Negotiating, Negotiation, Outcome};
 pub(crate) use opens::Opens;
 pub(crate) use outbox::Outbox;
+pub(crate) use writers::{Writer, Writers};

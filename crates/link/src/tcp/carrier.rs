@@ -9,7 +9,7 @@ use super::link::{Inward, Phase, TcpLink};
 use crate::Event;
 use crate::carrier::{Carrier, Early, Report, Scope, Streams};
 use crate::link::LinkStats;
-use crate::streams::{ReceiveEnd, SendEnd};
+use crate::streams::{ReceiveEnd, SendEnd, Writers};
 
 /// A round trip before one was measured.
 const RTT_UNKNOWN: Duration = Duration::from_millis(100);

@@ -14,7 +14,7 @@ use crate::Event;
 use crate::carrier::{Remote, Report, Scope};
 use crate::event::{DownReason, PipeChange};
 use crate::streams::negotiation::{LATE, READ, UNKNOWN};
-use crate::streams::{Negotiation, Outcome, SendEnd};
+use crate::streams::{Negotiation, Outcome, Writers};
 
 /// How long after a peer's stream was agreed on its end goes out at the earliest: js-libp2p loses what it is sent on a stream whose end
 /// comes together with the answer to its proposal.
@@ -135,7 +135,7 @@ impl TcpLink {
             yamux::Event::Readable(id) => self.readable(scope, stream_of(id)),
             yamux::Event::Writable(id) => {
                 self.schedule(stream_of(id));
-                self.unblock(scope);
+                self.unblock(scope.link, scope.events);
             }
             yamux::Event::Reset(id, code) => {
                 self.stats.heard += 1;
@@ -144,7 +144,7 @@ impl TcpLink {
             }
             yamux::Event::Openable => {
                 self.open_waiting();
-                self.unblock(scope);
+                self.unblock(scope.link, scope.events);
             }
             yamux::Event::Rtt(_) => self.stats.rtt = self.conn.muxer().and_then(|muxer| muxer.rtt()),
             yamux::Event::Away(code) => {
@@ -236,7 +236,7 @@ impl TcpLink {
             Outcome::Agreed(_) => {
                 self.negotiation_over(stream);
                 self.schedule(stream);
-                self.unblock(scope);
+                self.unblock(scope.link, scope.events);
                 self.begun(scope, stream, rest);
             }
             Outcome::Declined => {
@@ -306,29 +306,5 @@ impl TcpLink {
             .into_iter()
             .flatten()
             .min()
-    }
-
-    /// Tells of every waiting stream that has room now.
-    pub(super) fn unblock(&mut self, scope: &mut Scope<'_>) {
-        if self.sending.blocked.is_empty() {
-            return;
-        }
-        for stream in std::mem::take(&mut self.sending.blocked) {
-            let waits = self
-                .streams
-                .get(&stream)
-                .is_some_and(|entry| matches!(entry.send.end, SendEnd::Open | SendEnd::Waiting(_)));
-            if !waits {
-                continue;
-            }
-            if self.room_now(stream) == 0 {
-                self.sending.blocked.insert(stream);
-                continue;
-            }
-            if let Some(entry) = self.streams.get_mut(&stream) {
-                entry.send.blocked = false;
-                scope.events.push_back(Event::Writable(StreamKey { link: scope.link, stream }));
-            }
-        }
     }
 }

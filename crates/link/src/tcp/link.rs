@@ -18,7 +18,9 @@ use crate::carrier::{Report, Scope, Streams};
 use crate::event::PipeId;
 use crate::link::{LinkStats, Read};
 use crate::streams::negotiation::UNKNOWN;
-use crate::streams::{After, Negotiating, Negotiation, Next, Opens, Outbox, ReceiveEnd, SendEnd};
+use crate::streams::{
+    After, Negotiating, Negotiation, Next, Opens, Outbox, ReceiveEnd, SendEnd, Writer, Writers,
+};
 use crate::window::Window;
 
 /// Streams over one byte stream.
@@ -170,31 +172,6 @@ impl TcpLink {
         }
     }
 
-    pub(super) fn room_now(&mut self, stream: u64) -> usize {
-        if !matches!(self.phase, Phase::Up | Phase::Flushing(_)) {
-            return 0;
-        }
-        let Some(entry) = self.streams.get(&stream).filter(|entry| entry.may_write()) else { return 0 };
-        if entry.send.end != SendEnd::Open {
-            return 0;
-        }
-        let (waits, class) = (entry.send.queue.len(), entry.send.class);
-        let credit = self.conn.muxer().map_or(0, |muxer| muxer.write_room(id(stream)));
-        let room = usize::try_from(self.sending.outbox.room(class)).unwrap_or(usize::MAX);
-        credit.saturating_sub(waits).min(room)
-    }
-
-    pub(super) fn schedule(&mut self, stream: u64) {
-        if let Some(entry) = self.streams.get_mut(&stream)
-            && entry.send.has_output()
-            && !entry.send.scheduled
-            && entry.may_write()
-        {
-            entry.send.scheduled = true;
-            self.sending.outbox.push(stream, entry.send.class);
-        }
-    }
-
     /// Both directions of a stream are broken off. `keep`: what the peer sent whole before can still be read. Returns whether the
     /// reader, and whether the writer, is to be told.
     pub(super) fn break_off(
@@ -278,6 +255,42 @@ pub(super) fn stream_of(id: u32) -> u64 {
     u64::from(id).saturating_sub(1)
 }
 
+impl Writers for TcpLink {
+    fn room_now(&mut self, stream: u64) -> usize {
+        if !matches!(self.phase, Phase::Up | Phase::Flushing(_)) {
+            return 0;
+        }
+        let Some(entry) = self.streams.get(&stream).filter(|entry| entry.may_write()) else { return 0 };
+        if entry.send.end != SendEnd::Open {
+            return 0;
+        }
+        let (waits, class) = (entry.send.queue.len(), entry.send.class);
+        let credit = self.conn.muxer().map_or(0, |muxer| muxer.write_room(id(stream)));
+        let room = usize::try_from(self.sending.outbox.room(class)).unwrap_or(usize::MAX);
+        credit.saturating_sub(waits).min(room)
+    }
+
+    fn writer(&mut self, stream: u64) -> Option<Writer<'_>> {
+        let half = &mut self.streams.get_mut(&stream)?.send;
+        Some(Writer { half, outbox: &mut self.sending.outbox, blocked: &mut self.sending.blocked })
+    }
+
+    fn blocked(&mut self) -> &mut BTreeSet<u64> {
+        &mut self.sending.blocked
+    }
+
+    fn schedule(&mut self, stream: u64) {
+        if let Some(entry) = self.streams.get_mut(&stream)
+            && entry.send.has_output()
+            && !entry.send.scheduled
+            && entry.may_write()
+        {
+            entry.send.scheduled = true;
+            self.sending.outbox.push(stream, entry.send.class);
+        }
+    }
+}
+
 impl Streams for TcpLink {
     fn open(&mut self, protocol: ProtocolId, class: Class) -> Result<u64, OpenError> {
         if self.phase != Phase::Up {
@@ -354,26 +367,11 @@ impl Streams for TcpLink {
     }
 
     fn room(&mut self, stream: u64) -> usize {
-        let room = self.room_now(stream);
-        if room == 0
-            && let Some(entry) = self.streams.get_mut(&stream)
-            && matches!(entry.send.end, SendEnd::Open | SendEnd::Waiting(_))
-        {
-            entry.send.blocked = true;
-            self.sending.blocked.insert(stream);
-        }
-        room
+        self.room_or_wait(stream)
     }
 
     fn write(&mut self, stream: u64, rope: &mut Rope) {
-        let mut room = self.room_now(stream);
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
-        while let Some(part) = rope.pop(room) {
-            room -= part.len();
-            self.sending.outbox.add(entry.send.class, part.len() as u64);
-            entry.send.queue.push(part);
-        }
-        self.schedule(stream);
+        self.queue(stream, rope);
     }
 
     fn finish(&mut self, stream: u64) {

@@ -6,7 +6,7 @@ use weir_base::stream::Goodbye;
 use super::input::code_of;
 use super::link::{Phase, TcpLink, id};
 use crate::carrier::Scope;
-use crate::streams::SendEnd;
+use crate::streams::{SendEnd, Writers};
 
 /// Bytes that the muxer is given for one record, so that the class of what follows is decided when the next one is made: what a
 /// record holds, less the headers of its frames and some window updates.
@@ -34,7 +34,7 @@ impl TcpLink {
                 self.feed();
                 let any = self.conn.poll_transmit(scope.now, out);
                 if any {
-                    self.unblock(scope);
+                    self.unblock(scope.link, scope.events);
                 }
                 any.then_some(false)
             }
