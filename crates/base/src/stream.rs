@@ -270,7 +270,7 @@ pub trait StreamUser {
     /// A stream opened. Streams of the peer that this user does not want are answered by `Reset` and `Stop`.
     fn handle_opened(&mut self, now: Instant, key: StreamKey, origin: Origin);
     /// An open failed.
-    fn handle_refused(&mut self, now: Instant, tag: u64, why: OpenError);
+    fn handle_refused(&mut self, now: Instant, tag: u64, reason: OpenError);
     /// The class of what this side writes on a stream that the peer opened for `protocol`.
     fn class(&self, protocol: ProtocolId) -> Class;
     /// The protocols whose streams may be opened, and read, before the handshake is confirmed (0-RTT), when whoever recorded

@@ -334,7 +334,7 @@ pub enum Event {
         /// Its id.
         link: LinkId,
         /// Why.
-        why: DownReason,
+        reason: DownReason,
     },
     /// A dial ended without a link. Comes at most once for each dial, and not after [`Links::cancel`](crate::Links::cancel).
     DialFailed {

@@ -86,7 +86,7 @@ pub(crate) enum Life {
     /// It can be used, since then.
     Up(Instant),
     /// It ends, at the latest then; the flag says whether it was up.
-    Ending { why: DownReason, deadline: Instant, was_up: bool },
+    Ending { reason: DownReason, deadline: Instant, was_up: bool },
 }
 
 impl Life {
@@ -218,22 +218,22 @@ impl Link {
 
     /// Says goodbye: no new streams; what was written is delivered; then the link ends, at the latest after `dial.linger`.
     /// One that is not confirmed yet does so as soon as it is.
-    pub fn close(&mut self, now: Instant, why: Goodbye) {
+    pub fn close(&mut self, now: Instant, reason: Goodbye) {
         match self.life {
             Life::Up(_) => {
-                self.end(now, DownReason::Closed(why));
-                self.carrier.close(why);
+                self.end(now, DownReason::Closed(reason));
+                self.carrier.close(reason);
             }
             Life::HalfOpen(_) => {
-                self.origin.goodbye.get_or_insert(why);
+                self.origin.goodbye.get_or_insert(reason);
             }
             Life::Ending { .. } => {}
         }
     }
 
     /// Refuses a link that has just come up: it ends at once, for nothing was written on it. The peer is told why.
-    pub fn refuse(&mut self, now: Instant, why: Goodbye) {
-        self.abort(now, why, DownReason::Closed(why));
+    pub fn refuse(&mut self, now: Instant, reason: Goodbye) {
+        self.abort(now, reason, DownReason::Closed(reason));
     }
 
     /// The round-trip time, estimated.
@@ -247,8 +247,8 @@ impl Link {
     }
 
     /// Ends it without waiting for what was written.
-    pub(crate) fn abort(&mut self, now: Instant, goodbye: Goodbye, why: DownReason) {
-        self.end(now, why);
+    pub(crate) fn abort(&mut self, now: Instant, goodbye: Goodbye, reason: DownReason) {
+        self.end(now, reason);
         self.carrier.abort(goodbye);
     }
 
@@ -293,12 +293,12 @@ impl Link {
     }
 
     /// Marks the end. The first reason stays.
-    pub(crate) fn end(&mut self, now: Instant, why: DownReason) {
+    pub(crate) fn end(&mut self, now: Instant, reason: DownReason) {
         let was_up = match self.life {
             Life::Ending { .. } => return,
             Life::Up(_) => true,
             Life::HalfOpen(_) => false,
         };
-        self.life = Life::Ending { why, deadline: now + self.linger, was_up };
+        self.life = Life::Ending { reason, deadline: now + self.linger, was_up };
     }
 }

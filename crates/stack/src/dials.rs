@@ -46,8 +46,8 @@ impl Dials<'_> {
         if !self.peers.joins.has_room() {
             return Err(DialError::TooManyDials.into());
         }
-        let (ticket, why) = (self.tickets.next(), DialFailure::Unreachable.into());
-        self.join(ticket, Join { on, dial: Some(dial), why });
+        let (ticket, reason) = (self.tickets.next(), DialFailure::Unreachable.into());
+        self.join(ticket, Join { on, dial: Some(dial), reason });
         self.settle();
         Ok(ticket)
     }
@@ -66,14 +66,14 @@ impl Dials<'_> {
         for (ticket, peer) in joins::take_connected(self.peers) {
             self.events.push_back(Event::Connected { ticket, peer });
         }
-        for (ticket, Join { dial, why, .. }) in joins::take_stranded(self.peers) {
-            let dialled = dial.ok_or(why).and_then(|dial| match self.links.dial(self.now, dial.clone()) {
+        for (ticket, Join { dial, reason, .. }) in joins::take_stranded(self.peers) {
+            let dialled = dial.ok_or(reason).and_then(|dial| match self.links.dial(self.now, dial.clone()) {
                 Ok(id) => Ok((id, dial)),
                 Err(error) => Err(error.into()),
             });
             match dialled {
                 Ok((id, dial)) => self.peers.note_dial(id, ticket, dial),
-                Err(why) => self.events.push_back(Event::DialFailed { ticket, why }),
+                Err(reason) => self.events.push_back(Event::DialFailed { ticket, reason }),
             }
         }
     }
@@ -81,21 +81,21 @@ impl Dials<'_> {
     /// Those that have waited for too long.
     pub(crate) fn end_late(&mut self) {
         while let Some(ticket) = self.peers.joins.pop_late(self.now) {
-            self.events.push_back(Event::DialFailed { ticket, why: DialFailure::Timeout.into() });
+            self.events.push_back(Event::DialFailed { ticket, reason: DialFailure::Timeout.into() });
         }
     }
 
     /// A commanded dial brought no link of its own: another link to the peer answers it, where there is one.
-    pub(crate) fn failed(&mut self, ticket: Ticket, instead: Option<PeerId>, why: DialProblem) {
+    pub(crate) fn failed(&mut self, ticket: Ticket, instead: Option<PeerId>, reason: DialProblem) {
         match instead {
-            Some(peer) => self.join(ticket, Join { on: On::Peer(peer), dial: None, why }),
-            None => self.events.push_back(Event::DialFailed { ticket, why }),
+            Some(peer) => self.join(ticket, Join { on: On::Peer(peer), dial: None, reason }),
+            None => self.events.push_back(Event::DialFailed { ticket, reason }),
         }
     }
 
     /// An entry of the book could not be reached, where that is to be told.
-    pub(crate) fn unreached(&mut self, unreached: Option<Unreached>, why: DialProblem) {
+    pub(crate) fn unreached(&mut self, unreached: Option<Unreached>, reason: DialProblem) {
         let Some(Unreached { peer, addresses, next }) = unreached else { return };
-        self.events.push_back(Event::Unreachable { peer, addresses, why, next });
+        self.events.push_back(Event::Unreachable { peer, addresses, reason, next });
     }
 }

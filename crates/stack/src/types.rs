@@ -300,7 +300,7 @@ pub enum Event {
         /// The address the link was set up over; `None` for a wire.
         address: Option<Multiaddr>,
         /// Why.
-        why: DownReason,
+        reason: DownReason,
     },
     /// A link ended before it was known what its peer speaks: nobody to talk to.
     Refused {
@@ -309,7 +309,7 @@ pub enum Event {
         /// The address the link was set up over; `None` for a wire.
         address: Option<Multiaddr>,
         /// Why, whichever side said so.
-        why: DownReason,
+        reason: DownReason,
     },
     /// This node refused a connection: its limits, its lists or its own rule. At most sixteen of these come in a second.
     ConnectionRefused {
@@ -339,7 +339,7 @@ pub enum Event {
         /// The dial.
         ticket: Ticket,
         /// Why.
-        why: DialProblem,
+        reason: DialProblem,
     },
     /// A dial of the address book brought nothing. Of one entry of the book at most once a minute.
     Unreachable {
@@ -348,7 +348,7 @@ pub enum Event {
         /// Where it was looked for: at least one address.
         addresses: Vec<Multiaddr>,
         /// Why.
-        why: DialProblem,
+        reason: DialProblem,
         /// When it will be tried again; `None` where it was forgotten.
         next: Option<Instant>,
     },

@@ -157,11 +157,11 @@ impl Links {
         self.context(now).2.half_open_over(id);
         let Some(mut link) = self.table.remove(id) else { return };
         self.credit.take_back(&mut link);
-        let why = match link.life {
-            Life::Ending { why, .. } => why,
+        let reason = match link.life {
+            Life::Ending { reason, .. } => reason,
             Life::HalfOpen(_) | Life::Up(_) => DownReason::Lost,
         };
-        let goodbye = match why {
+        let goodbye = match reason {
             DownReason::Closed(goodbye) => goodbye,
             _ => Goodbye::Shutdown,
         };
@@ -172,19 +172,19 @@ impl Links {
         }
         if let Some(info) = link.info {
             let (_, peers, mut context) = self.context(now);
-            peers.link_down(&mut context, id, info.peer, why);
+            peers.link_down(&mut context, id, info.peer, reason);
             self.stats.links = self.stats.links.saturating_sub(1);
             if !info.dialler {
                 self.admission.leave(link.origin.ip);
                 self.stats.inbound = self.stats.inbound.saturating_sub(1);
             }
-            tracing::debug!(link = id.0, ?why, "link down");
-            self.events.push_back(Event::Down { link: id, why });
+            tracing::debug!(link = id.0, ?reason, "link down");
+            self.events.push_back(Event::Down { link: id, reason });
         } else {
             if was_early {
-                self.events.push_back(Event::Down { link: id, why });
+                self.events.push_back(Event::Down { link: id, reason });
             }
-            self.attempt_failed(now, link.origin.dial, id, DialFailure::of(why));
+            self.attempt_failed(now, link.origin.dial, id, DialFailure::of(reason));
         }
     }
 }

@@ -357,7 +357,7 @@ impl Net {
                     self.write(index, key, &Bytes::from_static(b"hello"));
                 }
             }
-            Event::Down { link, why } => node.down.push((link, why)),
+            Event::Down { link, reason } => node.down.push((link, reason)),
             Event::Superseded { link, goodbye } => node.links.link(link).unwrap().close(now, goodbye),
             Event::Refused { peer, address, refusal, untold } => {
                 node.refused.push((peer, address.map(|address| address.to_string()), refusal, untold));

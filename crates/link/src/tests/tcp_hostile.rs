@@ -84,8 +84,8 @@ impl Victim {
     }
 
     fn down(&self) -> Vec<DownReason> {
-        let why = |event: &Event| if let Event::Down { why, .. } = event { Some(*why) } else { None };
-        self.events.iter().filter_map(why).collect()
+        let reason = |event: &Event| if let Event::Down { reason, .. } = event { Some(*reason) } else { None };
+        self.events.iter().filter_map(reason).collect()
     }
 
     fn blamed(&self) -> Vec<Fault> {

@@ -45,8 +45,8 @@ impl Core {
             StackEvent::Connected { ticket, peer } => {
                 self.contacts.dialled(ticket, Ok(peer), &mut self.wakers);
             }
-            StackEvent::DialFailed { ticket, why } => {
-                self.contacts.dialled(ticket, Err(why), &mut self.wakers);
+            StackEvent::DialFailed { ticket, reason } => {
+                self.contacts.dialled(ticket, Err(reason), &mut self.wakers);
             }
             StackEvent::Measured { ticket, took } => {
                 self.contacts.measured_whole(ticket, took, &mut self.wakers);
@@ -66,13 +66,13 @@ impl Core {
                 let Speaks { protocols, agent, services, .. } = speaks;
                 Event::PeerUp { peer: info.peer, side: info.side, address, protocols, agent, services }
             }
-            StackEvent::PeerDown { link, peer, address, why: reason } => {
+            StackEvent::PeerDown { link, peer, address, reason } => {
                 tracing::debug!(%peer, ?reason, "peer down");
                 self.contacts.down(link);
                 Event::PeerDown { peer, address, reason }
             }
-            StackEvent::Refused { peer, address, why: reason } => Event::Refused { peer, address, reason },
-            StackEvent::Unreachable { peer, addresses, why: reason, next } => {
+            StackEvent::Refused { peer, address, reason } => Event::Refused { peer, address, reason },
+            StackEvent::Unreachable { peer, addresses, reason, next } => {
                 let again = next.map(|next| next.since(now));
                 let peer_id = peer.map(tracing::field::display);
                 tracing::warn!(peer = peer_id, ?addresses, %reason, ?again, "a peer cannot be reached");

@@ -77,9 +77,9 @@ impl Streams {
                 let fresh = self.add(shared, key, peer);
                 promise.fill(Ok(fresh), wakers); // given up meanwhile: the fresh stream ends itself
             }
-            raw::Event::Refused { ticket, why } => {
+            raw::Event::Refused { ticket, reason } => {
                 let Some((_, promise)) = self.opening.remove(&ticket) else { return };
-                let error = match why {
+                let error = match reason {
                     StackOpenError::Closed => OpenError::NotConnected,
                     StackOpenError::Limit => OpenError::Busy,
                 };

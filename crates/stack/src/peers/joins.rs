@@ -34,7 +34,7 @@ pub(crate) struct Join {
     /// What to dial where it is stranded; `None`: nothing more, it fails.
     pub(crate) dial: Option<Dial>,
     /// Why it fails then.
-    pub(crate) why: DialProblem,
+    pub(crate) reason: DialProblem,
 }
 
 /// See the module.
@@ -72,7 +72,7 @@ impl Joins {
             if error != DialFailure::OtherPeer {
                 join.dial = None;
             }
-            join.why = error.into();
+            join.reason = error.into();
         }
     }
 

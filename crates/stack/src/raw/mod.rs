@@ -83,7 +83,7 @@ pub enum Event {
         /// The command.
         ticket: Ticket,
         /// Why.
-        why: OpenError,
+        reason: OpenError,
     },
     /// A peer opened a stream.
     Accepted {
@@ -409,9 +409,9 @@ impl StreamUser for Raw {
         }
     }
 
-    fn handle_refused(&mut self, _: Instant, tag: u64, why: OpenError) {
+    fn handle_refused(&mut self, _: Instant, tag: u64, reason: OpenError) {
         if self.opening.remove(&tag).is_some() {
-            self.events.push_back(Event::Refused { ticket: Ticket(tag), why });
+            self.events.push_back(Event::Refused { ticket: Ticket(tag), reason });
         }
     }
 

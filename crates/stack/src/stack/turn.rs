@@ -140,7 +140,7 @@ impl Stack {
                 weir_link::Event::KeyUsedTwice { peer } => {
                     self.events.push_back(Event::KeyUsedTwice { peer });
                 }
-                weir_link::Event::Down { link, why } => self.down(link, why),
+                weir_link::Event::Down { link, reason } => self.down(link, reason),
                 weir_link::Event::DialFailed { dial, error } => {
                     let why = DialProblem::Link(error);
                     self.peers.joins.dial_failed(dial, error);
@@ -175,25 +175,25 @@ impl Stack {
         }
     }
 
-    fn down(&mut self, link: LinkId, why: DownReason) {
+    fn down(&mut self, link: LinkId, reason: DownReason) {
         self.pump.link_down(self.now, link);
         self.peers.early_over(link);
         self.targets.link_down(link);
         let Some(linked) = self.peers.handle_down(self.now, link) else { return self.resume_calls() };
         if let Some(ending) = &mut self.ending {
-            ending.count(why);
+            ending.count(reason);
         }
         let peer = linked.info.peer;
         if let Some(ticket) = linked.ticket {
             let instead = self.peers.any_link(&peer).map(|_| peer);
-            self.dials().failed(ticket, instead, DialProblem::Hello(why));
+            self.dials().failed(ticket, instead, DialProblem::Hello(reason));
         }
         self.resume_calls();
         if linked.known.is_some() {
-            return self.events.push_back(Event::PeerDown { link, peer, address: linked.address, why });
+            return self.events.push_back(Event::PeerDown { link, peer, address: linked.address, reason });
         }
         if self.peers.any_link(&peer).is_none() {
-            self.events.push_back(Event::Refused { peer, address: linked.address, why }); // else it was one of two, and the other one stays
+            self.events.push_back(Event::Refused { peer, address: linked.address, reason }); // else it was one of two, and the other one stays
         }
     }
 

@@ -168,7 +168,7 @@ fn a_call_to_a_peer_that_is_not_reached_ends_with_the_dial_and_one_to_nobody_is_
     net.command(0, Command::CancelTarget(late));
     let outcome = watch(&mut net, SECOND * 15);
     let failed = net.take(0, |event| match event {
-        Event::DialFailed { ticket, why: DialProblem::Link(_) } => Some(*ticket),
+        Event::DialFailed { ticket, reason: DialProblem::Link(_) } => Some(*ticket),
         _ => None,
     });
     assert_eq!(failed, Some(dialled));

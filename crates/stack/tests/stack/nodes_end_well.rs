@@ -39,13 +39,13 @@ fn everything_written_is_delivered_before_the_end() {
         });
         assert_eq!(result, Ok(response));
         assert_eq!(closed(&mut net, 2), Report { closed: 1, unfinished: 0 });
-        let why = net.wait(1, |event| match event {
-            Event::PeerDown { why, .. } => Some(*why),
+        let reason = net.wait(1, |event| match event {
+            Event::PeerDown { reason, .. } => Some(*reason),
             _ => None,
         });
         assert!(
-            matches!(why, DownReason::ByPeer(Goodbye::Shutdown) | DownReason::Closed(Goodbye::Shutdown)),
-            "{why:?}"
+            matches!(reason, DownReason::ByPeer(Goodbye::Shutdown) | DownReason::Closed(Goodbye::Shutdown)),
+            "{reason:?}"
         );
         assert_eq!(net.nodes[2].stack.stats().link.links, 0);
     }

@@ -13,8 +13,8 @@ use weir_stack::{
 
 use crate::net::{Carrier, Net, TIP, config, profile};
 
-fn wrong_network(why: DownReason) -> bool {
-    matches!(why, DownReason::Closed(Goodbye::WrongNetwork) | DownReason::ByPeer(Goodbye::WrongNetwork))
+fn wrong_network(reason: DownReason) -> bool {
+    matches!(reason, DownReason::Closed(Goodbye::WrongNetwork) | DownReason::ByPeer(Goodbye::WrongNetwork))
 }
 
 #[test]
@@ -26,16 +26,16 @@ fn another_network_is_refused_with_its_reason_and_without_blame() {
         net.add(Config { profile: other, ..config() });
         let (peer, addresses) = (Some(net.nodes[1].peer), vec![net.address(1)]);
         let dial = net.command(0, Command::Dial { peer, addresses });
-        let why = net.wait(0, |event| match event {
-            Event::DialFailed { ticket, why: DialProblem::Hello(why) } if *ticket == dial => Some(*why),
+        let reason = net.wait(0, |event| match event {
+            Event::DialFailed { ticket, reason: DialProblem::Hello(reason) } if *ticket == dial => Some(*reason),
             _ => None,
         });
-        assert!(wrong_network(why), "{why:?}");
-        let why = net.wait(1, |event| match event {
-            Event::Refused { why, .. } => Some(*why),
+        assert!(wrong_network(reason), "{reason:?}");
+        let reason = net.wait(1, |event| match event {
+            Event::Refused { reason, .. } => Some(*reason),
             _ => None,
         });
-        assert!(wrong_network(why), "{why:?}");
+        assert!(wrong_network(reason), "{reason:?}");
         for node in [0, 1] {
             let records: Vec<_> = net.nodes[node].stack.peers().records(net.now).collect();
             assert!(records.is_empty(), "nobody's fault {records:?} {:?}", net.nodes[node].events);
@@ -119,7 +119,7 @@ fn an_application_reports_a_peer_and_standing_decides() {
         assert_eq!(share, Some(peers::Share::Half));
         net.command(0, Command::Report { peer, fault: Fault::misbehaved("a wrong greeting") });
         let down = net.wait(0, |event| match event {
-            Event::PeerDown { address, why, .. } => Some((address.clone(), *why)),
+            Event::PeerDown { address, reason, .. } => Some((address.clone(), *reason)),
             _ => None,
         });
         let sent_away = (address, DownReason::Closed(Goodbye::Fault));
@@ -175,13 +175,13 @@ fn an_operator_bans_and_forgives() {
         net.command(0, Command::Ban { peer, duration: Duration::from_secs(3600) });
         net.run_for(Duration::from_secs(10));
         assert!(!net.are_peers(0, 1));
-        let why = net.wait(1, |event| match event {
-            Event::PeerDown { why, .. } => Some(*why),
+        let reason = net.wait(1, |event| match event {
+            Event::PeerDown { reason, .. } => Some(*reason),
             _ => None,
         });
         assert!(
-            matches!(why, DownReason::ByPeer(Goodbye::Banned) | DownReason::Closed(Goodbye::Banned)),
-            "{why:?}"
+            matches!(reason, DownReason::ByPeer(Goodbye::Banned) | DownReason::Closed(Goodbye::Banned)),
+            "{reason:?}"
         );
         let record = net.nodes[0].stack.peers().records(net.now).next().unwrap();
         net.command(0, Command::Unban(peer));
@@ -395,7 +395,7 @@ fn an_operator_bans_a_network() {
     net.run_for(Duration::from_secs(60));
     assert!(!net.are_peers(0, 1), "neither dialled nor let in");
     let told =
-        |event: &Event| matches!(event, Event::Refused { why: DownReason::ByPeer(Goodbye::Banned), .. });
+        |event: &Event| matches!(event, Event::Refused { reason: DownReason::ByPeer(Goodbye::Banned), .. });
     assert!(net.nodes[1].events.iter().any(told), "it is told why");
     assert_eq!(net.nodes[0].stack.peers().banned_networks().count(), 1);
     net.command(0, Command::UnbanNetwork(network));

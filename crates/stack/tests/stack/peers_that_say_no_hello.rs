@@ -57,7 +57,7 @@ fn with_raw_streams_and_ping_it_is_a_whole_peer() {
     duo.dial();
     duo.run_for(Duration::from_secs(1));
     let refused =
-        |event: &Event| matches!(event, Event::Refused { why: DownReason::Closed(Goodbye::Banned), .. });
+        |event: &Event| matches!(event, Event::Refused { reason: DownReason::Closed(Goodbye::Banned), .. });
     assert!(duo.events.iter().any(refused), "{:?}", duo.events);
 }
 
@@ -66,7 +66,7 @@ fn with_nothing_else_it_is_nobody() {
     let mut duo = Duo::linked();
     duo.run_for(Duration::from_millis(5_100));
     let refused =
-        |event: &Event| matches!(event, Event::Refused { why: DownReason::Closed(Goodbye::Idle), .. });
+        |event: &Event| matches!(event, Event::Refused { reason: DownReason::Closed(Goodbye::Idle), .. });
     duo.run_for(Duration::from_secs(6));
     assert!(duo.events.iter().any(refused), "{:?}", duo.events);
     assert_eq!(

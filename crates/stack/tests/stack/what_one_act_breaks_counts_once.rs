@@ -80,7 +80,7 @@ fn who_is_sent_away_for_one_fault_is_not_banned_for_what_was_on_its_way() {
     assert_eq!(points(&duo).0, 50);
     assert!(duo.node.peers().standing().banned(duo.now, &duo.id).is_none());
     duo.run_for(Duration::from_secs(6));
-    let away = |event: &Event| matches!(event, Event::Refused { why, .. } | Event::PeerDown { why, .. } if *why == DownReason::Closed(Goodbye::Fault));
+    let away = |event: &Event| matches!(event, Event::Refused { reason, .. } | Event::PeerDown { reason, .. } if *reason == DownReason::Closed(Goodbye::Fault));
     assert!(duo.events.iter().any(away), "{:?}", duo.events);
 }
 
