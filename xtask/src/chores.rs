@@ -44,7 +44,7 @@ const CHORES: &[Chore] = &[
     Chore {
         name: "bench",
         arguments: "NAME",
-        about: "a benchmark of the bench/ workspace, both sides of one run (`all` for every one); `chain` for devnet's highest rate",
+        about: "a benchmark of the bench/ workspace, both sides of one run (`all` for every one); `instructions` for what the machines execute; `chain` for devnet's highest rate",
         run: bench,
     },
     Chore {
@@ -128,13 +128,14 @@ fn bench(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {
     if let Some(("chain", rest)) = arguments.split_first().map(|(name, rest)| (name.as_str(), rest)) {
         return chain::bench(repo, rest);
     }
+    let (package, arguments) = match arguments.split_first() {
+        Some((name, rest)) if name == "instructions" => ("weir-instructions", rest),
+        _ => ("weir-bench", arguments),
+    };
     let manifest = outer_workspace(repo, "bench")?;
     let mut command = run::cargo(repo);
-    command
-        .args(["run", "--release", "--bin", "bench", "--manifest-path"])
-        .arg(manifest)
-        .arg("--")
-        .args(arguments);
+    command.args(["run", "--release", "--package", package, "--manifest-path"]).arg(manifest);
+    command.arg("--").args(arguments);
     run::succeeds(&mut command)
 }
 

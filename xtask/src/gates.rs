@@ -127,7 +127,7 @@ fn line(name: &str, outcome: &Outcome, took: Duration) -> String {
 
 fn fmt(repo: &Repo) -> Result<Outcome, Error> {
     let mut findings = Vec::new();
-    for folder in [".", "fuzz", "bench", "hostile", "interop"] {
+    for folder in [".", "fuzz", "bench", "bench/instructions", "hostile", "interop"] {
         let manifest = repo.root().join(folder).join("Cargo.toml");
         if !manifest.is_file() {
             continue;
