@@ -157,8 +157,9 @@ impl FrameLink {
         if self.streams.get(&stream).is_none_or(|entry| !entry.is_over()) {
             return;
         }
-        self.streams.remove(&stream);
-        self.sending.outbox.remove(stream);
+        if self.streams.remove(&stream).is_some_and(|entry| entry.send.scheduled) {
+            self.sending.outbox.remove(stream);
+        }
         if is_ours(stream, self.dialler) {
             return;
         }

@@ -11,6 +11,9 @@ use crate::carrier::Scope;
 use crate::streams::{SendEnd, Writers};
 use crate::window::Window;
 
+/// An idle link keeps room for so many frames of control, some 400 bytes, so that short streams do not allocate it each time.
+const CONTROL_KEPT: usize = 8;
+
 /// The round trip is measured again after so long, while data goes out.
 const PING_EVERY: std::time::Duration = std::time::Duration::from_secs(15);
 
@@ -44,8 +47,8 @@ impl FrameLink {
             return Some(frame);
         }
         while let Some(frame) = self.control.pop_front() {
-            if self.control.is_empty() {
-                self.control = VecDeque::new(); // an idle link keeps no buffer
+            if self.control.is_empty() && self.control.capacity() > CONTROL_KEPT {
+                self.control = VecDeque::new(); // a burst leaves no buffer behind
             }
             if let Some(frame) = self.fill(frame) {
                 return Some(frame);

@@ -47,6 +47,9 @@ impl Outbox {
 
     /// Whether a class whose writers were refused may write again. Asked once for each time.
     pub(crate) fn take_unblocked(&mut self) -> bool {
+        if self.refused == [false; 6] {
+            return false; // asked after every input of a link
+        }
         let mut any = false;
         for (queued, refused) in self.queued.iter().zip(&mut self.refused) {
             any |= *refused && *queued < QUEUED_MAX;

@@ -18,6 +18,8 @@ const MEMORY: u64 = 1 << 20;
 pub(super) struct Scheduler {
     control: VecDeque<u64>,
     rest: [Queue; 5],
+    waiting: usize, // streams in `rest`
+    served: u64,    // sum over `rest`
 }
 
 #[derive(Debug, Default)]
@@ -30,7 +32,10 @@ impl Scheduler {
     /// Puts a stream at the end of its class. The caller sees to it that it waits once.
     pub(super) fn push(&mut self, stream: u64, class: Class) {
         match self.queue(class) {
-            Some(queue) => queue.streams.push_back(stream),
+            Some(queue) => {
+                queue.streams.push_back(stream);
+                self.waiting += 1;
+            }
             None => self.control.push_back(stream),
         }
     }
@@ -40,13 +45,17 @@ impl Scheduler {
         if let Some(stream) = self.pop_control() {
             return Some(stream);
         }
-        let total: u64 = self.rest.iter().map(|queue| queue.served).sum();
+        if self.waiting == 0 {
+            return None; // asked after every input of a link
+        }
+        let total = self.served;
         let waiting = |queue: &Queue| !queue.streams.is_empty();
         let below = |(queue, (_, share)): &(&Queue, &(Class, u64))| {
             waiting(queue) && queue.served.saturating_mul(100) < share.saturating_mul(total)
         };
         let short = self.rest.iter().zip(&SHARES).position(|pair| below(&pair));
         let index = short.or_else(|| self.rest.iter().position(waiting))?;
+        self.waiting -= 1;
         self.rest.get_mut(index)?.streams.pop_front()
     }
 
@@ -57,16 +66,18 @@ impl Scheduler {
 
     /// Whether no stream waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.control.is_empty() && self.rest.iter().all(|queue| queue.streams.is_empty())
+        self.control.is_empty() && self.waiting == 0
     }
 
     /// Counts `len` bytes as served to `class`.
     pub(super) fn served(&mut self, class: Class, len: u64) {
         if let Some(queue) = self.queue(class) {
             queue.served += len;
+            self.served += len;
         }
-        if self.rest.iter().map(|queue| queue.served).sum::<u64>() >= MEMORY {
+        if self.served >= MEMORY {
             self.rest.iter_mut().for_each(|queue| queue.served /= 2);
+            self.served = self.rest.iter().map(|queue| queue.served).sum();
         }
     }
 
@@ -74,6 +85,7 @@ impl Scheduler {
     pub(super) fn remove(&mut self, stream: u64) {
         self.control.retain(|waiting| *waiting != stream);
         self.rest.iter_mut().for_each(|queue| queue.streams.retain(|waiting| *waiting != stream));
+        self.waiting = self.rest.iter().map(|queue| queue.streams.len()).sum();
     }
 
     /// The queue of a class; `None` for control.

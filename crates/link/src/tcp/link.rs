@@ -229,7 +229,9 @@ impl TcpLink {
     pub(super) fn forget(&mut self, stream: u64) {
         if let Some(entry) = self.streams.remove(&stream) {
             self.receiving.forget(stream, &entry);
-            self.sending.outbox.remove(stream);
+            if entry.send.scheduled {
+                self.sending.outbox.remove(stream);
+            }
             self.sending.blocked.remove(&stream);
         }
     }

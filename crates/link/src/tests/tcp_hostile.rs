@@ -84,7 +84,8 @@ impl Victim {
     }
 
     fn down(&self) -> Vec<DownReason> {
-        let reason = |event: &Event| if let Event::Down { reason, .. } = event { Some(*reason) } else { None };
+        let reason =
+            |event: &Event| if let Event::Down { reason, .. } = event { Some(*reason) } else { None };
         self.events.iter().filter_map(reason).collect()
     }
 

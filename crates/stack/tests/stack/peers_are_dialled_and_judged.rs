@@ -27,7 +27,9 @@ fn another_network_is_refused_with_its_reason_and_without_blame() {
         let (peer, addresses) = (Some(net.nodes[1].peer), vec![net.address(1)]);
         let dial = net.command(0, Command::Dial { peer, addresses });
         let reason = net.wait(0, |event| match event {
-            Event::DialFailed { ticket, reason: DialProblem::Hello(reason) } if *ticket == dial => Some(*reason),
+            Event::DialFailed { ticket, reason: DialProblem::Hello(reason) } if *ticket == dial => {
+                Some(*reason)
+            }
             _ => None,
         });
         assert!(wrong_network(reason), "{reason:?}");
