@@ -140,6 +140,7 @@ mod tests {
         scheduler.push(1, Class::Pool);
         assert_eq!(scheduler.pop(), Some(5));
         scheduler.remove(1);
+        assert!(scheduler.is_empty());
         assert_eq!(scheduler.pop(), None);
     }
 }
