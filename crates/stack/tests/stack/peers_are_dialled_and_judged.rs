@@ -465,14 +465,14 @@ fn of_too_many_links_those_of_the_worst_peers_are_closed_once_they_had_their_tim
         net.add(config());
         net.know(5, 0, Role::Candidate);
         let down = net.wait(0, |event| match event {
-            Event::PeerDown { peer, why, .. } => Some((*peer, *why)),
+            Event::PeerDown { peer, reason, .. } => Some((*peer, *reason)),
             _ => None,
         });
         // the fifth is young, the fourth is kept whatever it did
         let closed = DownReason::Closed(Goodbye::Full);
         assert_eq!(down, (net.nodes[1].peer, closed));
         let next = net.wait(0, |event| match event {
-            Event::PeerDown { peer, why, .. } => Some((*peer, *why)),
+            Event::PeerDown { peer, reason, .. } => Some((*peer, *reason)),
             _ => None,
         });
         assert_eq!(next, (net.nodes[3].peer, closed), "the youngest of those that had their time");
