@@ -46,16 +46,23 @@ struct Arguments {
     /// Starts the victim; the program calls itself so.
     #[arg(long, hide = true)]
     victim: Option<String>,
+    /// Starts the attackers, likewise.
+    #[arg(long, hide = true)]
+    attackers: Option<String>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let result = match &arguments.victim {
-        Some(order) => serde_json::from_str(order)
+    let result = match (&arguments.victim, &arguments.attackers) {
+        (Some(order), _) => serde_json::from_str(order)
             .map_err(Into::into)
             .and_then(|order| victim::run(&order))
             .map(|()| true),
-        None => run::all(&arguments),
+        (None, Some(field)) => serde_json::from_str(field)
+            .map_err(Into::into)
+            .and_then(|field| attacks::run(&field))
+            .map(|()| true),
+        (None, None) => run::all(&arguments),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

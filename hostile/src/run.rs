@@ -95,8 +95,7 @@ async fn one(
     tokio::time::sleep(window).await;
     let idle = victim.usage()?;
     let struck = Instant::now();
-    let field = Field { victim: victim.address, arrangement };
-    let work = tokio::spawn(attack.run(field));
+    let attackers = Attackers::start(&Field { attack, victim: victim.address, arrangement })?;
     let newcomers = if attack == Attack::FirstPackets {
         let mut linked = 0;
         for index in 0..6 {
@@ -111,8 +110,7 @@ async fn one(
     tokio::time::sleep(window.saturating_sub(struck.elapsed())).await;
     let ended = Instant::now();
     let busy = victim.usage()?;
-    work.abort();
-    drop(work.await);
+    attackers.stop()?;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let last = victim.usage()?;
     let mut kept = (Vec::new(), Vec::new());
@@ -273,6 +271,32 @@ fn print(report: &Report, json: bool) -> Result<(), Any> {
         }
     }
     Ok(out.flush()?)
+}
+
+/// The attackers' process. On real networks they have machines of their own, so here they get what victim and honest pair leave of
+/// this one's processors: else the figures would say how the system divides two cores among them.
+struct Attackers {
+    child: Child,
+    input: ChildStdin,
+}
+
+impl Attackers {
+    fn start(field: &Field) -> Result<Self, Any> {
+        let mut child = Command::new("nice")
+            .args(["-n", "10"])
+            .arg(std::env::current_exe()?)
+            .args(["--attackers", &serde_json::to_string(field)?])
+            .stdin(Stdio::piped())
+            .spawn()?;
+        let input = child.stdin.take().ok_or("no input")?;
+        Ok(Self { child, input })
+    }
+
+    fn stop(mut self) -> Result<(), Any> {
+        drop(self.input);
+        self.child.wait()?;
+        Ok(())
+    }
 }
 
 /// The victim's process.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::{Multiaddr, Transport};
-use weir_base::stream::Goodbye;
+use weir_base::stream::{Goodbye, LinkInfo};
 use weir_base::{Fault, Instant, LinkId};
 
 use crate::admission::{Admission, Source, Verdict};
@@ -82,13 +82,16 @@ pub(crate) trait Endpoint: Send {
     /// Lets a carrier and its endpoint talk, before the carrier is polled.
     fn exchange(&mut self, _link: LinkId, _carrier: &mut dyn Carrier) {}
 
+    /// A link is up: what it sends is dealt by its side and group.
+    fn join(&mut self, link: LinkId, info: &LinkInfo);
+
     /// A link may have something to send.
     fn mark(&mut self, link: LinkId);
 
     /// A link is down. Its connection may have last words to say.
     fn remove(&mut self, context: &mut Context<'_>, link: LinkId, carrier: Box<dyn Carrier>, why: Goodbye);
 
-    /// The next datagrams to send, appended to `out`; links take turns.
+    /// The next datagrams to send, appended to `out`; links are served as `Outputs` says.
     fn poll_datagrams(
         &mut self,
         _context: &mut Context<'_>,
@@ -98,7 +101,7 @@ pub(crate) trait Endpoint: Send {
         None
     }
 
-    /// The next frame to send; links take turns.
+    /// The next frame to send; links are served as `Outputs` says.
     fn poll_frame(&mut self, _context: &mut Context<'_>) -> Option<(WireId, Frame)> {
         None
     }
@@ -108,7 +111,7 @@ pub(crate) trait Endpoint: Send {
         None
     }
 
-    /// The next bytes for a byte stream, appended to `out`; links take turns.
+    /// The next bytes for a byte stream, appended to `out`; links are served as `Outputs` says.
     fn poll_pipe(&mut self, _context: &mut Context<'_>, _out: &mut BytesMut) -> Option<PipeTransmit> {
         None
     }

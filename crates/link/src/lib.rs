@@ -25,6 +25,7 @@ mod frames;
 mod gate;
 mod link;
 mod links;
+mod outputs;
 #[cfg(not(target_family = "wasm"))]
 mod quic;
 mod stats;

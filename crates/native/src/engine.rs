@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use weir_base::{Instant, UnixTime};
+use weir_base::{Instant, KIB, UnixTime};
 use weir_node::host::Core;
 use weir_stack::{Action, HostChange, Input, WireChange, WireId};
 
@@ -27,8 +27,39 @@ const WALL_EVERY: Duration = Duration::from_secs(10);
 /// A step of the wall clock that is worth telling.
 const WALL_STEP: u64 = 100; // milliseconds
 
-/// Sending system calls of an inline turn. What is left is the network thread's.
-const INLINE_SENDS: usize = 4;
+/// Bytes that a turn sends before the sockets are asked again: some milliseconds of sealing. What came meanwhile waits no longer,
+/// however much all links have to send.
+const TURN_BYTES: usize = 2 << 20;
+/// Bytes that a turn sends while a socket still has what was not read: everybody's next request waits behind that. So
+/// the socket empties faster than acknowledgements of what is sent fill it.
+const UNREAD_BYTES: usize = 128 * KIB;
+/// What an inline turn sends. The rest is the network thread's.
+const INLINE: Allowance = Allowance { calls: 4, bytes: TURN_BYTES };
+
+/// What may still be sent in a turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowance {
+    calls: usize, // of the system
+    bytes: usize,
+}
+
+impl Allowance {
+    /// Of a turn of the network thread.
+    const fn of_turn(unread: bool) -> Self {
+        Self { calls: usize::MAX, bytes: if unread { UNREAD_BYTES } else { TURN_BYTES } }
+    }
+
+    /// One call has sent so much. The last one may send more than was left.
+    pub(super) const fn spend(&mut self, bytes: usize) {
+        self.calls = self.calls.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// Whether nothing more may be sent.
+    pub(super) const fn is_spent(&self) -> bool {
+        self.calls == 0 || self.bytes == 0
+    }
+}
 
 /// See the module.
 pub(super) struct Engine {
@@ -112,7 +143,7 @@ impl Engine {
         let unread = self.pipes.receive(now, &mut self.core) || unread;
         let uncommanded = self.core.commands(now, commands);
         self.core.handle_timeout(now);
-        self.drain(now, usize::MAX) || unread || uncommanded || self.pipes.wants_to_read()
+        self.drain(now, Allowance::of_turn(unread)) || unread || uncommanded || self.pipes.wants_to_read()
     }
 
     /// A turn on the thread of a handle that has something urgent, while the network thread sleeps. False where the network
@@ -121,7 +152,7 @@ impl Engine {
         self.core.counters().inline_turns += 1;
         let now = self.now();
         let uncommanded = self.core.commands(now, SLICE);
-        let left = self.drain(now, INLINE_SENDS) || uncommanded || self.pipes.wants_to_read();
+        let left = self.drain(now, INLINE) || uncommanded || self.pipes.wants_to_read();
         if left || self.core.is_ending() {
             return false;
         }
@@ -130,16 +161,15 @@ impl Engine {
         in_time && self.sleep()
     }
 
-    /// Hands over, acts and sends, at most `sends` times, until nothing comes of it. True where there may be more.
-    fn drain(&mut self, now: Instant, mut sends: usize) -> bool {
+    /// Hands over, acts and sends, as much as is allowed, until nothing comes of it. True where there may be more.
+    fn drain(&mut self, now: Instant, mut allowance: Allowance) -> bool {
         for _ in 0..TURNS {
             let handed = self.core.settle(now);
             self.act(now);
-            let sent = self.sockets.send(now, sends, &mut self.core);
-            let sent = sent + self.pipes.send(now, sends.saturating_sub(sent), &mut self.core);
-            sends -= sent.min(sends);
-            if !handed && sent == 0 {
-                return sends == 0;
+            let sent = self.sockets.send(now, &mut allowance, &mut self.core);
+            let sent = self.pipes.send(now, &mut allowance, &mut self.core) || sent;
+            if !handed && (!sent || allowance.is_spent()) {
+                return allowance.is_spent();
             }
         }
         true

@@ -22,6 +22,8 @@ use weir_node::StartError;
 use weir_node::host::Core;
 use weir_stack::{Input, PipeChange, PipeId};
 
+use crate::engine::Allowance;
+
 /// Connections accepted in a row from one listener before what they bring is handed over.
 const ACCEPTS: usize = 16;
 /// Reading system calls in a row, over all connections.
@@ -295,13 +297,14 @@ impl Pipes {
         !self.to_read.is_empty()
     }
 
-    /// Sends what the stack has, in at most `most` chunks. How many there were.
-    pub(crate) fn send(&mut self, now: Instant, most: usize, core: &mut Core) -> usize {
-        let mut sent = 0;
-        while sent < most {
+    /// Sends what the stack has, as much as is allowed. Whether there was anything.
+    pub(crate) fn send(&mut self, now: Instant, allowance: &mut Allowance, core: &mut Core) -> bool {
+        let mut any = false;
+        while !allowance.is_spent() {
             self.out.clear();
             let Some(transmit) = core.stack().poll_pipe(now, &mut self.out) else { break };
-            sent += 1;
+            any = true;
+            allowance.spend(transmit.len);
             let Some(pipe) = self.all.get_mut(&transmit.pipe) else { continue };
             pipe.finish |= transmit.finish;
             let mut bytes = self.out.split_to(transmit.len.min(self.out.len()));
@@ -315,7 +318,7 @@ impl Pipes {
                 Err(error) => self.broke(now, transmit.pipe, &error, core),
             }
         }
-        sent
+        any
     }
 
     /// The system may take bytes again.

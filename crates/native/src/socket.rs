@@ -14,6 +14,8 @@ use weir_node::host::Core;
 use weir_node::{AddressError, Config, StartError};
 use weir_stack::{Datagrams, Ecn, HostChange, Input, SocketId, Transmit};
 
+use crate::engine::Allowance;
+
 /// Buffers per receiving system call. Each takes up to 64 datagrams that the kernel joined.
 const BUFFERS: usize = 8;
 /// Bytes of each: the largest UDP payload, joined or not.
@@ -199,11 +201,11 @@ impl Sockets {
         most - left
     }
 
-    /// Sends what the stack has, by at most `most` system calls, until it has nothing for sockets that are not blocked. How many it
-    /// made.
-    pub(crate) fn send(&mut self, now: Instant, most: usize, core: &mut Core) -> usize {
-        let mut sent = self.resend(now, core);
-        while sent < most {
+    /// Sends what the stack has, as much as is allowed, until it has nothing for sockets that are not blocked. Whether anything was
+    /// sent.
+    pub(crate) fn send(&mut self, now: Instant, allowance: &mut Allowance, core: &mut Core) -> bool {
+        let mut any = self.resend(now, allowance, core);
+        while !allowance.is_spent() {
             self.out.clear();
             let Some(transmit) = core.stack().poll_datagrams(now, self.segments, &mut self.out) else {
                 break;
@@ -216,7 +218,8 @@ impl Sockets {
                 continue;
             }
             if socket.send(&transmit, &self.out, core) {
-                sent += 1;
+                any = true;
+                allowance.spend(transmit.len);
                 continue;
             }
             socket.blocked = true;
@@ -224,15 +227,16 @@ impl Sockets {
             socket.watch(&self.registry, Interest::READABLE | Interest::WRITABLE);
             core.handle(now, Input::Host(HostChange::Blocked(socket.id)));
         }
-        sent
+        any
     }
 
-    /// Sends what could not be sent before, on sockets that have room again. How many system calls it made.
-    fn resend(&mut self, now: Instant, core: &mut Core) -> usize {
-        let mut sent = 0;
+    /// Sends what could not be sent before, on sockets that have room again. Whether it tried.
+    fn resend(&mut self, now: Instant, allowance: &mut Allowance, core: &mut Core) -> bool {
+        let mut any = false;
         for socket in self.list.iter_mut().filter(|socket| !socket.blocked) {
             let Some((transmit, bytes)) = socket.unsent.take() else { continue };
-            sent += 1;
+            any = true;
+            allowance.spend(transmit.len);
             if socket.send(&transmit, &bytes, core) {
                 core.handle(now, Input::Host(HostChange::Writable(socket.id)));
             } else {
@@ -241,7 +245,7 @@ impl Sockets {
                 socket.watch(&self.registry, Interest::READABLE | Interest::WRITABLE);
             }
         }
-        sent
+        any
     }
 }
 

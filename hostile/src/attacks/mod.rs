@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
 use crate::peer::{Answer, Items, Peer};
@@ -15,7 +15,7 @@ mod floods;
 mod streams;
 
 /// Every attack, by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Attack {
     /// Deliver items that are wrong, leave, come back as somebody else.
@@ -45,7 +45,7 @@ pub enum Attack {
 }
 
 /// Where attackers are, as the victim's address groups see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Arrangement {
     /// Each in a group of its own, the honest pair in another.
@@ -67,11 +67,22 @@ impl Arrangement {
     }
 }
 
-/// Whom, and from where.
-#[derive(Clone, Copy, Debug)]
+/// What, whom, and from where.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Field {
+    pub attack: Attack,
     pub victim: SocketAddr,
     pub arrangement: Arrangement,
+}
+
+/// Attacks until standard input ends: the work of a process of its own.
+pub fn run(field: &Field) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let work = runtime.spawn(field.attack.run(*field));
+    std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink())?;
+    work.abort();
+    runtime.shutdown_background();
+    Ok(())
 }
 
 impl Attack {

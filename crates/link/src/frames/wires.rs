@@ -3,14 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use weir_base::stream::Goodbye;
-use weir_base::{LinkId, Ready};
+use weir_base::LinkId;
+use weir_base::stream::{Goodbye, LinkInfo};
 
 use super::{Frame, FrameLink};
 use crate::carrier::{Carrier, Remote};
 use crate::endpoint::{Context, Endpoint, EndpointId, Input};
 use crate::event::WireId;
 use crate::link::LinkOrigin;
+use crate::outputs::Outputs;
 use crate::{Event, WireChange};
 
 /// All frame wires.
@@ -18,12 +19,12 @@ pub(crate) struct Wires {
     id: EndpointId,
     links: BTreeMap<WireId, LinkId>,
     names: BTreeMap<LinkId, WireId>, // the same the other way round
-    ready: Ready<LinkId>,
+    outputs: Outputs,
 }
 
 impl Wires {
     pub(crate) fn new(id: EndpointId) -> Self {
-        Self { id, links: BTreeMap::new(), names: BTreeMap::new(), ready: Ready::default() }
+        Self { id, links: BTreeMap::new(), names: BTreeMap::new(), outputs: Outputs::default() }
     }
 
     fn changed(&mut self, context: &mut Context<'_>, wire: WireId, change: WireChange) {
@@ -77,12 +78,16 @@ impl Endpoint for Wires {
         None
     }
 
+    fn join(&mut self, link: LinkId, info: &LinkInfo) {
+        self.outputs.join(link, info);
+    }
+
     fn mark(&mut self, link: LinkId) {
-        self.ready.mark(link);
+        self.outputs.mark(link);
     }
 
     fn remove(&mut self, context: &mut Context<'_>, link: LinkId, _carrier: Box<dyn Carrier>, _why: Goodbye) {
-        self.ready.remove(link);
+        self.outputs.remove(link);
         if let Some(wire) = self.names.remove(&link) {
             self.links.remove(&wire);
             context.events.push_back(Event::CloseWire(wire));
@@ -90,17 +95,21 @@ impl Endpoint for Wires {
     }
 
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Option<(WireId, Frame)> {
-        while let Some(link) = self.ready.pop() {
-            let Some(wire) = self.names.get(&link).copied() else { continue };
-            let Some((carrier, mut scope)) = context.carrier::<FrameLink>(link) else { continue };
+        while let Some(link) = self.outputs.next() {
+            let wire = self.names.get(&link).copied();
+            let Some((wire, (carrier, mut scope))) = wire.zip(context.carrier::<FrameLink>(link)) else {
+                self.outputs.idle(link);
+                continue;
+            };
             let Some(frame) = carrier.next_frame(&mut scope) else {
+                self.outputs.idle(link);
                 context.table.sent_all(context.now, link);
                 continue;
             };
             if carrier.is_over() {
                 context.table.touch(link);
             }
-            self.ready.mark(link);
+            self.outputs.sent(link, frame.wire_len());
             return Some((wire, frame));
         }
         None

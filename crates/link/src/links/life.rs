@@ -45,6 +45,9 @@ impl Links {
         let info = LinkInfo { peer, side, dialler: link.origin.dialler, group };
         link.info = Some(info);
         link.up(now);
+        if let Some(endpoint) = self.endpoints.of(link.endpoint) {
+            endpoint.join(id, &info);
+        }
         let (address, dial, ip) = (link.origin.address.clone(), link.origin.dial, link.origin.ip);
         let goodbye = link.origin.goodbye.take();
         self.stats.links += 1;

@@ -97,7 +97,7 @@ impl Quic {
         let Some(mut link) = self.closing.take(id) else { return };
         if !self.talk(id, &mut link) {
             self.closing.keep(now, id, link);
-            self.ready.mark(id);
+            self.outputs.mark(id);
         }
     }
 
@@ -109,12 +109,16 @@ impl Quic {
         segments: usize,
         out: &mut Vec<u8>,
     ) -> Option<Transmit> {
-        let mut link = self.closing.take(id)?;
+        let Some(mut link) = self.closing.take(id) else {
+            self.outputs.idle(id);
+            return None;
+        };
         let held = self.hold(link.conn.socket, id);
         let transmit = if held { None } else { link.conn.poll_transmit(now, segments, out) };
         self.closing.keep(now, id, link);
-        if transmit.is_some() {
-            self.ready.mark(id);
+        match &transmit {
+            Some(transmit) => self.outputs.sent(id, transmit.len),
+            None => self.outputs.idle(id),
         }
         transmit
     }
@@ -176,12 +180,17 @@ impl Endpoint for Quic {
         }
     }
 
+    fn join(&mut self, link: LinkId, info: &LinkInfo) {
+        self.outputs.join(link, info);
+    }
+
     fn mark(&mut self, link: LinkId) {
-        self.ready.mark(link);
+        self.outputs.mark(link);
     }
 
     fn remove(&mut self, context: &mut Context<'_>, link: LinkId, carrier: Box<dyn Carrier>, why: Goodbye) {
         self.hoarders.remove(&link);
+        self.outputs.remove(link);
         let carrier: Box<dyn Any> = carrier;
         if let Ok(mut carrier) = carrier.downcast::<QuicLink>() {
             carrier.abandon(context.now, why);
@@ -199,7 +208,7 @@ impl Endpoint for Quic {
         if let Some(answer) = self.next_answer(out) {
             return Some(answer);
         }
-        while let Some(id) = self.ready.pop() {
+        while let Some(id) = self.outputs.next() {
             let Some((carrier, scope)) = context.carrier::<QuicLink>(id) else {
                 if let Some(transmit) = self.closing_output(context.now, id, max_segments, out) {
                     return Some(transmit);
@@ -207,13 +216,15 @@ impl Endpoint for Quic {
                 continue;
             };
             if self.hold(carrier.conn.socket, id) {
+                self.outputs.idle(id);
                 context.table.sent_all(context.now, id); // its timers run all the same
                 continue;
             }
             if let Some(transmit) = carrier.conn.poll_transmit(scope.now, max_segments, out) {
-                self.ready.mark(id);
+                self.outputs.sent(id, transmit.len);
                 return Some(transmit);
             }
+            self.outputs.idle(id);
             context.table.sent_all(context.now, id);
         }
         None

@@ -3,7 +3,7 @@
 //!
 //! - a datagram goes to its socket's endpoint, which names the connection or asks about a new one (admission decides);
 //! - the connection reports; `events` turns that into events of the link;
-//! - a link with something to send waits in `ready`; only those are asked.
+//! - a link with something to send waits in `outputs`; only those are asked.
 //!
 //! Threat: strangers send first packets from any address. Until an address is proven it gets at most three times its bytes;
 //! under load it must prove itself before anything is kept (retry). Source: RFC 9000–9002, libp2p `quic`, `tls`.
@@ -29,13 +29,14 @@ use std::sync::Arc;
 
 use quinn_proto::{ConnectionHandle, EcnCodepoint, Endpoint};
 use weir_base::identity::{Keypair, PeerId};
-use weir_base::{Deadlines, Instant, LinkId, Ready, Rng, UnixTime};
+use weir_base::{Deadlines, Instant, LinkId, Rng, UnixTime};
 use weir_libp2p::tls::{WallClock, server_name};
 
 pub(crate) use link::QuicLink;
 
 use crate::endpoint::EndpointId;
 use crate::event::{DialFailure, Ecn, SocketId, Start, Transmit};
+use crate::outputs::Outputs;
 use crate::{Config, ConfigError};
 use config::Configs;
 use connection::Connection;
@@ -54,7 +55,7 @@ pub(crate) struct Quic {
     wall: WallClock,
     wall_offset: (Instant, UnixTime), // what the wall clock showed when it was set last
     sockets: BTreeMap<SocketId, Socket>,
-    ready: Ready<LinkId>,
+    outputs: Outputs,
     closing: Closing,
     hoarders: BTreeSet<LinkId>, // links that keep too much of the receive buffers alive
     answers: VecDeque<(Transmit, Vec<u8>)>,
@@ -113,7 +114,7 @@ impl Quic {
             wall,
             wall_offset: (Instant::ZERO, start.wall),
             sockets: BTreeMap::new(),
-            ready: Ready::default(),
+            outputs: Outputs::default(),
             closing: Closing::default(),
             hoarders: BTreeSet::new(),
             answers: VecDeque::new(),
@@ -185,7 +186,7 @@ impl Quic {
     /// The system takes datagrams on a socket again: links that waited for that go on.
     fn unblock(&mut self, socket: SocketId) {
         let held = self.sockets.get_mut(&socket).and_then(|socket| socket.held.take());
-        held.into_iter().flatten().for_each(|id| self.ready.mark(id));
+        held.into_iter().flatten().for_each(|id| self.outputs.mark(id));
     }
 
     /// Whether a link has to wait because its socket is blocked. Then it is ready again once that is over.

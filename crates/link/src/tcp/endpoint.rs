@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::BytesMut;
 use weir_base::multiaddr::Transport;
-use weir_base::stream::{Goodbye, Group};
+use weir_base::stream::{Goodbye, Group, LinkInfo};
 use weir_base::{Instant, LinkId, Rng};
 use weir_libp2p::connection::Connection;
 
@@ -80,7 +80,7 @@ impl Tcp {
             PipeChange::Writable => {
                 found.blocked = false;
                 match found.link {
-                    Some(link) => self.ready.mark(link),
+                    Some(link) => self.outputs.mark(link),
                     None if found.ending => self.finishing.push_back(pipe),
                     None => {}
                 }
@@ -171,12 +171,16 @@ impl Endpoint for Tcp {
         Ok(link)
     }
 
+    fn join(&mut self, link: LinkId, info: &LinkInfo) {
+        self.outputs.join(link, info);
+    }
+
     fn mark(&mut self, link: LinkId) {
-        self.ready.mark(link);
+        self.outputs.mark(link);
     }
 
     fn remove(&mut self, context: &mut Context<'_>, link: LinkId, carrier: Box<dyn Carrier>, _why: Goodbye) {
-        self.ready.remove(link);
+        self.outputs.remove(link);
         let carrier: Box<dyn Any> = carrier;
         let Ok(carrier) = carrier.downcast::<TcpLink>() else { return };
         let link::Pipe { id, inward, said_end, was_up, .. } = carrier.pipe;
@@ -203,20 +207,25 @@ impl Endpoint for Tcp {
                 return Some(PipeTransmit { pipe, len: 0, finish: true });
             }
         }
-        while let Some(link) = self.ready.pop() {
-            let Some((carrier, mut scope)) = context.carrier::<TcpLink>(link) else { continue };
+        while let Some(link) = self.outputs.next() {
+            let Some((carrier, mut scope)) = context.carrier::<TcpLink>(link) else {
+                self.outputs.idle(link);
+                continue;
+            };
             let pipe = carrier.pipe.id;
             if self.pipes.get(&pipe).is_none_or(|found| found.blocked) {
+                self.outputs.idle(link);
                 context.table.sent_all(context.now, link); // it is marked again once it is writable
                 continue;
             }
             let before = out.len();
             let Some(finish) = carrier.chunk(&mut scope, out) else {
+                self.outputs.idle(link);
                 context.table.sent_all(context.now, link);
                 continue;
             };
             context.table.touch(link); // what took the bytes may have ended, or made room
-            self.ready.mark(link);
+            self.outputs.sent(link, out.len() - before);
             return Some(PipeTransmit { pipe, len: out.len() - before, finish });
         }
         None

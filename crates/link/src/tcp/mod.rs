@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use weir_base::identity::Keypair;
-use weir_base::{Deadlines, Instant, LinkId, Ready, Rng, UnixTime};
+use weir_base::{Deadlines, Instant, LinkId, Rng, UnixTime};
 use weir_libp2p::connection::{Security, Setup};
 use weir_libp2p::multistream::{NameError, Names};
 use weir_libp2p::noise::{Identity, Noise};
@@ -33,6 +33,7 @@ pub(crate) use link::TcpLink;
 
 use crate::endpoint::EndpointId;
 use crate::event::PipeId;
+use crate::outputs::Outputs;
 use crate::streams::ProtocolNames;
 use crate::{Config, ConfigError, config};
 
@@ -45,7 +46,7 @@ pub(crate) struct Tcp {
     hosted: bool,              // the host carries byte streams
     dials: u64,
     pipes: BTreeMap<PipeId, Pipe>, // <= links, and CLOSING_MAX
-    ready: Ready<LinkId>,
+    outputs: Outputs,
     closing: Deadlines<PipeId>,  // <= CLOSING_MAX
     finishing: VecDeque<PipeId>, // of those that are closing: the end is to be said
 }
@@ -114,7 +115,7 @@ impl Tcp {
             hosted: false,
             dials: 0,
             pipes: BTreeMap::new(),
-            ready: Ready::default(),
+            outputs: Outputs::default(),
             closing: Deadlines::default(),
             finishing: VecDeque::new(),
         })

@@ -37,8 +37,16 @@ pub(crate) struct Node {
     pub(crate) key_used_twice: Vec<PeerId>,
     pub(crate) refused: Vec<(Option<PeerId>, Option<String>, Refusal, u64)>,
     pub(crate) address: SocketAddr,
+    /// Bytes that its host sends before the test says more; `None`: all that there is.
+    pub(crate) may_send: Option<usize>,
     pub(super) pipes: BTreeMap<PipeId, Tube>,
     wires: BTreeMap<WireId, (usize, WireId)>, // the other end
+}
+
+impl Node {
+    fn sent(&mut self, bytes: usize) {
+        self.may_send = self.may_send.map(|left| left.saturating_sub(bytes));
+    }
 }
 
 pub(super) enum Flying {
@@ -138,6 +146,7 @@ impl Net {
             key_used_twice: Vec::new(),
             refused: Vec::new(),
             address,
+            may_send: None,
             pipes: BTreeMap::new(),
             wires: BTreeMap::new(),
         });
@@ -310,15 +319,21 @@ impl Net {
                     quiet = false;
                     self.event(index, event);
                 }
-                while let Some((wire, frame)) = self.nodes[index].links.poll_frame(self.now) {
+                while self.nodes[index].may_send != Some(0)
+                    && let Some((wire, frame)) = self.nodes[index].links.poll_frame(self.now)
+                {
                     quiet = false;
+                    self.nodes[index].sent(frame.wire_len());
                     if let Some((to, other)) = self.nodes[index].wires.get(&wire).copied() {
                         self.fly(to, Flying::Frame(other, frame));
                     }
                 }
                 out.clear();
-                while let Some(transmit) = self.nodes[index].links.poll_datagrams(self.now, 8, &mut out) {
+                while self.nodes[index].may_send != Some(0)
+                    && let Some(transmit) = self.nodes[index].links.poll_datagrams(self.now, 8, &mut out)
+                {
                     quiet = false;
+                    self.nodes[index].sent(transmit.len);
                     assert_eq!(transmit.len, out.len());
                     let segment = transmit.segment.unwrap_or(transmit.len);
                     let pieces: Vec<Bytes> = out.chunks(segment).map(Bytes::copy_from_slice).collect();
@@ -328,8 +343,11 @@ impl Net {
                     out.clear();
                 }
                 let mut bytes = BytesMut::new();
-                while let Some(transmit) = self.nodes[index].links.poll_pipe(self.now, &mut bytes) {
+                while self.nodes[index].may_send != Some(0)
+                    && let Some(transmit) = self.nodes[index].links.poll_pipe(self.now, &mut bytes)
+                {
                     quiet = false;
+                    self.nodes[index].sent(transmit.len);
                     assert_eq!(transmit.len, bytes.len());
                     self.tube_out(index, transmit, bytes.split().freeze());
                 }

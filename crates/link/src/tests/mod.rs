@@ -25,3 +25,4 @@ mod tcp_flow;
 mod tcp_hostile;
 mod tcp_setup;
 mod tubes;
+mod what_leaves;

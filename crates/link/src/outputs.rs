@@ -1,0 +1,183 @@
+//! Which link sends next. What leaves a node is dealt by `docs/spec/fairness.md` ("What leaves"), whatever it carries.
+//!
+//! - a link is up → [`join`](Outputs::join): from now on its bytes are dealt by side, group and link;
+//! - it may have something to send → [`mark`](Outputs::mark), and [`next`](Outputs::next) names it when it has its turn;
+//! - it sent → [`sent`](Outputs::sent), and it keeps waiting; it has nothing, or may not → [`idle`](Outputs::idle).
+//!
+//! A host whose processor or socket is slower than the links leaves most of them waiting; then this order decides who is served.
+//! Links in their handshake, and those that say their last words, belong to nobody yet or any more: they take turns among
+//! themselves, every other turn is theirs, and admission bounds their number.
+
+use std::collections::BTreeSet;
+
+use weir_base::stream::LinkInfo;
+use weir_base::{Dealer, LinkId, Ready};
+
+/// Bytes that a link keeps of what it leaves to others: a link that sends little goes before those that always have something.
+const CREDIT: u64 = 64 * 1024;
+
+/// Bytes that a link may be behind: a second and more of what a node sends.
+const DEBT: u64 = 32 << 20;
+
+/// The links of one endpoint that may have something to send.
+#[derive(Debug)]
+pub(crate) struct Outputs {
+    up: BTreeSet<LinkId>,
+    members: Dealer<LinkId>, // the same
+    others: Ready<LinkId>,
+    others_next: bool,
+}
+
+impl Default for Outputs {
+    fn default() -> Self {
+        // Without a quantum whoever was served least is next: a turn of a link is what it sends at once.
+        let members = Dealer::new(0, DEBT).with_credit(CREDIT);
+        Self { up: BTreeSet::new(), members, others: Ready::default(), others_next: true }
+    }
+}
+
+impl Outputs {
+    /// A link is up.
+    pub(crate) fn join(&mut self, link: LinkId, info: &LinkInfo) {
+        self.others.remove(link);
+        self.up.insert(link);
+        self.members.add(link, info.side, info.group);
+        self.members.set_waiting(link, true);
+    }
+
+    /// A link is down. Its connection may be marked again.
+    pub(crate) fn remove(&mut self, link: LinkId) {
+        self.others.remove(link);
+        self.up.remove(&link);
+        self.members.remove(link);
+    }
+
+    /// A link may have something to send.
+    pub(crate) fn mark(&mut self, link: LinkId) {
+        if self.up.contains(&link) {
+            self.members.set_waiting(link, true);
+        } else {
+            self.others.mark(link);
+        }
+    }
+
+    /// Whose turn it is. The same link until it [sent](Self::sent) or is [idle](Self::idle).
+    pub(crate) fn next(&mut self) -> Option<LinkId> {
+        let other = self.others.first();
+        if self.others_next && other.is_some() {
+            return other;
+        }
+        self.members.whose_turn().or(other)
+    }
+
+    /// A link had its turn and sent so many bytes. It may have more.
+    pub(crate) fn sent(&mut self, link: LinkId, bytes: usize) {
+        self.others_next = self.up.contains(&link);
+        if self.others_next {
+            self.members.charge(link, bytes as u64);
+        } else {
+            self.idle(link);
+            self.others.mark(link);
+        }
+    }
+
+    /// A link has nothing to send, or may not send now.
+    pub(crate) fn idle(&mut self, link: LinkId) {
+        self.members.set_waiting(link, false);
+        if self.others.first() == Some(link) {
+            self.others.pop();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_base::identity::{Keypair, PeerId};
+    use weir_base::stream::{Group, Side};
+
+    use super::*;
+
+    fn outputs(links: &[(Side, u8)]) -> Outputs {
+        let peer = PeerId::from_public_key(&Keypair::ed25519_from_seed([0; 32]).public());
+        let mut outputs = Outputs::default();
+        for (link, (side, group)) in (0..).zip(links) {
+            let dialler = *side == Side::Dialled;
+            let info = LinkInfo { peer, side: *side, dialler, group: Group::V4([10, *group]) };
+            outputs.join(LinkId(link), &info);
+        }
+        outputs
+    }
+
+    /// All send batches of their own size without end: the bytes of each.
+    fn send(outputs: &mut Outputs, batches: &[usize], total: usize) -> Vec<usize> {
+        let (mut bytes, mut all) = (vec![0; batches.len()], 0);
+        while all < total {
+            let link = outputs.next().unwrap();
+            let batch = batches[usize::try_from(link.0).unwrap()];
+            outputs.sent(link, batch);
+            bytes[usize::try_from(link.0).unwrap()] += batch;
+            all += batch;
+        }
+        bytes
+    }
+
+    #[test]
+    fn half_goes_to_links_of_ones_own_choice_the_rest_by_group_and_then_by_link() {
+        let mut outputs =
+            outputs(&[(Side::Dialled, 1), (Side::Inbound, 2), (Side::Inbound, 3), (Side::Inbound, 3)]);
+        let bytes = send(&mut outputs, &[1_200, 60_000, 60_000, 9_000], 10_000_000);
+        for (sent, part) in bytes.iter().zip([5_000_000_usize, 2_500_000, 1_250_000, 1_250_000]) {
+            assert!(sent.abs_diff(part) <= 120_000, "{bytes:?}"); // two of the largest batches
+        }
+    }
+
+    #[test]
+    fn a_link_that_sends_little_goes_before_those_that_always_have_something() {
+        let mut outputs = outputs(&[(Side::Inbound, 1); 60]);
+        outputs.idle(LinkId(7));
+        let mut batches = [60_000; 60];
+        batches[7] = 300;
+        send(&mut outputs, &batches, 30_000_000);
+        for _ in 0..20 {
+            outputs.mark(LinkId(7));
+            assert_eq!(outputs.next(), Some(LinkId(7)));
+            outputs.sent(LinkId(7), 300);
+            outputs.idle(LinkId(7));
+            send(&mut outputs, &batches, 600_000);
+        }
+    }
+
+    #[test]
+    fn handshakes_and_last_words_have_every_other_turn_and_no_more() {
+        let mut outputs = outputs(&[(Side::Inbound, 1), (Side::Inbound, 2)]);
+        for stranger in 100..200 {
+            outputs.mark(LinkId(stranger));
+        }
+        let mut turns = Vec::new();
+        for _ in 0..8 {
+            let link = outputs.next().unwrap();
+            outputs.sent(link, 1_200);
+            turns.push(link.0);
+        }
+        assert_eq!(turns, [100, 0, 101, 1, 102, 0, 103, 1]);
+        outputs.idle(LinkId(0));
+        outputs.remove(LinkId(1));
+        assert!(outputs.next().is_some_and(|link| link.0 >= 100));
+    }
+
+    #[test]
+    fn a_link_that_is_up_has_one_turn_whatever_it_was_before() {
+        let mut outputs = outputs(&[]);
+        outputs.mark(LinkId(0));
+        let peer = PeerId::from_public_key(&Keypair::ed25519_from_seed([0; 32]).public());
+        let info = LinkInfo { peer, side: Side::Inbound, dialler: false, group: Group::V4([10, 0]) };
+        outputs.join(LinkId(0), &info);
+        outputs.idle(LinkId(0));
+        assert_eq!(outputs.next(), None);
+        outputs.remove(LinkId(0));
+        outputs.mark(LinkId(0));
+        assert_eq!(outputs.next(), Some(LinkId(0)), "its last words");
+        outputs.idle(LinkId(0));
+        assert_eq!(outputs.next(), None);
+    }
+}
