@@ -73,7 +73,7 @@ impl Pool {
         Self {
             common: Common::new(config, seat.channel, seat.tickets, inventory),
             client: Client::new(asking),
-            offers: Offers::new(secret, seat.rng),
+            offers: Offers::new(secret),
             uploads: Uploads::new(),
             checking: Checking::new(),
         }

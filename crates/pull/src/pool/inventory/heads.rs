@@ -7,14 +7,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use weir_base::Instant;
 use weir_base::time::nanos;
-use weir_base::{Instant, Rng};
 
 /// Steps from one strike of a clock to the next: its period is twice the offer delay.
 const STEPS: u64 = 64;
 
-/// When a link's clock strikes: a step of the period.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// When a clock strikes: a step of the period. All links of a peer have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Phase(u64);
 
 /// The heads of the last period.
@@ -30,9 +30,9 @@ impl Heads {
         Self { step: 2 * nanos(delay) / STEPS, before: VecDeque::new() }
     }
 
-    /// The phase of a new link.
-    pub(crate) fn draw(rng: &mut Rng) -> Phase {
-        Phase(rng.below(STEPS))
+    /// The phase that a number stands for: of 64, each as likely as the others.
+    pub(crate) const fn phase(number: u64) -> Phase {
+        Phase(number % STEPS)
     }
 
     /// An item is appended, where the head was `head`.
@@ -69,6 +69,8 @@ const fn since(step: u64, phase: Phase) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use weir_base::Rng;
+
     use super::*;
 
     #[test]
@@ -81,7 +83,7 @@ mod tests {
             heads.note(now, appended.len() as u64);
             appended.push(now);
             assert!(heads.before.len() <= 65);
-            let phase = Heads::draw(&mut rng);
+            let phase = Heads::phase(rng.below(1_000));
             let later = now + Duration::from_nanos(rng.below(100_000));
             let strike = later + heads.until_strike(later, phase);
             let last = Instant::from_nanos(strike.as_nanos() - 64_000);

@@ -2,13 +2,13 @@
 
 use sha2::{Digest as _, Sha256};
 use weir_base::identity::PeerId;
-use weir_base::{Chunk, Fault, Instant, Rng, Rope};
+use weir_base::{Chunk, Fault, Instant, Rope};
 
 use super::outlet::{Flow, Outlet, Recipient};
 use crate::framing::{MALFORMED, Message};
 use crate::pool::codec::{self, Epoch};
 use crate::pool::common::Common;
-use crate::pool::inventory::Heads;
+use crate::pool::inventory::{Heads, Phase};
 use crate::pool::links::{Role, Slot};
 use crate::pool::timer::Timer;
 
@@ -16,19 +16,18 @@ use crate::pool::timer::Timer;
 #[derive(Debug)]
 pub(crate) struct Offers {
     secret: [u8; 32],
-    rng: Rng,
     idle: Vec<Slot>, // links whose cursors are at the head of the log
 }
 
 impl Offers {
-    /// `secret` must be drawn anew whenever the log begins at 0; `rng` draws the phases of the links' clocks.
-    pub(crate) const fn new(secret: [u8; 32], rng: Rng) -> Self {
-        Self { secret, rng, idle: Vec::new() }
+    /// `secret` must be drawn anew whenever the log begins at 0.
+    pub(crate) const fn new(secret: [u8; 32]) -> Self {
+        Self { secret, idle: Vec::new() }
     }
 
     /// The state of a new link.
-    pub(crate) fn outlet(&mut self, peer: &PeerId) -> Outlet {
-        Outlet::new(Heads::draw(&mut self.rng), epoch_for(&self.secret, peer))
+    pub(crate) fn outlet(&self, peer: &PeerId) -> Outlet {
+        Outlet::new(phase_for(&self.secret, peer), epoch_for(&self.secret, peer))
     }
 
     /// Bytes came on the stream that carries the peer's permits.
@@ -147,8 +146,20 @@ pub(crate) fn strike(common: &mut Common, slot: Slot) {
 
 /// What this node shows of its log's life to one peer.
 pub(crate) fn epoch_for(secret: &[u8; 32], peer: &PeerId) -> Epoch {
-    let hash = Sha256::new().chain_update(secret).chain_update(peer.as_bytes()).finalize();
-    let mut epoch = [0; 8];
-    epoch.iter_mut().zip(hash.iter()).for_each(|(to, from)| *to = *from);
-    Epoch(epoch)
+    Epoch(number_for(secret, b"", peer))
+}
+
+/// When the clock of a peer's links strikes: the same for all of them, and for those with which it comes back, so that a second
+/// link tells it no more of when an item came.
+fn phase_for(secret: &[u8; 32], peer: &PeerId) -> Phase {
+    Heads::phase(u64::from_le_bytes(number_for(secret, b"clock", peer)))
+}
+
+/// Eight bytes that only this node can tell, for one use and peer.
+fn number_for(secret: &[u8; 32], purpose: &[u8], peer: &PeerId) -> [u8; 8] {
+    let hash =
+        Sha256::new().chain_update(secret).chain_update(purpose).chain_update(peer.as_bytes()).finalize();
+    let mut number = [0; 8];
+    number.iter_mut().zip(hash.iter()).for_each(|(to, from)| *to = *from);
+    number
 }

@@ -7,6 +7,7 @@ use weir_base::{Chunk, Rope};
 use super::super::*;
 use super::mesh::{Mesh, RULES, item, ms, pool};
 use crate::machine::Opened;
+use crate::pool::inventory::Phase;
 
 /// Of the clock of a link: twice the offer delay.
 const PERIOD: u64 = 200;
@@ -93,4 +94,30 @@ fn a_get_for_what_is_not_offered_yet_finds_nothing() {
         let found = answer(&mut mesh, gets, Some(get)) > 5_000;
         assert_eq!(found, mesh.now >= strike);
     }
+}
+
+#[test]
+fn all_links_of_a_peer_have_one_clock_and_peers_have_their_own() {
+    let mut mesh = Mesh::new(1);
+    mesh.add(Some(pool(0, Config { offer_delay: ms(PERIOD / 2), ..Config::new(RULES) }, 1)));
+    (0..20).for_each(|_| _ = mesh.add(None));
+    let mut phases = std::collections::BTreeMap::<_, Vec<Phase>>::new();
+    for round in 0..3 {
+        let links: Vec<LinkId> = (1..=20).map(|peer| mesh.link(peer, 0, 5)).collect();
+        mesh.run_for(ms(20));
+        for (_, link) in mesh.pool(0).common.links.iter() {
+            phases.entry(link.info.peer).or_default().push(link.outlet.phase());
+        }
+        if round > 0 {
+            links.into_iter().for_each(|link| mesh.unlink(link)); // those of the first round stay
+        }
+    }
+    assert!(
+        phases.values().all(|of| of.len() > 4 && of.windows(2).all(|pair| pair[0] == pair[1])),
+        "{phases:?}"
+    );
+    let mut different: Vec<Phase> = phases.into_values().filter_map(|of| of.first().copied()).collect();
+    different.sort_unstable();
+    different.dedup();
+    assert!(different.len() >= 12, "of 20 peers: {different:?}");
 }
