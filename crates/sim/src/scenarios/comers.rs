@@ -22,6 +22,18 @@ const HONEST: NodeId = NodeId(2);
 const COMINGS: u32 = 140;
 const AGAIN: Duration = Duration::from_millis(21);
 
+/// What one that comes says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Comer {
+    /// Hello, as anybody: its newest link is used before the next one comes, and the one before ends.
+    Speaks,
+    /// Nothing: over frames it has its link, and hangs when it has asked for it. Then only a third link ends one of two.
+    Hangs,
+}
+
+/// In this time a dial has left, and no wire is open.
+const DIALLED: Duration = Duration::from_micros(100);
+
 /// What the peer that leaves has delivered, what one check takes, and how far the checks are when it leaves.
 const DELIVERED: u32 = 200;
 const CHECK: Duration = Duration::from_millis(10);
@@ -39,11 +51,15 @@ fn setup(run: &Run<'_>) -> Setup {
 }
 
 /// The most places that one identity had at once, and whether an honest peer found one afterwards.
-fn comings(run: &Run<'_>) -> Result<(Network, u64, bool), RunError> {
+fn comings(run: &Run<'_>, comer: Comer) -> Result<(Network, u64, bool), RunError> {
     let mut network = Network::new(setup(run))?;
     let mut most = 0;
     for _ in 0..COMINGS {
         network.dial(COMER, NODE);
+        if comer == Comer::Hangs {
+            network.run(DIALLED, |_, _, _| {});
+            network.host.computer(COMER).hang();
+        }
         let limit = network.host.now() + AGAIN;
         while let Some(step) = network.host.step(limit) {
             network.notes(step);
@@ -148,13 +164,16 @@ fn flooded(run: &Run<'_>) -> Result<Option<Duration>, RunError> {
 }
 
 pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
-    let (network, most, found) = comings(run)?;
+    let (network, most, found) = comings(run, Comer::Speaks)?;
+    let (_, silent, silent_found) = comings(run, Comer::Hangs)?;
     let mut problems = Vec::new();
-    if most > 2 {
-        problems.push(format!("one identity took {most} places"));
-    }
-    if !found {
-        problems.push("an honest peer found no place".into());
+    for (most, found) in [(most, found), (silent, silent_found)] {
+        if most > 2 {
+            problems.push(format!("one identity took {most} places"));
+        }
+        if !found {
+            problems.push("an honest peer found no place".into());
+        }
     }
     let (stays, leaves) = (after_delivery(run, false)?, after_delivery(run, true)?);
     let millis = |pause: Option<Duration>| pause.map_or(f64::INFINITY, |pause| pause.as_secs_f64() * 1000.0);
@@ -165,6 +184,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
     }
     let mut figures = vec![
         ("places_of_one_identity", most as f64),
+        ("places_of_one_silent_identity", silent as f64),
         ("item_ms_after_a_delivery", millis(stays)),
         ("item_ms_after_a_leave", millis(leaves)),
     ];
