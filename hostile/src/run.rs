@@ -40,7 +40,9 @@ struct Report {
     during: Served,
     after: Served,
     newcomers_in: Option<String>,
+    /// Bytes that the victim held at most, and that it may hold.
     rss_peak: u64,
+    rss_limit: u64,
     cpu_share: f64,
     faults: std::collections::BTreeMap<String, u64>,
     honest_blamed: bool,
@@ -49,23 +51,34 @@ struct Report {
     broken: Vec<String>,
     /// Rates and latencies beyond their targets: on a machine that does something else besides they say little.
     slow: Vec<String>,
+    /// Nothing is broken, and nothing slow.
+    within_targets: bool,
 }
 
 pub(crate) fn all(arguments: &Arguments) -> Result<bool, Any> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let attacks = chosen(&arguments.attacks, clap::ValueEnum::value_variants());
     let arrangements = chosen(&arguments.arrangement, clap::ValueEnum::value_variants());
-    let mut fine = true;
+    let (mut fine, mut unrun) = (true, 0);
     for attack in attacks {
         for arrangement in &arrangements {
             for handling in chosen(&arguments.handling, &[0, 50, 5_000]) {
-                let report = runtime.block_on(one(attack, *arrangement, handling, arguments.seconds))?;
-                fine &= report.broken.is_empty() && (arguments.bounds || report.slow.is_empty());
-                print(&report, arguments.json)?;
+                match runtime.block_on(one(attack, *arrangement, handling, arguments.seconds)) {
+                    Ok(report) => {
+                        fine &= report.broken.is_empty() && (arguments.bounds || report.slow.is_empty());
+                        print(&report, arguments.json)?;
+                    }
+                    Err(error) => {
+                        unrun += 1; // the others run all the same
+                        eprintln!(
+                            "hostile: {attack:?}, {arrangement:?}, {handling} µs could not be run: {error}"
+                        );
+                    }
+                }
             }
         }
     }
-    Ok(fine)
+    if unrun > 0 { Err(format!("{unrun} could not be run").into()) } else { Ok(fine) }
 }
 
 fn chosen<T: Copy>(named: &[T], all: &[T]) -> Vec<T> {
@@ -134,15 +147,18 @@ async fn one(
         after,
         newcomers_in: newcomers.map(|linked| format!("{linked} of 6")),
         rss_peak: last.rss_peak,
+        rss_limit: RSS_LIMIT,
         cpu_share: (busy.cpu_s - idle.cpu_s) / (ended - struck).as_secs_f64(),
         honest_blamed: honest.iter().any(|id| last.blamed.contains(id)),
         faults: last.faults,
         longest_ban_s: last.longest_ban_s,
         broken: Vec::new(),
         slow: Vec::new(),
+        within_targets: false,
     };
     report.broken = broken(&report, newcomers);
     report.slow = slow(&report);
+    report.within_targets = report.broken.is_empty() && report.slow.is_empty();
     pair.stop().await;
     victim.stop()?;
     Ok(report)
@@ -251,8 +267,9 @@ fn print(report: &Report, json: bool) -> Result<(), Any> {
         writeln!(out, "  after   {}", served(&report.after))?;
         writeln!(
             out,
-            "  victim  {} MiB, {:.2} cores, faults {:?}{}",
+            "  victim  {} of {} MiB, {:.2} cores, faults {:?}{}",
             report.rss_peak >> 20,
+            report.rss_limit >> 20,
             report.cpu_share,
             report.faults,
             report
