@@ -14,7 +14,8 @@ use weir_base::{Instant, LinkId};
 use crate::Network;
 use crate::config::AdmissionConfig;
 use crate::gate::Refusal;
-use crate::links::Table;
+use crate::link::Source;
+use crate::table::Table;
 
 /// Refusals that the user is told of in a second: peers cause them.
 const REFUSALS_TOLD: u32 = 16;
@@ -30,13 +31,6 @@ pub(crate) enum Verdict {
     Retry,
     /// Go on with it, and give this one up for it: of those under way the oldest of the most crowded address.
     Replace(LinkId),
-}
-
-/// Whether the sender of a first packet has shown that its address is its own, by a token that only its owner can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    Unvalidated,
-    Validated,
 }
 
 /// A link whose handshake is complete and that wants a place.

@@ -11,11 +11,44 @@ use std::time::Duration;
 
 use weir_base::identity::PeerId;
 use weir_base::stream::{Class, Goodbye, Group, OpenError};
-use weir_base::{Fault, Instant, LinkId, ProtocolId, Rope};
+use weir_base::{Chunk, Fault, Instant, LinkId, ProtocolId, Rope};
 
 use crate::event::{DownReason, Event};
-use crate::link::{LinkStats, Read};
 use crate::window::Window;
+
+/// What a read gave.
+#[derive(Clone, Debug)]
+pub enum Read {
+    /// The next bytes, taken off the stream.
+    Data(Chunk),
+    /// The peer finished its direction, and all its bytes were read. The direction is gone.
+    End,
+    /// The peer broke off its direction. The direction is gone.
+    Reset(u32),
+    /// Nothing is there now; [`Event::Readable`](crate::Event::Readable) will tell.
+    Blocked,
+    /// There is no such stream, or its reading has ended.
+    Closed,
+}
+
+/// What one link carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkStats {
+    /// Bytes in, as the transport counts them (datagrams or frames).
+    pub bytes_in: u64,
+    /// Bytes out.
+    pub bytes_out: u64,
+    /// Datagrams in; 0 over frames.
+    pub datagrams_in: u64,
+    /// Datagrams out; 0 over frames.
+    pub datagrams_out: u64,
+    /// Packets of ours that were lost; 0 over frames.
+    pub lost: u64,
+    /// The path's MTU in bytes of UDP payload; 0 over frames.
+    pub mtu: u16,
+    /// Receive window now, in bytes: base and lent.
+    pub window: u64,
+}
 
 /// The streams of one connection. [`Link`](crate::Link) says what each method means to its user.
 pub(crate) trait Streams {
@@ -121,6 +154,10 @@ pub(crate) trait Carrier: Any + std::fmt::Debug + Send {
         None
     }
 }
+
+/// An endpoint's place in the registry of transports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EndpointId(pub(crate) usize);
 
 /// What a carrier may touch of its link.
 pub(crate) struct Scope<'a> {

@@ -15,20 +15,30 @@ use weir_base::multiaddr::{Host, Multiaddr, Transport};
 use weir_base::{Deadlines, Instant, LinkId};
 
 use crate::config::DialConfig;
-use crate::endpoint;
 use crate::event::{Dial, DialError, DialFailure, DialId, Family};
 
 /// What the parent should do.
 #[derive(Debug)]
 pub(crate) enum Step {
     /// Start a handshake; answer with [`Dialler::attempt_started`] or [`Dialler::attempt_failed`].
-    Connect { transport: Transport, attempt: endpoint::Attempt },
+    Connect { transport: Transport, attempt: Attempt },
     /// Ask the host for a wire.
     Wire { dial: DialId, endpoint: u64 },
     /// Ask the host for a name's addresses.
     Resolve { query: u64, name: String, family: Family },
     /// The dial is over; give these attempts up.
     Failed { dial: DialId, error: DialFailure, attempts: Vec<LinkId> },
+}
+
+/// An attempt of a dial at an address with a socket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attempt {
+    pub(crate) dial: DialId,
+    /// Whether the operator named the peer.
+    pub(crate) pinned: bool,
+    pub(crate) remote: SocketAddr,
+    /// Who must be there; `None`: anyone.
+    pub(crate) peer: Option<PeerId>,
 }
 
 /// A dial that became a link.
@@ -59,7 +69,7 @@ struct Pending {
     deadline: Instant,
     next: Instant,               // when the next candidate may begin beside those under way
     candidates: VecDeque<Route>, // <= max_addresses
-    attempts: BTreeSet<Attempt>,
+    attempts: BTreeSet<Running>,
     error: DialFailure,
 }
 
@@ -71,7 +81,7 @@ enum Route {
 
 /// What a dial waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Attempt {
+enum Running {
     Link(LinkId),
     Wire,
     Query(u64),
@@ -149,7 +159,7 @@ impl Dialler {
             self.last_query += 1;
             let query = self.last_query;
             self.queries.insert(query, (id, transport, target.port));
-            pending.attempts.insert(Attempt::Query(query));
+            pending.attempts.insert(Running::Query(query));
             self.steps.push_back(Step::Resolve { query, name: name.to_string(), family });
         }
         for transport in &self.transports {
@@ -190,7 +200,7 @@ impl Dialler {
     pub(crate) fn resolved(&mut self, now: Instant, query: u64, addresses: &[IpAddr], config: &DialConfig) {
         let Some((dial, transport, port)) = self.queries.remove(&query) else { return };
         let Some(pending) = self.dials.get_mut(&dial) else { return };
-        pending.attempts.remove(&Attempt::Query(query));
+        pending.attempts.remove(&Running::Query(query));
         if addresses.is_empty() {
             pending.error = DialFailure::Unresolved;
         }
@@ -208,15 +218,15 @@ impl Dialler {
     /// A handshake began.
     pub(crate) fn attempt_started(&mut self, dial: DialId, link: LinkId) {
         if let Some(pending) = self.dials.get_mut(&dial) {
-            pending.attempts.insert(Attempt::Link(link));
+            pending.attempts.insert(Running::Link(link));
         }
     }
 
     /// The host connected a wire; the link on it is not confirmed yet.
     pub(crate) fn wire_opened(&mut self, dial: DialId, link: LinkId) {
         if let Some(pending) = self.dials.get_mut(&dial) {
-            pending.attempts.remove(&Attempt::Wire);
-            pending.attempts.insert(Attempt::Link(link));
+            pending.attempts.remove(&Running::Wire);
+            pending.attempts.insert(Running::Link(link));
         }
     }
 
@@ -231,7 +241,7 @@ impl Dialler {
     ) {
         let Some(pending) = self.dials.get_mut(&dial) else { return };
         if let Some(link) = link {
-            pending.attempts.remove(&Attempt::Link(link));
+            pending.attempts.remove(&Running::Link(link));
         }
         pending.error = error;
         pending.next = now;
@@ -241,7 +251,7 @@ impl Dialler {
     /// The host could not connect a wire.
     pub(crate) fn wire_failed(&mut self, now: Instant, dial: DialId, config: &DialConfig) {
         if let Some(pending) = self.dials.get_mut(&dial)
-            && pending.attempts.remove(&Attempt::Wire)
+            && pending.attempts.remove(&Running::Wire)
         {
             self.attempt_failed(now, dial, None, DialFailure::Unreachable, config);
         }
@@ -298,19 +308,19 @@ impl Dialler {
     /// Begins the next candidate where it is time, and ends the dial where nothing is left.
     fn advance(&mut self, now: Instant, dial: DialId, config: &DialConfig) {
         let Some(pending) = self.dials.get_mut(&dial) else { return };
-        let idle = pending.attempts.iter().all(|attempt| matches!(attempt, Attempt::Query(_)));
+        let idle = pending.attempts.iter().all(|attempt| matches!(attempt, Running::Query(_)));
         if (idle || pending.next <= now)
             && let Some(route) = pending.candidates.pop_front()
         {
             pending.next = now + config.stagger;
             let step = match route {
                 Route::Wire(endpoint) => {
-                    pending.attempts.insert(Attempt::Wire);
+                    pending.attempts.insert(Running::Wire);
                     Step::Wire { dial, endpoint }
                 }
                 Route::Socket(transport, remote) => {
                     let (peer, pinned) = (pending.peer, pending.pinned);
-                    Step::Connect { transport, attempt: endpoint::Attempt { dial, pinned, remote, peer } }
+                    Step::Connect { transport, attempt: Attempt { dial, pinned, remote, peer } }
                 }
             };
             let wire = matches!(step, Step::Wire { .. });
@@ -336,9 +346,9 @@ impl Dialler {
         let mut links = Vec::new();
         for attempt in pending.attempts {
             match attempt {
-                Attempt::Link(link) => links.push(link),
-                Attempt::Query(query) => drop(self.queries.remove(&query)),
-                Attempt::Wire => {}
+                Running::Link(link) => links.push(link),
+                Running::Query(query) => drop(self.queries.remove(&query)),
+                Running::Wire => {}
             }
         }
         links

@@ -5,7 +5,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -14,19 +14,15 @@ use weir_base::multiaddr::{Multiaddr, Transport};
 use weir_base::stream::{Goodbye, LinkInfo};
 use weir_base::{Fault, Instant, LinkId};
 
-use crate::admission::{Admission, Source, Verdict};
-use crate::carrier::{Carrier, Scope};
-use crate::dial::Dialler;
-use crate::event::{DialFailure, DialId, DownReason, PipeChange, PipeId, PipeTransmit, Transmit, WireId};
+use crate::admission::{Admission, Verdict};
+use crate::carrier::{Carrier, EndpointId, Scope};
+use crate::dial::{Attempt, Dialler};
+use crate::event::{DialFailure, DownReason, PipeChange, PipeId, PipeTransmit, Transmit, WireId};
 use crate::gate::{self, Attempt as Asked, Refusal};
-use crate::link::{Life, Link, LinkOrigin, address_of};
-use crate::links::Table;
+use crate::link::{Life, Link, LinkOrigin, Source, address_of};
+use crate::table::Table;
 use crate::window::Window;
 use crate::{Config, Datagrams, Event, Frame, HostChange, Stats, WireChange};
-
-/// An endpoint's place in the registry of transports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct EndpointId(pub(crate) usize);
 
 /// What the host hands in for one endpoint. A transport over another kind of input adds a variant.
 #[derive(Debug)]
@@ -48,17 +44,6 @@ impl Input {
             Self::Wire(..) | Self::Pipe(..) => 0,
         }
     }
-}
-
-/// An attempt of a dial at an address with a socket.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Attempt {
-    pub(crate) dial: DialId,
-    /// Whether the operator named the peer.
-    pub(crate) pinned: bool,
-    pub(crate) remote: SocketAddr,
-    /// Who must be there; `None`: anyone.
-    pub(crate) peer: Option<PeerId>,
 }
 
 /// All sockets, listeners or wires of one transport.

@@ -30,12 +30,14 @@ mod outputs;
 mod quic;
 mod stats;
 mod streams;
+mod table;
 mod tcp;
 #[cfg(test)]
 mod tests;
 mod transports;
 mod window;
 
+pub use carrier::{LinkStats, Read};
 pub use config::{
     AdmissionConfig, Alpn, BudgetConfig, Config, ConfigError, DialConfig, Network, ParseNetworkError,
     QuicConfig, Security, StreamsConfig, TcpConfig,
@@ -49,7 +51,7 @@ pub use frames::{
     DATA_MAX, FRAME_MAX, Frame, FrameError, LINK_INITIAL, NUMBER_MAX, STREAM_INITIAL, STREAMS_INITIAL,
 };
 pub use gate::{Attempt, Gate, Refusal};
-pub use link::{Link, LinkStats, Read};
+pub use link::Link;
 pub use links::{Drain, Links};
 pub use stats::{BudgetStats, Stats};
 pub use weir_libp2p::pnet::SharedKey;

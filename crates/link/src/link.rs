@@ -5,47 +5,11 @@ use std::time::Duration;
 
 use weir_base::multiaddr::{Multiaddr, Transport};
 use weir_base::stream::{Class, Goodbye, LinkInfo, OpenError};
-use weir_base::{Chunk, Fault, Instant, LinkId, ProtocolId, Rope};
+use weir_base::{Fault, Instant, LinkId, ProtocolId, Rope};
 
-use crate::admission::Source;
-use crate::carrier::Carrier;
-use crate::endpoint::EndpointId;
+use crate::carrier::{Carrier, EndpointId, LinkStats, Read};
 use crate::event::{DialId, DownReason};
 use crate::window::Window;
-
-/// What a read gave.
-#[derive(Clone, Debug)]
-pub enum Read {
-    /// The next bytes, taken off the stream.
-    Data(Chunk),
-    /// The peer finished its direction, and all its bytes were read. The direction is gone.
-    End,
-    /// The peer broke off its direction. The direction is gone.
-    Reset(u32),
-    /// Nothing is there now; [`Event::Readable`](crate::Event::Readable) will tell.
-    Blocked,
-    /// There is no such stream, or its reading has ended.
-    Closed,
-}
-
-/// What one link carried.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LinkStats {
-    /// Bytes in, as the transport counts them (datagrams or frames).
-    pub bytes_in: u64,
-    /// Bytes out.
-    pub bytes_out: u64,
-    /// Datagrams in; 0 over frames.
-    pub datagrams_in: u64,
-    /// Datagrams out; 0 over frames.
-    pub datagrams_out: u64,
-    /// Packets of ours that were lost; 0 over frames.
-    pub lost: u64,
-    /// The path's MTU in bytes of UDP payload; 0 over frames.
-    pub mtu: u16,
-    /// Receive window now, in bytes: base and lent.
-    pub window: u64,
-}
 
 /// One authenticated connection with byte streams.
 #[derive(Debug)]
@@ -76,6 +40,13 @@ pub(crate) struct LinkOrigin {
     pub(crate) half_open: Option<(IpAddr, Source)>,
     /// Its user said goodbye before it was confirmed.
     pub(crate) goodbye: Option<Goodbye>,
+}
+
+/// Whether the sender of a first packet has shown that its address is its own, by a token that only its owner can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Unvalidated,
+    Validated,
 }
 
 /// How far a link's life is.

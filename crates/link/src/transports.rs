@@ -7,7 +7,8 @@ use std::sync::Arc;
 use weir_base::identity::Keypair;
 use weir_base::multiaddr::Transport;
 
-use crate::endpoint::{Endpoint, EndpointId};
+use crate::carrier::EndpointId;
+use crate::endpoint::Endpoint;
 use crate::frames::Wires;
 use crate::{Config, ConfigError, Start};
 

@@ -8,8 +8,7 @@ use weir_base::{Instant, ProtocolId, Rope, StreamKey};
 
 use super::stream::Stream;
 use super::{Frame, LINK_INITIAL, STREAMS_INITIAL};
-use crate::carrier::{Carrier, Remote, Report, Scope, Streams};
-use crate::link::{LinkStats, Read};
+use crate::carrier::{Carrier, LinkStats, Read, Remote, Report, Scope, Streams};
 use crate::streams::{After, Next, Opens, Outbox, ReceiveEnd, SendEnd, Writer, Writers};
 use crate::window::Window;
 use crate::{Event, StreamsConfig};

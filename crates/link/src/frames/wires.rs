@@ -7,8 +7,8 @@ use weir_base::LinkId;
 use weir_base::stream::{Goodbye, LinkInfo};
 
 use super::{Frame, FrameLink};
-use crate::carrier::{Carrier, Remote};
-use crate::endpoint::{Context, Endpoint, EndpointId, Input};
+use crate::carrier::{Carrier, EndpointId, Remote};
+use crate::endpoint::{Context, Endpoint, Input};
 use crate::event::WireId;
 use crate::link::LinkOrigin;
 use crate::outputs::Outputs;

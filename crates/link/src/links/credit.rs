@@ -5,12 +5,12 @@ use std::time::Duration;
 use weir_base::stream::Goodbye;
 use weir_base::{Instant, LinkId};
 
-use super::table::{Table, Timer};
 use crate::budget::Budget;
 use crate::carrier::Scope;
 use crate::endpoint::Context;
 use crate::event::DownReason;
 use crate::link::{Life, Link};
+use crate::table::{Table, Timer};
 use crate::window::Window;
 use crate::{BudgetConfig, Config, Stats};
 

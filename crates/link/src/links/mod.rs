@@ -1,13 +1,12 @@
 //! All links of a node: the host's and the stack's side. It names no transport; endpoints bring links, and carriers carry them.
 //!
-//! - `table` has the links themselves, `life` how they come up and go down, `peers` which link of a peer stays;
+//! - `life` is how links come up and go down, `peers` which link of a peer stays;
 //! - `credit` is how the two ledgers are lent, `dialling` how dials are driven.
 
 mod credit;
 mod dialling;
 mod life;
 mod peers;
-mod table;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -23,11 +22,10 @@ use crate::dial::Dialler;
 use crate::endpoint::{Context, Input};
 use crate::event::DownReason;
 use crate::link::Life;
+use crate::table::{Table, Timer};
 use crate::transports::Endpoints;
 use credit::Credit;
 use peers::Peers;
-pub(crate) use table::Table;
-use table::Timer;
 
 use crate::{
     Config, ConfigError, Datagrams, Dial, DialError, DialId, Event, Frame, HostChange, Link, PipeChange,

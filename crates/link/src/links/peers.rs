@@ -19,9 +19,9 @@ use weir_base::identity::PeerId;
 use weir_base::stream::Goodbye;
 use weir_base::{Instant, LinkId};
 
-use super::table::{Table, Timer};
 use crate::endpoint::Context;
 use crate::event::DownReason;
+use crate::table::{Table, Timer};
 use crate::{Event, Link};
 
 /// How often this node's key may seem to be in use elsewhere within [`KEY_MEMORY`] before the operator is told. Once can be an

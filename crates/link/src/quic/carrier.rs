@@ -8,8 +8,7 @@ use weir_base::{Fault, Instant, StreamKey};
 
 use super::link::{Phase, QuicLink};
 use super::stream::Stream;
-use crate::carrier::{Carrier, Early, Lent, Report, Scope, SendDemand, Streams};
-use crate::link::LinkStats;
+use crate::carrier::{Carrier, Early, Lent, LinkStats, Report, Scope, SendDemand, Streams};
 use crate::streams::ReceiveEnd;
 use crate::window::Window;
 

@@ -10,11 +10,11 @@ use weir_base::{Instant, LinkId};
 use super::connection::Connection;
 use super::pins::Buffer;
 use super::{Quic, QuicLink, source, to_mark};
-use crate::admission::Source;
 use crate::carrier::Carrier;
-use crate::endpoint::{Admitted, Attempt, Context, Endpoint, Input};
+use crate::dial::Attempt;
+use crate::endpoint::{Admitted, Context, Endpoint, Input};
 use crate::event::{DialFailure, DownReason, SocketId, Transmit};
-use crate::link::LinkOrigin;
+use crate::link::{LinkOrigin, Source};
 use crate::{Datagrams, HostChange};
 
 impl Quic {

@@ -34,7 +34,7 @@ use weir_libp2p::tls::{WallClock, server_name};
 
 pub(crate) use link::QuicLink;
 
-use crate::endpoint::EndpointId;
+use crate::carrier::EndpointId;
 use crate::event::{DialFailure, Ecn, SocketId, Start, Transmit};
 use crate::outputs::Outputs;
 use crate::{Config, ConfigError};

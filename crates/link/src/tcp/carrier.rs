@@ -7,8 +7,7 @@ use weir_base::{Fault, Instant, StreamKey};
 
 use super::link::{Inward, Phase, TcpLink};
 use crate::Event;
-use crate::carrier::{Carrier, Early, Report, Scope, Streams};
-use crate::link::LinkStats;
+use crate::carrier::{Carrier, Early, LinkStats, Report, Scope, Streams};
 use crate::streams::{ReceiveEnd, SendEnd, Writers};
 
 /// A round trip before one was measured.

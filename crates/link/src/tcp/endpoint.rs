@@ -11,11 +11,11 @@ use weir_libp2p::connection::Connection;
 
 use super::link;
 use super::{Pipe, Tcp, TcpLink};
-use crate::admission::Source;
 use crate::carrier::Carrier;
-use crate::endpoint::{Admitted, Attempt, Context, Endpoint, Input};
+use crate::dial::Attempt;
+use crate::endpoint::{Admitted, Context, Endpoint, Input};
 use crate::event::{DialFailure, PipeChange, PipeId, PipeTransmit};
-use crate::link::LinkOrigin;
+use crate::link::{LinkOrigin, Source};
 use crate::{Event, HostChange};
 
 /// Byte streams of links that are down whose peers have not ended them yet. For one more the one that waits longest is closed.

@@ -14,9 +14,8 @@ use super::Shared;
 use super::receiving::Receiving;
 use super::stream::Stream;
 use crate::Event;
-use crate::carrier::{Report, Scope, Streams};
+use crate::carrier::{LinkStats, Read, Report, Scope, Streams};
 use crate::event::PipeId;
-use crate::link::{LinkStats, Read};
 use crate::streams::negotiation::UNKNOWN;
 use crate::streams::{
     After, Negotiating, Negotiation, Next, Opens, Outbox, ReceiveEnd, SendEnd, Writer, Writers,

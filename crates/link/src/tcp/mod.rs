@@ -31,7 +31,7 @@ use weir_libp2p::{mplex, yamux};
 
 pub(crate) use link::TcpLink;
 
-use crate::endpoint::EndpointId;
+use crate::carrier::EndpointId;
 use crate::event::PipeId;
 use crate::outputs::Outputs;
 use crate::streams::ProtocolNames;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use weir_base::identity::PeerId;
 use weir_base::{Deadlines, Instant, LinkId, Ready};
 
-use crate::Link;
+use crate::link::Link;
 
 /// Links by id. Who changes one marks it as touched.
 #[derive(Default)]
@@ -14,12 +14,12 @@ pub(crate) struct Table {
     last: u64, // the last id that was given out
     touched: Ready<LinkId>,
     hurried: Vec<LinkId>, // to be settled before the next input, <= a few for each datagram of a batch
-    pub(super) timers: Deadlines<Timer>,
+    pub(crate) timers: Deadlines<Timer>,
 }
 
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Timer {
+pub(crate) enum Timer {
     /// A link's own: handshake, loss detection, idle, end.
     Link(LinkId),
     /// Links that wait for credit.
@@ -49,7 +49,7 @@ impl Table {
     }
 
     /// A link that its user may use. Marks it as touched.
-    pub(super) fn for_use(&mut self, id: LinkId) -> Option<&mut Link> {
+    pub(crate) fn for_use(&mut self, id: LinkId) -> Option<&mut Link> {
         let found = self.links.get_mut(&id).filter(|found| found.was_up() || found.is_early())?;
         self.touched.mark(id);
         Some(found)
@@ -59,12 +59,12 @@ impl Table {
         self.links.values()
     }
 
-    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Link> {
+    pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Link> {
         self.links.values_mut()
     }
 
     /// Takes a link out, with its deadline.
-    pub(super) fn remove(&mut self, id: LinkId) -> Option<Link> {
+    pub(crate) fn remove(&mut self, id: LinkId) -> Option<Link> {
         let link = self.links.remove(&id)?;
         self.timers.set(Timer::Link(id), None);
         Some(link)
@@ -81,15 +81,15 @@ impl Table {
         self.hurried.push(id);
     }
 
-    pub(super) fn take_hurried(&mut self) -> Option<LinkId> {
+    pub(crate) fn take_hurried(&mut self) -> Option<LinkId> {
         self.hurried.pop()
     }
 
-    pub(super) fn take_touched(&mut self) -> Option<LinkId> {
+    pub(crate) fn take_touched(&mut self) -> Option<LinkId> {
         self.touched.pop()
     }
 
-    pub(super) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.touched.is_empty()
     }
 
