@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 pub enum Side {
     /// Weir through its public handles.
     Weir,
+    /// The same without inline turns: whoever calls wakes the network thread.
+    Woken,
     /// quinn-proto, mio and quinn-udp on one thread, and nothing else.
     Bare,
     /// quinn on multi-thread tokio.
@@ -20,6 +22,7 @@ impl Side {
     pub fn name(self) -> &'static str {
         match self {
             Self::Weir => "weir",
+            Self::Woken => "weir without inline turns",
             Self::Bare => "bare loop",
             Self::Quinn => "raw quinn",
             Self::Libp2p => "rust-libp2p",

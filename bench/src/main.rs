@@ -25,6 +25,8 @@ enum Name {
     Quic,
     /// Calls of 1 KiB each way between two processes: latency one at a time, rate with 64 in flight.
     Call,
+    /// Calls of 1 KiB, one at a time, with and without inline turns: processes free to move, and bound to a core each.
+    Inline,
     /// 16 nodes in one process spread items of 1 KiB: CPU, copies and latency of each delivery.
     Pool,
     /// A listener with 500 idle links: memory of each, share of a core.

@@ -41,10 +41,22 @@ pub struct Process {
 impl Process {
     /// Starts `job` of `side`.
     pub fn start(side: Side, job: &Job) -> Result<Self, Failed> {
+        Self::start_on(side, job, None)
+    }
+
+    /// The same, bound to one core of the machine where one is named.
+    pub fn start_on(side: Side, job: &Job, core: Option<usize>) -> Result<Self, Failed> {
         let failed = |why: String| Failed { side, why };
         let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
         let order = serde_json::to_string(&(side, job)).map_err(|error| failed(error.to_string()))?;
-        let mut command = Command::new(program);
+        let mut command = match core {
+            Some(core) => {
+                let mut taskset = Command::new("taskset");
+                taskset.arg("--cpu-list").arg(core.to_string()).arg(program);
+                taskset
+            }
+            None => Command::new(program),
+        };
         command.args([SIDE, &order]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
         let (input, output) = (child.stdin.take(), child.stdout.take());

@@ -28,6 +28,7 @@ pub fn run(order: &str) -> ExitCode {
     crate::machine::raise_open_files();
     match side {
         Side::Weir => on_tokio(weir(job)),
+        Side::Woken => on_tokio(woken(job)),
         Side::Bare => bare(&job),
         Side::Quinn => on_tokio(quinn(job)),
         #[cfg(feature = "libp2p")]
@@ -59,11 +60,25 @@ async fn weir(job: Job) {
     match job {
         Job::UploadServe => weir::serve_upload().await,
         Job::Upload { to, bytes, write } => print_figure(&weir::run_upload(&to, bytes, write).await),
-        Job::CallServe => weir::serve_call().await,
-        Job::Call { to, calls, at_once } => print_figure(&weir::run_call(&to, calls, at_once).await),
+        Job::CallServe => weir::serve_call(weir::config()).await,
+        Job::Call { to, calls, at_once } => {
+            print_figure(&weir::run_call(weir::config(), &to, calls, at_once).await);
+        }
         Job::Pool { items } => print_figure(&weir_pool::run(items).await),
         Job::IdleServe => weir::serve_idle().await,
         Job::Idle { to, links } => weir::run_idle(&to, links).await,
+    }
+}
+
+async fn woken(job: Job) {
+    let mut config = weir::config();
+    config.sockets.inline_turns = false;
+    match job {
+        Job::CallServe => weir::serve_call(config).await,
+        Job::Call { to, calls, at_once } => {
+            print_figure(&weir::run_call(config, &to, calls, at_once).await);
+        }
+        job => unsupported(Side::Woken, &job),
     }
 }
 

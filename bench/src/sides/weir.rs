@@ -81,8 +81,8 @@ pub async fn run_upload(to: &str, bytes: u64, write: usize) -> Transfer {
 }
 
 /// Answers in a task of its own.
-pub async fn serve_call() {
-    let (net, node, requests) = start(builder(config()).channels(ECHO.serve()));
+pub async fn serve_call(config: Config) {
+    let (net, node, requests) = start(builder(config).channels(ECHO.serve()));
     tokio::spawn(async move {
         while let Some(request) = requests.next().await {
             request.answer(request.query().clone());
@@ -93,8 +93,8 @@ pub async fn serve_call() {
 }
 
 /// Calls `calls` times with `at_once` in flight.
-pub async fn run_call(to: &str, calls: u64, at_once: u64) -> Latencies {
-    let (net, _node, echo) = start(builder(config()).channels(ECHO));
+pub async fn run_call(config: Config, to: &str, calls: u64, at_once: u64) -> Latencies {
+    let (net, _node, echo) = start(builder(config).channels(ECHO));
     let peer = net.connect(to).await.expect("connected");
     drive(calls, at_once, move || {
         let echo = echo.clone();

@@ -2,6 +2,7 @@
 
 mod call;
 mod idle;
+mod inline;
 mod pool;
 mod quic;
 
@@ -69,7 +70,7 @@ pub enum Reach {
 }
 
 /// All of them, in the order in which `all` runs them.
-pub const SUITES: &[&Suite] = &[&quic::SUITE, &call::SUITE, &pool::SUITE, &idle::SUITE];
+pub const SUITES: &[&Suite] = &[&quic::SUITE, &call::SUITE, &inline::SUITE, &pool::SUITE, &idle::SUITE];
 
 /// Runs one benchmark: every side once per round, round after round.
 pub fn run(suite: &'static Suite, plan: Plan) -> Result<Report, Failed> {

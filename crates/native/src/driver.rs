@@ -28,6 +28,7 @@ pub(crate) struct Driver {
     anchor: std::time::Instant,
     waker: Arc<mio::Waker>,
     engine: Mutex<Option<Engine>>,
+    inline: bool, // as configured
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -38,9 +39,9 @@ impl std::fmt::Debug for Driver {
 }
 
 impl Driver {
-    /// For a node whose clock is zero at `anchor`.
-    pub(crate) const fn new(anchor: std::time::Instant, waker: Arc<mio::Waker>) -> Self {
-        Self { anchor, waker, engine: Mutex::new(None), thread: Mutex::new(None) }
+    /// For a node whose clock is zero at `anchor`. `inline`: other threads may carry out turns.
+    pub(crate) const fn new(anchor: std::time::Instant, waker: Arc<mio::Waker>, inline: bool) -> Self {
+        Self { anchor, waker, engine: Mutex::new(None), inline, thread: Mutex::new(None) }
     }
 
     /// The thread to wait for when the node ends.
@@ -104,6 +105,9 @@ impl Host for Driver {
     }
 
     fn run_inline(&self) -> bool {
+        if !self.inline {
+            return false;
+        }
         match self.engine.try_lock() {
             Ok(mut held) => {
                 let _driving = Driving::begin(self);

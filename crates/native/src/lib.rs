@@ -84,7 +84,7 @@ pub fn start<H>(node: Builder<H>) -> Result<(Network, Node, H), StartError> {
     let resolver = Resolver::new(plan.config().sockets.max_queries as usize, Arc::clone(&waker));
 
     let (anchor, wall) = (std::time::Instant::now(), wall_time());
-    let driver = Arc::new(Driver::new(anchor, waker));
+    let driver = Arc::new(Driver::new(anchor, waker, plan.config().sockets.inline_turns));
     let setup = Setup {
         seed: random_seed()?,
         start: Start { anchor, wall },
