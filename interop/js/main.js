@@ -110,5 +110,5 @@ async function run ([what, security, address]) {
 run(process.argv.slice(2)).then(() => process.exit(0), (error) => {
   console.error(error)
   const all = [error, error?.cause, ...(error?.errors ?? [])]
-  process.exit(all.some((one) => /unexpected peer|does not match expected remote identity/i.test(`${one?.name} ${one?.message}`)) ? 1 : 2)
+  process.exit(all.some((one) => /unexpected peer|does not match expected remote identity|but connected to/i.test(`${one?.name} ${one?.message}`)) ? 1 : 2)
 })

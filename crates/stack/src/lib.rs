@@ -30,8 +30,8 @@ pub use stack::Stack;
 pub use types::{Action, Command, DialProblem, Event, Input, Refused, Report, Target, Timeout};
 pub use weir_libp2p::identify::Info;
 pub use weir_link::{
-    Anchor, Attempt, Datagrams, DialError, DialFailure, DialId, DownReason, Ecn, FRAME_MAX, Family, Frame,
-    FrameError, Gate, HostChange, Network, ParseNetworkError, PipeChange, PipeId, PipeTransmit, Refusal,
-    Security, SharedKey, SocketId, Start, Transmit, WireChange, WireId, check_dialable,
+    Alpn, Anchor, Attempt, Datagrams, DialError, DialFailure, DialId, DownReason, Ecn, FRAME_MAX, Family,
+    Frame, FrameError, Gate, HostChange, Network, ParseNetworkError, PipeChange, PipeId, PipeTransmit,
+    Refusal, Security, SharedKey, SocketId, Start, Transmit, WireChange, WireId, check_dialable,
 };
 pub use weir_pull::{Channel, PeerHello, Service, Shape, Ticket, call, pool, tip};

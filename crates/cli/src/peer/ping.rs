@@ -17,7 +17,8 @@ use crate::output;
 Examples:
   weir ping /ip4/127.0.0.1/tcp/4001                       any libp2p node, whoever it is
   weir ping /ip4/127.0.0.1/tcp/4001/p2p/12D3… --count 10  this peer, or nobody
-  weir ping 127.0.0.1:4001 --json                         a node of Weir's, over QUIC
+  weir ping /ip4/127.0.0.1/udp/4001/quic-v1               the same over QUIC
+  weir ping 127.0.0.1:4001 --json                         as short as that over QUIC
 
 Exit codes: 0 every ping was answered; 1 it could not connect, or an answer is missing; 2 an option or address cannot be used;
 129, 130, 143 stopped by SIGHUP, SIGINT (Ctrl-C), SIGTERM.")]

@@ -255,6 +255,9 @@ impl TcpLink {
     /// The protocol is agreed on; `rest` came behind the answer.
     fn begun(&mut self, scope: &mut Scope<'_>, stream: u64, rest: &Bytes) {
         let (Some(entry), Some(muxer)) = (self.streams.get_mut(&stream), self.conn.muxer()) else { return };
+        if let Some(code) = entry.receive.stop.take() {
+            return muxer.stop(id(stream), code); // its user wanted no more before
+        }
         if !rest.is_empty() {
             entry.receive.push(Chunk::whole(Bytes::copy_from_slice(rest)));
             self.receiving.kept += rest.len() as u64;

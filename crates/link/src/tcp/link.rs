@@ -227,6 +227,12 @@ impl TcpLink {
 
     pub(super) fn forget(&mut self, stream: u64) {
         if let Some(entry) = self.streams.remove(&stream) {
+            if let Some(negotiation) = &entry.negotiation {
+                self.negotiating.remove(stream, negotiation);
+            }
+            if let Some((code, muxer)) = entry.receive.stop.zip(self.conn.muxer()) {
+                muxer.stop(id(stream), code);
+            }
             self.receiving.forget(stream, &entry);
             if entry.send.scheduled {
                 self.sending.outbox.remove(stream);
@@ -402,8 +408,8 @@ impl Streams for TcpLink {
     fn stop(&mut self, _now: Instant, window: &mut Window, stream: u64, code: u32) {
         let Some(entry) = self.streams.get_mut(&stream) else { return };
         let over = std::mem::replace(&mut entry.receive.end, ReceiveEnd::Over);
-        if matches!(entry.send.end, SendEnd::Waiting(_)) {
-            entry.receive.stop.get_or_insert(code);
+        if matches!(entry.send.end, SendEnd::Waiting(_)) || entry.negotiation.is_some() {
+            entry.receive.stop.get_or_insert(code); // the answer is still to come
         } else if over == ReceiveEnd::Open
             && let Some(muxer) = self.conn.muxer()
         {

@@ -122,6 +122,22 @@ fn reset_and_stop_carry_their_codes() {
 }
 
 #[test]
+fn a_stream_that_nobody_reads_can_be_written_for_long() {
+    over_each(|(mut net, link, other)| {
+        let key = net.open(0, link, 8, Class::Pool);
+        let there = StreamKey { link: other, stream: key.stream };
+        net.write(0, key, &Bytes::from_static(b"one"));
+        let now = net.now;
+        net.nodes[0].links.link(link).unwrap().stop(now, key.stream, 72);
+        net.run(SECOND * 11); // past the deadline of a protocol that is agreed on by name
+        assert_eq!(net.write(0, key, &Bytes::from_static(b"two")), 3);
+        net.run(SECOND);
+        assert_eq!(net.read(1, there).0, b"onetwo");
+        assert!(net.nodes[0].stopped.is_empty());
+    });
+}
+
+#[test]
 fn a_goodbye_delivers_what_was_written_and_tells_why() {
     over_each(|(mut net, link, other)| {
         let key = net.open(0, link, 8, Class::Pool);

@@ -9,8 +9,6 @@ pub use weir_pull::ConfigError as ChannelsConfigError;
 #[doc(inline)]
 pub use weir_pull::control::Config as ControlConfig;
 #[doc(inline)]
-pub use weir_stack::Security;
-#[doc(inline)]
 pub use weir_stack::config::{
     AdmissionConfig, BudgetConfig, Calls, DialConfig, IdentifyConfig, LinkConfigError, PerfConfig,
     PingConfig, QuicConfig, StreamsConfig,
@@ -19,6 +17,8 @@ pub use weir_stack::config::{
 pub use weir_stack::peers::{Config as PeersConfig, Trim, standing::Config as StandingConfig};
 #[doc(inline)]
 pub use weir_stack::raw::Config as RawConfig;
+#[doc(inline)]
+pub use weir_stack::{Alpn, Security};
 #[doc(inline)]
 pub use weir_stack::{Config as NodeConfig, ConfigError, Profile};
 
