@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use weir::config::{
-    AdmissionConfig, BudgetConfig, Calls, ChannelsConfigError, ConfigError, ControlConfig, DialConfig,
+    AdmissionConfig, Alpn, BudgetConfig, Calls, ChannelsConfigError, ConfigError, ControlConfig, DialConfig,
     IdentifyConfig, LinkConfigError, NodeConfig, PeersConfig, PerfConfig, PingConfig, Profile, QuicConfig,
     RawConfig, StandingConfig, StreamsConfig,
 };
@@ -47,6 +47,7 @@ fn every_type_in_a_field_has_a_name() {
         ..
     } = node;
     let _: (Profile, PeersConfig, StandingConfig, AdmissionConfig) = (profile, peers, standing, admission);
+    let _: &[Alpn] = &quic.alpn;
     let _: (DialConfig, BudgetConfig, StreamsConfig, QuicConfig) = (dial, budget, streams, quic);
     let _: (ControlConfig, PingConfig, RawConfig, Calls) = (control, ping, raw, calls);
     let _: (IdentifyConfig, PerfConfig) = (identify, perf);
