@@ -455,45 +455,4 @@ impl Book {
 }
 
 #[cfg(test)]
-mod tests {
-    use weir_base::identity::Keypair;
-
-    use super::*;
-
-    fn book() -> Book {
-        Book::new(&Config::default(), Rng::from_number(1))
-    }
-
-    fn known(peer: Option<PeerId>, endpoint: u64, role: Role) -> Known {
-        Known { peer, addresses: vec![Multiaddr::from_memory(endpoint)], role }
-    }
-
-    /// What is to be dialled now, in the order of the addresses.
-    fn due(book: &mut Book) -> Vec<Known> {
-        book.handle_timeout(Instant::ZERO);
-        let mut all = Vec::new();
-        while let Some((_, known)) = book.pop(true) {
-            all.push(known.clone());
-        }
-        all.sort_by_key(|known| known.addresses[0].to_string());
-        all
-    }
-
-    #[test]
-    fn the_same_addresses_without_a_name_are_one_entry() {
-        let mut book = book();
-        for endpoint in [1, 2, 1] {
-            book.add(Instant::ZERO, known(None, endpoint, Role::Persistent), None).unwrap();
-        }
-        assert_eq!(due(&mut book), [1, 2].map(|endpoint| known(None, endpoint, Role::Persistent)));
-    }
-
-    #[test]
-    fn an_entry_that_is_named_again_by_its_address_keeps_its_peer_and_its_role() {
-        let mut book = book();
-        let peer = Some(PeerId::from_public_key(&Keypair::ed25519_from_seed([1; 32]).public()));
-        book.add(Instant::ZERO, known(peer, 1, Role::Pinned), None).unwrap();
-        book.add(Instant::ZERO, known(None, 1, Role::Candidate), None).unwrap();
-        assert_eq!(due(&mut book), [known(peer, 1, Role::Pinned)]);
-    }
-}
+mod tests;

@@ -129,3 +129,46 @@ impl Config {
         self.known().map(|_| ())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut Config)) -> Option<&'static str> {
+        let mut config = Config::default();
+        change(&mut config);
+        match config.validate() {
+            Err(ConfigError::Field { field, .. }) => Some(field),
+            Err(error) => panic!("{error}"),
+            Ok(()) => None,
+        }
+    }
+
+    #[test]
+    fn each_limit_is_checked_at_its_bound() {
+        assert_eq!(refused(|_| ()), None);
+        assert_eq!(refused(|config| config.target = 0), Some("peers.target"));
+        assert_eq!(refused(|config| config.max_dials = 0), Some("peers.max_dials"));
+        assert_eq!(refused(|config| config.backoff = Duration::ZERO), Some("peers.backoff"));
+        assert_eq!(refused(|config| config.backoff = config.backoff_max), None);
+        assert_eq!(refused(|config| config.backoff = config.backoff_max * 2), Some("peers.backoff"));
+        assert_eq!(refused(|config| config.max_addresses = 0), Some("peers.max_addresses"));
+        assert_eq!(refused(|config| config.candidate_tries = 0), Some("peers.max_addresses"));
+    }
+
+    #[test]
+    fn persistent_peers_must_find_room_in_the_book() {
+        let key = weir_base::identity::Keypair::ed25519_from_seed([1; 32]);
+        let address = format!("/memory/1/p2p/{}", key.peer_id());
+        let with =
+            |most| refused(|config| (config.persistent, config.max_known) = (vec![address.clone(); 2], most));
+        assert_eq!([1, 2, 3].map(with), [Some("peers.max_known"), None, None]);
+        assert_eq!(refused(|config| config.persistent = vec!["/memory/1".into()]), Some("peers.persistent"));
+    }
+
+    #[test]
+    fn half_of_the_links_wanted_and_eight_at_most_are_its_own() {
+        let own = |target| Config { target, ..Config::default() }.own_links();
+        assert_eq!([1, 2, 7, 16, 18, 100].map(own), [0, 1, 3, 8, 8, 8]);
+    }
+}

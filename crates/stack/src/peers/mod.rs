@@ -540,3 +540,6 @@ impl Peers {
         self.book.dials().chain(self.own_dials.keys().copied()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -419,4 +419,52 @@ mod tests {
             assert_eq!(banned.is_ok(), count < MAX_BANS);
         }
     }
+
+    #[test]
+    fn a_ban_ends_to_the_instant_and_the_longest_counts() {
+        let mut origins = origins();
+        let (short, long) = (Instant::from_millis(1_000), Instant::from_millis(2_000));
+        origins.ban(network("10.7.0.0", 16), short).unwrap();
+        origins.ban(network("10.0.0.0", 8), long).unwrap();
+        let banned = |now: u64| origins.banned(Instant::from_millis(now), ip("10.7.1.1"), Inbound::No);
+        assert_eq!((banned(0), banned(1_999), banned(2_000)), (Some(long), Some(long), None));
+    }
+
+    #[test]
+    fn an_operator_who_ends_a_ban_forgives_the_prefixes_in_it_and_no_others() {
+        let mut origins = origins();
+        for address in ["10.7.0.1", "10.7.9.1", "10.8.0.1"] {
+            origins.blame(NOW, ip(address), Blame::Misbehaved);
+            origins.blame(NOW, ip(address), Blame::Misbehaved);
+        }
+        origins.unban(network("10.7.0.0", 16));
+        let shares = ["10.7.0.1", "10.7.9.1", "10.8.0.1"].map(|address| origins.share(NOW, ip(address)));
+        assert_eq!(shares, [Share::Full, Share::Full, Share::Half]);
+        assert!(!origins.has_changed(), "nothing was banned");
+    }
+
+    #[test]
+    fn a_known_prefix_needs_no_room_and_what_decayed_makes_some() {
+        let mut origins = Origins::new(Config { max_peers: 2, ..Config::default() }, vec![]);
+        origins.blame(NOW, ip("10.0.0.1"), Blame::Invalid);
+        origins.blame(NOW, ip("10.0.1.1"), Blame::Misbehaved);
+        origins.blame(NOW, ip("10.0.1.2"), Blame::Misbehaved);
+        assert_eq!(origins.prefixes.len(), 2, "the first stays");
+        let later = NOW + Duration::from_secs(600 * 8);
+        origins.blame(later, ip("10.0.2.1"), Blame::Invalid);
+        let left: Vec<IpAddr> = origins.prefixes.keys().map(|prefix| prefix.address).collect();
+        assert_eq!(left, [ip("10.0.1.0"), ip("10.0.2.0")], "of 10 points less than a tenth is left");
+    }
+
+    #[test]
+    fn changes_of_twice_as_many_networks_as_can_be_banned_are_kept() {
+        let mut origins = origins();
+        let nth = |number: usize| IpAddr::from(u32::try_from(number << 8).unwrap().to_be_bytes());
+        for number in 0..=2 * MAX_BANS {
+            let network = Network { address: nth(number), bits: 24 };
+            origins.ban(network, Instant::FAR).unwrap();
+            origins.unban(network);
+        }
+        assert_eq!(origins.changed.len(), 2 * MAX_BANS);
+    }
 }

@@ -197,3 +197,87 @@ impl Reputation {
         due.into_iter().flatten().min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use weir_base::identity::Keypair;
+
+    use super::*;
+
+    const WALL: UnixTime = UnixTime::from_secs(1_000);
+
+    fn blamed(seed: u8) -> Blamed {
+        let peer = PeerId::from_public_key(&Keypair::ed25519_from_seed([seed; 32]).public());
+        Blamed { peer, inbound_from: Some(IpAddr::from([192, 0, 2, seed])) }
+    }
+
+    fn reputation() -> Reputation {
+        Reputation::new(standing::Config::default(), vec![], WALL)
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    #[test]
+    fn each_fault_and_each_ban_is_counted_once() {
+        let mut reputation = reputation();
+        for count in 1..=4 {
+            reputation.blame(at(0), blamed(1), Blame::Misbehaved);
+            assert_eq!(reputation.counters(), (count, u64::from(count >= 2)), "100 points ban");
+        }
+        for seed in 2..=7 {
+            reputation.blame(at(0), blamed(seed), Blame::Misbehaved);
+        }
+        assert_eq!(
+            reputation.counters(),
+            (10, 2),
+            "eight faults from one prefix ban it, those of the banned left out"
+        );
+        reputation.ban(at(0), blamed(9).peer, at(5));
+        let network = Network { address: IpAddr::from([10, 0, 0, 0]), bits: 8 };
+        reputation.ban_network(at(0), network, at(5)).unwrap();
+        assert_eq!(reputation.counters(), (10, 4));
+    }
+
+    #[test]
+    fn what_changed_is_kept_a_second_after_the_first_change_or_at_the_end() {
+        let mut reputation = reputation();
+        reputation.persist_now(at(0));
+        assert_eq!(reputation.poll_timeout(), None, "nothing changed");
+        reputation.blame(at(5_000), blamed(1), Blame::Invalid);
+        reputation.blame(at(5_900), blamed(2), Blame::Invalid);
+        assert_eq!(reputation.poll_timeout(), Some((at(6_000), "keep standings")));
+        assert!(reputation.pop_changed(at(5_999)).is_none());
+        let (_, record) = reputation.pop_changed(at(6_000)).unwrap();
+        assert_eq!(record.unwrap().at, UnixTime::from_secs(1_006), "by wall time");
+        assert!(reputation.poll_timeout().is_some(), "the other one is still to be kept");
+        assert!(reputation.pop_changed(at(6_000)).is_some() && reputation.pop_changed(at(6_000)).is_none());
+        assert_eq!(reputation.poll_timeout(), None);
+        reputation.blame(at(7_000), blamed(1), Blame::Invalid);
+        reputation.persist_now(at(7_100));
+        assert!(reputation.pop_changed(at(7_100)).is_some());
+    }
+
+    #[test]
+    fn times_are_kept_by_the_wall_clock_as_it_was_last_read() {
+        let mut reputation = reputation();
+        reputation.set_wall(at(4_000), UnixTime::from_secs(9_000));
+        let network = Network { address: IpAddr::from([10, 0, 0, 0]), bits: 8 };
+        reputation.ban_network(at(5_000), network, at(65_000)).unwrap();
+        let (_, ban) = reputation.pop_changed_network(at(6_000)).unwrap();
+        assert_eq!(ban.unwrap().until, UnixTime::from_secs(9_061));
+        assert_eq!(reputation.records(at(5_000)).count(), 0);
+    }
+
+    #[test]
+    fn a_peer_gets_the_smaller_share_of_its_own_and_its_prefix() {
+        let mut reputation = reputation();
+        for seed in 1..=2 {
+            reputation.blame(at(0), blamed(seed), Blame::Misbehaved);
+        }
+        assert_eq!(reputation.share(at(0), &blamed(3)), Share::Half, "by its neighbours");
+        assert_eq!(reputation.share(at(0), &Blamed { inbound_from: None, ..blamed(3) }), Share::Full);
+        assert_eq!(reputation.share(at(0), &blamed(1)), Share::Quarter, "by itself");
+    }
+}
