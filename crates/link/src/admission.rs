@@ -418,4 +418,75 @@ mod tests {
         assert_eq!(fill(&mut admission, &config, 101, &[ip("192.0.2.9")]), [LinkId(1)], "per /24");
         assert_eq!(fill(&mut admission, &config, 102, &[ip("192.0.3.9")]), []);
     }
+
+    #[test]
+    fn a_refusal_names_the_network_that_is_full() {
+        let named = |config: &AdmissionConfig, address: &str| {
+            let mut admission = Admission::default();
+            admission.enter(Some(ip(address)));
+            match admission.crowded(config, Some(ip(address))) {
+                Some(Refusal::Crowded { count: 1, limit: 1, network }) => (network.address, network.bits),
+                other => panic!("{other:?}"),
+            }
+        };
+        let by = |inbound_per_ip, inbound_per_prefix, inbound_per_group| AdmissionConfig {
+            inbound_per_ip,
+            inbound_per_prefix,
+            inbound_per_group,
+            ..AdmissionConfig::default()
+        };
+        let (own, prefix, group) = (by(1, 9, 9), by(9, 1, 9), by(9, 9, 1));
+        assert_eq!(named(&own, "192.0.2.77"), (ip("192.0.2.77"), 32));
+        assert_eq!(named(&prefix, "192.0.2.77"), (ip("192.0.2.0"), 24));
+        assert_eq!(named(&group, "192.0.2.77"), (ip("192.0.0.0"), 16));
+        assert_eq!(named(&own, "2001:db8:1:2ff:9::1"), (ip("2001:db8:1:2ff::"), 64));
+        assert_eq!(named(&prefix, "2001:db8:1:2ff:9::1"), (ip("2001:db8:1:200::"), 56));
+        assert_eq!(named(&group, "2001:db8:1:2ff:9::1"), (ip("2001:db8::"), 32));
+    }
+
+    #[test]
+    fn of_few_places_a_quarter_is_for_addresses_that_are_not_proven() {
+        let config = AdmissionConfig { retry_after: 16, max_half_open: 8, ..AdmissionConfig::default() };
+        let mut admission = Admission::default();
+        for link in 0..2 {
+            assert_eq!(
+                admission.first_packet(&config, ip("192.0.2.1"), Source::Unvalidated),
+                Verdict::Accept
+            );
+            admission.begin(LinkId(link), ip("192.0.2.1"), Source::Unvalidated);
+        }
+        assert_eq!(admission.first_packet(&config, ip("192.0.2.1"), Source::Unvalidated), Verdict::Retry);
+        for link in 2..5 {
+            admission.begin(LinkId(link), ip(&format!("10.{link}.0.1")), Source::Validated);
+        }
+        assert_eq!(admission.half_open(), 5);
+        for link in 5..8 {
+            assert_eq!(admission.first_packet(&config, ip("192.0.2.1"), Source::Validated), Verdict::Accept);
+            admission.begin(LinkId(link), ip(&format!("10.{link}.0.1")), Source::Validated);
+        }
+        let full = admission.first_packet(&config, ip("192.0.2.1"), Source::Validated);
+        assert_eq!(full, Verdict::Replace(LinkId(2)), "six of eight are the proven ones'");
+    }
+
+    #[test]
+    fn so_many_pinned_peers_are_remembered() {
+        let mut admission = Admission::default();
+        let peer = |number: usize| {
+            let mut seed = [0; 32];
+            seed.iter_mut().zip(number.to_le_bytes()).for_each(|(to, from)| *to = from);
+            weir_base::Keypair::ed25519_from_seed(seed).peer_id()
+        };
+        (0..=PINNED_MAX).for_each(|number| admission.pin(peer(number)));
+        assert!(admission.is_pinned(&peer(PINNED_MAX - 1)) && !admission.is_pinned(&peer(PINNED_MAX)));
+    }
+
+    #[test]
+    fn sixteen_refusals_a_second_are_told_and_how_many_were_not() {
+        let mut admission = Admission::default();
+        let begin = Instant::from_millis(5_000);
+        assert!((0..16).all(|_| admission.tell_refusal(begin) == Some(0)));
+        assert!((0..3).all(|_| admission.tell_refusal(Instant::from_millis(5_999)).is_none()));
+        assert_eq!(admission.tell_refusal(Instant::from_millis(6_000)), Some(3));
+        assert_eq!(admission.tell_refusal(Instant::from_millis(6_000)), Some(0));
+    }
 }

@@ -97,4 +97,12 @@ mod tests {
         let stats = budget.stats();
         assert_eq!((stats.total, stats.reserved + stats.lent, stats.waiting), (100, 100, 0));
     }
+
+    #[test]
+    fn a_link_that_wants_nothing_more_waits_no_more() {
+        let mut budget = Budget::new(100, 100);
+        assert_eq!(budget.lend(LinkId(1), 1, false), 0);
+        budget.forget(LinkId(1));
+        assert!(!budget.is_short());
+    }
 }

@@ -317,4 +317,88 @@ mod tests {
         expected.set(&mut window, u64::MAX, true);
         assert_eq!(window.deficit(), 1024 * KIB);
     }
+
+    #[test]
+    fn exactly_16_kb_a_second_are_not_slow() {
+        for (bytes, slow) in [(159_999, true), (160_000, false)] {
+            let mut window = window();
+            window.grow(Instant::ZERO, 100 * KIB);
+            window.read(Instant::ZERO, bytes);
+            assert_eq!(window.is_slow(Instant::from_millis(10_000)), slow, "{bytes} in 10 s");
+        }
+    }
+
+    #[test]
+    fn the_pace_is_measured_anew_when_a_link_borrows_for_the_first_time() {
+        let later = Instant::from_millis(9_000);
+        let mut window = window();
+        window.grow(later, 100 * KIB);
+        assert_eq!(window.last_read(), later, "silence is counted from here");
+        assert!(!window.is_slow(Instant::from_millis(18_999)), "its period has not passed");
+        window.grow(Instant::from_millis(18_000), 1);
+        assert!(window.is_slow(Instant::from_millis(19_000)), "what it borrows more changes nothing");
+    }
+
+    #[test]
+    fn after_two_silent_periods_nothing_of_the_first_counts() {
+        let mut window = window();
+        window.grow(Instant::ZERO, 100 * KIB);
+        window.read(Instant::from_millis(1), 500_000);
+        assert!(!window.is_slow(Instant::from_millis(19_999)), "of the period before");
+        let mut window = self::window();
+        window.grow(Instant::ZERO, 100 * KIB);
+        window.read(Instant::from_millis(1), 500_000);
+        assert!(window.is_slow(Instant::from_millis(20_000)));
+    }
+
+    #[test]
+    fn what_raw_readers_leave_occupies_the_base_window_where_nothing_is_lent_for_it() {
+        let (mut window, mut raw) = (window(), RawUse::default());
+        raw.count(&mut window, 10 * KIB, 0);
+        assert_eq!((window.backlog(), window.deficit()), (10 * KIB, 10 * KIB));
+        assert!(window.base_is_occupied());
+        window.grow(Instant::ZERO, 10 * KIB);
+        assert!(!window.base_is_occupied());
+        assert_eq!(window.close(), 10 * KIB);
+        assert_eq!((window.granted(), window.deficit(), window.backlog()), (64 * KIB, 0, 0));
+    }
+
+    #[test]
+    fn only_a_message_that_has_begun_is_counted() {
+        let (mut window, mut expected) = (window(), Expected::default());
+        expected.arrived(&mut window);
+        assert!(!expected.begun && !window.is_expecting(), "nothing is reserved");
+        expected.set(&mut window, 0, true);
+        assert!(!expected.begun);
+        expected.set(&mut window, 100 * KIB, false);
+        assert!(!window.is_expecting());
+        expected.set(&mut window, 100 * KIB, true);
+        assert_eq!((window.is_expecting(), window.deficit()), (true, 36 * KIB));
+        expected.set(&mut window, 90 * KIB, false);
+        assert_eq!(window.deficit(), 26 * KIB, "less of the same message");
+        expected.set(&mut window, 200 * KIB, false);
+        assert!(!window.is_expecting(), "more is another one");
+        expected.arrived(&mut window);
+        expected.arrived(&mut window);
+        assert_eq!(window.deficit(), 136 * KIB);
+        expected.read(&mut window, 200 * KIB);
+        assert!(!window.is_expecting() && !expected.begun && expected.bytes() == 0);
+        expected.read(&mut window, 1);
+        assert!(!expected.begun);
+        expected.set(&mut window, 50 * KIB, false);
+        expected.read(&mut window, 10 * KIB);
+        assert!(!window.is_expecting(), "it has not begun by being read");
+    }
+
+    #[test]
+    fn over_several_round_trips_the_average_of_one_counts() {
+        let rtt = Duration::from_millis(10);
+        let mut raw = RawUse::default();
+        raw.read(Instant::from_millis(5), rtt, 10 * KIB);
+        raw.read(Instant::from_millis(48), rtt, 30 * KIB);
+        assert_eq!(raw.last, 10 * KIB, "40 KiB in four of them");
+        assert_eq!((raw.growth(u64::MAX), raw.growth(5)), (20 * KIB, 5));
+        raw.read(Instant::from_millis(50), rtt, 15 * KIB);
+        assert_eq!(raw.growth(u64::MAX), 30 * KIB, "what was taken since counts where it is more");
+    }
 }
