@@ -456,4 +456,61 @@ mod tests {
         memory.remove(LinkId(0));
         assert_eq!(memory.used(), 0);
     }
+
+    #[test]
+    fn the_next_answer_may_be_dropped_when_the_oldest_has_not_moved_for_200_ms() {
+        let mut memory = with_links(&[1, 2]);
+        assert_eq!(memory.next_stalled(NOW), NOW + STALLED_AFTER, "there is none");
+        let at = |millis: u64| NOW + Duration::from_millis(millis);
+        memory.keep(0, key(0, 0), 100, Hold::Answer(at(50)));
+        memory.keep(0, key(1, 0), 100, Hold::Answer(at(20)));
+        memory.keep(0, key(1, 1), 100, Hold::Answer(at(90)));
+        assert_eq!(memory.next_stalled(at(100)), at(220));
+        assert_eq!(memory.next_stalled(at(220)), at(250), "that one may be dropped already");
+        assert_eq!(memory.next_stalled(at(260)), at(460), "all may");
+    }
+
+    #[test]
+    fn something_is_freed_where_a_stream_holds_less_or_in_the_other_part() {
+        let mut memory = with_links(&[1]);
+        let mut kept = |bytes, hold| {
+            memory.keep(0, key(0, 0), bytes, hold);
+            memory.take_freed()
+        };
+        assert!(!kept(100, Hold::Request) && !kept(200, Hold::Request) && !kept(200, Hold::Request));
+        assert!(kept(199, Hold::Request));
+        assert!(kept(500, LARGE), "it left the requests");
+        assert!(!kept(500, Hold::Answer(NOW)) && kept(400, Hold::Answer(NOW)));
+        assert!(kept(400, Hold::Request), "it left the answers");
+    }
+
+    #[test]
+    fn what_a_stream_holds_already_counts_only_in_its_own_part() {
+        let mut memory = with_links(&[1]);
+        assert_eq!(memory.reserve(NOW, 0, key(0, 0), (1_500, Hold::Request)), Ok(()));
+        assert_eq!(memory.reserve(NOW, 0, key(0, 0), (2_000, Hold::Request)), Ok(()), "500 more");
+        assert!(memory.reserve(NOW, 0, key(0, 0), (2_001, Hold::Request)).is_err());
+        assert_eq!(memory.reserve(NOW, 0, key(0, 1), (5_000, LARGE)), Ok(()));
+        assert!(
+            memory.reserve(NOW, 0, key(0, 0), (1_001, LARGE)).is_err(),
+            "the request's bytes are no answer's"
+        );
+        assert_eq!(memory.reserve(NOW, 0, key(0, 1), (6_000, LARGE)), Ok(()), "1,000 more");
+        assert_eq!(memory.reserve(NOW, 0, key(0, 1), (6_000, Hold::Answer(NOW))), Ok(()));
+    }
+
+    #[test]
+    fn a_smaller_share_makes_a_link_give_way() {
+        let mut memory = with_links(&[1, 2, 3]);
+        for link in 0..2 {
+            assert_eq!(memory.reserve(NOW, 0, key(link, 0), (900, Hold::Request)), Ok(()));
+        }
+        memory.set_share(LinkId(0), 1);
+        let no_room = memory.reserve(NOW, 0, key(2, 0), (300, Hold::Request));
+        assert_eq!(no_room, Err(NoRoom { victim: Some((0, key(0, 0))) }));
+        memory.set_share(LinkId(0), 4);
+        memory.set_share(LinkId(1), 1);
+        let no_room = memory.reserve(NOW, 0, key(2, 0), (300, Hold::Request));
+        assert_eq!(no_room, Err(NoRoom { victim: Some((0, key(1, 0))) }));
+    }
 }

@@ -456,4 +456,70 @@ mod tests {
         turns.add(NOW + REMEMBERED, LinkId(10_001), &LinkInfo { side: Side::Dialled, ..first });
         assert_eq!(turns.usual.len(), 1_027, "on the other side it has another account");
     }
+
+    #[test]
+    fn what_a_request_costs_is_learnt_by_halves_and_by_eighths() {
+        let mut turns = turns(1);
+        let account = turns.accounts.of(LinkId(0)).unwrap();
+        turns.wait(key(0, 0));
+        turns.wait(key(0, 1));
+        for (ticket, cost) in [(1, 8_000), (2, 16_001)] {
+            turns.hand(turns.next().unwrap(), Ticket(ticket));
+            let now = NOW + Duration::from_secs(ticket);
+            assert!(turns.taken(Ticket(ticket), now) && !turns.taken(Ticket(ticket), now));
+            turns.done(now + Duration::from_nanos(cost), Ticket(ticket));
+        }
+        assert_eq!(turns.usual[&account].nanos, 2_000 + 8_000);
+        let first = FIRST_TIME / 8 * 7 + 1_000;
+        assert_eq!(turns.mean, first / 8 * 7 + 2_000);
+        let mut usage = turns.begin_use(LinkId(0)).unwrap();
+        turns.used(&mut usage, 100, Duration::from_micros(7));
+        turns.end_use(&usage);
+        assert_eq!(turns.usual[&account].memory, 350);
+        turns.end_use(&usage);
+        assert_eq!(turns.usual[&account].memory, 175 + 350);
+    }
+
+    #[test]
+    fn the_application_tells_at_once_that_it_took_one_where_others_wait_or_many_are_ahead() {
+        let mut turns = turns(2);
+        turns.wait(key(0, 0));
+        assert!(!turns.hand(key(0, 0), Ticket(1)), "16 may be ahead, and nobody waits");
+        turns.wait(key(0, 1));
+        turns.wait(key(1, 0));
+        assert!(turns.hand(key(0, 1), Ticket(2)), "another waits");
+        assert!(!turns.hand(key(1, 0), Ticket(3)));
+        for number in 4..=7 {
+            turns.wait(key(0, number));
+            assert!(!turns.hand(key(0, number), Ticket(number)));
+        }
+        turns.wait(key(0, 8));
+        assert!(turns.hand(key(0, 8), Ticket(8)), "8 of 16");
+    }
+
+    #[test]
+    fn memory_is_short_until_nothing_waits() {
+        let mut turns = turns(2);
+        turns.wait(key(0, 0));
+        turns.hold_back(LinkId(1));
+        assert!(!turns.is_short, "nothing of it waits");
+        turns.hold_back(LinkId(0));
+        turns.wait(key(1, 0));
+        turns.leave(key(0, 0));
+        assert!(turns.is_short);
+        turns.leave(key(1, 0));
+        assert!(!turns.is_short);
+    }
+
+    #[test]
+    fn a_link_with_a_smaller_share_is_served_less() {
+        let mut turns = turns(2);
+        turns.set_share(LinkId(0), 1);
+        for stream in 0..500 {
+            turns.wait(key(0, stream));
+            turns.wait(key(1, stream));
+        }
+        let served = serve(&mut turns, 2_000, 5_000);
+        assert!(served[&LinkId(1)] > 3 * served[&LinkId(0)] && served[&LinkId(0)] > 40, "{served:?}");
+    }
 }

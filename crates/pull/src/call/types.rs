@@ -211,3 +211,27 @@ pub(super) fn blame(asks: &mut VecDeque<Ask>, key: StreamKey, fault: Fault) {
     asks.push_back(Ask::Blame(key.link, fault));
     break_off(asks, key, code::FAULT);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_its_request_a_head_and_a_length() {
+        let config = Config { max_request: 1_000, max_response: 5_000, ..Config::default() };
+        assert_eq!(config.largest(), (1_000 + 16 + 10, 5_000));
+        assert_eq!(config.least_memory(), Memory::least(1_016, 5_000));
+    }
+
+    #[test]
+    fn a_method_without_room_or_time_is_refused() {
+        let field = |config: Config| config.validate().err().map(|(field, _)| field);
+        let config = Config::default();
+        assert_eq!(field(config.clone()), None);
+        assert_eq!(field(Config { concurrency: 0, ..config.clone() }), Some("concurrency"));
+        assert_eq!(field(Config { deadline: Duration::ZERO, ..config.clone() }), Some("deadline"));
+        assert_eq!(field(Config { rate: 1, burst: 0, ..config.clone() }), Some("burst"));
+        assert_eq!(field(Config { rate: 0, burst: 0, ..config.clone() }), None);
+        assert_eq!(field(Config { rate: 1, burst: 1, ..config }), None);
+    }
+}

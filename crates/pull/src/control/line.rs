@@ -290,3 +290,21 @@ fn noise(rng: &mut Rng) -> Vec<u8> {
     rng.fill(&mut noise);
     noise
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn what_no_version_defines_differs_each_time_and_is_short() {
+        let mut rng = Rng::from_number(1);
+        let kinds: BTreeSet<u64> = (0..100).map(|_| odd(&mut rng)).collect();
+        assert!(kinds.len() > 90 && kinds.iter().all(|kind| kind % 2 == 1 && *kind < 1 << 21), "{kinds:?}");
+        let all: Vec<Vec<u8>> = (0..200).map(|_| noise(&mut rng)).collect();
+        let lens: BTreeSet<usize> = all.iter().map(Vec::len).collect();
+        assert!(lens.len() > 25 && lens.iter().all(|len| *len <= 32), "{lens:?}");
+        assert!(all.iter().flatten().collect::<BTreeSet<_>>().len() > 200);
+    }
+}

@@ -86,3 +86,41 @@ fn the_dialler_takes_no_control_stream_of_the_peer_even_before_its_own_is_open()
     let asks: Vec<Ask> = std::iter::from_fn(|| control.poll_ask()).collect();
     assert!(asks.contains(&Ask::Blame(link, SECOND_STREAM)), "{asks:?}");
 }
+
+#[test]
+fn each_limit_is_checked_at_its_bound() {
+    let field = |change: fn(&mut Config)| {
+        let mut config = Config::default();
+        change(&mut config);
+        config.validate().err().map(|(field, _)| field)
+    };
+    let second = Duration::from_secs(1);
+    assert_eq!(field(|_| ()), None);
+    assert_eq!(field(|config| config.interval = Duration::ZERO), Some("interval"));
+    assert_eq!(field(|config| config.idle_timeout = config.interval), Some("idle_timeout"));
+    assert_eq!(field(|config| config.hello_timeout = Duration::ZERO), Some("hello_timeout"));
+    assert_eq!(field(|config| config.max_streams = 31), Some("max_streams"));
+    assert_eq!(field(|config| config.max_streams = 32), None);
+    assert_eq!(field(|config| config.key_life = config.key_grace), Some("key_life"));
+    let longer = Config { key_life: Config::default().key_grace + second, ..Config::default() };
+    assert_eq!(longer.validate(), Ok(()));
+    let longer = Config { idle_timeout: Config::default().interval + second, ..Config::default() };
+    assert_eq!(longer.validate(), Ok(()));
+}
+
+#[test]
+fn each_timer_has_a_reason_of_its_own() {
+    use line::Timer;
+    let all = [
+        Timer::Hello,
+        Timer::Message,
+        Timer::Idle,
+        Timer::Ping,
+        Timer::Pong,
+        Timer::Services,
+        Timer::Goodbye,
+        Timer::End,
+    ];
+    let reasons: std::collections::BTreeSet<_> = all.map(Timer::as_str).into_iter().collect();
+    assert_eq!(reasons.len(), all.len());
+}

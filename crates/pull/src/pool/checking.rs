@@ -274,3 +274,129 @@ impl Checking {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use weir_base::{Rng, ShortId};
+
+    use super::super::client::{Candidate, Claim};
+    use super::super::types::Summary;
+    use super::*;
+
+    const NOW: Instant = Instant::from_millis(1_000);
+    const FROM: Slot = Slot(1);
+
+    fn checking() -> Checking {
+        let mut checking = Checking::new();
+        for slot in [FROM, Slot(2)] {
+            checking.add(slot, Side::Inbound, Group::Local(slot.0.into()));
+        }
+        checking
+    }
+
+    fn candidate(candidates: &mut Candidates, number: u64) -> CandId {
+        let claim = Claim { key: 1, short: ShortId(number), size: 1, summary: Summary::EMPTY };
+        candidates.insert(Candidate::new(claim, 0, None))
+    }
+
+    fn a_candidate() -> CandId {
+        candidate(&mut Candidates::new(&mut Rng::from_number(1)), 1)
+    }
+
+    /// An item of this deliverer is handed over.
+    fn open(checking: &mut Checking, ticket: u64, deliverer: Slot) {
+        let open = Open { candidate: a_candidate(), deliverer, expected: 5, begun: None };
+        checking.open.insert(Ticket(ticket), open);
+        checking.deliverers.get_mut(&deliverer).unwrap().open += 1;
+    }
+
+    /// It is taken, and decided after so long.
+    fn check(checking: &mut Checking, now: Instant, nanos: u64) {
+        open(checking, 9, FROM);
+        checking.taken(Ticket(9), now, Duration::from_secs(10)).unwrap();
+        checking.end(now + Duration::from_nanos(nanos), Ticket(9));
+    }
+
+    #[test]
+    fn what_items_are_expected_to_take_rises_fast_and_falls_slowly() {
+        let mut checking = checking();
+        assert_eq!(checking.expected(FROM), QUANTUM, "none was checked");
+        check(&mut checking, NOW, 16_000_000);
+        assert_eq!((checking.expected(FROM), checking.cost), (16_000_000, 1_000_000));
+        check(&mut checking, NOW + Duration::from_secs(1), 20_000_000);
+        assert_eq!(checking.expected(FROM), 18_000_000, "half of what it took more");
+        assert_eq!(checking.cost, 1_000_000 - 62_500 + 1_250_000);
+        check(&mut checking, NOW + Duration::from_secs(2), 2_000_000);
+        assert_eq!(checking.expected(FROM), 17_000_000, "a sixteenth of what it took less");
+        assert_eq!(checking.expected(Slot(2)), checking.cost, "of others what anybody's takes");
+    }
+
+    #[test]
+    fn what_waits_and_what_is_handed_over_is_work() {
+        let mut checking = checking();
+        assert!(!checking.has_work(FROM));
+        checking.hold(FROM, a_candidate(), 100);
+        checking.hold(FROM, a_candidate(), 30);
+        checking.hold(FROM, a_candidate(), 7);
+        assert_eq!((checking.waiting(FROM), checking.has_work(FROM)), ((3, 137), true));
+        assert!(checking.next(FROM).is_some());
+        assert_eq!(checking.waiting(FROM), (2, 37));
+        assert!(checking.last(FROM).is_some());
+        assert_eq!(checking.waiting(FROM), (1, 30));
+        assert!(
+            checking.next(FROM).is_some() && checking.next(FROM).is_none() && checking.last(FROM).is_none()
+        );
+        assert_eq!((checking.waiting(FROM), checking.has_work(FROM)), ((0, 0), false));
+        open(&mut checking, 1, FROM);
+        assert!(checking.has_work(FROM), "it is being checked");
+        checking.end(NOW, Ticket(1));
+        assert!(!checking.has_work(FROM));
+    }
+
+    #[test]
+    fn an_heir_gets_what_waits_and_what_is_handed_over_of_that_one_alone() {
+        let mut checking = checking();
+        checking.add(Slot(3), Side::Inbound, Group::Local(3));
+        checking.hold(FROM, a_candidate(), 100);
+        open(&mut checking, 1, FROM);
+        open(&mut checking, 2, FROM);
+        open(&mut checking, 3, Slot(2));
+        open(&mut checking, 4, Slot(3));
+        checking.give_to(FROM, Slot(2));
+        assert_eq!((checking.waiting(FROM), checking.waiting(Slot(2))), ((0, 0), (1, 100)));
+        let opens = [FROM, Slot(2), Slot(3)]
+            .map(|slot| (checking.open_of(slot).len(), checking.deliverers[&slot].open));
+        assert_eq!(opens, [(0, 0), (3, 3), (1, 1)]);
+        checking.remove(Slot(2));
+        assert_eq!((checking.waiting(Slot(2)), checking.has_work(Slot(2))), ((0, 0), false));
+    }
+
+    #[test]
+    fn a_queue_that_was_long_gives_its_memory_back() {
+        let mut checking = checking();
+        (0..1_000).for_each(|_| checking.hold(FROM, a_candidate(), 1));
+        (0..950).for_each(|_| _ = checking.next(FROM));
+        let capacity = checking.deliverers[&FROM].held.capacity();
+        assert!((50..=200).contains(&capacity), "{capacity}");
+        let mut few = self::checking();
+        (0..60).for_each(|_| few.hold(FROM, a_candidate(), 1));
+        let before = few.deliverers[&FROM].held.capacity();
+        (0..55).for_each(|_| _ = few.next(FROM));
+        assert_eq!(few.deliverers[&FROM].held.capacity(), before, "a short one is left as it is");
+    }
+
+    #[test]
+    fn a_verdict_is_overdue_after_its_time_and_only_where_there_is_none() {
+        let mut checking = checking();
+        for ticket in 1..=3 {
+            open(&mut checking, ticket, FROM);
+            checking.taken(Ticket(ticket), NOW, Duration::from_millis(100 * ticket)).unwrap();
+        }
+        checking.end(NOW, Ticket(1));
+        let at = |millis: u64| NOW + Duration::from_millis(millis);
+        assert_eq!((checking.pop_overdue(at(199)), checking.pop_overdue(at(200))), (None, Some(Ticket(2))));
+        assert_eq!((checking.pop_overdue(at(200)), checking.pop_overdue(at(300))), (None, Some(Ticket(3))));
+        assert_eq!(checking.next_timeout(), None);
+        assert_eq!(checking.taken(Ticket(9), NOW, Duration::ZERO), Err(Refused::UnknownTicket));
+    }
+}

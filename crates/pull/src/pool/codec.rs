@@ -239,7 +239,7 @@ impl Iterator for Indices<'_> {
         if self.reader.is_empty() {
             return empty.then_some(Err(Malformed::Truncated));
         }
-        let index = self.reader.varint(INDEX_END - 1).map(|gap| self.next.saturating_add(gap));
+        let index = self.reader.varint(INDEX_END).map(|gap| self.next.saturating_add(gap));
         match index {
             Ok(index) if index < INDEX_END && self.left > 0 => {
                 self.next = index + 1;

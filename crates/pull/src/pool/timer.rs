@@ -39,3 +39,25 @@ impl Timer {
 
 /// How long to wait before a stream is opened again.
 pub(super) const REOPEN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_timer_has_a_reason_of_its_own() {
+        let (slot, role) = (Slot(0), Role::Gets);
+        let all = [
+            Timer::Permit(slot),
+            Timer::Offers(slot),
+            Timer::Gone(slot),
+            Timer::Move(slot),
+            Timer::Message(slot, role),
+            Timer::Open(slot, role),
+            Timer::Lost,
+        ];
+        assert_eq!(all.map(Timer::reason).into_iter().collect::<BTreeSet<_>>().len(), all.len());
+    }
+}

@@ -252,3 +252,29 @@ pub(crate) fn move_due(common: &mut Common, now: Instant, slot: Slot) {
         move_to(common, now, slot, index);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_to_a_verdict_is_a_mean_of_eighths() {
+        let mut demand = Demand::new();
+        for (after, mean) in [(16_000, 2_000), (16_000, 1_750 + 2_000), (800, 3_276 + 100)] {
+            demand.decided(Duration::from_nanos(after));
+            assert_eq!(demand.verdict_time, mean);
+        }
+    }
+
+    #[test]
+    fn what_is_lent_is_counted_by_side() {
+        let mut lent = Lent::default();
+        lent.add(Side::Inbound, 5);
+        lent.add(Side::Dialled, 7);
+        lent.add(Side::Pinned, 2);
+        lent.take(Side::Dialled, 1);
+        assert_eq!([Side::Inbound, Side::Dialled, Side::Pinned].map(|side| lent.of(side)), [5, 8, 8]);
+        lent.take(Side::Inbound, 9);
+        assert_eq!(lent.of(Side::Inbound), 0);
+    }
+}

@@ -331,3 +331,59 @@ impl Fetch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::{Rules, Summary};
+
+    fn fetch() -> Fetch {
+        let rules = Rules { summarize: |_| Ok(Summary::EMPTY), judge: |_| Some(1) };
+        Fetch::new(&Config { in_flight: 1_000, ..Config::new(rules) })
+    }
+
+    #[test]
+    fn what_is_asked_for_and_what_is_held_have_one_bound() {
+        let mut fetch = fetch();
+        assert!(fetch.has_room(5_000), "one item finds room whatever its size");
+        fetch.begin(Instant::ZERO, Slot(1), 0, (600, false));
+        assert_eq!((fetch.in_flight(), fetch.gets()), (600, 1));
+        assert!(fetch.has_room(400) && !fetch.has_room(401));
+        fetch.hold(100);
+        fetch.hold(50);
+        assert!(fetch.has_room(250) && !fetch.has_room(251));
+        fetch.decided(100);
+        assert!(fetch.has_room(350) && !fetch.has_room(351));
+    }
+
+    #[test]
+    fn newcomers_have_eight_gets_or_an_eighth_of_all() {
+        let mut fetch = fetch();
+        fetch.newcomers = 1_000;
+        assert!(fetch.has_share(), "nobody has a record");
+        fetch.proven = 1;
+        for (gets, most) in [(0, 8), (71, 8), (72, 9), (160, 20)] {
+            (fetch.gets, fetch.newcomers) = (gets, most - 1);
+            assert!(fetch.has_share());
+            fetch.newcomers = most;
+            assert!(!fetch.has_share(), "{gets}");
+        }
+        assert!(fetch.has_newcomer_bytes(9_999, 1_000), "one item");
+        fetch.newcomer_bytes = 100;
+        assert!(fetch.has_newcomer_bytes(150, 1_000) && !fetch.has_newcomer_bytes(151, 1_000));
+    }
+
+    #[test]
+    fn newcomers_in_line_are_woken_once_for_each_time_that_their_share_came_back() {
+        let mut fetch = fetch();
+        fetch.line.extend([Slot(1), Slot(2)]);
+        assert_eq!(fetch.take_wakes(), 0);
+        fetch.newcomers = 2;
+        fetch.leave_share(false);
+        assert_eq!((fetch.take_wakes(), fetch.newcomers), (0, 2), "one with a record has no part in it");
+        fetch.leave_share(true);
+        assert_eq!((fetch.take_wakes(), fetch.take_wakes(), fetch.newcomers), (2, 0, 1));
+        fetch.depart(Slot(1));
+        assert_eq!(fetch.line, [Slot(2)]);
+    }
+}

@@ -276,3 +276,134 @@ impl Gets {
         self.reader = Reader::Head([0; HEAD], 0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::candidates::{Candidate, Candidates, Claim};
+    use super::*;
+    use crate::pool::Summary;
+    use weir_base::{Rng, ShortId};
+
+    fn a_candidate() -> CandId {
+        let claim = Claim { key: 1, short: ShortId(1), size: 1, summary: Summary::EMPTY };
+        Candidates::new(&mut Rng::from_number(1)).insert(Candidate::new(claim, 0, None))
+    }
+
+    /// Gets of these indices, of 300 bytes each, that were written.
+    fn asked(indices: &[u64]) -> Gets {
+        let mut gets = Gets::new();
+        for index in indices {
+            gets.flight.insert(*index, Get::new(a_candidate(), 300, 0, Instant::ZERO, 1, false));
+            gets.bytes += 300;
+        }
+        gets
+    }
+
+    fn message(kind: u64, fields: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        weir_base::codec::put_prefixed(&mut out, &[&[u8::try_from(kind).unwrap()][..], fields].concat());
+        out
+    }
+
+    fn item(index: u8) -> Vec<u8> {
+        message(codec::ITEM, &[&[index][..], &[7; 300]].concat())
+    }
+
+    /// What is read of bytes that come in pieces of this size: as text, and the first fault.
+    fn read(gets: &mut Gets, bytes: &[u8], piece: usize) -> (Vec<String>, Option<Fault>) {
+        let mut all = Vec::new();
+        for part in bytes.chunks(piece) {
+            let mut chunk = Chunk::whole(Bytes::copy_from_slice(part));
+            loop {
+                match gets.read(&mut chunk, 20_000) {
+                    Ok(Some(Answer::Item(index, body))) => all.push(format!("item {index} {}", body.len())),
+                    Ok(Some(Answer::Gone(body))) => all.push(format!("gone {body:?}")),
+                    Ok(Some(Answer::Skipped(bytes))) => all.push(format!("skipped {bytes}")),
+                    Ok(None) => break,
+                    Err(fault) => return (all, Some(fault)),
+                }
+            }
+        }
+        (all, None)
+    }
+
+    #[test]
+    fn answers_are_read_alike_however_they_are_cut() {
+        let gone: Vec<u8> = (0..40).map(|_| 0).collect();
+        let all = [item(1), message(codec::GONE, &gone), message(11, &[5; 50]), message(13, &[]), item(2)];
+        let bytes = all.concat();
+        let expected =
+            ["item 1 300", &format!("gone {:?}", Bytes::from(gone)), "skipped 50", "skipped 0", "item 2 300"];
+        for piece in 1..=bytes.len() {
+            assert_eq!(
+                read(&mut asked(&[1, 2]), &bytes, piece),
+                (expected.map(str::to_owned).to_vec(), None)
+            );
+        }
+    }
+
+    #[test]
+    fn what_was_not_asked_for_or_is_too_long_is_a_fault() {
+        let fault = |bytes: &[u8]| read(&mut asked(&[1]), bytes, 7).1;
+        assert_eq!(fault(&item(2)), Some(UNASKED));
+        assert_eq!(fault(&message(codec::ITEM, &[1, 0, 0])), Some(FALSE_ITEM));
+        assert_eq!(fault(&message(12, &[])), Some(UNKNOWN_TYPE));
+        assert_eq!(fault(&message(codec::GONE, &vec![0; MAX_LIST + 1])), Some(MALFORMED));
+        assert_eq!(fault(&message(codec::GONE, &vec![0; MAX_LIST])), None);
+        let mut gets = asked(&[1]);
+        gets.out.insert(1);
+        assert_eq!(read(&mut gets, &item(1), 400).1, Some(UNASKED), "it is to be asked for");
+    }
+
+    #[test]
+    fn there_is_room_for_all_answers_and_a_byte_more() {
+        assert_eq!(Gets::new().room(), MAX_ITEM_HEAD + 1);
+        let mut gets = asked(&[1, 2]);
+        assert_eq!(gets.room(), 600 + 3 * MAX_ITEM_HEAD + 1);
+        read(&mut gets, &item(1)[..2], 2);
+        assert_eq!(gets.room(), 600 + 3 * MAX_ITEM_HEAD + 1 - 2, "a head has begun");
+        read(&mut gets, &item(1)[2..104], 102);
+        assert_eq!(gets.room(), 600 + 3 * MAX_ITEM_HEAD + 1 - 100, "and 100 bytes of its body");
+    }
+
+    #[test]
+    fn progress_is_the_first_byte_and_then_16_kb_a_second() {
+        let (begin, later) = (Instant::from_millis(1_000), Instant::from_millis(1_500));
+        let nothing = Come { bytes: 0, at: begin };
+        assert_eq!(nothing.progress(later, 0), None);
+        let first = Come { bytes: 1, at: later };
+        assert_eq!(nothing.progress(later, 1), Some(first));
+        let half_a_second_on = Instant::from_millis(2_000);
+        assert_eq!(first.progress(half_a_second_on, 8_000), None);
+        let next = Come { bytes: 8_001, at: half_a_second_on };
+        assert_eq!(first.progress(half_a_second_on, 8_001), Some(next));
+        assert_eq!(next.progress(half_a_second_on, 8_001), None, "nothing more came");
+        assert_eq!(next.progress(half_a_second_on, 8_000), None);
+    }
+
+    #[test]
+    fn progress_is_looked_for_in_the_body_that_is_being_read() {
+        let mut gets = asked(&[1, 2]);
+        let (now, before) = (Instant::from_millis(9), Come { bytes: 0, at: Instant::ZERO });
+        read(&mut gets, &item(1)[..104], 104);
+        assert_eq!(gets.progress(now, 2, before), None);
+        assert_eq!(gets.progress(now, 1, before), Some(Come { bytes: 100, at: now }));
+        gets.restart();
+        assert_eq!(gets.progress(now, 1, before), None);
+    }
+
+    #[test]
+    fn a_queue_that_was_long_gives_its_memory_back() {
+        let mut gets = Gets::new();
+        (0..2_000).for_each(|_| gets.waiting.push_back(a_candidate()));
+        (0..1_950).for_each(|_| gets.pop_waiting());
+        assert_eq!(gets.waiting.len(), 50);
+        assert!(gets.waiting.capacity() <= 4 * PURGE_AT, "{}", gets.waiting.capacity());
+        let mut few = Gets::new();
+        few.waiting = VecDeque::with_capacity(4 * PURGE_AT);
+        (0..70).for_each(|_| few.waiting.push_back(a_candidate()));
+        let before = few.waiting.capacity();
+        (0..60).for_each(|_| few.pop_waiting());
+        assert_eq!(few.waiting.capacity(), before, "a short one is left as it is");
+    }
+}

@@ -44,3 +44,35 @@ impl GivenUp {
         self.claims.iter_mut().for_each(|(.., gone)| gone.remove(slot));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::Summary;
+
+    fn claim(number: u64) -> Claim {
+        Claim { key: 1, short: ShortId(number), size: 1, summary: Summary::EMPTY }
+    }
+
+    fn who(slot: u16) -> LinkSet {
+        let mut links = LinkSet::default();
+        links.insert(Slot(slot));
+        links
+    }
+
+    #[test]
+    fn who_called_the_last_1024_gone_is_known_until_it_leaves() {
+        let mut given_up = GivenUp::default();
+        for number in 0..1_025 {
+            given_up.insert(&claim(number), who(1));
+        }
+        assert!(given_up.take(&claim(0)).is_empty());
+        given_up.insert(&claim(9), who(2));
+        assert_eq!(given_up.take(&claim(9)).iter().collect::<Vec<_>>(), [Slot(1), Slot(2)]);
+        assert!(given_up.take(&claim(9)).is_empty(), "taken");
+        let other_key = Claim { key: 2, ..claim(2) };
+        assert!(given_up.take(&other_key).is_empty());
+        given_up.forget(Slot(1));
+        assert!(given_up.take(&claim(2)).is_empty());
+    }
+}

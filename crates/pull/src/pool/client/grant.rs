@@ -219,4 +219,46 @@ mod tests {
         grant.adapt(Instant::from_millis(300), Duration::from_millis(1), 256, 100);
         assert_eq!(grant.window, 100);
     }
+
+    /// A small window: half of its bytes is more than what counts as few.
+    fn after_one_entry(bytes: u64) -> Grant {
+        let mut grant = Grant::new(4);
+        assert_eq!(grant.give(0, u64::MAX), (4, 128));
+        assert!(grant.take(1, bytes));
+        grant
+    }
+
+    #[test]
+    fn a_permit_is_renewed_soon_where_less_than_the_largest_entry_fits() {
+        assert_eq!(after_one_entry(49).renew(0), Renew::No, "79 bytes are left");
+        assert_eq!(after_one_entry(50).renew(0), Renew::Soon);
+    }
+
+    #[test]
+    fn bytes_alone_are_worth_no_permit() {
+        let mut grant = after_one_entry(20);
+        assert!(grant.take(3, 30));
+        (0..4).for_each(|_| grant.charge());
+        assert_eq!(grant.renew(0), Renew::No, "few bytes are left");
+        let mut grant = after_one_entry(20);
+        assert!(grant.take(3, 60));
+        (0..4).for_each(|_| grant.charge());
+        assert_eq!(grant.renew(0), Renew::No, "half can be given");
+    }
+
+    #[test]
+    fn all_that_was_granted_may_come_and_a_rate_fades_by_an_eighth() {
+        let mut grant = Grant::new(8);
+        grant.give(0, u64::MAX);
+        assert!(grant.take(8, 256) && !grant.take(0, 1));
+        assert_eq!((grant.open(), grant.open_bytes()), (0, 0));
+        (0..8).for_each(|_| grant.charge());
+        grant.count_gone();
+        assert_eq!((grant.gone(), grant.charged(), grant.outstanding()), (1, 8, 9));
+        grant.adapt(Instant::from_millis(1_000), Duration::from_secs(1), 1, 1_000);
+        assert_eq!((grant.rate, grant.window), (8, 8));
+        grant.rate = 800;
+        grant.adapt(Instant::from_millis(2_000), Duration::from_secs(1), 1, 1_000);
+        assert_eq!((grant.rate, grant.window), (700, 700));
+    }
 }

@@ -190,3 +190,167 @@ impl Intake {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use weir_base::{Rng, ShortId};
+
+    use super::super::candidates::{Candidate, Claim};
+    use super::*;
+    use crate::pool::Summary;
+
+    const EPOCH: Epoch = Epoch([3; 8]);
+
+    fn candidates() -> Candidates {
+        Candidates::new(&mut Rng::from_number(1))
+    }
+
+    fn candidate(candidates: &mut Candidates, number: u64) -> CandId {
+        let claim = Claim { key: 1, short: ShortId(number), size: 1, summary: Summary::EMPTY };
+        candidates.insert(Candidate::new(claim, 0, None))
+    }
+
+    fn head(first: Option<(u64, Epoch)>, from: u64, to: u64) -> OfferHead {
+        OfferHead { first, key: 1, from, to }
+    }
+
+    /// An intake with so many undecided candidates, at each third index.
+    fn with(candidates: &mut Candidates, count: u64) -> Intake {
+        let mut intake = Intake::new(16, None);
+        assert!(intake.follows(&head(Some((0, EPOCH)), 0, 3 * count)));
+        for number in 0..count {
+            intake.add(3 * number, candidate(candidates, number));
+        }
+        intake
+    }
+
+    #[test]
+    fn a_candidate_is_found_by_its_index() {
+        let mut candidates = candidates();
+        let intake = with(&mut candidates, 5);
+        let all: Vec<CandId> = intake.undecided().collect();
+        let found: Vec<Option<CandId>> = (0..15).map(|index| intake.candidate_at(index)).collect();
+        for (index, found) in found.into_iter().enumerate() {
+            assert_eq!(found, (index % 3 == 0).then(|| all[index / 3]));
+        }
+    }
+
+    #[test]
+    fn beyond_4096_what_is_undecided_counts_as_charged() {
+        let mut candidates = candidates();
+        for (count, crowded, extra) in
+            [(4_095, false, 0), (4_096, false, 0), (4_097, true, 1), (5_000, true, 904)]
+        {
+            let intake = with(&mut candidates, count);
+            assert_eq!((intake.is_crowded(), intake.extra()), (crowded, extra), "{count}");
+        }
+    }
+
+    #[test]
+    fn everything_before_the_first_undecided_candidate_is_decided() {
+        let mut candidates = candidates();
+        assert_eq!(Intake::new(16, None).through(&candidates), 0);
+        let mut intake = with(&mut candidates, 3);
+        assert_eq!(intake.through(&candidates), 0);
+        let all: Vec<CandId> = intake.undecided().collect();
+        candidates.remove(all[1]);
+        assert_eq!(intake.through(&candidates), 0);
+        candidates.remove(all[0]);
+        assert_eq!((intake.through(&candidates), intake.undecided().count()), (6, 1));
+        candidates.remove(all[2]);
+        assert_eq!(intake.through(&candidates), 9, "all that was offered");
+    }
+
+    #[test]
+    fn decided_candidates_in_the_middle_go_where_there_are_more_than_8192() {
+        let mut candidates = candidates();
+        for (count, left) in [(8_192, 8_192), (8_193, 2)] {
+            let mut intake = with(&mut candidates, count);
+            let all: Vec<CandId> = intake.undecided().collect();
+            all[1..all.len() - 1].iter().for_each(|id| _ = candidates.remove(*id));
+            intake.through(&candidates);
+            assert_eq!(intake.undecided().count(), left);
+        }
+    }
+
+    #[test]
+    fn memory_for_many_undecided_candidates_is_given_back() {
+        let mut candidates = candidates();
+        let mut intake = with(&mut candidates, 5_000);
+        let all: Vec<CandId> = intake.undecided().collect();
+        all[..4_900].iter().for_each(|id| _ = candidates.remove(*id));
+        intake.through(&candidates);
+        let capacity = intake.undecided.capacity();
+        assert!((100..=400).contains(&capacity), "{capacity}");
+        let mut few = with(&mut candidates, 120);
+        let before = few.undecided.capacity();
+        let all: Vec<CandId> = few.undecided().collect();
+        all[..118].iter().for_each(|id| _ = candidates.remove(*id));
+        few.through(&candidates);
+        assert_eq!(few.undecided.capacity(), before, "little is left as it is");
+    }
+
+    #[test]
+    fn a_cursor_is_moved_once_in_ten_seconds_and_the_lowest_wish_is_kept() {
+        let mut candidates = candidates();
+        let mut intake = with(&mut candidates, 5);
+        let begin = Instant::from_millis(20_000);
+        let moved = |intake: &mut Intake| intake.take_move().map(|to| (to.number, to.epoch, to.index));
+        assert_eq!((intake.move_to(begin, 9), moved(&mut intake)), (Ok(()), Some((1, EPOCH, 9))));
+        let allowed = begin + MOVE_PAUSE;
+        let just_before = Instant::from_nanos(allowed.as_nanos() - 1);
+        for index in [7, 5, 6] {
+            assert_eq!(intake.move_to(just_before, index), Err(allowed));
+        }
+        assert_eq!((moved(&mut intake), intake.take_wished(), intake.take_wished()), (None, Some(5), None));
+        assert_eq!((intake.move_to(allowed, 5), moved(&mut intake)), (Ok(()), Some((2, EPOCH, 5))));
+        let mut fresh = Intake::new(16, None);
+        assert_eq!(fresh.move_to(begin, 9), Ok(()));
+        assert_eq!(moved(&mut fresh), Some((1, Epoch([0; 8]), 0)), "no epoch was shown: from the start");
+    }
+
+    #[test]
+    fn a_first_offer_names_a_move_that_was_asked_for_and_each_once() {
+        let begins = |number, from| {
+            let mut intake = Intake::new(16, Some((EPOCH, 40)));
+            intake.follows(&head(Some((number, EPOCH)), from, from + 5))
+        };
+        assert!(begins(1, 40) && begins(1, 0) && begins(0, 0));
+        assert!(!begins(0, 40) && !begins(1, 39) && !begins(2, 0));
+        let mut intake = Intake::new(16, Some((EPOCH, 40)));
+        assert!(
+            intake.follows(&head(Some((0, EPOCH)), 0, 5)) && !intake.follows(&head(Some((0, EPOCH)), 0, 5))
+        );
+        assert!(intake.follows(&head(None, 5, 7)) && !intake.follows(&head(None, 5, 7)));
+        assert!(
+            intake.follows(&head(Some((1, EPOCH)), 40, 50))
+                && !intake.follows(&head(Some((1, EPOCH)), 40, 50))
+        );
+        assert!(!intake.follows(&head(Some((0, EPOCH)), 0, 5)), "an old one");
+    }
+
+    #[test]
+    fn a_receipt_goes_no_further_than_where_the_peer_was_to_begin() {
+        let mut candidates = candidates();
+        assert_eq!(Intake::new(16, None).receipt(&candidates), None);
+        let mut intake = with(&mut candidates, 5);
+        intake.undecided.clear();
+        assert_eq!(intake.receipt(&candidates), Some((EPOCH, 15)));
+        intake.move_to(Instant::from_millis(20_000), 9).unwrap();
+        assert_eq!(intake.receipt(&candidates), Some((EPOCH, 9)));
+        intake.move_to(Instant::from_millis(20_001), 4).unwrap_err();
+        assert_eq!(intake.receipt(&candidates), Some((EPOCH, 4)));
+    }
+
+    #[test]
+    fn what_a_stream_had_open_and_gone_returns_when_it_ends() {
+        let mut intake = Intake::new(16, None);
+        intake.grant.give(0, u64::MAX);
+        assert!(intake.grant.take(6, 60));
+        (0..5).for_each(|_| intake.grant.charge());
+        (0..2).for_each(|_| intake.grant.count_gone());
+        (0..2).for_each(|_| intake.grant.give_back());
+        assert_eq!(intake.restart(16, None), 10 + 2);
+        assert_eq!((intake.grant.charged(), intake.grant.gone(), intake.grant.open()), (3, 0, 0));
+    }
+}

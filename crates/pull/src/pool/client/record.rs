@@ -191,4 +191,88 @@ mod tests {
         let blamed = (0..100).filter(|_| record.bad_gone()).count();
         assert!((1..=3).contains(&blamed), "{blamed}");
     }
+
+    #[test]
+    fn a_score_moves_by_parts_of_what_is_left() {
+        let mut record = Record::new();
+        assert_eq!(record.score(), 500);
+        record.item(Instant::from_millis(1), 100, More::Idle);
+        assert_eq!(record.score(), 531, "a sixteenth of what it lacks");
+        record.late();
+        assert_eq!(record.score(), 399, "less a quarter");
+        record.false_item();
+        assert_eq!(record.score(), 99, "a quarter");
+    }
+
+    #[test]
+    fn a_record_takes_sixteen_items_and_half_of_all_points() {
+        let mut record = Record::new();
+        for n in 1..=15 {
+            record.item(Instant::from_millis(n), 100, More::Idle);
+        }
+        assert!(!record.proven());
+        record.item(Instant::from_millis(16), 100, More::Idle);
+        assert!(record.proven());
+        record.score = 500;
+        assert!(record.proven());
+        record.score = 499;
+        assert!(!record.proven());
+    }
+
+    #[test]
+    fn the_rate_is_an_eighth_of_the_last_sample_and_the_rest_of_those_before() {
+        let mut record = Record::new();
+        record.item(Instant::from_millis(1_000), 9_999, More::Expected);
+        assert_eq!(record.rate, FIRST_RATE, "the first says when, not how fast");
+        record.item(Instant::from_millis(1_000), 30_000, More::Expected);
+        record.item(Instant::from_millis(1_100), 20_000, More::Expected);
+        assert_eq!(record.rate, (125_000 * 7 + 500_000) / 8, "50 kB in 100 ms");
+        record.item(Instant::from_millis(1_200), 0, More::Idle);
+        let before = record.rate;
+        record.item(Instant::from_millis(9_000), 1_000, More::Expected);
+        assert_eq!(record.rate, before, "it was idle meanwhile");
+    }
+
+    #[test]
+    fn what_a_delivery_takes_follows_rate_round_trip_and_score() {
+        let (ms, mut record) = (Duration::from_millis, Record::new());
+        assert_eq!(record.transfer(125_000), ms(1_000));
+        assert_eq!(record.patience(ms(200), 125_000), ms(1_400));
+        assert_eq!(record.patience(ms(10), 0), PATIENCE);
+        let comes = ms(200 + 1_000);
+        assert_eq!(record.expected(ms(200), 100_000, 25_000), comes + record.patience(ms(200), 25_000));
+        record.score = 250;
+        assert_eq!(record.expected(ms(200), 100_000, 25_000), comes + record.patience(ms(200), 25_000) * 3);
+        record.score = PERFECT;
+        assert_eq!(
+            record.expected(ms(5_000), 125_000, 0),
+            ms(2_000),
+            "a round trip is taken for 1 s at most"
+        );
+        assert_eq!(record.most_asked(u64::MAX), 250_000, "what comes in 2 s");
+        assert_eq!(record.most_asked(200_000), 200_000);
+        record.rate = 10;
+        assert_eq!(record.most_asked(u64::MAX), LEAST_ASKED);
+        assert_eq!(record.transfer(16_000), ms(1_000), "no link is taken for slower than 16 kB/s");
+    }
+
+    #[test]
+    fn gone_is_blamed_from_32_answers_on_where_it_is_more_than_half() {
+        let mut record = Record::new();
+        for n in 0..16 {
+            record.item(Instant::from_millis(n), 100, More::Idle);
+        }
+        assert!((0..16).all(|_| !record.bad_gone()), "half of 32");
+        assert!(record.bad_gone(), "17 of 33");
+        assert_eq!((record.answers, record.bad_gone), (0, 0));
+        assert!((0..31).all(|_| !record.bad_gone()), "31 answers are too few");
+        assert!(record.bad_gone());
+        for n in 0..62 {
+            record.item(Instant::from_millis(n), 100, More::Idle);
+        }
+        assert!(!record.bad_gone());
+        assert_eq!((record.answers, record.bad_gone), (63, 1));
+        assert!(!record.bad_gone());
+        assert_eq!((record.answers, record.bad_gone), (32, 1), "all count half from 64 on");
+    }
 }

@@ -145,3 +145,86 @@ impl Deferred {
         self.due.first().map(|(due, _)| (*due, "a deferred item comes again"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use weir_base::LinkId;
+    use weir_base::identity::Keypair;
+    use weir_base::stream::{Group, LinkInfo, Side};
+
+    use super::*;
+
+    fn item(from: u8, number: u8, size: usize, due: u64) -> DeferredItem {
+        let peer = Keypair::ed25519_from_seed([from; 32]).peer_id();
+        let info = LinkInfo { peer, side: Side::Inbound, dialler: false, group: Group::Local(0) };
+        DeferredItem {
+            id: [number; 32],
+            bytes: Bytes::from(vec![number; size]),
+            summary: Summary::new(&[number]).unwrap(),
+            priority: 1,
+            heard: LinkSet::default(),
+            from: Deliverer { link: LinkId(1), account: Account::of(&info) },
+            due: Instant::from_millis(due),
+        }
+    }
+
+    #[test]
+    fn beyond_its_bounds_who_has_most_loses_what_comes_again_last() {
+        let mut deferred = Deferred::new(4, 1_000);
+        for (from, number, size, due) in [(1, 1, 700, 10), (2, 2, 100, 40), (2, 3, 100, 30), (2, 4, 100, 20)]
+        {
+            deferred.insert(item(from, number, size, due));
+            assert_eq!(deferred.excess(), None, "4 items and 1,000 bytes are allowed");
+        }
+        let at = deferred.insert(item(1, 5, 0, 50));
+        assert_eq!(deferred.excess(), Some(1), "of items the second has most");
+        deferred.remove(at);
+        deferred.remove(3);
+        let at = deferred.insert(item(2, 6, 101, 60));
+        assert_eq!(deferred.excess(), Some(0), "of bytes the first has most");
+        deferred.remove(at);
+        assert_eq!((deferred.excess(), deferred.bytes), (None, 900));
+    }
+
+    #[test]
+    fn an_account_that_took_its_bytes_back_has_none() {
+        let mut deferred = Deferred::new(10, 100);
+        let first = deferred.insert(item(1, 1, 90, 10));
+        deferred.insert(item(1, 2, 10, 20));
+        deferred.insert(item(2, 3, 60, 30));
+        deferred.remove(first);
+        deferred.insert(item(3, 4, 50, 40));
+        assert_eq!(deferred.excess(), Some(2), "the second has 60 of 120 bytes");
+    }
+
+    #[test]
+    fn only_who_says_the_same_of_an_item_has_offered_it() {
+        let mut deferred = Deferred::new(10, 1_000);
+        let at = deferred.insert(item(1, 7, 90, 10));
+        let (same, other) = (Summary::new(&[7]).unwrap(), Summary::new(&[8]).unwrap());
+        assert!(!deferred.heard(at, Slot(1), 91, &same) && !deferred.heard(at, Slot(2), 90, &other));
+        assert!(!deferred.heard(at, Slot(3), 91, &other) && !deferred.heard(at + 1, Slot(4), 90, &same));
+        assert!(deferred.heard(at, Slot(5), 90, &same));
+        let heard = |deferred: &Deferred| deferred.get(at).unwrap().heard.iter().collect::<Vec<_>>();
+        assert_eq!(heard(&deferred), [Slot(5)]);
+        deferred.lost.insert(Slot(5));
+        deferred.forget(Slot(5));
+        assert_eq!((heard(&deferred), deferred.lost_at(Slot(5))), (vec![], false));
+    }
+
+    #[test]
+    fn all_are_told_in_the_order_in_which_they_come_again() {
+        let mut deferred = Deferred::new(10, 1_000);
+        let places = [30, 10, 20].map(|due| deferred.insert(item(1, due, 5, due.into())));
+        let all: Vec<_> = deferred.iter().map(|(id, place)| (id[0], place)).collect();
+        assert_eq!(
+            all,
+            [
+                (10, Place::Deferred(places[1])),
+                (20, Place::Deferred(places[2])),
+                (30, Place::Deferred(places[0]))
+            ]
+        );
+        assert_eq!(deferred.first(), Some((Instant::from_millis(10), places[1])));
+    }
+}

@@ -64,7 +64,7 @@ impl Heads {
 
 /// Steps since the last strike.
 const fn since(step: u64, phase: Phase) -> u64 {
-    (step % STEPS + STEPS - phase.0) % STEPS
+    (step + STEPS - phase.0) % STEPS
 }
 
 #[cfg(test)]

@@ -216,4 +216,76 @@ mod tests {
         assert_eq!(known.len(), MAX_KNOWN);
         assert!(!known.contains(5_000 - 4_097, Slot(0)) && known.contains(5_000 - 4_096, Slot(0)));
     }
+
+    fn set(slots: &[u16]) -> LinkSet {
+        let mut links = LinkSet::default();
+        slots.iter().for_each(|slot| links.insert(Slot(*slot)));
+        links
+    }
+
+    #[test]
+    fn a_set_is_empty_when_all_its_links_are_removed() {
+        let mut links = set(&[0, 63, 64, 127, 128, 65_000]);
+        assert!(!links.is_empty());
+        assert_eq!(links.high.len(), 1_015, "as many words as the highest needs");
+        assert_eq!(links.iter().map(|slot| slot.0).collect::<Vec<_>>(), [0, 63, 64, 127, 128, 65_000]);
+        for slot in [0, 63, 64, 127, 128] {
+            links.remove(Slot(slot));
+            assert!(!links.contains(Slot(slot)) && !links.is_empty());
+        }
+        links.remove(Slot(9_999));
+        links.remove(Slot(65_000));
+        assert!(links.is_empty() && !links.contains(Slot(9_999)));
+    }
+
+    #[test]
+    fn what_is_known_stays_when_later_links_need_more_words() {
+        let mut known = Known::new();
+        for index in 0..5 {
+            known.append(index, &set(&[u16::try_from(index).unwrap()]));
+        }
+        assert_eq!(known.words_each, 1);
+        known.insert(2, Slot(64));
+        assert_eq!((known.words_each, known.len()), (2, 5));
+        known.append(5, &set(&[5, 200]));
+        assert_eq!((known.words_each, known.len()), (4, 6));
+        let all: Vec<(u64, u16)> = (0..7)
+            .flat_map(|index| (0..260).map(move |slot| (index, slot)))
+            .filter(|(index, slot)| known.contains(*index, Slot(*slot)))
+            .collect();
+        assert_eq!(all, [(0, 0), (1, 1), (2, 2), (2, 64), (3, 3), (4, 4), (5, 5), (5, 200)]);
+        known.insert(4, Slot(255));
+        assert_eq!(known.words_each, 4, "255 is the last of four words");
+        known.forget(Slot(64));
+        assert!(!known.contains(2, Slot(64)) && known.contains(2, Slot(2)) && known.contains(4, Slot(255)));
+    }
+
+    #[test]
+    fn indices_that_were_left_out_are_known_to_nobody() {
+        let mut known = Known::new();
+        known.append(10, &set(&[1]));
+        known.append(13, &set(&[2]));
+        assert_eq!((known.len(), known.end()), (4, 14));
+        assert!(known.contains(10, Slot(1)) && known.contains(13, Slot(2)));
+        assert!((11..13).all(|index| !known.contains(index, Slot(1)) && !known.contains(index, Slot(2))));
+    }
+
+    #[test]
+    fn what_all_cursors_have_passed_is_forgotten_and_its_memory_too() {
+        let mut known = Known::new();
+        (100..3_100).for_each(|index| known.append(index, &set(&[1])));
+        known.trim(50);
+        assert_eq!(known.len(), 3_000);
+        known.trim(3_050);
+        assert_eq!((known.len(), known.base), (50, 3_050));
+        assert!(!known.contains(3_049, Slot(1)) && known.contains(3_050, Slot(1)));
+        assert!(known.words.capacity() < 256, "{}", known.words.capacity());
+        known.trim(9_999);
+        assert_eq!(known.len(), 0);
+        let mut small = Known::new();
+        (0..100).for_each(|index| small.append(index, &set(&[1])));
+        let before = small.words.capacity();
+        small.trim(99);
+        assert_eq!(small.words.capacity(), before, "little is not worth it");
+    }
 }

@@ -141,6 +141,14 @@ impl Log {
 }
 
 #[cfg(test)]
+impl Log {
+    /// As if so many items had been appended and removed.
+    pub(crate) const fn skip_to(&mut self, head: u64) {
+        self.head = head;
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use weir_base::Rng;
 
@@ -184,5 +192,34 @@ mod tests {
     #[test]
     fn an_item_takes_88_bytes() {
         assert_eq!(size_of::<Item>(), 88);
+    }
+
+    #[test]
+    fn a_segment_keeps_little_more_memory_than_its_items_need() {
+        let mut log = Log::default();
+        let capacity = |log: &Log| log.segments[&0].items.capacity();
+        log.append(item(0, 1));
+        assert_eq!(capacity(&log), 8);
+        (1..64).for_each(|number| _ = log.append(item(number, 1)));
+        let sizes: Vec<usize> = (0..54)
+            .map(|index| {
+                log.remove(index);
+                capacity(&log)
+            })
+            .collect();
+        assert_eq!((sizes[34], sizes[35]), (64, 28), "29 and 28 items are left");
+        assert_eq!((sizes[52], sizes[53]), (28, 10), "11 and 10");
+    }
+
+    #[test]
+    fn the_order_of_eviction_goes_when_most_of_it_is_stale() {
+        let mut log = Log::default();
+        (0..100).for_each(|number| _ = log.append(item(number, 1)));
+        assert_eq!(log.lowest(), Some((1, 99)));
+        (0..82).for_each(|index| _ = log.remove(index));
+        assert!(log.lowest.is_some(), "100 for 18 items and 64");
+        log.remove(82);
+        assert!(log.lowest.is_none());
+        assert_eq!(log.lowest(), Some((1, 99)));
     }
 }

@@ -254,4 +254,63 @@ mod tests {
         assert_eq!((deferred(1_024), places.collided.len()), (None, MAX_COLLIDED));
         assert_eq!(places.find_id(&id(5), |place| place == Place::Live(5)), Some(Place::Live(5)));
     }
+
+    #[test]
+    fn a_place_is_what_it_was_when_it_was_packed() {
+        for place in [
+            Place::Live(0),
+            Place::Live(1),
+            Place::Live(1 << 61),
+            Place::Deferred(0),
+            Place::Deferred(5),
+            Place::Deferred(u32::MAX),
+            Place::Seen(0),
+            Place::Seen(7),
+        ] {
+            assert_eq!(Place::unpack(place.pack()), place);
+        }
+    }
+
+    #[test]
+    fn an_item_is_taken_only_from_the_place_where_it_is() {
+        let mut places = Places::new(&keys(2, Some(1)), 2, Rng::from_number(1));
+        let id = [5; 32];
+        places.insert(&id, Place::Live(3));
+        places.remove(&id, Place::Live(4));
+        assert_eq!(places.find(2, places.short(&id)), Some(Place::Live(3)));
+        let before = keys(1, None).current.key.short(&id);
+        assert_eq!(places.find(1, before), Some(Place::Live(3)));
+        places.remove(&id, Place::Live(3));
+        assert_eq!((places.find(1, before), places.find(2, places.short(&id))), (None, None));
+    }
+
+    #[test]
+    fn nothing_is_remembered_where_nothing_may_be() {
+        let mut places = Places::new(&keys(1, None), 0, Rng::from_number(1));
+        places.remember(&[1; 32]);
+        assert_eq!((places.find_id(&[1; 32], |_| true), places.seen.len()), (None, 0));
+    }
+
+    #[test]
+    fn items_that_collide_under_a_new_key_are_both_found() {
+        // the same id twice stands for two that collide
+        let mut places = Places::new(&keys(1, None), 2, Rng::from_number(1));
+        let ids: Vec<[u8; 32]> = (0..1_100_u64)
+            .map(|number| {
+                let mut id = [7; 32];
+                id.iter_mut().zip(number.to_le_bytes()).for_each(|(to, from)| *to = from);
+                id
+            })
+            .collect();
+        let twice =
+            ids.iter().zip(0..).flat_map(|(id, at)| [(id, Place::Live(at)), (id, Place::Deferred(9))]);
+        places.rotate(&keys(2, Some(1)), twice);
+        let found = |at: usize| places.find_id(&ids[at], |place| place == Place::Deferred(9));
+        assert_eq!(
+            (found(0), found(1_023), found(1_024)),
+            (Some(Place::Deferred(9)), Some(Place::Deferred(9)), None)
+        );
+        assert_eq!(places.find_id(&ids[1], |place| place == Place::Live(1)), Some(Place::Live(1)));
+        assert_eq!((places.collided.len(), places.collided.contains_key(&ids[1_024])), (MAX_COLLIDED, false));
+    }
 }

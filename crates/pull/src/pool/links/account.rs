@@ -58,3 +58,27 @@ pub(crate) struct Deliverer {
     /// Who pays for what it costs.
     pub(crate) account: Account,
 }
+
+#[cfg(test)]
+mod tests {
+    use weir_base::identity::Keypair;
+
+    use super::*;
+
+    #[test]
+    fn an_account_is_of_a_group_on_one_side() {
+        let account = |seed: u8, side, group| {
+            let peer = Keypair::ed25519_from_seed([seed; 32]).peer_id();
+            Account::of(&LinkInfo { peer, side, dialler: false, group: Group::Local(group) })
+        };
+        let one = account(1, Side::Inbound, 7);
+        assert!(one.has_group_of(&account(2, Side::Inbound, 7)));
+        assert!(!one.has_group_of(&account(1, Side::Inbound, 8)));
+        assert!(!account(1, Side::Inbound, 0).has_group_of(&account(1, Side::Dialled, 0)));
+        assert!(
+            account(1, Side::Dialled, 3).has_group_of(&account(2, Side::Pinned, 4)),
+            "all that are its own"
+        );
+        assert_eq!((one.side(), account(1, Side::Pinned, 0).side()), (Side::Inbound, Side::Dialled));
+    }
+}

@@ -104,3 +104,39 @@ impl Lane {
         self.asked = false;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_ends_early_waits_longer_each_time_until_something_comes() {
+        let mut lane = Lane::default();
+        let pauses: Vec<u64> = (0..12).map(|_| lane.pause().as_secs()).collect();
+        assert_eq!(pauses, [10, 20, 40, 80, 160, 300, 300, 300, 300, 300, 300, 300]);
+        assert_eq!((lane.stream, lane.opening), (None, Opening::Paused));
+        lane.works();
+        assert_eq!(lane.pause(), FIRST_PAUSE);
+    }
+
+    #[test]
+    fn the_pump_is_asked_once_until_it_found_nothing() {
+        let (mut lane, mut asks, link) = (Lane::default(), VecDeque::new(), LinkId(3));
+        lane.ask_write(link, &mut asks);
+        assert_eq!(asks, [], "it is not open");
+        lane.stream = Some(8);
+        lane.ask_write(link, &mut asks);
+        lane.ask_write(link, &mut asks);
+        assert_eq!(asks, [Ask::Write(StreamKey { link, stream: 8 })]);
+        lane.found_nothing();
+        lane.ask_write(link, &mut asks);
+        assert_eq!(asks.len(), 2);
+    }
+
+    #[test]
+    fn the_longest_message_of_each_stream_fits_what_is_asked_for_it() {
+        let all = [Role::Intake, Role::Outlet, Role::Gets, Role::Serving];
+        assert_eq!(all.map(Role::longest), [66, 8_233, 10_243, 1]);
+        assert_eq!(all.map(Role::lane), [OFFERS, OFFERS, ITEMS, ITEMS]);
+    }
+}

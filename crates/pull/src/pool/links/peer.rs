@@ -81,3 +81,64 @@ pub(crate) struct Ready {
     pub(crate) max_item: u32,
     pub(crate) key: NumberedKey,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    const TIME: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_silence_is_longer_than_six_seconds() {
+        for (pause, since) in [(6_000, 7_000), (6_001, 13_001)] {
+            let mut heard = Heard::default();
+            heard.read(at(7_000));
+            heard.read(at(7_000 + pause));
+            assert_eq!(heard.since, at(since));
+        }
+    }
+
+    #[test]
+    fn a_link_was_heard_from_throughout_where_it_spoke_all_the_time() {
+        let mut heard = Heard::default();
+        for second in 7..=20 {
+            heard.read(at(second * 1_000));
+        }
+        assert!(heard.throughout(at(20_000), at(10_000), TIME));
+        assert!(!heard.throughout(at(19_999), at(10_000), TIME), "not for that long");
+        assert!(!heard.throughout(at(20_000), at(10_001), TIME));
+        assert!(heard.throughout(at(26_000), at(10_000), TIME));
+        assert!(!heard.throughout(at(26_001), at(10_000), TIME), "it is silent now");
+        assert!(heard.throughout(at(17_000), at(1_000), TIME), "from 7 s on");
+        assert!(!heard.throughout(at(16_999), at(1_000), TIME));
+        assert!(!heard.throughout(at(24_000), at(20_000), Duration::ZERO), "nothing came since");
+    }
+
+    #[test]
+    fn what_was_asked_after_the_last_answered_ping_may_not_have_reached_it() {
+        let mut heard = Heard::default();
+        for second in 7..=20 {
+            heard.read(at(second * 1_000));
+        }
+        heard.pong(at(10_300), Duration::from_millis(300));
+        assert!(heard.throughout(at(20_000), at(10_000), TIME));
+        assert!(!heard.throughout(at(21_000), at(10_001), TIME), "the ping was sent at 10 s");
+        heard.pong(at(10_400), Duration::from_millis(900));
+        assert!(heard.throughout(at(20_000), at(10_000), TIME), "an older ping takes nothing back");
+    }
+
+    #[test]
+    fn so_many_messages_and_bytes_are_skipped() {
+        let mut skipped = Skipped::new();
+        let taken = (0..100).take_while(|_| skipped.take(at(1_000), 0).is_ok()).count();
+        assert_eq!(taken, 64);
+        let mut skipped = Skipped::new();
+        assert_eq!(skipped.take(at(1_000), 65_536 + 64), Ok(()));
+        assert_eq!(skipped.take(at(1_000), 1), Err(CHATTY));
+        assert_eq!(skipped.take(at(2_000), 16_000), Ok(()), "a second later");
+    }
+}

@@ -329,3 +329,179 @@ impl Outlet {
         self.permit.entries
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use weir_base::{Rng, ShortKey};
+
+    use super::*;
+    use crate::keys::{Keys, NumberedKey};
+    use crate::pool::codec::{Move, decode_offer};
+    use crate::pool::inventory::Heads;
+    use crate::pool::{Config, Item, Rules, Summary};
+
+    const KEY: NumberedKey = NumberedKey { number: 1, key: ShortKey([1; 16]) };
+    const EPOCH: Epoch = Epoch([3; 8]);
+
+    fn inventory() -> Inventory {
+        let rules = Rules { summarize: |_| Ok(Summary::EMPTY), judge: |_| Some(1) };
+        let config = Config { offer_delay: Duration::ZERO, ..Config::new(rules) };
+        Inventory::new(&Keys { current: KEY, previous: None }, &config, Rng::from_number(1))
+    }
+
+    fn append(inventory: &mut Inventory, number: u64) {
+        let bytes = Bytes::from(number.to_le_bytes().to_vec());
+        inventory.log.append(Item::new(bytes, Summary::EMPTY, 1));
+    }
+
+    fn outlet(entries: u64, bytes: u64) -> Outlet {
+        let mut outlet = Outlet::new(Heads::phase(1), EPOCH);
+        let want = Want { entries, bytes, through: 0, floor: 0, from: None };
+        assert_eq!(outlet.take(Instant::ZERO, &want, 0), Ok(false));
+        outlet
+    }
+
+    /// The next offer: from, to, and the indices of its entries.
+    fn offer(outlet: &mut Outlet, inventory: &Inventory) -> Option<(u64, u64, Vec<u64>)> {
+        let to = Recipient { slot: Slot(0), ready: Ready { max_item: 100, key: KEY } };
+        let (mut out, mut scratch) = (Rope::new(), BytesMut::new());
+        let offered =
+            outlet.offer(Instant::from_millis(1), inventory, (&to, u64::MAX), &mut out, &mut scratch);
+        if offered.entries == 0 {
+            assert!(out.is_empty());
+            return None;
+        }
+        let out = out.into_bytes();
+        let mut reader = weir_base::codec::Reader::new(&out);
+        let (kind, body) = reader.prefixed(MAX_OFFER).unwrap().split_first().unwrap();
+        let (head, entries) = decode_offer((*kind).into(), body).unwrap();
+        Some((head.from, head.to, entries.map(|entry| entry.unwrap().index).collect()))
+    }
+
+    #[test]
+    fn an_offer_needs_credit_for_an_entry_and_for_its_largest_bytes() {
+        let largest = (MAX_ENTRY + MAX_OFFER_HEAD) as u64;
+        assert!(outlet(1, largest).may_offer());
+        assert!(!outlet(0, largest).may_offer() && !outlet(1, largest - 1).may_offer());
+        let mut inventory = inventory();
+        append(&mut inventory, 0);
+        append(&mut inventory, 1);
+        let mut outlet = outlet(9, largest);
+        assert_eq!(offer(&mut outlet, &inventory), Some((0, 1, vec![0])), "no more bytes than it may");
+        assert!(!outlet.may_offer(), "what was sent is used");
+        assert_eq!(offer(&mut outlet, &inventory), None);
+    }
+
+    #[test]
+    fn what_is_skipped_is_told_from_1024_indices_on() {
+        for (head, told) in [(1_023, None), (1_024, Some((0, 1_024, vec![])))] {
+            let mut inventory = inventory();
+            inventory.log.skip_to(head);
+            let mut outlet = outlet(9, 10_000);
+            assert_eq!(offer(&mut outlet, &inventory), told);
+            assert_eq!(outlet.cursor(), head);
+        }
+    }
+
+    #[test]
+    fn a_gap_beyond_half_of_what_an_offer_can_cover_ends_it() {
+        for (gap, in_one) in [(MAX_SPAN / 2, true), (MAX_SPAN / 2 + 1, false)] {
+            let mut inventory = inventory();
+            append(&mut inventory, 0);
+            inventory.log.skip_to(1 + gap);
+            append(&mut inventory, 1);
+            let mut outlet = outlet(9, 10_000);
+            let first = offer(&mut outlet, &inventory);
+            if in_one {
+                assert_eq!(first, Some((0, gap + 2, vec![0, gap + 1])));
+            } else {
+                assert_eq!(first, Some((0, gap + 1, vec![0])));
+                assert_eq!(offer(&mut outlet, &inventory), Some((gap + 1, gap + 2, vec![gap + 1])));
+            }
+        }
+    }
+
+    #[test]
+    fn sixteen_moves_are_taken_in_ten_seconds() {
+        let mut outlet = outlet(1, 1);
+        let mut moves = |number, now| {
+            let from = Some(Move { number, epoch: EPOCH, index: 3 });
+            outlet.take(now, &Want { entries: 1, bytes: 1, through: 0, floor: 0, from }, 5)
+        };
+        let begin = Instant::from_millis(20_000);
+        for number in 1..=16 {
+            assert_eq!(moves(number, begin), Ok(true));
+        }
+        assert_eq!(moves(16, begin), Ok(false), "an old one is not acted on");
+        assert_eq!(moves(17, begin + MOVES_TIME), Err(RESTLESS));
+        let later = begin + MOVES_TIME + Duration::from_nanos(1);
+        for number in 18..=33 {
+            assert_eq!(moves(number, later), Ok(true));
+        }
+        assert_eq!(moves(34, later), Err(RESTLESS));
+    }
+
+    #[test]
+    fn a_move_beyond_the_head_or_of_another_epoch_begins_at_0() {
+        for (epoch, index, begins) in [(EPOCH, 5, 5), (EPOCH, 4, 4), (EPOCH, 6, 0), (Epoch([4; 8]), 3, 0)] {
+            let mut outlet = outlet(1, 1);
+            let from = Some(Move { number: 1, epoch, index });
+            let want = Want { entries: 1, bytes: 1, through: 0, floor: 0, from };
+            assert_eq!(outlet.take(Instant::ZERO, &want, 5), Ok(true));
+            assert_eq!(outlet.cursor(), begins);
+        }
+    }
+
+    #[test]
+    fn all_is_looked_at_again_once_in_ten_seconds() {
+        let mut again = Again::default();
+        assert!((0..4).all(|index| !again.look(index)), "for the first time");
+        let begin = Instant::from_millis(20_000);
+        assert!(again.allows(begin, 4, 4) && !again.is_again(4) && again.is_again(3));
+        assert_eq!(again.since, Instant::ZERO, "what is new begins no time");
+        let later = begin + Duration::from_secs(3);
+        for index in 0..4 {
+            assert!(again.allows(later, index, 4) && again.look(index));
+        }
+        assert!(!again.allows(later, 0, 4) && again.allows(later, 4, 4));
+        let due = later + AGAIN_TIME;
+        assert!(!again.allows(Instant::from_nanos(due.as_nanos() - 1), 3, 4));
+        assert!(again.allows(due, 3, 4));
+    }
+
+    #[test]
+    fn what_is_too_large_or_too_low_for_the_peer_is_skipped() {
+        for (max_item, floor, offered) in [(8, 1, vec![0]), (7, 1, vec![]), (9, 1, vec![0]), (8, 2, vec![])] {
+            let mut inventory = inventory();
+            append(&mut inventory, 0);
+            inventory.log.skip_to(2_000);
+            let mut outlet = outlet(9, 10_000);
+            outlet.floor = floor;
+            let to = Recipient { slot: Slot(0), ready: Ready { max_item, key: KEY } };
+            let (mut out, mut scratch) = (Rope::new(), BytesMut::new());
+            let now = Instant::from_millis(1);
+            outlet.offer(now, &inventory, (&to, u64::MAX), &mut out, &mut scratch);
+            let out = out.into_bytes();
+            let body = weir_base::codec::Reader::new(&out).prefixed(MAX_OFFER).unwrap().to_vec();
+            let (_, entries) = decode_offer(body[0].into(), &body[1..]).unwrap();
+            assert_eq!(entries.map(|entry| entry.unwrap().index).collect::<Vec<_>>(), offered);
+        }
+    }
+
+    #[test]
+    fn several_offers_use_one_permit() {
+        let mut inventory = inventory();
+        (0..4).for_each(|number| append(&mut inventory, number));
+        let mut outlet = outlet(3, 120);
+        assert_eq!(offer(&mut outlet, &inventory), Some((0, 3, vec![0, 1, 2])));
+        let sent = outlet.permit.sent_bytes;
+        assert_eq!(outlet.permit.sent, 3);
+        assert!((43..=46).contains(&sent), "a head and three entries of 10 bytes: {sent}");
+        let want = Want { entries: 4, bytes: sent + 78, through: 0, floor: 0, from: None };
+        assert_eq!(outlet.take(Instant::ZERO, &want, 4), Ok(false));
+        assert_eq!(offer(&mut outlet, &inventory), None);
+        assert_eq!(outlet.take(Instant::ZERO, &Want { bytes: sent + 79, ..want }, 4), Ok(false));
+        assert_eq!(offer(&mut outlet, &inventory), Some((3, 4, vec![3])));
+    }
+}

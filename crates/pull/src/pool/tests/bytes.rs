@@ -114,6 +114,52 @@ fn what_breaks_the_layout_is_an_error() {
     assert_eq!(Summary::new(&[0; 16]), Err(Malformed::TooLarge));
 }
 
+#[test]
+fn the_widest_offer_is_read_whole() {
+    let head = OfferHead { first: None, key: 0, from: 5, to: 5 + MAX_SPAN };
+    let summary = Summary::new(&[1; 15]).unwrap();
+    let last = Entry { index: 4 + MAX_SPAN, short: ShortId(7), size: u32::MAX, summary };
+    let mut out = BytesMut::new();
+    encode_offer_head(&head, &mut out);
+    encode_entry(&last, 5, &mut out);
+    let (read, entries) = decode_offer(OFFER, &out).unwrap();
+    assert_eq!((read, entries.collect::<Vec<_>>()), (head, vec![Ok(last)]));
+    let end = [varint(0), varint(INDEX_END - 1)].concat();
+    assert!(decode_offer(OFFER, &[&end[..], &varint(1)].concat()).is_ok());
+    assert_eq!(
+        decode_offer(OFFER, &[&end[..], &varint(2)].concat()).map(|(head, _)| head),
+        Err(Malformed::TooLarge)
+    );
+}
+
+#[test]
+fn a_gap_wider_than_any_offer_is_too_large() {
+    let gap = |head: u64| {
+        let body = [varint(0), varint(0), varint(MAX_SPAN), varint(head), vec![0; 8], vec![1]].concat();
+        decode_offer(OFFER, &body).unwrap().1.next().unwrap()
+    };
+    assert_eq!(gap(MAX_SPAN * 16 + 15), Err(Malformed::Value), "beyond the offer");
+    assert_eq!(gap(MAX_SPAN * 16 + 16), Err(Malformed::TooLarge));
+    assert!(gap(MAX_SPAN * 16 - 16).is_ok());
+}
+
+fn varint(value: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_varint(&mut out, value);
+    out
+}
+
+#[test]
+fn indices_end_below_the_end_of_all_logs() {
+    let read = |gaps: &[u64]| -> Vec<_> {
+        let body: Vec<u8> = gaps.iter().flat_map(|gap| varint(*gap)).collect();
+        decode_indices(&body).collect()
+    };
+    assert_eq!(read(&[INDEX_END - 1]), [Ok(INDEX_END - 1)]);
+    assert_eq!(read(&[INDEX_END]), [Err(Malformed::TooLarge)]);
+    assert_eq!(read(&[INDEX_END - 1, 0, 0]), [Ok(INDEX_END - 1), Err(Malformed::TooLarge)]);
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_a_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), kind in 0..3_u64) {
