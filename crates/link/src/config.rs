@@ -31,6 +31,8 @@ pub struct Config {
     /// What protocols are called where a stream says its protocol by name: the best name first, which this side proposes; it takes
     /// all. A protocol without names is not spoken there. The stack knows them.
     pub protocols: Vec<(ProtocolId, Vec<String>)>,
+    /// Those of `protocols` that this node only asks for: who proposes one by name is answered `na`.
+    pub unserved: Vec<ProtocolId>,
     /// The node's own rule about connections.
     pub gate: Option<Gate>,
 }
@@ -255,8 +257,8 @@ pub struct StreamsConfig {
     pub max_inbound: u32,
     /// Opens that wait for the peer's limit, per link. Default: 64.
     pub max_waiting: usize,
-    /// Streams of a peer whose protocol is not agreed on yet, at a time, where they say it by name: on libp2p's connections. Further
-    /// ones are reset. Default: 64, at least 1.
+    /// Streams of a peer whose protocol is not agreed on yet, at a time, where they say it by name: all on libp2p's connections, those of
+    /// other people's protocols elsewhere. Further ones are reset. Default: 64, at least 1.
     pub max_negotiating: u32,
     /// The most one stream may have in flight towards this node, in bytes. Default: 2 MiB.
     #[serde(with = "units::size")]

@@ -347,7 +347,15 @@ pub enum Event {
     Opened {
         /// Its name.
         key: StreamKey,
-        /// What it says it speaks.
+        /// What it says it speaks; of a protocol that goes by name the number of the name that was agreed on.
+        protocol: ProtocolId,
+    },
+    /// The peer speaks what this side proposed on a stream for a protocol that goes by name on every link
+    /// ([`NAMED`](crate::NAMED)).
+    Agreed {
+        /// The stream.
+        key: StreamKey,
+        /// The number of the name that the peer took: the protocol's own, and how many of its names come before.
         protocol: ProtocolId,
     },
     /// Bytes or an end wait on a stream. Comes again only after a read returned [`Read::Blocked`](crate::Read::Blocked).

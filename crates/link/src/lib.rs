@@ -25,6 +25,7 @@ mod frames;
 mod gate;
 mod link;
 mod links;
+mod named;
 mod outputs;
 #[cfg(not(target_family = "wasm"))]
 mod quic;
@@ -54,4 +55,5 @@ pub use gate::{Attempt, Gate, Refusal};
 pub use link::Link;
 pub use links::{Drain, Links};
 pub use stats::{BudgetStats, Stats};
+pub use streams::{BY_NAME, NAMED};
 pub use weir_libp2p::pnet::SharedKey;

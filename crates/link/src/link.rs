@@ -1,5 +1,6 @@
 //! One link, whatever its transport.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -7,8 +8,11 @@ use weir_base::multiaddr::{Multiaddr, Transport};
 use weir_base::stream::{Class, Goodbye, LinkInfo, OpenError};
 use weir_base::{Fault, Instant, LinkId, ProtocolId, Rope};
 
+use crate::Event;
 use crate::carrier::{Carrier, EndpointId, LinkStats, Read};
 use crate::event::{DialId, DownReason};
+use crate::named::{Named, Telling};
+use crate::streams::NAMED;
 use crate::window::Window;
 
 /// One authenticated connection with byte streams.
@@ -21,6 +25,7 @@ pub struct Link {
     pub(crate) endpoint: EndpointId,
     pub(crate) carrier: Box<dyn Carrier>,
     pub(crate) origin: LinkOrigin,
+    pub(crate) named: Named,
     linger: Duration,
     streamed: u64, // what had come on its streams with the handshake
 }
@@ -111,7 +116,8 @@ impl Link {
         origin: LinkOrigin,
         linger: Duration,
     ) -> Self {
-        Self { id, info: None, life, window, endpoint, carrier, origin, linger, streamed: 0 }
+        let named = Named::default();
+        Self { id, info: None, life, window, endpoint, carrier, origin, named, linger, streamed: 0 }
     }
 
     /// Its id.
@@ -128,9 +134,12 @@ impl Link {
     ///
     /// # Errors
     /// [`OpenError`] where the link is closing or too many opens wait.
-    pub fn open(&mut self, _now: Instant, protocol: ProtocolId, class: Class) -> Result<u64, OpenError> {
+    pub fn open(&mut self, now: Instant, protocol: ProtocolId, class: Class) -> Result<u64, OpenError> {
         if !self.is_up() && !self.is_early() {
             return Err(OpenError::Closed);
+        }
+        if protocol >= NAMED && !self.carrier.is_libp2p() {
+            return self.named.open(now, self.carrier.streams(), protocol, class);
         }
         self.carrier.streams().open(protocol, class)
     }
@@ -143,31 +152,41 @@ impl Link {
     /// Takes at most `max` bytes off a stream. With a `max` of 0 only an end is reported; where bytes wait before it, the
     /// reader must come back by itself when it has room.
     pub fn read(&mut self, now: Instant, stream: u64, max: usize) -> Read {
-        self.carrier.streams().read(now, &mut self.window, stream, max)
+        let own = self.named.read(stream, max);
+        own.unwrap_or_else(|| self.carrier.streams().read(now, &mut self.window, stream, max))
     }
 
     /// Bytes that can be written on a stream now. Where it is 0, [`Event::Writable`](crate::Event::Writable) follows.
     pub fn room(&mut self, stream: u64) -> usize {
+        if self.named.holds_writer(stream) {
+            return 0;
+        }
         self.carrier.streams().room(stream)
     }
 
     /// Writes all of `rope`, which is at most [`room`](Self::room); what is longer stays in it.
     pub fn write(&mut self, _now: Instant, stream: u64, rope: &mut Rope) {
-        self.carrier.streams().write(stream, rope);
+        if !self.named.holds_writer(stream) {
+            self.carrier.streams().write(stream, rope);
+        }
     }
 
     /// This direction ends after what was written.
     pub fn finish(&mut self, _now: Instant, stream: u64) {
-        self.carrier.streams().finish(stream);
+        if !self.named.finish(stream) {
+            self.carrier.streams().finish(stream);
+        }
     }
 
     /// This direction breaks off; what was not sent yet is dropped.
     pub fn reset(&mut self, _now: Instant, stream: u64, code: u32) {
+        self.named.reset(stream);
         self.carrier.streams().reset(stream, code);
     }
 
     /// The peer should send no more; what it sent is dropped.
     pub fn stop(&mut self, now: Instant, stream: u64, code: u32) {
+        self.named.stop(stream);
         self.carrier.streams().stop(now, &mut self.window, stream, code);
     }
 
@@ -215,6 +234,19 @@ impl Link {
     /// What it carried.
     pub fn stats(&self) -> LinkStats {
         LinkStats { window: self.window.granted(), ..self.carrier.stats() }
+    }
+
+    /// What its carrier tells, on its way to those above.
+    pub(crate) fn telling<'a>(&'a mut self, now: Instant, events: &'a mut VecDeque<Event>) -> Telling<'a> {
+        Telling {
+            now,
+            link: self.id,
+            is_libp2p: self.carrier.is_libp2p(),
+            named: &mut self.named,
+            streams: self.carrier.streams(),
+            window: &mut self.window,
+            events,
+        }
     }
 
     /// Ends it without waiting for what was written.

@@ -96,7 +96,8 @@ impl Table {
     /// A link has nothing more to send for now: its deadline is what its life and its carrier say.
     pub(crate) fn sent_all(&mut self, now: Instant, id: LinkId) {
         if let Some(link) = self.links.get_mut(&id) {
-            let due = [link.life.deadline(), link.carrier.poll_timeout()].into_iter().flatten().min();
+            let dues = [link.life.deadline(), link.carrier.poll_timeout(), link.named.next_due()];
+            let due = dues.into_iter().flatten().min();
             self.timers.set(Timer::Link(id), due.map(|due| due.max(now)));
         }
     }

@@ -7,20 +7,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_base::NetworkId;
 use weir_base::codec;
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::multiaddr::Multiaddr;
+use weir_base::{NetworkId, ProtocolId};
 use weir_pull::pool::Summary;
 use weir_pull::{ChannelId, Service};
 use weir_stack::{Attempt, Gate, Known, Role, Security};
 
 use crate::Config;
-use crate::channels::{Bind, Channels, Declarations, DeclareOnce};
+use crate::channels::{Bind, Channels, Checked, Declarations, DeclareOnce};
 use crate::error::{AddressError, StartError};
 use crate::message::PoolItem;
 use crate::network::{ToAddress, dialable};
-use crate::shared::Channel;
+use crate::shared::{Channel, Named};
 
 /// A node to be: who it is, what it speaks, where it listens. Made by [`Network::builder`](crate::Network::builder); a host
 /// starts it: `weir::start` on real sockets, `weir::testing::Cluster::add` in virtual time. `H` is what start returns for its
@@ -61,6 +61,7 @@ pub struct Plan<H = ()> {
     pub(crate) listen: Vec<Multiaddr>,
     pub(crate) peers: Vec<Known>,
     pub(crate) channels: BTreeMap<ChannelId, Channel>,
+    pub(crate) named: BTreeMap<ProtocolId, Named>,
     pub(crate) bind: Bind<H>,
 }
 
@@ -226,7 +227,7 @@ impl<H> Builder<H> {
         config.check()?;
         let mut declarations = Declarations::new(config);
         let bind = (self.channels.0)(&mut declarations);
-        let (mut config, checked) = declarations.checked()?;
+        let Checked { mut config, channels: checked, named } = declarations.checked()?;
         let (mut channels, mut spoken) = (BTreeMap::new(), Vec::new());
         for (channel, said) in checked {
             channels.insert(said.id, channel);
@@ -253,7 +254,7 @@ impl<H> Builder<H> {
         });
         let peers = peers.collect::<Result<_, StartError>>()?;
         let stack = Arc::new(config.node.clone());
-        Ok(Plan { keypair, config, stack, listen, peers, channels, bind })
+        Ok(Plan { keypair, config, stack, listen, peers, channels, named, bind })
     }
 }
 

@@ -14,6 +14,7 @@
 //! | [`Method`] | [`Caller`](crate::Caller) | calling it; peers that ask this node are told to retry after 1 s |
 //! | [`Method::serve`] | [`Requests`](crate::Requests) | answering it, and calling it too |
 //! | [`Raw`] | [`Streams`](crate::Streams) | opening and accepting byte streams |
+//! | [`Protocol`] | [`Streams`](crate::Streams) | the same by a name of other people's: no channel, but declared beside them |
 //! | a tuple of these, an `Option`, a `Vec` | the same of handles | several; what depends on a setting; what is counted at run time |
 //!
 //! ```compile_fail
@@ -321,6 +322,73 @@ impl<Req, Resp> Method<Req, Resp> {
 /// A method that this node answers. See [`Method::serve`].
 #[derive(Debug)]
 pub struct Served<Req, Resp>(pub(crate) Method<Req, Resp>);
+
+/// Byte streams of other people's protocols, which go by name on every link: `docs/spec/libp2p-links.md` and
+/// `docs/spec/streams.md`, "By name".
+///
+/// ```
+/// # use weir_node as weir;
+/// const ECHO: weir::Protocol = weir::Protocol::new(&["/my/echo/1.1.0", "/my/echo/1.0.0"]);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Protocol {
+    pub(crate) names: &'static [&'static str],
+    pub(crate) class: Class,
+    pub(crate) served: bool,
+}
+
+impl Protocol {
+    /// The protocol that is called by these names, the best first: versions of it, say. With a single name its first bytes go out at
+    /// once; several cost a round trip in which the peer takes one.
+    ///
+    /// A node has at most [64](weir_stack::NAMES_MAX) names of [4,096 bytes](weir_stack::NAMES_BYTES_MAX) in all, each for one
+    /// protocol; what does not hold is refused at start.
+    ///
+    /// # Panics
+    /// Where there is no name, or one that is empty, has more than [128 bytes](weir_stack::NAME_MAX) or a newline, or is a word of
+    /// the negotiation itself (`na`, `ls`); in a constant that is an error of the compiler.
+    pub const fn new(names: &'static [&'static str]) -> Self {
+        assert!(
+            are_names(names),
+            "a protocol has names of 1 to 128 bytes, without newline, and not `na` or `ls`"
+        );
+        Self { names, class: Class::Bulk, served: true }
+    }
+
+    /// Another class of service than [`Class::Bulk`] for what this node sends: it decides what goes first on a link that has too
+    /// little room. Each node's own choice, not on the wire.
+    #[must_use]
+    pub const fn class(mut self, class: Class) -> Self {
+        self.class = class;
+        self
+    }
+
+    /// This node opens streams, and takes none: who proposes one of the names is told that they are not spoken here.
+    #[must_use]
+    pub const fn outbound_only(mut self) -> Self {
+        self.served = false;
+        self
+    }
+}
+
+/// Whether multistream-select can carry all of these.
+pub(crate) const fn are_names(mut names: &[&str]) -> bool {
+    let fit = !names.is_empty();
+    while let [name, rest @ ..] = names {
+        if name.is_empty() || name.len() > weir_stack::NAME_MAX || matches!(name.as_bytes(), b"na" | b"ls") {
+            return false;
+        }
+        let mut bytes = name.as_bytes();
+        while let [byte, behind @ ..] = bytes {
+            if *byte == b'\n' {
+                return false;
+            }
+            bytes = behind;
+        }
+        names = rest;
+    }
+    fit
+}
 
 /// Byte streams of the application's own.
 #[derive(Clone, Copy, Debug)]

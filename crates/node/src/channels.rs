@@ -1,16 +1,19 @@
 //! From declarations to typed handles: what a builder is given, and what start returns for it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use weir_base::ProtocolId;
 use weir_pull::{ChannelId, Shape};
+use weir_stack::{NAMED, NamedProtocol, NamedShape};
 
 use crate::call::{Caller, Requests};
-use crate::channel::{Declared, Method, Pool, Raw, Served, Tip};
+use crate::channel::{Declared, Method, Pool, Protocol, Raw, Served, Tip};
 use crate::config::Config;
 use crate::error::StartError;
 use crate::message::{Message, PoolItem, TipValue};
 use crate::pool::PoolHandle;
-use crate::shared::{Channel, Lease, Mail};
+use crate::shared::{Channel, Lease, Mail, Named, NamedMail};
 use crate::stream::Streams;
 use crate::tip::TipHandle;
 
@@ -74,19 +77,49 @@ impl<H> Bind<H> {
 pub struct Declarations {
     pub(crate) config: Config,
     list: Vec<(Channel, Shape)>,
+    /// Other people's protocols, with the number of the next name.
+    protocols: Vec<NamedProtocol>,
+    next: ProtocolId,
+    named: BTreeMap<ProtocolId, Named>,
+}
+
+/// What was declared, where it holds.
+pub(crate) struct Checked {
+    pub(crate) config: Config,
+    /// As this node keeps them, and as peers hear of them.
+    pub(crate) channels: Vec<(Channel, weir_pull::Channel)>,
+    pub(crate) named: BTreeMap<ProtocolId, Named>,
 }
 
 impl Declarations {
     pub(crate) fn new(config: Config) -> Self {
-        Self { config, list: Vec::new() }
+        let (list, protocols, named) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Self { config, list, protocols, next: NAMED, named }
+    }
+
+    /// Adds a protocol that goes by name; the number of its first name.
+    pub(crate) fn add_named(
+        &mut self,
+        names: &'static [&'static str],
+        served: bool,
+        (shape, mail): (NamedShape, &NamedMail),
+    ) -> ProtocolId {
+        let first = self.next;
+        for name in names {
+            self.named.insert(self.next, Named { name, mail: mail.clone() });
+            self.next = ProtocolId(self.next.0.saturating_add(1));
+        }
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        self.protocols.push(NamedProtocol { names, served, shape });
+        first
     }
 
     pub(crate) fn add(&mut self, declared: Declared, shape: Shape, mail: Mail) {
         self.list.push((Channel { declared, mail }, shape));
     }
 
-    /// The configuration, and the channels: as this node keeps them, and as peers hear of them.
-    pub(crate) fn checked(self) -> Result<(Config, Vec<(Channel, weir_pull::Channel)>), StartError> {
+    /// Checks the channels against each other.
+    pub(crate) fn checked(mut self) -> Result<Checked, StartError> {
         let mut checked: Vec<(Channel, weir_pull::Channel)> = Vec::with_capacity(self.list.len());
         for (channel, shape) in self.list {
             let Declared { id, name, version, .. } = channel.declared;
@@ -103,7 +136,8 @@ impl Declarations {
             let (id, name) = (ChannelId(id), name.to_owned());
             checked.push((channel, weir_pull::Channel { id, name, version, oldest: version, shape }));
         }
-        Ok((self.config, checked))
+        self.config.node.profile.protocols = self.protocols;
+        Ok(Checked { config: self.config, channels: checked, named: self.named })
     }
 }
 
@@ -135,6 +169,14 @@ impl<Req: Message, Resp: Message> Channels for Served<Req, Resp> {
     type Handles = Requests<Req, Resp>;
     fn declare(self, node: &mut Declarations) -> Bind<Requests<Req, Resp>> {
         let bind = Requests::declare(self.0, node);
+        Bind::new(bind)
+    }
+}
+
+impl Channels for Protocol {
+    type Handles = Streams;
+    fn declare(self, node: &mut Declarations) -> Bind<Streams> {
+        let bind = Streams::declare_named(self, node);
         Bind::new(bind)
     }
 }

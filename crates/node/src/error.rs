@@ -250,8 +250,8 @@ pub enum OpenError {
     /// There is no link to this peer.
     #[error("not connected to this peer")]
     NotConnected,
-    /// The peer does not have the channel.
-    #[error("the peer does not have this channel")]
+    /// The peer does not have the channel, or none of the protocol's names.
+    #[error("the peer does not have this channel or protocol")]
     Unsupported,
     /// As many streams as allowed are open, or wait to be.
     #[error("as many streams as allowed are open")]
@@ -274,6 +274,9 @@ pub enum StreamError {
     /// The peer wants no more of ours, with this code.
     #[error("the peer stopped the stream with code {0}")]
     Stopped(u32),
+    /// The peer does not speak the protocol by whose only name the stream was opened.
+    #[error("the peer does not speak this protocol")]
+    Unsupported,
     /// This side finished writing before.
     #[error("this side has finished writing")]
     Finished,
@@ -383,6 +386,7 @@ impl From<StreamError> for io::Error {
         let kind = match error {
             StreamError::Reset(_) => io::ErrorKind::ConnectionReset,
             StreamError::Stopped(_) | StreamError::Finished => io::ErrorKind::BrokenPipe,
+            StreamError::Unsupported => io::ErrorKind::Unsupported,
             StreamError::Gone => io::ErrorKind::ConnectionAborted,
         };
         Self::new(kind, error)

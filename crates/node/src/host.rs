@@ -93,7 +93,7 @@ pub fn assemble<H>(
     setup: Setup,
 ) -> Result<(Core, Network, Node, H), StartError> {
     let Setup { seed, start, now, addresses, bound } = setup;
-    let Plan { keypair, config, stack, peers, channels, bind, .. } = plan;
+    let Plan { keypair, config, stack, peers, channels, named: protocols, bind, .. } = plan;
     let peer_id = keypair.peer_id();
     let named = addresses.into_iter().filter_map(|address| address.with_p2p(peer_id).ok());
     let shared = Arc::new(Shared {
@@ -105,6 +105,7 @@ pub fn assemble<H>(
         ),
         limits: config.mailboxes,
         channels,
+        protocols,
         addresses: named.collect(),
         listeners: Mutex::default(),
         numbers: AtomicU64::new(1),

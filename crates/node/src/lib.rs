@@ -74,7 +74,7 @@ pub use weir_stack::{
 
 pub use builder::Builder;
 pub use call::{Answer, Caller, Request, Requests, Target, Targets};
-pub use channel::{Method, Pool, Raw, Served, Tip};
+pub use channel::{Method, Pool, Protocol, Raw, Served, Tip};
 pub use channels::Channels;
 pub use config::{Config, Mailboxes, Sockets};
 pub use error::{

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use weir_base::Instant;
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
+use weir_base::{Instant, ProtocolId};
 use weir_pull::ChannelId;
 
 use crate::channel::Declared;
@@ -28,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) inbox: Inbox,
     pub(crate) limits: Mailboxes,
     pub(crate) channels: BTreeMap<ChannelId, Channel>,
+    pub(crate) protocols: BTreeMap<ProtocolId, Named>, // other people's, by the numbers of their names
     pub(crate) addresses: Vec<Multiaddr>,
     pub(crate) listeners: Mutex<Vec<Arc<Outbox<Event>>>>,
     pub(crate) numbers: AtomicU64,
@@ -53,6 +54,20 @@ pub(crate) enum Mail {
     Raw(Arc<Outbox<NewStream>>),
 }
 
+/// One name of a protocol of other people's, and the mailboxes of the protocol.
+#[derive(Debug)]
+pub(crate) struct Named {
+    pub(crate) name: &'static str,
+    pub(crate) mail: NamedMail,
+}
+
+/// The mailboxes of a protocol of other people's, by shape.
+#[derive(Clone, Debug)]
+pub(crate) enum NamedMail {
+    /// Streams that peers opened.
+    Streams(Arc<Outbox<NewStream>>),
+}
+
 impl Shared {
     /// The host.
     pub(crate) fn host(&self) -> &dyn Host {
@@ -72,6 +87,16 @@ impl Shared {
     /// The mailboxes of a channel.
     pub(crate) fn mail(&self, id: ChannelId) -> Option<&Mail> {
         self.channels.get(&id).map(|channel| &channel.mail)
+    }
+
+    /// What a raw stream speaks, and the mailbox of its like.
+    pub(crate) fn streams(&self, protocol: ProtocolId) -> Option<(&'static str, &Arc<Outbox<NewStream>>)> {
+        if let Some(Named { name, mail: NamedMail::Streams(streams) }) = self.protocols.get(&protocol) {
+            return Some((name, streams));
+        }
+        let channel = self.channels.get(&ChannelId::of(protocol)?.0)?;
+        let Mail::Raw(streams) = &channel.mail else { return None };
+        Some((channel.declared.name, streams))
     }
 
     /// All mailboxes end after what is in them; no command is taken any more.
@@ -95,6 +120,10 @@ impl Shared {
                     streams.clear(); // they hold what this is part of
                 }
             }
+        }
+        for Named { mail: NamedMail::Streams(streams), .. } in self.protocols.values() {
+            streams.close(&mut wakers);
+            streams.clear();
         }
         lock(&self.listeners).drain(..).for_each(|listener| listener.close(&mut wakers));
         wakers.into_iter().for_each(std::task::Waker::wake);

@@ -73,8 +73,8 @@ impl Setup {
             profile: Profile {
                 network: NetworkId([7; 32]),
                 agent: "weir-sim".into(),
-                services: Vec::new(),
                 channels,
+                ..Profile::default()
             },
             ..Config::default()
         };

@@ -20,6 +20,7 @@ pub use weir_link::{
 };
 use weir_pull::{Channel, Service, call, control};
 
+use crate::named::{self, NamedProtocol};
 use crate::peers::standing;
 use crate::{peers, raw};
 
@@ -75,6 +76,8 @@ pub struct Profile {
     pub services: Vec<Service>,
     /// The channels: at most 64, ids and names unique.
     pub channels: Vec<Channel>,
+    /// Other people's protocols, by name: at most 64 names in all, each of one protocol.
+    pub protocols: Vec<NamedProtocol>,
 }
 
 impl Default for Profile {
@@ -84,6 +87,7 @@ impl Default for Profile {
             agent: concat!("weir/", env!("CARGO_PKG_VERSION")).into(),
             services: Vec::new(),
             channels: Vec::new(),
+            protocols: Vec::new(),
         }
     }
 }
@@ -138,6 +142,7 @@ impl Config {
         self.standing.validate().map_err(of_field)?;
         self.ping.validate().map_err(of_field)?;
         self.identify.validate().map_err(of_field)?;
+        named::check(&self.profile.protocols)?;
         self.pull().validate()?;
         Ok(self.link().check()?)
     }
@@ -165,6 +170,7 @@ impl Config {
             quic: self.quic.clone(),
             tcp: self.tcp.clone(),
             protocols: Vec::new(),
+            unserved: Vec::new(),
             gate: self.gate.clone(),
         }
     }

@@ -12,6 +12,7 @@ pub mod budget;
 pub mod config;
 mod dials;
 mod ending;
+mod named;
 pub mod peers;
 mod protocols;
 mod pump;
@@ -23,6 +24,7 @@ mod users;
 
 pub use budget::Stats;
 pub use config::{Config, ConfigError, Profile};
+pub use named::{NAME_MAX, NAMES_BYTES_MAX, NAMES_MAX, NamedProtocol, NamedShape, numbered};
 pub use peers::{
     BannedBy, BookError, Heard, Known, Linked, NetworkBan, Peers, Reaction, Record, Role, Speaks, TooManyBans,
 };
@@ -31,7 +33,7 @@ pub use types::{Action, Command, DialProblem, Event, Input, Refused, Report, Tar
 pub use weir_libp2p::identify::Info;
 pub use weir_link::{
     Alpn, Anchor, Attempt, Datagrams, DialError, DialFailure, DialId, DownReason, Ecn, FRAME_MAX, Family,
-    Frame, FrameError, Gate, HostChange, Network, ParseNetworkError, PipeChange, PipeId, PipeTransmit,
+    Frame, FrameError, Gate, HostChange, NAMED, Network, ParseNetworkError, PipeChange, PipeId, PipeTransmit,
     Refusal, Security, SharedKey, SocketId, Start, Transmit, WireChange, WireId, check_dialable,
 };
 pub use weir_pull::{Channel, PeerHello, Service, Shape, Ticket, call, pool, tip};

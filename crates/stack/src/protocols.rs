@@ -9,6 +9,9 @@ use weir_base::ProtocolId;
 use weir_libp2p::{identify, perf, ping};
 use weir_pull::{Channel, ChannelId};
 
+use crate::config::Profile;
+use crate::named;
+
 /// [`ping::NAME`].
 pub(crate) const PING: ProtocolId = ProtocolId(0x1_0000);
 /// [`identify::NAME`].
@@ -38,12 +41,14 @@ pub(crate) fn known<'a>(names: impl Iterator<Item = &'a str>) -> Vec<ProtocolId>
     known
 }
 
-/// What each of `protocols` is called.
+/// What each of `protocols` is called. Those that go by name on every link come in addition.
 pub(crate) fn names(
-    channels: &[Channel],
+    profile: &Profile,
     protocols: impl Iterator<Item = ProtocolId>,
 ) -> Vec<(ProtocolId, Vec<String>)> {
-    protocols.filter_map(|protocol| Some((protocol, vec![name(channels, protocol)?]))).collect()
+    let own = protocols.filter_map(|protocol| Some((protocol, vec![name(&profile.channels, protocol)?])));
+    let others = named::numbered(&profile.protocols).map(|(first, protocol)| (first, protocol.names.clone()));
+    own.chain(others).collect()
 }
 
 /// A channel is called by its name, for its number may be another one elsewhere; `None`: nobody speaks it.
@@ -71,7 +76,8 @@ mod tests {
         let channels = [Channel { id: ChannelId(3), name: "block".into(), version: 1, oldest: 1, shape }];
         let asked =
             [ChannelId::CONTROL.protocol(0), ChannelId(3).protocol(1), ChannelId(4).protocol(0), PING];
-        let found = names(&channels, asked.into_iter());
+        let profile = Profile { channels: channels.into(), ..Profile::default() };
+        let found = names(&profile, asked.into_iter());
         let text: Vec<_> = found.iter().map(|(id, names)| (id.0, names[0].as_str())).collect();
         assert_eq!(text, [(0, "/weir/control/1"), (13, "/weir/block/1/1"), (0x1_0000, "/ipfs/ping/1.0.0")]);
     }

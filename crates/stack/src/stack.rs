@@ -1,6 +1,6 @@
 //! [`Stack`]: routes between the host, the pump, and the peers.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::stream::{Ask, Goodbye};
-use weir_base::{Fault, Instant, LinkId, Rng};
+use weir_base::{Fault, Instant, LinkId, ProtocolId, Rng};
 use weir_link::{
     DialFailure, DownReason, Frame, HostChange, Links, PipeId, PipeTransmit, Start, Transmit, WireId,
 };
@@ -103,9 +103,11 @@ impl Stack {
         users.pull().handle_wall(Instant::ZERO, wall);
         let mut link = config.link();
         link.streams.early = users.replay_safe();
-        // Perf is asked for where it is not served, too.
-        let spoken = users.protocols().filter(|id| *id != protocols::PERF).chain([protocols::PERF]);
-        link.protocols = protocols::names(&config.profile.channels, spoken);
+        // What is not served may be asked for.
+        let spoken: BTreeSet<ProtocolId> = users.protocols().chain([protocols::PERF]).collect();
+        link.protocols = protocols::names(&config.profile, spoken.into_iter());
+        let served = |id: &ProtocolId| users.owner(*id).is_some();
+        link.unserved = link.protocols.iter().map(|(id, _)| *id).filter(|id| !served(id)).collect();
         let exempt = link.admission.exempt.clone();
         let links = Links::new(link, Arc::new(keypair), rng.child("links").bytes(), start)?;
         let mut peers =

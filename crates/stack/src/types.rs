@@ -193,8 +193,8 @@ pub enum Refused {
     /// There is no such stream, or this direction of it has ended.
     #[error("there is no such stream, or this direction of it has ended")]
     NoStream,
-    /// The channel is not declared as one of raw streams, or the peer does not have it.
-    #[error("not a raw channel that both sides have")]
+    /// Neither a channel of raw streams that the peer has, too, nor a protocol by name of this node.
+    #[error("neither a raw channel that both sides have nor a protocol by name")]
     NotRaw,
     /// The ticket names nothing that still waits.
     #[error("the ticket names nothing that still waits")]

@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use weir_base::stream::{Ask, StreamUser};
-use weir_base::{Deadlines, Instant, ProtocolId, PublicKey, Ready, Rng};
+use weir_base::{Deadlines, Instant, ProtocolId, PublicKey, Ready, Rng, StreamKey};
 use weir_libp2p::identify::{self, Identify};
 use weir_libp2p::perf::Perf;
 use weir_libp2p::ping::Ping;
@@ -91,7 +91,7 @@ macro_rules! users {
 
 users! {
     pull: Pull = |make| Pull::new(make.config.pull(), make.rng.child("pull"))?, tells |event| Told::Pull(event);
-    raw: Raw = |make| Raw::new(make.config.raw.clone(), &make.config.profile.channels), tells |event| Told::Event(Event::Raw(event));
+    raw: Raw = |make| Raw::new(make.config.raw.clone(), &make.config.profile), tells |event| Told::Event(Event::Raw(event));
     ping: Ping = |make| Ping::new(make.config.ping.clone(), PING, make.rng.clone().child("ping")), tells |event| Told::Event(event.into());
     identify: Identify = |make| Identify::new(make.config.identify.clone(), (IDENTIFY, IDENTIFY_PUSH), own_info(make), None), tells |event| Told::Identify(event);
     perf: Perf = |make| Perf::new(make.config.perf.clone(), PERF), tells |event| Told::Event(event.into());
@@ -101,11 +101,13 @@ users! {
 fn own_info(make: &Make<'_>) -> identify::Info {
     let serves_perf = make.config.perf.max_inbound > 0;
     let served = NAMES.into_iter().filter(|(id, _)| *id != PERF || serves_perf);
+    let others = make.config.profile.protocols.iter().filter(|protocol| protocol.served);
+    let others = others.flat_map(|protocol| protocol.names.iter().cloned());
     identify::Info {
         key: Some(make.key.clone()),
         agent: Some(make.config.profile.agent.clone()),
         protocol_version: Some(VERSION.to_owned()),
-        protocols: served.map(|(_, name)| name.to_owned()).collect(),
+        protocols: served.map(|(_, name)| name.to_owned()).chain(others).collect(),
         ..identify::Info::default()
     }
 }
@@ -148,6 +150,11 @@ impl Users {
     pub(crate) fn raw(&mut self) -> &mut Raw {
         self.mark(UserId::Raw);
         &mut self.named.raw
+    }
+
+    /// The peer took one of the names that were proposed on a stream.
+    pub(crate) fn agreed(&mut self, key: StreamKey, protocol: ProtocolId) {
+        self.raw().handle_agreed(key, protocol);
     }
 
     /// Identify, for its commands.

@@ -48,6 +48,7 @@ impl Links {
         if let Some(endpoint) = self.endpoints.of(link.endpoint) {
             endpoint.join(id, &info);
         }
+        link.named.up(&self.names, self.config.streams.max_negotiating);
         let (address, dial, ip) = (link.origin.address.clone(), link.origin.dial, link.origin.ip);
         let goodbye = link.origin.goodbye.take();
         self.stats.links += 1;

@@ -22,6 +22,7 @@ use crate::dial::Dialler;
 use crate::endpoint::{Context, Input};
 use crate::event::DownReason;
 use crate::link::Life;
+use crate::streams::{NAMED, ProtocolNames};
 use crate::table::{Table, Timer};
 use crate::transports::Endpoints;
 use credit::Credit;
@@ -54,7 +55,8 @@ pub enum Drain {
 #[allow(clippy::struct_field_names)] // the links are what it is named for
 pub struct Links {
     config: Arc<Config>,
-    now: Instant, // of the last call that said
+    names: Arc<ProtocolNames>, // of other people's protocols
+    now: Instant,              // of the last call that said
     table: Table,
     peers: Peers,
     endpoints: Endpoints,
@@ -82,12 +84,15 @@ impl Links {
             config.streams.early.clear();
         }
         let config = Arc::new(config);
+        let named: Vec<_> = config.protocols.iter().filter(|(id, _)| *id >= NAMED).cloned().collect();
+        let names = Arc::new(ProtocolNames::new(&named, &config.unserved)?);
         let endpoints = Endpoints::new(&config, &keypair, seed, start)?;
         let credit = Credit::new(&config);
         let mut stats = Stats::default();
         credit.count(&mut stats);
         Ok(Self {
             now: Instant::ZERO,
+            names,
             table: Table::default(),
             peers: Peers::new(keypair.peer_id()),
             dialler: Dialler::new(endpoints.transports()),
@@ -277,16 +282,44 @@ impl Links {
 
     /// The next event. Call until `None`, in the end with [`Drain::All`]: links that were touched may have more to tell.
     pub fn poll_event(&mut self, drain: Drain) -> Option<Event> {
-        let event = self.events.pop_front();
+        let event = self.next_event();
         if event.is_some() || drain == Drain::Queued {
             return event;
         }
-        self.settle(self.now);
-        let event = self.events.pop_front();
+        let event = loop {
+            self.settle(self.now);
+            let event = self.next_event();
+            if event.is_some() || self.table.is_settled() {
+                break event;
+            }
+        };
         if event.is_none() && self.events.capacity() > EVENTS_KEPT {
             self.events = VecDeque::new(); // a burst leaves no buffer behind
         }
         event
+    }
+
+    /// The next event that is for those above: streams that go by name have some of their own.
+    fn next_event(&mut self) -> Option<Event> {
+        while let Some(event) = self.events.pop_front() {
+            let (Event::Opened { key, .. }
+            | Event::Readable(key)
+            | Event::Writable(key)
+            | Event::Stopped(key, _)) = event
+            else {
+                return Some(event);
+            };
+            if self.names.is_empty() {
+                return Some(event);
+            }
+            let Some(link) = self.table.get_mut(key.link) else { return Some(event) };
+            match link.telling(self.now, &mut self.events).pass(event) {
+                Ok(Some(event)) => return Some(event),
+                Ok(None) => self.table.touch(key.link),
+                Err(fault) => self.context(self.now).2.fault(key.link, fault),
+            }
+        }
+        None
     }
 
     /// Advances what is due. Early and repeated calls do nothing.
@@ -316,6 +349,7 @@ impl Links {
     fn link_timeout(&mut self, now: Instant, id: LinkId) {
         let Some(link) = self.table.get_mut(id) else { return };
         link.carrier.handle_timeout(now);
+        link.telling(now, &mut self.events).expire();
         if matches!(link.life, Life::HalfOpen(deadline) if deadline <= now) {
             link.abort(now, Goodbye::Idle, DownReason::Lost);
         }

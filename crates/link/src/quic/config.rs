@@ -90,7 +90,7 @@ impl Configs {
         Ok(Self {
             server: Arc::new(server),
             client,
-            names: Arc::new(ProtocolNames::new(&config.protocols)?),
+            names: Arc::new(ProtocolNames::new(&config.protocols, &config.unserved)?),
             reset_key: hmac::Key::new(hmac::HMAC_SHA256, &keypair.sign(RESET_CONTEXT)),
             max_mtu: config.quic.max_mtu,
         })

@@ -93,7 +93,7 @@ impl QuicLink {
         let _ = self.conn.quic.send_stream(id(stream)).set_priority(priority(entry.send.class));
         if self.naming.by_name {
             if let Some(names) = self.naming.table.of(protocol) {
-                self.propose(stream, names);
+                self.propose(stream, protocol, names);
             }
             return;
         }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use weir_base::stream::Class;
-use weir_base::{Chunk, Fault, Instant, Numbered, Rope, StreamKey};
+use weir_base::{Chunk, Fault, Instant, Numbered, ProtocolId, Rope, StreamKey};
 use weir_libp2p::multistream::Names;
 
 use super::connection::Piece;
@@ -20,7 +20,7 @@ use super::stream::Stream;
 use crate::Event;
 use crate::carrier::{Scope, Streams};
 use crate::streams::negotiation::{LATE, READ, UNKNOWN};
-use crate::streams::{Negotiating, Negotiation, Outcome, ProtocolNames, ReceiveEnd, SendEnd};
+use crate::streams::{NAMED, Negotiating, Negotiation, Outcome, ProtocolNames, ReceiveEnd, SendEnd};
 
 /// So many streams of the peer are undecided already (`docs/spec/streams.md`, "Codes").
 const TOO_MANY: u32 = 4;
@@ -107,8 +107,8 @@ impl QuicLink {
     }
 
     /// QUIC has opened a stream of this side's: it begins with its proposal.
-    pub(super) fn propose(&mut self, stream: u64, names: Names) {
-        let mut negotiation = Negotiation::ours(names, self.naming.now);
+    pub(super) fn propose(&mut self, stream: u64, protocol: ProtocolId, names: Names) {
+        let mut negotiation = Negotiation::ours(protocol, names, self.naming.now);
         self.naming.negotiating.add(stream, &negotiation);
         let mut proposal = Rope::new();
         proposal.push(negotiation.output());
@@ -193,8 +193,11 @@ impl QuicLink {
                 }
                 self.begun(scope, stream, rest);
             }
-            Outcome::Agreed(_) => {
+            Outcome::Agreed(protocol) => {
                 self.naming.over(&mut self.streams, stream);
+                if protocol >= NAMED {
+                    scope.events.push_back(Event::Agreed { key, protocol });
+                }
                 self.writable(scope.link, stream, scope.events);
                 self.begun(scope, stream, rest);
             }

@@ -11,6 +11,7 @@ mod writers;
 
 pub(crate) use halves::{After, Next, ReceiveEnd, ReceiveHalf, SendEnd, SendHalf};
 pub(crate) use names::ProtocolNames;
+pub use names::{BY_NAME, NAMED};
 pub(crate) use negotiation::{Negotiating, Negotiation, Outcome};
 pub(crate) use opens::Opens;
 pub(crate) use outbox::Outbox;

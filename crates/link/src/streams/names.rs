@@ -1,6 +1,8 @@
-//! What protocols are called where a stream's protocol is agreed on by name: multistream-select, on libp2p's connections.
+//! What protocols are called where a stream's protocol is agreed on by name: multistream-select, on libp2p's connections, and for
+//! other people's protocols on every link.
 //!
-//! A protocol without a name is not spoken there. One with several is proposed by the first and taken by any.
+//! A protocol without a name is not spoken there. One with several proposes all of them, best first, and is taken by any. Names of
+//! other people's protocols are numbered from the protocol's number on, so that a number says which name was agreed on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,44 +11,63 @@ use weir_libp2p::multistream::{NameError, Names};
 
 use crate::ConfigError;
 
+/// Protocols from here on are other people's: they have no number on the wire, and go by name on every link. The numbers are a
+/// node's own; one protocol takes as many as it has names.
+pub const NAMED: ProtocolId = ProtocolId(0x2_0000);
+
+/// What a stream says in place of a number where its protocol is agreed on behind that, by name (`docs/spec/streams.md`, "By name").
+pub const BY_NAME: ProtocolId = ProtocolId(0x1_0004);
+
+/// The number of the name at `index` of a protocol's.
+pub(crate) fn number(protocol: ProtocolId, index: u32) -> ProtocolId {
+    if protocol < NAMED { protocol } else { ProtocolId(protocol.0.saturating_add(index)) }
+}
+
 /// Both directions of the table.
 #[derive(Debug)]
 pub(crate) struct ProtocolNames {
-    all: Option<Names>,      // none where nothing has a name
-    owners: Vec<ProtocolId>, // of each name in `all`
+    offered: Option<Names>,   // none where nothing is offered
+    numbers: Vec<ProtocolId>, // of each name in `offered`
     proposed: BTreeMap<ProtocolId, Names>,
 }
 
 impl ProtocolNames {
+    /// Those of `unserved` are proposed and not offered.
+    ///
     /// # Errors
     /// [`ConfigError`]: a name that is none, or one of two protocols.
-    pub(crate) fn new(table: &[(ProtocolId, Vec<String>)]) -> Result<Self, ConfigError> {
+    pub(crate) fn new(
+        table: &[(ProtocolId, Vec<String>)],
+        unserved: &[ProtocolId],
+    ) -> Result<Self, ConfigError> {
         let fail = |id: ProtocolId, remedy: String| ConfigError {
             field: "protocols",
             value: u64::from(id.0),
             remedy,
         };
-        let (mut all, mut owners, mut proposed) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let (mut all, mut numbers, mut proposed) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut seen = BTreeSet::new();
         for (id, names) in table {
             let checked = |error: NameError| fail(*id, format!("its names must be valid: {error}"));
             proposed.insert(*id, Names::new(names.iter().map(String::as_str)).map_err(checked)?);
-            for name in names {
+            for (index, name) in (0..).zip(names) {
                 if !seen.insert(name.as_str()) {
                     return Err(fail(*id, format!("another protocol is called `{name}`, too")));
                 }
-                all.push(name.as_str());
-                owners.push(*id);
+                if !unserved.contains(id) {
+                    all.push(name.as_str());
+                    numbers.push(number(*id, index));
+                }
             }
         }
         let too_many = |error: NameError| fail(ProtocolId(0), format!("all names together: {error}"));
-        let all = if all.is_empty() { None } else { Some(Names::new(all).map_err(too_many)?) };
-        Ok(Self { all, owners, proposed })
+        let offered = if all.is_empty() { None } else { Some(Names::new(all).map_err(too_many)?) };
+        Ok(Self { offered, numbers, proposed })
     }
 
     /// What this node answers to; none: nothing.
     pub(crate) fn offered(&self) -> Option<Names> {
-        self.all.clone()
+        self.offered.clone()
     }
 
     /// What this node proposes for a protocol.
@@ -54,9 +75,14 @@ impl ProtocolNames {
         self.proposed.get(&protocol).cloned()
     }
 
-    /// Whose the offered name with this index is.
+    /// Whether there are none at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.proposed.is_empty()
+    }
+
+    /// The number of the offered name with this index.
     pub(crate) fn owner(&self, index: usize) -> Option<ProtocolId> {
-        self.owners.get(index).copied()
+        self.numbers.get(index).copied()
     }
 }
 
@@ -66,21 +92,26 @@ mod tests {
 
     fn table(names: &[(u32, &[&str])]) -> Result<ProtocolNames, ConfigError> {
         let owned = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
-        ProtocolNames::new(&names.iter().map(|(id, list)| (ProtocolId(*id), owned(list))).collect::<Vec<_>>())
+        let table: Vec<_> = names.iter().map(|(id, list)| (ProtocolId(*id), owned(list))).collect();
+        ProtocolNames::new(&table, &[ProtocolId(12)])
     }
 
     #[test]
     fn a_protocol_is_proposed_by_its_names_and_found_by_any() {
-        let names = table(&[(4, &["/a/2", "/a/1"]), (8, &["/b"])]).unwrap();
+        let named = NAMED.0;
+        let names = table(&[(4, &["/a/2", "/a/1"]), (12, &["/c"]), (named, &["/b/2", "/b/1"])]).unwrap();
         let proposed = names.of(ProtocolId(4)).unwrap();
         assert_eq!(proposed.iter().collect::<Vec<_>>(), ["/a/2", "/a/1"]);
-        assert_eq!(names.offered().unwrap().get(2), Some("/b"));
+        assert_eq!(names.offered().unwrap().get(2), Some("/b/2"));
         assert_eq!(
-            [0, 1, 2, 3].map(|index| names.owner(index).map(|id| id.0)),
-            [Some(4), Some(4), Some(8), None]
+            [0, 1, 2, 3, 4].map(|index| names.owner(index).map(|id| id.0)),
+            [Some(4), Some(4), Some(named), Some(named + 1), None],
+            "what is not served is not offered"
         );
+        assert_eq!(names.of(ProtocolId(12)).unwrap().get(0), Some("/c"));
         assert_eq!(names.of(ProtocolId(5)), None);
         assert_eq!(table(&[]).unwrap().offered(), None);
+        assert!(table(&[]).unwrap().is_empty() && !names.is_empty());
     }
 
     #[test]

@@ -11,8 +11,10 @@
 
 use bytes::{Bytes, BytesMut};
 use weir_base::fault::Blame;
-use weir_base::{Deadlines, Fault, Instant};
+use weir_base::{Deadlines, Fault, Instant, ProtocolId};
 use weir_libp2p::multistream::{DEADLINE, Dialer, Event, Listener, Names};
+
+use super::names::number;
 
 /// Bytes of a negotiation read at a time: both tokens of a name of usual length. What is left of them is copied.
 pub(crate) const READ: usize = 512;
@@ -32,8 +34,8 @@ pub(crate) struct Negotiation {
 
 #[derive(Debug)]
 enum Side {
-    /// This side proposed.
-    Ours(Dialer),
+    /// This side proposed the names of this protocol.
+    Ours(Dialer, ProtocolId),
     /// The peer proposes. Nobody above knows of the stream.
     Theirs(Listener),
 }
@@ -43,8 +45,8 @@ enum Side {
 pub(crate) enum Outcome {
     /// The peer's stream speaks the offered name with this index.
     Opened(usize),
-    /// This side's stream speaks what it proposed: the name with this index.
-    Agreed(usize),
+    /// This side's stream speaks what it proposed: the name with this number.
+    Agreed(ProtocolId),
     /// The peer proposed nothing that this side has. The answer still goes out; behind it the stream ends with [`UNKNOWN`].
     Declined,
     /// The peer has nothing that this side proposed, or speaks something else than multistream: the stream is broken off at once
@@ -55,9 +57,9 @@ pub(crate) enum Outcome {
 }
 
 impl Negotiation {
-    /// This side proposes `names`.
-    pub(crate) fn ours(names: Names, now: Instant) -> Self {
-        Self { side: Side::Ours(Dialer::new(names, now)), due: now + DEADLINE }
+    /// This side proposes `names`, which are those of `protocol`.
+    pub(crate) fn ours(protocol: ProtocolId, names: Names, now: Instant) -> Self {
+        Self { side: Side::Ours(Dialer::new(names, now), protocol), due: now + DEADLINE }
     }
 
     /// The peer proposes, and this side takes any of `names`.
@@ -73,7 +75,7 @@ impl Negotiation {
     /// Reads from `input`; what is left in it belongs to the protocol. Returns the outcome once there is one.
     pub(crate) fn received(&mut self, input: &mut Bytes) -> Option<Outcome> {
         let event = match &mut self.side {
-            Side::Ours(dialer) => {
+            Side::Ours(dialer, _) => {
                 dialer.received(input);
                 dialer.poll_event()
             }
@@ -88,7 +90,7 @@ impl Negotiation {
     /// The peer's direction ended.
     pub(crate) fn handle_end(&mut self) -> Option<Outcome> {
         let event = match &mut self.side {
-            Side::Ours(dialer) => {
+            Side::Ours(dialer, _) => {
                 dialer.handle_end();
                 dialer.poll_event()
             }
@@ -102,8 +104,12 @@ impl Negotiation {
 
     fn outcome(&self, event: Event) -> Outcome {
         match (event, self.is_theirs()) {
-            (Event::Selected(index), true) => Outcome::Opened(index),
-            (Event::Selected(index), false) => Outcome::Agreed(index),
+            (Event::Selected(index), _) => match &self.side {
+                Side::Ours(_, first) => {
+                    Outcome::Agreed(number(*first, u32::try_from(index).unwrap_or(u32::MAX)))
+                }
+                Side::Theirs(_) => Outcome::Opened(index),
+            },
             (Event::Refused | Event::Listed(_), true) => Outcome::Declined,
             (Event::Faulted(fault), _) if fault.blame == Blame::Misbehaved => Outcome::Faulted(fault),
             (Event::Faulted(_), _) | (Event::Refused | Event::Listed(_), false) => Outcome::Refused,
@@ -114,7 +120,7 @@ impl Negotiation {
     pub(crate) fn output(&mut self) -> Bytes {
         let mut out = BytesMut::new();
         match &mut self.side {
-            Side::Ours(dialer) => while dialer.poll_transmit(&mut out) {},
+            Side::Ours(dialer, _) => while dialer.poll_transmit(&mut out) {},
             Side::Theirs(listener) => while listener.poll_transmit(&mut out) {},
         }
         out.freeze()
@@ -122,7 +128,7 @@ impl Negotiation {
 
     /// Whether what this side writes may follow its proposal.
     pub(crate) fn may_write(&self) -> bool {
-        matches!(&self.side, Side::Ours(dialer) if dialer.may_write())
+        matches!(&self.side, Side::Ours(dialer, _) if dialer.may_write())
     }
 }
 

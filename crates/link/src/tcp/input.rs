@@ -14,7 +14,7 @@ use crate::Event;
 use crate::carrier::{Remote, Report, Scope};
 use crate::event::{DownReason, PipeChange};
 use crate::streams::negotiation::{LATE, READ, UNKNOWN};
-use crate::streams::{Negotiation, Outcome, Writers};
+use crate::streams::{NAMED, Negotiation, Outcome, Writers};
 
 /// How long after a peer's stream was agreed on its end goes out at the earliest: js-libp2p loses what it is sent on a stream whose end
 /// comes together with the answer to its proposal.
@@ -233,8 +233,12 @@ impl TcpLink {
                 scope.events.push_back(Event::Opened { key, protocol });
                 self.begun(scope, stream, rest);
             }
-            Outcome::Agreed(_) => {
+            Outcome::Agreed(protocol) => {
                 self.negotiation_over(stream);
+                if protocol >= NAMED {
+                    let key = StreamKey { link: scope.link, stream };
+                    scope.events.push_back(Event::Agreed { key, protocol });
+                }
                 self.schedule(stream);
                 self.unblock(scope.link, scope.events);
                 self.begun(scope, stream, rest);

@@ -126,8 +126,8 @@ impl TcpLink {
     }
 
     /// The muxer has opened the stream: its protocol is proposed with its first bytes.
-    fn begin(&mut self, stream: u64, names: Names) {
-        let mut negotiation = Negotiation::ours(names, self.now);
+    fn begin(&mut self, stream: u64, protocol: ProtocolId, names: Names) {
+        let mut negotiation = Negotiation::ours(protocol, names, self.now);
         self.negotiating.add(stream, &negotiation);
         if let Some(muxer) = self.conn.muxer() {
             muxer.write(id(stream), &mut negotiation.output());
@@ -156,7 +156,7 @@ impl TcpLink {
             && let Some((stream, protocol)) = self.opens.next()
         {
             if let Some(names) = self.shared.names.of(protocol) {
-                self.begin(stream, names);
+                self.begin(stream, protocol, names);
             }
             let Some(entry) = self.streams.get_mut(&stream) else { continue };
             let (after, unwanted) = (entry.send.opened(), entry.receive.stop.take());
@@ -314,7 +314,7 @@ impl Streams for TcpLink {
         let end = self.opens.open(stream, protocol, free)?;
         self.streams.insert(stream, Box::new(Stream::ours(end, class)));
         if free {
-            self.begin(stream, names);
+            self.begin(stream, protocol, names);
         }
         Ok(stream)
     }

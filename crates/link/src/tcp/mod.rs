@@ -80,7 +80,7 @@ impl Tcp {
         tls: MakeTls,
     ) -> Result<Self, ConfigError> {
         let mut rng = Rng::new(seed).child("tcp");
-        let names = ProtocolNames::new(&config.protocols)?;
+        let names = ProtocolNames::new(&config.protocols, &config.unserved)?;
         let identity = Arc::new(Identity::new(keypair, &mut rng.child("noise")));
         let fail = |field, remedy| ConfigError { field, value: 0, remedy };
         let unnamed = |error: NameError| fail("tcp.yamux", format!("its names must be valid: {error}"));

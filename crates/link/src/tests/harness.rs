@@ -28,6 +28,7 @@ pub(crate) struct Node {
     pub(crate) down: Vec<(LinkId, DownReason)>,
     pub(crate) failed: Vec<(DialId, DialFailure)>,
     pub(crate) opened: Vec<(StreamKey, ProtocolId)>,
+    pub(crate) agreed: Vec<(StreamKey, ProtocolId)>,
     pub(crate) readable: Vec<StreamKey>,
     pub(crate) writable: Vec<StreamKey>,
     pub(crate) stopped: Vec<(StreamKey, u32)>,
@@ -137,6 +138,7 @@ impl Net {
             down: Vec::new(),
             failed: Vec::new(),
             opened: Vec::new(),
+            agreed: Vec::new(),
             readable: Vec::new(),
             writable: Vec::new(),
             stopped: Vec::new(),
@@ -383,6 +385,7 @@ impl Net {
             Event::KeyUsedTwice { peer } => node.key_used_twice.push(peer),
             Event::DialFailed { dial, error } => node.failed.push((dial, error)),
             Event::Opened { key, protocol } => node.opened.push((key, protocol)),
+            Event::Agreed { key, protocol } => node.agreed.push((key, protocol)),
             Event::Readable(key) => {
                 node.readable.push(key);
                 if self.hello {

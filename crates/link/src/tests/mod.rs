@@ -1,6 +1,8 @@
 //! Two or more [`Links`](crate::Links) joined in virtual time: scenarios, one a file.
 
 mod blocked_sockets;
+mod by_name;
+mod by_name_hostile;
 mod classes;
 mod dials_and_slots;
 mod duplicates;

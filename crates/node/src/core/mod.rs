@@ -241,9 +241,8 @@ impl Core {
                 self.calls.request_over(ticket);
                 self.answer(now, channel, ticket, response);
             }
-            Op::Open(channel, peer, reply) => {
-                let class = self.shared.channels.get(&channel).map(|channel| channel.declared.class);
-                self.streams.open(now, &mut self.stack, (channel, class, peer), reply, &mut self.wakers);
+            Op::Open(protocol, class, peer, reply) => {
+                self.streams.open(now, &mut self.stack, (protocol, class, peer), reply, &mut self.wakers);
             }
             Op::Connect(peer, addresses, reply) => {
                 self.contacts.dial(now, &mut self.stack, (peer, addresses), reply, &mut self.wakers);

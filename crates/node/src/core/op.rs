@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use weir_base::Instant;
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
+use weir_base::stream::Class;
+use weir_base::{Instant, ProtocolId};
 use weir_pull::ChannelId;
 use weir_pull::pool::{Item, Verdict};
 use weir_pull::{Ticket, call, tip};
@@ -38,7 +39,7 @@ pub(crate) enum Op {
     /// Answers a request.
     Answer(ChannelId, Ticket, Result<Bytes, call::Refusal>),
     /// Opens a raw stream.
-    Open(ChannelId, PeerId, Promise<Result<NewStream, OpenError>>),
+    Open(ProtocolId, Class, PeerId, Promise<Result<NewStream, OpenError>>),
     /// Dials, and answers once there is a link.
     Connect(Option<PeerId>, Vec<Multiaddr>, Promise<Result<PeerId, ConnectError>>),
     /// Measures a link, and answers when that is over.

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use weir_base::identity::PeerId;
-use weir_base::stream::{Class, OpenError as StackOpenError};
-use weir_base::{Chunk, Instant, KIB, Rope, StreamKey};
-use weir_pull::{ChannelId, Ticket};
+use weir_base::stream::Class;
+use weir_base::{Chunk, Instant, KIB, ProtocolId, Rope, StreamKey};
+use weir_pull::Ticket;
 use weir_stack::{Command, Refused, Stack, raw};
 
 use crate::error::{OpenError, StreamError};
 use crate::mailbox::Promise;
-use crate::shared::{Mail, Shared};
+use crate::shared::Shared;
 use crate::stream::{Drained, Ending, NewStream, Pipe};
 
 /// Bytes moved from a pipe at once; keeps the lock short.
@@ -41,12 +41,11 @@ impl Streams {
         &mut self,
         now: Instant,
         stack: &mut Stack,
-        (channel, class, peer): (ChannelId, Option<Class>, PeerId),
+        (protocol, class, peer): (ProtocolId, Class, PeerId),
         reply: Promise<Result<NewStream, OpenError>>,
         wakers: &mut Vec<Waker>,
     ) {
-        let class = class.unwrap_or(Class::Bulk);
-        match stack.command(now, Command::Raw(raw::Command::Open { peer, channel, class })) {
+        match stack.command(now, Command::Raw(raw::Command::Open { peer, protocol, class })) {
             Ok(ticket) => {
                 self.opening.insert(ticket, (peer, reply));
             }
@@ -72,24 +71,26 @@ impl Streams {
         wakers: &mut Vec<Waker>,
     ) {
         match event {
-            raw::Event::Opened { ticket, key } => {
+            raw::Event::Opened { ticket, key, protocol } => {
                 let Some((peer, promise)) = self.opening.remove(&ticket) else { return };
-                let fresh = self.add(shared, key, peer);
+                let name = shared.streams(protocol).map_or("", |(name, _)| name);
+                let fresh = self.add(shared, key, (peer, name));
                 promise.fill(Ok(fresh), wakers); // given up meanwhile: the fresh stream ends itself
             }
             raw::Event::Refused { ticket, reason } => {
                 let Some((_, promise)) = self.opening.remove(&ticket) else { return };
                 let error = match reason {
-                    StackOpenError::Closed => OpenError::NotConnected,
-                    StackOpenError::Limit => OpenError::Busy,
+                    raw::NotOpened::Closed => OpenError::NotConnected,
+                    raw::NotOpened::Limit => OpenError::Busy,
+                    raw::NotOpened::Unspoken => OpenError::Unsupported,
                 };
                 promise.fill(Err(error), wakers);
             }
-            raw::Event::Accepted { key, channel, peer } => {
-                let Some(Mail::Raw(streams)) = shared.mail(channel) else { return };
-                let fresh = self.add(shared, key, peer);
+            raw::Event::Accepted { key, protocol, peer } => {
+                let Some((name, streams)) = shared.streams(protocol) else { return };
+                let fresh = self.add(shared, key, (peer, name));
                 if streams.push(fresh, wakers).is_err() {
-                    tracing::debug!(%peer, channel = channel.0, "nobody accepts streams: one was broken off");
+                    tracing::debug!(%peer, name, "nobody accepts streams: one was broken off");
                 }
             }
             raw::Event::Readable(key) => self.read(now, stack, key, wakers),
@@ -102,7 +103,8 @@ impl Streams {
                 }
                 self.forget_ended(key);
             }
-            raw::Event::Lost(key) => self.lose(key, wakers),
+            raw::Event::Unspoken(key) => self.lose(key, StreamError::Unsupported, wakers),
+            raw::Event::Lost(key) => self.lose(key, StreamError::Gone, wakers),
         }
     }
 
@@ -131,19 +133,19 @@ impl Streams {
     /// The node is gone.
     pub(crate) fn lose_all(&mut self, wakers: &mut Vec<Waker>) {
         while let Some((key, _)) = self.by_key.first_key_value() {
-            self.lose(*key, wakers);
+            self.lose(*key, StreamError::Gone, wakers);
         }
         self.opening.clear();
     }
 
-    fn add(&mut self, shared: &Arc<Shared>, key: StreamKey, peer: PeerId) -> NewStream {
+    fn add(&mut self, shared: &Arc<Shared>, key: StreamKey, who: (PeerId, &'static str)) -> NewStream {
         let limits = &shared.limits;
         let pipe = Pipe::new(shared.number(), limits.stream_send as usize, limits.stream_receive as usize);
         let pipe = Arc::new(pipe);
         self.by_pipe.insert(pipe.id, key);
         let stream = Stream { pipe: Arc::clone(&pipe), rope: Rope::new(), reading: true, writing: true };
         self.by_key.insert(key, stream);
-        NewStream::new(Arc::clone(shared), peer, pipe)
+        NewStream::new(Arc::clone(shared), who, pipe)
     }
 
     /// Moves what was written to the link, as far as there is room.
@@ -218,11 +220,11 @@ impl Streams {
         }
     }
 
-    fn lose(&mut self, key: StreamKey, wakers: &mut Vec<Waker>) {
+    fn lose(&mut self, key: StreamKey, why: StreamError, wakers: &mut Vec<Waker>) {
         if let Some(stream) = self.by_key.remove(&key) {
             self.by_pipe.remove(&stream.pipe.id);
-            stream.pipe.fail_writes(StreamError::Gone, wakers);
-            stream.pipe.end_reads(Err(StreamError::Gone), wakers);
+            stream.pipe.fail_writes(why, wakers);
+            stream.pipe.end_reads(Err(why), wakers);
         }
     }
 

@@ -44,6 +44,7 @@ pub struct RawWriter {
 struct End {
     pipe: Arc<Pipe>,
     peer: PeerId,
+    name: &'static str,
     lease: Arc<Lease>,
 }
 
@@ -51,20 +52,21 @@ struct End {
 #[derive(Debug)]
 pub(crate) struct NewStream {
     shared: Arc<Shared>,
-    peer: PeerId,
+    who: (PeerId, &'static str),
     pipe: Arc<Pipe>,
     taken: bool,
 }
 
 impl NewStream {
-    pub(crate) fn new(shared: Arc<Shared>, peer: PeerId, pipe: Arc<Pipe>) -> Self {
-        Self { shared, peer, pipe, taken: false }
+    /// A stream to a peer, and the name of what it speaks.
+    pub(crate) fn new(shared: Arc<Shared>, who: (PeerId, &'static str), pipe: Arc<Pipe>) -> Self {
+        Self { shared, who, pipe, taken: false }
     }
 
     /// The handle.
     pub(crate) fn into_stream(mut self, lease: &Arc<Lease>) -> RawStream {
         self.taken = true;
-        RawStream::new(Arc::clone(lease), self.peer, Arc::clone(&self.pipe))
+        RawStream::new(Arc::clone(lease), self.who, Arc::clone(&self.pipe))
     }
 }
 
@@ -78,14 +80,19 @@ impl Drop for NewStream {
 }
 
 impl RawStream {
-    fn new(lease: Arc<Lease>, peer: PeerId, pipe: Arc<Pipe>) -> Self {
-        let end = End { pipe, peer, lease };
+    fn new(lease: Arc<Lease>, (peer, name): (PeerId, &'static str), pipe: Arc<Pipe>) -> Self {
+        let end = End { pipe, peer, name, lease };
         Self { reader: RawReader { end: end.clone(), parts: VecDeque::new() }, writer: RawWriter { end } }
     }
 
     /// Who is at the other end.
     pub fn peer(&self) -> PeerId {
         self.reader.end.peer
+    }
+
+    /// What it speaks: the name of the channel, or the name of the protocol that both sides agreed on.
+    pub fn protocol(&self) -> &'static str {
+        self.reader.end.name
     }
 
     /// The two halves, to be used by two tasks.

@@ -1,29 +1,33 @@
-//! [`Streams`]: raw streams of one channel, opened and accepted.
+//! [`Streams`]: raw streams of one channel, or of one protocol by name, opened and accepted.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tracing::Instrument as _;
+use weir_base::ProtocolId;
 use weir_base::identity::PeerId;
+use weir_base::stream::Class;
 use weir_pull::{ChannelId, Shape};
+use weir_stack::NamedShape;
 
 use super::{NewStream, RawStream};
-use crate::channel::Raw;
+use crate::channel::{Protocol, Raw};
 use crate::channels::Declarations;
 use crate::core::Op;
 use crate::error::{OpenError, Stopped, WithinError};
 use crate::mailbox::{Outbox, Queue};
 use crate::network::Network;
-use crate::shared::{Lease, Mail};
+use crate::shared::{Lease, Mail, NamedMail};
 
-/// The raw streams of one channel. Several tasks may share them; each stream that a peer opens goes to one. They are a
+/// The raw streams of one channel, or of one protocol by name. Several tasks may share them; each stream that a peer opens goes to one. They are a
 /// [`Stream`](futures_core::Stream) of [`RawStream`]s.
 #[derive(Clone, Debug)]
 pub struct Streams {
     lease: Arc<Lease>,
     name: &'static str,
-    channel: ChannelId,
+    protocol: ProtocolId,
+    class: Class,
     queue: Queue<NewStream>,
 }
 
@@ -32,19 +36,39 @@ impl Streams {
     pub(crate) fn declare(raw: Raw, node: &mut Declarations) -> impl FnOnce(&Arc<Lease>) -> Self + use<> {
         let streams = Arc::new(Outbox::new(node.config.mailboxes.streams as usize));
         node.add(raw.declared, Shape::Raw, Mail::Raw(Arc::clone(&streams)));
-        let (name, channel) = (raw.declared.name, ChannelId(raw.declared.id));
-        move |lease| Self { lease: Arc::clone(lease), name, channel, queue: Queue::new(streams) }
+        let (name, class) = (raw.declared.name, raw.declared.class);
+        let protocol = ChannelId(raw.declared.id).protocol(0);
+        move |lease| Self { lease: Arc::clone(lease), name, protocol, class, queue: Queue::new(streams) }
+    }
+
+    /// Adds a protocol of other people's to a node; its handle.
+    pub(crate) fn declare_named(
+        named: Protocol,
+        node: &mut Declarations,
+    ) -> impl FnOnce(&Arc<Lease>) -> Self + use<> {
+        let streams = Arc::new(Outbox::new(node.config.mailboxes.streams as usize));
+        let mail = NamedMail::Streams(Arc::clone(&streams));
+        let protocol = node.add_named(named.names, named.served, (NamedShape::Stream, &mail));
+        let name = named.names.first().copied().unwrap_or_default();
+        move |lease| Self {
+            lease: Arc::clone(lease),
+            name,
+            protocol,
+            class: named.class,
+            queue: Queue::new(streams),
+        }
     }
 
     /// Opens a stream to a connected peer; waits while the peer's limit is reached, at most `mailboxes.open_deadline` of the
-    /// configuration.
+    /// configuration. By a protocol's only name it does not wait for the peer: where that does not speak it, reading and writing end
+    /// in [`StreamError::Unsupported`](crate::error::StreamError::Unsupported). By several names it waits until the peer has taken one.
     ///
     /// # Errors
     /// [`OpenError`]; its [`retry`](OpenError::retry) says whether to try again.
     pub async fn open(&self, peer: PeerId) -> Result<RawStream, OpenError> {
         let span = tracing::debug_span!("open", channel = self.name, %peer);
         let net = Network::of(&self.lease);
-        let opened = net.ask(|reply| Op::Open(self.channel, peer, reply)).instrument(span);
+        let opened = net.ask(|reply| Op::Open(self.protocol, self.class, peer, reply)).instrument(span);
         match net.within(self.lease.shared.limits.open_deadline, opened).await {
             Ok(Ok(opened)) => Ok(opened?.into_stream(&self.lease)),
             Ok(Err(Stopped)) | Err(WithinError::Stopped) => Err(OpenError::Stopped),

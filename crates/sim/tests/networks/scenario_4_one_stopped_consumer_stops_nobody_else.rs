@@ -164,7 +164,7 @@ fn stop(net: &mut Network, stopped: Stopped, progress: &mut Progress) {
     match stopped {
         Stopped::RawReader => {
             let peer = net.host.world().peer(B).unwrap();
-            let open = raw::Command::Open { peer, channel: RAW, class: Class::Bulk };
+            let open = raw::Command::Open { peer, protocol: RAW.protocol(0), class: Class::Bulk };
             command(net, A, Command::Raw(open));
             run(net, second, progress);
             let key = progress.opened.unwrap();

@@ -19,6 +19,12 @@ impl Streams<'_> {
         let raw = self.pump.users.raw();
         let Some(link) = self.links.link(key.link).filter(|_| raw.can_read(key)) else { return Read::Closed };
         let read = link.read(self.now, key.stream, max);
+        if let Read::Reset(code) = read
+            && raw.is_unspoken(key, code)
+        {
+            raw.unspoken(key); // its event says more
+            return Read::Blocked;
+        }
         match &read {
             Read::Data(chunk) => raw.counters.read += chunk.len() as u64,
             Read::Blocked => raw.note_blocked(key),

@@ -1,10 +1,12 @@
-//! Raw byte streams of the application, on channels of shape [`Raw`](weir_pull::Shape::Raw).
+//! Raw byte streams of the application, on channels of shape [`Raw`](weir_pull::Shape::Raw) and by other people's protocol names.
 //!
 //! - `Open` → `Opened` or `Refused`; the peer sees `Accepted`;
 //! - what arrives stays in the link until the host reads it, and its window then stops the peer: `Readable` is told once,
 //!   and again only after a read found nothing;
 //! - the host writes as much as there is room for: `Writable` is told once after a write that left something over;
-//! - each direction ends by itself: `Finish` and `Reset` end writing, `Stop` reading.
+//! - each direction ends by itself: `Finish` and `Reset` end writing, `Stop` reading;
+//! - by name: with a single name `Opened` follows at once, and `Unspoken` where the peer does not have it; with several once the peer
+//!   has taken one, or `Refused` where it has none.
 //!
 //! So no byte is held here, and no event, message or allocation goes with a read or a write.
 //!
@@ -25,8 +27,10 @@ use weir_base::stream::{
 use weir_base::{Instant, LinkId, ProtocolId, Rope, StreamKey};
 pub use weir_link::Read;
 use weir_pull::framing::code;
-use weir_pull::{Channel, ChannelId, PeerHello, Shape, Ticket};
+use weir_pull::{ChannelId, PeerHello, Shape, Ticket};
 
+use crate::config::Profile;
+use crate::named;
 use crate::types::Refused;
 
 /// The lane of raw streams within their channel.
@@ -55,8 +59,8 @@ pub enum Command {
     Open {
         /// To whom.
         peer: PeerId,
-        /// The raw channel.
-        channel: ChannelId,
+        /// The raw channel's, or the first number of a protocol by name.
+        protocol: ProtocolId,
         /// How what this side writes ranks; [`Class::Bulk`] is usual.
         class: Class,
     },
@@ -77,20 +81,22 @@ pub enum Event {
         ticket: Ticket,
         /// Its name.
         key: StreamKey,
+        /// What was asked for; of several names the number of the one that was agreed on.
+        protocol: ProtocolId,
     },
     /// A stream could not be opened.
     Refused {
         /// The command.
         ticket: Ticket,
         /// Why.
-        reason: OpenError,
+        reason: NotOpened,
     },
     /// A peer opened a stream.
     Accepted {
         /// Its name.
         key: StreamKey,
-        /// On which channel.
-        channel: ChannelId,
+        /// Of the raw channel, or of the name that was agreed on.
+        protocol: ProtocolId,
         /// Who.
         peer: PeerId,
     },
@@ -100,16 +106,55 @@ pub enum Event {
     Writable(StreamKey),
     /// The peer wants no more: writing has ended.
     Stopped(StreamKey, u32),
+    /// The peer does not speak the only name that was proposed on a stream of this side's. The stream is gone.
+    Unspoken(StreamKey),
     /// The stream is gone: its link is, or its place was given to a peer that has fewer.
     Lost(StreamKey),
 }
 
+/// Why a stream could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotOpened {
+    /// The link is gone or closing.
+    Closed,
+    /// The peer's stream limit is reached and so many opens wait already.
+    Limit,
+    /// The peer has none of the names.
+    Unspoken,
+}
+
+impl From<OpenError> for NotOpened {
+    fn from(why: OpenError) -> Self {
+        match why {
+            OpenError::Closed => Self::Closed,
+            OpenError::Limit => Self::Limit,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Stream {
-    channel: ChannelId,
-    hidden: bool, // the peer opened it before hello; the user does not know of it
+    protocol: ProtocolId,
+    stage: Stage,
     reading: Reading,
     writing: Writing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The peer opened it before it was known what the peer speaks; the user does not know of it.
+    Hidden,
+    /// This side proposed names, and the peer did not answer yet. The user waits for it where the ticket is there.
+    Proposed(Option<Ticket>),
+    /// The user has it.
+    Shown,
+}
+
+impl Stream {
+    /// Whether the user knows of it.
+    fn is_shown(&self) -> bool {
+        matches!(self.stage, Stage::Shown | Stage::Proposed(None))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,10 +177,10 @@ enum Writing {
 #[derive(Debug)]
 struct Link {
     peer: PeerId,
-    chosen: bool,                        // by this node: dialled or pinned
-    group: Option<Group>,                // of those that were not
-    shared: Option<BTreeSet<ChannelId>>, // raw channels both have; `None` until it is known
-    streams: u32,                        // <= config.max_per_link
+    chosen: bool,                         // by this node: dialled or pinned
+    group: Option<Group>,                 // of those that were not
+    shared: Option<BTreeSet<ProtocolId>>, // those that it may be asked for; `None` until it is known
+    streams: u32,                         // <= config.max_per_link
 }
 
 /// Bytes that the application has read and written. Plain counters.
@@ -145,26 +190,50 @@ pub(crate) struct Counters {
     pub(crate) written: u64,
 }
 
+/// What may be spoken on raw streams.
+#[derive(Clone, Copy, Debug)]
+enum Spoken {
+    Channel(ChannelId),
+    Named {
+        served: bool,
+        /// It is one of several names of its protocol.
+        several: bool,
+    },
+}
+
+impl Spoken {
+    /// Whether streams that peers open for it are taken.
+    fn is_served(self) -> bool {
+        matches!(self, Self::Channel(_) | Self::Named { served: true, .. })
+    }
+}
+
 /// All raw streams of the node. What the application reads and writes goes past it, in `drive`.
 #[derive(Debug)]
 pub(crate) struct Raw {
     config: Config,
-    channels: BTreeSet<ChannelId>,
+    spoken: BTreeMap<ProtocolId, Spoken>, // of a protocol by name all its numbers
     links: BTreeMap<LinkId, Link>,
-    streams: BTreeMap<StreamKey, Stream>,        // <= config.max_streams
-    opening: BTreeMap<u64, (LinkId, ChannelId)>, // by tag; answered at once by the pump
+    streams: BTreeMap<StreamKey, Stream>,         // <= config.max_streams
+    opening: BTreeMap<u64, (LinkId, ProtocolId)>, // by tag; answered at once by the pump
     pub(crate) counters: Counters,
     asks: VecDeque<Ask>,
     events: VecDeque<Event>, // at most a few per stream: told only once until the user acts
 }
 
 impl Raw {
-    /// Raw streams of those of `channels` that are raw.
-    pub(crate) fn new(config: Config, channels: &[Channel]) -> Self {
-        let raw = channels.iter().filter(|channel| matches!(channel.shape, Shape::Raw));
+    /// Raw streams of the channels that are raw, and of the protocols by name whose streams are the application's.
+    pub(crate) fn new(config: Config, profile: &Profile) -> Self {
+        let raw = profile.channels.iter().filter(|channel| matches!(channel.shape, Shape::Raw));
+        let mut spoken: BTreeMap<_, _> =
+            raw.map(|channel| (channel.id.protocol(LANE), Spoken::Channel(channel.id))).collect();
+        for (first, protocol) in named::numbered(&profile.protocols) {
+            let named = Spoken::Named { served: protocol.served, several: protocol.names.len() > 1 };
+            spoken.extend(named::numbers(first, protocol).map(|number| (number, named)));
+        }
         Self {
             config,
-            channels: raw.map(|channel| channel.id).collect(),
+            spoken,
             counters: Counters::default(),
             links: BTreeMap::new(),
             streams: BTreeMap::new(),
@@ -174,32 +243,30 @@ impl Raw {
         }
     }
 
-    fn channel_of(&self, protocol: ProtocolId) -> Option<ChannelId> {
-        let (channel, lane) = ChannelId::of(protocol)?;
-        (lane == LANE && self.channels.contains(&channel)).then_some(channel)
-    }
-
     /// It is known what a link's peer speaks: streams that waited are shown, or broken off. Without hello nothing says which raw
-    /// channels both sides have: any may be tried, and a peer refuses what it does not know.
+    /// channels both sides have: any may be tried, and a peer refuses what it does not know. So it is with names always.
     pub(crate) fn handle_known(&mut self, link: LinkId, hello: Option<&PeerHello>) {
         let Some(state) = self.links.get_mut(&link) else { return };
-        let is_shared =
-            |channel: &&ChannelId| hello.is_none_or(|hello| hello.negotiated(**channel).is_some());
-        let shared: BTreeSet<ChannelId> = self.channels.iter().filter(is_shared).copied().collect();
+        let is_shared = |spoken: &Spoken| match spoken {
+            Spoken::Channel(channel) => hello.is_none_or(|hello| hello.negotiated(*channel).is_some()),
+            Spoken::Named { .. } => true,
+        };
+        let shared: BTreeSet<ProtocolId> =
+            self.spoken.iter().filter(|(_, spoken)| is_shared(spoken)).map(|(id, _)| *id).collect();
         let peer = state.peer;
         state.shared = Some(shared.clone());
         for (key, stream) in keys_of(&self.streams, link) {
-            if !stream.hidden {
+            if stream.stage != Stage::Hidden {
                 continue;
             }
-            if !shared.contains(&stream.channel) {
+            if !shared.contains(&stream.protocol) {
                 self.break_off(key, code::UNKNOWN_CHANNEL);
                 continue;
             }
             if let Some(stream) = self.streams.get_mut(&key) {
-                stream.hidden = false;
+                stream.stage = Stage::Shown;
             }
-            self.events.push_back(Event::Accepted { key, channel: stream.channel, peer });
+            self.events.push_back(Event::Accepted { key, protocol: stream.protocol, peer });
             if stream.reading == Reading::Told {
                 self.events.push_back(Event::Readable(key));
             }
@@ -210,21 +277,49 @@ impl Raw {
     pub(crate) fn open(
         &mut self,
         link: LinkId,
-        channel: ChannelId,
+        protocol: ProtocolId,
         class: Class,
         ticket: Ticket,
     ) -> Result<(), Refused> {
         let state = self.links.get(&link).ok_or(Refused::NoPeer)?;
-        if !state.shared.as_ref().is_some_and(|shared| shared.contains(&channel)) {
+        if !state.shared.as_ref().is_some_and(|shared| shared.contains(&protocol)) {
             return Err(Refused::NotRaw);
         }
         if !self.make_room(link) {
             return Err(Refused::Limit);
         }
-        self.opening.insert(ticket.0, (link, channel));
-        let protocol = channel.protocol(LANE);
+        self.opening.insert(ticket.0, (link, protocol));
         self.asks.push_back(Ask::Open { link, protocol, class, tag: ticket.0 });
         Ok(())
+    }
+
+    /// The peer took one of the names that were proposed on a stream.
+    pub(crate) fn handle_agreed(&mut self, key: StreamKey, protocol: ProtocolId) {
+        let Some(stream) = self.streams.get_mut(&key) else { return };
+        let Stage::Proposed(waiting) = stream.stage else { return };
+        (stream.stage, stream.protocol) = (Stage::Shown, protocol);
+        if let Some(ticket) = waiting {
+            self.events.push_back(Event::Opened { ticket, key, protocol });
+        }
+    }
+
+    /// Whether an end with this code means that the peer has none of the names that were proposed on a stream.
+    pub(crate) fn is_unspoken(&self, key: StreamKey, code: u32) -> bool {
+        let proposed =
+            self.streams.get(&key).is_some_and(|stream| matches!(stream.stage, Stage::Proposed(_)));
+        proposed && code == code::UNKNOWN_CHANNEL
+    }
+
+    /// The peer has none of the names that were proposed: the stream is gone.
+    pub(crate) fn unspoken(&mut self, key: StreamKey) {
+        let Some(stream) = self.streams.get(&key) else { return };
+        let of_it = |event: &Event| matches!(event, Event::Readable(of) | Event::Writable(of) if *of == key);
+        self.events.retain(|event| !of_it(event)); // there is nothing to read any more
+        self.events.push_back(match stream.stage {
+            Stage::Proposed(Some(ticket)) => Event::Refused { ticket, reason: NotOpened::Unspoken },
+            _ => Event::Unspoken(key),
+        });
+        self.break_off(key, 0);
     }
 
     /// Ends a direction, as the user wants.
@@ -258,12 +353,12 @@ impl Raw {
 
     /// Whether the user may read the stream.
     pub(crate) fn can_read(&self, key: StreamKey) -> bool {
-        self.streams.get(&key).is_some_and(|stream| stream.reading != Reading::Ended && !stream.hidden)
+        self.streams.get(&key).is_some_and(|stream| stream.reading != Reading::Ended && stream.is_shown())
     }
 
     /// Whether the user may write the stream.
     pub(crate) fn can_write(&self, key: StreamKey) -> bool {
-        self.streams.get(&key).is_some_and(|stream| stream.writing != Writing::Ended && !stream.hidden)
+        self.streams.get(&key).is_some_and(|stream| stream.writing != Writing::Ended && stream.is_shown())
     }
 
     /// One direction has ended; with both the stream is forgotten.
@@ -300,9 +395,7 @@ impl Raw {
         let Some(most) = self.greediest(newcomer).filter(|most| *most != newcomer) else { return false };
         let Some((key, stream)) = keys_of(&self.streams, most).pop() else { return false };
         self.break_off(key, code::LIMIT);
-        if !stream.hidden {
-            self.events.push_back(Event::Lost(key));
-        }
+        self.lost(key, stream);
         true
     }
 
@@ -325,11 +418,22 @@ impl Raw {
         self.links.iter().max_by_key(rank).map(|(id, _)| *id)
     }
 
-    fn insert(&mut self, key: StreamKey, channel: ChannelId, hidden: bool) {
+    /// Tells the user that a stream is gone, where it knows of it.
+    fn lost(&mut self, key: StreamKey, stream: Stream) {
+        match stream.stage {
+            Stage::Hidden => {}
+            Stage::Proposed(Some(ticket)) => {
+                self.events.push_back(Event::Refused { ticket, reason: NotOpened::Closed });
+            }
+            Stage::Proposed(None) | Stage::Shown => self.events.push_back(Event::Lost(key)),
+        }
+    }
+
+    fn insert(&mut self, key: StreamKey, protocol: ProtocolId, stage: Stage) {
         if let Some(link) = self.links.get_mut(&key.link) {
             link.streams += 1;
         }
-        let stream = Stream { channel, hidden, reading: Reading::Quiet, writing: Writing::Open };
+        let stream = Stream { protocol, stage, reading: Reading::Quiet, writing: Writing::Open };
         self.streams.insert(key, stream);
     }
 
@@ -354,7 +458,7 @@ fn keys_of(streams: &BTreeMap<StreamKey, Stream>, link: LinkId) -> Vec<(StreamKe
 
 impl StreamUser for Raw {
     fn protocols(&self) -> Vec<ProtocolId> {
-        self.channels.iter().map(|channel| channel.protocol(LANE)).collect()
+        self.spoken.iter().filter(|(_, spoken)| spoken.is_served()).map(|(id, _)| *id).collect()
     }
 
     fn driver(&self) -> Driver {
@@ -372,9 +476,7 @@ impl StreamUser for Raw {
             LinkChange::Down => {
                 for (key, stream) in keys_of(&self.streams, link) {
                     self.streams.remove(&key);
-                    if !stream.hidden {
-                        self.events.push_back(Event::Lost(key));
-                    }
+                    self.lost(key, stream);
                 }
                 self.links.remove(&link);
             }
@@ -384,26 +486,33 @@ impl StreamUser for Raw {
     fn handle_opened(&mut self, _: Instant, key: StreamKey, origin: Origin) {
         match origin {
             Origin::Local { tag } => {
-                let Some((_, channel)) = self.opening.remove(&tag) else { return };
-                self.insert(key, channel, false);
-                self.events.push_back(Event::Opened { ticket: Ticket(tag), key });
+                let Some((_, protocol)) = self.opening.remove(&tag) else { return };
+                let ticket = Ticket(tag);
+                let stage = match self.spoken.get(&protocol) {
+                    Some(Spoken::Named { several: true, .. }) => Stage::Proposed(Some(ticket)),
+                    Some(Spoken::Named { several: false, .. }) => Stage::Proposed(None),
+                    _ => Stage::Shown,
+                };
+                self.insert(key, protocol, stage);
+                if stage != Stage::Proposed(Some(ticket)) {
+                    self.events.push_back(Event::Opened { ticket, key, protocol });
+                }
             }
             Origin::Peer(protocol) => {
-                let (Some(channel), Some(link)) = (self.channel_of(protocol), self.links.get(&key.link))
-                else {
+                let Some(link) = self.links.get(&key.link) else {
                     return self.break_off(key, code::UNKNOWN_CHANNEL);
                 };
                 let (peer, shared) =
-                    (link.peer, link.shared.as_ref().map(|shared| shared.contains(&channel)));
+                    (link.peer, link.shared.as_ref().map(|shared| shared.contains(&protocol)));
                 if shared == Some(false) {
                     return self.break_off(key, code::UNKNOWN_CHANNEL);
                 }
                 if !self.make_room(key.link) {
                     return self.break_off(key, code::LIMIT);
                 }
-                self.insert(key, channel, shared.is_none());
+                self.insert(key, protocol, if shared.is_some() { Stage::Shown } else { Stage::Hidden });
                 if shared.is_some() {
-                    self.events.push_back(Event::Accepted { key, channel, peer });
+                    self.events.push_back(Event::Accepted { key, protocol, peer });
                 }
             }
         }
@@ -411,7 +520,7 @@ impl StreamUser for Raw {
 
     fn handle_refused(&mut self, _: Instant, tag: u64, reason: OpenError) {
         if self.opening.remove(&tag).is_some() {
-            self.events.push_back(Event::Refused { ticket: Ticket(tag), reason });
+            self.events.push_back(Event::Refused { ticket: Ticket(tag), reason: reason.into() });
         }
     }
 
@@ -428,7 +537,7 @@ impl StreamUser for Raw {
         let quiet = |stream: &&mut Stream| stream.reading == Reading::Quiet;
         let Some(stream) = self.streams.get_mut(&key).filter(quiet) else { return };
         stream.reading = Reading::Told;
-        if !stream.hidden {
+        if stream.is_shown() {
             self.events.push_back(Event::Readable(key));
         }
     }
@@ -442,6 +551,9 @@ impl StreamUser for Raw {
 
     fn handle_incoming(&mut self, _: Instant, key: StreamKey, input: Incoming) {
         if let Incoming::Stopped(code) = input {
+            if self.is_unspoken(key, code) {
+                return self.unspoken(key);
+            }
             if self.can_write(key) {
                 self.events.push_back(Event::Stopped(key, code));
             }

@@ -1,5 +1,6 @@
 use weir_base::identity::Keypair;
 use weir_base::stream::LinkInfo;
+use weir_pull::Channel;
 
 use super::*;
 
@@ -9,7 +10,7 @@ const RAW: ChannelId = ChannelId(4);
 fn raw(links: &[(Side, u8)]) -> Raw {
     let config = Config { max_per_link: 6, max_streams: 8 };
     let channel = Channel { id: RAW, name: "raw".into(), version: 1, oldest: 1, shape: Shape::Raw };
-    let mut raw = Raw::new(config, &[channel]);
+    let mut raw = Raw::new(config, &Profile { channels: vec![channel], ..Profile::default() });
     for (id, (side, group)) in (1..).zip(links) {
         let peer = PeerId::from_public_key(&Keypair::ed25519_from_seed([*group; 32]).public());
         let group = Group::V4([10, *group]);

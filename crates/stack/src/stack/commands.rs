@@ -126,9 +126,9 @@ impl Stack {
         let ticket = self.tickets.next();
         let raw = self.pump.users.raw();
         match command {
-            raw::Command::Open { peer, channel, class } => {
+            raw::Command::Open { peer, protocol, class } => {
                 let link = self.peers.ready_link(&peer).ok_or(Refused::NoPeer)?;
-                raw.open(link, channel, class, ticket)?;
+                raw.open(link, protocol, class, ticket)?;
             }
             raw::Command::Finish(key) => raw.end(Ask::Finish(key))?,
             raw::Command::Reset(key, code) => raw.end(Ask::Reset(key, code))?,

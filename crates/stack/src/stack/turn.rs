@@ -166,6 +166,7 @@ impl Stack {
                 weir_link::Event::ReadPipe(pipe) => self.actions.push_back(Action::ReadPipe(pipe)),
                 weir_link::Event::ClosePipe(pipe) => self.actions.push_back(Action::ClosePipe(pipe)),
                 weir_link::Event::Blame { link, fault } => self.fault(link, fault),
+                weir_link::Event::Agreed { key, protocol } => self.pump.users.agreed(key, protocol),
                 // The pump keeps these for itself.
                 weir_link::Event::Opened { .. }
                 | weir_link::Event::Readable(_)

@@ -467,15 +467,17 @@ impl Net {
     /// Opens a raw stream and waits until both sides have it.
     pub(crate) fn raw_stream(&mut self, from: usize, to: usize) -> (StreamKey, StreamKey) {
         let peer = self.nodes[to].peer;
-        let open = raw::Command::Open { peer, channel: RAW, class: Class::Bulk };
+        let open = raw::Command::Open { peer, protocol: RAW.protocol(0), class: Class::Bulk };
         let opening = self.command(from, Command::Raw(open));
         let ours = self.wait(from, |event| match event {
-            Event::Raw(raw::Event::Opened { ticket, key }) if *ticket == opening => Some(*key),
+            Event::Raw(raw::Event::Opened { ticket, key, .. }) if *ticket == opening => Some(*key),
             _ => None,
         });
         // The peer hears of a stream with its first bytes at the latest.
         let theirs = self.wait(to, |event| match event {
-            Event::Raw(raw::Event::Accepted { key, channel: RAW, .. }) => Some(*key),
+            Event::Raw(raw::Event::Accepted { key, protocol, .. }) if *protocol == RAW.protocol(0) => {
+                Some(*key)
+            }
             _ => None,
         });
         (ours, theirs)

@@ -36,7 +36,7 @@ fn with_raw_streams_and_ping_it_is_a_whole_peer() {
         other => panic!("{other:?}"),
     };
     assert_eq!(read(&mut duo, accepted.unwrap()), b"hello");
-    let open = raw::Command::Open { peer: duo.id, channel: RAW, class: Class::Bulk };
+    let open = raw::Command::Open { peer: duo.id, protocol: RAW.protocol(0), class: Class::Bulk };
     duo.node.command(duo.now, Command::Raw(open)).unwrap();
     duo.settle();
     let opened = duo.heard.iter().any(
@@ -74,7 +74,7 @@ fn with_nothing_else_it_is_nobody() {
         (None, 0),
         "nothing was heard: it may have ended the link already"
     );
-    let open = raw::Command::Open { peer: duo.id, channel: RAW, class: Class::Bulk };
+    let open = raw::Command::Open { peer: duo.id, protocol: RAW.protocol(0), class: Class::Bulk };
     assert_eq!(duo.node.command(duo.now, Command::Raw(open)), Err(Refused::NoPeer));
 }
 

@@ -167,7 +167,7 @@ fn streams_are_bounded_and_need_a_channel_both_have() {
         net.run_for(Duration::from_secs(2));
         let open = |net: &Net, to: usize| raw::Command::Open {
             peer: net.nodes[to].peer,
-            channel: RAW,
+            protocol: RAW.protocol(0),
             class: Class::Bulk,
         };
         let command = Command::Raw(open(&net, 2));
