@@ -13,6 +13,8 @@ mod gate;
 mod own_host;
 #[path = "../examples/pool.rs"]
 mod pool;
+#[path = "../examples/protocol.rs"]
+mod protocol;
 #[path = "../examples/raw.rs"]
 mod raw;
 #[path = "../examples/tip.rs"]
@@ -47,6 +49,11 @@ fn own_host_runs_and_is_short() {
 #[test]
 fn pool_runs() {
     pool::main().unwrap();
+}
+
+#[test]
+fn protocol_runs() {
+    protocol::main().unwrap();
 }
 
 #[test]
