@@ -199,6 +199,11 @@ impl QuicLink {
                     scope.events.push_back(Event::Agreed { key, protocol });
                 }
                 self.writable(scope.link, stream, scope.events);
+                let ends =
+                    |entry: &Stream| entry.send.end == SendEnd::Finishing && entry.send.queue.is_empty();
+                if self.streams.get(stream).is_some_and(|entry| ends(entry)) {
+                    self.give(stream, 0); // the end that its user asked for meanwhile
+                }
                 self.begun(scope, stream, rest);
             }
             Outcome::Declined => {

@@ -156,7 +156,8 @@ impl QuicLink {
         if left > 0 {
             return outcome;
         }
-        if entry.send.end == SendEnd::Finishing {
+        // Behind a proposal that may be refused another one may have to follow.
+        if entry.send.end == SendEnd::Finishing && entry.may_write() {
             let _ = quic.finish(); // fails only where the peer stopped it
             entry.send.end = SendEnd::Over;
             self.remove_if_over(stream);
