@@ -282,13 +282,13 @@ impl Links {
 
     /// The next event. Call until `None`, in the end with [`Drain::All`]: links that were touched may have more to tell.
     pub fn poll_event(&mut self, drain: Drain) -> Option<Event> {
-        let event = self.next_event();
+        let event = next_event(self);
         if event.is_some() || drain == Drain::Queued {
             return event;
         }
         let event = loop {
             self.settle(self.now);
-            let event = self.next_event();
+            let event = next_event(self);
             if event.is_some() || self.table.is_settled() {
                 break event;
             }
@@ -297,29 +297,6 @@ impl Links {
             self.events = VecDeque::new(); // a burst leaves no buffer behind
         }
         event
-    }
-
-    /// The next event that is for those above: streams that go by name have some of their own.
-    fn next_event(&mut self) -> Option<Event> {
-        while let Some(event) = self.events.pop_front() {
-            let (Event::Opened { key, .. }
-            | Event::Readable(key)
-            | Event::Writable(key)
-            | Event::Stopped(key, _)) = event
-            else {
-                return Some(event);
-            };
-            if self.names.is_empty() {
-                return Some(event);
-            }
-            let Some(link) = self.table.get_mut(key.link) else { return Some(event) };
-            match link.telling(self.now, &mut self.events).pass(event) {
-                Ok(Some(event)) => return Some(event),
-                Ok(None) => self.table.touch(key.link),
-                Err(fault) => self.context(self.now).2.fault(key.link, fault),
-            }
-        }
-        None
     }
 
     /// Advances what is due. Early and repeated calls do nothing.
@@ -440,4 +417,27 @@ impl Links {
     pub fn stats(&self) -> &Stats {
         &self.stats
     }
+}
+
+/// The next event that is for those above: streams that go by name have some of their own.
+fn next_event(links: &mut Links) -> Option<Event> {
+    while let Some(event) = links.events.pop_front() {
+        let (Event::Opened { key, .. }
+        | Event::Readable(key)
+        | Event::Writable(key)
+        | Event::Stopped(key, _)) = event
+        else {
+            return Some(event);
+        };
+        if links.names.is_empty() {
+            return Some(event);
+        }
+        let Some(link) = links.table.get_mut(key.link) else { return Some(event) };
+        match link.telling(links.now, &mut links.events).pass(event) {
+            Ok(Some(event)) => return Some(event),
+            Ok(None) => links.table.touch(key.link),
+            Err(fault) => links.context(links.now).2.fault(key.link, fault),
+        }
+    }
+    None
 }
