@@ -217,6 +217,14 @@ pub enum Command {
         /// When; now, where that is still to come.
         at: Instant,
     },
+    /// The application keeps the body of this candidate in memory of its own: the pool holds these bytes from now on, and lets
+    /// go of the buffer in which they came. Where they are not equal, [`Refused::Invalid`], and nothing has happened.
+    Share {
+        /// Which.
+        ticket: Ticket,
+        /// The same bytes as [`Event::Candidate`] has.
+        bytes: Bytes,
+    },
     /// Takes an item out, wherever it is; it is not fetched again while its id is remembered.
     Remove {
         /// SHA-256 of its bytes.

@@ -1,5 +1,6 @@
 //! The application's verdicts, and deferred items that come again.
 
+use bytes::Bytes;
 use weir_base::Instant;
 use weir_base::stream::Ask;
 
@@ -30,15 +31,29 @@ impl Pool {
         self.client.demand.decided(now.since(since));
         let Some(candidate) = self.close(now, id) else { return Err(Refused::UnknownTicket) };
         match verdict {
-            Verdict::Accept => self.accept(now, &candidate, body),
+            Verdict::Accept => self.accept(now, &candidate, *body),
             Verdict::Reject => {
                 self.common.stats.faults += 1;
                 self.common.asks.push_back(Ask::Blame(body.from.link, REJECTED)); // the stack knows whose link it was, linked or not
                 self.common.inventory.remember(&body.id);
             }
             Verdict::Ignore => self.common.inventory.remember(&body.id),
-            Verdict::Defer(pause) => self.client.defer(&mut self.common, now, candidate, body, pause),
+            Verdict::Defer(pause) => self.client.defer(&mut self.common, now, candidate, *body, pause),
         }
+        Ok(())
+    }
+
+    /// The application has the body of a candidate in memory of its own.
+    pub(super) fn share(&mut self, ticket: Ticket, bytes: Bytes) -> Result<(), Refused> {
+        let id = self.checking.candidate(ticket).ok_or(Refused::UnknownTicket)?;
+        let candidate = self.client.asking.candidates.get_mut(id);
+        let Some(State::Checking { body, .. }) = candidate.map(|candidate| &mut candidate.state) else {
+            return Err(Refused::UnknownTicket);
+        };
+        if body.bytes != bytes {
+            return Err(Refused::Invalid);
+        }
+        body.bytes = bytes;
         Ok(())
     }
 
@@ -76,7 +91,7 @@ impl Pool {
                 Claim { key: places.number(), short: places.short(&item.id), size, summary: item.summary };
             let mut candidate = Candidate::new(claim, item.priority, None);
             candidate.heard = item.heard;
-            candidate.state = State::Held(Body { id: item.id, bytes: item.bytes, from: item.from });
+            candidate.state = State::Held(Box::new(Body { id: item.id, bytes: item.bytes, from: item.from }));
             self.client.asking.fetch.hold(u64::from(size));
             let id = self.client.asking.candidates.insert_released(candidate);
             self.checking.hold(slot, id, size);

@@ -115,7 +115,7 @@ impl Client {
         self.asking.fetch.hold(size);
         let known = common.inventory.place_of(&full);
         if let Some(candidate) = self.asking.candidates.get_mut(id) {
-            candidate.state = State::Held(Body { id: full, bytes, from });
+            candidate.state = State::Held(Box::new(Body { id: full, bytes, from }));
         }
         if claim.key != common.inventory.places.number() {
             self.asking.candidates.alias(

@@ -59,17 +59,17 @@ const FEW: usize = 64;
 /// Sources asked at once.
 pub(crate) const MAX_SOURCES: usize = 2;
 
-/// Where a candidate stands.
+/// Where a candidate stands. A body's description is larger than all else, and most candidates have none.
 #[derive(Clone, Debug)]
 pub(crate) enum State {
     /// Its body has not come.
     Wanted,
     /// Its body has come, and waits to be handed over.
-    Held(Body),
+    Held(Box<Body>),
     /// The application has it.
     Checking {
         /// Its body.
-        body: Body,
+        body: Box<Body>,
         /// Its name there.
         ticket: Ticket,
         /// Since when.
@@ -194,15 +194,19 @@ impl Candidate {
     pub(crate) const fn body(&self) -> Option<&Body> {
         match &self.state {
             State::Wanted => None,
-            State::Held(body) | State::Checking { body, .. } => Some(body),
+            State::Held(body) | State::Checking { body, .. } => Some(&**body),
         }
     }
 }
 
+/// A place of the slab: the serial number of who has it, or had it last. A candidate takes some 350 bytes, so that it lies
+/// beside the slab: what is free costs little, and nothing large moves when the slab grows.
+type Place = (u32, Option<Box<Candidate>>);
+
 /// All candidates of a pool. As many as are granted; further announcements of one find it by its claim.
 pub(crate) struct Candidates {
-    slab: Vec<(u32, Option<Candidate>)>, // the last is taken
-    free: BinaryHeap<Reverse<u32>>,      // lowest first, so that the end becomes free; some are taken or gone
+    slab: Vec<Place>,               // the last is taken
+    free: BinaryHeap<Reverse<u32>>, // lowest first, so that the end becomes free; some are taken or gone
     count: usize,
     serial: u32,
     claims: Table<Claim, CandId>,
@@ -242,7 +246,7 @@ impl Candidates {
         let id = CandId { at, serial: self.serial };
         self.claims.insert(candidate.claim, id);
         if let Some(place) = self.slab.get_mut(at as usize) {
-            *place = (self.serial, Some(candidate));
+            *place = (self.serial, Some(Box::new(candidate)));
         }
         id
     }
@@ -277,7 +281,7 @@ impl Candidates {
 
     /// All candidates.
     pub(crate) fn all(&self) -> Vec<CandId> {
-        let found = |(at, (serial, candidate)): (u32, &(u32, Option<Candidate>))| {
+        let found = |(at, (serial, candidate)): (u32, &Place)| {
             candidate.as_ref().map(|_| CandId { at, serial: *serial })
         };
         (0..).zip(&self.slab).filter_map(found).collect()
@@ -285,7 +289,7 @@ impl Candidates {
 
     /// All candidates whose bodies have come, with their ids.
     pub(crate) fn delivered(&self) -> Vec<(CandId, [u8; 32])> {
-        let found = |(at, (serial, candidate)): (u32, &(u32, Option<Candidate>))| {
+        let found = |(at, (serial, candidate)): (u32, &Place)| {
             Some((CandId { at, serial: *serial }, candidate.as_ref()?.body()?.id))
         };
         (0..).zip(&self.slab).filter_map(found).collect()
@@ -293,12 +297,12 @@ impl Candidates {
 
     pub(crate) fn get(&self, id: CandId) -> Option<&Candidate> {
         let (serial, candidate) = self.slab.get(id.at as usize)?;
-        candidate.as_ref().filter(|_| *serial == id.serial)
+        candidate.as_deref().filter(|_| *serial == id.serial)
     }
 
     pub(crate) fn get_mut(&mut self, id: CandId) -> Option<&mut Candidate> {
         let (serial, candidate) = self.slab.get_mut(id.at as usize)?;
-        candidate.as_mut().filter(|_| *serial == id.serial)
+        candidate.as_deref_mut().filter(|_| *serial == id.serial)
     }
 
     pub(crate) fn remove(&mut self, id: CandId) -> Option<Candidate> {
@@ -323,7 +327,7 @@ impl Candidates {
         if self.slab.is_empty() {
             self.free = BinaryHeap::new(); // names go on counting, so old ones find nothing
         }
-        Some(candidate)
+        Some(*candidate)
     }
 }
 

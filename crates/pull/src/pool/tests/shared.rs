@@ -1,5 +1,10 @@
 //! Bodies are held once: what arrives whole is shared, not copied.
 
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::super::*;
 use super::fetching::config;
 use super::mesh::{Mesh, item, ms};
 
@@ -27,4 +32,22 @@ fn a_body_that_comes_in_pieces_is_put_together_once() {
     mesh.run_for(ms(1_000));
     assert_ne!(place(&mut mesh, 1), bytes.as_ptr());
     assert_eq!(mesh.pool(1).common.inventory.log.next_from(0).unwrap().1.bytes, bytes);
+}
+
+#[test]
+fn the_pool_holds_the_bytes_that_the_application_has_in_memory_of_its_own() {
+    let mut mesh = Mesh::full(1, 2, &config());
+    mesh.app = Box::new(|_, _| (Duration::ZERO, None));
+    let bytes = item(5, 1, 100);
+    mesh.insert(0, &bytes);
+    mesh.run_for(ms(1_000));
+    let ((ticket, _), now) = (mesh.pool(1).checking_now()[0], mesh.now);
+    let other = Command::Share { ticket, bytes: item(5, 2, 100) };
+    assert_eq!(mesh.pool(1).command(now, other).err(), Some(Refused::Invalid));
+    let own = Bytes::copy_from_slice(&bytes);
+    mesh.command(1, Command::Share { ticket, bytes: own.clone() });
+    mesh.command(1, Command::Verdict { ticket, verdict: Verdict::Accept });
+    assert_eq!(place(&mut mesh, 1), own.as_ptr());
+    let late = mesh.pool(1).command(now, Command::Share { ticket, bytes: own });
+    assert_eq!(late.err(), Some(Refused::UnknownTicket));
 }
