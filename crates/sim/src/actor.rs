@@ -12,6 +12,7 @@ use weir_base::{Instant, Rng};
 use weir_pull::ChannelId;
 use weir_stack::{Command, Config, ConfigError, Event, Stack, Ticket, pool, tip};
 
+use crate::bodies::Bodies;
 use crate::flood::number_of;
 use crate::host::{Birth, Node, NodeId};
 
@@ -85,14 +86,21 @@ pub struct Actor {
     id: NodeId,
     rng: Rng,
     checking: Checking,
-    decisions: BTreeMap<(Instant, u64), Decision>,
-    serial: u64,
+    decisions: Decisions,
+    bodies: Option<Arc<Bodies>>, // of all nodes
     best: Bytes,
     wrong: BTreeSet<Bytes>,         // tips that proved wrong
     notes: Vec<(Instant, Note)>,    // with the time on its clock
     load: Option<(ChannelId, u64)>, // where planned transactions go, and their seed
     verdicts: u64,                  // since the host last asked
     undecided: Undecided,
+}
+
+/// Decisions to come, by their time and in the order in which they were planned.
+#[derive(Default)]
+struct Decisions {
+    list: BTreeMap<(Instant, u64), Decision>,
+    serial: u64,
 }
 
 struct Decision {
@@ -134,8 +142,8 @@ impl Actor {
             id: birth.id,
             rng: rng.child("application"),
             checking,
-            decisions: BTreeMap::new(),
-            serial: 0,
+            decisions: Decisions::default(),
+            bodies: None,
             best: Bytes::new(),
             wrong: BTreeSet::new(),
             notes: Vec::new(),
@@ -144,6 +152,11 @@ impl Actor {
             undecided: Undecided::default(),
         };
         Ok((actor, peer))
+    }
+
+    /// It has the bodies of items in the memory that is common to all nodes from now on.
+    pub(crate) fn set_bodies(&mut self, bodies: Arc<Bodies>) {
+        self.bodies = Some(bodies);
     }
 
     /// Its number.
@@ -220,14 +233,32 @@ impl Actor {
             Checking::Never => return,
         };
         self.pool(now, channel, pool::Command::Taken { ticket, at: now });
+        let bytes = self.keep(now, channel, ticket, &id, bytes);
         self.undecided.items += 1;
         self.undecided.bytes += bytes.len() as u64;
         let decision = Decision { channel, ticket, id, bytes, verdict };
         if after.is_zero() {
             return self.decide(now, decision);
         }
-        self.serial += 1;
-        self.decisions.insert((now + after, self.serial), decision);
+        self.decisions.serial += 1;
+        self.decisions.list.insert((now + after, self.decisions.serial), decision);
+    }
+
+    /// Has a candidate's body where all nodes have it.
+    fn keep(
+        &mut self,
+        now: Instant,
+        channel: ChannelId,
+        ticket: Ticket,
+        id: &[u8; 32],
+        bytes: Bytes,
+    ) -> Bytes {
+        let Some(bodies) = &self.bodies else { return bytes };
+        let shared = bodies.share(id, &bytes);
+        if shared.as_ptr() != bytes.as_ptr() {
+            self.pool(now, channel, pool::Command::Share { ticket, bytes: shared.clone() });
+        }
+        shared
     }
 
     fn decide(&mut self, now: Instant, decision: Decision) {
@@ -275,7 +306,7 @@ impl Node for Actor {
 
     fn turned(&mut self, now: Instant) -> bool {
         let mut acted = false;
-        while let Some(entry) = self.decisions.first_entry().filter(|entry| entry.key().0 <= now) {
+        while let Some(entry) = self.decisions.list.first_entry().filter(|entry| entry.key().0 <= now) {
             let decision = entry.remove();
             self.decide(now, decision);
             acted = true;
@@ -310,7 +341,7 @@ impl Node for Actor {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.decisions.first_key_value().map(|((due, _), _)| *due)
+        self.decisions.list.first_key_value().map(|((due, _), _)| *due)
     }
 }
 

@@ -11,6 +11,7 @@
 #![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
 
 mod actor;
+mod bodies;
 mod calibrate;
 pub mod check;
 pub mod cluster;

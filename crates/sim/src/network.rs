@@ -10,7 +10,8 @@ use weir_base::multiaddr::Multiaddr;
 use weir_base::{Blame, Fault, Instant, NetworkId, Rng};
 use weir_stack::{Channel, Command, Config, ConfigError, Event, Known, Profile, Reaction, Role, Shape};
 
-use crate::actor::{Actor, Checking, Note, Undecided};
+use crate::actor::{Actor, Checking, Note, Undecided, keypair};
+use crate::bodies::Bodies;
 use crate::check::{Checker, Found, PoolTraffic};
 use crate::host::{Birth, Host, NodeId, Step, Udp};
 use crate::load::Graph;
@@ -119,8 +120,15 @@ pub struct Network {
     /// Random choices of the driver.
     pub rng: Rng,
     setup: Setup,
-    config: Arc<Config>,
+    common: Common,
     by_peer: BTreeMap<PeerId, NodeId>,
+}
+
+/// What all nodes of a network have in common.
+#[derive(Clone)]
+struct Common {
+    config: Arc<Config>,
+    bodies: Arc<Bodies>,
 }
 
 impl Network {
@@ -139,7 +147,6 @@ impl Network {
         if setup.transport != Transport::Quic {
             config.quic.sessions = 0; // untouched they would still take 20 KiB of a node's memory
         }
-        let config = Arc::new(config);
         let rng = rng.child("driver");
         let undecided = most_undecided(&config);
         let mut network = Self {
@@ -151,7 +158,7 @@ impl Network {
             up: 0,
             rng,
             setup,
-            config,
+            common: Common { config: Arc::new(config), bodies: Arc::default() },
             by_peer: BTreeMap::new(),
         };
         for number in 0..network.setup.nodes {
@@ -166,12 +173,22 @@ impl Network {
     /// [`ConfigError`] of the stack's configuration.
     pub fn add(&mut self, place: Place) -> Result<NodeId, ConfigError> {
         let udp = if self.setup.transport == Transport::Quic { Udp::Bound } else { Udp::None };
-        let (config, checking) = (self.config.clone(), self.setup.checking);
-        let id = self.host.add(place, udp, |birth| Actor::new(&birth, config, checking))?;
+        let make = self.actors();
+        let id = self.host.add(place, udp, |birth| make(&birth, keypair(birth.id)))?;
         if let Some(peer) = self.host.world().peer(id) {
             self.by_peer.insert(peer, id);
         }
         Ok(id)
+    }
+
+    /// What makes nodes of this network.
+    fn actors(&self) -> impl FnOnce(&Birth, Keypair) -> Result<(Actor, PeerId), ConfigError> + use<> {
+        let (Common { config, bodies }, checking) = (self.common.clone(), self.setup.checking);
+        move |birth, keypair| {
+            let (mut actor, peer) = Actor::with_key(birth, config, checking, keypair)?;
+            actor.set_bodies(bodies);
+            Ok((actor, peer))
+        }
     }
 
     /// Starts a crashed node again, with its key and these items of a pool, which its application kept.
@@ -184,9 +201,9 @@ impl Network {
         channel: weir_pull::ChannelId,
         items: Vec<bytes::Bytes>,
     ) -> Result<(), ConfigError> {
-        let (config, checking) = (self.config.clone(), self.setup.checking);
+        let make = self.actors();
         self.host.computer(id).restart(|birth| {
-            let (mut actor, peer) = Actor::new(&birth, config, checking)?;
+            let (mut actor, peer) = make(&birth, keypair(birth.id))?;
             for item in items {
                 // refused only where the pool has become smaller
                 actor.insert(birth.now, channel, item);
@@ -200,8 +217,8 @@ impl Network {
     /// # Errors
     /// [`ConfigError`] of the stack's configuration.
     pub fn restart(&mut self, id: NodeId) -> Result<(), ConfigError> {
-        let (config, checking) = (self.config.clone(), self.setup.checking);
-        self.host.computer(id).restart(|birth| Actor::new(&birth, config, checking))
+        let make = self.actors();
+        self.host.computer(id).restart(|birth| make(&birth, keypair(birth.id)))
     }
 
     /// Starts a crashed node again as somebody else: at its place and addresses, with another key and nothing kept.
@@ -209,11 +226,10 @@ impl Network {
     /// # Errors
     /// [`ConfigError`] of the stack's configuration.
     pub fn replace(&mut self, id: NodeId) -> Result<(), ConfigError> {
-        let (config, checking) = (self.config.clone(), self.setup.checking);
+        let make = self.actors();
         let keypair = Keypair::ed25519_from_seed(self.rng.child("somebody else").bytes());
         let peer = keypair.peer_id();
-        let make = |birth: Birth| Actor::with_key(&birth, config, checking, keypair);
-        self.host.computer(id).restart(make)?;
+        self.host.computer(id).restart(|birth| make(&birth, keypair))?;
         self.by_peer.insert(peer, id);
         Ok(())
     }

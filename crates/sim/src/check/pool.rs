@@ -1,6 +1,6 @@
 //! One pool channel of one link, as its client is served: what it granted and what came.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use weir_base::codec::{Malformed, Reader};
 
@@ -21,17 +21,60 @@ const ENTRY: u64 = 10;
 /// An item on its way whose size was never offered, or is not known any more: taken as it comes.
 const UNKNOWN: u64 = u64::MAX;
 
+/// Sizes for which memory is kept.
+const FEW: usize = 64;
+
 #[derive(Debug)]
 pub(super) struct PoolWatch {
     bytes: Credit,
-    entries: Credit,           // its sums but the excess are left out: bytes cover them
-    sizes: BTreeMap<u64, u32>, // offered and not decided, by index
-    gets: BTreeMap<u64, u64>,  // asked and not answered: the size offered
+    entries: Credit,          // its sums but the excess are left out: bytes cover them
+    sizes: Sizes,             // offered and not decided
+    gets: BTreeMap<u64, u64>, // asked and not answered: the size offered
     coming: Option<Coming>,
     items_over: u64,
     moved: u64,
     covered: u64, // of the server's log
     dry: bool,    // its last entry was used before more were granted
+}
+
+/// Sizes by index, ascending. Offers come in this order but where a cursor was moved back, and the lowest go first: a list is
+/// a third of a map's size.
+#[derive(Debug, Default)]
+struct Sizes {
+    indices: VecDeque<u64>,
+    sizes: VecDeque<u32>, // as many
+}
+
+impl Sizes {
+    fn insert(&mut self, index: u64, size: u32) {
+        if self.indices.back().is_none_or(|last| *last < index) {
+            self.indices.push_back(index);
+            self.sizes.push_back(size);
+            return;
+        }
+        match self.indices.binary_search(&index) {
+            Ok(at) => self.sizes.get_mut(at).into_iter().for_each(|known| *known = size),
+            Err(at) => {
+                self.indices.insert(at, index);
+                self.sizes.insert(at, size);
+            }
+        }
+    }
+
+    fn get(&self, index: u64) -> Option<u32> {
+        let at = self.indices.binary_search(&index).ok()?;
+        self.sizes.get(at).copied()
+    }
+
+    fn forget_below(&mut self, index: u64) {
+        let count = self.indices.partition_point(|known| *known < index);
+        self.indices.drain(..count);
+        self.sizes.drain(..count);
+        if self.indices.capacity() > 4 * self.indices.len().max(FEW) {
+            self.indices.shrink_to(2 * self.indices.len());
+            self.sizes.shrink_to(2 * self.sizes.len());
+        }
+    }
 }
 
 /// The item under way.
@@ -56,7 +99,7 @@ impl Default for PoolWatch {
         Self {
             bytes: Credit::new(0),
             entries: Credit::new(0),
-            sizes: BTreeMap::new(),
+            sizes: Sizes::default(),
             gets: BTreeMap::new(),
             coming: None,
             items_over: 0,
@@ -78,7 +121,7 @@ impl PoolWatch {
         let (entries, bytes, through) = (number()?, number()?, number()?);
         self.entries.granted = self.entries.granted.max(entries);
         self.bytes.grant(bytes, sums);
-        self.sizes = self.sizes.split_off(&through);
+        self.sizes.forget_below(through);
         number()?; // the floor
         if !reader.is_empty() {
             self.moved = self.moved.max(reader.varint(u64::MAX)?);
@@ -143,7 +186,7 @@ impl PoolWatch {
         }
         for index in indices(body) {
             let index = index?;
-            let size = self.sizes.get(&index).map_or(UNKNOWN, |size| u64::from(*size));
+            let size = self.sizes.get(index).map_or(UNKNOWN, u64::from);
             if self.gets.insert(index, size).is_none() && size != UNKNOWN {
                 sums.granted += signed(size);
                 sums.asked += signed(size);
@@ -231,4 +274,31 @@ fn indices(body: &[u8]) -> impl Iterator<Item = Result<u64, Malformed>> + '_ {
         }
         Some(index)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_base::Rng;
+
+    use super::*;
+
+    #[test]
+    fn sizes_are_found_like_in_a_map_in_whatever_order_they_came() {
+        let (mut sizes, mut model, mut rng) = (Sizes::default(), BTreeMap::new(), Rng::from_number(5));
+        let mut next = 0;
+        for step in 0..4_000 {
+            let index = if rng.chance(1, 20) { rng.below(next + 1) } else { next };
+            next = next.max(index + 1 + rng.below(3));
+            sizes.insert(index, step);
+            model.insert(index, step);
+            if rng.chance(1, 50) {
+                let below = rng.below(next + 1);
+                sizes.forget_below(below);
+                model = model.split_off(&below);
+            }
+            let asked = rng.below(next + 1);
+            assert_eq!(sizes.get(asked), model.get(&asked).copied());
+        }
+        assert!(sizes.indices.iter().zip(&sizes.sizes).eq(model.iter()));
+    }
 }
