@@ -1,16 +1,18 @@
 //! Many nodes, node by node: no node can affect another sooner than the shortest latency between any two, so that each runs
 //! through that window before the next, while its memory is near, and several threads share the nodes. At the end of a window
-//! what nodes have for each other is exchanged.
+//! what nodes have for each other is exchanged, on the same threads.
 //!
 //! A node sees the same in the same order as with [`Host::step`], whatever the number of threads.
 
+use std::panic::resume_unwind;
 use std::time::Duration;
 
 use weir_base::Instant;
 
 use super::computer::Computer;
-use super::world::World;
+use super::world::{Parcel, World};
 use super::{Host, Node, NodeId, index};
+use crate::check::Change;
 use crate::model::{LAN, Place, Region};
 
 impl<N: Node + Send> Host<N> {
@@ -25,19 +27,8 @@ impl<N: Node + Send> Host<N> {
             return false;
         }
         let end = (start + self.shortest()).min(limit + Duration::from_nanos(1));
-        let world = &self.world;
-        let each = self.computers.len().div_ceil(threads.max(1)).max(1);
-        if threads <= 1 {
-            run(world, &mut self.computers, end);
-        } else {
-            std::thread::scope(|scope| {
-                for computers in self.computers.chunks_mut(each) {
-                    scope.spawn(move || run(world, computers, end));
-                }
-            });
-        }
+        self.carry(end, threads);
         self.now = self.now.max(end.min(limit));
-        self.exchange();
         for Computer { system, process } in &mut self.computers {
             if std::mem::take(&mut process.turned)
                 && let Some(node) = process.node.as_deref_mut()
@@ -48,20 +39,27 @@ impl<N: Node + Send> Host<N> {
         true
     }
 
-    /// What nodes have for each other, and what the checker is to know, in the order of time.
-    fn exchange(&mut self) {
-        let mut changes = Vec::new();
-        for from in 0..self.computers.len() {
-            let mut out = self.computers[from].system.agenda.take_out();
-            for parcel in out.drain(..) {
-                if let Some(computer) = self.computers.get_mut(index(parcel.to)) {
-                    computer.system.agenda.push(parcel.key, parcel.due);
-                }
-            }
-            let system = &mut self.computers[from].system;
-            system.agenda.put_back(out);
-            changes.append(&mut system.record.changes);
+    /// All nodes run through the window; then each gets what others have for it, and the checker what it is to know, in the order
+    /// of time.
+    fn carry(&mut self, end: Instant, threads: usize) {
+        let each = self.computers.len().div_ceil(threads.max(1)).max(1);
+        let world = &self.world;
+        let parts = self.computers.chunks_mut(each);
+        let ran = on_threads(parts.map(|part| move || run(world, part, end, each)).collect());
+        let (mut parcels, mut changes) = (Vec::new(), Vec::new());
+        for part in ran {
+            parcels.push(part.parcels.into_iter());
+            changes.extend(part.changes);
         }
+        let mut first = 0;
+        let mut deliveries = Vec::new();
+        for part in self.computers.chunks_mut(each) {
+            let incoming: Vec<Vec<Parcel>> = parcels.iter_mut().filter_map(Iterator::next).collect();
+            let begins = first;
+            first += part.len();
+            deliveries.push(move || deliver(part, begins, incoming));
+        }
+        on_threads(deliveries);
         if let Some(checker) = &mut self.checker {
             changes.sort_by_key(|(at, ..)| *at); // of one time in the order of nodes
             changes.iter().for_each(|(_, to, change)| checker.apply(*to, change));
@@ -84,11 +82,50 @@ impl<N: Node + Send> Host<N> {
     }
 }
 
-/// Each of these nodes runs through the window.
-fn run<N: Node>(world: &World, computers: &mut [Computer<N>], end: Instant) {
+/// What a part of the nodes left after a window.
+struct Ran {
+    parcels: Vec<Vec<Parcel>>, // by the part of those who get them
+    changes: Vec<(Instant, NodeId, Change)>,
+}
+
+/// Each of these nodes runs through the window; a part has `each` nodes.
+fn run<N: Node>(world: &World, computers: &mut [Computer<N>], end: Instant, each: usize) -> Ran {
+    let mut ran = Ran { parcels: Vec::new(), changes: Vec::new() };
+    ran.parcels.resize_with(world.places.len().div_ceil(each), Vec::new);
     for computer in computers {
         while computer.next() < end && !computer.process.idle.endless {
             computer.process.turned |= computer.advance(world);
         }
+        let mut out = computer.system.agenda.take_out();
+        for parcel in out.drain(..) {
+            if let Some(parcels) = ran.parcels.get_mut(index(parcel.to) / each) {
+                parcels.push(parcel);
+            }
+        }
+        computer.system.agenda.put_back(out);
+        ran.changes.append(&mut computer.system.record.changes);
     }
+    ran
+}
+
+/// These nodes, of which the first has the number `first`, get what others have for them. In whatever order: an agenda has one.
+fn deliver<N>(computers: &mut [Computer<N>], first: usize, incoming: Vec<Vec<Parcel>>) {
+    for parcel in incoming.into_iter().flatten() {
+        if let Some(computer) = computers.get_mut(index(parcel.to) - first) {
+            computer.system.agenda.push(parcel.key, parcel.due);
+        }
+    }
+}
+
+/// Does each piece of work on a thread of its own, one alone on this.
+fn on_threads<R: Send, W: FnOnce() -> R + Send>(mut work: Vec<W>) -> Vec<R> {
+    if work.len() == 1 {
+        return work.pop().map(|only| vec![only()]).unwrap_or_default();
+    }
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = work.into_iter().map(|one| scope.spawn(one)).collect();
+        let ended =
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|told| resume_unwind(told)));
+        ended.collect()
+    })
 }
