@@ -24,6 +24,8 @@ pub struct NodeTraffic {
     /// Datagrams dropped because a queue before one of its lines or its socket's buffer was full, and frames that had to be
     /// sent again for that.
     pub dropped: u64,
+    /// Datagrams that came in marked (ECN): they waited long before a line.
+    pub marked: u64,
 }
 
 impl NodeTraffic {

@@ -146,6 +146,7 @@ impl System {
             return self.drop_datagram();
         }
         self.record.traffic.received(data.len());
+        self.record.traffic.marked += u64::from(ecn == Some(Ecn::Ce));
         let source = u64::from(remote.port()) << 32 | u64::from(key.from);
         self.arrive(source, Arrived::Datagram { remote, ecn, data });
     }

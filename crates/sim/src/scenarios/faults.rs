@@ -49,6 +49,8 @@ pub(super) enum Fault {
     Moves,
     /// One node in twenty crashes, and somebody else with another key is at its address a second later.
     Strangers,
+    /// As `Strangers`, and the newcomer knows nobody who was there but a few nodes by chance: whom it dials.
+    Churn,
     /// One node in ten loses its power before the load, for good; the others go on dialling it.
     BlackHoles,
     /// The wall clocks of one node in ten are set, by up to an hour either way.
@@ -184,7 +186,7 @@ fn trouble(flood: &mut Flood, fault: Fault, second: u32) -> Vec<NodeId> {
             }
             return hit;
         }
-        Fault::Power | Fault::Crashes | Fault::Strangers => {
+        Fault::Power | Fault::Crashes | Fault::Strangers | Fault::Churn => {
             let hit = chosen(flood, second, 20);
             for id in &hit {
                 if fault == Fault::Power {
@@ -260,6 +262,16 @@ fn mend(flood: &mut Flood, fault: Fault, hit: &[NodeId]) -> Result<(), RunError>
             for id in hit {
                 flood.net.replace(*id)?;
                 flood.net.name_of(*id);
+            }
+        }
+        Fault::Churn => {
+            for id in hit {
+                flood.net.replace(*id)?;
+                let others: Vec<NodeId> = all.iter().filter(|other| *other != id).copied().collect();
+                let known = (flood.net.setup().links / 2).max(1);
+                let known: Vec<NodeId> =
+                    (0..known).map(|_| others[flood.net.rng.index(others.len())]).collect();
+                drop(flood.net.name(*id, &known)); // its book is empty
             }
         }
         Fault::Hangs => hit.iter().for_each(|id| flood.net.host.computer(*id).go_on()),

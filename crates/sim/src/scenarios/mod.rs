@@ -227,6 +227,12 @@ pub const SCENARIOS: &[Scenario] = &[
         run: |run| faults::run(run, faults::Fault::Strangers),
     },
     Scenario {
+        name: "churn",
+        about: "one node in twenty leaves for good, and a newcomer dials nodes by chance: the graph changes all the time",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::Churn),
+    },
+    Scenario {
         name: "black-holes",
         about: "one node in ten has lost its power for good, and the others go on dialling it",
         nodes: 50,

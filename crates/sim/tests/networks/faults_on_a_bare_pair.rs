@@ -13,6 +13,8 @@ use weir_stack::{Event, Stack};
 
 const A: NodeId = NodeId(0);
 const B: NodeId = NodeId(1);
+/// A line down on which many datagrams wait.
+const NARROW: weir_sim::Line = weir_sim::Line { down: 2_000_000, up: 1_000_000_000 };
 
 /// Two nodes, 20 ms apart, on a path without chance; `change` the rest.
 fn pair(change: impl FnOnce(&mut weir_sim::Setup)) -> Network {
@@ -228,6 +230,48 @@ fn a_link_outlives_datagrams_that_come_twice_or_with_a_wrong_bit() {
     assert!(net.faults.is_empty(), "{:?}", net.faults);
     let (sent, came) = (net.host.traffic(A).packets_out, net.host.traffic(B).packets_in);
     assert!(came > sent + sent / 4, "{came} of {sent}");
+}
+
+#[test]
+fn datagrams_longer_than_a_path_carries_vanish() {
+    let linked = |mtu: usize| {
+        let mut net = pair(|setup| {
+            setup.transport = Transport::Quic;
+            setup.model.mtu = mtu;
+        });
+        net.dial(A, B);
+        let linked = linked_after(&mut net, 5_000);
+        insert(&mut net, A, 0..20);
+        (linked, accepted(&mut net, 5_000, B).len(), net.host.traffic(A).dropped > 0)
+    };
+    assert_eq!(
+        linked(1_100),
+        (false, 0, true),
+        "a handshake takes datagrams of 1,200 bytes (RFC 9000, section 14.1)"
+    );
+    assert_eq!(linked(1_250), (true, 20, true), "the longest that gets through is found");
+}
+
+#[test]
+fn what_waits_long_before_a_line_is_marked_and_the_sender_drives_slower() {
+    let carried = |narrow: bool| {
+        let mut net = pair(|setup| {
+            setup.transport = Transport::Quic;
+            setup.model.queue = millis(400);
+            if narrow {
+                setup.place =
+                    |number, _| if number == 1 { Place { line: NARROW, ..Place::NEAR } } else { Place::NEAR };
+            }
+        });
+        assert!(net.link_up());
+        net.run(millis(1_000), |_, _, _| {});
+        insert(&mut net, A, 0..1_000);
+        assert_eq!(accepted(&mut net, 30_000, B).len(), 1_000);
+        let traffic = net.host.traffic(B);
+        (traffic.marked > 0, traffic.dropped)
+    };
+    assert_eq!(carried(true), (true, 0), "marks came before any loss");
+    assert_eq!(carried(false), (false, 0));
 }
 
 #[test]

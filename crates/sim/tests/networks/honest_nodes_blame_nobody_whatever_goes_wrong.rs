@@ -34,7 +34,7 @@ fn when_paths_are_silent_or_reset() {
 
 #[test]
 fn when_nodes_stop_hang_or_are_replaced() {
-    ["power", "crashes", "hangs", "strangers", "black-holes", "moves"].into_iter().for_each(run);
+    ["power", "crashes", "hangs", "strangers", "churn", "black-holes", "moves"].into_iter().for_each(run);
 }
 
 #[test]
