@@ -72,6 +72,12 @@ const CHORES: &[Chore] = &[
         run: record,
     },
     Chore {
+        name: "compare",
+        arguments: "[--rate R] [--seconds S] [--json]",
+        about: "networks of 7 and 16 real nodes, on loopback and 20 ms apart, beside the same in the simulator: under four minutes",
+        run: compare,
+    },
+    Chore {
         name: "calibrate",
         arguments: "",
         about: "what a node's turns take on this machine, beside what the simulator takes them to take",
@@ -173,6 +179,14 @@ fn interop(repo: &Repo) -> Result<bool, Error> {
     let weir = metadata::workspace(repo)?.target_directory.join("debug").join("weir");
     let mut command = run::cargo(repo);
     command.args(["run", "--quiet", "--manifest-path"]).arg(manifest).arg("--").arg(weir);
+    run::succeeds(&mut command)
+}
+
+fn compare(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {
+    let mut command = run::cargo(repo);
+    command
+        .args(["run", "--quiet", "--release", "-p", "weir-cli", "--example", "compare", "--"])
+        .args(arguments);
     run::succeeds(&mut command)
 }
 

@@ -197,7 +197,7 @@ impl Flood {
     }
 
     /// Who submits which transaction when.
-    fn schedule(&mut self) -> Vec<(NodeId, Instant)> {
+    pub(crate) fn schedule(&mut self) -> Vec<(NodeId, Instant)> {
         let honest: Vec<NodeId> = self.net.host.ids().filter(|id| !self.hostile.contains(id)).collect();
         let begin = self.net.host.now() + SETTLING;
         let count = self.load.rate * self.load.seconds;

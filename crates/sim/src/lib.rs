@@ -15,6 +15,7 @@ mod bodies;
 mod calibrate;
 pub mod check;
 pub mod cluster;
+pub mod compare;
 mod deliveries;
 pub mod flood;
 pub mod host;
