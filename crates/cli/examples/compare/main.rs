@@ -147,10 +147,10 @@ fn run_nodes(case: &Case) -> Fallible<Figures> {
         return Err("the nodes' process has no standard streams".into());
     };
     let mut lines = BufReader::new(output).lines();
-    let mut next = || lines.next().ok_or("the nodes' process ended before its time")?.map_err(Box::from);
+    let mut next =
+        || -> Fallible<String> { Ok(lines.next().ok_or("the nodes' process ended before its time")??) };
     writeln!(input, "{}", serde_json::to_string(case)?)?;
-    let read: Fallible<String> = next();
-    let ports: Vec<u16> = serde_json::from_str(&read?)?;
+    let ports: Vec<u16> = serde_json::from_str(&next()?)?;
     let port = |node: u32| ports.get(node as usize).copied().ok_or("a node has no port");
     let edges = plan(case)?.edges;
     let ends = edges.iter().map(|(one, other)| Ok([port(*one)?, port(*other)?]));
@@ -164,8 +164,7 @@ fn run_nodes(case: &Case) -> Fallible<Figures> {
         Some(relay) => relay.ports().to_vec(),
     };
     writeln!(input, "{}", serde_json::to_string(&dials)?)?;
-    let read: Fallible<String> = next();
-    let found = serde_json::from_str(&read?)?;
+    let found = serde_json::from_str(&next()?)?;
     drop(relay);
     if !child.wait()?.success() {
         return Err("the nodes' process failed".into());

@@ -67,12 +67,7 @@ type Accepted = Vec<(u32, Instant)>;
 /// Reads a case, tells the nodes' ports, reads where to dial for each link, and tells what came of it: one line of JSON each.
 pub(crate) fn serve() -> Fallible<()> {
     let mut lines = std::io::stdin().lock().lines();
-    let mut next = || {
-        lines
-            .next()
-            .ok_or("nobody says what to do")?
-            .map_err(Box::<dyn std::error::Error + Send + Sync>::from)
-    };
+    let mut next = || -> Fallible<String> { Ok(lines.next().ok_or("nobody says what to do")??) };
     let case: Case = serde_json::from_str(&next()?)?;
     let plan = plan(&case)?;
     let nodes = (0..case.nodes).map(start).collect::<Fallible<Vec<Running>>>()?;
