@@ -4,7 +4,7 @@
 //! hold copies of its own, and they would be the larger part of a node's memory. It stands for an application that keeps
 //! items in memory of its own ([`Command::Share`](weir_stack::pool::Command::Share)).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -23,7 +23,7 @@ pub(crate) struct Bodies {
 
 #[derive(Debug, Default)]
 struct Part {
-    bodies: HashMap<[u8; 32], Bytes>,
+    bodies: BTreeMap<[u8; 32], Bytes>,
     swept: usize, // bodies that were left when it looked for the last time
 }
 
