@@ -164,7 +164,7 @@ fn a_call_with_nothing_beside_it_wakes_no_network_thread_to_go_out() {
     // Whether a network thread sleeps just then is chance; in thousands of calls it does.
     let lent =
         || [&client, &server].map(|network| weir::block_on(network.stats()).unwrap().host.inline_turns);
-    for _ in 0..100 {
+    for _ in 0..5_000 {
         weir::block_on(ask(echo.clone(), peer));
         if lent().iter().all(|lent| *lent > 10) {
             break;
