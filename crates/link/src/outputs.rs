@@ -16,6 +16,9 @@ use weir_base::{Dealer, LinkId, Ready};
 /// Bytes that a link keeps of what it leaves to others: a link that sends little goes before those that always have something.
 const CREDIT: u64 = 64 * 1024;
 
+/// Bytes after which a turn of a link that is up ends, so that what it sends is dealt by turns and not by each packet or frame.
+const TURN: u64 = 16 * 1024;
+
 /// Bytes that a link may be behind: a second and more of what a node sends.
 const DEBT: u64 = 32 << 20;
 
@@ -23,7 +26,8 @@ const DEBT: u64 = 32 << 20;
 #[derive(Debug)]
 pub(crate) struct Outputs {
     up: BTreeSet<LinkId>,
-    members: Dealer<LinkId>, // the same
+    members: Dealer<LinkId>,     // the same
+    turn: Option<(LinkId, u64)>, // whose turn it is of those that are up, and the bytes it has sent in it
     others: Ready<LinkId>,
     others_next: bool,
 }
@@ -32,7 +36,7 @@ impl Default for Outputs {
     fn default() -> Self {
         // Without a quantum whoever was served least is next: a turn of a link is what it sends at once.
         let members = Dealer::new(0, DEBT).with_credit(CREDIT);
-        Self { up: BTreeSet::new(), members, others: Ready::default(), others_next: true }
+        Self { up: BTreeSet::new(), members, turn: None, others: Ready::default(), others_next: true }
     }
 }
 
@@ -49,6 +53,7 @@ impl Outputs {
     pub(crate) fn remove(&mut self, link: LinkId) {
         self.others.remove(link);
         self.up.remove(&link);
+        self.turn = self.turn.filter(|(of, _)| *of != link);
         self.members.remove(link);
     }
 
@@ -63,26 +68,45 @@ impl Outputs {
 
     /// Whose turn it is. The same link until it [sent](Self::sent) or is [idle](Self::idle).
     pub(crate) fn next(&mut self) -> Option<LinkId> {
+        if let Some((link, _)) = self.turn {
+            return Some(link);
+        }
         let other = self.others.first();
         if self.others_next && other.is_some() {
             return other;
         }
-        self.members.whose_turn().or(other)
+        self.turn = self.members.whose_turn().map(|link| (link, 0));
+        self.turn.map(|(link, _)| link).or(other)
     }
 
-    /// A link had its turn and sent so many bytes. It may have more.
+    /// A link sent so many bytes. It may have more.
     pub(crate) fn sent(&mut self, link: LinkId, bytes: usize) {
-        self.others_next = self.up.contains(&link);
-        if self.others_next {
-            self.members.charge(link, bytes as u64);
+        if let Some((_, sent)) = self.turn.as_mut().filter(|(of, _)| *of == link) {
+            *sent += bytes as u64;
+            if *sent >= TURN {
+                self.end_turn();
+            }
+        } else if self.up.contains(&link) {
+            self.members.charge(link, bytes as u64); // out of turn
         } else {
             self.idle(link);
             self.others.mark(link);
+            self.others_next = false;
+        }
+    }
+
+    fn end_turn(&mut self) {
+        if let Some((link, sent)) = self.turn.take().filter(|(_, sent)| *sent > 0) {
+            self.members.charge(link, sent);
+            self.others_next = true;
         }
     }
 
     /// A link has nothing to send, or may not send now.
     pub(crate) fn idle(&mut self, link: LinkId) {
+        if self.turn.is_some_and(|(of, _)| of == link) {
+            self.end_turn();
+        }
         self.members.set_waiting(link, false);
         if self.others.first() == Some(link) {
             self.others.pop();
@@ -156,13 +180,29 @@ mod tests {
         let mut turns = Vec::new();
         for _ in 0..8 {
             let link = outputs.next().unwrap();
-            outputs.sent(link, 1_200);
+            let turn = if link.0 < 100 { 14 } else { 1 };
+            for _ in 0..turn {
+                assert_eq!(outputs.next(), Some(link), "a turn is not broken off");
+                outputs.sent(link, 1_200);
+            }
             turns.push(link.0);
         }
         assert_eq!(turns, [100, 0, 101, 1, 102, 0, 103, 1]);
         outputs.idle(LinkId(0));
         outputs.remove(LinkId(1));
         assert!(outputs.next().is_some_and(|link| link.0 >= 100));
+    }
+
+    #[test]
+    fn small_frames_make_one_turn_and_what_is_sent_out_of_turn_counts() {
+        let mut outputs = outputs(&[(Side::Inbound, 1), (Side::Inbound, 2)]);
+        let bytes = send(&mut outputs, &[100, 100], 4_000_000);
+        assert!(bytes[0].abs_diff(bytes[1]) <= 2 * 16 * 1024, "{bytes:?}");
+        let (first, other) = if outputs.next() == Some(LinkId(0)) { (0, 1) } else { (1, 0) };
+        outputs.sent(LinkId(first), 100_000); // its turn is over
+        outputs.sent(LinkId(first), 500_000);
+        let behind = send(&mut outputs, &[1_000, 1_000], 400_000)[other];
+        assert!(behind >= 390_000, "the other link catches up: {behind}");
     }
 
     #[test]
