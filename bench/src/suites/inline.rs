@@ -1,4 +1,4 @@
-//! `inline`: what it saves that a caller may run a sleeping node's turn (`docs/adr/0003`).
+//! `inline`: what a call gains where the caller's thread runs the node's turn while the network thread sleeps (`docs/adr/0003`).
 
 use super::{Reach, Suite, target};
 use crate::Name;

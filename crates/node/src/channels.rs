@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use weir_base::ProtocolId;
 use weir_pull::{ChannelId, Shape};
-use weir_stack::{NAMED, NamedProtocol, NamedShape};
+use weir_stack::{NAMED, NamedProtocol};
 
 use crate::call::{Caller, Requests};
 use crate::channel::{Declared, Method, Pool, Protocol, Raw, Served, Tip};
 use crate::config::Config;
 use crate::error::StartError;
+use crate::mailbox::Outbox;
 use crate::message::{Message, PoolItem, TipValue};
 use crate::pool::PoolHandle;
-use crate::shared::{Channel, Lease, Mail, Named, NamedMail};
-use crate::stream::Streams;
+use crate::shared::{Channel, Lease, Mail, Named};
+use crate::stream::{NewStream, Streams};
 use crate::tip::TipHandle;
 
 /// Channels that a node takes part in: one, or a tuple of up to 12, an `Option` or a `Vec` of them, nested as one likes. The
@@ -102,15 +103,15 @@ impl Declarations {
         &mut self,
         names: &'static [&'static str],
         served: bool,
-        (shape, mail): (NamedShape, &NamedMail),
+        streams: &Arc<Outbox<NewStream>>,
     ) -> ProtocolId {
         let first = self.next;
         for name in names {
-            self.named.insert(self.next, Named { name, mail: mail.clone() });
+            self.named.insert(self.next, Named { name, streams: Arc::clone(streams) });
             self.next = ProtocolId(self.next.0.saturating_add(1));
         }
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        self.protocols.push(NamedProtocol { names, served, shape });
+        self.protocols.push(NamedProtocol { names, served });
         first
     }
 

@@ -54,18 +54,12 @@ pub(crate) enum Mail {
     Raw(Arc<Outbox<NewStream>>),
 }
 
-/// One name of a protocol of other people's, and the mailboxes of the protocol.
+/// One name of a protocol of other people's, and the mailbox of the protocol.
 #[derive(Debug)]
 pub(crate) struct Named {
     pub(crate) name: &'static str,
-    pub(crate) mail: NamedMail,
-}
-
-/// The mailboxes of a protocol of other people's, by shape.
-#[derive(Clone, Debug)]
-pub(crate) enum NamedMail {
     /// Streams that peers opened.
-    Streams(Arc<Outbox<NewStream>>),
+    pub(crate) streams: Arc<Outbox<NewStream>>,
 }
 
 impl Shared {
@@ -91,7 +85,7 @@ impl Shared {
 
     /// What a raw stream speaks, and the mailbox of its like.
     pub(crate) fn streams(&self, protocol: ProtocolId) -> Option<(&'static str, &Arc<Outbox<NewStream>>)> {
-        if let Some(Named { name, mail: NamedMail::Streams(streams) }) = self.protocols.get(&protocol) {
+        if let Some(Named { name, streams }) = self.protocols.get(&protocol) {
             return Some((name, streams));
         }
         let channel = self.channels.get(&ChannelId::of(protocol)?.0)?;
@@ -121,7 +115,7 @@ impl Shared {
                 }
             }
         }
-        for Named { mail: NamedMail::Streams(streams), .. } in self.protocols.values() {
+        for Named { streams, .. } in self.protocols.values() {
             streams.close(&mut wakers);
             streams.clear();
         }

@@ -74,12 +74,7 @@ fn measure(transport: Transport, rate: u32, delay: Duration) -> Result<Option<Sa
         let Some(step) = flood.net.host.step(flood.deadline()) else { break };
         flood.advance(step, &mut |_, _, _| {});
     }
-    let after = flood.net.host.work();
-    let work = Work {
-        turns: after.turns - before.turns,
-        packets: after.packets - before.packets,
-        bytes: after.bytes - before.bytes,
-    };
+    let work = flood.net.host.work().since(before);
     Ok(begun.zip(processor_time()).map(|(begun, ended)| Sample { work, seconds: ended - begun }))
 }
 

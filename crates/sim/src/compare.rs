@@ -103,12 +103,7 @@ pub fn simulate(case: &Case) -> Result<Figures, ConfigError> {
         let Some(step) = flood.net.host.step(flood.deadline()) else { break };
         flood.advance(step, &mut |_, _, _| {});
     }
-    let after = flood.net.host.work();
-    let work = Work {
-        turns: after.turns - before.turns,
-        packets: after.packets - before.packets,
-        bytes: after.bytes - before.bytes,
-    };
+    let work = flood.net.host.work().since(before);
     let spread = flood.spread();
     let pairs = (spread.submitted * u64::from(case.nodes)).max(1) as f64;
     Ok(Figures {

@@ -24,7 +24,7 @@ mod users;
 
 pub use budget::Stats;
 pub use config::{Config, ConfigError, Profile};
-pub use named::{NAME_MAX, NAMES_BYTES_MAX, NAMES_MAX, NamedProtocol, NamedShape, numbered};
+pub use named::{NAME_MAX, NAMES_BYTES_MAX, NAMES_MAX, NamedProtocol, numbered};
 pub use peers::{
     BannedBy, BookError, Heard, Known, Linked, NetworkBan, Peers, Reaction, Record, Role, Speaks, TooManyBans,
 };

@@ -2,7 +2,7 @@
 //!
 //! - Each is declared with its names, best first, before the node starts; a node of its own numbers them from
 //!   [`NAMED`] on, one number a name, in the order of their declaration.
-//! - What its streams are for is its [`NamedShape`]: bytes of the application's, or requests and responses.
+//! - Its streams are raw ones ([`raw`](crate::raw)): the application reads and writes their bytes.
 //!
 //! On the wire: `docs/spec/streams.md`, "By name"; `docs/spec/libp2p-links.md`, "Names".
 
@@ -29,15 +29,6 @@ pub struct NamedProtocol {
     pub names: Vec<String>,
     /// Whether this node takes streams that peers open for it. Else it only opens them.
     pub served: bool,
-    /// What its streams are for.
-    pub shape: NamedShape,
-}
-
-/// What the streams of a protocol by name are for.
-#[derive(Clone, Debug)]
-pub enum NamedShape {
-    /// The application reads and writes bytes ([`raw`](crate::raw)).
-    Stream,
 }
 
 /// Each with the number of its first name.
@@ -86,7 +77,7 @@ mod tests {
     use super::*;
 
     fn protocol(names: &[String]) -> NamedProtocol {
-        NamedProtocol { names: names.to_vec(), served: true, shape: NamedShape::Stream }
+        NamedProtocol { names: names.to_vec(), served: true }
     }
 
     #[test]

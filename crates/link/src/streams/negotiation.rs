@@ -1,10 +1,11 @@
 //! One stream's protocol, agreed on by name (multistream-select), whatever carries the stream.
 //!
-//! - the opener makes a [`Negotiation::ours`]: its [`output`](Negotiation::output) goes out first, and what its user writes may
-//!   follow at once where it [`may_write`](Negotiation::may_write), else after [`Outcome::Agreed`];
-//! - the other side makes a [`Negotiation::theirs`], whose stream nobody above knows of before [`Outcome::Opened`];
-//! - either hands in what came ([`received`](Negotiation::received), [`handle_end`](Negotiation::handle_end)), writes the output, and
-//!   acts on the outcome. Bytes that are left belong to the protocol.
+//! - The opener makes a [`Negotiation::ours`]. Its [`output`](Negotiation::output) goes out first. The user's bytes may follow at once
+//!   if [`may_write`](Negotiation::may_write) says so, and otherwise after [`Outcome::Agreed`].
+//! - The other side makes a [`Negotiation::theirs`]. Its user hears of the stream with [`Outcome::Opened`].
+//! - Each side hands in the peer's bytes ([`received`](Negotiation::received)) and the end of its direction
+//!   ([`handle_end`](Negotiation::handle_end)), writes the output, and acts on the outcome. Bytes that a negotiation leaves belong to the
+//!   protocol.
 //!
 //! Threat: streams that are opened and never say what they are. A link counts them in [`Negotiating`], refuses those beyond its
 //! limit, and ends each at its deadline. Source: `docs/spec/libp2p-links.md`, "Names".

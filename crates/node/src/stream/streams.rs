@@ -9,7 +9,6 @@ use weir_base::ProtocolId;
 use weir_base::identity::PeerId;
 use weir_base::stream::Class;
 use weir_pull::{ChannelId, Shape};
-use weir_stack::NamedShape;
 
 use super::{NewStream, RawStream};
 use crate::channel::{Protocol, Raw};
@@ -18,7 +17,7 @@ use crate::core::Op;
 use crate::error::{OpenError, Stopped, WithinError};
 use crate::mailbox::{Outbox, Queue};
 use crate::network::Network;
-use crate::shared::{Lease, Mail, NamedMail};
+use crate::shared::{Lease, Mail};
 
 /// The raw streams of one channel, or of one protocol by name. Several tasks may share them; each stream that a peer opens goes to one. They are a
 /// [`Stream`](futures_core::Stream) of [`RawStream`]s.
@@ -47,8 +46,7 @@ impl Streams {
         node: &mut Declarations,
     ) -> impl FnOnce(&Arc<Lease>) -> Self + use<> {
         let streams = Arc::new(Outbox::new(node.config.mailboxes.streams as usize));
-        let mail = NamedMail::Streams(Arc::clone(&streams));
-        let protocol = node.add_named(named.names, named.served, (NamedShape::Stream, &mail));
+        let protocol = node.add_named(named.names, named.served, &streams);
         let name = named.names.first().copied().unwrap_or_default();
         move |lease| Self {
             lease: Arc::clone(lease),

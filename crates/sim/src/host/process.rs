@@ -62,6 +62,18 @@ pub struct Work {
     pub bytes: u64,
 }
 
+impl Work {
+    /// What came on top of what there was before.
+    #[must_use]
+    pub const fn since(self, before: Self) -> Self {
+        Self {
+            turns: self.turns - before.turns,
+            packets: self.packets - before.packets,
+            bytes: self.bytes - before.bytes,
+        }
+    }
+}
+
 /// What a turn sends and asks for, when it ends.
 #[derive(Debug)]
 pub(super) enum Output {

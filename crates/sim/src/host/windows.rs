@@ -39,8 +39,8 @@ impl<N: Node + Send> Host<N> {
         true
     }
 
-    /// All nodes run through the window; then each gets what others have for it, and the checker what it is to know, in the order
-    /// of time.
+    /// Runs every node through the window. Then each node gets what the others sent to it, and the checker gets its reports. Both are in
+    /// the order of time.
     fn carry(&mut self, end: Instant, threads: usize) {
         let each = self.computers.len().div_ceil(threads.max(1)).max(1);
         let world = &self.world;

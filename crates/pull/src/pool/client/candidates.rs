@@ -199,8 +199,8 @@ impl Candidate {
     }
 }
 
-/// A place of the slab: the serial number of who has it, or had it last. A candidate takes some 350 bytes, so that it lies
-/// beside the slab: what is free costs little, and nothing large moves when the slab grows.
+/// A place of the slab: the serial number of the candidate that has it or had it last, and the candidate. A candidate takes some 350
+/// bytes. It has an allocation of its own, so that a free place costs 16 bytes and a slab that grows moves no candidate.
 type Place = (u32, Option<Box<Candidate>>);
 
 /// All candidates of a pool. As many as are granted; further announcements of one find it by its claim.
