@@ -111,6 +111,7 @@ impl Muxer {
                 mplex::Read::Data(chunk) => Read::Data(chunk),
                 mplex::Read::Blocked => Read::Blocked,
                 mplex::Read::End => Read::End,
+                mplex::Read::Gone => Read::Gone,
             },
         }
     }

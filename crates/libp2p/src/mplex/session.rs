@@ -37,8 +37,10 @@ pub enum Read {
     Data(Chunk),
     /// Nothing now; [`Event::Readable`] tells when to try again.
     Blocked,
-    /// The peer closed its direction and everything was read, or there is no such stream.
+    /// The peer closed its direction and everything was read.
     End,
+    /// There is no such stream, or none any more: its end was read, or a side broke it off, which [`Event::Reset`] tells.
+    Gone,
 }
 
 /// How far the peer's direction is.
@@ -171,7 +173,7 @@ impl Mplex {
 
     /// Reads at most `max` bytes.
     pub fn read(&mut self, now: Instant, id: StreamId, max: usize) -> Read {
-        let Some(stream) = self.streams.get_mut(&id) else { return Read::End };
+        let Some(stream) = self.streams.get_mut(&id) else { return Read::Gone };
         if max == 0 {
             return Read::Blocked;
         }

@@ -31,8 +31,10 @@ pub enum Read {
     Data(Chunk),
     /// Nothing now; [`Event::Readable`] tells when to try again.
     Blocked,
-    /// The peer finished its direction and everything was read, or there is no such stream.
+    /// The peer finished its direction and everything was read.
     End,
+    /// There is no such stream, or none any more: its end was read, or a side broke it off, which [`Event::Reset`] tells.
+    Gone,
 }
 
 /// One connection. After any call but `poll_*`, call [`poll_event`](Self::poll_event) until `None`, read what became readable,
@@ -152,7 +154,7 @@ impl Yamux {
 
     /// Reads at most `max` bytes, and makes room for as many of the peer's.
     pub fn read(&mut self, id: u32, max: usize) -> Read {
-        let Some(stream) = self.streams.get_mut(&id) else { return Read::End };
+        let Some(stream) = self.streams.get_mut(&id) else { return Read::Gone };
         if max == 0 {
             return Read::Blocked;
         }

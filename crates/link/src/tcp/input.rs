@@ -199,7 +199,8 @@ impl TcpLink {
             };
             let Some(negotiation) = entry.negotiation.as_deref_mut() else { return };
             let (outcome, rest) = match muxer.read(id(stream), READ) {
-                yamux::Read::Blocked => return,
+                // What is gone was broken off: its event is still to come, and has the code.
+                yamux::Read::Blocked | yamux::Read::Gone => return,
                 yamux::Read::End => (negotiation.handle_end(), Bytes::new()),
                 yamux::Read::Data(chunk) => {
                     scope.window.read(scope.now, chunk.len() as u64);

@@ -354,7 +354,8 @@ impl Streams for TcpLink {
                         entry.receive.notified = true;
                         chunk
                     }
-                    yamux::Read::Blocked => {
+                    // What is gone was broken off, or the connection was: its event is still to come, and tells the reader.
+                    yamux::Read::Blocked | yamux::Read::Gone => {
                         entry.receive.notified = waits;
                         if !waits {
                             self.receiving.unread_raws.remove(&stream);

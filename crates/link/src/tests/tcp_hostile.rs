@@ -402,3 +402,33 @@ fn a_byte_stream_whose_link_is_down_is_closed_once_the_peer_ends_or_in_time_or_f
     let closed = |victim: &Victim, index: usize| victim.closed(pipes[index]);
     assert_eq!((closed(&victim, 0), closed(&victim, 1)), (true, false), "64 wait, and the oldest goes");
 }
+
+/// A peer that answers and breaks off at once: both are read from the socket in one go.
+#[test]
+fn a_reset_in_one_piece_with_the_answer_is_told_with_its_code_and_not_as_a_refusal() {
+    let mut victim = Victim::new(config());
+    let mut peer = Peer::linked(&mut victim, 3);
+    let (link, now) = (victim.link(), victim.now);
+    let stream = victim.links.link(link).unwrap().open(now, weir_base::ProtocolId(8), Class::Pool).unwrap();
+    let mut asked = false;
+    for (_, bytes) in victim.drain() {
+        peer.conn.received(now, bytes);
+    }
+    let mut out = BytesMut::new();
+    while let Some(event) = peer.conn.poll_event() {
+        let connection::Event::Muxer(yamux::Event::Opened(id)) = event else { continue };
+        let muxer = peer.conn.muxer().unwrap();
+        muxer.accept(id);
+        muxer.write(id, &mut Bytes::from(named("/test/8")));
+        while peer.conn.poll_transmit(now, &mut out) {}
+        peer.conn.muxer().unwrap().reset(id, 4711);
+        while peer.conn.poll_transmit(now, &mut out) {}
+        asked = true;
+    }
+    assert!(asked);
+    victim.give(peer.pipe, &out);
+    let key = StreamKey { link, stream };
+    victim.work();
+    assert!(victim.events.iter().any(|event| matches!(event, Event::Stopped(of, 4711) if *of == key)));
+    assert!(matches!(victim.links.link(link).unwrap().read(now, stream, 9), Read::Reset(4711)));
+}

@@ -133,7 +133,7 @@ pub(crate) fn read_all(end: &mut End, id: u32) -> (Vec<u8>, bool) {
         match end.muxer().read(id, usize::MAX) {
             Read::Data(chunk) => all.extend_from_slice(&chunk),
             Read::Blocked => return (all, false),
-            Read::End => return (all, true),
+            Read::End | Read::Gone => return (all, true),
         }
     }
 }

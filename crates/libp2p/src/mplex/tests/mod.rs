@@ -57,7 +57,7 @@ fn read_all(mplex: &mut Mplex, id: StreamId) -> (Vec<u8>, bool) {
         match mplex.read(at(0), id, usize::MAX) {
             Read::Data(chunk) => all.extend_from_slice(&chunk),
             Read::Blocked => return (all, false),
-            Read::End => return (all, true),
+            Read::End | Read::Gone => return (all, true),
         }
     }
 }

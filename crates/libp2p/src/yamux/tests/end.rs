@@ -46,7 +46,7 @@ fn a_reset_ends_both_directions_and_carries_its_code() {
     pair.cross();
     assert_eq!(events(&mut pair.dialler), [Event::Reset(id, 0xfeed_beef)]);
     assert_eq!((pair.dialler.unread(), pair.dialler.open_streams(), pair.listener.open_streams()), (0, 0, 0));
-    assert!(matches!(pair.dialler.read(id, 10), Read::End));
+    assert!(matches!(pair.dialler.read(id, 10), Read::Gone), "what was broken off has no end");
 }
 
 #[test]

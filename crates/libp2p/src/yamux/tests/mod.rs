@@ -69,7 +69,7 @@ fn read_all(yamux: &mut Yamux, id: u32) -> (Vec<u8>, bool) {
         match yamux.read(id, usize::MAX) {
             Read::Data(chunk) => all.extend_from_slice(&chunk),
             Read::Blocked => return (all, false),
-            Read::End => return (all, true),
+            Read::End | Read::Gone => return (all, true),
         }
     }
 }

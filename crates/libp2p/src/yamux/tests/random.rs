@@ -65,6 +65,7 @@ impl End {
                 }
                 Read::Blocked => {}
                 Read::End => *ended = true,
+                Read::Gone => assert!(*ended, "nobody broke it off"),
             }
         }
     }
