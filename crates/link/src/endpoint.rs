@@ -232,14 +232,6 @@ impl Context<'_> {
         }
     }
 
-    /// Ends a link without waiting for what was written.
-    pub(crate) fn cut(&mut self, link: LinkId, why: DownReason) {
-        if let Some(found) = self.table.get_mut(link) {
-            found.abort(self.now, Goodbye::Shutdown, why);
-            self.table.touch(link);
-        }
-    }
-
     /// An inbound handshake is over, one way or the other.
     pub(crate) fn half_open_over(&mut self, link: LinkId) {
         if let Some(found) = self.table.get_mut(link)

@@ -238,7 +238,7 @@ impl FrameLink {
         self.ending = Ending::Draining;
         self.report = Some(Report::Lost(DownReason::ByPeer(goodbye)));
         self.control.clear();
-        self.sending.blocked.clear();
+        self.sending.backlog.blocked.clear();
     }
 
     /// A frame names a stream that was opened, whether or not it is over.

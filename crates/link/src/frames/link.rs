@@ -1,6 +1,6 @@
 //! A link over frames: the user's side. What the peer sends is in `input`, what goes out in `output`.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use weir_base::stream::{Class, Goodbye, OpenError};
@@ -9,7 +9,7 @@ use weir_base::{Instant, ProtocolId, Rope, StreamKey};
 use super::stream::Stream;
 use super::{Frame, LINK_INITIAL, STREAMS_INITIAL};
 use crate::carrier::{Carrier, LinkStats, Read, Remote, Report, Scope, Streams};
-use crate::streams::{After, Next, Opens, Outbox, ReceiveEnd, SendEnd, Writer, Writers};
+use crate::streams::{After, Backlog, Next, Opens, Outbox, ReceiveEnd, SendEnd, Writer, Writers};
 use crate::window::Window;
 use crate::{Event, StreamsConfig};
 
@@ -56,10 +56,9 @@ pub(super) struct Numbers {
 /// Credit towards the peer.
 #[derive(Debug)]
 pub(super) struct Sending {
-    pub(super) outbox: Outbox,
+    pub(super) backlog: Backlog,
     pub(super) sent: u64, // <= credit
     pub(super) credit: u64,
-    pub(super) blocked: BTreeSet<u64>,
 }
 
 /// Credit towards this side. `advertised - received + unread <= window.granted()`.
@@ -109,12 +108,7 @@ impl FrameLink {
                 limit: STREAMS_INITIAL,
                 over: 0,
             },
-            sending: Sending {
-                outbox: Outbox::default(),
-                sent: 0,
-                credit: LINK_INITIAL,
-                blocked: BTreeSet::new(),
-            },
+            sending: Sending { backlog: Backlog::default(), sent: 0, credit: LINK_INITIAL },
             receiving: Receiving { received: 0, unread: 0, advertised: LINK_INITIAL },
             control: VecDeque::new(),
             echo: Echo { rtt: None, sent: None, due: true, answer: None, nonce: 0, at: Instant::ZERO },
@@ -157,7 +151,7 @@ impl FrameLink {
             return;
         }
         if self.streams.remove(&stream).is_some_and(|entry| entry.send.scheduled) {
-            self.sending.outbox.remove(stream);
+            self.sending.backlog.outbox.remove(stream);
         }
         if is_ours(stream, self.dialler) {
             return;
@@ -181,32 +175,15 @@ impl FrameLink {
 }
 
 impl Writers for FrameLink {
-    fn room_now(&mut self, stream: u64) -> usize {
-        let Some(entry) = self.streams.get(&stream) else { return 0 };
-        if matches!(self.ending, Ending::Closed | Ending::Draining) {
-            return 0;
-        }
-        let room = entry.room().min(self.sending.outbox.room(entry.send.class));
-        usize::try_from(room).unwrap_or(usize::MAX)
-    }
-
     fn writer(&mut self, stream: u64) -> Option<Writer<'_>> {
-        let half = &mut self.streams.get_mut(&stream)?.send;
-        Some(Writer { half, outbox: &mut self.sending.outbox, blocked: &mut self.sending.blocked })
+        let entry = self.streams.get_mut(&stream)?;
+        let open = !matches!(self.ending, Ending::Closed | Ending::Draining);
+        let credit = if open { entry.room() } else { 0 };
+        Some(Writer { half: &mut entry.send, backlog: &mut self.sending.backlog, credit })
     }
 
-    fn blocked(&mut self) -> &mut BTreeSet<u64> {
-        &mut self.sending.blocked
-    }
-
-    fn schedule(&mut self, stream: u64) {
-        if let Some(entry) = self.streams.get_mut(&stream)
-            && entry.send.has_output()
-            && !entry.send.scheduled
-        {
-            entry.send.scheduled = true;
-            self.sending.outbox.push(stream, entry.send.class);
-        }
+    fn backlog(&mut self) -> &mut Backlog {
+        &mut self.sending.backlog
     }
 }
 
@@ -227,7 +204,7 @@ impl Streams for FrameLink {
 
     fn set_class(&mut self, stream: u64, class: Class) {
         if let Some(entry) = self.streams.get_mut(&stream) {
-            self.sending.outbox.reclass(stream, &mut entry.send, class);
+            self.sending.backlog.outbox.reclass(stream, &mut entry.send, class);
         }
     }
 
@@ -271,13 +248,13 @@ impl Streams for FrameLink {
         if !entry.send.defer(After::Finish) && entry.send.end != SendEnd::Open {
             return;
         }
-        self.sending.blocked.remove(&stream);
+        self.sending.backlog.blocked.remove(&stream);
         if entry.send.end != SendEnd::Open {
             return; // it waits
         }
         entry.send.end = SendEnd::Finishing;
         if !entry.send.queue.is_empty() {
-            return self.schedule(stream);
+            return self.sending.backlog.schedule(stream, &mut entry.send);
         }
         entry.send.end = SendEnd::Over;
         self.control.push_back(Frame::End { stream }); // needs no credit
@@ -286,12 +263,12 @@ impl Streams for FrameLink {
 
     fn reset(&mut self, stream: u64, code: u32) {
         let Some(entry) = self.streams.get_mut(&stream) else { return };
-        self.sending.blocked.remove(&stream);
+        self.sending.backlog.blocked.remove(&stream);
         if entry.send.defer(After::Reset(code)) || entry.send.end == SendEnd::Over {
             return;
         }
         entry.send.end = SendEnd::Over;
-        self.sending.outbox.sub(entry.send.class, entry.send.queue.len() as u64);
+        self.sending.backlog.outbox.sub(entry.send.class, entry.send.queue.len() as u64);
         entry.send.queue = Rope::new();
         self.control.push_back(Frame::Reset { stream, code });
         self.remove_if_over(stream);
@@ -389,7 +366,7 @@ impl Carrier for FrameLink {
         if matches!(self.ending, Ending::Open | Ending::Flushing(_)) {
             self.ending = Ending::Flushing(why);
             self.control.clear();
-            self.sending.outbox = Outbox::default();
+            self.sending.backlog.outbox = Outbox::default();
         }
     }
 

@@ -91,7 +91,7 @@ impl FrameLink {
         let most = |credit: u64| usize::try_from(credit).map_or(DATA_MAX, |credit| credit.min(DATA_MAX));
         let (control, others) = (most(credit), most(credit.saturating_sub(CONTROL_RESERVE)));
         loop {
-            let outbox = &mut self.sending.outbox;
+            let outbox = &mut self.sending.backlog.outbox;
             let stream = match (control, others) {
                 (0, _) => return None,
                 (_, 0) => outbox.pop_control()?,
@@ -105,14 +105,14 @@ impl FrameLink {
                 let (len, class) = (bytes.len() as u64, send.class);
                 entry.credit.sent += len;
                 self.sending.sent += len;
-                self.sending.outbox.sub(class, len);
-                self.sending.outbox.served(class, len);
+                self.sending.backlog.outbox.sub(class, len);
+                self.sending.backlog.outbox.served(class, len);
                 if send.queue.is_empty() && send.end == SendEnd::Finishing {
                     self.control.push_back(Frame::End { stream }); // needs no credit
                     send.end = SendEnd::Over;
                     self.remove_if_over(stream);
                 } else {
-                    self.schedule(stream);
+                    self.sending.backlog.schedule(stream, send);
                 }
                 return Some(Frame::Data { stream, bytes });
             }
@@ -126,7 +126,7 @@ impl FrameLink {
 
     fn close_frame(&mut self) -> Option<Frame> {
         let Ending::Flushing(goodbye) = self.ending else { return None };
-        if self.sending.outbox.queued() > 0 {
+        if self.sending.backlog.outbox.queued() > 0 {
             return None;
         }
         self.ending = Ending::Closed;

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 use quinn_proto::{Dir, VarInt};
 use weir_base::stream::{Group, LinkInfo, Side as Dialled};
-use weir_base::{LinkId, ProtocolId, Rope};
+use weir_base::{LinkId, ProtocolId};
 
 use super::link::{Phase, QuicLink};
 use super::stream::priority;
@@ -68,7 +68,11 @@ impl QuicLink {
     /// QUIC forgot all early streams. They are opened again, in order, so that each has its number; those that ended since are
     /// broken off.
     pub(super) fn send_again(&mut self) {
-        self.sending.outbox.forget_queued();
+        for stream in self.streams.keys() {
+            let Some(entry) = self.streams.get_mut(stream) else { continue };
+            let waits = std::mem::take(&mut entry.send.queue).len(); // it is kept, with what QUIC had taken
+            self.sending.outbox.sub(entry.send.class, waits as u64);
+        }
         for _ in 0..self.opens.begun() {
             let Some(name) = self.conn.quic.streams().open(Dir::Bi) else { return };
             let entry = self.streams.get_mut(u64::from(name));
@@ -81,7 +85,6 @@ impl QuicLink {
                 continue;
             };
             let _ = self.conn.quic.send_stream(name).set_priority(priority(entry.send.class));
-            entry.send.queue = Rope::new();
             std::mem::take(&mut entry.early).into_iter().for_each(|part| entry.send.queue.push(part));
             let rest = entry.send.queue.len();
             self.sending.outbox.add(entry.send.class, rest as u64);

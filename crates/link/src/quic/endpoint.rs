@@ -134,7 +134,9 @@ impl Endpoint for Quic {
             HostChange::Bound { socket, local, may_fragment } => self.bind(socket, local, may_fragment),
             HostChange::Unbound(socket) => {
                 for id in self.unbind(socket) {
-                    context.cut(id, DownReason::Lost);
+                    let Some(found) = context.table.get_mut(id) else { continue };
+                    found.abort(context.now, Goodbye::Shutdown, DownReason::Lost);
+                    context.table.touch(id);
                 }
             }
             HostChange::Blocked(socket) => self.block(socket),

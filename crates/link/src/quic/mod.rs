@@ -20,6 +20,7 @@ mod naming;
 mod output;
 mod pins;
 mod receiving;
+mod refusals;
 mod stream;
 pub(crate) mod time;
 

@@ -177,7 +177,7 @@ impl QuicLink {
                 Left::Blocked => {}
             }
         }
-        if self.sending.outbox.take_unblocked() {
+        if self.sending.refusals.take_freed(&self.sending.outbox) {
             let all = self.streams.keys();
             all.into_iter().for_each(|stream| self.announce(link, stream, events));
         }
@@ -199,13 +199,13 @@ impl QuicLink {
     /// Tells a writer who found no room that there is some.
     fn announce(&mut self, link: LinkId, stream: u64, events: &mut VecDeque<Event>) {
         if let Some(entry) = self.streams.get_mut(stream)
-            && entry.send.blocked
+            && entry.blocked
             && entry.send.end == SendEnd::Open
             && entry.send.queue.is_empty()
             && entry.may_write()
-            && !self.sending.outbox.refuses(entry.send.class)
+            && !self.sending.refusals.refuses(&self.sending.outbox, entry.send.class)
         {
-            entry.send.blocked = false;
+            entry.blocked = false;
             events.push_back(Event::Writable(StreamKey { link, stream }));
         }
     }

@@ -16,6 +16,7 @@ use crate::streams::{Negotiation, ReceiveEnd, ReceiveHalf, SendEnd, SendHalf};
 pub(super) struct Stream {
     pub(super) receive: ReceiveHalf, // its queue is what was taken from QUIC in one go, for a reader that has room for it
     pub(super) send: SendHalf,       // its queue is what QUIC did not take yet; of one write
+    pub(super) blocked: bool,        // its writer found no room and waits for Writable
     pub(super) head: Option<Head>,   // what is known of the head of a stream of the peer's, until it is whole
     pub(super) negotiation: Option<Box<Negotiation>>, // where protocols are agreed on by name, until this one is
     pub(super) stopped: Option<u32>, // the peer wants no more of one that nobody above knows of yet
@@ -80,6 +81,7 @@ impl Stream {
         Self {
             receive: ReceiveHalf::default(),
             send: SendHalf::new(end, class),
+            blocked: false,
             head: None,
             negotiation: None,
             stopped: None,

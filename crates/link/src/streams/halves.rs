@@ -175,12 +175,11 @@ pub(crate) struct SendHalf {
     pub(crate) class: Class,
     pub(crate) queue: Rope,     // written, and not yet taken by what is below
     pub(crate) scheduled: bool, // it waits for its turn in the outbox
-    pub(crate) blocked: bool,   // the writer found no room and waits for Writable
 }
 
 impl SendHalf {
     pub(crate) fn new(end: SendEnd, class: Class) -> Self {
-        Self { end, class, queue: Rope::new(), scheduled: false, blocked: false }
+        Self { end, class, queue: Rope::new(), scheduled: false }
     }
 
     /// Notes an end for a stream that waits. Whether it waits.

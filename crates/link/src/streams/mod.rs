@@ -15,4 +15,4 @@ pub use names::{BY_NAME, NAMED};
 pub(crate) use negotiation::{Negotiating, Negotiation, Outcome};
 pub(crate) use opens::Opens;
 pub(crate) use outbox::Outbox;
-pub(crate) use writers::{Writer, Writers};
+pub(crate) use writers::{Backlog, Writer, Writers};

@@ -13,7 +13,6 @@ const QUEUED_MAX: u64 = 64 * 1024;
 pub(crate) struct Outbox {
     scheduler: Scheduler,
     queued: [u64; 6],
-    refused: [bool; 6], // a writer was refused because of what its class has queued
 }
 
 impl Outbox {
@@ -36,36 +35,9 @@ impl Outbox {
         QUEUED_MAX.saturating_sub(self.queued.get(class as usize).copied().unwrap_or_default())
     }
 
-    /// Whether a class may write no more now; if so, its writers are told later. Control may always write.
-    pub(crate) fn refuses(&mut self, class: Class) -> bool {
-        let full = class != Class::Control && self.room(class) == 0;
-        if full && let Some(refused) = self.refused.get_mut(class as usize) {
-            *refused = true;
-        }
-        full
-    }
-
-    /// Whether a class whose writers were refused may write again. Asked once for each time.
-    pub(crate) fn take_unblocked(&mut self) -> bool {
-        if self.refused == [false; 6] {
-            return false; // asked after every input of a link
-        }
-        let mut any = false;
-        for (queued, refused) in self.queued.iter().zip(&mut self.refused) {
-            any |= *refused && *queued < QUEUED_MAX;
-            *refused &= *queued >= QUEUED_MAX;
-        }
-        any
-    }
-
     /// Bytes of all classes.
     pub(crate) fn queued(&self) -> u64 {
         self.queued.iter().sum()
-    }
-
-    /// Nothing is queued any more.
-    pub(crate) fn forget_queued(&mut self) {
-        (self.queued, self.refused) = Default::default();
     }
 
     /// A stream with bytes waits for its turn. The caller sees to it that it waits once.
@@ -115,20 +87,6 @@ impl Outbox {
 mod tests {
     use super::*;
     use crate::streams::{SendEnd, SendHalf};
-
-    #[test]
-    fn a_class_that_was_refused_is_told_once_when_it_has_room() {
-        let mut outbox = Outbox::default();
-        outbox.add(Class::Pool, QUEUED_MAX);
-        outbox.add(Class::Control, QUEUED_MAX);
-        assert!(outbox.refuses(Class::Pool) && !outbox.refuses(Class::Tip));
-        assert!(!outbox.refuses(Class::Control), "control may always write");
-        assert!(!outbox.take_unblocked());
-        outbox.sub(Class::Pool, 1);
-        assert!(outbox.take_unblocked());
-        assert!(!outbox.take_unblocked(), "once");
-        assert_eq!((outbox.room(Class::Pool), outbox.queued()), (1, 2 * QUEUED_MAX - 1));
-    }
 
     #[test]
     fn a_stream_of_another_class_takes_its_bytes_and_its_turn_along() {

@@ -8,62 +8,89 @@ use weir_base::{LinkId, Rope, StreamKey};
 use super::{Outbox, SendHalf};
 use crate::Event;
 
-/// One stream's direction to the peer, and what all streams of its link share.
+/// What the streams of a link have written and not sent, and whose writers wait for room.
+#[derive(Debug, Default)]
+pub(crate) struct Backlog {
+    pub(crate) outbox: Outbox,
+    /// Streams whose writers found no room.
+    pub(crate) blocked: BTreeSet<u64>,
+}
+
+impl Backlog {
+    /// Lets a stream wait for its turn, where it has something to send and does not wait already.
+    pub(crate) fn schedule(&mut self, stream: u64, half: &mut SendHalf) {
+        if half.has_output() && !half.scheduled {
+            half.scheduled = true;
+            self.outbox.push(stream, half.class);
+        }
+    }
+}
+
+/// One stream's direction to the peer, as its writer finds it.
 pub(crate) struct Writer<'a> {
     pub(crate) half: &'a mut SendHalf,
-    pub(crate) outbox: &'a mut Outbox,
-    /// Streams whose writers found no room.
-    pub(crate) blocked: &'a mut BTreeSet<u64>,
+    pub(crate) backlog: &'a mut Backlog,
+    /// Bytes that the peer takes of this stream beyond those that are queued; 0 where none may be written now.
+    pub(crate) credit: u64,
+}
+
+impl Writer<'_> {
+    /// Bytes that the stream takes now.
+    fn room(&self) -> usize {
+        let room = self.credit.min(self.backlog.outbox.room(self.half.class));
+        usize::try_from(room).unwrap_or(usize::MAX)
+    }
 }
 
 /// A link that queues what is written on its streams.
 pub(crate) trait Writers {
-    /// Bytes that a stream takes now.
-    fn room_now(&mut self, stream: u64) -> usize;
-
     /// The direction of a stream to the peer.
     fn writer(&mut self, stream: u64) -> Option<Writer<'_>>;
 
-    /// Streams whose writers found no room.
-    fn blocked(&mut self) -> &mut BTreeSet<u64>;
-
-    /// Lets a stream wait for its turn, where it has something that may go out.
-    fn schedule(&mut self, stream: u64);
+    /// What waits on all streams.
+    fn backlog(&mut self) -> &mut Backlog;
 
     /// Bytes that a stream takes now; 0 makes it wait for [`Event::Writable`], unless it can take no more ever.
     fn room_or_wait(&mut self, stream: u64) -> usize {
-        let room = self.room_now(stream);
-        if room == 0
-            && let Some(writer) = self.writer(stream)
-            && writer.half.may_be_written()
-        {
-            writer.blocked.insert(stream);
+        let Some(writer) = self.writer(stream) else { return 0 };
+        let room = writer.room();
+        if room == 0 && writer.half.may_be_written() {
+            writer.backlog.blocked.insert(stream);
         }
         room
     }
 
     /// Queues as much of `rope` as there is room for.
     fn queue(&mut self, stream: u64, rope: &mut Rope) {
-        let mut room = self.room_now(stream);
-        let Some(Writer { half, outbox, .. }) = self.writer(stream) else { return };
+        let Some(writer) = self.writer(stream) else { return };
+        let mut room = writer.room();
+        if room == 0 {
+            return;
+        }
+        let Writer { half, backlog, .. } = writer;
         while let Some(part) = rope.pop(room) {
             room -= part.len();
-            outbox.add(half.class, part.len() as u64);
+            backlog.outbox.add(half.class, part.len() as u64);
             half.queue.push(part);
         }
-        self.schedule(stream);
+        backlog.schedule(stream, half);
     }
 
     /// Tells of every waiting stream that has room now, in the order of their numbers.
     fn unblock(&mut self, link: LinkId, events: &mut VecDeque<Event>) {
+        if self.backlog().blocked.is_empty() {
+            return; // asked after every frame
+        }
         let mut from = 0;
-        while let Some(stream) = self.blocked().range(from..).next().copied() {
+        while let Some(stream) = self.backlog().blocked.range(from..).next().copied() {
             from = stream + 1;
-            let waits = self.writer(stream).is_some_and(|writer| writer.half.may_be_written());
-            if !waits {
-                self.blocked().remove(&stream);
-            } else if self.room_now(stream) > 0 {
-                self.blocked().remove(&stream);
+            let writer = self.writer(stream).filter(|writer| writer.half.may_be_written());
+            let room = writer.map(|writer| writer.room());
+            if room == Some(0) {
+                continue;
+            }
+            self.backlog().blocked.remove(&stream);
+            if room.is_some() {
                 events.push_back(Event::Writable(StreamKey { link, stream }));
             }
         }
@@ -84,8 +111,7 @@ mod tests {
     #[derive(Default)]
     struct Fixed {
         streams: BTreeMap<u64, (usize, SendHalf)>,
-        outbox: Outbox,
-        blocked: BTreeSet<u64>,
+        backlog: Backlog,
     }
 
     impl Fixed {
@@ -97,21 +123,13 @@ mod tests {
     }
 
     impl Writers for Fixed {
-        fn room_now(&mut self, stream: u64) -> usize {
-            self.streams.get(&stream).map_or(0, |(room, _)| *room)
-        }
-
         fn writer(&mut self, stream: u64) -> Option<Writer<'_>> {
-            let (_, half) = self.streams.get_mut(&stream)?;
-            Some(Writer { half, outbox: &mut self.outbox, blocked: &mut self.blocked })
+            let (room, half) = self.streams.get_mut(&stream)?;
+            Some(Writer { half, backlog: &mut self.backlog, credit: *room as u64 })
         }
 
-        fn blocked(&mut self) -> &mut BTreeSet<u64> {
-            &mut self.blocked
-        }
-
-        fn schedule(&mut self, stream: u64) {
-            self.outbox.push(stream, Class::Pool);
+        fn backlog(&mut self) -> &mut Backlog {
+            &mut self.backlog
         }
     }
 
@@ -122,7 +140,7 @@ mod tests {
         rope.push(Bytes::from_static(b"abcde"));
         fixed.queue(4, &mut rope);
         assert_eq!((rope.len(), fixed.streams[&4].1.queue.len()), (2, 3));
-        assert_eq!((fixed.outbox.queued(), fixed.outbox.pop()), (3, Some(4)));
+        assert_eq!((fixed.backlog.outbox.queued(), fixed.backlog.outbox.pop()), (3, Some(4)));
         fixed.queue(8, &mut rope); // there is none
         assert_eq!(rope.len(), 2);
     }
@@ -133,7 +151,7 @@ mod tests {
         let streams: Vec<_> = ends.into_iter().zip(0_u64..).map(|(end, stream)| (stream, 0, end)).collect();
         let mut fixed = Fixed::with(&streams);
         (0..4).for_each(|stream| assert_eq!(fixed.room_or_wait(stream), 0));
-        assert_eq!(fixed.blocked, BTreeSet::from([0, 3]), "those that end can take no more");
+        assert_eq!(fixed.backlog.blocked, BTreeSet::from([0, 3]), "those that end can take no more");
         let mut events = VecDeque::new();
         fixed.unblock(LinkId(1), &mut events);
         assert!(events.is_empty(), "there is no room yet");
@@ -144,6 +162,6 @@ mod tests {
         fixed.unblock(LinkId(1), &mut events);
         let told = |event: &Event| matches!(event, Event::Writable(StreamKey { stream: 3, .. }));
         assert!(events.len() == 1 && events.front().is_some_and(told), "{events:?}");
-        assert!(fixed.blocked.is_empty());
+        assert!(fixed.backlog.blocked.is_empty());
     }
 }

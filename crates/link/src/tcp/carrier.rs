@@ -8,7 +8,7 @@ use weir_base::{Fault, Instant, StreamKey};
 use super::link::{Inward, Phase, TcpLink};
 use crate::Event;
 use crate::carrier::{Carrier, Early, LinkStats, Report, Scope, Streams};
-use crate::streams::{ReceiveEnd, SendEnd, Writers};
+use crate::streams::{ReceiveEnd, SendEnd};
 
 /// A round trip before one was measured.
 const RTT_UNKNOWN: Duration = Duration::from_millis(100);

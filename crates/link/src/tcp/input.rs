@@ -78,7 +78,7 @@ impl TcpLink {
     fn lost(&mut self, why: DownReason, phase: Phase) {
         self.report.get_or_insert(Report::Lost(why));
         self.phase = phase;
-        self.sending.blocked.clear();
+        self.sending.backlog.blocked.clear();
     }
 
     /// Bytes arrived.

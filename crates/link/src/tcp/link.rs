@@ -1,6 +1,6 @@
 //! A connection over a byte stream: the user's side. What the peer sends is in `input`, what goes out in `output`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::carrier::{LinkStats, Read, Report, Scope, Streams};
 use crate::event::PipeId;
 use crate::streams::negotiation::UNKNOWN;
 use crate::streams::{
-    After, Negotiating, Negotiation, Next, Opens, Outbox, ReceiveEnd, SendEnd, Writer, Writers,
+    After, Backlog, Negotiating, Negotiation, Next, Opens, ReceiveEnd, SendEnd, Writer, Writers,
 };
 use crate::window::Window;
 
@@ -86,8 +86,7 @@ pub(super) enum Phase {
 /// What was written and did not go out.
 #[derive(Debug, Default)]
 pub(super) struct Sending {
-    pub(super) outbox: Outbox,
-    pub(super) blocked: BTreeSet<u64>,
+    pub(super) backlog: Backlog,
     pub(super) ending: Deadlines<u64>, // streams of the peer whose end waits, as they were agreed on just now
     pub(super) stuck: Option<Instant>, // the link is lost then, unless the system takes bytes again before
 }
@@ -186,9 +185,9 @@ impl TcpLink {
             self.negotiating.remove(stream, &negotiation);
         }
         let rest = std::mem::take(&mut entry.send.queue).len();
-        self.sending.outbox.sub(entry.send.class, rest as u64);
-        self.sending.outbox.remove(stream);
-        self.sending.blocked.remove(&stream);
+        self.sending.backlog.outbox.sub(entry.send.class, rest as u64);
+        self.sending.backlog.outbox.remove(stream);
+        self.sending.backlog.blocked.remove(&stream);
         let writer = matches!(entry.send.end, SendEnd::Open | SendEnd::Finishing);
         entry.send.end = SendEnd::Over;
         let reader = !keep && matches!(entry.receive.end, ReceiveEnd::Open);
@@ -235,9 +234,16 @@ impl TcpLink {
             }
             self.receiving.forget(stream, &entry);
             if entry.send.scheduled {
-                self.sending.outbox.remove(stream);
+                self.sending.backlog.outbox.remove(stream);
             }
-            self.sending.blocked.remove(&stream);
+            self.sending.backlog.blocked.remove(&stream);
+        }
+    }
+
+    /// Lets a stream wait for its turn, where it has something that may go out.
+    pub(super) fn schedule(&mut self, stream: u64) {
+        if let Some(entry) = self.streams.get_mut(&stream).filter(|entry| entry.may_write()) {
+            self.sending.backlog.schedule(stream, &mut entry.send);
         }
     }
 
@@ -263,38 +269,19 @@ pub(super) fn stream_of(id: u32) -> u64 {
 }
 
 impl Writers for TcpLink {
-    fn room_now(&mut self, stream: u64) -> usize {
-        if !matches!(self.phase, Phase::Up | Phase::Flushing(_)) {
-            return 0;
-        }
-        let Some(entry) = self.streams.get(&stream).filter(|entry| entry.may_write()) else { return 0 };
-        if entry.send.end != SendEnd::Open {
-            return 0;
-        }
-        let (waits, class) = (entry.send.queue.len(), entry.send.class);
-        let credit = self.conn.muxer().map_or(0, |muxer| muxer.write_room(id(stream)));
-        let room = usize::try_from(self.sending.outbox.room(class)).unwrap_or(usize::MAX);
-        credit.saturating_sub(waits).min(room)
-    }
-
     fn writer(&mut self, stream: u64) -> Option<Writer<'_>> {
-        let half = &mut self.streams.get_mut(&stream)?.send;
-        Some(Writer { half, outbox: &mut self.sending.outbox, blocked: &mut self.sending.blocked })
-    }
-
-    fn blocked(&mut self) -> &mut BTreeSet<u64> {
-        &mut self.sending.blocked
-    }
-
-    fn schedule(&mut self, stream: u64) {
-        if let Some(entry) = self.streams.get_mut(&stream)
-            && entry.send.has_output()
-            && !entry.send.scheduled
-            && entry.may_write()
-        {
-            entry.send.scheduled = true;
-            self.sending.outbox.push(stream, entry.send.class);
+        let entry = self.streams.get_mut(&stream)?;
+        let open = matches!(self.phase, Phase::Up | Phase::Flushing(_));
+        let mut credit = 0;
+        if open && entry.send.end == SendEnd::Open && entry.may_write() {
+            let most = self.conn.muxer().map_or(0, |muxer| muxer.write_room(id(stream)));
+            credit = most.saturating_sub(entry.send.queue.len()) as u64;
         }
+        Some(Writer { half: &mut entry.send, backlog: &mut self.sending.backlog, credit })
+    }
+
+    fn backlog(&mut self) -> &mut Backlog {
+        &mut self.sending.backlog
     }
 }
 
@@ -321,7 +308,7 @@ impl Streams for TcpLink {
 
     fn set_class(&mut self, stream: u64, class: Class) {
         if let Some(entry) = self.streams.get_mut(&stream) {
-            self.sending.outbox.reclass(stream, &mut entry.send, class);
+            self.sending.backlog.outbox.reclass(stream, &mut entry.send, class);
         }
     }
 
@@ -388,7 +375,7 @@ impl Streams for TcpLink {
             return;
         }
         entry.send.end = SendEnd::Finishing;
-        self.sending.blocked.remove(&stream);
+        self.sending.backlog.blocked.remove(&stream);
         self.schedule(stream);
     }
 

@@ -43,7 +43,8 @@ impl TcpLink {
                 if self.conn.poll_transmit(scope.now, out) {
                     return Some(false);
                 }
-                let written = self.sending.outbox.queued() == 0 && self.sending.outbox.nobody_waits();
+                let written =
+                    self.sending.backlog.outbox.queued() == 0 && self.sending.backlog.outbox.nobody_waits();
                 if !written || self.opens.any_waits() {
                     return None;
                 }
@@ -68,7 +69,7 @@ impl TcpLink {
     fn feed(&mut self) {
         let mut left = FEED;
         while left > 0
-            && let Some(stream) = self.sending.outbox.pop()
+            && let Some(stream) = self.sending.backlog.outbox.pop()
         {
             let (Some(entry), Some(muxer)) = (self.streams.get_mut(&stream), self.conn.muxer()) else {
                 continue;
@@ -79,8 +80,8 @@ impl TcpLink {
             if let Some(mut bytes) = send.queue.pop(most) {
                 let (len, class) = (bytes.len(), send.class);
                 left -= len;
-                self.sending.outbox.sub(class, len as u64);
-                self.sending.outbox.served(class, len as u64);
+                self.sending.backlog.outbox.sub(class, len as u64);
+                self.sending.backlog.outbox.served(class, len as u64);
                 muxer.write(id(stream), &mut bytes);
             }
             if !send.queue.is_empty() {
