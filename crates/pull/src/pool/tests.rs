@@ -23,5 +23,6 @@ mod shared;
 mod shares;
 mod slow;
 mod stranger;
+mod uploads;
 mod verdicts;
 mod withheld;

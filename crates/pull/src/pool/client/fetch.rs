@@ -333,6 +333,14 @@ impl Fetch {
 }
 
 #[cfg(test)]
+impl Fetch {
+    /// Accounts among which fetches are dealt.
+    pub(crate) fn members(&self) -> usize {
+        self.dealer.len()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::pool::{Rules, Summary};

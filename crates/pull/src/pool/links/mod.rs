@@ -232,3 +232,106 @@ impl Links {
         self.by_id.values().copied().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use weir_base::identity::Keypair;
+    use weir_base::stream::{Group, LinkInfo, Side};
+
+    use super::*;
+    use crate::pool::client::Intake;
+    use crate::pool::codec::Epoch;
+    use crate::pool::inventory::Heads;
+    use crate::pool::server::Outlet;
+
+    const NOW: Instant = Instant::from_millis(1_000);
+
+    fn account(seed: u8, group: u32) -> Account {
+        let peer = Keypair::ed25519_from_seed([seed; 32]).peer_id();
+        Account::of(&LinkInfo { peer, side: Side::Inbound, dialler: false, group: Group::Local(group) })
+    }
+
+    /// A link of this peer and group.
+    fn link(id: u64, seed: u8, group: u32) -> Link {
+        let peer = Keypair::ed25519_from_seed([seed; 32]).peer_id();
+        let info = LinkInfo { peer, side: Side::Inbound, dialler: false, group: Group::Local(group) };
+        let outlet = Outlet::new(Heads::phase(0), Epoch([1; 8]));
+        Link::new(LinkId(id), info, Intake::new(16, None), outlet)
+    }
+
+    /// Accounts of these groups whose links have ended, and their slots.
+    fn departed(groups: &[u32]) -> (Links, Vec<Slot>) {
+        let mut links = Links::default();
+        let slots =
+            groups.iter().zip(1..).map(|(group, seed)| links.open(NOW, account(seed, *group)).unwrap());
+        let slots = slots.collect();
+        (links, slots)
+    }
+
+    #[test]
+    fn the_heir_of_an_account_is_of_its_group_where_one_is() {
+        let (links, slots) = departed(&[1, 2, 3, 1]);
+        assert_eq!(links.heir(slots[0]), Some(slots[3]));
+        assert_eq!(links.heir(slots[3]), Some(slots[0]));
+        let other = links.heir(slots[1]);
+        assert!(other.is_some() && other != Some(slots[1]), "or another");
+        assert_eq!(departed(&[7]).0.heir(Slot(0)), None);
+    }
+
+    #[test]
+    fn a_group_is_charged_for_those_of_it_that_left() {
+        let (mut links, slots) = departed(&[1, 2, 1]);
+        for (slot, times) in [(slots[0], 3), (slots[1], 5), (slots[2], 4)] {
+            (0..times).for_each(|_| links.charge_departed(slot));
+        }
+        let charges = [1, 2, 3].map(|group| links.departed_charges(&account(9, group)));
+        assert_eq!(charges, [7, 5, 0]);
+    }
+
+    #[test]
+    fn an_account_is_found_until_it_is_released() {
+        let (mut links, slots) = departed(&[1, 2]);
+        assert_eq!((slots[0], slots[1]), (Slot(0), Slot(1)));
+        assert_eq!(links.find(&account(2, 2)), Some(slots[1]));
+        links.release(slots[1]);
+        assert_eq!(links.find(&account(2, 2)), None);
+        assert_eq!(links.find(&account(1, 1)), Some(slots[0]));
+        assert_eq!(links.all_departed().count(), 1);
+    }
+
+    #[test]
+    fn an_account_that_is_kept_for_another_while_is_the_last_to_go() {
+        let (mut links, slots) = departed(&[1, 2]);
+        let later = Instant::from_millis(5_000);
+        links.prolong(later, slots[0]);
+        let all: Vec<_> = links.all_departed().collect();
+        assert_eq!(all, [(NOW, slots[1]), (later, slots[0])]);
+        links.release(slots[0]);
+        assert_eq!(links.all_departed().count(), 1);
+    }
+
+    #[test]
+    fn the_tag_of_a_stream_names_its_link_and_lane() {
+        let (mut links, mut asks) = (Links::default(), VecDeque::new());
+        assert_eq!(links.insert(link(7, 1, 1)), Some(Joined::New(Slot(0))));
+        for role in [Role::Intake, Role::Gets] {
+            links.open_lane(&mut asks, ChannelId(3), Slot(0), role);
+        }
+        let tags = asks
+            .iter()
+            .map(|ask| if let Ask::Open { link, tag, .. } = ask { (link.0, *tag) } else { (0, 0) });
+        assert_eq!(tags.collect::<Vec<_>>(), [(7, 14), (7, 15)]);
+    }
+
+    #[test]
+    fn who_comes_back_takes_its_slot_and_what_it_is_charged_for() {
+        let mut links = Links::default();
+        links.insert(link(7, 1, 1));
+        links.depart(NOW, Slot(0));
+        (0..3).for_each(|_| links.charge_departed(Slot(0)));
+        assert_eq!(links.insert(link(8, 2, 1)), Some(Joined::New(Slot(1))), "another peer");
+        assert_eq!(links.insert(link(9, 1, 1)), Some(Joined::Back(Slot(0))));
+        assert_eq!(links.get(Slot(0)).map(|link| link.intake.grant.charged()), Some(3));
+        assert_eq!(links.all_departed().count(), 0);
+    }
+}

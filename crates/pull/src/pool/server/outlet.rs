@@ -35,7 +35,6 @@ pub(crate) struct Outlet {
     pace: Pace,
     epoch: Epoch, // what this peer is shown
     floor: u64,
-    through: u64,
 }
 
 /// Where in the log a link is.
@@ -139,7 +138,6 @@ impl Outlet {
             pace: Pace { phase, flow: Flow::Permit, listed: false },
             epoch,
             floor: 0,
-            through: 0,
         }
     }
 
@@ -160,7 +158,6 @@ impl Outlet {
     pub(crate) fn take(&mut self, now: Instant, want: &Want, head: u64) -> Result<bool, Fault> {
         self.permit.entries = self.permit.entries.max(want.entries);
         self.permit.bytes = self.permit.bytes.max(want.bytes);
-        self.through = if want.through > head { 0 } else { want.through };
         self.floor = want.floor;
         let Some(from) = want.from.filter(|from| from.number > self.cursor.moved) else { return Ok(false) };
         let (since, count) = &mut self.cursor.moves;
@@ -327,6 +324,11 @@ impl Outlet {
     /// Entries that the client has granted in all.
     pub(crate) const fn granted(&self) -> u64 {
         self.permit.entries
+    }
+
+    /// Bytes of offers that were sent.
+    pub(crate) const fn sent_bytes(&self) -> u64 {
+        self.permit.sent_bytes
     }
 }
 
@@ -503,5 +505,34 @@ mod tests {
         assert_eq!(offer(&mut outlet, &inventory), None);
         assert_eq!(outlet.take(Instant::ZERO, &Want { bytes: sent + 79, ..want }, 4), Ok(false));
         assert_eq!(offer(&mut outlet, &inventory), Some((3, 4, vec![3])));
+    }
+
+    #[test]
+    fn all_offers_together_are_no_more_bytes_than_the_permit() {
+        let mut inventory = inventory();
+        (0..20).for_each(|number| append(&mut inventory, number));
+        let mut outlet = outlet(1_000, 400);
+        assert!(offer(&mut outlet, &inventory).is_some());
+        (20..100).for_each(|number| append(&mut inventory, number));
+        while offer(&mut outlet, &inventory).is_some() {}
+        let sent = outlet.permit.sent_bytes;
+        assert!((300..=400).contains(&sent), "{sent}");
+    }
+
+    #[test]
+    fn an_offer_holds_as_many_entries_as_there_is_room_for() {
+        let mut inventory = inventory();
+        (0..500).for_each(|number| append(&mut inventory, number));
+        let mut outlet = outlet(1_000, 100_000);
+        let entries = offer(&mut outlet, &inventory).map(|(.., entries)| entries.len());
+        assert_eq!(entries, Some(500), "of ten bytes each");
+    }
+
+    #[test]
+    fn the_bytes_of_an_offer_are_its_own() {
+        let head = OfferHead { first: None, key: 1, from: 0, to: 1 };
+        let mut out = Rope::new();
+        let first = put_offer(&head, &[1; 10], &mut out);
+        assert_eq!((put_offer(&head, &[1; 10], &mut out), out.len() as u64), (first, 2 * first));
     }
 }

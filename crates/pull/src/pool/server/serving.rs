@@ -98,3 +98,37 @@ impl Serving {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(kind: u64, indices: impl Iterator<Item = u64>) -> Message {
+        let mut body = BytesMut::new();
+        codec::encode_indices(indices, &mut body);
+        Message { kind, body: body.freeze() }
+    }
+
+    #[test]
+    fn a_turn_is_64_kib_and_several_are_as_many_times_that() {
+        for (turns, bytes) in [(1, 65_536), (3, 196_608)] {
+            assert_eq!(Turn { since: Instant::ZERO, turns, charged: 0, used: 0 }.allowed(), bytes);
+        }
+    }
+
+    #[test]
+    fn what_was_taken_back_counts_until_it_is_answered() {
+        let mut serving = Serving::default();
+        assert!(!serving.has_work());
+        for first in (0..MAX_GETS as u64).step_by(codec::MAX_INDICES) {
+            let gets = message(codec::GET, first..first + codec::MAX_INDICES as u64);
+            assert_eq!(serving.message(&gets), Ok(()));
+        }
+        assert_eq!(serving.message(&message(codec::CANCEL, 0..100)), Ok(()));
+        let more = message(codec::GET, std::iter::once(9_000));
+        assert_eq!(serving.message(&more), Err(GREEDY));
+        assert!(serving.answer_gone(&mut BytesMut::new(), &mut Rope::new()));
+        assert_eq!(serving.message(&more), Ok(()));
+        assert!(serving.has_work());
+    }
+}

@@ -250,6 +250,11 @@ impl Uploads {
         first
     }
 
+    /// Accounts among which turns are dealt.
+    pub(crate) fn members(&self) -> usize {
+        self.dealer.len()
+    }
+
     /// Turns that are waited for.
     pub(crate) fn open_turns(&self) -> usize {
         usize::try_from(self.open).unwrap()

@@ -41,6 +41,8 @@ fn both_ends_count_the_same() {
         assert!(one.control_bytes_sent > 0 && one.control_bytes_sent == other.control_bytes);
     }
     assert!(to.bytes_held > 21 * 11 && to.bytes_held < to.bytes_granted && to.wants_sent > 0);
+    let sent: u64 = mesh.pool(0).common.links.iter().map(|(_, link)| link.outlet.sent_bytes()).sum();
+    assert_eq!(sent, to.bytes_held, "of offers, with their lengths and types");
     let [one, other] = [0, 1].map(|node| mesh.pool(node).counters());
     assert_eq!((one.messages_out, one.messages_in), (other.messages_in, other.messages_out));
     assert_eq!(
