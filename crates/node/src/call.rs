@@ -283,6 +283,23 @@ impl Cancelled {
         state.0 = true;
         wakers.extend(state.1.take());
     }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        lock(&self.0).0
+    }
+
+    /// Waits for it. One task at a time.
+    pub(crate) async fn wait(&self) {
+        poll_fn(|cx| {
+            let mut state = lock(&self.0);
+            if state.0 {
+                return Poll::Ready(());
+            }
+            state.1 = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
 }
 
 /// The requests for one method at this node. Several tasks may share them, each request goes to one. They are a
@@ -455,20 +472,12 @@ impl<Req, Resp: Message> Request<Req, Resp> {
 
     /// Whether the caller has given up: an answer would go nowhere.
     pub fn is_cancelled(&self) -> bool {
-        lock(&self.cancelled.0).0
+        self.cancelled.is_cancelled()
     }
 
     /// Waits until the caller gives up; for a server that can stop its work. One task at a time.
     pub async fn cancelled(&self) {
-        poll_fn(|cx| {
-            let mut state = lock(&self.cancelled.0);
-            if state.0 {
-                return Poll::Ready(());
-            }
-            state.1 = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
+        self.cancelled.wait().await;
     }
 }
 

@@ -15,6 +15,8 @@
 //! | [`Method::serve`] | [`Requests`](crate::Requests) | answering it, and calling it too |
 //! | [`Raw`] | [`Streams`](crate::Streams) | opening and accepting byte streams |
 //! | [`Protocol`] | [`Streams`](crate::Streams) | the same by a name of other people's: no channel, but declared beside them |
+//! | [`RequestResponse`] | [`Requester`](crate::Requester) | asking by a name of other people's |
+//! | [`RequestResponse::serve`] | [`Responder`](crate::Responder) | answering it, and asking, too |
 //! | a tuple of these, an `Option`, a `Vec` | the same of handles | several; what depends on a setting; what is counted at run time |
 //!
 //! ```compile_fail
@@ -52,6 +54,7 @@ use std::time::Duration;
 
 use weir_base::stream::Class;
 use weir_pull::{ChannelId, control};
+use weir_stack::exchange::{Framing, LengthPrefix, Limits};
 
 /// What every kind of channel declares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -370,6 +373,90 @@ impl Protocol {
         self
     }
 }
+
+/// Requests and responses of other people's protocols, which go by name on every link: one request, one response, bytes each. On
+/// the wire: `docs/spec/streams.md`, "Requests by name".
+///
+/// ```
+/// # use weir_node as weir;
+/// use weir::RequestResponse;
+///
+/// const BLOCKS: RequestResponse =
+///     RequestResponse::new(&["/my/blocks/2", "/my/blocks/1"]).max_request(1024).max_response(4 << 20);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct RequestResponse {
+    pub(crate) names: &'static [&'static str],
+    pub(crate) framing: &'static dyn Framing,
+    pub(crate) limits: Limits,
+}
+
+impl RequestResponse {
+    /// The protocol that is called by these names, the best first. With a single name a request goes out at once; several cost a
+    /// round trip in which the peer takes one.
+    ///
+    /// # Panics
+    /// As [`Protocol::new`].
+    pub const fn new(names: &'static [&'static str]) -> Self {
+        let Protocol { names, .. } = Protocol::new(names);
+        Self { names, framing: &LengthPrefix, limits: Limits::DEFAULT }
+    }
+
+    /// How messages lie in a stream. It runs on the network thread. Default: [`LengthPrefix`], an unsigned varint in front of each.
+    #[must_use]
+    pub const fn framing(mut self, framing: &'static dyn Framing) -> Self {
+        self.framing = framing;
+        self
+    }
+
+    /// The largest request in bytes, either way. Default: 64 KiB.
+    #[must_use]
+    pub const fn max_request(mut self, bytes: u32) -> Self {
+        self.limits.max_request = bytes;
+        self
+    }
+
+    /// The largest response in bytes, either way. Default: 1 MiB.
+    #[must_use]
+    pub const fn max_response(mut self, bytes: u32) -> Self {
+        self.limits.max_response = bytes;
+        self
+    }
+
+    /// How long a request of this side's may take, above 0. Of one of a peer's, each: how long until it is whole, until it is answered, and
+    /// until the response is out. Default: 10 s.
+    #[must_use]
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.limits.deadline = deadline;
+        self
+    }
+
+    /// How many requests are under way at once with one peer, and in all, in each direction; each above 0. What a peer begins beyond that
+    /// is broken off. At most `total` of the largest requests, and as many of the largest responses, are held in each direction.
+    /// Default: 8 and 64.
+    #[must_use]
+    pub const fn concurrency(mut self, per_peer: u32, total: u32) -> Self {
+        (self.limits.per_peer, self.limits.total) = (per_peer, total);
+        self
+    }
+
+    /// Another class of service than [`Class::Pool`] for what this node sends. Each node's own choice, not on the wire.
+    #[must_use]
+    pub const fn class(mut self, class: Class) -> Self {
+        self.limits.class = class;
+        self
+    }
+
+    /// Answers it: the handle is a [`Responder`](crate::Responder), which can ask, too.
+    #[must_use]
+    pub const fn serve(self) -> ServedRequests {
+        ServedRequests(self)
+    }
+}
+
+/// A protocol of requests and responses that this node answers. See [`RequestResponse::serve`].
+#[derive(Clone, Copy, Debug)]
+pub struct ServedRequests(pub(crate) RequestResponse);
 
 /// Whether multistream-select can carry all of these.
 pub(crate) const fn are_names(mut names: &[&str]) -> bool {

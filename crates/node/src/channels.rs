@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use weir_base::ProtocolId;
 use weir_pull::{ChannelId, Shape};
-use weir_stack::{NAMED, NamedProtocol};
+use weir_stack::{NAMED, NamedProtocol, NamedShape};
 
 use crate::call::{Caller, Requests};
-use crate::channel::{Declared, Method, Pool, Protocol, Raw, Served, Tip};
+use crate::channel::{Declared, Method, Pool, Protocol, Raw, RequestResponse, Served, ServedRequests, Tip};
 use crate::config::Config;
 use crate::error::StartError;
-use crate::mailbox::Outbox;
+use crate::exchange::{Requester, Responder};
 use crate::message::{Message, PoolItem, TipValue};
 use crate::pool::PoolHandle;
-use crate::shared::{Channel, Lease, Mail, Named};
-use crate::stream::{NewStream, Streams};
+use crate::shared::{Channel, Lease, Mail, Named, NamedMail};
+use crate::stream::Streams;
 use crate::tip::TipHandle;
 
 /// Channels that a node takes part in: one, or a tuple of up to 12, an `Option` or a `Vec` of them, nested as one likes. The
@@ -103,15 +103,15 @@ impl Declarations {
         &mut self,
         names: &'static [&'static str],
         served: bool,
-        streams: &Arc<Outbox<NewStream>>,
+        (shape, mail): (NamedShape, &NamedMail),
     ) -> ProtocolId {
         let first = self.next;
         for name in names {
-            self.named.insert(self.next, Named { name, streams: Arc::clone(streams) });
+            self.named.insert(self.next, Named { name, mail: mail.clone() });
             self.next = ProtocolId(self.next.0.saturating_add(1));
         }
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        self.protocols.push(NamedProtocol { names, served });
+        self.protocols.push(NamedProtocol { names, served, shape });
         first
     }
 
@@ -178,6 +178,22 @@ impl Channels for Protocol {
     type Handles = Streams;
     fn declare(self, node: &mut Declarations) -> Bind<Streams> {
         let bind = Streams::declare_named(self, node);
+        Bind::new(bind)
+    }
+}
+
+impl Channels for RequestResponse {
+    type Handles = Requester;
+    fn declare(self, node: &mut Declarations) -> Bind<Requester> {
+        let bind = Requester::declare(&self, None, node);
+        Bind::new(bind)
+    }
+}
+
+impl Channels for ServedRequests {
+    type Handles = Responder;
+    fn declare(self, node: &mut Declarations) -> Bind<Responder> {
+        let bind = Responder::declare(&self, node);
         Bind::new(bind)
     }
 }

@@ -7,6 +7,7 @@
 //! | the other commands of a pool | [`CommandError`] | `Busy`: soon |
 //! | [`Caller::call`](crate::Caller::call) | [`CallError`] | `Refused`: after the time it names; `Busy`: soon; `LinkDown`, `Deadline` and most others: elsewhere |
 //! | [`Streams::open`](crate::Streams::open) | [`OpenError`] | `Busy`, `Deadline`: soon; `NotConnected`: once connected |
+//! | [`Requester::request`](crate::Requester::request) | [`RequestError`] | `Busy`, `Late`: soon; else with another peer |
 //! | reading and writing a raw stream | [`StreamError`] | on a new stream |
 //! | [`Network::connect`](crate::Network::connect) | [`ConnectError`] | `Failed`: after a second; `Busy`: soon |
 //! | [`Peers::keep`](crate::Peers::keep), `ban` and their like | [`PeerError`](crate::PeerError) | never, but for a limit: soon |
@@ -24,6 +25,8 @@ use weir_base::multiaddr::Multiaddr;
 
 #[doc(inline)]
 pub use weir_pull::Refused as ChannelRefused;
+#[doc(inline)]
+pub use weir_stack::exchange::Failure;
 #[doc(inline)]
 pub use weir_stack::{BookError, DialError, DialFailure, TooManyBans};
 
@@ -264,6 +267,30 @@ pub enum OpenError {
     Stopped,
 }
 
+/// Why a request by a protocol's name brought no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// There is no link to this peer.
+    #[error("not connected to this peer")]
+    NotConnected,
+    /// As many requests as the protocol allows are under way, with this peer or in all.
+    #[error("as many requests as allowed are under way")]
+    Busy,
+    /// The message is larger than the protocol allows.
+    #[error("the message is larger than the protocol allows")]
+    TooLarge,
+    /// The framing of the protocol refuses the message.
+    #[error("the framing of the protocol refuses the message")]
+    Unframed,
+    /// What the peer did, or did not.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+    /// The node has stopped.
+    #[error("the node has stopped")]
+    Stopped,
+}
+
 /// Why a raw stream can no longer be read or written. Converts to [`io::Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -366,6 +393,17 @@ impl OpenError {
             Self::Busy | Self::Deadline => Retry::Soon,
             Self::NotConnected | Self::Unsupported => Retry::Elsewhere,
             Self::Stopped => Retry::Never,
+        }
+    }
+}
+
+impl RequestError {
+    /// Whether to try again.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Busy | Self::Failed(Failure::Busy | Failure::Late | Failure::Reset(_)) => Retry::Soon,
+            Self::NotConnected | Self::Failed(_) => Retry::Elsewhere,
+            Self::TooLarge | Self::Unframed | Self::Stopped => Retry::Never,
         }
     }
 }

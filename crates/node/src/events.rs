@@ -13,6 +13,7 @@ use weir_base::{Fault, Instant, ProtocolId};
 use weir_pull::{ChannelId, Service};
 use weir_stack::{DialProblem, DownReason, Network as Prefix, NetworkBan as PrefixBan, Reaction, Record};
 
+use crate::error::Failure;
 use crate::mailbox::{Outbox, Queue, lock};
 use crate::message::ItemId;
 use crate::shared::Lease;
@@ -38,6 +39,16 @@ pub enum Event {
         agent: String,
         /// What it can do for others, as it says.
         services: Vec<Service>,
+    },
+    /// A peer did not keep to a protocol of requests: its request was too large or malformed, ended early or did not come whole in time, it
+    /// went on after its request or response, or did not take the response in time. The stream was broken off, and nothing else followed.
+    RequestFailed {
+        /// Who.
+        peer: PeerId,
+        /// The name that was agreed on.
+        protocol: String,
+        /// What it did.
+        failure: Failure,
     },
     /// A peer is gone, or its link was replaced by a newer one.
     PeerDown {

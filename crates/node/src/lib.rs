@@ -17,6 +17,7 @@ pub mod config;
 mod core;
 pub mod error;
 mod events;
+pub mod exchange;
 pub mod host;
 mod mailbox;
 mod message;
@@ -74,14 +75,15 @@ pub use weir_stack::{
 
 pub use builder::Builder;
 pub use call::{Answer, Caller, Request, Requests, Target, Targets};
-pub use channel::{Method, Pool, Protocol, Raw, Served, Tip};
+pub use channel::{Method, Pool, Protocol, Raw, RequestResponse, Served, ServedRequests, Tip};
 pub use channels::Channels;
 pub use config::{Config, Mailboxes, Sockets};
 pub use error::{
-    AddressError, CallError, CommandError, ConnectError, OpenError, PublishError, Retry, StartError, Stopped,
-    StreamError, WithinError,
+    AddressError, CallError, CommandError, ConnectError, OpenError, PublishError, RequestError, Retry,
+    StartError, Stopped, StreamError, WithinError,
 };
 pub use events::{Event, Events};
+pub use exchange::{Framing, InboundRequest, Requester, Responder, Response};
 pub use message::{ItemId, Malformed, Message, PoolItem, TipValue};
 pub use network::{Network, ToAddress};
 pub use node::{Node, ShutdownReport};

@@ -14,6 +14,7 @@ use crate::channel::Declared;
 use crate::config::Mailboxes;
 use crate::core::{EncodedCandidate, EncodedRequest, EncodedValue, EncodedWithdrawal, Op};
 use crate::events::Event;
+use crate::exchange::EncodedInbound;
 use crate::host::Host;
 use crate::mailbox::{Inbox, Outbox, lock};
 use crate::stream::NewStream;
@@ -54,12 +55,20 @@ pub(crate) enum Mail {
     Raw(Arc<Outbox<NewStream>>),
 }
 
-/// One name of a protocol of other people's, and the mailbox of the protocol.
+/// One name of a protocol of other people's, and the mailboxes of the protocol.
 #[derive(Debug)]
 pub(crate) struct Named {
     pub(crate) name: &'static str,
+    pub(crate) mail: NamedMail,
+}
+
+/// The mailboxes of a protocol of other people's, by shape.
+#[derive(Clone, Debug)]
+pub(crate) enum NamedMail {
     /// Streams that peers opened.
-    pub(crate) streams: Arc<Outbox<NewStream>>,
+    Streams(Arc<Outbox<NewStream>>),
+    /// Requests to answer, where this node serves the protocol.
+    Requests(Option<Arc<Outbox<EncodedInbound>>>),
 }
 
 impl Shared {
@@ -85,12 +94,17 @@ impl Shared {
 
     /// What a raw stream speaks, and the mailbox of its like.
     pub(crate) fn streams(&self, protocol: ProtocolId) -> Option<(&'static str, &Arc<Outbox<NewStream>>)> {
-        if let Some(Named { name, streams }) = self.protocols.get(&protocol) {
+        if let Some(Named { name, mail: NamedMail::Streams(streams) }) = self.protocols.get(&protocol) {
             return Some((name, streams));
         }
         let channel = self.channels.get(&ChannelId::of(protocol)?.0)?;
         let Mail::Raw(streams) = &channel.mail else { return None };
         Some((channel.declared.name, streams))
+    }
+
+    /// What other people call the protocol of this number; empty where this node has none such.
+    pub(crate) fn name_of(&self, protocol: ProtocolId) -> &'static str {
+        self.protocols.get(&protocol).map_or("", |named| named.name)
     }
 
     /// All mailboxes end after what is in them; no command is taken any more.
@@ -115,9 +129,15 @@ impl Shared {
                 }
             }
         }
-        for Named { streams, .. } in self.protocols.values() {
-            streams.close(&mut wakers);
-            streams.clear();
+        for named in self.protocols.values() {
+            match &named.mail {
+                NamedMail::Streams(streams) => {
+                    streams.close(&mut wakers);
+                    streams.clear();
+                }
+                NamedMail::Requests(Some(requests)) => requests.close(&mut wakers),
+                NamedMail::Requests(None) => {}
+            }
         }
         lock(&self.listeners).drain(..).for_each(|listener| listener.close(&mut wakers));
         wakers.into_iter().for_each(std::task::Waker::wake);

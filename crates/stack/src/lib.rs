@@ -12,8 +12,10 @@ pub mod budget;
 pub mod config;
 mod dials;
 mod ending;
+pub mod exchange;
 mod named;
 pub mod peers;
+mod places;
 mod protocols;
 mod pump;
 pub mod raw;
@@ -24,7 +26,7 @@ mod users;
 
 pub use budget::Stats;
 pub use config::{Config, ConfigError, Profile};
-pub use named::{NAME_MAX, NAMES_BYTES_MAX, NAMES_MAX, NamedProtocol, numbered};
+pub use named::{NAME_MAX, NAMES_BYTES_MAX, NAMES_MAX, NamedProtocol, NamedShape, numbered};
 pub use peers::{
     BannedBy, BookError, Heard, Known, Linked, NetworkBan, Peers, Reaction, Record, Role, Speaks, TooManyBans,
 };

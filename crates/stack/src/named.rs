@@ -2,7 +2,7 @@
 //!
 //! - Each is declared with its names, best first, before the node starts; a node of its own numbers them from
 //!   [`NAMED`] on, one number a name, in the order of their declaration.
-//! - Its streams are raw ones ([`raw`](crate::raw)): the application reads and writes their bytes.
+//! - What its streams are for is its [`NamedShape`]: bytes of the application's, or requests and responses.
 //!
 //! On the wire: `docs/spec/streams.md`, "By name"; `docs/spec/libp2p-links.md`, "Names".
 
@@ -12,6 +12,7 @@ use weir_base::ProtocolId;
 use weir_link::NAMED;
 
 use crate::config::ConfigError;
+use crate::exchange;
 
 /// Names of all protocols of a node together. Identify has to tell them all in one message.
 pub const NAMES_MAX: usize = 64;
@@ -29,6 +30,17 @@ pub struct NamedProtocol {
     pub names: Vec<String>,
     /// Whether this node takes streams that peers open for it. Else it only opens them.
     pub served: bool,
+    /// What its streams are for.
+    pub shape: NamedShape,
+}
+
+/// What the streams of a protocol by name are for.
+#[derive(Clone, Debug)]
+pub enum NamedShape {
+    /// The application reads and writes bytes ([`raw`](crate::raw)).
+    Stream,
+    /// One request, one response ([`exchange`](crate::exchange)).
+    Exchange(exchange::Config),
 }
 
 /// Each with the number of its first name.
@@ -63,6 +75,16 @@ pub(crate) fn check(protocols: &[NamedProtocol]) -> Result<(), ConfigError> {
     if let Some(twice) = names().find(|name| !seen.insert(name.as_str())) {
         return fail(format!("have each name once, unlike `{twice}`"));
     }
+    let holds = |protocol: &NamedProtocol| match &protocol.shape {
+        NamedShape::Stream => true,
+        NamedShape::Exchange(exchange::Config { limits, .. }) => {
+            limits.per_peer > 0 && limits.total > 0 && !limits.deadline.is_zero()
+        }
+    };
+    if let Some(idle) = protocols.iter().find(|protocol| !holds(protocol)) {
+        let name = idle.names.first().map_or("", String::as_str);
+        return fail(format!("have a deadline and a concurrency above 0, unlike `{name}`"));
+    }
     let (count, bytes) = (names().count(), names().map(String::len).sum::<usize>());
     if count > NAMES_MAX || bytes > NAMES_BYTES_MAX {
         return fail(format!(
@@ -77,7 +99,7 @@ mod tests {
     use super::*;
 
     fn protocol(names: &[String]) -> NamedProtocol {
-        NamedProtocol { names: names.to_vec(), served: true }
+        NamedProtocol { names: names.to_vec(), served: true, shape: NamedShape::Stream }
     }
 
     #[test]

@@ -246,6 +246,7 @@ impl Stack {
             }
             Command::CancelTarget(group) => self.cancel(now, group),
             Command::Raw(command) => self.raw(command),
+            Command::Exchange(command) => self.exchange(now, command),
             Command::Shutdown { deadline } => {
                 self.shutdown(now, deadline);
                 Ok(self.tickets.next())

@@ -17,6 +17,7 @@ use weir_pull::ChannelId;
 use weir_pull::call::CallError;
 use weir_pull::{Service, Ticket, call, pool, tip};
 
+use crate::exchange;
 use crate::peers::{BookError, Known, NetworkBan, Reaction, Record, Speaks, TooManyBans};
 use crate::raw;
 
@@ -141,6 +142,8 @@ pub enum Command {
     CancelTarget(Ticket),
     /// Of a raw stream.
     Raw(raw::Command),
+    /// Of requests by name.
+    Exchange(exchange::Command),
     /// Says goodbye to all, delivers what was written, and ends: [`Event::Closed`] follows, at the latest after `deadline`.
     Shutdown {
         /// Counted from now.
@@ -156,6 +159,7 @@ impl Command {
                 matches!(command, call::Command::Answer { .. })
             }
             Self::Raw(command) => !matches!(command, raw::Command::Open { .. }),
+            Self::Exchange(command) => !matches!(command, exchange::Command::Request { .. }),
             Self::CancelTarget(_) => true,
             _ => false,
         }
@@ -190,6 +194,12 @@ pub enum Refused {
     /// As many calls to targets, or raw streams, as allowed are under way.
     #[error("as many as the limit allows are under way")]
     Limit,
+    /// The message is larger than the protocol allows.
+    #[error("the message is larger than the protocol allows")]
+    TooLarge,
+    /// The framing of the protocol refuses the message.
+    #[error("the framing of the protocol refuses the message")]
+    Unframed,
     /// There is no such stream, or this direction of it has ended.
     #[error("there is no such stream, or this direction of it has ended")]
     NoStream,
@@ -428,6 +438,8 @@ pub enum Event {
     },
     /// Of raw streams.
     Raw(raw::Event),
+    /// Of requests by name.
+    Exchange(exchange::Event),
     /// The shutdown has ended; nothing follows.
     Closed(Report),
 }

@@ -12,13 +12,14 @@
 use std::collections::BTreeMap;
 
 use weir_base::stream::{Ask, StreamUser};
-use weir_base::{Deadlines, Instant, ProtocolId, PublicKey, Ready, Rng, StreamKey};
+use weir_base::{Deadlines, Instant, LinkId, ProtocolId, PublicKey, Ready, Rng, StreamKey};
 use weir_libp2p::identify::{self, Identify};
 use weir_libp2p::perf::Perf;
 use weir_libp2p::ping::Ping;
-use weir_pull::Pull;
+use weir_pull::{PeerHello, Pull};
 
 use crate::config::{Config, ConfigError};
+use crate::exchange::Exchange;
 use crate::protocols::{IDENTIFY, IDENTIFY_PUSH, NAMES, PERF, PING, VERSION};
 use crate::raw::Raw;
 use crate::types::Event;
@@ -91,10 +92,11 @@ macro_rules! users {
 
 users! {
     pull: Pull = |make| Pull::new(make.config.pull(), make.rng.child("pull"))?, tells |event| Told::Pull(event);
-    raw: Raw = |make| Raw::new(make.config.raw.clone(), &make.config.profile), tells |event| Told::Event(Event::Raw(event));
+    raw: Raw = |make| Raw::new(&make.config.raw, &make.config.profile), tells |event| Told::Event(Event::Raw(event));
     ping: Ping = |make| Ping::new(make.config.ping.clone(), PING, make.rng.clone().child("ping")), tells |event| Told::Event(event.into());
     identify: Identify = |make| Identify::new(make.config.identify.clone(), (IDENTIFY, IDENTIFY_PUSH), own_info(make), None), tells |event| Told::Identify(event);
     perf: Perf = |make| Perf::new(make.config.perf.clone(), PERF), tells |event| Told::Event(event.into());
+    exchange: Exchange = |make| Exchange::new(&make.config.profile), tells |event| Told::Event(Event::Exchange(event));
 }
 
 /// What this node says about itself.
@@ -155,6 +157,19 @@ impl Users {
     /// The peer took one of the names that were proposed on a stream.
     pub(crate) fn agreed(&mut self, key: StreamKey, protocol: ProtocolId) {
         self.raw().handle_agreed(key, protocol);
+        self.exchange().handle_agreed(key, protocol);
+    }
+
+    /// It is known what a link's peer speaks; by a hello, or without one.
+    pub(crate) fn known(&mut self, link: LinkId, hello: Option<&PeerHello>) {
+        self.raw().handle_known(link, hello);
+        self.exchange().handle_known(link);
+    }
+
+    /// Requests by name, for their commands.
+    pub(crate) fn exchange(&mut self) -> &mut Exchange {
+        self.mark(UserId::Exchange);
+        &mut self.named.exchange
     }
 
     /// Identify, for its commands.
@@ -250,9 +265,9 @@ impl Users {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use weir_base::Rng;
     use weir_base::identity::{Keypair, PeerId};
     use weir_base::stream::{Goodbye, Group, LinkChange, LinkInfo, Side};
-    use weir_base::{LinkId, Rng};
     use weir_pull::{Channel, ChannelId, Shape, call, control};
 
     use super::*;

@@ -17,6 +17,8 @@ mod pool;
 mod protocol;
 #[path = "../examples/raw.rs"]
 mod raw;
+#[path = "../examples/request.rs"]
+mod request;
 #[path = "../examples/tip.rs"]
 mod tip;
 
@@ -59,6 +61,11 @@ fn protocol_runs() {
 #[test]
 fn raw_runs() {
     raw::main().unwrap();
+}
+
+#[test]
+fn request_runs() {
+    request::main().unwrap();
 }
 
 #[test]

@@ -42,6 +42,12 @@ impl Core {
                 let Self { streams, stack, shared, wakers, .. } = self;
                 streams.handle(now, stack, shared, event, wakers);
             }
+            StackEvent::Exchange(event) => {
+                let Self { exchanges, stack, shared, wakers, .. } = self;
+                if let Some(event) = exchanges.handle(now, stack, shared, event, wakers) {
+                    self.announce(&event);
+                }
+            }
             StackEvent::Connected { ticket, peer } => {
                 self.contacts.dialled(ticket, Ok(peer), &mut self.wakers);
             }

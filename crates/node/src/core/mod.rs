@@ -4,6 +4,7 @@ mod calls;
 mod contacts;
 mod ending;
 mod events;
+mod exchanges;
 mod op;
 mod pools;
 mod streams;
@@ -25,9 +26,10 @@ use crate::stats::{HostStats, Stats};
 use calls::Calls;
 use contacts::Contacts;
 use ending::Ending;
+use exchanges::Exchanges;
 pub(crate) use op::{
-    CallOp, EncodedCandidate, EncodedRequest, EncodedValue, EncodedWithdrawal, Op, PoolOp, Replies,
-    RequestBody, Slot,
+    CallOp, EncodedCandidate, EncodedRequest, EncodedValue, EncodedWithdrawal, ExchangeOp, Op, PoolOp,
+    Replies, RequestBody, Slot,
 };
 use pools::Pools;
 use streams::Streams;
@@ -48,6 +50,7 @@ pub struct Core {
     taken: Taken,
     calls: Calls,
     streams: Streams,
+    exchanges: Exchanges,
     contacts: Contacts,
     sleepers: Sleepers,
     pools: Pools,
@@ -71,6 +74,7 @@ impl Core {
             taken: Taken::default(),
             calls: Calls::default(),
             streams: Streams::default(),
+            exchanges: Exchanges::default(),
             contacts: Contacts::default(),
             sleepers: Sleepers::default(),
             pools: Pools::default(),
@@ -216,6 +220,7 @@ impl Core {
     pub fn close(&mut self) {
         self.streams.lose_all(&mut self.wakers);
         self.calls.cancel_requests(&mut self.wakers);
+        self.exchanges.close(&mut self.wakers);
         // Dropped promises end whoever waits for them: a stopped node may be kept for long.
         (self.sleepers, self.calls) = (Sleepers::default(), Calls::default());
         self.contacts = Contacts::default();
@@ -241,6 +246,9 @@ impl Core {
                 self.calls.request_over(ticket);
                 self.answer(now, channel, ticket, response);
             }
+            Op::Exchange(op) => self.exchanges.begin(now, &mut self.stack, *op, &mut self.wakers),
+            Op::CancelExchange(id) => self.exchanges.cancel(now, &mut self.stack, id),
+            Op::Respond(key, answer) => self.exchanges.respond(now, &mut self.stack, key, answer),
             Op::Open(protocol, class, peer, reply) => {
                 self.streams.open(now, &mut self.stack, (protocol, class, peer), reply, &mut self.wakers);
             }

@@ -8,14 +8,14 @@ use bytes::Bytes;
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::Class;
-use weir_base::{Instant, ProtocolId};
+use weir_base::{Instant, ProtocolId, StreamKey};
 use weir_pull::ChannelId;
 use weir_pull::pool::{Item, Verdict};
 use weir_pull::{Ticket, call, tip};
 use weir_stack::{Command, Refused, Target};
 
 use crate::call::Cancelled;
-use crate::error::{CallError, ConnectError, OpenError};
+use crate::error::{CallError, ConnectError, OpenError, RequestError};
 use crate::mailbox::Promise;
 use crate::message::ItemId;
 use crate::node::ShutdownReport;
@@ -38,6 +38,12 @@ pub(crate) enum Op {
     TookRequest(ChannelId, Ticket, Instant),
     /// Answers a request.
     Answer(ChannelId, Ticket, Result<Bytes, call::Refusal>),
+    /// Asks a peer by name.
+    Exchange(Box<ExchangeOp>),
+    /// The future of a request by name was dropped.
+    CancelExchange(u64),
+    /// Answers a request by name, or refuses it with a code.
+    Respond(StreamKey, Result<Bytes, u32>),
     /// Opens a raw stream.
     Open(ProtocolId, Class, PeerId, Promise<Result<NewStream, OpenError>>),
     /// Dials, and answers once there is a link.
@@ -73,6 +79,17 @@ pub(crate) struct CallOp {
     pub(crate) reply: Replies,
 }
 
+/// A request by name on its way into the stack.
+#[derive(Debug)]
+pub(crate) struct ExchangeOp {
+    pub(crate) id: u64,
+    pub(crate) peer: PeerId,
+    pub(crate) protocol: ProtocolId,
+    pub(crate) request: Bytes,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) reply: Promise<Result<(ProtocolId, Bytes), RequestError>>,
+}
+
 /// The answers to a call to several: who, and what.
 pub(crate) type Answers = Vec<(PeerId, Result<Bytes, CallError>)>;
 
@@ -102,7 +119,7 @@ pub(crate) enum PoolOp {
 impl Op {
     /// Whether somebody waits for what it sends: a user's thread may carry it out while the network thread sleeps.
     pub(crate) const fn is_urgent(&self) -> bool {
-        matches!(self, Self::Call(_) | Self::Answer(..))
+        matches!(self, Self::Call(_) | Self::Answer(..) | Self::Exchange(_) | Self::Respond(..))
     }
 
     /// Which of the inbox's places it takes.
@@ -111,6 +128,8 @@ impl Op {
             Self::Pool(_, PoolOp::Verdict(..) | PoolOp::Taken(..))
             | Self::Tip(..)
             | Self::CancelCall(_)
+            | Self::CancelExchange(_)
+            | Self::Respond(..)
             | Self::Answer(..)
             | Self::TookRequest(..)
             | Self::Sleep(..)

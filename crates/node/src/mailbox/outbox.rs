@@ -74,6 +74,13 @@ impl<T> Outbox<T> {
         drop(queue);
     }
 
+    /// Removes the item that `is_it`, if it was not taken yet.
+    pub(crate) fn remove(&self, is_it: impl Fn(&T) -> bool) -> Option<T> {
+        let mut state = lock(&self.state);
+        let at = state.queue.iter().position(is_it)?;
+        state.queue.remove(at)
+    }
+
     /// The oldest item, if any.
     pub(crate) fn take(&self) -> Option<T> {
         lock(&self.state).pop()

@@ -9,6 +9,7 @@ use weir_base::ProtocolId;
 use weir_base::identity::PeerId;
 use weir_base::stream::Class;
 use weir_pull::{ChannelId, Shape};
+use weir_stack::NamedShape;
 
 use super::{NewStream, RawStream};
 use crate::channel::{Protocol, Raw};
@@ -17,7 +18,7 @@ use crate::core::Op;
 use crate::error::{OpenError, Stopped, WithinError};
 use crate::mailbox::{Outbox, Queue};
 use crate::network::Network;
-use crate::shared::{Lease, Mail};
+use crate::shared::{Lease, Mail, NamedMail};
 
 /// The raw streams of one channel, or of one protocol by name. Several tasks may share them; each stream that a peer opens goes to one. They are a
 /// [`Stream`](futures_core::Stream) of [`RawStream`]s.
@@ -46,7 +47,8 @@ impl Streams {
         node: &mut Declarations,
     ) -> impl FnOnce(&Arc<Lease>) -> Self + use<> {
         let streams = Arc::new(Outbox::new(node.config.mailboxes.streams as usize));
-        let protocol = node.add_named(named.names, named.served, &streams);
+        let mail = NamedMail::Streams(Arc::clone(&streams));
+        let protocol = node.add_named(named.names, named.served, (NamedShape::Stream, &mail));
         let name = named.names.first().copied().unwrap_or_default();
         move |lease| Self {
             lease: Arc::clone(lease),

@@ -21,16 +21,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub use drive::Streams;
 use serde::{Deserialize, Serialize};
 use weir_base::identity::PeerId;
-use weir_base::stream::{
-    Ask, Class, Driver, Group, Incoming, LinkChange, OpenError, Origin, Side, StreamUser,
-};
+use weir_base::stream::{Ask, Class, Driver, Incoming, LinkChange, OpenError, Origin, StreamUser};
 use weir_base::{Instant, LinkId, ProtocolId, Rope, StreamKey};
 pub use weir_link::Read;
 use weir_pull::framing::code;
 use weir_pull::{ChannelId, PeerHello, Shape, Ticket};
 
 use crate::config::Profile;
-use crate::named;
+use crate::named::{self, NamedShape};
+use crate::places::{Place, Places};
 use crate::types::Refused;
 
 /// The lane of raw streams within their channel.
@@ -177,10 +176,7 @@ enum Writing {
 #[derive(Debug)]
 struct Link {
     peer: PeerId,
-    chosen: bool,                         // by this node: dialled or pinned
-    group: Option<Group>,                 // of those that were not
     shared: Option<BTreeSet<ProtocolId>>, // those that it may be asked for; `None` until it is known
-    streams: u32,                         // <= config.max_per_link
 }
 
 /// Bytes that the application has read and written. Plain counters.
@@ -211,10 +207,10 @@ impl Spoken {
 /// All raw streams of the node. What the application reads and writes goes past it, in `drive`.
 #[derive(Debug)]
 pub(crate) struct Raw {
-    config: Config,
+    places: Places,
     spoken: BTreeMap<ProtocolId, Spoken>, // of a protocol by name all its numbers
     links: BTreeMap<LinkId, Link>,
-    streams: BTreeMap<StreamKey, Stream>,         // <= config.max_streams
+    streams: BTreeMap<StreamKey, Stream>, // each has a place, and so has what is opened
     opening: BTreeMap<u64, (LinkId, ProtocolId)>, // by tag; answered at once by the pump
     pub(crate) counters: Counters,
     asks: VecDeque<Ask>,
@@ -223,16 +219,17 @@ pub(crate) struct Raw {
 
 impl Raw {
     /// Raw streams of the channels that are raw, and of the protocols by name whose streams are the application's.
-    pub(crate) fn new(config: Config, profile: &Profile) -> Self {
+    pub(crate) fn new(config: &Config, profile: &Profile) -> Self {
         let raw = profile.channels.iter().filter(|channel| matches!(channel.shape, Shape::Raw));
         let mut spoken: BTreeMap<_, _> =
             raw.map(|channel| (channel.id.protocol(LANE), Spoken::Channel(channel.id))).collect();
         for (first, protocol) in named::numbered(&profile.protocols) {
+            let NamedShape::Stream = protocol.shape else { continue };
             let named = Spoken::Named { served: protocol.served, several: protocol.names.len() > 1 };
             spoken.extend(named::numbers(first, protocol).map(|number| (number, named)));
         }
         Self {
-            config,
+            places: Places::new(config.max_per_link, config.max_streams),
             spoken,
             counters: Counters::default(),
             links: BTreeMap::new(),
@@ -288,6 +285,7 @@ impl Raw {
         if !self.make_room(link) {
             return Err(Refused::Limit);
         }
+        self.places.take(link);
         self.opening.insert(ticket.0, (link, protocol));
         self.asks.push_back(Ask::Open { link, protocol, class, tag: ticket.0 });
         Ok(())
@@ -383,39 +381,17 @@ impl Raw {
         self.streams.len()
     }
 
-    /// Whether there is a place for one more stream of a link. Where all are taken, and others have more, one of theirs is broken
-    /// off: of the side, the address group and then the link with the most streams.
+    /// Whether there is a place for one more stream of a link; the newest stream of another one may have to give way.
     fn make_room(&mut self, newcomer: LinkId) -> bool {
-        if self.links.get(&newcomer).is_none_or(|link| link.streams >= self.config.max_per_link) {
-            return false;
-        }
-        if self.streams.len() + self.opening.len() < self.config.max_streams as usize {
-            return true;
-        }
-        let Some(most) = self.greediest(newcomer).filter(|most| *most != newcomer) else { return false };
+        let most = match self.places.find(newcomer) {
+            Place::Free => return true,
+            Place::Full => return false,
+            Place::Of(most) => most,
+        };
         let Some((key, stream)) = keys_of(&self.streams, most).pop() else { return false };
         self.break_off(key, code::LIMIT);
         self.lost(key, stream);
         true
-    }
-
-    /// Who would have most if `newcomer` had one more.
-    fn greediest(&self, newcomer: LinkId) -> Option<LinkId> {
-        let wanted = |id: LinkId, link: &Link| link.streams + u32::from(id == newcomer);
-        let (mut sides, mut groups) = ([0_u32; 2], BTreeMap::<(bool, Option<Group>), u32>::new());
-        for (id, link) in &self.links {
-            let streams = wanted(*id, link);
-            if let Some(side) = sides.get_mut(usize::from(link.chosen)) {
-                *side += streams;
-            }
-            *groups.entry((link.chosen, link.group)).or_default() += streams;
-        }
-        let rank = |(id, link): &(&LinkId, &Link)| {
-            let side = sides.get(usize::from(link.chosen)).copied();
-            let group = groups.get(&(link.chosen, link.group)).copied();
-            (side, group, wanted(**id, link), **id == newcomer) // among equals the newcomer
-        };
-        self.links.iter().max_by_key(rank).map(|(id, _)| *id)
     }
 
     /// Tells the user that a stream is gone, where it knows of it.
@@ -430,18 +406,13 @@ impl Raw {
     }
 
     fn insert(&mut self, key: StreamKey, protocol: ProtocolId, stage: Stage) {
-        if let Some(link) = self.links.get_mut(&key.link) {
-            link.streams += 1;
-        }
         let stream = Stream { protocol, stage, reading: Reading::Quiet, writing: Writing::Open };
         self.streams.insert(key, stream);
     }
 
     fn forget(&mut self, key: StreamKey) {
-        if self.streams.remove(&key).is_some()
-            && let Some(link) = self.links.get_mut(&key.link)
-        {
-            link.streams = link.streams.saturating_sub(1);
+        if self.streams.remove(&key).is_some() {
+            self.places.give_back(key.link);
         }
     }
 
@@ -469,15 +440,15 @@ impl StreamUser for Raw {
         match change {
             LinkChange::Early(_) => {} // an open may do anything: it waits
             LinkChange::Up(info) => {
-                let chosen = info.side != Side::Inbound;
-                let group = (!chosen).then_some(info.group);
-                self.links.insert(link, Link { peer: info.peer, chosen, group, shared: None, streams: 0 });
+                self.places.link_up(link, info);
+                self.links.insert(link, Link { peer: info.peer, shared: None });
             }
             LinkChange::Down => {
                 for (key, stream) in keys_of(&self.streams, link) {
                     self.streams.remove(&key);
                     self.lost(key, stream);
                 }
+                self.places.link_down(link);
                 self.links.remove(&link);
             }
         }
@@ -510,6 +481,7 @@ impl StreamUser for Raw {
                 if !self.make_room(key.link) {
                     return self.break_off(key, code::LIMIT);
                 }
+                self.places.take(key.link);
                 self.insert(key, protocol, if shared.is_some() { Stage::Shown } else { Stage::Hidden });
                 if shared.is_some() {
                     self.events.push_back(Event::Accepted { key, protocol, peer });
@@ -519,7 +491,8 @@ impl StreamUser for Raw {
     }
 
     fn handle_refused(&mut self, _: Instant, tag: u64, reason: OpenError) {
-        if self.opening.remove(&tag).is_some() {
+        if let Some((link, _)) = self.opening.remove(&tag) {
+            self.places.give_back(link);
             self.events.push_back(Event::Refused { ticket: Ticket(tag), reason: reason.into() });
         }
     }

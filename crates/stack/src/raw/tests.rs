@@ -1,5 +1,5 @@
 use weir_base::identity::Keypair;
-use weir_base::stream::LinkInfo;
+use weir_base::stream::{Group, LinkInfo, Side};
 use weir_pull::Channel;
 
 use super::*;
@@ -10,7 +10,7 @@ const RAW: ChannelId = ChannelId(4);
 fn raw(links: &[(Side, u8)]) -> Raw {
     let config = Config { max_per_link: 6, max_streams: 8 };
     let channel = Channel { id: RAW, name: "raw".into(), version: 1, oldest: 1, shape: Shape::Raw };
-    let mut raw = Raw::new(config, &Profile { channels: vec![channel], ..Profile::default() });
+    let mut raw = Raw::new(&config, &Profile { channels: vec![channel], ..Profile::default() });
     for (id, (side, group)) in (1..).zip(links) {
         let peer = PeerId::from_public_key(&Keypair::ed25519_from_seed([*group; 32]).public());
         let group = Group::V4([10, *group]);
@@ -27,11 +27,16 @@ fn open(raw: &mut Raw, link: u64, streams: std::ops::Range<u64>) -> u32 {
     for stream in streams {
         raw.handle_opened(Instant::ZERO, StreamKey { link, stream }, Origin::Peer(RAW.protocol(0)));
     }
-    raw.links[&link].streams
+    count(raw, link)
 }
 
 fn counts(raw: &Raw) -> Vec<u32> {
-    raw.links.values().map(|link| link.streams).collect()
+    raw.places.held()
+}
+
+/// Links are numbered from 1 on.
+fn count(raw: &Raw, LinkId(link): LinkId) -> u32 {
+    counts(raw)[usize::try_from(link).unwrap() - 1]
 }
 
 #[test]
@@ -73,5 +78,5 @@ fn links_that_this_node_chose_have_half_of_the_places_whoever_else_wants_them() 
     open(&mut raw, 2, 0..4);
     assert_eq!(open(&mut raw, 3, 0..6), 4);
     assert_eq!(open(&mut raw, 1, 10..16), 2);
-    assert_eq!(raw.links[&LinkId(3)].streams, 4);
+    assert_eq!(count(&raw, LinkId(3)), 4);
 }

@@ -5,6 +5,7 @@ use super::{
     call, method, raw,
 };
 use crate::dials::Dials;
+use crate::exchange;
 use crate::peers::Reach;
 use crate::targets::Again;
 use bytes::Bytes;
@@ -133,6 +134,21 @@ impl Stack {
             raw::Command::Finish(key) => raw.end(Ask::Finish(key))?,
             raw::Command::Reset(key, code) => raw.end(Ask::Reset(key, code))?,
             raw::Command::Stop(key, code) => raw.end(Ask::Stop(key, code))?,
+        }
+        Ok(ticket)
+    }
+
+    pub(super) fn exchange(&mut self, now: Instant, command: exchange::Command) -> Result<Ticket, Refused> {
+        let ticket = self.tickets.next();
+        let exchange = self.pump.users.exchange();
+        match command {
+            exchange::Command::Request { peer, protocol, request, deadline } => {
+                let link = self.peers.ready_link(&peer).ok_or(Refused::NoPeer)?;
+                exchange.request(now, (link, ticket), (protocol, request), deadline)?;
+            }
+            exchange::Command::Cancel(ticket) => exchange.cancel(ticket)?,
+            exchange::Command::Respond(key, response) => exchange.respond(now, key, Ok(response))?,
+            exchange::Command::Refuse(key, code) => exchange.respond(now, key, Err(code))?,
         }
         Ok(ticket)
     }

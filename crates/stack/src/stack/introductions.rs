@@ -40,7 +40,7 @@ pub(super) fn told(stack: &mut Stack, event: identify::Event) {
     let (peer, known) = (linked.info.peer, linked.known.is_some());
     let speaks_pull = info.protocol_version.as_deref() == Some(protocols::VERSION);
     if !known && !speaks_pull && !info.protocols.is_empty() {
-        stack.pump.users.raw().handle_known(link, None);
+        stack.pump.users.known(link, None);
         stack.known(link, Speaks::default());
     }
     stack.events.push_back(Event::Identified { link, peer, info, pushed });
@@ -69,6 +69,6 @@ pub(super) fn no_hello(stack: &mut Stack, link: LinkId) {
         }
         return stack.goodbye(link, Goodbye::Idle);
     }
-    stack.pump.users.raw().handle_known(link, None);
+    stack.pump.users.known(link, None);
     stack.known(link, Speaks { protocols, ..Speaks::default() });
 }

@@ -271,7 +271,7 @@ impl Stack {
                 if let Some(link) = self.links.link(link) {
                     link.raise_stream_limit();
                 }
-                self.pump.users.raw().handle_known(link, Some(&hello));
+                self.pump.users.known(link, Some(&hello));
                 return self.known(link, Speaks::from_hello(&hello, &self.config.profile.channels));
             }
             weir_pull::Event::NoHello { link } => return introductions::no_hello(self, link),
