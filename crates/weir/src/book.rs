@@ -1,6 +1,6 @@
 //! The book: what this library is used for, a page each, in the order in which a node is built.
 //!
-//! [start] · [channels] · [verdicts] · [calls] · [streams] · [testing] · [operating] · [a host of your own](own_host)
+//! [start] · [channels] · [verdicts] · [calls] · [streams] · [protocols] · [testing] · [operating] · [a host of your own](own_host)
 
 #[doc = include_str!("book/start.md")]
 pub mod start {}
@@ -16,6 +16,9 @@ pub mod calls {}
 
 #[doc = include_str!("book/streams.md")]
 pub mod streams {}
+
+#[doc = include_str!("book/protocols.md")]
+pub mod protocols {}
 
 #[doc = include_str!("book/testing.md")]
 pub mod testing {}

@@ -43,6 +43,7 @@
 //! | `book::verdicts` | what arrives, and what you make of it | [`pool`], [`tip`] | `pool.rs`, `tip.rs` |
 //! | `book::calls` | a question, and one answer | [`call`] | `call.rs` |
 //! | `book::streams` | bytes of your own | [`stream`] | `raw.rs` |
+//! | `book::protocols` | other people's protocols, by name | [`Protocol`], [`RequestResponse`], [`exchange`] | `protocol.rs`, `request.rs` |
 //! | `book::testing` | whole networks in virtual time | `testing`, with the feature of this name | `cluster.rs` |
 //! | `book::operating` | peers, limits, what happens | [`Peers`], [`Config`], [`Event`], [`Stats`], [`error`] | `events.rs` |
 //! | `book::own_host` | a host of your own | [`host`] | `own_host.rs` |
