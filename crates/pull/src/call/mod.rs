@@ -14,6 +14,8 @@ pub mod codec;
 pub(crate) mod memory;
 mod part;
 mod serving;
+#[cfg(test)]
+mod tests;
 mod turns;
 mod types;
 

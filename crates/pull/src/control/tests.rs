@@ -1,7 +1,12 @@
-use weir_base::{NetworkId, Rng};
+use bytes::Bytes;
+use weir_base::identity::Keypair;
+use weir_base::stream::{Group, Incoming, LinkInfo, Side};
+use weir_base::{Chunk, NetworkId, Rng, Rope, StreamKey};
 
 use super::*;
-use crate::machine::Machine as _;
+use crate::machine::{Machine as _, Opened};
+
+const NOW: Instant = Instant::from_millis(1_000);
 
 fn control() -> Control {
     let config = crate::Config {
@@ -73,11 +78,6 @@ fn the_largest_hello_fits_a_message() {
 
 #[test]
 fn the_dialler_takes_no_control_stream_of_the_peer_even_before_its_own_is_open() {
-    use weir_base::stream::{Group, LinkInfo, Side};
-    use weir_base::{StreamKey, identity::Keypair};
-
-    use crate::machine::Opened;
-
     let (mut control, link) = (control(), LinkId(1));
     let peer = Keypair::ed25519_from_seed([1; 32]).peer_id();
     let info = LinkInfo { peer, side: Side::Dialled, dialler: true, group: Group::Local(0) };
@@ -123,4 +123,133 @@ fn each_timer_has_a_reason_of_its_own() {
     ];
     let reasons: std::collections::BTreeSet<_> = all.map(Timer::as_str).into_iter().collect();
     assert_eq!(reasons.len(), all.len());
+}
+
+/// A control with one link that a peer dialled, or this node (`dialler`); its control stream is open, and this node's hello written.
+fn linked(dialler: bool) -> (Control, StreamKey) {
+    let (mut control, link) = (control(), LinkId(1));
+    let peer = Keypair::ed25519_from_seed([1; 32]).peer_id();
+    let side = if dialler { Side::Dialled } else { Side::Inbound };
+    control.link_up(NOW, link, &LinkInfo { peer, side, dialler, group: Group::Local(0) });
+    let key = StreamKey { link, stream: 1 };
+    let opened = if dialler { Opened::Local { tag: 0 } } else { Opened::Peer { lane: 0 } };
+    control.handle_opened(NOW, key, opened);
+    control.poll_write(NOW, key, 10_000, &mut Rope::new());
+    assert_eq!(control.counters().messages_out, 1);
+    while control.poll_ask().is_some() {}
+    (control, key)
+}
+
+/// A message as it is on the stream.
+fn framed(kind: u64, fields: &[u8]) -> Bytes {
+    let mut message = bytes::BytesMut::new();
+    weir_base::codec::put_varint(&mut message, fields.len() as u64 + 1);
+    weir_base::codec::put_varint(&mut message, kind);
+    message.extend_from_slice(fields);
+    message.freeze()
+}
+
+/// The hello of a peer of the same network.
+fn hello() -> Bytes {
+    let mut fields = bytes::BytesMut::new();
+    control().mine.encode(&mut fields);
+    framed(codec::HELLO, &fields)
+}
+
+fn receive(control: &mut Control, key: StreamKey, bytes: &Bytes) {
+    control.handle_incoming(NOW, key, Incoming::Data(Chunk::whole(bytes.clone())));
+}
+
+fn asks(control: &mut Control) -> Vec<Ask> {
+    std::iter::from_fn(|| control.poll_ask()).collect()
+}
+
+#[test]
+fn a_peer_that_refuses_control_before_it_said_anything_has_no_control_and_no_blame() {
+    for input in [Incoming::Reset(code::UNKNOWN_CHANNEL), Incoming::Stopped(code::UNKNOWN_CHANNEL)] {
+        let (mut control, key) = linked(true);
+        control.handle_incoming(NOW, key, input);
+        let reset = Ask::Reset(key, code::UNKNOWN_CHANNEL);
+        assert!(asks(&mut control).contains(&reset) && !control.lines.contains_key(&key.link));
+    }
+}
+
+#[test]
+fn a_control_stream_that_ends_after_the_peer_said_something_must_end_with_its_link() {
+    let hello = hello();
+    for heard in [&hello[..], &hello[..10]] {
+        let (mut control, key) = linked(true);
+        receive(&mut control, key, &Bytes::copy_from_slice(heard));
+        while control.poll_ask().is_some() {}
+        control.handle_incoming(NOW, key, Incoming::Reset(code::UNKNOWN_CHANNEL));
+        assert!(control.lines.contains_key(&key.link) && asks(&mut control).is_empty());
+        control.handle_timeout(NOW + GOODBYE_TIMEOUT);
+        assert!(asks(&mut control).contains(&Ask::Blame(key.link, ENDED)), "{} bytes", heard.len());
+    }
+}
+
+#[test]
+fn a_link_that_waits_for_its_proof_is_not_given_up_when_its_control_is_refused() {
+    let (mut control, key) = linked(true);
+    control.wait_for_proof(key.link);
+    control.handle_incoming(NOW, key, Incoming::Reset(code::UNKNOWN_CHANNEL));
+    assert!(control.lines.contains_key(&key.link), "who refused it is not known yet");
+}
+
+#[test]
+fn before_its_proof_nothing_of_a_peer_is_read_but_its_hello() {
+    let (mut control, key) = linked(false);
+    control.wait_for_proof(key.link);
+    assert!(control.room(key) > 0);
+    let (kind, fields) = codec::Control::Goodbye(Goodbye::Idle).encode().unwrap();
+    receive(&mut control, key, &[hello(), framed(kind, &fields)].concat().into());
+    let heard = |control: &mut Control| {
+        let notices = std::iter::from_fn(|| control.poll_notice());
+        notices.filter(|notice| matches!(notice, Notice::Closing { heard: Some(_), .. })).count()
+    };
+    assert_eq!((control.room(key), heard(&mut control)), (0, 0));
+    control.proven(NOW, key.link);
+    assert_eq!(heard(&mut control), 1, "what stayed is read now");
+}
+
+#[test]
+fn what_comes_after_goodbye_is_thrown_away_and_the_end_of_the_stream_is_no_fault() {
+    let (mut control, key) = linked(false);
+    let (kind, fields) = codec::Control::Goodbye(Goodbye::Idle).encode().unwrap();
+    receive(&mut control, key, &[hello(), framed(kind, &fields)].concat().into());
+    while control.poll_ask().is_some() || control.poll_notice().is_some() {}
+    let before = control.counters().messages_in;
+    receive(&mut control, key, &Bytes::from_static(&[200; 100]));
+    assert_eq!(control.lines[&key.link].inbox.held(), 0);
+    control.handle_incoming(NOW, key, Incoming::End);
+    assert_eq!((control.counters().messages_in, control.poll_notice().is_none()), (before, true));
+    control.handle_timeout(NOW + GOODBYE_TIMEOUT);
+    assert_eq!(asks(&mut control), [Ask::Close(key.link, Goodbye::Idle)], "nobody is blamed");
+}
+
+#[test]
+fn control_is_written_on_its_own_stream_as_long_as_the_peer_reads_it() {
+    let (mut control, key) = linked(false);
+    receive(&mut control, key, &hello());
+    let mut out = Rope::new();
+    control.poll_write(NOW, StreamKey { stream: 2, ..key }, 10_000, &mut out);
+    assert!(out.is_empty());
+    control.poll_write(NOW, key, 10_000, &mut out);
+    assert!(!out.is_empty(), "a ping");
+    let (mut control, key) = linked(false);
+    control.handle_incoming(NOW, key, Incoming::Stopped(0));
+    let mut out = Rope::new();
+    control.poll_write(NOW, key, 10_000, &mut out);
+    assert!(out.is_empty());
+}
+
+#[test]
+fn a_hello_of_the_fewest_streams_is_taken_and_one_of_fewer_is_not() {
+    for (streams, taken) in [(codec::MIN_STREAMS, true), (codec::MIN_STREAMS - 1, false)] {
+        let mut hello = control().mine;
+        hello.max_streams = streams;
+        let mut fields = bytes::BytesMut::new();
+        hello.encode(&mut fields);
+        assert_eq!(Hello::decode(&fields).is_ok(), taken, "{streams}");
+    }
 }

@@ -38,7 +38,6 @@ impl Pool {
             summary,
         };
         let heard = match (self.common.inventory.place_of(&id), self.client.asking.candidates.find(&claim)) {
-            (Some(Place::Live(_)), _) => return Ok(()),
             (Some(Place::Deferred(at)), _) => {
                 self.common.inventory.deferred.get(at).map(|item| item.heard.clone())
             }

@@ -1,4 +1,5 @@
 mod ahead;
+mod answers;
 mod basic;
 mod batch;
 mod bounds;
@@ -16,6 +17,7 @@ mod measure;
 mod mesh;
 mod model;
 mod patience;
+mod permits;
 mod phases;
 mod reserve;
 mod rewinds;

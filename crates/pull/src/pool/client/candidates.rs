@@ -356,4 +356,11 @@ mod tests {
         assert!(ids.iter().skip(100).all(|id| short(id).is_none()));
         assert_eq!((candidates.len(), candidates.slab.len()), (20_100, 20_100));
     }
+
+    #[test]
+    fn it_is_shown_as_how_many_there_are() {
+        let mut candidates = Candidates::new(&mut Rng::from_number(1));
+        candidates.insert(candidate(1));
+        assert_eq!(format!("{candidates:?}"), "Candidates(1)");
+    }
 }

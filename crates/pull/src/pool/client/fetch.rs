@@ -342,6 +342,10 @@ impl Fetch {
 
 #[cfg(test)]
 mod tests {
+    use weir_base::{Rng, ShortId};
+
+    use super::super::candidates::Claim;
+    use super::super::record::More;
     use super::*;
     use crate::pool::{Rules, Summary};
 
@@ -393,5 +397,94 @@ mod tests {
         assert_eq!((fetch.take_wakes(), fetch.take_wakes(), fetch.newcomers), (2, 0, 1));
         fetch.depart(Slot(1));
         assert_eq!(fetch.line, [Slot(2)]);
+    }
+
+    /// A link that is ready or not, and a candidate that it announced under index 0.
+    fn scene(ready: bool) -> (Links, Candidates, CandId) {
+        let (mut links, mut candidates) = (Links::default(), Candidates::new(&mut Rng::from_number(1)));
+        links.insert(Link::fresh(1, ready));
+        let id = insert(&mut candidates, 0);
+        (links, candidates, id)
+    }
+
+    fn insert(candidates: &mut Candidates, number: u64) -> CandId {
+        let claim = Claim { key: 1, short: ShortId(number), size: 1, summary: Summary::EMPTY };
+        candidates.insert(Candidate::new(claim, 0, Some(Announcer::new(Slot(0), number))))
+    }
+
+    #[test]
+    fn a_link_is_not_asked_before_its_hello_or_after_its_stream_was_broken_off() {
+        let announcer = Announcer::new(Slot(0), 0);
+        let obstacle = |link: &Link, size| fetch().obstacle(link, &announcer, size, Choice::Delivery);
+        let mut link = Link::fresh(1, false);
+        assert_eq!(obstacle(&link, 1), Some(Obstacle::Never));
+        link = Link::fresh(1, true);
+        assert_eq!(obstacle(&link, 1), None);
+        assert_eq!(obstacle(&link, 100_000_000), None, "one item, however large");
+        link.gets.bytes = 1;
+        assert_eq!(obstacle(&link, 100_000_000), Some(Obstacle::Load));
+        link.gets.lane.opening = Opening::Never;
+        assert_eq!(obstacle(&link, 1), Some(Obstacle::Never));
+    }
+
+    #[test]
+    fn a_long_queue_is_rid_of_what_is_decided_and_may_then_be_twice_as_long() {
+        let (mut links, mut candidates, id) = scene(true);
+        candidates.remove(id);
+        let mut fetch = fetch();
+        let waiting =
+            |links: &Links| links.get(Slot(0)).map(|link| (link.gets.waiting.len(), link.gets.purge_at));
+        (0..64).for_each(|_| fetch.wait_at(&mut links, &candidates, Slot(0), id));
+        assert_eq!(waiting(&links), Some((64, 64)));
+        fetch.wait_at(&mut links, &candidates, Slot(0), id);
+        assert_eq!(waiting(&links), Some((0, 64)));
+        for number in 1..=70 {
+            let lives = insert(&mut candidates, number);
+            fetch.wait_at(&mut links, &candidates, Slot(0), lives);
+        }
+        assert_eq!(waiting(&links), Some((70, 130)), "looked at when there were 65");
+    }
+
+    #[test]
+    fn where_the_last_link_loses_its_record_all_may_be_asked_again() {
+        let (mut links, ..) = scene(true);
+        links.insert(Link::fresh(2, true));
+        let mut fetch = fetch();
+        let stalled = |links: &Links| links.get(Slot(1)).is_some_and(|link| link.gets.stalled);
+        fetch.stall(&mut links, Slot(1));
+        fetch.recorded(&mut links, Slot(0), Record::late);
+        assert!(stalled(&links) && !fetch.freed, "nobody had a record");
+        let item = |record: &mut Record| record.item(Instant::ZERO, 1, More::Idle);
+        (0..16).for_each(|_| fetch.recorded(&mut links, Slot(0), item));
+        fetch.recorded(&mut links, Slot(0), item);
+        assert_eq!((fetch.proven, stalled(&links), fetch.freed), (1, true, false), "it has one");
+        fetch.recorded(&mut links, Slot(0), Record::false_item);
+        assert_eq!((fetch.proven, stalled(&links), fetch.freed), (0, false, true));
+    }
+
+    #[test]
+    fn every_get_is_counted() {
+        let mut fetch = fetch();
+        (0..3).for_each(|index| _ = fetch.begin(Instant::ZERO, Slot(0), index, (10, false)));
+        assert_eq!((fetch.gets(), fetch.in_flight()), (3, 30));
+    }
+
+    #[test]
+    fn timers_that_name_no_get_are_forgotten_when_they_are_many_more_than_the_gets() {
+        let (mut links, _, id) = scene(true);
+        let mut fetch = fetch();
+        let serial = fetch.begin(Instant::ZERO, Slot(0), 0, (1, false));
+        let get = Get::new(id, 1, 0, Instant::ZERO, serial, false);
+        links.get_mut(Slot(0)).unwrap().gets.flight.insert(0, get); // the first timer stays
+        let begin =
+            |fetch: &mut Fetch, index| _ = fetch.begin(Instant::from_millis(1), Slot(0), index, (1, false));
+        (1..464).for_each(|index| begin(&mut fetch, index));
+        fetch.gets = 100;
+        fetch.forget_stale(&links);
+        assert_eq!(fetch.late.len(), 464, "four for each get, and 64");
+        begin(&mut fetch, 464);
+        fetch.gets = 100;
+        fetch.forget_stale(&links);
+        assert_eq!(fetch.late.len(), 1);
     }
 }

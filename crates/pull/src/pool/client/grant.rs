@@ -261,4 +261,22 @@ mod tests {
         grant.adapt(Instant::from_millis(2_000), Duration::from_secs(1), 1, 1_000);
         assert_eq!((grant.rate, grant.window), (700, 700));
     }
+
+    #[test]
+    fn where_few_bytes_are_left_what_is_open_or_can_be_given_makes_a_permit_due_soon() {
+        let mut grant = Grant::new(2);
+        grant.give(0, u64::MAX);
+        assert!(grant.take(1, 20));
+        grant.charge();
+        assert_eq!(
+            (grant.open(), grant.renew(0)),
+            (1, Renew::Soon),
+            "no entry can be given, and one is open"
+        );
+        let mut grant = Grant::new(3);
+        grant.give(0, u64::MAX);
+        assert!(grant.take(2, 40));
+        grant.charge();
+        assert_eq!((grant.open(), grant.can_give(0), grant.renew(0)), (1, 1, Renew::Soon));
+    }
 }

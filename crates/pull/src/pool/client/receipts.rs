@@ -66,4 +66,13 @@ mod tests {
         assert_eq!(kept.take(&peers[2]), Some((Epoch([2; 8]), 3)));
         assert_eq!(kept.by_peer.len(), 1_023);
     }
+
+    #[test]
+    fn none_is_left_once_all_links_begin_anew() {
+        let peer = Keypair::ed25519_from_seed([1; 32]).peer_id();
+        let mut kept = Receipts::default();
+        kept.keep(peer, Epoch([2; 8]), 3);
+        kept.forget();
+        assert_eq!((kept.take(&peer), kept.ages.len()), (None, 0));
+    }
 }

@@ -150,3 +150,118 @@ impl Asking {
 }
 
 const _: () = assert!(MAX_ANNOUNCERS > 1 + super::candidates::MAX_SOURCES, "somebody can lose a place");
+
+#[cfg(test)]
+mod tests {
+    use weir_base::{Instant, Rng, ShortId};
+
+    use super::super::candidates::{Claim, Source};
+    use super::super::record::{More, Record};
+    use super::*;
+    use crate::channel::ChannelId;
+    use crate::pool::links::Link;
+    use crate::pool::{Config, Rules, Summary};
+
+    /// So many links, and a candidate that is charged to the first of those that announced it.
+    fn scene(links: u16, kept: u16) -> (Asking, Links, CandId) {
+        let rules = Rules { summarize: |_| Ok(Summary::EMPTY), judge: |_| Some(1) };
+        let mut asking = Asking::new(ChannelId(3), &Config::new(rules), &mut Rng::from_number(1));
+        let mut all = Links::default();
+        (0..links).for_each(|slot| _ = all.insert(Link::fresh(u64::from(slot) + 1, true)));
+        let claim = Claim { key: 1, short: ShortId(1), size: 100, summary: Summary::EMPTY };
+        let mut candidate = Candidate::new(claim, 0, Some(Announcer::new(Slot(0), 0)));
+        for slot in 1..kept {
+            candidate.heard.insert(Slot(slot));
+            assert!(candidate.add(Announcer::new(Slot(slot), 0)));
+        }
+        let id = asking.candidates.insert(candidate);
+        (asking, all, id)
+    }
+
+    /// A link has as much to answer as it may.
+    fn block(links: &mut Links, slot: u16) {
+        links.get_mut(Slot(slot)).unwrap().gets.bytes = u64::MAX / 2;
+    }
+
+    fn candidate(asking: &mut Asking, id: CandId) -> &mut Candidate {
+        asking.candidates.get_mut(id).unwrap()
+    }
+
+    #[test]
+    fn those_kept_are_exhausted_when_each_was_asked_or_may_not_be() {
+        let (mut asking, mut links, id) = scene(3, 3);
+        let exhausted =
+            |asking: &Asking, links: &Links| asking.exhausted(links, asking.candidates.get(id).unwrap());
+        assert!(!exhausted(&asking, &links));
+        block(&mut links, 0);
+        candidate(&mut asking, id).announcers_mut()[1].tried = 1;
+        assert!(!exhausted(&asking, &links), "the third can be asked for the first time");
+        candidate(&mut asking, id).announcers_mut()[2].tried = 1;
+        assert!(exhausted(&asking, &links));
+    }
+
+    #[test]
+    fn who_may_be_asked_and_was_asked_no_more_often_keeps_its_place() {
+        let (mut asking, mut links, id) = scene(4, 3);
+        let newcomer = Announcer::new(Slot(3), 0);
+        let behind = |asking: &Asking, links: &Links, newcomer: &Announcer| {
+            asking.behind(links, asking.candidates.get(id).unwrap(), newcomer)
+        };
+        assert_eq!(behind(&asking, &links, &newcomer), None);
+        candidate(&mut asking, id).announcers_mut()[1].tried = 2;
+        assert_eq!(behind(&asking, &links, &newcomer), Some(Slot(1)));
+        assert_eq!(behind(&asking, &links, &Announcer { tried: 2, ..newcomer }), None);
+        block(&mut links, 2);
+        assert_eq!(behind(&asking, &links, &newcomer), Some(Slot(2)), "who may not be asked goes first");
+    }
+
+    #[test]
+    fn who_is_charged_or_asked_keeps_its_place() {
+        let (mut asking, _, id) = scene(4, 4);
+        let candidate = candidate(&mut asking, id);
+        candidate.charged = Some(Slot(0));
+        candidate.sources[0] = Some(Source { slot: Slot(2), index: 0 });
+        assert!(candidate.asks(Slot(2)) && !candidate.asks(Slot(1)));
+        let spare: Vec<Slot> = Asking::spare(candidate).map(|kept| kept.slot).collect();
+        assert_eq!(spare, [Slot(1), Slot(3)]);
+    }
+
+    #[test]
+    fn a_further_announcer_takes_no_place_while_one_of_those_kept_can_be_asked() {
+        let kept = u16::try_from(MAX_ANNOUNCERS).unwrap();
+        let (mut asking, mut links, id) = scene(kept + 1, kept);
+        block(&mut links, 4);
+        let newcomer = Announcer::new(Slot(kept), 0);
+        assert!(!asking.admit(&mut links, id, newcomer));
+        (0..kept).filter(|slot| *slot != 4).for_each(|slot| {
+            candidate(&mut asking, id).announcers_mut()[usize::from(slot)].tried = 1;
+        });
+        assert!(asking.admit(&mut links, id, newcomer));
+        let places = candidate(&mut asking, id).announcers().iter().map(|kept| kept.slot).collect::<Vec<_>>();
+        assert!(places.contains(&Slot(kept)) && !places.contains(&Slot(4)), "{places:?}");
+    }
+
+    #[test]
+    fn a_further_announcer_with_a_better_record_takes_the_place_of_the_worst() {
+        let kept = u16::try_from(MAX_ANNOUNCERS).unwrap();
+        let (mut asking, mut links, id) = scene(kept + 1, kept);
+        let newcomer = Announcer::new(Slot(kept), 0);
+        asking.fetch.recorded(&mut links, Slot(3), Record::late);
+        asking.fetch.recorded(&mut links, Slot(kept), |record| record.item(Instant::ZERO, 1, More::Idle));
+        assert!(asking.admit(&mut links, id, newcomer));
+        assert!(candidate(&mut asking, id).announcers().iter().all(|kept| kept.slot != Slot(3)));
+    }
+
+    #[test]
+    fn nobody_of_the_reserve_takes_a_place_of_a_candidate_that_wants_no_source() {
+        let (mut asking, mut links, id) = scene(2, 1);
+        asking.put_in_reserve(&mut links, id, Announcer::new(Slot(1), 0));
+        candidate(&mut asking, id).heard.insert(Slot(1));
+        candidate(&mut asking, id).announcers_mut()[0].tried = 1;
+        candidate(&mut asking, id).sources[0] = Some(Source { slot: Slot(0), index: 0 });
+        assert!(!asking.promote_reserve(&mut links, id), "it is asked of one");
+        candidate(&mut asking, id).overdue = true;
+        assert!(asking.promote_reserve(&mut links, id));
+        assert_eq!(candidate(&mut asking, id).announcers().len(), 2);
+    }
+}

@@ -313,4 +313,11 @@ mod tests {
         assert_eq!(places.find_id(&ids[1], |place| place == Place::Live(1)), Some(Place::Live(1)));
         assert_eq!((places.collided.len(), places.collided.contains_key(&ids[1_024])), (MAX_COLLIDED, false));
     }
+
+    #[test]
+    fn a_key_is_not_shown() {
+        let current = NumberedKey { number: 3, key: ShortKey([77; 16]) };
+        let keyed = Keyed { key: current, table: Table::new(&mut Rng::from_number(1)) };
+        assert_eq!(format!("{keyed:?}"), "Keyed(3, 0 items)");
+    }
 }

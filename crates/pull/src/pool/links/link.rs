@@ -113,3 +113,23 @@ impl Link {
         }
     }
 }
+
+#[cfg(test)]
+impl Link {
+    /// A link of one group, with a peer of its own, whose hello has come (`ready`) or not.
+    pub(crate) fn fresh(id: u64, ready: bool) -> Self {
+        use weir_base::ShortKey;
+        use weir_base::stream::{Group, Side};
+
+        let mut seed = [9; 32];
+        seed.iter_mut().zip(id.to_le_bytes()).for_each(|(to, from)| *to = from);
+        let peer = weir_base::identity::Keypair::ed25519_from_seed(seed).peer_id();
+        let info = LinkInfo { peer, side: Side::Inbound, dialler: false, group: Group::Local(1) };
+        let phase = crate::pool::inventory::Heads::phase(0);
+        let outlet = Outlet::new(phase, crate::pool::codec::Epoch([1; 8]));
+        let mut link = Self::new(LinkId(id), info, Intake::new(16, None), outlet);
+        let key = crate::keys::NumberedKey { number: 1, key: ShortKey([1; 16]) };
+        link.ready = ready.then_some(Ready { max_item: 65_536, key });
+        link
+    }
+}

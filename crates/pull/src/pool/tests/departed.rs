@@ -211,3 +211,55 @@ fn beyond_1024_accounts_what_the_first_delivered_joins_its_group() {
     mesh.pool(0).link_up(now, link, &info(1));
     assert_eq!(mesh.pool(0).common.links.all_departed().count(), 1, "the others are forgotten after 10 s");
 }
+
+/// A peer delivers this many items of 100 bytes, of which the application has the first, and leaves: those that wait then.
+fn kept_of(config: &Config, items: u64) -> usize {
+    let mut mesh = victim(config, |_| 0);
+    mesh.app = Box::new(|_, _| (Duration::ZERO, None));
+    let mut stranger = dial(&mut mesh, 1);
+    deliver(&mut mesh, &mut stranger, 5, items);
+    mesh.unlink(stranger.link);
+    mesh.pool(0).client.asking.candidates.len() - 1
+}
+
+#[test]
+fn what_one_who_left_delivered_is_kept_up_to_an_eighth_of_the_bytes_in_flight() {
+    let config = Config { in_flight: 16_000, ..config() };
+    assert_eq!(kept_of(&config, 21), 20, "2,000 bytes");
+    assert_eq!(kept_of(&config, 22), 10, "of more the last half goes");
+}
+
+#[test]
+fn what_one_who_left_delivered_is_kept_up_to_an_eighth_of_all_grants() {
+    let config = Config { max_grants: 640, ..config() };
+    assert_eq!(kept_of(&config, 81), 80);
+    assert_eq!(kept_of(&config, 82), 40);
+}
+
+#[test]
+fn an_account_is_kept_as_long_as_the_application_has_an_item_of_it() {
+    let mut mesh = victim(&config(), |_| 0);
+    mesh.app = Box::new(|_, _| (Duration::ZERO, None));
+    let mut stranger = dial(&mut mesh, 1);
+    deliver(&mut mesh, &mut stranger, 5, 1);
+    mesh.unlink(stranger.link);
+    mesh.run_for(ms(11_000));
+    dial(&mut mesh, 2); // accounts are looked at when a link comes or ends
+    assert_eq!(mesh.pool(0).common.links.all_departed().count(), 1);
+    let (ticket, _) = mesh.pool(0).checking_now()[0];
+    mesh.command(0, Command::Verdict { ticket, verdict: Verdict::Reject });
+    mesh.run_for(ms(11_000));
+    dial(&mut mesh, 3);
+    assert_eq!(mesh.pool(0).common.links.all_departed().count(), 0);
+}
+
+#[test]
+fn a_link_that_ended_has_no_timers() {
+    let mut mesh = victim(&config(), |_| 0);
+    let stranger = dial(&mut mesh, 1);
+    mesh.command(0, Command::Resync);
+    mesh.command(0, Command::Resync); // the second is for later
+    assert!(mesh.pool(0).poll_timeout().is_some());
+    mesh.unlink(stranger.link);
+    assert_eq!(mesh.pool(0).poll_timeout(), None);
+}

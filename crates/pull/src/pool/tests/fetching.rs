@@ -244,3 +244,47 @@ fn what_is_offered_under_an_index_that_owes_an_answer_is_asked_for_after_it() {
     mesh.run_for(ms(120));
     assert_eq!(stranger.asked(&mesh), [0]);
 }
+
+#[test]
+fn an_item_for_which_all_have_too_much_in_flight_keeps_its_place_in_the_queue() {
+    let (mut mesh, mut strangers) = with_strangers(&Config { in_flight: 1_000, ..config() }, 2);
+    let [first, second] = &mut strangers[..] else { panic!() };
+    first.offer(&mut mesh, &item(5, 1, 600));
+    mesh.run_for(ms(10));
+    first.offer(&mut mesh, &item(5, 2, 600));
+    second.offer(&mut mesh, &item(5, 3, 300));
+    mesh.run_for(ms(110));
+    assert_eq!((first.asked(&mesh).len(), second.asked(&mesh).len()), (1, 1), "600 and 300 of 1,000 bytes");
+    first.serve(&mut mesh);
+    second.serve(&mut mesh);
+    mesh.run_for(ms(120));
+    assert_eq!(first.asked(&mesh), [1]);
+}
+
+#[test]
+fn newcomers_that_wait_for_a_share_have_their_turn_when_one_of_them_has_answered() {
+    let (mut mesh, mut strangers) = with_strangers(&config(), 4);
+    let (proven, newcomers) = strangers.split_first_mut().unwrap();
+    prove(&mut mesh, proven, 20);
+    for (newcomer, first) in newcomers.iter_mut().zip([0, 100, 200]) {
+        (first..first + 20).for_each(|number| newcomer.offer(&mut mesh, &item(5, number, 100)));
+        mesh.run_for(ms(1));
+    }
+    mesh.run_for(ms(110));
+    let asked: Vec<usize> = newcomers.iter_mut().map(|newcomer| newcomer.asked(&mesh).len()).collect();
+    assert_eq!(asked, [4, 4, 0]);
+    newcomers[0].serve(&mut mesh);
+    mesh.run_for(ms(110));
+    assert!(!newcomers[2].asked(&mesh).is_empty());
+}
+
+#[test]
+fn an_item_that_is_offered_again_while_it_is_asked_for_is_not_asked_for_twice() {
+    let (mut mesh, mut strangers) = with_strangers(&config(), 1);
+    let bytes = item(5, 1, 200);
+    strangers[0].offer(&mut mesh, &bytes);
+    mesh.run_for(ms(120));
+    strangers[0].offer(&mut mesh, &bytes);
+    mesh.run_for(ms(1_000));
+    assert_eq!(strangers[0].asked(&mesh), [0]);
+}

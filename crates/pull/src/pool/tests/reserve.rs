@@ -158,3 +158,26 @@ fn who_begins_anew_is_not_asked_for_what_it_had_offered_before() {
     fail(&mut mesh, nine, 20);
     assert_eq!((tenth.asked(&mesh).len(), mesh.pool(0).client.asking.candidates.len()), (0, 0));
 }
+
+#[test]
+fn an_item_whose_source_failed_while_all_are_busy_waits_also_at_those_in_the_reserve() {
+    let config = Config { link_in_flight: 1_000, ..config() };
+    let (mut mesh, mut strangers) = with_strangers(&config, MAX_ANNOUNCERS + 2);
+    for stranger in &mut strangers {
+        stranger.offer(&mut mesh, &item(5, 1, 200)); // asked of the first
+        mesh.run_for(ms(1));
+    }
+    for (stranger, number) in strangers[1..].iter_mut().zip(0..) {
+        stranger.offer(&mut mesh, &item(2, number, 1_000));
+    }
+    mesh.run_for(ms(110));
+    let asked: Vec<usize> = strangers.iter_mut().map(|stranger| stranger.asked(&mesh).len()).collect();
+    assert_eq!(asked, [1; MAX_ANNOUNCERS + 2]);
+    strangers[0].gone(&mut mesh); // one of the reserve takes its place, the last one stays
+    mesh.run_for(ms(60));
+    assert_eq!(reserve(&mut mesh), 1);
+    let last = strangers.last_mut().unwrap();
+    last.serve(&mut mesh);
+    mesh.run_for(ms(110));
+    assert_eq!(last.asked(&mesh).len(), 1, "the first that may be asked is in the reserve");
+}

@@ -89,6 +89,28 @@ impl Stranger {
         self.send(mesh, 0, kind, &out);
     }
 
+    /// Offers these items in one message.
+    pub(super) fn offer_all(&mut self, mesh: &mut Mesh, items: &[Bytes]) {
+        let key = mesh.nodes[self.victim].key;
+        let (from, to) = (self.next, self.next + items.len() as u64);
+        let first = (!self.begun).then_some((0, Epoch([7; 8])));
+        let mut out = BytesMut::new();
+        codec::encode_offer_head(&OfferHead { first, key: key.number, from, to }, &mut out);
+        for (bytes, index) in items.iter().zip(from..) {
+            let size = u32::try_from(bytes.len()).unwrap();
+            let summary = Summary::new(&bytes[..1]).unwrap();
+            codec::encode_entry(
+                &Entry { index, short: key.key.short(&id(bytes)), size, summary },
+                index,
+                &mut out,
+            );
+            self.items.insert(index, bytes.clone());
+        }
+        let kind = if self.begun { codec::OFFER } else { codec::FIRST };
+        (self.begun, self.next) = (true, to);
+        self.send(mesh, 0, kind, &out);
+    }
+
     /// The peer has opened its stream of gets again: what was asked for on the one before is not answered.
     pub(super) fn reopened(&mut self) {
         (self.answered, self.gets, self.seen) = (0, Vec::new(), (0, 0));
