@@ -38,8 +38,11 @@ pub fn percentile(sorted: &[u64], percent: usize) -> u64 {
     sorted.get(rank - 1).copied().unwrap_or(0)
 }
 
-/// Three significant digits, without an exponent.
+/// Three significant digits, without an exponent; a dash where there is no number.
 pub fn short(value: f64) -> String {
+    if value.is_nan() {
+        return "–".into();
+    }
     let size = value.abs();
     if size >= 10_000.0 {
         let whole = format!("{value:.0}");
@@ -82,6 +85,6 @@ mod tests {
     #[test]
     fn numbers_have_three_digits() {
         assert_eq!([0.123, 1.0, 12.34, 123.4].map(short), ["0.12", "1.00", "12.3", "123"]);
-        assert_eq!([12_345.6, 1_234_567.0].map(short), ["12,346", "1,234,567"]);
+        assert_eq!([12_345.6, 1_234_567.0, f64::NAN].map(short), ["12,346", "1,234,567", "–"]);
     }
 }

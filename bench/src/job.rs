@@ -2,30 +2,48 @@
 
 use serde::{Deserialize, Serialize};
 
+/// What carries links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Over {
+    /// QUIC.
+    Quic,
+    /// TCP with Noise, which seals with ChaCha20-Poly1305, and yamux.
+    Noise,
+    /// TCP with TLS 1.3 and yamux.
+    Tls,
+}
+
 /// A program that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Side {
     /// Weir through its public handles.
-    Weir,
+    Weir(Over),
     /// The same without inline turns: whoever calls wakes the network thread.
     Woken,
-    /// quinn-proto, mio and quinn-udp on one thread, and nothing else.
-    Bare,
+    /// As little as can carry bytes: over QUIC, quinn-proto, mio and quinn-udp on one thread; over TCP, records that are sealed and written
+    /// to a socket, without handshake of Noise's, streams or windows.
+    Bare(Over),
     /// quinn on multi-thread tokio.
     Quinn,
-    /// rust-libp2p over QUIC on multi-thread tokio.
-    Libp2p,
+    /// rust-libp2p on multi-thread tokio.
+    Libp2p(Over),
 }
 
 impl Side {
     /// As tables name it.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Weir => "weir",
+            Self::Weir(Over::Quic) => "weir",
+            Self::Weir(Over::Noise) => "weir, Noise",
+            Self::Weir(Over::Tls) => "weir, TLS",
             Self::Woken => "weir without inline turns",
-            Self::Bare => "bare loop",
+            Self::Bare(Over::Quic) => "bare loop",
+            Self::Bare(Over::Noise) => "bare loop, ring",
+            Self::Bare(Over::Tls) => "bare loop, rustls",
             Self::Quinn => "raw quinn",
-            Self::Libp2p => "rust-libp2p",
+            Self::Libp2p(Over::Quic) => "rust-libp2p",
+            Self::Libp2p(Over::Noise) => "rust-libp2p, Noise",
+            Self::Libp2p(Over::Tls) => "rust-libp2p, TLS",
         }
     }
 }
@@ -53,6 +71,22 @@ pub enum Job {
         /// How often.
         calls: u64,
         /// Calls in flight.
+        at_once: u64,
+    },
+    /// Connects, calls once, leaves, and does so again.
+    Setup {
+        /// Whom.
+        to: String,
+    },
+    /// Echoes short streams.
+    StreamsServe,
+    /// Opens streams, writes a little, and reads it back to the end.
+    Streams {
+        /// To whom.
+        to: String,
+        /// How many.
+        count: u64,
+        /// Streams open at once.
         at_once: u64,
     },
     /// A whole network in this process.
@@ -91,6 +125,15 @@ pub struct Latencies {
     pub per_second: f64,
     /// User and system seconds of the caller's process meanwhile.
     pub cpu: f64,
+}
+
+/// How long it took to be answered by somebody there was no link to.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Setup {
+    /// From the dial to the first answer, in milliseconds.
+    pub first_ms: f64,
+    /// The same at the second time, when both know of each other; none where the side does not do it.
+    pub again_ms: Option<f64>,
 }
 
 /// What one spread of items measured.

@@ -6,6 +6,7 @@
 mod figures;
 mod job;
 mod machine;
+mod path;
 mod process;
 mod report;
 mod settings;
@@ -23,14 +24,22 @@ use clap::{Parser, ValueEnum};
 enum Name {
     /// One stream over loopback in writes of 64 KiB and of 1 KiB: Gbit/s, CPU seconds per GiB.
     Quic,
+    /// The same over TCP, by Noise and by TLS.
+    Tcp,
+    /// From the dial to the first answer, 50 ms of round trip away.
+    Setup,
     /// Calls of 1 KiB each way between two processes: latency one at a time, rate with 64 in flight.
     Call,
     /// Calls of 1 KiB, one at a time, with and without inline turns: processes free to move, and bound to a core each.
     Inline,
+    /// Short streams on one link, opened, echoed and ended.
+    Streams,
     /// 16 nodes in one process spread items of 1 KiB: CPU, copies and latency of each delivery.
     Pool,
     /// A listener with 500 idle links: memory of each, share of a core.
     Idle,
+    /// The same over TCP.
+    IdleTcp,
     /// All of them.
     All,
 }

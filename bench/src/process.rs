@@ -23,6 +23,13 @@ pub struct Failed {
     why: String,
 }
 
+impl Failed {
+    /// `side` gave no figure, and why.
+    pub fn new(side: Side, why: String) -> Self {
+        Self { side, why }
+    }
+}
+
 impl std::fmt::Display for Failed {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "{}: {}", self.side.name(), self.why)

@@ -43,11 +43,12 @@ impl Report {
     fn outcomes(&self) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
         for target in self.suite.targets {
-            let Some(mine) = self.cell(Side::Weir, target.column) else { continue };
+            let Some(mine) = self.cell(target.of, target.column) else { continue };
             let column = self.suite.columns.get(target.column).copied().unwrap_or_default();
             let Some(summary) = mine.summary() else { continue };
             let Some(other) = target.over else {
-                outcomes.push(Outcome { what: column.into(), target, ratio: summary.median, range: summary });
+                let what = format!("{column}: {}", target.of.name());
+                outcomes.push(Outcome { what, target, ratio: summary.median, range: summary });
                 continue;
             };
             let Some((theirs, range)) = self
@@ -56,7 +57,7 @@ impl Report {
             else {
                 continue;
             };
-            let what = format!("{column}: weir ÷ {}", other.name());
+            let what = format!("{column}: {} ÷ {}", target.of.name(), other.name());
             outcomes.push(Outcome { what, target, ratio: summary.median / theirs.median, range });
         }
         outcomes

@@ -41,8 +41,8 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(provider)
 }
 
-/// A self-signed server configuration.
-pub fn server_config() -> quinn_proto::ServerConfig {
+/// TLS 1.3 with a self-signed certificate.
+pub fn tls_server() -> rustls::ServerConfig {
     let made = rcgen::generate_simple_self_signed(vec!["bench".into()]).expect("a certificate");
     let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
     let mut tls = rustls::ServerConfig::builder_with_provider(provider())
@@ -52,14 +52,19 @@ pub fn server_config() -> quinn_proto::ServerConfig {
         .with_single_cert(vec![made.cert.der().clone()], key.into())
         .expect("a server configuration");
     tls.alpn_protocols = vec![b"bench".to_vec()];
-    let crypto = quinn_proto::crypto::rustls::QuicServerConfig::try_from(tls).expect("a QUIC suite");
+    tls
+}
+
+/// A server configuration of QUIC with a self-signed certificate.
+pub fn server_config() -> quinn_proto::ServerConfig {
+    let crypto = quinn_proto::crypto::rustls::QuicServerConfig::try_from(tls_server()).expect("a QUIC suite");
     let mut config = quinn_proto::ServerConfig::with_crypto(Arc::new(crypto));
     config.transport_config(transport());
     config
 }
 
-/// A client configuration that takes any certificate: these are benchmarks on loopback.
-pub fn client_config() -> quinn_proto::ClientConfig {
+/// TLS 1.3 that takes any certificate: these are benchmarks on loopback.
+pub fn tls_client() -> rustls::ClientConfig {
     let mut tls = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("TLS 1.3")
@@ -67,7 +72,12 @@ pub fn client_config() -> quinn_proto::ClientConfig {
         .with_custom_certificate_verifier(Arc::new(AnyCertificate))
         .with_no_client_auth();
     tls.alpn_protocols = vec![b"bench".to_vec()];
-    let crypto = quinn_proto::crypto::rustls::QuicClientConfig::try_from(tls).expect("a QUIC suite");
+    tls
+}
+
+/// The same for QUIC.
+pub fn client_config() -> quinn_proto::ClientConfig {
+    let crypto = quinn_proto::crypto::rustls::QuicClientConfig::try_from(tls_client()).expect("a QUIC suite");
     let mut config = quinn_proto::ClientConfig::new(Arc::new(crypto));
     config.transport_config(transport());
     config

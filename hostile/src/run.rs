@@ -37,6 +37,8 @@ struct Report {
     asked_calls_per_s: u32,
     share_per_s: Option<f64>,
     before: Served,
+    /// While the same attack goes to another node of this machine: what sharing its processors costs. Not with `--bounds`.
+    elsewhere: Option<Served>,
     during: Served,
     after: Served,
     newcomers_in: Option<String>,
@@ -63,7 +65,7 @@ pub(crate) fn all(arguments: &Arguments) -> Result<bool, Any> {
     for attack in attacks {
         for arrangement in &arrangements {
             for handling in chosen(&arguments.handling, &[0, 50, 5_000]) {
-                match runtime.block_on(one(attack, *arrangement, handling, arguments.seconds)) {
+                match runtime.block_on(one((attack, *arrangement, handling), arguments)) {
                     Ok(report) => {
                         fine &= report.broken.is_empty() && (arguments.bounds || report.slow.is_empty());
                         print(&report, arguments.json)?;
@@ -86,12 +88,11 @@ fn chosen<T: Copy>(named: &[T], all: &[T]) -> Vec<T> {
 }
 
 async fn one(
-    attack: Attack,
-    arrangement: Arrangement,
-    handling_us: u64,
-    seconds: u64,
+    (attack, arrangement, handling_us): (Attack, Arrangement, u64),
+    arguments: &Arguments,
 ) -> Result<Report, Any> {
-    let mut victim = Process::start(&Order { listen: "127.0.0.1:0".into(), handling_us })?;
+    let order = Order { listen: "127.0.0.1:0".into(), handling_us };
+    let mut victim = Process::start(&order)?;
     let mut pair = Pair::start(["127.1.1.1:0", "127.1.2.1:0"])?;
     if arrangement == Arrangement::Dialled {
         for address in &pair.addresses {
@@ -102,10 +103,13 @@ async fn one(
     }
     let (items, calls) = if handling_us >= 5_000 { (40, 20) } else { (100, 40) };
     pair.work(victim.id, items, calls)?;
-    let window = Duration::from_secs(seconds);
+    let window = Duration::from_secs(arguments.seconds);
     tokio::time::sleep(Duration::from_secs(1)).await; // the pair finds its pace
     let begun = Instant::now();
     tokio::time::sleep(window).await;
+    let quiet = Instant::now();
+    let other =
+        if arguments.bounds { None } else { Some(beside(&order, attack, arrangement, window).await?) };
     let idle = victim.usage()?;
     let struck = Instant::now();
     let attackers = Attackers::start(&Field { attack, victim: victim.address, arrangement })?;
@@ -127,7 +131,8 @@ async fn one(
     tokio::time::sleep(Duration::from_secs(3)).await;
     let last = victim.usage()?;
     let mut kept = (Vec::new(), Vec::new());
-    let before = pair.served(begun, struck, items, calls, &mut kept);
+    let before = pair.served(begun, quiet, items, calls, &mut kept);
+    let elsewhere = other.map(|(from, to)| pair.served(from, to, items, calls, &mut kept));
     let during = pair.served(struck, ended, items, calls, &mut kept);
     let (from, to) = (ended + Duration::from_secs(1), ended + Duration::from_secs(3));
     let after = pair.served(from, to, items, calls, &mut kept);
@@ -143,6 +148,7 @@ async fn one(
         asked_calls_per_s: calls,
         share_per_s: share(attack, arrangement, handling_us),
         before,
+        elsewhere,
         during,
         after,
         newcomers_in: newcomers.map(|linked| format!("{linked} of 6")),
@@ -162,6 +168,25 @@ async fn one(
     pair.stop().await;
     victim.stop()?;
     Ok(report)
+}
+
+/// The same attack on another node of this machine, for so long: from when to when. The pair and its victim only share the processors with
+/// it.
+async fn beside(
+    order: &Order,
+    attack: Attack,
+    arrangement: Arrangement,
+    window: Duration,
+) -> Result<(Instant, Instant), Any> {
+    let other = Process::start(order)?;
+    let struck = Instant::now();
+    let attackers = Attackers::start(&Field { attack, victim: other.address, arrangement })?;
+    tokio::time::sleep(window).await;
+    let ended = Instant::now();
+    attackers.stop()?;
+    other.stop()?;
+    tokio::time::sleep(Duration::from_secs(1)).await; // the pair finds its pace again
+    Ok((struck, ended))
 }
 
 /// What §7 leaves an honest link of the application's time: half of it where the victim dialled the pair (two links), else what
@@ -201,15 +226,20 @@ fn slow(report: &Report) -> Vec<String> {
         }
     }
     let turn = report.handling_us as f64 / 1000.0 * f64::from(report.attackers + 2);
+    let slower = |of: fn(&Served) -> Option<f64>| {
+        let never = |p99: Option<f64>| p99.unwrap_or(f64::INFINITY);
+        never(of(&report.before)).max(report.elsewhere.as_ref().map_or(0.0, |served| never(of(served))))
+    };
+    let (items, calls) = (slower(|served| served.items_p99_ms), slower(|served| served.calls_p99_ms));
     let latencies = [
-        ("items", report.asked_items_per_s, report.before.items_p99_ms, report.during.items_p99_ms),
-        ("calls", report.asked_calls_per_s, report.before.calls_p99_ms, report.during.calls_p99_ms),
+        ("items", report.asked_items_per_s, items, report.during.items_p99_ms),
+        ("calls", report.asked_calls_per_s, calls, report.during.calls_p99_ms),
     ];
     for (what, asked, before, during) in latencies {
         if f64::from(asked) >= share {
             continue; // asks for more than its share: it waits
         }
-        let most = (3.0 * before.unwrap_or(f64::INFINITY) + turn).max(NOISE_MS);
+        let most = (3.0 * before + turn).max(NOISE_MS);
         if during.unwrap_or(f64::INFINITY) > most {
             let during = during.map_or("none".to_owned(), |during| format!("{during:.1} ms"));
             slow.push(format!("{what}: p99 {during} during, at most {most:.1}"));
@@ -263,6 +293,9 @@ fn print(report: &Report, json: bool) -> Result<(), Any> {
         };
         writeln!(out, "{:?}, {:?}, {} µs", report.attack, report.arrangement, report.handling_us)?;
         writeln!(out, "  before  {}", served(&report.before))?;
+        if let Some(elsewhere) = &report.elsewhere {
+            writeln!(out, "  beside  {}", served(elsewhere))?;
+        }
         writeln!(out, "  during  {}", served(&report.during))?;
         writeln!(out, "  after   {}", served(&report.after))?;
         writeln!(

@@ -9,7 +9,7 @@ use libp2p::swarm::SwarmEvent;
 use tokio::sync::mpsc;
 
 use super::rust_libp2p::{listen, swarm};
-use crate::job::Spread;
+use crate::job::{Over, Spread};
 use crate::workload::pools::{NODES, Progress, edges, index_of, item};
 
 /// Copies seen: the id of a message is computed once per copy received, and once per publish.
@@ -33,9 +33,9 @@ pub async fn run(items: usize) -> Spread {
     let mut swarms = Vec::new();
     let mut addresses = Vec::new();
     for _ in 0..NODES {
-        let mut swarm = swarm(|_| behaviour());
+        let mut swarm = swarm(Over::Quic, |_| behaviour());
         swarm.behaviour_mut().subscribe(&topic).expect("subscribed");
-        addresses.push(listen(&mut swarm).await);
+        addresses.push(listen(&mut swarm, Over::Quic).await);
         swarms.push(swarm);
     }
     for (from, to) in edges() {

@@ -1,6 +1,7 @@
 //! The programs that are measured beside each other: each runs in a child process, told by one line of JSON.
 
 mod bare;
+mod bare_tcp;
 #[cfg(feature = "libp2p")]
 mod gossipsub;
 mod raw_quinn;
@@ -11,12 +12,12 @@ mod weir_pool;
 
 use std::process::ExitCode;
 
-use crate::job::{Job, Side};
+use crate::job::{Job, Over, Side};
 use crate::process::print_figure;
 
 /// Whether this program was built with `side`.
 pub fn built(side: Side) -> bool {
-    side != Side::Libp2p || cfg!(feature = "libp2p")
+    !matches!(side, Side::Libp2p(_)) || cfg!(feature = "libp2p")
 }
 
 /// Runs the job that `order` describes.
@@ -27,14 +28,14 @@ pub fn run(order: &str) -> ExitCode {
     };
     crate::machine::raise_open_files();
     match side {
-        Side::Weir => on_tokio(weir(job)),
+        Side::Weir(over) => on_tokio(weir(over, job)),
         Side::Woken => on_tokio(woken(job)),
-        Side::Bare => bare(&job),
+        Side::Bare(over) => bare(over, &job),
         Side::Quinn => on_tokio(quinn(job)),
         #[cfg(feature = "libp2p")]
-        Side::Libp2p => on_tokio(libp2p(job)),
+        Side::Libp2p(over) => on_tokio(libp2p(over, job)),
         #[cfg(not(feature = "libp2p"))]
-        Side::Libp2p => unsupported(side, &job),
+        Side::Libp2p(_) => unsupported(side, &job),
     }
     ExitCode::SUCCESS
 }
@@ -48,33 +49,44 @@ fn unsupported(side: Side, job: &Job) {
     eprintln!("bench: {} has no {job:?}", side.name());
 }
 
-fn bare(job: &Job) {
-    match job {
-        Job::UploadServe => bare::serve(),
-        Job::Upload { to, bytes, write } => print_figure(&bare::run(to, *bytes, *write)),
-        job => unsupported(Side::Bare, job),
+fn bare(over: Over, job: &Job) {
+    match (over, job) {
+        (Over::Quic, Job::UploadServe) => bare::serve(),
+        (Over::Quic, Job::Upload { to, bytes, write }) => print_figure(&bare::run(to, *bytes, *write)),
+        (Over::Noise, Job::UploadServe) => bare_tcp::serve_sealed(),
+        (Over::Noise, Job::Upload { to, bytes, write }) => {
+            print_figure(&bare_tcp::run_sealed(to, *bytes, *write));
+        }
+        (Over::Tls, Job::UploadServe) => bare_tcp::serve_tls(),
+        (Over::Tls, Job::Upload { to, bytes, write }) => print_figure(&bare_tcp::run_tls(to, *bytes, *write)),
+        (over, job) => unsupported(Side::Bare(over), job),
     }
 }
 
-async fn weir(job: Job) {
+async fn weir(over: Over, job: Job) {
     match job {
-        Job::UploadServe => weir::serve_upload().await,
-        Job::Upload { to, bytes, write } => print_figure(&weir::run_upload(&to, bytes, write).await),
-        Job::CallServe => weir::serve_call(weir::config()).await,
+        Job::UploadServe => weir::serve_upload(over).await,
+        Job::Upload { to, bytes, write } => print_figure(&weir::run_upload(over, &to, bytes, write).await),
+        Job::CallServe => weir::serve_call(over, weir::config(over)).await,
         Job::Call { to, calls, at_once } => {
-            print_figure(&weir::run_call(weir::config(), &to, calls, at_once).await);
+            print_figure(&weir::run_call(weir::config(over), &to, calls, at_once).await);
+        }
+        Job::Setup { to } => print_figure(&weir::run_setup(over, &to).await),
+        Job::StreamsServe => weir::serve_streams(over).await,
+        Job::Streams { to, count, at_once } => {
+            print_figure(&weir::run_streams(over, &to, count, at_once).await);
         }
         Job::Pool { items } => print_figure(&weir_pool::run(items).await),
-        Job::IdleServe => weir::serve_idle().await,
-        Job::Idle { to, links } => weir::run_idle(&to, links).await,
+        Job::IdleServe => weir::serve_idle(over).await,
+        Job::Idle { to, links } => weir::run_idle(over, &to, links).await,
     }
 }
 
 async fn woken(job: Job) {
-    let mut config = weir::config();
+    let mut config = weir::config(Over::Quic);
     config.sockets.inline_turns = false;
     match job {
-        Job::CallServe => weir::serve_call(config).await,
+        Job::CallServe => weir::serve_call(Over::Quic, config).await,
         Job::Call { to, calls, at_once } => {
             print_figure(&weir::run_call(config, &to, calls, at_once).await);
         }
@@ -90,18 +102,28 @@ async fn quinn(job: Job) {
         Job::Call { to, calls, at_once } => print_figure(&raw_quinn::run_call(&to, calls, at_once).await),
         Job::IdleServe => raw_quinn::serve_idle().await,
         Job::Idle { to, links } => raw_quinn::run_idle(&to, links).await,
-        job @ Job::Pool { .. } => unsupported(Side::Quinn, &job),
+        job => unsupported(Side::Quinn, &job),
     }
 }
 
 #[cfg(feature = "libp2p")]
-async fn libp2p(job: Job) {
+async fn libp2p(over: Over, job: Job) {
     match job {
-        Job::UploadServe => rust_libp2p::serve_upload().await,
-        Job::Upload { to, bytes, write } => print_figure(&rust_libp2p::run_upload(&to, bytes, write).await),
-        Job::CallServe => rust_libp2p::serve_call().await,
-        Job::Call { to, calls, at_once } => print_figure(&rust_libp2p::run_call(&to, calls, at_once).await),
+        Job::UploadServe => rust_libp2p::serve_upload(over).await,
+        Job::Upload { to, bytes, write } => {
+            print_figure(&rust_libp2p::run_upload(over, &to, bytes, write).await);
+        }
+        Job::CallServe => rust_libp2p::serve_call(over).await,
+        Job::Call { to, calls, at_once } => {
+            print_figure(&rust_libp2p::run_call(over, &to, calls, at_once).await);
+        }
+        Job::Setup { to } => print_figure(&rust_libp2p::run_setup(over, &to).await),
+        Job::StreamsServe => rust_libp2p::serve_streams(over).await,
+        Job::Streams { to, count, at_once } => {
+            print_figure(&rust_libp2p::run_streams(over, &to, count, at_once).await);
+        }
         Job::Pool { items } => print_figure(&gossipsub::run(items).await),
-        job => unsupported(Side::Libp2p, &job),
+        Job::IdleServe => rust_libp2p::serve_idle(over).await,
+        Job::Idle { to, links } => rust_libp2p::run_idle(over, &to, links).await,
     }
 }

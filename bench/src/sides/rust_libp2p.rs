@@ -1,4 +1,4 @@
-//! rust-libp2p over QUIC on tokio: raw streams, request-response, gossipsub.
+//! rust-libp2p on tokio: raw streams, request-response, gossipsub, ping.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -6,36 +6,57 @@ use std::time::{Duration, Instant};
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
-use libp2p::{Multiaddr, StreamProtocol, Swarm, SwarmBuilder};
+use libp2p::{Multiaddr, StreamProtocol, Swarm, SwarmBuilder, noise, ping, tcp, tls, yamux};
 
-use crate::job::{Latencies, Transfer};
+use crate::job::{Latencies, Over, Setup, Transfer};
 use crate::machine::cpu_seconds;
 use crate::process::serve_until_stdin_closes;
 use crate::settings;
-use crate::workload::calls::{CALL_BYTES, drive};
+use crate::workload::calls::{CALL_BYTES, SHORT_BYTES, drive};
 
 const UPLOAD: StreamProtocol = StreamProtocol::new("/bench/upload");
 const CALL: StreamProtocol = StreamProtocol::new("/bench/call");
+const SHORT: StreamProtocol = StreamProtocol::new("/bench/short");
 
-/// A swarm over QUIC with the windows of the other sides.
-pub fn swarm<B: NetworkBehaviour>(make: impl FnOnce(&libp2p::identity::Keypair) -> B) -> Swarm<B> {
-    SwarmBuilder::with_new_identity()
-        .with_tokio()
-        .with_quic_config(|mut config| {
+/// A swarm: over QUIC with the windows of the other sides, over TCP with its defaults.
+pub fn swarm<B: NetworkBehaviour>(
+    over: Over,
+    make: impl FnOnce(&libp2p::identity::Keypair) -> B,
+) -> Swarm<B> {
+    let builder = SwarmBuilder::with_new_identity().with_tokio();
+    macro_rules! finish {
+        ($builder:expr) => {
+            $builder
+                .with_behaviour(|key| make(key))
+                .unwrap_or_else(|never| match never {})
+                .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(600)))
+                .build()
+        };
+    }
+    let nagle_off = || tcp::Config::default().nodelay(true);
+    match over {
+        Over::Quic => finish!(builder.with_quic_config(|mut config| {
             config.max_stream_data = settings::WINDOW;
             config.max_connection_data = settings::WINDOW;
             config.max_concurrent_stream_limit = 1024;
             config
-        })
-        .with_behaviour(|key| make(key))
-        .unwrap_or_else(|never| match never {})
-        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(600)))
-        .build()
+        })),
+        Over::Noise => {
+            finish!(builder.with_tcp(nagle_off(), noise::Config::new, yamux::Config::default).expect("Noise"))
+        }
+        Over::Tls => {
+            finish!(builder.with_tcp(nagle_off(), tls::Config::new, yamux::Config::default).expect("TLS"))
+        }
+    }
 }
 
 /// Listens on loopback and returns the address, peer id included.
-pub async fn listen<B: NetworkBehaviour>(swarm: &mut Swarm<B>) -> Multiaddr {
-    swarm.listen_on("/ip4/127.0.0.1/udp/0/quic-v1".parse().expect("an address")).expect("listening");
+pub async fn listen<B: NetworkBehaviour>(swarm: &mut Swarm<B>, over: Over) -> Multiaddr {
+    let address = match over {
+        Over::Quic => "/ip4/127.0.0.1/udp/0/quic-v1",
+        Over::Noise | Over::Tls => "/ip4/127.0.0.1/tcp/0",
+    };
+    swarm.listen_on(address.parse().expect("an address")).expect("listening");
     loop {
         if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
             return address.with_p2p(*swarm.local_peer_id()).expect("no other peer id");
@@ -44,9 +65,9 @@ pub async fn listen<B: NetworkBehaviour>(swarm: &mut Swarm<B>) -> Multiaddr {
 }
 
 /// Receives uploads, a one-byte receipt each.
-pub async fn serve_upload() {
-    let mut swarm = swarm(|_| libp2p_stream::Behaviour::new());
-    let address = listen(&mut swarm).await;
+pub async fn serve_upload(over: Over) {
+    let mut swarm = swarm(over, |_| libp2p_stream::Behaviour::new());
+    let address = listen(&mut swarm, over).await;
     let mut incoming = swarm.behaviour().new_control().accept(UPLOAD).expect("the only one");
     tokio::spawn(async move { while swarm.next().await.is_some() {} });
     tokio::spawn(async move {
@@ -63,8 +84,8 @@ pub async fn serve_upload() {
 }
 
 /// Uploads `bytes` in writes of `write`.
-pub async fn run_upload(to: &str, bytes: u64, write: usize) -> Transfer {
-    let mut swarm = swarm(|_| libp2p_stream::Behaviour::new());
+pub async fn run_upload(over: Over, to: &str, bytes: u64, write: usize) -> Transfer {
+    let mut swarm = swarm(over, |_| libp2p_stream::Behaviour::new());
     let peer = dial(&mut swarm, to).await;
     let mut control = swarm.behaviour().new_control();
     tokio::spawn(async move { while swarm.next().await.is_some() {} });
@@ -139,17 +160,17 @@ async fn read<T: futures::AsyncRead + Unpin + Send>(io: &mut T) -> io::Result<Ve
     Ok(out)
 }
 
-fn caller() -> Swarm<request_response::Behaviour<Codec>> {
-    swarm(|_| {
+fn caller(over: Over) -> Swarm<request_response::Behaviour<Codec>> {
+    swarm(over, |_| {
         let config = request_response::Config::default().with_max_concurrent_streams(1024);
         request_response::Behaviour::with_codec(Codec, [(CALL, ProtocolSupport::Full)], config)
     })
 }
 
 /// Answers in a task of its own, as an application would.
-pub async fn serve_call() {
-    let mut swarm = caller();
-    let address = listen(&mut swarm).await;
+pub async fn serve_call(over: Over) {
+    let mut swarm = caller(over);
+    let address = listen(&mut swarm, over).await;
     let (answers, mut answered) = tokio::sync::mpsc::channel(1024);
     tokio::spawn(async move {
         loop {
@@ -172,8 +193,8 @@ pub async fn serve_call() {
 }
 
 /// Calls `calls` times with `at_once` in flight.
-pub async fn run_call(to: &str, calls: u64, at_once: u64) -> Latencies {
-    let mut swarm = caller();
+pub async fn run_call(over: Over, to: &str, calls: u64, at_once: u64) -> Latencies {
+    let mut swarm = caller(over);
     let peer = dial(&mut swarm, to).await;
     let (asks, mut asked) = tokio::sync::mpsc::channel::<tokio::sync::oneshot::Sender<Vec<u8>>>(1024);
     tokio::spawn(async move {
@@ -204,4 +225,79 @@ pub async fn run_call(to: &str, calls: u64, at_once: u64) -> Latencies {
         }
     })
     .await
+}
+
+/// Connects and calls, once.
+pub async fn run_setup(over: Over, to: &str) -> Setup {
+    let mut swarm = caller(over);
+    let begun = Instant::now();
+    let peer = dial(&mut swarm, to).await;
+    swarm.behaviour_mut().send_request(&peer, vec![7; CALL_BYTES]);
+    loop {
+        if let SwarmEvent::Behaviour(request_response::Event::Message {
+            message: request_response::Message::Response { response, .. },
+            ..
+        }) = swarm.select_next_some().await
+        {
+            assert_eq!(response.len(), CALL_BYTES);
+            return Setup { first_ms: begun.elapsed().as_secs_f64() * 1e3, again_ms: None };
+        }
+    }
+}
+
+/// Echoes short streams, each in a task of its own.
+pub async fn serve_streams(over: Over) {
+    let mut swarm = swarm(over, |_| libp2p_stream::Behaviour::new());
+    let address = listen(&mut swarm, over).await;
+    let mut incoming = swarm.behaviour().new_control().accept(SHORT).expect("the only one");
+    tokio::spawn(async move { while swarm.next().await.is_some() {} });
+    tokio::spawn(async move {
+        while let Some((_, mut stream)) = incoming.next().await {
+            tokio::spawn(async move {
+                let mut all = Vec::with_capacity(SHORT_BYTES);
+                let _ = stream.read_to_end(&mut all).await;
+                let _ = stream.write_all(&all).await;
+                let _ = stream.close().await;
+            });
+        }
+    });
+    tokio::task::block_in_place(|| serve_until_stdin_closes(&address.to_string()));
+}
+
+/// Opens `count` streams, `at_once` at a time.
+pub async fn run_streams(over: Over, to: &str, count: u64, at_once: u64) -> Latencies {
+    let mut swarm = swarm(over, |_| libp2p_stream::Behaviour::new());
+    let peer = dial(&mut swarm, to).await;
+    let control = swarm.behaviour().new_control();
+    tokio::spawn(async move { while swarm.next().await.is_some() {} });
+    drive(count, at_once, move || {
+        let mut control = control.clone();
+        async move {
+            let mut stream = control.open_stream(peer, SHORT).await.expect("a stream");
+            stream.write_all(&[7; SHORT_BYTES]).await.expect("written");
+            stream.close().await.expect("closed");
+            let mut all = Vec::with_capacity(SHORT_BYTES);
+            stream.read_to_end(&mut all).await.expect("an echo");
+            assert_eq!(all.len(), SHORT_BYTES);
+        }
+    })
+    .await
+}
+
+/// Accepts links and keeps them idle.
+pub async fn serve_idle(over: Over) {
+    let mut swarm = swarm(over, |_| ping::Behaviour::default());
+    let address = listen(&mut swarm, over).await;
+    tokio::spawn(async move { while swarm.next().await.is_some() {} });
+    tokio::task::block_in_place(|| serve_until_stdin_closes(&address.to_string()));
+}
+
+/// Holds `links` idle links, each from a swarm of its own, until standard input closes.
+pub async fn run_idle(over: Over, to: &str, links: usize) {
+    for _ in 0..links {
+        let mut swarm = swarm(over, |_| ping::Behaviour::default());
+        dial(&mut swarm, to).await;
+        tokio::spawn(async move { while swarm.next().await.is_some() {} });
+    }
+    tokio::task::block_in_place(|| serve_until_stdin_closes("connected"));
 }

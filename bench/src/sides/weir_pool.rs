@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use weir::{Bytes, Malformed, Message, Network, Node, Pool, PoolHandle, PoolItem};
 
 use super::weir::{address, builder, config};
+use crate::job::Over;
 use crate::job::Spread;
 use crate::workload::pools::{ITEM, NODES, Progress, edges, index_of, item};
 
@@ -64,8 +65,9 @@ pub async fn run(items: usize) -> Spread {
 
 /// The graph, every link with its hello done.
 async fn network() -> Vec<(Network, Node, PoolHandle<Item>)> {
-    let nodes: Vec<_> =
-        (0..NODES).map(|_| weir::start(builder(config()).channels(ITEMS)).expect("a node")).collect();
+    let nodes: Vec<_> = (0..NODES)
+        .map(|_| weir::start(builder(config(Over::Quic), Over::Quic).channels(ITEMS)).expect("a node"))
+        .collect();
     for (from, to) in edges() {
         nodes[from].0.connect(address(&nodes[to].0)).await.expect("connected");
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Reach, Suite, absolute, target};
 use crate::Name;
-use crate::job::{Job, Side};
+use crate::job::{Job, Over, Side};
 use crate::process::{Failed, Process};
 
 /// Idle links.
@@ -14,7 +14,7 @@ pub const SUITE: Suite = Suite {
     about: "A listener with 500 idle links from another process: growth of its resident memory from before the first link to \
             30 s after the last, by link; its share of a core over these 30 s.",
     columns: &["RSS growth per link, KiB", "% of a core"],
-    sides: &[Side::Weir, Side::Quinn],
+    sides: &[Side::Weir(Over::Quic), Side::Quinn],
     settings: &[
         "A sign of life every 15 s: raw quinn's keep-alive from both sides; weir's ping and pong on control, from both sides. \
          raw quinn: the server configuration of `quic`, one side authenticated; weir: default limits but for the number of \
@@ -22,14 +22,15 @@ pub const SUITE: Suite = Suite {
     ],
     packages: &["quinn-proto", "quinn", "tokio", "rustls", "ring"],
     targets: &[
-        absolute(0, Reach::AtMost(48.0)),
-        absolute(1, Reach::AtMost(1.0)),
+        absolute(Side::Weir(Over::Quic), 0, Reach::AtMost(48.0)),
+        absolute(Side::Weir(Over::Quic), 1, Reach::AtMost(1.0)),
         target(0, Side::Quinn, Reach::Beside),
     ],
     measure: round,
 };
 
-fn round(side: Side, quick: bool) -> Result<Vec<f64>, Failed> {
+/// One round over whatever carries the side's links.
+pub(super) fn round(side: Side, quick: bool) -> Result<Vec<f64>, Failed> {
     let (links, rest) = if quick { (50, Duration::from_secs(3)) } else { (500, Duration::from_secs(30)) };
     let mut server = Process::start(side, &Job::IdleServe)?;
     let to = server.line()?;

@@ -2,7 +2,7 @@
 
 use super::{Reach, Suite, target};
 use crate::Name;
-use crate::job::{Job, Latencies, Side};
+use crate::job::{Job, Latencies, Over, Side};
 use crate::process::{Failed, Process};
 
 /// Calls one after the other, with and without inline turns.
@@ -12,7 +12,7 @@ pub const SUITE: Suite = Suite {
     about: "A request of 1 KiB and an answer of 1 KiB over loopback between two processes, one after the other, with and \
             without inline turns: processes free to move, then the server bound to the first core and the caller to the second.",
     columns: &["p50, µs, free", "p99, µs, free", "p50, µs, bound", "p99, µs, bound"],
-    sides: &[Side::Weir, Side::Woken],
+    sides: &[Side::Weir(Over::Quic), Side::Woken],
     settings: &[
         "20,000 calls after 2,000 that do not count, each way to run; otherwise as for `call`.",
         "Items of pools, tips and streams never run a turn inline, so that these figures are all there is to gain.",

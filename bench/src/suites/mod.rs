@@ -2,15 +2,19 @@
 
 mod call;
 mod idle;
+mod idle_tcp;
 mod inline;
 mod pool;
 mod quic;
+mod setup;
+mod streams;
+mod tcp;
 
 use std::time::Instant;
 
 use crate::Name;
 use crate::figures::{Samples, short};
-use crate::job::Side;
+use crate::job::{Over, Side};
 use crate::machine::Watch;
 use crate::process::Failed;
 use crate::report::Report;
@@ -43,13 +47,15 @@ pub struct Suite {
     pub packages: &'static [&'static str],
     /// What Weir is to reach.
     pub targets: &'static [Target],
-    /// One round of one side: a figure per column.
+    /// One round of one side: a figure per column; no number where the side has none.
     pub measure: fn(Side, quick: bool) -> Result<Vec<f64>, Failed>,
 }
 
 /// A figure that Weir is to reach.
 #[derive(Debug)]
 pub struct Target {
+    /// Which side of Weir's.
+    pub of: Side,
     /// Which column.
     pub column: usize,
     /// Beside whom; without, the figure itself counts.
@@ -70,7 +76,17 @@ pub enum Reach {
 }
 
 /// All of them, in the order in which `all` runs them.
-pub const SUITES: &[&Suite] = &[&quic::SUITE, &call::SUITE, &inline::SUITE, &pool::SUITE, &idle::SUITE];
+pub const SUITES: &[&Suite] = &[
+    &quic::SUITE,
+    &tcp::SUITE,
+    &setup::SUITE,
+    &call::SUITE,
+    &inline::SUITE,
+    &streams::SUITE,
+    &pool::SUITE,
+    &idle::SUITE,
+    &idle_tcp::SUITE,
+];
 
 /// Runs one benchmark: every side once per round, round after round.
 pub fn run(suite: &'static Suite, plan: Plan) -> Result<Report, Failed> {
@@ -96,7 +112,7 @@ pub fn run(suite: &'static Suite, plan: Plan) -> Result<Report, Failed> {
                 shown.join("; "),
                 begun.elapsed().as_secs_f64()
             );
-            for (column, value) in columns.iter_mut().zip(figures) {
+            for (column, value) in columns.iter_mut().zip(figures).filter(|(_, value)| value.is_finite()) {
                 column.0.push(value);
             }
         }
@@ -109,9 +125,13 @@ pub fn run(suite: &'static Suite, plan: Plan) -> Result<Report, Failed> {
 }
 
 const fn target(column: usize, over: Side, reach: Reach) -> Target {
-    Target { column, over: Some(over), reach }
+    beside(Side::Weir(Over::Quic), column, over, reach)
 }
 
-const fn absolute(column: usize, reach: Reach) -> Target {
-    Target { column, over: None, reach }
+const fn beside(of: Side, column: usize, over: Side, reach: Reach) -> Target {
+    Target { of, column, over: Some(over), reach }
+}
+
+const fn absolute(of: Side, column: usize, reach: Reach) -> Target {
+    Target { of, column, over: None, reach }
 }

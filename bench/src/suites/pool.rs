@@ -2,7 +2,7 @@
 
 use super::{Reach, Suite, absolute, target};
 use crate::Name;
-use crate::job::{Job, Side, Spread};
+use crate::job::{Job, Over, Side, Spread};
 use crate::process::{Failed, measure};
 
 /// A pool, and a topic of gossipsub.
@@ -18,7 +18,7 @@ pub const SUITE: Suite = Suite {
         "delivery p99, ms",
         "items/s",
     ],
-    sides: &[Side::Weir, Side::Libp2p],
+    sides: &[Side::Weir(Over::Quic), Side::Libp2p(Over::Quic)],
     settings: &[
         "The same graph on both sides; links stand and rest 5 s before the first item (gossipsub's mesh forms meanwhile).",
         "weir: a pool, offer delay 0, every candidate accepted by a task per node. rust-libp2p: gossipsub, its default mesh, \
@@ -26,10 +26,10 @@ pub const SUITE: Suite = Suite {
     ],
     packages: &["quinn-proto", "libp2p", "libp2p-quic", "libp2p-gossipsub", "tokio", "rustls", "ring"],
     targets: &[
-        target(0, Side::Libp2p, Reach::AtMost(0.4)),
-        absolute(1, Reach::AtMost(1.05)),
-        target(3, Side::Libp2p, Reach::AtMost(1.0)),
-        target(2, Side::Libp2p, Reach::Beside),
+        target(0, Side::Libp2p(Over::Quic), Reach::AtMost(0.4)),
+        absolute(Side::Weir(Over::Quic), 1, Reach::AtMost(1.05)),
+        target(3, Side::Libp2p(Over::Quic), Reach::AtMost(1.0)),
+        target(2, Side::Libp2p(Over::Quic), Reach::Beside),
     ],
     measure: round,
 };

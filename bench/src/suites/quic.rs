@@ -2,7 +2,7 @@
 
 use super::{Reach, Suite, target};
 use crate::Name;
-use crate::job::{Job, Side, Transfer};
+use crate::job::{Job, Over, Side, Transfer};
 use crate::process::{Failed, Process, measure};
 
 /// One stream.
@@ -12,7 +12,7 @@ pub const SUITE: Suite = Suite {
     about: "One connection, one stream, 1 GiB over loopback between two processes, in writes of 64 KiB and of 1 KiB: first \
             write to the peer's one-byte receipt; user and system seconds of both processes meanwhile.",
     columns: &["Gbit/s, 64 KiB", "CPU s per GiB, 64 KiB", "Gbit/s, 1 KiB", "CPU s per GiB, 1 KiB"],
-    sides: &[Side::Weir, Side::Bare, Side::Quinn, Side::Libp2p],
+    sides: &[Side::Weir(Over::Quic), Side::Bare(Over::Quic), Side::Quinn, Side::Libp2p(Over::Quic)],
     settings: &[
         "Congestion control: CUBIC on all sides. Stream and connection windows: 8 MiB at most (weir lends them as its reader \
          takes, rust-libp2p's send window is quinn's default of 10 MB). MTU discovery up to 1,452 bytes.",
@@ -35,21 +35,22 @@ pub const SUITE: Suite = Suite {
         "ring",
     ],
     targets: &[
-        target(0, Side::Bare, Reach::AtLeast(0.9)),
-        target(2, Side::Bare, Reach::AtLeast(0.9)),
+        target(0, Side::Bare(Over::Quic), Reach::AtLeast(0.9)),
+        target(2, Side::Bare(Over::Quic), Reach::AtLeast(0.9)),
         target(0, Side::Quinn, Reach::AtLeast(1.3)),
         target(2, Side::Quinn, Reach::AtLeast(1.5)),
-        target(0, Side::Libp2p, Reach::Beside),
-        target(2, Side::Libp2p, Reach::Beside),
-        target(1, Side::Bare, Reach::Beside),
-        target(3, Side::Bare, Reach::Beside),
+        target(0, Side::Libp2p(Over::Quic), Reach::Beside),
+        target(2, Side::Libp2p(Over::Quic), Reach::Beside),
+        target(1, Side::Bare(Over::Quic), Reach::Beside),
+        target(3, Side::Bare(Over::Quic), Reach::Beside),
         target(1, Side::Quinn, Reach::Beside),
         target(3, Side::Quinn, Reach::Beside),
     ],
     measure: round,
 };
 
-fn round(side: Side, quick: bool) -> Result<Vec<f64>, Failed> {
+/// One round over whatever carries the side's links.
+pub(super) fn round(side: Side, quick: bool) -> Result<Vec<f64>, Failed> {
     let bytes = if quick { 128 << 20 } else { 1 << 30 };
     let mut figures = Vec::new();
     for write in [64 << 10, 1 << 10] {

@@ -11,6 +11,9 @@ use crate::machine::cpu_seconds;
 /// Bytes of a request and of an answer.
 pub const CALL_BYTES: usize = 1024;
 
+/// Bytes of a short stream, each way.
+pub const SHORT_BYTES: usize = 32;
+
 /// Runs `calls` calls, `at_once` tasks making one after the other, after a tenth as many that do not count.
 pub async fn drive<F, C>(calls: u64, at_once: u64, call: C) -> Latencies
 where
