@@ -7,6 +7,7 @@ mod attacks;
 mod honest;
 mod identity;
 mod peer;
+mod stranger;
 mod victim;
 mod wire;
 

@@ -6,12 +6,12 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use weir::PeerId;
+use weir::{Multiaddr, PeerId};
 
 use crate::Arguments;
 use crate::attacks::{Arrangement, Attack, Field};
 use crate::honest::{Pair, Served};
-use crate::victim::{Order, Usage};
+use crate::victim::{Listens, Order, Usage};
 
 type Any = Box<dyn std::error::Error + Send + Sync>;
 
@@ -64,6 +64,9 @@ pub(crate) fn all(arguments: &Arguments) -> Result<bool, Any> {
     let (mut fine, mut unrun) = (true, 0);
     for attack in attacks {
         for arrangement in &arrangements {
+            if attack.is_tcp() && *arrangement != Arrangement::Apart {
+                continue; // these attacks do not meet what groups share
+            }
             for handling in chosen(&arguments.handling, &[0, 50, 5_000]) {
                 match runtime.block_on(one((attack, *arrangement, handling), arguments)) {
                     Ok(report) => {
@@ -91,7 +94,8 @@ async fn one(
     (attack, arrangement, handling_us): (Attack, Arrangement, u64),
     arguments: &Arguments,
 ) -> Result<Report, Any> {
-    let order = Order { listen: "127.0.0.1:0".into(), handling_us };
+    let listen_tcp = attack.is_tcp().then(|| "127.0.0.1:0".into());
+    let order = Order { listen: "127.0.0.1:0".into(), listen_tcp, handling_us };
     let mut victim = Process::start(&order)?;
     let mut pair = Pair::start(["127.1.1.1:0", "127.1.2.1:0"])?;
     if arrangement == Arrangement::Dialled {
@@ -99,7 +103,7 @@ async fn one(
             victim.say(&format!("dial {address}"))?;
         }
     } else {
-        pair.connect(victim.address, victim.id).await?;
+        pair.connect(&victim.address).await?;
     }
     let (items, calls) = if handling_us >= 5_000 { (40, 20) } else { (100, 40) };
     pair.work(victim.id, items, calls)?;
@@ -112,13 +116,11 @@ async fn one(
         if arguments.bounds { None } else { Some(beside(&order, attack, arrangement, window).await?) };
     let idle = victim.usage()?;
     let struck = Instant::now();
-    let attackers = Attackers::start(&Field { attack, victim: victim.address, arrangement })?;
-    let newcomers = if attack == Attack::FirstPackets {
+    let attackers = Attackers::start(&Field { attack, victim: victim.socket, arrangement })?;
+    let newcomers = if matches!(attack, Attack::FirstPackets | Attack::TcpSilent) {
         let mut linked = 0;
         for index in 0..6 {
-            linked += u32::from(
-                Pair::newcomer(&format!("127.1.1.{}:0", 5 + index), victim.address, victim.id).await?,
-            );
+            linked += u32::from(Pair::newcomer(&format!("127.1.1.{}:0", 5 + index), &victim.address).await?);
         }
         Some(linked)
     } else {
@@ -180,7 +182,7 @@ async fn beside(
 ) -> Result<(Instant, Instant), Any> {
     let other = Process::start(order)?;
     let struck = Instant::now();
-    let attackers = Attackers::start(&Field { attack, victim: other.address, arrangement })?;
+    let attackers = Attackers::start(&Field { attack, victim: other.socket, arrangement })?;
     tokio::time::sleep(window).await;
     let ended = Instant::now();
     attackers.stop()?;
@@ -354,7 +356,8 @@ struct Process {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
-    address: SocketAddr,
+    socket: SocketAddr,
+    address: Multiaddr,
     id: PeerId,
 }
 
@@ -369,8 +372,14 @@ impl Process {
         let mut output = BufReader::new(child.stdout.take().ok_or("no output")?);
         let mut line = String::new();
         output.read_line(&mut line)?;
-        let (address, id): (String, String) = serde_json::from_str(&line)?;
-        Ok(Self { child, input, output, address: address.parse()?, id: id.parse()? })
+        let Listens { quic, tcp, id } = serde_json::from_str(&line)?;
+        let id: PeerId = id.parse()?;
+        let (socket, address) = if order.listen_tcp.is_some() {
+            (tcp, Multiaddr::from_tcp(tcp))
+        } else {
+            (quic, Multiaddr::from_quic(quic))
+        };
+        Ok(Self { child, input, output, socket, address: address.with_p2p(id)?, id })
     }
 
     fn say(&mut self, line: &str) -> Result<String, Any> {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use weir::multiaddr::Transport;
 use weir::{
     Bytes, Config, Keypair, Method, Multiaddr, Network, NetworkId, Pool, PoolHandle, Raw, Requests, Streams,
 };
@@ -27,10 +28,23 @@ pub const USELESS: u8 = b'n';
 /// What the victim is started with.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Order {
-    /// Where it listens.
+    /// Where it listens for QUIC, and for TCP where something is named.
     pub listen: String,
+    /// See `listen`.
+    pub listen_tcp: Option<String>,
     /// How long each item and each request takes to handle, in microseconds.
     pub handling_us: u64,
+}
+
+/// What it says first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Listens {
+    /// For QUIC.
+    pub quic: std::net::SocketAddr,
+    /// For TCP.
+    pub tcp: std::net::SocketAddr,
+    /// Who it is.
+    pub id: String,
 }
 
 /// What it tells when asked.
@@ -55,11 +69,24 @@ pub type Handles = (PoolHandle<Bytes>, Requests<Bytes, Bytes>, Streams);
 
 /// A node with the channels of victim and honest pair.
 pub fn node(listen: &str, config: Config) -> Result<(Network, weir::Node, Handles), Any> {
+    node_with(listen, None, config)
+}
+
+/// The same with an address for TCP.
+fn node_with(
+    listen: &str,
+    listen_tcp: Option<&str>,
+    config: Config,
+) -> Result<(Network, weir::Node, Handles), Any> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
     let keypair = Keypair::ed25519_from_seed(seed);
     let address: std::net::SocketAddr = listen.parse()?;
-    let builder = Network::builder(keypair, NetworkId(wire::NETWORK)).listen(address).config(config);
+    let mut builder = Network::builder(keypair, NetworkId(wire::NETWORK)).listen(address).config(config);
+    if let Some(listen) = listen_tcp {
+        let socket: std::net::SocketAddr = listen.parse()?;
+        builder = builder.listen(Multiaddr::from_tcp(socket));
+    }
     Ok(weir::start(builder.channels((ITEMS, WORK.serve(), BYTES)))?)
 }
 
@@ -72,7 +99,8 @@ pub fn config() -> Config {
 
 /// Runs until standard input ends.
 pub fn run(order: &Order) -> Result<(), Any> {
-    let (net, _node, (pool, requests, streams)) = node(&order.listen, config())?;
+    let (net, _node, (pool, requests, streams)) =
+        node_with(&order.listen, order.listen_tcp.as_deref(), config())?;
     let handling = Duration::from_micros(order.handling_us);
     let usage = Arc::new(std::sync::Mutex::new(Usage::default()));
     let handled = Arc::new(AtomicU64::new(0));
@@ -118,9 +146,13 @@ pub fn run(order: &Order) -> Result<(), Any> {
             }
         }
     });
-    let address =
-        net.addresses().iter().find_map(Multiaddr::socket_addr).map(|(_, at)| at).ok_or("no address")?;
-    println!("{}", serde_json::to_string(&(address.to_string(), net.peer_id().to_string()))?);
+    let at = |transport| {
+        let all = || net.addresses().iter().filter_map(Multiaddr::socket_addr);
+        all().find(|(of, _)| *of == transport).map(|(_, at)| at)
+    };
+    let quic = at(Transport::Quic).ok_or("no address")?;
+    let listens = Listens { quic, tcp: at(Transport::Tcp).unwrap_or(quic), id: net.peer_id().to_string() };
+    println!("{}", serde_json::to_string(&listens)?);
     std::io::stdout().flush()?;
     for line in std::io::stdin().lock().lines() {
         let line = line?;

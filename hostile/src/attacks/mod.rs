@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
 use crate::peer::{Answer, Items, Peer};
+use crate::stranger::Stranger;
 use crate::victim::USELESS;
 use crate::wire;
 
 mod calls;
 mod floods;
 mod streams;
+mod tcp;
 
 /// Every attack, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -42,6 +44,20 @@ pub enum Attack {
     RawStreams,
     /// Messages of unknown odd types without end.
     OddMessages,
+    /// TCP connections that say nothing, 4,800 at once.
+    TcpSilent,
+    /// Over TCP: streams opened without end.
+    TcpOpenings,
+    /// Over TCP: streams opened and broken off without end.
+    TcpResets,
+    /// Over TCP: more on a stream than its window.
+    TcpOverrun,
+    /// Over TCP: pings of the muxer without end, whose answers nobody reads.
+    TcpPings,
+    /// Over TCP: streams that never say what they are.
+    TcpNameless,
+    /// Over TCP: questions without end, whose answers nobody reads.
+    TcpUnread,
 }
 
 /// Where attackers are, as the victim's address groups see it.
@@ -71,6 +87,7 @@ impl Arrangement {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Field {
     pub attack: Attack,
+    /// Where it listens for what the attack goes over.
     pub victim: SocketAddr,
     pub arrangement: Arrangement,
 }
@@ -87,14 +104,30 @@ pub fn run(field: &Field) -> Result<(), Box<dyn std::error::Error + Send + Sync>
 
 impl Attack {
     /// Where what it does is a fault: how long the victim may take to notice, by the specification. A request must end within
-    /// 10 s + size / 16 kB/s, and the 17th move back within 10 s is a fault.
+    /// 10 s + size / 16 kB/s, the 17th move back within 10 s is a fault, and so are a thousand frames of yamux that move nothing.
     pub const fn blamed_after(self) -> Option<Duration> {
         match self {
             Self::HitAndRun | Self::SixFaults | Self::OddMessages => Some(Duration::ZERO),
+            Self::TcpOverrun => Some(Duration::ZERO),
+            Self::TcpOpenings | Self::TcpResets | Self::TcpPings => Some(Duration::from_secs(2)),
             Self::MovesBack => Some(Duration::from_secs(8)),
             Self::SlowRequests => Some(Duration::from_secs(15)),
             _ => None,
         }
+    }
+
+    /// Whether it goes over TCP.
+    pub const fn is_tcp(self) -> bool {
+        matches!(
+            self,
+            Self::TcpSilent
+                | Self::TcpOpenings
+                | Self::TcpResets
+                | Self::TcpOverrun
+                | Self::TcpPings
+                | Self::TcpNameless
+                | Self::TcpUnread
+        )
     }
 
     /// Attackers at work at once.
@@ -117,7 +150,12 @@ impl Attack {
             peers.spawn(async move {
                 loop {
                     // refused, closed or banned: it comes back as somebody else after a moment
-                    drop(self.once(field.victim, field.arrangement.address(index)).await);
+                    let local = field.arrangement.address(index);
+                    if self.is_tcp() {
+                        drop(self.once_over_tcp(field.victim, local).await);
+                    } else {
+                        drop(self.once(field.victim, local).await);
+                    }
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             });
@@ -149,7 +187,28 @@ impl Attack {
             Self::SixFaults => streams::six_faults(&peer).await,
             Self::RawStreams => streams::raw(&peer).await,
             Self::OddMessages => floods::odd_messages(&peer).await,
-            Self::FirstPackets => Ok(()),
+            _ => Ok(()), // not of these
+        }
+    }
+
+    /// The same over TCP.
+    async fn once_over_tcp(
+        self,
+        victim: SocketAddr,
+        local: IpAddr,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        if self == Self::TcpSilent {
+            return tcp::silent(victim, local).await;
+        }
+        let peer = Stranger::dial(victim, local).await?;
+        match self {
+            Self::TcpOpenings => tcp::openings(peer).await,
+            Self::TcpResets => tcp::resets(peer).await,
+            Self::TcpOverrun => tcp::overrun(peer).await,
+            Self::TcpPings => tcp::pings(peer).await,
+            Self::TcpNameless => tcp::nameless(peer).await,
+            Self::TcpUnread => tcp::unread(peer).await,
+            _ => Ok(()), // not of these
         }
     }
 }
