@@ -59,9 +59,13 @@ fn unpacked_archives(metadata: &Metadata) -> Vec<PathBuf> {
             package.manifest_path.as_std_path().ancestors().find(|path| path.ends_with("registry/src"))
         })
         .collect();
-    registries
+    registries.into_iter().flat_map(|sources| unpacked_in(sources, &names)).collect()
+}
+
+/// Those of these names that lie in a registry without a host, among the registries whose sources are here.
+fn unpacked_in(sources: &Path, names: &[String]) -> Vec<PathBuf> {
+    fs::read_dir(sources)
         .into_iter()
-        .filter_map(|sources| fs::read_dir(sources).ok())
         .flatten()
         .filter_map(Result::ok)
         .map(|registry| registry.path())
@@ -150,5 +154,57 @@ mod tests {
             ["weir-net: no `readme` in its Cargo.toml", "weir-net: no `keywords` in its Cargo.toml"]
         );
         assert!(is_published(&whole) && !is_published(&package("xtask")));
+    }
+
+    fn folder(path: &Path) -> PathBuf {
+        fs::create_dir_all(path).unwrap();
+        path.to_owned()
+    }
+
+    #[test]
+    fn what_was_compiled_of_archives_of_ours_is_found_and_nothing_else() {
+        let debug = tempfile::tempdir().unwrap();
+        let (deps, records) =
+            (folder(&debug.path().join("deps")), folder(&debug.path().join(".fingerprint")));
+        let unpacked = "/home/.cargo/registry/src/-0123abcd/weir-base-0.1.0/src/lib.rs";
+        for (list, source) in [
+            ("weir_base-1111.d", unpacked),
+            ("weir_pull-2222.d", "/here/crates/pull/src/lib.rs"),
+            ("weir_link-3333.d", "/home/.cargo/registry/src/index.crates.io-0123/weir-link-0.1.0/src/lib.rs"),
+            ("other-4444.d", unpacked),
+            ("weir_base-5555.rmeta", unpacked),
+        ] {
+            fs::write(deps.join(list), format!("{}: {source}\n", deps.join(list).display())).unwrap();
+        }
+        for record in ["weir-base-1111", "weir-pull-2222", "weir-link-3333", "other-4444", "weir-base-5555"] {
+            folder(&records.join(record));
+        }
+        assert_eq!(compiled_from_archives(debug.path()), [records.join("weir-base-1111")]);
+        assert_eq!(compiled_from_archives(&debug.path().join("none")), [PathBuf::new(); 0]);
+    }
+
+    #[test]
+    fn archives_of_ours_that_lie_unpacked_are_found_in_registries_without_a_host_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let sources = home.path().join("registry/src");
+        let stale = folder(&sources.join("-0123abcd/weir-base-0.1.0"));
+        for other in ["-0123abcd/bytes-1.0.0", "index.crates.io-0123/weir-base-0.1.0"] {
+            folder(&sources.join(other));
+        }
+        let names = ["weir-base-0.1.0".to_owned(), "weir-pull-0.1.0".to_owned()];
+        assert_eq!(unpacked_in(&sources, &names), [stale]);
+        assert_eq!(unpacked_in(&home.path().join("none"), &names), [PathBuf::new(); 0]);
+    }
+
+    #[test]
+    fn a_registry_without_a_host_is_one_that_cargo_package_unpacked_to() {
+        for (path, nameless) in [
+            ("/home/.cargo/registry/src/-0123abcd", true),
+            ("/home/.cargo/registry/src/index.crates.io-0123", false),
+            ("/home/-0123abcd", false),
+        ] {
+            assert_eq!(is_nameless_registry(Path::new(path)), nameless, "{path}");
+            assert_eq!(is_unpacked(&Path::new(path).join("weir-base-0.1.0/src/lib.rs")), nameless, "{path}");
+        }
     }
 }

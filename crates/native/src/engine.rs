@@ -216,3 +216,125 @@ pub(super) fn wall_time() -> UnixTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixTime::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use weir_base::NetworkId;
+    use weir_base::identity::Keypair;
+    use weir_base::multiaddr::Multiaddr;
+    use weir_node::{Config, Network};
+
+    use super::*;
+    use crate::{Parts, prepare};
+
+    /// Peers that never answer: a socket for each.
+    fn silent_peers(count: usize) -> Vec<UdpSocket> {
+        let bind = |_| {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            socket.set_nonblocking(true).unwrap();
+            socket
+        };
+        (0..count).map(bind).collect()
+    }
+
+    /// A node that dials all of them in its next turn, and the address of its socket.
+    fn node(peers: &[UdpSocket]) -> (Parts<()>, Multiaddr) {
+        let mut config = Config::default();
+        config.node.peers.max_dials = u32::try_from(peers.len()).unwrap();
+        config.node.dial.max_dials = peers.len();
+        let named = peers.iter().zip(1..).map(|(socket, number): (_, u64)| {
+            let mut seed = [9; 32];
+            seed.iter_mut().zip(number.to_le_bytes()).for_each(|(to, from)| *to = from);
+            let peer = Keypair::ed25519_from_seed(seed).peer_id();
+            Multiaddr::from_quic(socket.local_addr().unwrap()).with_p2p(peer).unwrap()
+        });
+        let builder = Network::builder(Keypair::ed25519_from_seed([8; 32]), NetworkId([7; 32]))
+            .listen("/ip4/127.0.0.1/udp/0/quic-v1")
+            .peers(named)
+            .config(config);
+        let parts = prepare(builder).unwrap();
+        let address = parts.application.0.addresses()[0].clone();
+        (parts, address)
+    }
+
+    /// How many of them were sent something since this was last asked, and how many bytes to all.
+    fn reached(peers: &[UdpSocket]) -> (usize, usize) {
+        let mut buffer = [0; 2_048];
+        let come = |socket: &UdpSocket| {
+            let mut bytes = 0;
+            while let Ok(more) = socket.recv(&mut buffer) {
+                bytes += more;
+            }
+            bytes
+        };
+        let bytes: Vec<usize> = peers.iter().map(come).collect();
+        (bytes.iter().filter(|bytes| **bytes > 0).count(), bytes.iter().sum())
+    }
+
+    #[test]
+    fn an_inline_turn_sends_four_times_and_leaves_the_rest_to_the_network_thread() {
+        let peers = silent_peers(8);
+        let (mut parts, _) = node(&peers);
+        let now = parts.engine.now();
+        parts.engine.core.handle_timeout(now);
+        assert!(!parts.engine.inline_turn(), "something is left");
+        assert_eq!(reached(&peers).0, 4);
+        parts.engine.turn();
+        assert!(reached(&peers).0 >= 4, "the other four");
+    }
+
+    #[test]
+    fn what_is_drained_is_as_many_bytes_as_are_allowed_and_what_the_last_call_sends_beyond_them() {
+        let peers = silent_peers(8);
+        let (mut parts, _) = node(&peers);
+        let now = parts.engine.now();
+        parts.engine.core.handle_timeout(now);
+        assert!(parts.engine.drain(now, Allowance { calls: usize::MAX, bytes: 1 }), "something is left");
+        let (one, bytes) = reached(&peers);
+        assert_eq!(one, 1);
+        assert!(parts.engine.drain(now, Allowance { calls: usize::MAX, bytes: bytes + 1 }));
+        assert_eq!(reached(&peers).0, 2);
+        assert!(!parts.engine.drain(now, Allowance { calls: usize::MAX, bytes: 1 << 20 }));
+        assert_eq!(reached(&peers).0, 5);
+    }
+
+    #[test]
+    fn a_turn_that_leaves_datagrams_unread_sends_128_kib_and_the_next_one_the_rest() {
+        let peers = silent_peers(150);
+        let (mut parts, address) = node(&peers);
+        let (_, listening) = address.socket_addr().unwrap();
+        let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for size in 0..200 {
+            stranger.send_to(&vec![0; 20 + size], listening).unwrap(); // of different sizes, so that the kernel joins none
+        }
+        let mut events = mio::Events::with_capacity(64);
+        parts.poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
+        parts.engine.wake_up(&events);
+        assert!(parts.engine.turn());
+        let (some, bytes) = reached(&peers);
+        assert!(
+            (UNREAD_BYTES..UNREAD_BYTES + 65_536).contains(&bytes) && some < 150,
+            "{bytes} bytes to {some}"
+        );
+        let mut turns = 1;
+        while parts.engine.turn() {
+            turns += 1;
+        }
+        assert!(turns > 1 && reached(&peers).0 >= 150 - some);
+    }
+
+    #[test]
+    fn a_turn_of_the_network_thread_is_bounded_by_bytes_and_not_by_calls() {
+        for (unread, bytes) in [(true, 128 * KIB), (false, 2 << 20)] {
+            let mut allowance = Allowance::of_turn(unread);
+            (0..1_000).for_each(|_| allowance.spend(0));
+            assert!(!allowance.is_spent());
+            allowance.spend(bytes - 1);
+            assert!(!allowance.is_spent());
+            allowance.spend(1_000);
+            assert!(allowance.is_spent());
+        }
+    }
+}

@@ -61,6 +61,26 @@ fn random_bytes<const LEN: usize>() -> io::Result<[u8; LEN]> {
 /// # Errors
 /// [`StartError`], which names the field, address or port and the remedy. Nothing is left behind.
 pub fn start<H>(node: Builder<H>) -> Result<(Network, Node, H), StartError> {
+    let Parts { driver, poll, engine, application: (network, node, handles) } = prepare(node)?;
+    let runner = Arc::clone(&driver);
+    let thread = std::thread::Builder::new()
+        .name("weir-net".into())
+        .spawn(move || runner.run(poll, engine))
+        .map_err(|source| StartError::System { what: "no thread", source })?;
+    driver.runs_on(thread);
+    tracing::info!(peer = %network.peer_id(), addresses = ?network.addresses(), "the node has started");
+    Ok((network, node, handles))
+}
+
+/// A node that nothing drives yet.
+struct Parts<H> {
+    driver: Arc<Driver>,
+    poll: mio::Poll,
+    engine: Engine,
+    application: (Network, Node, H),
+}
+
+fn prepare<H>(node: Builder<H>) -> Result<Parts<H>, StartError> {
     let mut plan = node.plan()?;
     plan.secure_with(if has_aes() {
         [Security::Tls, Security::Noise]
@@ -98,14 +118,7 @@ pub fn start<H>(node: Builder<H>) -> Result<(Network, Node, H), StartError> {
     };
     let (core, network, node, handles) = assemble(plan, Arc::clone(&driver) as Arc<dyn Host>, setup)?;
     let engine = Engine::new(core, (sockets, pipes), resolver, anchor, wall);
-    let runner = Arc::clone(&driver);
-    let thread = std::thread::Builder::new()
-        .name("weir-net".into())
-        .spawn(move || runner.run(poll, engine))
-        .map_err(system("no thread"))?;
-    driver.runs_on(thread);
-    tracing::info!(peer = %network.peer_id(), addresses = ?network.addresses(), "the node has started");
-    Ok((network, node, handles))
+    Ok(Parts { driver, poll, engine, application: (network, node, handles) })
 }
 
 /// Whether the processor has instructions for AES, which make TLS's cipher faster than Noise's.
