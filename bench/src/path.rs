@@ -6,12 +6,14 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// What the relay takes at once.
 const BUFFER: usize = 64 << 10;
+/// Parts that it holds in one direction; beyond it, what comes stays with the system, and is late.
+const HELD: usize = 4_096;
 
 /// A relay in front of a listener. Its threads end with the program.
 #[derive(Debug)]
@@ -64,8 +66,8 @@ fn udp(target: SocketAddr, one_way: Duration) -> io::Result<u16> {
     far.connect(target)?;
     let port = near.local_addr()?.port();
     let dialler = Arc::new(Mutex::new(None));
-    let (there, going) = channel::<Held>();
-    let (back, coming) = channel::<Held>();
+    let (there, going) = sync_channel::<Held>(HELD);
+    let (back, coming) = sync_channel::<Held>(HELD);
     let (from, to) = (near.try_clone()?, far.try_clone()?);
     let seen = Arc::clone(&dialler);
     std::thread::spawn(move || {
@@ -123,7 +125,7 @@ fn carry(near: TcpStream, far: TcpStream, one_way: Duration, accepted: Instant) 
 }
 
 fn pass(mut from: TcpStream, mut to: TcpStream, one_way: Duration, first: Option<Instant>) {
-    let (held, due) = channel::<Held>();
+    let (held, due) = sync_channel::<Held>(HELD);
     std::thread::spawn(move || {
         let mut first = first;
         let mut buffer = vec![0; BUFFER];
