@@ -73,8 +73,9 @@ pub(crate) fn identify(data: &[u8]) -> bool {
     };
     assert!(info.protocols.len() <= PROTOCOLS_MAX && info.addresses.len() <= identify::ADDRESSES_MAX);
     info.record = None; // it is sealed by its owner
-    let bytes = identify::encode(&info, None);
-    assert!(bytes.len() <= MESSAGE_MAX);
+    let messages = identify::encode(&info, None);
+    assert!(messages.iter().all(|message| message.len() <= identify::SENT_MAX));
+    let bytes = messages.concat(); // messages behind each other are one message
     let again = identify::decode(&bytes);
     assert!(again.is_ok_and(|again| again == info || bytes.len() > MESSAGE_MAX - 2 * 1024));
 

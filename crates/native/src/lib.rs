@@ -16,14 +16,15 @@ mod resolver;
 mod socket;
 
 use std::io;
+use std::net::{IpAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use weir_base::Instant;
 use weir_base::identity::Keypair;
-use weir_base::multiaddr::Multiaddr;
+use weir_base::multiaddr::{Multiaddr, Transport};
 use weir_node::host::{Host, Setup, assemble};
 use weir_node::{AddressError, Builder, Network, Node, StartError};
-use weir_stack::{HostChange, Security, Start};
+use weir_stack::{Command, HostChange, Security, Start};
 
 use driver::Driver;
 use engine::{Engine, wall_time};
@@ -116,9 +117,40 @@ fn prepare<H>(node: Builder<H>) -> Result<Parts<H>, StartError> {
             .collect(),
         bound: sockets.bound().into_iter().chain([HostChange::Pipes]).collect(),
     };
-    let (core, network, node, handles) = assemble(plan, Arc::clone(&driver) as Arc<dyn Host>, setup)?;
+    let everywhere = setup.addresses.iter().any(listens_everywhere);
+    let outer: Vec<Multiaddr> = setup.addresses.iter().filter_map(reached_at).collect();
+    let (mut core, network, node, handles) = assemble(plan, Arc::clone(&driver) as Arc<dyn Host>, setup)?;
+    if everywhere && let Err(refused) = core.stack().command(Instant::ZERO, Command::Announce(outer)) {
+        tracing::warn!(%refused, "peers are not told where this node is reached");
+    }
     let engine = Engine::new(core, (sockets, pipes), resolver, anchor, wall);
     Ok(Parts { driver, poll, engine, application: (network, node, handles) })
+}
+
+/// Whether a node listens there on every address of the computer.
+fn listens_everywhere(address: &Multiaddr) -> bool {
+    address.socket_addr().is_some_and(|(_, local)| local.ip().is_unspecified())
+}
+
+/// Where others reach a node that listens there: of every address of the computer, the one by which it reaches others.
+fn reached_at(address: &Multiaddr) -> Option<Multiaddr> {
+    let (transport, mut local) = address.socket_addr()?;
+    if local.ip().is_unspecified() {
+        local.set_ip(outward(local.is_ipv4())?);
+    }
+    Some(match transport {
+        Transport::Quic => Multiaddr::from_quic(local),
+        Transport::Tcp => Multiaddr::from_tcp(local),
+    })
+}
+
+/// The address of this computer from which the system would send to others; `None` where it has no way to them. Nothing is sent.
+fn outward(ipv4: bool) -> Option<IpAddr> {
+    // RFC 5737 and RFC 3849: addresses for documents, so of nobody, which are reached as anybody is.
+    let (any, somebody) = if ipv4 { ("0.0.0.0:0", "192.0.2.1:9") } else { ("[::]:0", "[2001:db8::1]:9") };
+    let socket = UdpSocket::bind(any).ok()?;
+    socket.connect(somebody).ok()?;
+    Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified())
 }
 
 /// Whether the processor has instructions for AES, which make TLS's cipher faster than Noise's.

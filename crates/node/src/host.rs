@@ -121,10 +121,23 @@ pub fn assemble<H>(
             other => StartError::PeerAddress(AddressError::new(named, other)),
         })?;
     }
+    announce(&mut stack, now, &shared.addresses);
     let core = Core::new(stack, Arc::clone(&shared));
     let lease = Arc::new(Lease { shared });
     let handles = bind.handles(&lease);
     Ok((core, Network::of(&lease), Node::new(lease), handles))
+}
+
+/// Tells libp2p's peers where the node is reached: not at addresses that lead nowhere from elsewhere.
+fn announce(stack: &mut Stack, now: Instant, addresses: &[Multiaddr]) {
+    let leads = |address: &&Multiaddr| match address.socket_addr() {
+        Some((_, socket)) => !socket.ip().is_unspecified(),
+        None => address.memory().is_none(),
+    };
+    let leading = addresses.iter().filter(leads).map(|address| address.clone().without_p2p()).collect();
+    if let Err(refused) = stack.command(now, Command::Announce(leading)) {
+        tracing::warn!(%refused, "peers are not told where this node is reached");
+    }
 }
 
 impl Shared {

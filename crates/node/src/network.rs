@@ -103,6 +103,21 @@ impl Network {
         self.tell(Command::Pull(weir_pull::Command::Control(control::Command::Services(services)))).await
     }
 
+    /// Where others reach this node from now on, in place of what it said before, which is where it listens. Peers on libp2p's connections
+    /// are told at once, with a signed record, others when they ask ([`Peers::identify`](crate::Peers::identify)). For a node behind a router,
+    /// whose own addresses lead nowhere.
+    ///
+    /// # Errors
+    /// [`PeerError::Refused`] above 64 addresses, or 3 KiB of them; [`PeerError::Address`] where one is no address.
+    pub async fn announce<A: ToAddress>(
+        &self,
+        addresses: impl IntoIterator<Item = A>,
+    ) -> Result<(), PeerError> {
+        let addresses = addresses.into_iter().map(|address| address.to_address().map(Multiaddr::without_p2p));
+        let addresses = addresses.collect::<Result<Vec<_>, _>>().map_err(PeerError::Address)?;
+        self.tell(Command::Announce(addresses)).await
+    }
+
     // ---- what happens ----
 
     /// What happens from now on: peers that come and go, faults, dials that fail. Each call gives a queue of its own with

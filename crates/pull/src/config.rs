@@ -58,6 +58,14 @@ pub enum Shape {
 }
 
 impl Shape {
+    /// The lanes of a channel of this shape, which are numbered from 0 (`docs/spec/streams.md`, "The head").
+    pub const fn lanes(&self) -> u8 {
+        match self {
+            Self::Pool(_) => 2,
+            Self::Tip(_) | Self::Call(_) | Self::Raw => 1,
+        }
+    }
+
     /// The number of the shape in a hello.
     pub const fn number(&self) -> u8 {
         match self {

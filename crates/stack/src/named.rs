@@ -14,13 +14,13 @@ use weir_link::NAMED;
 use crate::config::ConfigError;
 use crate::exchange;
 
-/// Names of all protocols of a node together. Identify has to tell them all in one message.
+/// Names of all protocols of a node together: identify has to tell them all, and peers keep them.
 pub const NAMES_MAX: usize = 64;
 
 /// Bytes of one name: twice the longest that is in use anywhere, and far below what multistream's tokens can carry.
 pub const NAME_MAX: usize = 128;
 
-/// Bytes of all names of a node together: half of what an identify message of ours may have.
+/// Bytes of all names of a node together: one of the ten messages that identify may have.
 pub const NAMES_BYTES_MAX: usize = 4096;
 
 /// A protocol by name.

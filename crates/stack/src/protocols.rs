@@ -60,25 +60,44 @@ fn name(channels: &[Channel], protocol: ProtocolId) -> Option<String> {
     if id == ChannelId::CONTROL {
         return (lane == 0).then(|| "/weir/control/1".to_owned());
     }
-    let channel = channels.iter().find(|channel| channel.id == id)?;
+    let channel = channels.iter().find(|channel| channel.id == id && lane < channel.shape.lanes())?;
     Some(format!("/weir/{}/{lane}/1", channel.name))
 }
 
 #[cfg(test)]
 mod tests {
-    use weir_pull::{Shape, call};
+    use weir_pull::{Shape, call, pool};
 
     use super::*;
 
     #[test]
     fn channels_have_names_by_lane_and_control_and_ping_their_own() {
-        let shape = Shape::Call(call::Config::default());
-        let channels = [Channel { id: ChannelId(3), name: "block".into(), version: 1, oldest: 1, shape }];
-        let asked =
-            [ChannelId::CONTROL.protocol(0), ChannelId(3).protocol(1), ChannelId(4).protocol(0), PING];
+        let channel = |id, name: &str, shape| Channel {
+            id: ChannelId(id),
+            name: name.into(),
+            version: 1,
+            oldest: 1,
+            shape,
+        };
+        let rules = pool::Rules { summarize: |_| pool::Summary::new(&[]), judge: |_| None };
+        let channels = [
+            channel(3, "block", Shape::Call(call::Config::default())),
+            channel(5, "tx", Shape::Pool(pool::Config::new(rules))),
+        ];
+        let lanes = [0, 3, 5].map(ChannelId).into_iter().flat_map(ChannelId::protocols);
+        let asked: Vec<ProtocolId> = lanes.chain([ChannelId(4).protocol(0), PING]).collect();
         let profile = Profile { channels: channels.into(), ..Profile::default() };
         let found = names(&profile, asked.into_iter());
         let text: Vec<_> = found.iter().map(|(id, names)| (id.0, names[0].as_str())).collect();
-        assert_eq!(text, [(0, "/weir/control/1"), (13, "/weir/block/1/1"), (0x1_0000, "/ipfs/ping/1.0.0")]);
+        assert_eq!(
+            text,
+            [
+                (0, "/weir/control/1"),
+                (12, "/weir/block/0/1"),
+                (20, "/weir/tx/0/1"),
+                (21, "/weir/tx/1/1"),
+                (0x1_0000, "/ipfs/ping/1.0.0")
+            ]
+        );
     }
 }

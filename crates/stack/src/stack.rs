@@ -24,6 +24,7 @@ use crate::raw;
 use crate::targets::{Targets, method};
 use crate::types::{Action, Command, DialProblem, Event, Input, Refused, Target, Timeout};
 use crate::users::{Make, Named, Told, Users};
+use introductions::Own;
 
 /// Steps of one turn: what a burst of 64 inputs needs, and not so many that a host waits.
 const STEPS: usize = 4096;
@@ -68,7 +69,7 @@ enum Activity {
 /// Another order is correct, too, as long as every one ends in `None`; it costs turns. Nothing is lost where a drain is cut short: then
 /// `poll_timeout` is due at once.
 pub struct Stack {
-    local_peer: PeerId,
+    own: Own,
     config: Arc<Config>,
     links: Links,
     pump: Pump,
@@ -96,7 +97,7 @@ impl Stack {
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         let mut rng = Rng::new(seed);
-        let local_peer = keypair.peer_id();
+        let keypair = Arc::new(keypair);
         let wall = start.wall;
         let key = keypair.public();
         let mut users = Users::new(Make { config: &config, key: &key, rng: &mut rng })?;
@@ -109,7 +110,7 @@ impl Stack {
         let served = |id: &ProtocolId| users.owner(*id).is_some();
         link.unserved = link.protocols.iter().map(|(id, _)| *id).filter(|id| !served(id)).collect();
         let exempt = link.admission.exempt.clone();
-        let links = Links::new(link, Arc::new(keypair), rng.child("links").bytes(), start)?;
+        let links = Links::new(link, Arc::clone(&keypair), rng.child("links").bytes(), start)?;
         let mut peers =
             Peers::new(config.peers.clone(), config.standing.clone(), exempt, wall, rng.child("peers"));
         for known in config.peers.known()? {
@@ -121,7 +122,7 @@ impl Stack {
         }
         let targets = Targets::new(config.calls.clone(), rng.child("targets"));
         Ok(Self {
-            local_peer,
+            own: Own::new(keypair, wall),
             config,
             links,
             pump: Pump::new(users),
@@ -138,7 +139,7 @@ impl Stack {
 
     /// This node.
     pub fn local_peer(&self) -> PeerId {
-        self.local_peer
+        self.own.peer()
     }
 
     /// Something happened at the host.
@@ -176,6 +177,10 @@ impl Stack {
             Command::Disconnect(peer) => {
                 let link = self.peers.any_link(&peer).ok_or(Refused::NoPeer)?;
                 self.goodbye(link, Goodbye::Asked);
+                Ok(self.tickets.next())
+            }
+            Command::Announce(addresses) => {
+                introductions::announce(self, addresses)?;
                 Ok(self.tickets.next())
             }
             Command::Identify(peer) => {
@@ -370,7 +375,7 @@ impl Stack {
 impl fmt::Debug for Stack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stack")
-            .field("local_peer", &self.local_peer)
+            .field("local_peer", &self.local_peer())
             .field("now", &self.now)
             .finish_non_exhaustive()
     }

@@ -79,6 +79,9 @@ pub enum Command {
     /// Asks a peer who it is, by libp2p's identify: [`Event::Identified`] follows, unless it does not speak it. On libp2p's
     /// connections every peer is asked once.
     Identify(PeerId),
+    /// Where others reach this node, in place of what was said before: told by libp2p's identify, with a signed record. Peers on libp2p's
+    /// connections are told at once, the others when they ask.
+    Announce(Vec<Multiaddr>),
     /// Measures a link by libp2p's perf; [`Event::Measured`] with the ticket follows.
     Measure {
         /// Whose.
@@ -200,6 +203,9 @@ pub enum Refused {
     /// The framing of the protocol refuses the message.
     #[error("the framing of the protocol refuses the message")]
     Unframed,
+    /// More addresses than a signed record holds.
+    #[error("more addresses than a signed record holds: 64, of 3 KiB together")]
+    Addresses,
     /// There is no such stream, or this direction of it has ended.
     #[error("there is no such stream, or this direction of it has ended")]
     NoStream,

@@ -18,9 +18,9 @@ use weir_libp2p::perf::Perf;
 use weir_libp2p::ping::Ping;
 use weir_pull::{PeerHello, Pull};
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Profile};
 use crate::exchange::Exchange;
-use crate::protocols::{IDENTIFY, IDENTIFY_PUSH, NAMES, PERF, PING, VERSION};
+use crate::protocols::{self, IDENTIFY, IDENTIFY_PUSH, PERF, PING, VERSION};
 use crate::raw::Raw;
 use crate::types::Event;
 
@@ -99,17 +99,12 @@ users! {
     exchange: Exchange = |make| Exchange::new(&make.config.profile), tells |event| Told::Event(Event::Exchange(event));
 }
 
-/// What this node says about itself.
+/// What this node says about itself, but for [what it serves](Users::say_served) and where it is.
 fn own_info(make: &Make<'_>) -> identify::Info {
-    let serves_perf = make.config.perf.max_inbound > 0;
-    let served = NAMES.into_iter().filter(|(id, _)| *id != PERF || serves_perf);
-    let others = make.config.profile.protocols.iter().filter(|protocol| protocol.served);
-    let others = others.flat_map(|protocol| protocol.names.iter().cloned());
     identify::Info {
         key: Some(make.key.clone()),
         agent: Some(make.config.profile.agent.clone()),
         protocol_version: Some(VERSION.to_owned()),
-        protocols: served.map(|(_, name)| name.to_owned()).chain(others).collect(),
         ..identify::Info::default()
     }
 }
@@ -134,7 +129,16 @@ impl Users {
         let (asking, telling, deadlines) = (Ready::default(), Ready::default(), Deadlines::default());
         let mut users = Self { named, owners, asking, telling, deadlines };
         Self::ALL.iter().for_each(|id| users.mark(*id));
+        users.say_served(&make.config.profile);
         Ok(users)
+    }
+
+    /// What identify says that this node serves: all that has an owner and a name, libp2p's own protocols first.
+    fn say_served(&mut self, profile: &Profile) {
+        let names = protocols::names(profile, self.owners.keys().rev().copied()).into_iter();
+        let served = names.filter(|(id, _)| self.owners.contains_key(id)).flat_map(|(_, names)| names);
+        let own = identify::Info { protocols: served.collect(), ..self.named.identify.own().clone() };
+        self.named.identify.update(own, None);
     }
 
     /// The users by name, to look at.

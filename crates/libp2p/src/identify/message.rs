@@ -16,14 +16,21 @@ use weir_base::{KIB, Multiaddr, PublicKey};
 use crate::multistream;
 use crate::record::{ENVELOPE_MAX, PeerRecord, RecordError};
 
-/// Bytes of one message, both ways. go-libp2p takes as many.
+/// Bytes of one message that is taken. go-libp2p takes as many.
 pub const MESSAGE_MAX: usize = 8 * KIB;
+/// Bytes of one message that is sent. rust-libp2p takes no more.
+pub const SENT_MAX: usize = 4 * KIB;
+/// Messages on one stream, both ways: as many as go-libp2p takes.
+pub const MESSAGES_MAX: usize = 10;
 /// Protocols in a message, and of all messages of a stream. go-libp2p takes as many.
 pub const PROTOCOLS_MAX: usize = 1_024;
 /// Addresses in a message, those skipped included. go-libp2p takes as many.
 pub const ADDRESSES_MAX: usize = 500;
 /// Bytes of a version: a longer one is cut.
 pub const TEXT_MAX: usize = 256;
+
+/// Bytes before the bytes of a field: its number and, of at most two bytes, its length.
+const FIELD_HEAD: usize = 3;
 
 /// Numbers of the fields.
 mod field {
@@ -87,13 +94,22 @@ impl Info {
     }
 }
 
-/// Encodes a message, without its length. `record`: a sealed peer record. What would not fit into [`MESSAGE_MAX`] bytes is left
-/// out: addresses and protocols one by one, in their order, and the record.
-pub fn encode(info: &Info, record: Option<&[u8]>) -> Vec<u8> {
-    let mut out = Vec::new();
+/// Encodes what is said as messages, without their lengths: one where all fits into [`SENT_MAX`] bytes, else at most [`MESSAGES_MAX`], whose
+/// lists are to be joined. `record`: a sealed peer record. What is too long for one message is left out, and so are protocols and addresses
+/// behind the last message.
+pub fn encode(info: &Info, record: Option<&[u8]>) -> Vec<Vec<u8>> {
+    let mut messages = vec![Vec::new()];
     let mut put = |number, bytes: &[u8]| {
-        if out.len() + bytes.len() + 4 <= MESSAGE_MAX {
-            put_bytes_field(&mut out, number, bytes);
+        let len = bytes.len() + FIELD_HEAD;
+        let fits = |message: &Vec<u8>| message.len() + len <= SENT_MAX;
+        if !messages.last().is_some_and(fits) {
+            if len > SENT_MAX || messages.len() == MESSAGES_MAX {
+                return;
+            }
+            messages.push(Vec::new());
+        }
+        if let Some(message) = messages.last_mut() {
+            put_bytes_field(message, number, bytes);
         }
     };
     if let Some(key) = &info.key {
@@ -111,7 +127,7 @@ pub fn encode(info: &Info, record: Option<&[u8]>) -> Vec<u8> {
     for address in info.addresses.iter().take(ADDRESSES_MAX) {
         put(field::ADDRESSES, &address.to_bytes());
     }
-    out
+    messages
 }
 
 /// Decodes a message, without its length. Addresses of a kind that Weir does not know and names that are not text are skipped, and

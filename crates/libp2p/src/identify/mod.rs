@@ -16,7 +16,10 @@ mod message;
 mod reader;
 mod user;
 
-pub use message::{ADDRESSES_MAX, DecodeError, Info, MESSAGE_MAX, PROTOCOLS_MAX, TEXT_MAX, decode, encode};
+pub use message::{
+    ADDRESSES_MAX, DecodeError, Info, MESSAGE_MAX, MESSAGES_MAX, PROTOCOLS_MAX, SENT_MAX, TEXT_MAX, decode,
+    encode,
+};
 pub use user::{Event, Identify};
 
 use std::time::Duration;

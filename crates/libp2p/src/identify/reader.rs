@@ -4,11 +4,8 @@ use bytes::Bytes;
 use weir_base::codec::Framer;
 use weir_base::{Fault, PeerId};
 
-use super::message::{DecodeError, Info, MESSAGE_MAX, decode};
+use super::message::{DecodeError, Info, MESSAGE_MAX, MESSAGES_MAX, decode};
 use super::{MALFORMED, NOT_ITS_OWN};
-
-/// Messages on one stream: as many as go-libp2p takes.
-const MESSAGES_MAX: usize = 10;
 
 /// Collects what a peer says.
 #[derive(Debug)]

@@ -59,6 +59,11 @@ fn pair() -> Pair<Identify, Identify> {
     Pair::new(identify(1), identify(2), peers(), Pipe { loss_per_mille: 100, ..Pipe::default() }, 3)
 }
 
+/// In one: messages behind each other are one message.
+fn encode(info: &Info, record: Option<&[u8]>) -> Vec<u8> {
+    super::encode(info, record).concat()
+}
+
 fn events(identify: &mut Identify) -> Vec<Event> {
     std::iter::from_fn(|| identify.poll_event()).collect()
 }
@@ -116,15 +121,34 @@ fn a_push_tells_what_is_new() {
 }
 
 #[test]
-fn what_does_not_fit_is_left_out() {
-    let protocols: Vec<String> = (0..2_000).map(|n| format!("/protocol/{n}/1.0.0")).collect();
+fn what_is_too_much_for_one_message_goes_into_several() {
+    let protocols: Vec<String> = (0..500).map(|n| format!("/protocol/{n}/1.0.0")).collect();
     let large = Info { protocols: protocols.clone(), agent: Some("é".repeat(1_000)), ..own(1) };
-    let bytes = encode(&large, Some(&record(1)));
-    assert!(bytes.len() <= MESSAGE_MAX && bytes.len() > MESSAGE_MAX - 100, "{}", bytes.len());
-    let read = decode(&bytes).unwrap();
-    assert_eq!(read.protocols, protocols[..read.protocols.len()]);
-    assert!(read.record.is_some() && read.key.is_some());
-    assert_eq!(read.agent, Some("é".repeat(TEXT_MAX / 2)));
+    let messages = super::encode(&large, Some(&record(1)));
+    let lens: Vec<usize> = messages.iter().map(Vec::len).collect();
+    assert!(
+        lens.len() == 3 && lens[..2].iter().all(|len| (SENT_MAX - 30..=SENT_MAX).contains(len)),
+        "{lens:?}"
+    );
+    let first = decode(&messages[0]).unwrap();
+    assert!(first.record.is_some() && first.key.is_some(), "who reads one message knows this at least");
+    assert_eq!(first.agent, Some("é".repeat(TEXT_MAX / 2)));
+    let mut pair = pair();
+    pair.b.update(Info { key: own(2).key, ..large }, Some(record(2)));
+    pair.a.ask(LINK);
+    pair.run_for(Duration::from_secs(5));
+    let told = events(&mut pair.a);
+    let [Event::Identified { info, .. }] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((&info.protocols, &info.addresses), (&protocols, &own(1).addresses));
+}
+
+#[test]
+fn what_does_not_fit_into_ten_messages_or_one_is_left_out() {
+    let long = |n: u32| format!("/{n:04}{}", "x".repeat(1_000));
+    let large = Info { protocols: (0..100).map(long).collect(), ..own(1) };
+    let messages = super::encode(&large, Some(&vec![0; SENT_MAX]));
+    assert_eq!(messages.len(), MESSAGES_MAX);
+    assert!(messages.iter().all(|message| message.len() <= SENT_MAX && decode(message).is_ok()));
 }
 
 #[test]

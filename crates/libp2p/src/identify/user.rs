@@ -130,6 +130,11 @@ impl Identify {
         }
     }
 
+    /// What this node says.
+    pub fn own(&self) -> &Info {
+        &self.own
+    }
+
     /// What this node says has changed. Links are told by [`push`](Self::push).
     pub fn update(&mut self, own: Info, record: Option<Vec<u8>>) {
         self.own = own;
@@ -171,9 +176,10 @@ impl Identify {
 
     fn own_message(&self, link: LinkId) -> Bytes {
         let observed = self.lines.get(&link).and_then(|line| line.observed.clone());
-        let message = encode(&Info { observed, ..self.own.clone() }, self.record.as_deref());
-        let mut out = Vec::with_capacity(message.len() + 2);
-        put_prefixed(&mut out, &message);
+        let mut out = Vec::new();
+        for message in encode(&Info { observed, ..self.own.clone() }, self.record.as_deref()) {
+            put_prefixed(&mut out, &message);
+        }
         out.into()
     }
 

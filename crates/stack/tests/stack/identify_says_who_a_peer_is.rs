@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use weir_base::ProtocolId;
 use weir_base::codec::put_prefixed;
+use weir_base::{Multiaddr, ProtocolId};
 use weir_libp2p::identify::{self, Info};
-use weir_stack::{Command, Event};
+use weir_stack::{Command, Event, Refused};
 
 use crate::duo::Duo;
-use crate::net::{Carrier, Net};
+use crate::net::{Carrier, Net, WALL};
 
 const PING: ProtocolId = ProtocolId(65_536);
 const PUSH: ProtocolId = ProtocolId(65_538);
@@ -30,7 +30,8 @@ fn a_node_answers_who_it_is_and_where_it_sees_the_reader() {
         assert_eq!(info.key.as_ref().map(weir_base::PublicKey::peer_id), Some(peer));
         assert_eq!(info.agent.as_deref(), Some(concat!("weir/", env!("CARGO_PKG_VERSION"))));
         assert_eq!(info.protocol_version.as_deref(), Some("weir/1"));
-        assert_eq!(info.protocols, ["/ipfs/ping/1.0.0", "/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0"]);
+        assert_eq!(info.protocols, SERVED);
+        assert_eq!((&info.addresses[..], &info.record), (&[][..], &None), "nobody has said where it is");
         let seen = (carrier != Carrier::Frames).then(|| net.address(0));
         assert_eq!(info.observed, seen, "{carrier:?}");
         let linked = net.nodes[0].stack.peers().links().next().map(|(_, linked)| linked.heard.clone());
@@ -39,11 +40,81 @@ fn a_node_answers_who_it_is_and_where_it_sees_the_reader() {
     }
 }
 
+/// What the nodes here serve, by name.
+const SERVED: [&str; 9] = [
+    "/ipfs/id/push/1.0.0",
+    "/ipfs/id/1.0.0",
+    "/ipfs/ping/1.0.0",
+    "/weir/raw/0/1",
+    "/weir/echo/0/1",
+    "/weir/tip/0/1",
+    "/weir/txs/1/1",
+    "/weir/txs/0/1",
+    "/weir/control/1",
+];
+
+fn announced(number: u8) -> Vec<Multiaddr> {
+    ["udp/4001/quic-v1", "tcp/4001"]
+        .map(|end| format!("/ip4/192.0.2.{number}/{end}").parse().unwrap())
+        .to_vec()
+}
+
+#[test]
+fn a_node_says_where_it_is_reached_with_a_signed_record_whose_number_grows() {
+    for carrier in Carrier::ALL {
+        let mut net = Net::line(carrier, 1, 2);
+        let peer = net.nodes[1].peer;
+        let mut numbers = Vec::new();
+        for number in [1, 2] {
+            net.command(1, Command::Announce(announced(number)));
+            net.run_for(Duration::from_secs(2));
+            net.nodes[0].events.clear();
+            net.command(0, Command::Identify(peer));
+            net.run_for(Duration::from_secs(1));
+            let told = told(net.nodes[0].events.drain(..));
+            let [Info { addresses, record: Some(record), .. }] = &told[..] else { panic!("{told:?}") };
+            assert_eq!((addresses, &record.addresses), (&announced(number), &announced(number)));
+            assert_eq!(record.peer, peer);
+            numbers.push(record.seq);
+        }
+        assert!(numbers[0] >= WALL.as_millis() && numbers[1] > numbers[0], "{numbers:?}");
+    }
+}
+
+#[test]
+fn peers_on_libp2ps_connections_hear_at_once_where_a_node_is_reached_now() {
+    for carrier in Carrier::ALL {
+        let mut net = Net::line(carrier, 1, 2);
+        net.run_for(Duration::from_secs(2));
+        net.nodes[0].events.clear();
+        net.command(1, Command::Announce(announced(1)));
+        net.run_for(Duration::from_secs(1));
+        let told = told(net.nodes[0].events.drain(..));
+        if matches!(carrier, Carrier::Tcp | Carrier::QuicNamed) {
+            let [Info { addresses, record: Some(_), .. }] = &told[..] else { panic!("{carrier:?} {told:?}") };
+            assert_eq!(addresses, &announced(1));
+        } else {
+            assert_eq!(told, []);
+        }
+    }
+}
+
+#[test]
+fn more_addresses_than_a_record_holds_are_refused() {
+    let mut net = Net::line(Carrier::Frames, 1, 1);
+    let many = |count| vec![announced(1)[0].clone(); count];
+    assert!(net.try_command(0, Command::Announce(many(64))).is_ok());
+    assert_eq!(net.try_command(0, Command::Announce(many(65))), Err(Refused::Addresses));
+    let name = "x".repeat(63);
+    let long: Multiaddr = format!("/dns4/{name}.{name}.{name}/tcp/1").parse().unwrap();
+    assert_eq!(net.try_command(0, Command::Announce(vec![long; 20])), Err(Refused::Addresses));
+}
+
 /// A peer that only pushes who it is.
 fn pushed(info: &Info) -> Duo {
     let mut duo = Duo::linked();
     let mut bytes = Vec::new();
-    put_prefixed(&mut bytes, &identify::encode(info, None));
+    put_prefixed(&mut bytes, &identify::encode(info, None).concat());
     let stream = duo.open(PUSH);
     duo.write(stream, &bytes);
     duo.peer.link(duo.link).unwrap().finish(duo.now, stream);
@@ -84,7 +155,7 @@ fn what_a_later_push_leaves_out_is_as_before() {
     duo.run_for(Duration::from_secs(2));
     let mut bytes = Vec::new();
     let later = Info { agent: Some("foreign/2".to_owned()), ..Info::default() };
-    put_prefixed(&mut bytes, &identify::encode(&later, None));
+    put_prefixed(&mut bytes, &identify::encode(&later, None).concat());
     let stream = duo.open(PUSH);
     duo.write(stream, &bytes);
     duo.peer.link(duo.link).unwrap().finish(duo.now, stream);
