@@ -77,7 +77,8 @@ pub(crate) fn identify(data: &[u8]) -> bool {
     assert!(messages.iter().all(|message| message.len() <= identify::SENT_MAX));
     let bytes = messages.concat(); // messages behind each other are one message
     let again = identify::decode(&bytes);
-    assert!(again.is_ok_and(|again| again == info || bytes.len() > MESSAGE_MAX - 2 * 1024));
+    // Text that is not UTF-8 grows, so a message that was full may be too long then.
+    assert!(bytes.len() > MESSAGE_MAX - 2 * 1024 || again.is_ok_and(|again| again == info));
 
     true
 }
