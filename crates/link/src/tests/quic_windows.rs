@@ -246,3 +246,78 @@ fn the_whole_window_comes_back_after_small_messages_both_ways() {
     let arrived = net.read(1, answer).0.len();
     assert!((48 * KIB..=64 * KIB).contains(&arrived), "{arrived} bytes");
 }
+
+/// Node 4 expects 32 MiB of a stream and finds no credit. The stream at both ends.
+fn waits(net: &mut Net) -> (StreamKey, StreamKey) {
+    net.join_quic(4, 1);
+    let link = net.nodes[4].up[0].0;
+    let key = net.open(4, link, 9, Class::Pool);
+    net.write(4, key, &Bytes::from_static(b"x"));
+    net.run(Duration::from_millis(200));
+    let (there, _) = *net.nodes[1].opened.last().unwrap();
+    net.nodes[1].links.link(there.link).unwrap().expect(there.stream, 32 * MIB as u64);
+    net.run(Duration::from_millis(100));
+    assert_eq!(net.nodes[1].links.stats().receive.waiting, 1);
+    (key, there)
+}
+
+#[test]
+fn credit_that_comes_back_is_lent_at_once_to_who_waits_for_it() {
+    let (mut net, hoards) = with_hoarders();
+    waits(&mut net);
+    let (now, (_, _, hoard)) = (net.now, hoards[0]);
+    net.nodes[1].links.link(hoard.link).unwrap().close(now, Goodbye::Shutdown);
+    net.run(Duration::from_secs(6)); // the goodbye, and what lingers
+    let receive = net.nodes[1].links.stats().receive;
+    assert!(receive.waiting == 0 && receive.lent > 3 * MIB as u64, "{receive:?}");
+    assert_eq!(net.nodes[1].links.stats().credit_closed, 0);
+}
+
+#[test]
+fn who_reads_on_keeps_its_credit_and_who_has_none_is_not_closed_for_it() {
+    let (mut net, hoards) = with_hoarders();
+    // Expects what the base window holds: it is lent nothing. Silent the longest of all.
+    net.add(config());
+    net.join_quic(5, 1);
+    let link = net.nodes[5].up[0].0;
+    let small = net.open(5, link, 9, Class::Pool);
+    net.write(5, small, &Bytes::from_static(b"x"));
+    net.run(Duration::from_millis(200));
+    let (small, _) = *net.nodes[1].opened.last().unwrap();
+    net.nodes[1].links.link(small.link).unwrap().expect(small.stream, 1_000);
+    waits(&mut net);
+    let begun = net.now;
+    for _ in 0..26 {
+        for (hoarder, key, there) in hoards.clone() {
+            net.write(hoarder, key, &Bytes::from(vec![1; 9_500]));
+            net.run(Duration::from_millis(166));
+            net.read(1, there);
+        }
+    }
+    assert!(net.now - begun > Duration::from_secs(12));
+    assert_eq!(net.nodes[1].links.stats().credit_closed, 0, "each is read from at 19 kB a second");
+    net.run(Duration::from_secs(12));
+    assert!(net.nodes[1].links.stats().credit_closed > 0, "all are silent now");
+    assert!(net.nodes[1].links.link(small.link).is_some(), "who was lent nothing has nothing to give back");
+}
+
+#[test]
+fn what_a_link_was_lent_comes_back_when_it_ends_in_the_middle_of_an_answer() {
+    let mut net = Net::pair();
+    let (link, other) = net.join_quic(0, 1);
+    let key = net.open(0, link, 8, Class::Pool);
+    let there = StreamKey { link: other, stream: key.stream };
+    let answer = Bytes::from(vec![5; 4 * MIB]);
+    let (mut sent, mut got) = (0, 0);
+    while got < MIB {
+        sent += net.write(0, key, &answer.slice(sent..));
+        net.nodes[1].links.link(other).unwrap().expect(there.stream, (answer.len() - got) as u64);
+        net.run(STEP);
+        got += net.read(1, there).0.len();
+    }
+    assert!(net.nodes[1].links.stats().receive.lent > 0);
+    let now = net.now;
+    net.nodes[1].links.link(other).unwrap().close(now, Goodbye::Shutdown);
+    net.run(Duration::from_secs(10));
+    assert_eq!(net.nodes[1].links.stats().receive.lent, 0);
+}

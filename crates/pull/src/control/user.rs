@@ -76,7 +76,6 @@ impl Machine for Control {
                 self.read(now, link);
             }
             Incoming::Data(_) => {}
-            Incoming::End | Incoming::Reset(_) if over => {}
             Incoming::Reset(code::UNKNOWN_CHANNEL) | Incoming::Stopped(code::UNKNOWN_CHANNEL)
                 if line.is_unheard() =>
             {
