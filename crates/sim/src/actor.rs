@@ -10,7 +10,7 @@ use bytes::Bytes;
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::{Instant, Rng};
 use weir_pull::ChannelId;
-use weir_stack::{Command, Config, ConfigError, Event, Stack, Ticket, pool, tip};
+use weir_stack::{Command, Config, ConfigError, Event, Shape, Stack, Ticket, pool, tip};
 
 use crate::bodies::Bodies;
 use crate::flood::number_of;
@@ -88,6 +88,7 @@ pub struct Actor {
     checking: Checking,
     decisions: Decisions,
     bodies: Option<Arc<Bodies>>, // of all nodes
+    rules: BTreeMap<ChannelId, pool::Rules>,
     best: Bytes,
     wrong: BTreeSet<Bytes>,         // tips that proved wrong
     notes: Vec<(Instant, Note)>,    // with the time on its clock
@@ -137,6 +138,11 @@ impl Actor {
         let peer = keypair.peer_id();
         let mut rng = Rng::new(birth.seed);
         let seed = rng.bytes();
+        let pools = config.profile.channels.iter().filter_map(|channel| match &channel.shape {
+            Shape::Pool(pool) => Some((channel.id, pool.rules)),
+            _ => None,
+        });
+        let rules = pools.collect();
         let actor = Self {
             stack: Stack::new(config, keypair, seed, birth.start)?,
             id: birth.id,
@@ -144,6 +150,7 @@ impl Actor {
             checking,
             decisions: Decisions::default(),
             bodies: None,
+            rules,
             best: Bytes::new(),
             wrong: BTreeSet::new(),
             notes: Vec::new(),
@@ -244,7 +251,7 @@ impl Actor {
         self.decisions.list.insert((now + after, self.decisions.serial), decision);
     }
 
-    /// Has a candidate's body where all nodes have it.
+    /// Has a candidate's item where all nodes have it. Returns its bytes.
     fn keep(
         &mut self,
         now: Instant,
@@ -253,12 +260,17 @@ impl Actor {
         id: &[u8; 32],
         bytes: Bytes,
     ) -> Bytes {
-        let Some(bodies) = &self.bodies else { return bytes };
-        let shared = bodies.share(id, &bytes);
-        if shared.as_ptr() != bytes.as_ptr() {
-            self.pool(now, channel, pool::Command::Share { ticket, bytes: shared.clone() });
-        }
-        shared
+        let make = |rules: &pool::Rules| {
+            let summary = (rules.summarize)(&bytes).ok()?;
+            Some(pool::Item::new(bytes.clone(), summary, (rules.judge)(&summary)?))
+        };
+        let rules = self.rules.get(&channel);
+        let shared =
+            self.bodies.as_ref().zip(rules).and_then(|(bodies, rules)| bodies.share(id, || make(rules)));
+        let Some(item) = shared else { return bytes };
+        let bytes = item.bytes().clone();
+        self.pool(now, channel, pool::Command::Share { ticket, item });
+        bytes
     }
 
     fn decide(&mut self, now: Instant, decision: Decision) {

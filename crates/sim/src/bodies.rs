@@ -1,18 +1,18 @@
-//! Bodies of items, held once for all nodes of a run: the first to be given one keeps it, and the others share its buffer.
+//! Items, held once for all nodes of a run: the first to be given one keeps it, and the others share it.
 //!
-//! Small bodies are copied by their sender and by their receiver, and over QUIC and TCP all are: without this, each node would
-//! hold copies of its own, and they would be the larger part of a node's memory. It stands for an application that keeps
-//! items in memory of its own ([`Command::Share`](weir_stack::pool::Command::Share)).
+//! Small bodies are copied by their sender and by their receiver, and over QUIC and TCP all are; beside its body an item takes 104
+//! bytes: without this, each node would hold copies of its own, and they would be the larger part of a node's memory. It stands for
+//! an application that has the items already ([`Command::Share`](weir_stack::pool::Command::Share)).
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use bytes::Bytes;
+use weir_stack::pool::Item;
 
 /// Parts, each with a lock of its own, so that threads seldom wait for each other.
 const PARTS: usize = 64;
 
-/// So many bodies a part has at least before it looks for those that only it still holds.
+/// So many items a part has at least before it looks for those that only it still holds.
 const FEW: usize = 64;
 
 /// See the module.
@@ -23,8 +23,8 @@ pub(crate) struct Bodies {
 
 #[derive(Debug, Default)]
 struct Part {
-    bodies: BTreeMap<[u8; 32], Bytes>,
-    swept: usize, // bodies that were left when it looked for the last time
+    items: BTreeMap<[u8; 32], Item>,
+    swept: usize, // items that were left when it looked for the last time
 }
 
 impl Default for Bodies {
@@ -34,25 +34,28 @@ impl Default for Bodies {
 }
 
 impl Bodies {
-    /// The body that all nodes share whose SHA-256 is `id`: `bytes`, where there was none.
-    pub(crate) fn share(&self, id: &[u8; 32], bytes: &Bytes) -> Bytes {
+    /// The item that all nodes share whose SHA-256 is `id`: what `make` makes, where there was none. `None` where that makes none.
+    pub(crate) fn share(&self, id: &[u8; 32], make: impl FnOnce() -> Option<Item>) -> Option<Item> {
         let number = usize::from(id.first().copied().unwrap_or_default()) % PARTS;
-        let Some(part) = self.parts.get(number) else { return bytes.clone() };
-        let mut part = part.lock().unwrap_or_else(PoisonError::into_inner); // each change of it is whole
-        if let Some(shared) = part.bodies.get(id) {
-            return shared.clone();
+        let mut part = self.parts.get(number)?.lock().unwrap_or_else(PoisonError::into_inner); // each change of it is whole
+        if let Some(shared) = part.items.get(id) {
+            return Some(shared.clone());
         }
-        if part.bodies.len() >= 2 * part.swept.max(FEW) {
-            part.bodies.retain(|_, body| !body.is_unique());
-            part.swept = part.bodies.len();
+        let item = make()?;
+        if part.items.len() >= 2 * part.swept.max(FEW) {
+            part.items.retain(|_, item| item.is_shared());
+            part.swept = part.items.len();
         }
-        part.bodies.insert(*id, bytes.clone());
-        bytes.clone()
+        part.items.insert(*id, item.clone());
+        Some(item)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use weir_stack::pool::Summary;
+
     use super::*;
 
     /// An id of the first part.
@@ -63,17 +66,18 @@ mod tests {
     }
 
     #[test]
-    fn the_first_buffer_is_everybodys_while_anybody_has_it() {
+    fn the_first_item_is_everybodys_while_anybody_has_it() {
         let bodies = Bodies::default();
         let [first, second] = [1, 1].map(|byte| Bytes::from(vec![byte; 40]));
-        let shared = bodies.share(&id(0), &first);
-        assert_eq!(bodies.share(&id(0), &second).as_ptr(), first.as_ptr());
-        drop(first);
-        let count = |bodies: &Bodies| bodies.parts[0].lock().unwrap().bodies.len();
+        let make = |bytes: &Bytes| Some(Item::new(bytes.clone(), Summary::EMPTY, 1));
+        let kept = bodies.share(&id(0), || make(&first)).unwrap();
+        assert_eq!(bodies.share(&id(0), || make(&second)).unwrap().bytes().as_ptr(), first.as_ptr());
+        let count = |bodies: &Bodies| bodies.parts[0].lock().unwrap().items.len();
         for number in 1..1_000 {
-            bodies.share(&id(number), &Bytes::from(vec![2; 40])); // nobody keeps it
+            bodies.share(&id(number), || make(&second)); // nobody keeps it
             assert!(count(&bodies) <= 2 * FEW);
         }
-        assert_eq!(bodies.share(&id(0), &second).as_ptr(), shared.as_ptr());
+        assert_eq!(bodies.share(&id(0), || None).unwrap().bytes().as_ptr(), kept.bytes().as_ptr());
+        assert!(bodies.share(&id(1_000), || None).is_none(), "nobody has made it");
     }
 }

@@ -143,7 +143,7 @@ impl Pool {
     fn drop_body(&mut self, now: Instant, id: CandId, slot: Slot) {
         let Some(candidate) = self.client.asking.candidates.get_mut(id) else { return };
         if let State::Held(body) = &candidate.state {
-            self.client.asking.fetch.decided(body.bytes.len() as u64);
+            self.client.asking.fetch.decided(body.item.0.bytes.len() as u64);
             candidate.state = State::Wanted;
             self.client.cannot_deliver(&mut self.common, now, id, slot);
         }

@@ -221,8 +221,8 @@ impl Checking {
             ticket,
             link: body.from.link,
             peer: body.from.account.peer(),
-            id: body.id,
-            bytes: body.bytes.clone(),
+            id: body.item.0.id,
+            bytes: body.item.0.bytes.clone(),
         };
         candidate.state = State::Checking { body: body.clone(), ticket, since: now };
         self.dealer.charge(deliverer, 1); // takes turns; the cost itself is known at the verdict

@@ -89,7 +89,7 @@ impl Pool {
             Command::Taken { ticket, at } => {
                 self.checking.taken(ticket, at.min(now), self.common.config.verdict_time)?;
             }
-            Command::Share { ticket, bytes } => self.share(ticket, bytes)?,
+            Command::Share { ticket, item } => self.share(ticket, item)?,
             Command::Remove { id } => self.remove(now, &id),
             Command::Batch { remove, insert } => self.batch(now, ticket, &remove, insert)?,
             Command::Pause(paused) => self.client.pause(&mut self.common, now, paused),

@@ -23,14 +23,14 @@ impl Pool {
 
     /// An item of this node's own.
     pub(crate) fn publish(&mut self, now: Instant, item: Item) -> Result<(), Refused> {
-        let size = u32::try_from(item.bytes.len()).map_err(|_| Refused::TooLarge)?;
+        let size = u32::try_from(item.0.bytes.len()).map_err(|_| Refused::TooLarge)?;
         if size > self.common.config.max_item {
             return Err(Refused::TooLarge);
         }
         if size == 0 {
             return Err(Refused::Invalid);
         }
-        let (id, summary) = (item.id, item.summary);
+        let (id, summary) = (item.0.id, item.0.summary);
         let claim = Claim {
             key: self.common.inventory.places.number(),
             short: self.common.inventory.places.short(&id),
@@ -57,8 +57,8 @@ impl Pool {
 
     /// Puts an item into the log and offers it on; lower ones leave for it. `false` where it finds no place.
     pub(crate) fn append(&mut self, now: Instant, item: Item, heard: &LinkSet) -> bool {
-        let size = item.bytes.len() as u64;
-        let id = item.id;
+        let size = item.0.bytes.len() as u64;
+        let id = item.0.id;
         if let Some(Place::Live(_)) = self.common.inventory.place_of(&id) {
             return true;
         }
@@ -67,7 +67,7 @@ impl Pool {
         {
             let Some((lowest, index)) = self.common.inventory.log.lowest() else { return false };
             self.client.demand.full = self.client.demand.full.max(lowest.saturating_add(1));
-            if lowest >= item.priority {
+            if lowest >= item.0.priority {
                 return false;
             }
             let evicted = self.common.inventory.evict(index);

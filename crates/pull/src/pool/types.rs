@@ -1,5 +1,6 @@
 //! What a pool's user sees: limits, rules, commands, events, counters.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -50,9 +51,13 @@ impl std::fmt::Debug for Summary {
     }
 }
 
-/// An item, and what its type says of it, which is worked out once: 88 bytes and the shared body.
+/// An item, and what its type says of it, which is worked out once: 104 bytes and the body, which all clones share.
 #[derive(Clone, Debug)]
-pub struct Item {
+pub struct Item(pub(super) Arc<Contents>);
+
+/// What clones of an item share.
+#[derive(Debug)]
+pub(super) struct Contents {
     pub(super) id: [u8; 32],
     pub(super) bytes: Bytes,
     pub(super) priority: u64,
@@ -62,12 +67,27 @@ pub struct Item {
 impl Item {
     /// An item of these bytes. Summary and priority must be what the channel's [`Rules`] say of them: peers check that.
     pub fn new(bytes: Bytes, summary: Summary, priority: u64) -> Self {
-        Self { id: Sha256::digest(&bytes).into(), bytes, priority, summary }
+        Self::with_id(Sha256::digest(&bytes).into(), bytes, summary, priority)
+    }
+
+    /// An item whose id is known.
+    pub(super) fn with_id(id: [u8; 32], bytes: Bytes, summary: Summary, priority: u64) -> Self {
+        Self(Arc::new(Contents { id, bytes, priority, summary }))
     }
 
     /// SHA-256 of its bytes.
-    pub const fn id(&self) -> [u8; 32] {
-        self.id
+    pub fn id(&self) -> [u8; 32] {
+        self.0.id
+    }
+
+    /// Whether it has other clones.
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &Bytes {
+        &self.0.bytes
     }
 }
 
@@ -217,13 +237,14 @@ pub enum Command {
         /// When; now, where that is still to come.
         at: Instant,
     },
-    /// The application keeps the body of this candidate in memory of its own: the pool holds these bytes from now on, and lets
-    /// go of the buffer in which they came. Where they are not equal, [`Refused::Invalid`], and nothing has happened.
+    /// The application has the item of this candidate already, as the pool of another node in its process does: the pool shares
+    /// it from now on, and lets go of what came. Where it is another item, or its summary or priority are others,
+    /// [`Refused::Invalid`], and nothing has happened.
     Share {
         /// Which.
         ticket: Ticket,
-        /// The same bytes as [`Event::Candidate`] has.
-        bytes: Bytes,
+        /// The item of the bytes that [`Event::Candidate`] has.
+        item: Item,
     },
     /// Takes an item out, wherever it is; it is not fetched again while its id is remembered.
     Remove {

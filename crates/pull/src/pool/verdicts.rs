@@ -1,14 +1,13 @@
 //! The application's verdicts, and deferred items that come again.
 
-use bytes::Bytes;
 use weir_base::Instant;
 use weir_base::stream::Ask;
 
 use super::Pool;
 use super::client::{Body, CandId, Candidate, Claim, State};
 use super::faults::{MOSTLY_GONE, REJECTED};
-use super::inventory::Place;
-use super::types::{Event, Item, Verdict};
+use super::inventory::{DeferredItem, Place};
+use super::types::{Contents, Event, Item, Verdict};
 use crate::machine::{Refused, Ticket};
 
 impl Pool {
@@ -35,25 +34,26 @@ impl Pool {
             Verdict::Reject => {
                 self.common.stats.faults += 1;
                 self.common.asks.push_back(Ask::Blame(body.from.link, REJECTED)); // the stack knows whose link it was, linked or not
-                self.common.inventory.remember(&body.id);
+                self.common.inventory.remember(&body.item.0.id);
             }
-            Verdict::Ignore => self.common.inventory.remember(&body.id),
+            Verdict::Ignore => self.common.inventory.remember(&body.item.0.id),
             Verdict::Defer(pause) => self.client.defer(&mut self.common, now, candidate, *body, pause),
         }
         Ok(())
     }
 
-    /// The application has the body of a candidate in memory of its own.
-    pub(super) fn share(&mut self, ticket: Ticket, bytes: Bytes) -> Result<(), Refused> {
+    /// The application has the item of a candidate already.
+    pub(super) fn share(&mut self, ticket: Ticket, item: Item) -> Result<(), Refused> {
         let id = self.checking.candidate(ticket).ok_or(Refused::UnknownTicket)?;
         let candidate = self.client.asking.candidates.get_mut(id);
         let Some(State::Checking { body, .. }) = candidate.map(|candidate| &mut candidate.state) else {
             return Err(Refused::UnknownTicket);
         };
-        if body.bytes != bytes {
+        let (came, has) = (&*body.item.0, &*item.0);
+        if (came.id, came.summary, came.priority) != (has.id, has.summary, has.priority) {
             return Err(Refused::Invalid);
         }
-        body.bytes = bytes;
+        body.item = item;
         Ok(())
     }
 
@@ -62,12 +62,11 @@ impl Pool {
         for slot in self.client.asking.judge_gone(&mut self.common.links, candidate, from) {
             self.common.blame(slot, MOSTLY_GONE);
         }
-        let Body { id, bytes, .. } = body;
+        let id = body.item.0.id;
         if let Some(Place::Seen(_)) = self.common.inventory.place_of(&id) {
             return; // removed while it was being checked
         }
-        let item = Item { id, bytes, priority: candidate.priority, summary: candidate.claim.summary };
-        if !self.append(now, item, &candidate.heard) {
+        if !self.append(now, body.item, &candidate.heard) {
             self.common.events.push_back(Event::Evicted { id });
         }
     }
@@ -83,15 +82,15 @@ impl Pool {
 
     /// Deferred items that come again by `due` are candidates again.
     pub(super) fn release_deferred(&mut self, now: Instant, due: Instant) {
-        while let Some(item) = self.common.inventory.undefer(due) {
-            let Some(slot) = self.slot_of(now, &item.from.account) else { continue }; // 65,535 links are up
-            let size = u32::try_from(item.bytes.len()).unwrap_or(u32::MAX);
+        while let Some(DeferredItem { item, heard, from, .. }) = self.common.inventory.undefer(due) {
+            let Some(slot) = self.slot_of(now, &from.account) else { continue }; // 65,535 links are up
+            let Contents { id, bytes, priority, summary } = &*item.0;
+            let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             let places = &self.common.inventory.places;
-            let claim =
-                Claim { key: places.number(), short: places.short(&item.id), size, summary: item.summary };
-            let mut candidate = Candidate::new(claim, item.priority, None);
-            candidate.heard = item.heard;
-            candidate.state = State::Held(Box::new(Body { id: item.id, bytes: item.bytes, from: item.from }));
+            let claim = Claim { key: places.number(), short: places.short(id), size, summary: *summary };
+            let mut candidate = Candidate::new(claim, *priority, None);
+            candidate.heard = heard;
+            candidate.state = State::Held(Box::new(Body { item, from }));
             self.client.asking.fetch.hold(u64::from(size));
             let id = self.client.asking.candidates.insert_released(candidate);
             self.checking.hold(slot, id, size);

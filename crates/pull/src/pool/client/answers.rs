@@ -18,6 +18,7 @@ use crate::pool::common::Common;
 use crate::pool::faults::{FALSE_ITEM, UNASKED};
 use crate::pool::inventory::Place;
 use crate::pool::links::{Account, Deliverer, Role, Slot};
+use crate::pool::types::Item;
 
 /// A body that has come and waits to be handed over.
 #[derive(Clone, Copy, Debug)]
@@ -115,7 +116,8 @@ impl Client {
         self.asking.fetch.hold(size);
         let known = common.inventory.place_of(&full);
         if let Some(candidate) = self.asking.candidates.get_mut(id) {
-            candidate.state = State::Held(Box::new(Body { id: full, bytes, from }));
+            let item = Item::with_id(full, bytes, claim.summary, candidate.priority);
+            candidate.state = State::Held(Box::new(Body { item, from }));
         }
         if claim.key != common.inventory.places.number() {
             self.asking.candidates.alias(
@@ -152,7 +154,7 @@ impl Client {
             Asking::forget_reserve(&mut common.links, id, &candidate.heard);
         }
         if let Some(body) = candidate.body() {
-            self.asking.fetch.decided(body.bytes.len() as u64);
+            self.asking.fetch.decided(body.item.0.bytes.len() as u64);
         }
         if let Some(slot) = candidate.charged {
             self.give_back(common, now, slot);

@@ -3,13 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
-use bytes::Bytes;
 use weir_base::{Instant, Rng, ShortId, Table};
 
 use crate::machine::Ticket;
 use crate::pool::inventory::LinkSet;
 use crate::pool::links::{Deliverer, Slot};
-use crate::pool::types::Summary;
+use crate::pool::types::{Item, Summary};
 
 /// Names a candidate; never names another one later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,8 +79,7 @@ pub(crate) enum State {
 /// A body that matched what was offered.
 #[derive(Clone, Debug)]
 pub(crate) struct Body {
-    pub(crate) id: [u8; 32],
-    pub(crate) bytes: Bytes,
+    pub(crate) item: Item,
     pub(crate) from: Deliverer,
 }
 
@@ -290,7 +288,7 @@ impl Candidates {
     /// All candidates whose bodies have come, with their ids.
     pub(crate) fn delivered(&self) -> Vec<(CandId, [u8; 32])> {
         let found = |(at, (serial, candidate)): (u32, &Place)| {
-            Some((CandId { at, serial: *serial }, candidate.as_ref()?.body()?.id))
+            Some((CandId { at, serial: *serial }, candidate.as_ref()?.body()?.item.0.id))
         };
         (0..).zip(&self.slab).filter_map(found).collect()
     }

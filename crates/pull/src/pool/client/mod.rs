@@ -129,14 +129,11 @@ impl Client {
         body: Body,
         pause: Duration,
     ) {
-        if common.inventory.place_of(&body.id).is_some() {
+        if common.inventory.place_of(&body.item.0.id).is_some() {
             return;
         }
         let item = DeferredItem {
-            id: body.id,
-            bytes: body.bytes,
-            summary: candidate.claim.summary,
-            priority: candidate.priority,
+            item: body.item,
             heard: candidate.heard,
             from: body.from,
             due: now + pause.min(LONGEST),

@@ -154,7 +154,7 @@ fn is_known(common: &mut Common, slot: Slot, key: u32, entry: &Entry) -> bool {
     match common.inventory.places.find(key, entry.short) {
         Some(Place::Live(index)) => {
             let same = common.inventory.log.get(index).is_some_and(|item| {
-                item.bytes.len() as u64 == u64::from(entry.size) && item.summary == entry.summary
+                item.0.bytes.len() as u64 == u64::from(entry.size) && item.0.summary == entry.summary
             });
             if same {
                 common.inventory.known.insert(index, slot);

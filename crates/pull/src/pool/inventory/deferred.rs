@@ -5,21 +5,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
 use weir_base::Instant;
 
 use super::known::LinkSet;
 use super::places::Place;
 use crate::pool::links::{Account, Deliverer, Slot};
-use crate::pool::types::Summary;
+use crate::pool::types::{Item, Summary};
 
 /// One deferred item.
 #[derive(Clone, Debug)]
 pub(crate) struct DeferredItem {
-    pub(crate) id: [u8; 32],
-    pub(crate) bytes: Bytes,
-    pub(crate) summary: Summary,
-    pub(crate) priority: u64,
+    pub(crate) item: Item,
     /// Links that offered it.
     pub(crate) heard: LinkSet,
     pub(crate) from: Deliverer,
@@ -73,8 +69,8 @@ impl Deferred {
         self.due.insert((item.due, at));
         let share = self.by_account.entry(item.from.account).or_default();
         share.due.insert((item.due, at));
-        share.bytes += item.bytes.len() as u64;
-        self.bytes += item.bytes.len() as u64;
+        share.bytes += item.item.0.bytes.len() as u64;
+        self.bytes += item.item.0.bytes.len() as u64;
         if let Some(place) = self.slab.get_mut(at as usize) {
             *place = Some(item);
         }
@@ -86,12 +82,12 @@ impl Deferred {
         self.due.remove(&(item.due, at));
         if let Some(share) = self.by_account.get_mut(&item.from.account) {
             share.due.remove(&(item.due, at));
-            share.bytes -= item.bytes.len() as u64;
+            share.bytes -= item.item.0.bytes.len() as u64;
             if share.due.is_empty() {
                 self.by_account.remove(&item.from.account);
             }
         }
-        self.bytes -= item.bytes.len() as u64;
+        self.bytes -= item.item.0.bytes.len() as u64;
         self.free.push(at);
         if self.due.is_empty() {
             (self.slab, self.free) = (Vec::new(), Vec::new());
@@ -120,8 +116,9 @@ impl Deferred {
     /// A link offers a deferred item: whether it says the same of it.
     pub(crate) fn heard(&mut self, at: u32, slot: Slot, size: u32, summary: &Summary) -> bool {
         let item = self.slab.get_mut(at as usize).and_then(Option::as_mut);
-        let same =
-            |item: &&mut DeferredItem| item.bytes.len() as u64 == u64::from(size) && item.summary == *summary;
+        let same = |item: &&mut DeferredItem| {
+            item.item.0.bytes.len() as u64 == u64::from(size) && item.item.0.summary == *summary
+        };
         item.filter(same).map(|item| item.heard.insert(slot)).is_some()
     }
 
@@ -133,7 +130,7 @@ impl Deferred {
 
     /// All ids and places.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8; 32], Place)> {
-        self.due.iter().filter_map(|(_, at)| Some((&self.get(*at)?.id, Place::Deferred(*at))))
+        self.due.iter().filter_map(|(_, at)| Some((&self.get(*at)?.item.0.id, Place::Deferred(*at))))
     }
 
     /// The one that comes again first, and when.
@@ -148,6 +145,7 @@ impl Deferred {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use weir_base::LinkId;
     use weir_base::identity::Keypair;
     use weir_base::stream::{Group, LinkInfo, Side};
@@ -158,10 +156,12 @@ mod tests {
         let peer = Keypair::ed25519_from_seed([from; 32]).peer_id();
         let info = LinkInfo { peer, side: Side::Inbound, dialler: false, group: Group::Local(0) };
         DeferredItem {
-            id: [number; 32],
-            bytes: Bytes::from(vec![number; size]),
-            summary: Summary::new(&[number]).unwrap(),
-            priority: 1,
+            item: Item::with_id(
+                [number; 32],
+                Bytes::from(vec![number; size]),
+                Summary::new(&[number]).unwrap(),
+                1,
+            ),
             heard: LinkSet::default(),
             from: Deliverer { link: LinkId(1), account: Account::of(&info) },
             due: Instant::from_millis(due),

@@ -42,8 +42,8 @@ impl Inventory {
     pub(crate) fn place_of(&self, id: &[u8; 32]) -> Option<Place> {
         self.places.find_id(id, |place| {
             let found = match place {
-                Place::Live(index) => self.log.get(index).map(|item| &item.id),
-                Place::Deferred(at) => self.deferred.get(at).map(|item| &item.id),
+                Place::Live(index) => self.log.get(index).map(|item| &item.0.id),
+                Place::Deferred(at) => self.deferred.get(at).map(|deferred| &deferred.item.0.id),
                 Place::Seen(number) => self.places.seen(number),
             };
             found == Some(id)
@@ -52,7 +52,7 @@ impl Inventory {
 
     /// Puts an item into the log, from where it was. These links have it.
     pub(crate) fn append(&mut self, now: Instant, item: Item, links: &LinkSet) {
-        let id = item.id;
+        let id = item.0.id;
         self.forget(&id);
         self.heads.note(now, self.log.head());
         let index = self.log.append(item);
@@ -63,8 +63,8 @@ impl Inventory {
     /// Takes an item out of the log without remembering it; its id.
     pub(crate) fn evict(&mut self, index: u64) -> Option<[u8; 32]> {
         let item = self.log.remove(index)?;
-        self.places.remove(&item.id, Place::Live(index));
-        Some(item.id)
+        self.places.remove(&item.0.id, Place::Live(index));
+        Some(item.0.id)
     }
 
     /// Takes an item from where it is.
@@ -95,13 +95,13 @@ impl Inventory {
 
     /// An item is nowhere, and comes again later. The deferred items that lost their place for it.
     pub(crate) fn defer(&mut self, item: DeferredItem) -> Vec<DeferredItem> {
-        let id = item.id;
+        let id = item.item.0.id;
         let at = self.deferred.insert(item);
         self.places.insert(&id, Place::Deferred(at));
         let mut all = Vec::new();
         while let Some(at) = self.deferred.excess() {
             let Some(lost) = self.deferred.remove(at) else { break };
-            self.places.remove(&lost.id, Place::Deferred(at));
+            self.places.remove(&lost.item.0.id, Place::Deferred(at));
             lost.heard.iter().for_each(|slot| self.deferred.lost.insert(slot));
             all.push(lost);
         }
@@ -112,7 +112,7 @@ impl Inventory {
     pub(crate) fn undefer(&mut self, now: Instant) -> Option<DeferredItem> {
         let (_, at) = self.deferred.first().filter(|(due, _)| *due <= now)?;
         let item = self.deferred.remove(at)?;
-        self.places.remove(&item.id, Place::Deferred(at));
+        self.places.remove(&item.item.0.id, Place::Deferred(at));
         Some(item)
     }
 
@@ -122,7 +122,7 @@ impl Inventory {
         let live = std::iter::from_fn(|| {
             let (index, item) = self.log.next_from(next)?;
             next = index + 1;
-            Some((&item.id, Place::Live(index)))
+            Some((&item.0.id, Place::Live(index)))
         });
         self.places.rotate(keys, live.chain(self.deferred.iter()));
     }
@@ -143,7 +143,7 @@ mod tests {
     }
 
     fn item(number: u8) -> Item {
-        Item { id: [number; 32], bytes: Bytes::from(vec![number]), priority: 1, summary: Summary::EMPTY }
+        Item::with_id([number; 32], Bytes::from(vec![number]), Summary::EMPTY, 1)
     }
 
     #[test]

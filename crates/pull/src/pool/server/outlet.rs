@@ -256,13 +256,13 @@ impl Outlet {
             }
             self.cursor.next = index + 1;
             let again = self.cursor.again.look(index);
-            let size = u32::try_from(item.bytes.len()).unwrap_or(u32::MAX);
-            if item.priority < self.floor || size > to.ready.max_item || known.contains(index, to.slot) {
+            let size = u32::try_from(item.0.bytes.len()).unwrap_or(u32::MAX);
+            if item.0.priority < self.floor || size > to.ready.max_item || known.contains(index, to.slot) {
                 continue;
             }
-            let short = to.ready.key.key.short(&item.id);
+            let short = to.ready.key.key.short(&item.0.id);
             let before = scratch.len();
-            codec::encode_entry(&Entry { index, short, size, summary: item.summary }, next, scratch);
+            codec::encode_entry(&Entry { index, short, size, summary: item.0.summary }, next, scratch);
             offered.again += if again { (scratch.len() - before) as u64 } else { 0 };
             next = index + 1;
             count += 1;

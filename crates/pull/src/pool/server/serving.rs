@@ -61,7 +61,7 @@ impl Serving {
             if cost >= allowed {
                 return (cost, true);
             }
-            cost += item.bytes.len() as u64;
+            cost += item.0.bytes.len() as u64;
         }
         (cost, false)
     }

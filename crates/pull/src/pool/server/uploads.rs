@@ -210,7 +210,7 @@ impl Uploads {
                 serving.cancelled.insert(index);
                 continue;
             };
-            let size = item.bytes.len();
+            let size = item.0.bytes.len();
             if left < MAX_ITEM_HEAD + size {
                 break;
             }
@@ -218,7 +218,7 @@ impl Uploads {
             let mut head = [0; MAX_ITEM_HEAD];
             codec::encode_item_head(index, size, &mut &mut head[..]);
             out.put(head.get(..codec::head_len(index, size)).unwrap_or_default());
-            out.push(item.bytes.clone());
+            out.push(item.0.bytes.clone());
             turn.used += size as u64;
             common.stats.items_sent += 1;
             common.stats.body_bytes_sent += size as u64;

@@ -241,7 +241,7 @@ impl Mesh {
         let mut ids = Vec::new();
         let mut next = 0;
         while let Some((index, item)) = log.next_from(next) {
-            ids.push(item.id);
+            ids.push(item.id());
             next = index + 1;
         }
         ids.sort_unstable();
@@ -580,7 +580,7 @@ impl Pool {
     pub(super) fn priorities(&self) -> Vec<u64> {
         let (mut all, mut next) = (Vec::new(), 0);
         while let Some((index, item)) = self.common.inventory.log.next_from(next) {
-            all.push(item.priority);
+            all.push(item.0.priority);
             next = index + 1;
         }
         all

@@ -167,8 +167,8 @@ impl World {
             let mut next = 0;
             while let Some((index, item)) = log.next_from(next) {
                 next = index + 1;
-                if item.priority >= floor {
-                    ids.insert(item.id);
+                if item.0.priority >= floor {
+                    ids.insert(item.id());
                 }
             }
             ids

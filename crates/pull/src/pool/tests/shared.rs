@@ -6,11 +6,11 @@ use bytes::Bytes;
 
 use super::super::*;
 use super::fetching::config;
-use super::mesh::{Mesh, item, ms};
+use super::mesh::{Mesh, RULES, item, ms};
 
 /// Where the one item of a node's pool lies.
 fn place(mesh: &mut Mesh, node: usize) -> *const u8 {
-    mesh.pool(node).common.inventory.log.next_from(0).unwrap().1.bytes.as_ptr()
+    mesh.pool(node).common.inventory.log.next_from(0).unwrap().1.0.bytes.as_ptr()
 }
 
 #[test]
@@ -31,23 +31,31 @@ fn a_body_that_comes_in_pieces_is_put_together_once() {
     mesh.insert(0, &bytes);
     mesh.run_for(ms(1_000));
     assert_ne!(place(&mut mesh, 1), bytes.as_ptr());
-    assert_eq!(mesh.pool(1).common.inventory.log.next_from(0).unwrap().1.bytes, bytes);
+    assert_eq!(mesh.pool(1).common.inventory.log.next_from(0).unwrap().1.0.bytes, bytes);
 }
 
 #[test]
-fn the_pool_holds_the_bytes_that_the_application_has_in_memory_of_its_own() {
+fn the_pool_shares_the_item_that_the_application_has_already() {
     let mut mesh = Mesh::full(1, 2, &config());
     mesh.app = Box::new(|_, _| (Duration::ZERO, None));
     let bytes = item(5, 1, 100);
     mesh.insert(0, &bytes);
     mesh.run_for(ms(1_000));
     let ((ticket, _), now) = (mesh.pool(1).checking_now()[0], mesh.now);
-    let other = Command::Share { ticket, bytes: item(5, 2, 100) };
-    assert_eq!(mesh.pool(1).command(now, other).err(), Some(Refused::Invalid));
-    let own = Bytes::copy_from_slice(&bytes);
-    mesh.command(1, Command::Share { ticket, bytes: own.clone() });
+    let summary = (RULES.summarize)(&bytes).unwrap();
+    let own = Item::new(Bytes::copy_from_slice(&bytes), summary, (RULES.judge)(&summary).unwrap());
+    let others = [
+        Item::new(item(5, 2, 100), summary, own.0.priority),
+        Item::new(bytes.clone(), Summary::EMPTY, own.0.priority),
+        Item::new(bytes, summary, own.0.priority + 1),
+    ];
+    for other in others {
+        let refused = mesh.pool(1).command(now, Command::Share { ticket, item: other });
+        assert_eq!(refused.err(), Some(Refused::Invalid));
+    }
+    mesh.command(1, Command::Share { ticket, item: own.clone() });
     mesh.command(1, Command::Verdict { ticket, verdict: Verdict::Accept });
-    assert_eq!(place(&mut mesh, 1), own.as_ptr());
-    let late = mesh.pool(1).command(now, Command::Share { ticket, bytes: own });
+    assert_eq!(place(&mut mesh, 1), own.bytes().as_ptr());
+    let late = mesh.pool(1).command(now, Command::Share { ticket, item: own });
     assert_eq!(late.err(), Some(Refused::UnknownTicket));
 }
