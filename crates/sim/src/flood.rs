@@ -17,7 +17,7 @@ use crate::check::PoolTraffic;
 use crate::deliveries::Deliveries;
 use crate::host::{NodeId, Step};
 use crate::load::item_size;
-use crate::network::{Network, Setup};
+use crate::network::{Network, Setup, Told};
 use crate::report::{Percentiles, nearest_rank};
 
 /// The pool channel of floods.
@@ -187,9 +187,9 @@ impl Flood {
         self.first = self.mark();
         let limit = self.last_submitted + self.load.deadline;
         while self.converged.is_none() {
-            let Some(turned) = self.net.window(limit, threads) else { break };
-            for id in turned {
-                self.told(id, &mut |_, _, _| {});
+            let Some(told) = self.net.window(limit, threads) else { break };
+            for (id, notes) in told {
+                self.hear(id, notes, &mut |_, _, _| {});
             }
             self.settle();
         }
@@ -273,7 +273,12 @@ impl Flood {
     }
 
     fn told(&mut self, id: NodeId, on: &mut impl FnMut(&mut Self, NodeId, &Note)) {
-        for (at, note) in self.net.notes_at(id) {
+        let notes = self.net.notes_at(id);
+        self.hear(id, notes, on);
+    }
+
+    fn hear(&mut self, id: NodeId, notes: Told, on: &mut impl FnMut(&mut Self, NodeId, &Note)) {
+        for (at, note) in notes {
             match &note {
                 Note::Accepted { bytes, .. } => {
                     if let Some(number) = number_of(bytes) {

@@ -31,10 +31,10 @@ mod trace;
 pub use actor::{Actor, Checking, Note, Undecided, keypair};
 pub use calibrate::{Calibration, calibrate};
 pub use host::{
-    Birth, Captured, Host, Node, NodeId, NodeTraffic, Outcome, Path, Step, Tamper, Udp, WALL, Work,
+    Birth, Captured, Host, Node, NodeId, NodeTraffic, Outcome, Path, Step, Tamper, Turned, Udp, WALL, Work,
 };
 pub use model::{LAN, Line, Model, Place, Processor, Region};
-pub use network::{Network, Seen, Setup, Transport};
+pub use network::{Network, Seen, Setup, Told, Transport};
 pub use report::{Percentiles, Report};
 pub use scenarios::{Options, RunError, SCENARIOS, Scenario, run};
 pub use weir_base::Rng;

@@ -13,7 +13,7 @@ use weir_stack::{Channel, Command, Config, ConfigError, Event, Known, Profile, R
 use crate::actor::{Actor, Checking, Note, Undecided, keypair};
 use crate::bodies::Bodies;
 use crate::check::{Checker, Found, PoolTraffic};
-use crate::host::{Birth, Host, NodeId, Step, Udp};
+use crate::host::{Birth, Host, NodeId, Step, Turned, Udp};
 use crate::load::Graph;
 use crate::model::{Model, Place};
 
@@ -122,6 +122,38 @@ pub struct Network {
     setup: Setup,
     common: Common,
     by_peer: BTreeMap<PeerId, NodeId>,
+}
+
+/// What a node has to tell, and when each of it happened.
+pub type Told = Vec<(Instant, Note)>;
+
+/// How nodes are looked at after their turns.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    most: Undecided, // that an application may have
+    counters: bool,  // the stack's are compared, as the checker cannot read what is carried
+}
+
+/// What was seen at a node after its turn.
+struct Sight {
+    found: Found,
+    notes: Told,
+}
+
+impl Look {
+    /// Looks at one node: what its application has undecided with what it may have, its counters, what it has to tell.
+    fn at(self, turned: Turned<'_, Actor>) -> Sight {
+        use crate::host::Node as _;
+        let has = turned.node.undecided();
+        let over = has.items.saturating_sub(self.most.items).max(has.bytes.saturating_sub(self.most.bytes));
+        let mut found = Found { checks: 1, peak_over: over, ..Found::default() };
+        if self.counters {
+            found.add(&Network::compare(&turned.node.stack().stats()));
+        }
+        let mut notes = turned.node.take_notes();
+        notes.iter_mut().for_each(|(at, _)| *at = turned.time_of(*at));
+        Sight { found, notes }
+    }
 }
 
 /// What all nodes of a network have in common.
@@ -337,9 +369,8 @@ impl Network {
         let wanted = self.edges.len() as u64 * 2;
         let limit = self.host.now() + LINKING;
         while self.up < wanted {
-            let Some(turned) = self.window(limit, threads) else { return false };
-            for id in turned {
-                self.notes_of(id);
+            if self.window(limit, threads).is_none() {
+                return false;
             }
         }
         true
@@ -353,9 +384,7 @@ impl Network {
 
     /// Compares a stack's exported counters: windows advertised or lent and reserved with their total, offers held with
     /// those granted.
-    fn compare(&mut self, id: NodeId) {
-        use crate::host::Node as _;
-        let Some(stats) = self.host.node(id).map(|actor| actor.stack().stats()) else { return };
+    fn compare(stats: &weir_stack::Stats) -> Found {
         let (mut held, mut granted, mut over) = (0, 0, 0);
         for ledger in [&stats.link.receive, &stats.link.send] {
             let used = ledger.reserved + ledger.lent;
@@ -367,32 +396,15 @@ impl Network {
             over = over.max(pool.bytes_held.saturating_sub(pool.bytes_granted));
             over = over.max(pool.entries_held.saturating_sub(pool.entries_granted));
         }
-        let found = &mut self.compared;
-        found.checks += 2 + 2 * stats.pools.len() as u64;
-        found.peak_over = found.peak_over.max(over);
-        found.peak_held = found.peak_held.max(held);
-        found.peak_granted = found.peak_granted.max(granted);
-    }
-
-    /// Compares what an application has undecided with what it may have.
-    fn compare_undecided(&mut self, id: NodeId) {
-        let Some(has) = self.host.node(id).map(|actor| actor.undecided()) else { return };
-        let found = &mut self.compared;
-        found.checks += 1;
-        let over = has.items.saturating_sub(self.undecided.items);
-        found.peak_over = found.peak_over.max(over).max(has.bytes.saturating_sub(self.undecided.bytes));
+        let checks = 2 + 2 * stats.pools.len() as u64;
+        Found { checks, peak_over: over, peak_held: held, peak_granted: granted, unread: 0 }
     }
 
     /// What the checker found on the wire, where it can read that, and what was compared at the nodes.
     pub fn found(&self) -> Found {
-        let wire = self.host.checker().map(Checker::found).unwrap_or_default();
-        Found {
-            checks: wire.checks + self.compared.checks,
-            peak_over: wire.peak_over.max(self.compared.peak_over),
-            peak_held: wire.peak_held.max(self.compared.peak_held),
-            peak_granted: wire.peak_granted.max(self.compared.peak_granted),
-            unread: wire.unread,
-        }
+        let mut found = self.compared;
+        found.add(&self.host.checker().map(Checker::found).unwrap_or_default());
+        found
     }
 
     /// What these nodes received on their pool channels: as the checker counted it; where it cannot read, as their stacks did.
@@ -426,13 +438,16 @@ impl Network {
 
     /// What a node has to tell, and when that happened.
     pub fn notes_at(&mut self, id: NodeId) -> Vec<(Instant, Note)> {
-        if self.setup.transport != Transport::Frames {
-            self.compare(id);
-        }
-        self.compare_undecided(id);
-        let mut notes = self.host.node(id).map(Actor::take_notes).unwrap_or_default();
-        for (at, note) in &mut notes {
-            *at = self.host.computer(id).time_of(*at);
+        let look = Look { most: self.undecided, counters: self.setup.transport != Transport::Frames };
+        let Some(seen) = self.host.turned(id).map(|turned| look.at(turned)) else { return Vec::new() };
+        self.compared.add(&seen.found);
+        self.count(id, &seen.notes);
+        seen.notes
+    }
+
+    /// Counts links and faults that a node told of.
+    fn count(&mut self, id: NodeId, notes: &[(Instant, Note)]) {
+        for (at, note) in notes {
             match note {
                 Note::Told(Event::PeerUp { .. }) => self.up += 1,
                 Note::Told(Event::PeerDown { .. }) => self.up = self.up.saturating_sub(1),
@@ -446,13 +461,22 @@ impl Network {
                 _ => {}
             }
         }
-        notes
     }
 
-    /// Lets one window pass on so many threads: [`Host::window`]. Which nodes had a turn; `None` where nothing is due.
-    pub fn window(&mut self, limit: Instant, threads: usize) -> Option<Vec<NodeId>> {
-        let mut turned = Vec::new();
-        self.host.window(limit, threads, |id, _| turned.push(id)).then_some(turned)
+    /// Lets one window pass on so many threads: [`Host::window`]. What the nodes that had a turn have to tell, and when that happened;
+    /// `None` where nothing is due.
+    pub fn window(&mut self, limit: Instant, threads: usize) -> Option<Vec<(NodeId, Told)>> {
+        let look = Look { most: self.undecided, counters: self.setup.transport != Transport::Frames };
+        let turned = self.host.window(limit, threads, |turned| look.at(turned))?;
+        let mut told = Vec::new();
+        for (id, seen) in turned {
+            self.compared.add(&seen.found);
+            if !seen.notes.is_empty() {
+                self.count(id, &seen.notes);
+                told.push((id, seen.notes));
+            }
+        }
+        Some(told)
     }
 
     /// Lets `pause` pass; hands every note to `on`.

@@ -51,6 +51,17 @@ pub struct Found {
     pub unread: u64,
 }
 
+impl Found {
+    /// Adds what was found elsewhere, or later.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.checks += other.checks;
+        self.peak_over = self.peak_over.max(other.peak_over);
+        self.peak_held = self.peak_held.max(other.peak_held);
+        self.peak_granted = self.peak_granted.max(other.peak_granted);
+        self.unread += other.unread;
+    }
+}
+
 /// What a node received on the pool channels, counted on the wire, when it left its sender.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolTraffic {

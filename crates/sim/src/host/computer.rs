@@ -9,6 +9,7 @@ use weir_stack::{HostChange, SocketId};
 use super::carry::Tampering;
 use super::process::Process;
 use super::system::{Arrived, System};
+use super::windows::Turned;
 use super::world::{Due, Public, World};
 use super::{Birth, Host, Node, NodeId, Power, Tamper, Udp, index};
 use crate::model::Place;
@@ -30,6 +31,13 @@ impl<N: Node> Computer<N> {
         let queued = self.system.agenda.next().unwrap_or(Instant::FAR);
         let leaves = if self.process.leaving.is_empty() { Instant::FAR } else { self.process.busy_until };
         queued.min(leaves).min(self.turn_due())
+    }
+
+    /// The node, as it is told of after a turn.
+    pub(super) fn turned(&mut self) -> Option<Turned<'_, N>> {
+        let Self { system, process } = self;
+        let node = process.node.as_deref_mut()?;
+        Some(Turned { id: system.id, node, clock: &process.clock })
     }
 
     fn turn_due(&self) -> Instant {

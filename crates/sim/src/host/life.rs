@@ -34,6 +34,7 @@ impl<N: Node> Host<N> {
         record.watch = self.checker.as_ref().map(|checker| Watch::new(id, checker.declared.clone()));
         record.captured = self.capturing.then(Vec::new);
         self.computers.push(computer);
+        self.windows.next.push(self.now);
         self.world.addresses.insert(udp_of(id), id);
         self.computer(id).begin(node);
         Ok(id)

@@ -42,6 +42,8 @@ pub use computer::ComputerMut;
 use life::udp_of;
 pub use paths::Path;
 pub use process::Work;
+pub use windows::Turned;
+use windows::Windows;
 pub use world::World;
 
 /// Wall time at which every run starts: 2026-01-01 00:00 UTC.
@@ -165,6 +167,8 @@ pub struct Host<N> {
     injected: u64,
     capturing: bool,
     checker: Option<Checker>,
+    windows: Windows,
+    is_endless: bool, // a node's turns never end
 }
 
 /// The driver's timers come before everything that is due at the same time.
@@ -193,6 +197,8 @@ impl<N: Node> Host<N> {
             injected: 0,
             capturing: false,
             checker: None,
+            windows: Windows::default(),
+            is_endless: false,
         }
     }
 
@@ -352,10 +358,10 @@ impl<N: Node> Host<N> {
             self.now = self.now.max(due);
             computer.system.now = self.now;
             let turned = computer.advance(&self.world);
-            if computer.process.idle.endless {
+            self.settle(id);
+            if self.is_endless {
                 return None;
             }
-            self.settle(id);
             return Some(if turned { Step::Turned(id) } else { Step::Network });
         }
     }
@@ -377,10 +383,13 @@ impl<N: Node> Host<N> {
 
     /// A node was carried out: others get what it has for them, and it is noted when it is to be looked at next.
     fn settle(&mut self, id: NodeId) {
+        self.deliver_sent();
         let Some(computer) = self.computers.get_mut(index(id)) else { return };
         computer.arrived();
         let mut out = computer.system.agenda.take_out();
         let next = computer.next();
+        self.windows.next[index(id)] = next;
+        self.is_endless |= computer.process.idle.endless;
         if let Some(checker) = &mut self.checker {
             let changes = computer.system.record.changes.drain(..);
             changes.for_each(|(_, to, change)| checker.apply(to, &change));
@@ -393,6 +402,7 @@ impl<N: Node> Host<N> {
             let (before, due) = (computer.next(), parcel.key.due);
             computer.system.agenda.push(parcel.key, parcel.due);
             if due < before {
+                self.windows.next[index(parcel.to)] = due;
                 self.due.push(Reverse((due, parcel.to.0)));
             }
         }

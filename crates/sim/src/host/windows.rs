@@ -1,6 +1,7 @@
 //! Many nodes, node by node: no node can affect another sooner than the shortest latency between any two, so that each runs
-//! through that window before the next, while its memory is near, and several threads share the nodes. At the end of a window
-//! what nodes have for each other is exchanged, on the same threads.
+//! through that window before the next, while its memory is near, and several threads share the nodes. What nodes have for each
+//! other is exchanged between two windows: it waits in letter boxes, side by side, and each node takes its own at its next visit. A
+//! node that has nothing to do in a window is not looked at.
 //!
 //! A node sees the same in the same order as with [`Host::step`], whatever the number of threads.
 
@@ -9,65 +10,134 @@ use std::time::Duration;
 
 use weir_base::Instant;
 
+use super::clock::Clock;
 use super::computer::Computer;
 use super::world::{Parcel, World};
 use super::{Host, Node, NodeId, index};
 use crate::check::Change;
 use crate::model::{LAN, Place, Region};
 
-impl<N: Node + Send> Host<N> {
-    /// Lets one window pass on so many threads, at most up to `limit`; then `on` is told of every node that had a turn, in the
-    /// order of their numbers. False where nothing is due up to `limit`, or a node's turns never end: then time is `limit`.
-    ///
-    /// Timers of the driver are left alone: there are none in such runs.
-    pub fn window(&mut self, limit: Instant, threads: usize, mut on: impl FnMut(NodeId, &mut N)) -> bool {
-        let start = self.computers.iter().map(Computer::next).min().unwrap_or(Instant::FAR);
-        if start > limit || self.computers.iter().any(|computer| computer.process.idle.endless) {
-            self.now = self.now.max(limit);
-            return false;
-        }
-        let end = (start + self.shortest()).min(limit + Duration::from_nanos(1));
-        self.carry(end, threads);
-        self.now = self.now.max(end.min(limit));
-        for Computer { system, process } in &mut self.computers {
-            if std::mem::take(&mut process.turned)
-                && let Some(node) = process.node.as_deref_mut()
-            {
-                on(system.id, node);
-            }
-        }
-        true
+/// Parcels for which a letter box keeps memory.
+const FEW: usize = 32;
+
+/// What windows keep beside the computers: all of it small, so that a window begins and ends without a look at these.
+#[derive(Debug, Default)]
+pub(super) struct Windows {
+    pub(super) next: Vec<Instant>, // by node: when something comes there; what is in `sent` left out
+    boxes: Vec<Vec<Parcel>>,       // by node: what came for it
+    sent: Sent,
+}
+
+/// What the last window's nodes sent and nobody has got.
+#[derive(Debug, Default)]
+struct Sent {
+    each: usize,                    // nodes of a part
+    parcels: Vec<Vec<Vec<Parcel>>>, // by the part of those who sent them, and of those who get them
+    earliest: Option<Instant>,
+}
+
+/// A node that had a turn in a window.
+pub struct Turned<'a, N> {
+    /// Its number.
+    pub id: NodeId,
+    /// The node.
+    pub node: &'a mut N,
+    pub(super) clock: &'a Clock,
+}
+
+impl<N> Turned<'_, N> {
+    /// A time on its clock as the host's time.
+    pub fn time_of(&self, local: Instant) -> Instant {
+        self.clock.global(local)
+    }
+}
+
+impl<N: Node> Host<N> {
+    /// A node, as it is told of after a turn.
+    pub fn turned(&mut self, id: NodeId) -> Option<Turned<'_, N>> {
+        self.computers.get_mut(index(id))?.turned()
     }
 
-    /// Runs every node through the window. Then each node gets what the others sent to it, and the checker gets its reports. Both are in
-    /// the order of time.
-    fn carry(&mut self, end: Instant, threads: usize) {
+    /// What windows left is given to those for whom it is: they may be looked at one by one.
+    pub(super) fn deliver_sent(&mut self) {
+        let Windows { next, boxes, sent } = &mut self.windows;
+        let sent = std::mem::take(sent).parcels.into_iter().flatten().flatten();
+        for parcel in boxes.iter_mut().flat_map(|came| came.drain(..)).chain(sent) {
+            let to = index(parcel.to);
+            if let (Some(computer), Some(next)) = (self.computers.get_mut(to), next.get_mut(to)) {
+                *next = (*next).min(parcel.key.due);
+                computer.system.agenda.push(parcel.key, parcel.due);
+            }
+        }
+    }
+}
+
+impl<N: Node + Send> Host<N> {
+    /// Lets one window pass on so many threads, at most up to `limit`. `ask` is called for every node that had a turn, on the thread that
+    /// carried it out; what that returned, in the order of nodes. `None` where nothing is due up to `limit`, or a node's turns never
+    /// end: then time is `limit`.
+    ///
+    /// Timers of the driver are left alone: there are none in such runs.
+    pub fn window<T: Send>(
+        &mut self,
+        limit: Instant,
+        threads: usize,
+        ask: impl Fn(Turned<'_, N>) -> T + Sync,
+    ) -> Option<Vec<(NodeId, T)>> {
+        let Windows { next, sent, .. } = &self.windows;
+        let start = next.iter().copied().chain(sent.earliest).min().unwrap_or(Instant::FAR);
+        if start > limit || self.is_endless {
+            self.now = self.now.max(limit);
+            return None;
+        }
+        let end = (start + self.shortest()).min(limit + Duration::from_nanos(1));
+        let told = self.carry(end, threads, &ask);
+        self.now = self.now.max(end.min(limit));
+        Some(told)
+    }
+
+    /// Runs every node through the window, after it got what the others had sent to it before. Then the checker gets its reports, in the
+    /// order of time.
+    fn carry<T: Send>(
+        &mut self,
+        end: Instant,
+        threads: usize,
+        ask: &(impl Fn(Turned<'_, N>) -> T + Sync),
+    ) -> Vec<(NodeId, T)> {
         let each = self.computers.len().div_ceil(threads.max(1)).max(1);
-        let world = &self.world;
-        let parts = self.computers.chunks_mut(each);
-        let ran = on_threads(parts.map(|part| move || run(world, part, end, each)).collect());
-        let (mut parcels, mut changes) = (Vec::new(), Vec::new());
+        if self.windows.sent.each != each {
+            self.deliver_sent();
+        }
+        self.windows.boxes.resize_with(self.computers.len(), Vec::new);
+        let (world, Windows { next, boxes, sent }) = (&self.world, &mut self.windows);
+        let parts = self.computers.chunks_mut(each).zip(next.chunks_mut(each)).zip(boxes.chunks_mut(each));
+        let mut work = Vec::new();
+        for (number, ((computers, next), boxes)) in parts.enumerate() {
+            let incoming = sent.parcels.iter_mut().filter_map(|from| from.get_mut(number));
+            let incoming: Vec<Vec<Parcel>> = incoming.map(std::mem::take).collect();
+            let part = Part { first: number * each, each, computers, next, boxes };
+            work.push(move || part.run(world, end, incoming, ask));
+        }
+        let ran = on_threads(work);
+        *sent = Sent { each, ..Sent::default() };
+        let (mut told, mut changes) = (Vec::new(), Vec::new());
         for part in ran {
-            parcels.push(part.parcels.into_iter());
+            sent.parcels.push(part.parcels);
+            sent.earliest = sent.earliest.into_iter().chain(part.earliest).min();
+            self.is_endless |= part.endless;
+            told.extend(part.told);
             changes.extend(part.changes);
         }
-        let mut first = 0;
-        let mut deliveries = Vec::new();
-        for part in self.computers.chunks_mut(each) {
-            let incoming: Vec<Vec<Parcel>> = parcels.iter_mut().filter_map(Iterator::next).collect();
-            let begins = first;
-            first += part.len();
-            deliveries.push(move || deliver(part, begins, incoming));
-        }
-        on_threads(deliveries);
         if let Some(checker) = &mut self.checker {
             changes.sort_by_key(|(at, ..)| *at); // of one time in the order of nodes
             changes.iter().for_each(|(_, to, change)| checker.apply(*to, change));
         }
+        told
     }
 
     /// After windows, [`step`](Self::step) works again.
     pub fn end_windows(&mut self) {
+        self.deliver_sent();
         self.due.clear();
         let waiting = self.computers.iter().filter(|computer| computer.next() != Instant::FAR);
         self.due.extend(waiting.map(|computer| std::cmp::Reverse((computer.next(), computer.system.id.0))));
@@ -82,37 +152,77 @@ impl<N: Node + Send> Host<N> {
     }
 }
 
-/// What a part of the nodes left after a window.
-struct Ran {
-    parcels: Vec<Vec<Parcel>>, // by the part of those who get them
-    changes: Vec<(Instant, NodeId, Change)>,
+/// The nodes that one thread carries out.
+struct Part<'a, N> {
+    first: usize, // the number of its first node
+    each: usize,  // nodes of a part
+    computers: &'a mut [Computer<N>],
+    next: &'a mut [Instant],
+    boxes: &'a mut [Vec<Parcel>],
 }
 
-/// Each of these nodes runs through the window; a part has `each` nodes.
-fn run<N: Node>(world: &World, computers: &mut [Computer<N>], end: Instant, each: usize) -> Ran {
-    let mut ran = Ran { parcels: Vec::new(), changes: Vec::new() };
-    ran.parcels.resize_with(world.places.len().div_ceil(each), Vec::new);
-    for computer in computers {
-        while computer.next() < end && !computer.process.idle.endless {
-            computer.process.turned |= computer.advance(world);
+/// What a part of the nodes left after a window.
+struct Ran<T> {
+    parcels: Vec<Vec<Parcel>>, // by the part of those who get them
+    earliest: Option<Instant>, // of these
+    changes: Vec<(Instant, NodeId, Change)>,
+    told: Vec<(NodeId, T)>,
+    endless: bool,
+}
+
+impl<N: Node> Part<'_, N> {
+    /// Each of these nodes gets what others have for it, in whatever order: an agenda has one. Then it runs through the window.
+    fn run<T>(
+        self,
+        world: &World,
+        end: Instant,
+        incoming: Vec<Vec<Parcel>>,
+        ask: impl Fn(Turned<'_, N>) -> T,
+    ) -> Ran<T> {
+        let Self { first, each, computers, next, boxes } = self;
+        for parcel in incoming.into_iter().flatten() {
+            let to = index(parcel.to) - first;
+            if let (Some(next), Some(came)) = (next.get_mut(to), boxes.get_mut(to)) {
+                *next = (*next).min(parcel.key.due);
+                came.push(parcel);
+            }
         }
+        let parts = world.places.len().div_ceil(each);
+        let parcels = std::iter::repeat_with(Vec::new).take(parts).collect();
+        let mut ran = Ran { parcels, earliest: None, changes: Vec::new(), told: Vec::new(), endless: false };
+        for ((computer, next), came) in computers.iter_mut().zip(next).zip(boxes) {
+            if *next >= end {
+                continue;
+            }
+            came.drain(..).for_each(|parcel| computer.system.agenda.push(parcel.key, parcel.due));
+            came.shrink_to(FEW);
+            while computer.next() < end && !computer.process.idle.endless {
+                computer.process.turned |= computer.advance(world);
+            }
+            *next = computer.next();
+            ran.take(computer, each, &ask);
+        }
+        ran
+    }
+}
+
+impl<T> Ran<T> {
+    /// Takes what a node left.
+    fn take<N: Node>(&mut self, computer: &mut Computer<N>, each: usize, ask: impl Fn(Turned<'_, N>) -> T) {
+        self.endless |= computer.process.idle.endless;
         let mut out = computer.system.agenda.take_out();
         for parcel in out.drain(..) {
-            if let Some(parcels) = ran.parcels.get_mut(index(parcel.to) / each) {
+            self.earliest = self.earliest.into_iter().chain([parcel.key.due]).min();
+            if let Some(parcels) = self.parcels.get_mut(index(parcel.to) / each) {
                 parcels.push(parcel);
             }
         }
         computer.system.agenda.put_back(out);
-        ran.changes.append(&mut computer.system.record.changes);
-    }
-    ran
-}
-
-/// These nodes, of which the first has the number `first`, get what others have for them. In whatever order: an agenda has one.
-fn deliver<N>(computers: &mut [Computer<N>], first: usize, incoming: Vec<Vec<Parcel>>) {
-    for parcel in incoming.into_iter().flatten() {
-        if let Some(computer) = computers.get_mut(index(parcel.to) - first) {
-            computer.system.agenda.push(parcel.key, parcel.due);
+        self.changes.append(&mut computer.system.record.changes);
+        if std::mem::take(&mut computer.process.turned)
+            && let Some(turned) = computer.turned()
+        {
+            self.told.push((turned.id, ask(turned)));
         }
     }
 }
