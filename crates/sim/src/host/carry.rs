@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
+use bytes::BytesMut;
 use weir_base::Instant;
-use weir_stack::{Frame, Input, Stack, WireId};
+use weir_stack::{Frame, Input, Stack, Transmit, WireId};
 
 use super::process::Output;
 use super::{NodeId, Outcome, Tamper};
@@ -24,6 +25,10 @@ pub struct NodeTraffic {
     /// Datagrams dropped because a queue before one of its lines or its socket's buffer was full, and frames that had to be
     /// sent again for that.
     pub dropped: u64,
+    /// Datagrams that came in after one that the same node had sent later.
+    pub overtaken: u64,
+    /// Datagrams and pieces of byte streams that went out, of which the path turned a bit.
+    pub altered: u64,
     /// Datagrams that came in marked (ECN): they waited long before a line.
     pub marked: u64,
 }
@@ -92,6 +97,26 @@ impl Tampering {
         self.by.incoming(now, wire, frame, &mut out);
         leave(wire, out.send, out.on, leaving);
         out.receive
+    }
+
+    /// A datagram of the stack: what leaves instead.
+    pub(super) fn datagram(
+        &mut self,
+        now: Instant,
+        transmit: Transmit,
+        bytes: BytesMut,
+        leaving: &mut Vec<Output>,
+    ) {
+        let instead = self.by.datagram(now, bytes);
+        leaving.extend(instead.into_iter().map(|(pause, bytes)| {
+            let transmit = Transmit { len: bytes.len(), segment: None, ..transmit };
+            Output::Datagrams { transmit, bytes, pause }
+        }));
+    }
+
+    /// Bytes of the stack for a byte stream, to be changed.
+    pub(super) fn stream(&mut self, now: Instant, bytes: &mut [u8]) {
+        self.by.stream(now, bytes);
     }
 
     /// Hands a stack what there is for it.

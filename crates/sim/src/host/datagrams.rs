@@ -13,7 +13,7 @@ use super::system::{Arrived, System};
 use super::wires::SHORT_QUEUE;
 use super::world::{Due, World};
 use super::{Captured, Host, Node, NodeId, Power, index};
-use crate::model::{Draws, Losses, jitter, line_time};
+use crate::model::{Draws, Losses, jitter, line_time, turn_bit};
 use crate::queue::Key;
 use crate::trace::{Kind, Traced};
 
@@ -29,6 +29,7 @@ pub(super) struct Lane {
     draws: Draws,
     losses: Losses,
     last: Instant, // arrival of the latest datagram in order
+    newest: u64,   // of the peer's datagrams that came, the one that it sent last
     began: Began,
 }
 
@@ -41,7 +42,13 @@ enum Began {
 
 impl Lane {
     fn new(world: &World, from: NodeId, to: NodeId, began: Began) -> Self {
-        Self { draws: world.draws(from, to, 0), losses: Losses::default(), last: Instant::ZERO, began }
+        Self {
+            draws: world.draws(from, to, 0),
+            losses: Losses::default(),
+            last: Instant::ZERO,
+            newest: 0,
+            began,
+        }
     }
 }
 
@@ -54,14 +61,21 @@ pub(super) struct Incoming {
 }
 
 impl System {
-    /// The node sends datagrams.
-    pub(super) fn datagrams_out(&mut self, world: &World, transmit: &Transmit, bytes: &BytesMut) {
+    /// The node sends datagrams; those that it holds back by `pause` may be overtaken.
+    pub(super) fn datagrams_out(
+        &mut self,
+        world: &World,
+        transmit: &Transmit,
+        bytes: &BytesMut,
+        pause: Duration,
+    ) {
         for datagram in bytes.chunks(transmit.segment.unwrap_or(transmit.len).max(1)) {
-            self.datagram_out(world, transmit.remote, transmit.ecn, datagram);
+            self.datagram_out(world, transmit, datagram, pause);
         }
     }
 
-    fn datagram_out(&mut self, world: &World, remote: SocketAddr, ecn: Option<Ecn>, bytes: &[u8]) {
+    fn datagram_out(&mut self, world: &World, transmit: &Transmit, bytes: &[u8], pause: Duration) {
+        let Transmit { remote, ecn, .. } = *transmit;
         let (now, model) = (self.now, &world.model);
         let Some(place) = world.place(self.id) else { return };
         let full = self.line.uplink_free > now + model.queue;
@@ -89,17 +103,18 @@ impl System {
             return;
         }
         let mut due = left + Duration::from_nanos(one_way + jitter(model, &mut lane.draws, one_way));
-        if !lane.draws.per_million(model.reordered_per_million.into()) {
+        let overtaken = lane.draws.per_million(model.reordered_per_million.into());
+        if overtaken || !pause.is_zero() {
+            due = due + pause;
+        } else {
             // most datagrams keep their order: jitter is a queue's, and a queue has one
             due = due.max(lane.last);
             lane.last = due;
         }
         let mut data = BytesMut::from(bytes);
         if lane.draws.per_million(model.corrupted_per_million.into()) {
-            let bit = lane.draws.up_to(bytes.len() as u64 * 8 - 1);
-            if let Some(byte) = data.get_mut(bit as usize / 8) {
-                *byte ^= 1 << (bit % 8);
-            }
+            turn_bit(&mut data, lane.draws.up_to(bytes.len() as u64 * 8 - 1));
+            self.record.traffic.altered += 1;
         }
         let twice = lane.draws.per_million(model.duplicated_per_million.into()).then(|| data.clone());
         let queue = left.since(now);
@@ -140,7 +155,9 @@ impl System {
         }
         if key.from != DRIVER {
             let (id, from) = (self.id, NodeId(key.from));
-            self.lanes.entry(from).or_insert_with(|| Lane::new(world, id, from, Began::Them));
+            let lane = self.lanes.entry(from).or_insert_with(|| Lane::new(world, id, from, Began::Them));
+            self.record.traffic.overtaken += u64::from(key.sequence < lane.newest);
+            lane.newest = lane.newest.max(key.sequence);
         }
         if !self.inbox.has_room(world, data.len()) {
             return self.drop_datagram();

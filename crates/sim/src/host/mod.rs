@@ -27,6 +27,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use sha2::{Digest as _, Sha256};
 use weir_base::{Instant, UnixTime};
 use weir_stack::{Action, Anchor, Frame, Stack, Start, WireId};
@@ -80,6 +81,12 @@ pub trait Tamper: Send {
     fn outgoing(&mut self, now: Instant, wire: WireId, frame: Frame, out: &mut Outcome);
     /// A frame of the peer; puts what the stack is to see instead into `out`.
     fn incoming(&mut self, now: Instant, wire: WireId, frame: Frame, out: &mut Outcome);
+    /// A datagram of the stack: what the network is to carry instead, each after so long.
+    fn datagram(&mut self, _now: Instant, bytes: BytesMut) -> Vec<(Duration, BytesMut)> {
+        vec![(Duration::ZERO, bytes)]
+    }
+    /// Bytes of the stack for a byte stream; it may change them.
+    fn stream(&mut self, _now: Instant, _bytes: &mut [u8]) {}
     /// When it wants to act by itself.
     fn poll_timeout(&self) -> Option<Instant> {
         None

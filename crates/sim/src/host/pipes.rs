@@ -12,6 +12,7 @@ use weir_stack::{Frame, Input, PipeChange, PipeId, Stack};
 use super::system::{Arrived, System};
 use super::wires::{End, Purpose, State};
 use super::world::{Signal, World};
+use crate::model::turn_bit;
 
 /// Bytes that the systems of both ends and the path between them hold for one direction; then the node that sends has to wait.
 const HELD: u64 = 1 << 20;
@@ -72,12 +73,25 @@ impl System {
     pub(super) fn send_bytes(&mut self, world: &World, pipe: PipeId, mut bytes: Bytes, finish: bool) {
         let Some(wire) = self.wires.pipes.get(&pipe).copied() else { return };
         while !bytes.is_empty() {
-            let piece = bytes.split_to(bytes.len().min(PIECE));
+            let piece = self.carried(world, wire, bytes.split_to(bytes.len().min(PIECE)));
             self.send_cargo(world, wire, Cargo::Bytes(piece));
         }
         if finish {
             self.send_cargo(world, wire, Cargo::End);
         }
+    }
+
+    /// A piece as the path carries it: of few it turns a bit.
+    fn carried(&mut self, world: &World, wire: u64, piece: Bytes) -> Bytes {
+        let of = world.model.flipped_per_million.into();
+        let Some(end) = self.wires.ends.get_mut(&wire) else { return piece };
+        if !end.sends.draws.per_million(of) {
+            return piece;
+        }
+        let mut other = BytesMut::from(&piece[..]);
+        turn_bit(&mut other, end.sends.draws.up_to(piece.len() as u64 * 8 - 1));
+        self.record.traffic.altered += 1;
+        other.freeze()
     }
 
     /// The node wants no more of a byte stream, connected or not.

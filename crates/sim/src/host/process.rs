@@ -78,7 +78,7 @@ impl Work {
 #[derive(Debug)]
 pub(super) enum Output {
     Frame(WireId, Frame),
-    Datagrams { transmit: Transmit, bytes: BytesMut },
+    Datagrams { transmit: Transmit, bytes: BytesMut, pause: Duration },
     Dial { dial: DialId, endpoint: u64 },
     Close(WireId),
     DialPipe { pipe: PipeId, remote: SocketAddr },
@@ -257,7 +257,10 @@ impl<N: Node> Process<N> {
         while let Some(transmit) = stack.poll_datagrams(local, 1, &mut buffer) {
             load.packet(transmit.len);
             let bytes = BytesMut::from(buffer.get(..transmit.len).unwrap_or(&buffer));
-            self.leaving.push(Output::Datagrams { transmit, bytes });
+            match &mut self.tamper {
+                Some(tamper) => tamper.datagram(local, transmit, bytes, &mut self.leaving),
+                None => self.leaving.push(Output::Datagrams { transmit, bytes, pause: Duration::ZERO }),
+            }
             buffer.clear();
         }
         let mut bytes = BytesMut::new();
@@ -265,6 +268,9 @@ impl<N: Node> Process<N> {
             load.packet(transmit.len);
             let (pipe, finish) = (transmit.pipe, transmit.finish);
             self.pipes.given(stack, local, pipe, transmit.len);
+            if let Some(tamper) = &mut self.tamper {
+                tamper.stream(local, &mut bytes);
+            }
             self.leaving.push(Output::Bytes { pipe, bytes: bytes.split().freeze(), finish });
         }
         let mut acted = self.tamper.as_mut().is_some_and(|tamper| tamper.hand_back(local, stack));
@@ -298,7 +304,9 @@ impl<N: Node> Process<N> {
         for output in std::mem::take(&mut self.leaving) {
             match output {
                 Output::Frame(wire, frame) => system.send(world, wire, frame),
-                Output::Datagrams { transmit, bytes } => system.datagrams_out(world, &transmit, &bytes),
+                Output::Datagrams { transmit, bytes, pause } => {
+                    system.datagrams_out(world, &transmit, &bytes, pause);
+                }
                 Output::Dial { dial, endpoint } => system.dial_wire(world, dial, endpoint),
                 Output::Close(WireId(wire)) => system.close_wire(world, wire),
                 Output::DialPipe { pipe, remote } => system.dial_pipe(world, pipe, remote),

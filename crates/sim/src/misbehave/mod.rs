@@ -6,6 +6,7 @@
 //!
 //! A replayer is not a node: see [`Host::capture`](crate::Host::capture) and [`Host::inject`](crate::Host::inject).
 
+mod garble;
 mod lanes;
 mod slow;
 
@@ -16,6 +17,7 @@ use weir_pull::ChannelId;
 use weir_stack::{Frame, WireId};
 
 use crate::host::{Outcome, Tamper};
+pub use garble::{Damage, Garbler};
 use lanes::{Lane, Lanes};
 pub use slow::{Deaf, Late, Trickler};
 

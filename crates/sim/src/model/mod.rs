@@ -133,6 +133,8 @@ pub struct Model {
     pub duplicated_per_million: u32,
     /// Datagrams, of a million, of which one bit is turned though the checksum agrees. Default: 1.
     pub corrupted_per_million: u32,
+    /// Pieces of byte streams, of a million, of which one bit is turned though the checksum agrees. Default: 0.
+    pub flipped_per_million: u32,
     /// Bytes of a packet of frames. Default: 1,400.
     pub packet: u64,
     /// The longest datagram that gets through, in bytes. Default: 1,472, that of Ethernet.
@@ -155,6 +157,7 @@ impl Default for Model {
             reordered_per_million: 5_000,
             duplicated_per_million: 10,
             corrupted_per_million: 1,
+            flipped_per_million: 0,
             packet: 1_400,
             mtu: 1_472,
             initial_window: 10,
@@ -174,9 +177,18 @@ impl Model {
             reordered_per_million: 0,
             duplicated_per_million: 0,
             corrupted_per_million: 0,
+            flipped_per_million: 0,
             processor: Processor::INSTANT,
             ..Self::default()
         }
+    }
+}
+
+/// Turns one of these bits, numbered from the lowest of the first byte; none where there are not so many.
+pub(crate) fn turn_bit(bytes: &mut [u8], bit: u64) {
+    let place = usize::try_from(bit / 8).ok().and_then(|at| bytes.get_mut(at));
+    if let Some(byte) = place {
+        *byte ^= 1 << (bit % 8);
     }
 }
 

@@ -9,11 +9,15 @@ use super::{Measured, Run, RunError};
 use crate::flood::{Arrivals, Flood, Load, pool_channel};
 use crate::host::{NodeId, Path, Step};
 use crate::load::Graph;
+use crate::misbehave::{Damage, Garbler};
 use crate::model::{Line, Place, Processor};
 use crate::network::{Setup, Transport};
 
 /// Timers above this number are this scenario's: one at the beginning of each second.
 const TICKS: u64 = 1 << 32;
+
+/// What [`Fault::Garblers`] do: enough that QUIC loses much, and that a byte stream lives for a few hundred writes.
+const DAMAGE: Damage = Damage { corrupted: 50_000, doubled: 100_000, overtaken: 100_000, flipped: 5_000 };
 
 /// Seconds of an hour.
 const HOUR: u64 = 3_600;
@@ -57,6 +61,10 @@ pub(super) enum Fault {
     Steps,
     /// Datagrams are overtaken, come twice, and have wrong bits.
     Datagrams,
+    /// Of one piece in ten thousand of byte streams a bit is turned, and no checksum tells.
+    Flips,
+    /// One node in ten damages what it sends, over QUIC or TCP.
+    Garblers,
     /// Lines carry 4 Mbit/s down and 1 up, before which 50 ms wait.
     NarrowLines,
     /// One node in twenty is a hub.
@@ -87,6 +95,13 @@ pub(super) fn run(run: &Run<'_>, fault: Fault) -> Result<Measured, RunError> {
             flood.hostile.insert(id); // nobody waits for it
         }
     }
+    if fault == Fault::Garblers {
+        for id in chosen(&flood, 3, 10) {
+            let rng = flood.net.rng.child("garbler");
+            flood.net.host.computer(id).tamper(Box::new(Garbler::new(DAMAGE, rng)));
+            flood.hostile.insert(id);
+        }
+    }
     flood.start();
     let begin = flood.net.host.now() + Duration::from_secs(1);
     for second in 0..=options.seconds {
@@ -109,6 +124,10 @@ pub(super) fn run(run: &Run<'_>, fault: Fault) -> Result<Measured, RunError> {
     }
     let spread = flood.spread();
     problems.extend(flood.problems());
+    let unjust = flood.net.faults_between_honest(&flood.hostile).count();
+    if fault == Fault::Garblers && unjust > 0 {
+        problems.push(format!("honest nodes blamed each other {unjust} times"));
+    }
     Ok(Measured {
         submitted: spread.submitted,
         bodies_per_node: spread.bodies_per_node,
@@ -148,6 +167,11 @@ fn prepare(setup: &mut Setup, fault: Fault) {
             setup.model.duplicated_per_million = 20_000;
             setup.model.corrupted_per_million = 2_000;
         }
+        Fault::Flips => {
+            setup.transport = Transport::Tcp;
+            setup.model.flipped_per_million = 100;
+        }
+        Fault::Garblers if setup.transport == Transport::Frames => setup.transport = Transport::Quic,
         Fault::NarrowLines => {
             setup.model.queue = Duration::from_millis(50);
             setup.place =
@@ -231,6 +255,8 @@ fn trouble(flood: &mut Flood, fault: Fault, second: u32) -> Vec<NodeId> {
         | Fault::Peaks
         | Fault::BlackHoles
         | Fault::Datagrams
+        | Fault::Flips
+        | Fault::Garblers
         | Fault::NarrowLines
         | Fault::Hubs
         | Fault::Clusters => {}

@@ -251,6 +251,18 @@ pub const SCENARIOS: &[Scenario] = &[
         run: |run| faults::run(run, faults::Fault::Datagrams),
     },
     Scenario {
+        name: "flips",
+        about: "bits of byte streams are turned and no checksum tells, over TCP: links end and come again, nobody is blamed",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::Flips),
+    },
+    Scenario {
+        name: "garblers",
+        about: "one node in ten damages what it sends, over QUIC or TCP: the others agree, and do not blame each other",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::Garblers),
+    },
+    Scenario {
         name: "narrow-lines",
         about: "lines carry 4 Mbit/s down and 1 up, and drop what would wait for 50 ms",
         nodes: 50,

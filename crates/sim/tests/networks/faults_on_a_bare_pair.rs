@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use weir_base::Instant;
 use weir_sim::flood::{TXS, transaction};
+use weir_sim::misbehave::{Damage, Garbler};
 use weir_sim::{
-    Actor, Checking, Host, LAN, Model, Network, Node, NodeId, Note, Path, Place, Processor, Transport, Udp,
+    Actor, Checking, Host, LAN, Model, Network, Node, NodeId, Note, Path, Place, Processor, Rng, Transport,
+    Udp,
 };
 use weir_stack::{Event, Stack};
 
@@ -230,6 +232,81 @@ fn a_link_outlives_datagrams_that_come_twice_or_with_a_wrong_bit() {
     assert!(net.faults.is_empty(), "{:?}", net.faults);
     let (sent, came) = (net.host.traffic(A).packets_out, net.host.traffic(B).packets_in);
     assert!(came > sent + sent / 4, "{came} of {sent}");
+}
+
+#[test]
+fn a_link_outlives_datagrams_that_are_overtaken() {
+    let run = |reordered_per_million| {
+        let mut net = pair(|setup| {
+            setup.transport = Transport::Quic;
+            (setup.model.reordered_per_million, setup.model.jitter_percent) = (reordered_per_million, 50);
+        });
+        assert!(net.link_up());
+        net.run(millis(1_000), |_, _, _| {});
+        insert(&mut net, A, 0..200);
+        assert_eq!(accepted(&mut net, 10_000, B).len(), 200);
+        assert!(net.faults.is_empty() && net.linked(A, B), "{:?}", net.faults);
+        net.host.traffic(B).overtaken
+    };
+    assert_eq!(run(0), 0, "jitter alone changes no order");
+    let overtaken = run(300_000);
+    assert!(overtaken > 10, "{overtaken}");
+}
+
+/// A links to B over this transport and damages what it sends from then on: what B has of A's 200 items after 10 s, and the network.
+fn garbled(transport: Transport, damage: Damage) -> (usize, Network) {
+    let mut net = pair(|setup| setup.transport = transport);
+    assert!(net.link_up());
+    net.run(millis(1_000), |_, _, _| {});
+    net.host.computer(A).tamper(Box::new(Garbler::new(damage, Rng::from_number(1))));
+    insert(&mut net, A, 0..200);
+    let came = accepted(&mut net, 10_000, B).len();
+    (came, net)
+}
+
+#[test]
+fn a_peer_that_damages_its_datagrams_delivers_over_quic_and_is_not_blamed() {
+    let damage = Damage { corrupted: 200_000, doubled: 500_000, overtaken: 200_000, flipped: 0 };
+    let (came, net) = garbled(Transport::Quic, damage);
+    assert_eq!(came, 200);
+    assert!(net.faults.is_empty(), "{:?}", net.faults);
+    let (from, to) = (net.host.traffic(A), net.host.traffic(B));
+    let (_, untouched) = garbled(Transport::Quic, Damage::default());
+    let (usual, usually) = (untouched.host.traffic(A).packets_out, untouched.host.traffic(B).overtaken);
+    assert!(from.packets_out > usual + usual / 4, "{} of {usual}: many are sent twice", from.packets_out);
+    assert!(to.overtaken > 10 && usually == 0, "{} and {usually}", to.overtaken);
+}
+
+#[test]
+fn a_flipped_bit_ends_a_link_over_tcp_and_delivers_nothing_false() {
+    let (came, mut net) = garbled(Transport::Tcp, Damage { flipped: 1_000_000, ..Damage::default() });
+    assert_eq!((came, net.linked(B, A)), (0, false), "the first record with a wrong bit ends it");
+    assert!(net.faults.is_empty(), "a path may have done it: {:?}", net.faults);
+    let (came, mut net) = garbled(Transport::Tcp, Damage::default());
+    assert_eq!((came, net.linked(B, A)), (200, true));
+}
+
+#[test]
+fn a_path_that_turns_bits_ends_byte_streams_and_they_come_again() {
+    let mut net = pair(|setup| {
+        setup.transport = Transport::Tcp;
+        setup.model.flipped_per_million = 20_000;
+    });
+    net.name(A, &[B]).unwrap();
+    net.run(millis(5_000), |_, _, _| {});
+    let mut downs = 0;
+    for number in 0..100 {
+        insert(&mut net, A, number..number + 1);
+        net.run(millis(500), |_, id, note| {
+            downs += u32::from(id == B && matches!(note, Note::Told(Event::PeerDown { .. })));
+        });
+    }
+    net.run(millis(30_000), |_, _, _| {});
+    let altered = net.host.traffic(A).altered + net.host.traffic(B).altered;
+    assert!(downs > 0 && altered >= u64::from(downs), "{downs} ends of {altered} turned bits");
+    assert!(net.faults.is_empty(), "{:?}", net.faults);
+    let has = net.host.with(B, |actor, _| actor.stack().stats().pools[0].1.items);
+    assert_eq!(has, Some(100));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use crate::common;
 
-use weir_sim::Options;
+use weir_sim::{Options, Transport};
 
 fn run(name: &str) {
     let options = if common::full() {
@@ -40,6 +40,22 @@ fn when_nodes_stop_hang_or_are_replaced() {
 #[test]
 fn when_clocks_are_wrong() {
     ["clocks", "steps"].into_iter().for_each(run);
+}
+
+#[test]
+fn when_bits_of_byte_streams_are_turned() {
+    run("flips");
+}
+
+#[test]
+fn when_one_in_ten_damages_what_it_sends() {
+    for transport in [Transport::Quic, Transport::Tcp] {
+        let small =
+            Options { nodes: Some(20), links: 8, seconds: 4, rate: Some(50), seed: 3, ..Options::default() };
+        let report = weir_sim::run("garblers", &Options { transport, ..small }).unwrap();
+        assert_eq!((report.problems, report.pairs_missing), (Vec::new(), 0), "{transport:?}");
+        assert!(report.submitted > 100);
+    }
 }
 
 #[test]
