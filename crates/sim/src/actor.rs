@@ -95,6 +95,7 @@ pub struct Actor {
     load: Option<(ChannelId, u64)>, // where planned transactions go, and their seed
     verdicts: u64,                  // since the host last asked
     undecided: Undecided,
+    looks: u32, // at its tables
 }
 
 /// Decisions to come, by their time and in the order in which they were planned.
@@ -157,6 +158,7 @@ impl Actor {
             load: None,
             verdicts: 0,
             undecided: Undecided::default(),
+            looks: 0,
         };
         Ok((actor, peer))
     }
@@ -185,6 +187,12 @@ impl Actor {
     /// defers it.
     pub fn undecided(&self) -> Undecided {
         self.undecided
+    }
+
+    /// Somebody looks at it; whether it is one in so many times, the first among them.
+    pub(crate) const fn looked(&mut self, one_in: u32) -> bool {
+        self.looks = (self.looks + 1) % one_in;
+        self.looks == 1
     }
 
     /// What happened since the last call, in order, each with the time on this node's clock.

@@ -20,6 +20,7 @@ mod deliveries;
 pub mod flood;
 pub mod host;
 pub mod load;
+mod look;
 pub mod misbehave;
 pub mod model;
 mod network;
@@ -33,6 +34,7 @@ pub use calibrate::{Calibration, calibrate};
 pub use host::{
     Birth, Captured, Host, Node, NodeId, NodeTraffic, Outcome, Path, Step, Tamper, Turned, Udp, WALL, Work,
 };
+pub use look::TableBound;
 pub use model::{LAN, Line, Model, Place, Processor, Region};
 pub use network::{Network, Seen, Setup, Told, Transport};
 pub use report::{Percentiles, Report};

@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::multiaddr::Multiaddr;
 use weir_base::{Blame, Fault, Instant, NetworkId, Rng};
-use weir_stack::{Channel, Command, Config, ConfigError, Event, Known, Profile, Reaction, Role, Shape};
+use weir_stack::{Channel, Command, Config, ConfigError, Event, Known, Profile, Reaction, Role};
 
 use crate::actor::{Actor, Checking, Note, Undecided, keypair};
 use crate::bodies::Bodies;
 use crate::check::{Checker, Found, PoolTraffic};
-use crate::host::{Birth, Host, NodeId, Step, Turned, Udp};
+use crate::host::{Birth, Host, NodeId, Step, Udp};
 use crate::load::Graph;
+use crate::look::{Look, TableBound, most_undecided};
 use crate::model::{Model, Place};
 
 /// How long all links may take to come up.
@@ -115,6 +116,8 @@ pub struct Network {
     pub compared: Found,
     /// The most that an application may have undecided: what the pools of the setup may hand over.
     pub undecided: Undecided,
+    /// The most that tables beside the ledgers may take at a node.
+    pub tables: TableBound,
     /// Links that are up, counted at both ends.
     pub up: u64,
     /// Random choices of the driver.
@@ -126,35 +129,6 @@ pub struct Network {
 
 /// What a node has to tell, and when each of it happened.
 pub type Told = Vec<(Instant, Note)>;
-
-/// How nodes are looked at after their turns.
-#[derive(Clone, Copy, Debug)]
-struct Look {
-    most: Undecided, // that an application may have
-    counters: bool,  // the stack's are compared, as the checker cannot read what is carried
-}
-
-/// What was seen at a node after its turn.
-struct Sight {
-    found: Found,
-    notes: Told,
-}
-
-impl Look {
-    /// Looks at one node: what its application has undecided with what it may have, its counters, what it has to tell.
-    fn at(self, turned: Turned<'_, Actor>) -> Sight {
-        use crate::host::Node as _;
-        let has = turned.node.undecided();
-        let over = has.items.saturating_sub(self.most.items).max(has.bytes.saturating_sub(self.most.bytes));
-        let mut found = Found { checks: 1, peak_over: over, ..Found::default() };
-        if self.counters {
-            found.add(&Network::compare(&turned.node.stack().stats()));
-        }
-        let mut notes = turned.node.take_notes();
-        notes.iter_mut().for_each(|(at, _)| *at = turned.time_of(*at));
-        Sight { found, notes }
-    }
-}
 
 /// What all nodes of a network have in common.
 #[derive(Clone)]
@@ -180,13 +154,14 @@ impl Network {
             config.quic.sessions = 0; // untouched they would still take 20 KiB of a node's memory
         }
         let rng = rng.child("driver");
-        let undecided = most_undecided(&config);
+        let (undecided, tables) = (most_undecided(&config), TableBound::of(&config));
         let mut network = Self {
             host,
             edges,
             faults: Vec::new(),
             compared: Found::default(),
             undecided,
+            tables,
             up: 0,
             rng,
             setup,
@@ -382,24 +357,6 @@ impl Network {
         self.notes_of(id)
     }
 
-    /// Compares a stack's exported counters: windows advertised or lent and reserved with their total, offers held with
-    /// those granted.
-    fn compare(stats: &weir_stack::Stats) -> Found {
-        let (mut held, mut granted, mut over) = (0, 0, 0);
-        for ledger in [&stats.link.receive, &stats.link.send] {
-            let used = ledger.reserved + ledger.lent;
-            (held, granted) = (held + ledger.lent, granted + ledger.total - ledger.reserved);
-            over = over.max(used.saturating_sub(ledger.total));
-        }
-        for (_, pool) in &stats.pools {
-            (held, granted) = (held + pool.bytes_held, granted + pool.bytes_granted);
-            over = over.max(pool.bytes_held.saturating_sub(pool.bytes_granted));
-            over = over.max(pool.entries_held.saturating_sub(pool.entries_granted));
-        }
-        let checks = 2 + 2 * stats.pools.len() as u64;
-        Found { checks, peak_over: over, peak_held: held, peak_granted: granted, unread: 0 }
-    }
-
     /// What the checker found on the wire, where it can read that, and what was compared at the nodes.
     pub fn found(&self) -> Found {
         let mut found = self.compared;
@@ -438,11 +395,22 @@ impl Network {
 
     /// What a node has to tell, and when that happened.
     pub fn notes_at(&mut self, id: NodeId) -> Vec<(Instant, Note)> {
-        let look = Look { most: self.undecided, counters: self.setup.transport != Transport::Frames };
-        let Some(seen) = self.host.turned(id).map(|turned| look.at(turned)) else { return Vec::new() };
+        let look = self.look();
+        let Some(seen) = self.host.turned(id).map(|mut turned| look.at(&mut turned)) else {
+            return Vec::new();
+        };
         self.compared.add(&seen.found);
         self.count(id, &seen.notes);
         seen.notes
+    }
+
+    fn look(&self) -> Look {
+        Look {
+            most: self.undecided,
+            tables: self.tables,
+            sample: self.host.world().sample(),
+            counters: self.setup.transport != Transport::Frames,
+        }
     }
 
     /// Counts links and faults that a node told of.
@@ -466,8 +434,8 @@ impl Network {
     /// Lets one window pass on so many threads: [`Host::window`]. What the nodes that had a turn have to tell, and when that happened;
     /// `None` where nothing is due.
     pub fn window(&mut self, limit: Instant, threads: usize) -> Option<Vec<(NodeId, Told)>> {
-        let look = Look { most: self.undecided, counters: self.setup.transport != Transport::Frames };
-        let turned = self.host.window(limit, threads, |turned| look.at(turned))?;
+        let look = self.look();
+        let turned = self.host.window(limit, threads, |mut turned| look.at(&mut turned))?;
         let mut told = Vec::new();
         for (id, seen) in turned {
             self.compared.add(&seen.found);
@@ -505,17 +473,4 @@ impl Network {
     ) -> impl Iterator<Item = &'a Seen> {
         self.faults.iter().filter(move |seen| !hostile.contains(&seen.by) && !hostile.contains(&seen.whom))
     }
-}
-
-/// What the pools of this configuration may hand over and have no verdict on: so many candidates, and the bytes that may be in
-/// flight, above one item.
-fn most_undecided(config: &Config) -> Undecided {
-    let mut most = Undecided::default();
-    for channel in &config.profile.channels {
-        if let Shape::Pool(pool) = &channel.shape {
-            most.items += u64::from(pool.checking);
-            most.bytes += pool.in_flight + u64::from(pool.max_item);
-        }
-    }
-    most
 }

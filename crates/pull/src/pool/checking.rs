@@ -92,6 +92,12 @@ impl Checking {
         self.deliverers.remove(&slot);
     }
 
+    /// Bytes of memory of its queues, without bodies.
+    pub(crate) fn table_bytes(&self) -> usize {
+        let held = self.deliverers.values().map(|queue| queue.held.capacity());
+        held.sum::<usize>() * size_of::<(CandId, u32)>() + self.open.len() * size_of::<(Ticket, Open)>()
+    }
+
     /// Bodies of this deliverer that wait to be handed over, some of which may be decided, and their bytes.
     pub(crate) fn waiting(&self, slot: Slot) -> (usize, u64) {
         self.deliverers.get(&slot).map_or((0, 0), |queue| (queue.held.len(), queue.bytes))

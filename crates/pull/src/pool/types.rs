@@ -355,4 +355,7 @@ pub struct Stats {
     pub items: u64,
     /// Bytes of bodies in the pool (*now*).
     pub item_bytes: u64,
+    /// Bytes of memory of what is kept of offers: candidates without their bodies, who knows what, and the queues of both at each
+    /// link (*now*).
+    pub table_bytes: u64,
 }

@@ -22,6 +22,7 @@
 mod cut;
 mod pool;
 mod rules;
+mod stopwatch;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -34,6 +35,7 @@ use weir_stack::Config;
 
 use crate::host::NodeId;
 use rules::Declared;
+pub(crate) use stopwatch::Stopwatch;
 pub(crate) use watch::Watch;
 
 /// What a checker found.
@@ -47,6 +49,8 @@ pub struct Found {
     pub peak_held: u64,
     /// The most one node had granted, both ledgers together, in bytes.
     pub peak_granted: u64,
+    /// The most that tables beside the ledgers took at one node, in bytes: what its pools keep of offers.
+    pub peak_tables: u64,
     /// Messages that could not be read; what follows them on their stream is not checked.
     pub unread: u64,
 }
@@ -58,6 +62,7 @@ impl Found {
         self.peak_over = self.peak_over.max(other.peak_over);
         self.peak_held = self.peak_held.max(other.peak_held);
         self.peak_granted = self.peak_granted.max(other.peak_granted);
+        self.peak_tables = self.peak_tables.max(other.peak_tables);
         self.unread += other.unread;
     }
 }

@@ -14,7 +14,7 @@ use super::clock::Clock;
 use super::computer::Computer;
 use super::world::{Parcel, World};
 use super::{Host, Node, NodeId, index};
-use crate::check::Change;
+use crate::check::{Change, Stopwatch};
 use crate::model::{LAN, Place, Region};
 
 /// Parcels for which a letter box keeps memory.
@@ -26,6 +26,7 @@ pub(super) struct Windows {
     pub(super) next: Vec<Instant>, // by node: when something comes there; what is in `sent` left out
     boxes: Vec<Vec<Parcel>>,       // by node: what came for it
     sent: Sent,
+    pub(super) applying: Stopwatch, // of the checker
 }
 
 /// What the last window's nodes sent and nobody has got.
@@ -60,7 +61,7 @@ impl<N: Node> Host<N> {
 
     /// What windows left is given to those for whom it is: they may be looked at one by one.
     pub(super) fn deliver_sent(&mut self) {
-        let Windows { next, boxes, sent } = &mut self.windows;
+        let Windows { next, boxes, sent, .. } = &mut self.windows;
         let sent = std::mem::take(sent).parcels.into_iter().flatten().flatten();
         for parcel in boxes.iter_mut().flat_map(|came| came.drain(..)).chain(sent) {
             let to = index(parcel.to);
@@ -109,7 +110,7 @@ impl<N: Node + Send> Host<N> {
             self.deliver_sent();
         }
         self.windows.boxes.resize_with(self.computers.len(), Vec::new);
-        let (world, Windows { next, boxes, sent }) = (&self.world, &mut self.windows);
+        let (world, Windows { next, boxes, sent, .. }) = (&self.world, &mut self.windows);
         let parts = self.computers.chunks_mut(each).zip(next.chunks_mut(each)).zip(boxes.chunks_mut(each));
         let mut work = Vec::new();
         for (number, ((computers, next), boxes)) in parts.enumerate() {
@@ -130,7 +131,10 @@ impl<N: Node + Send> Host<N> {
         }
         if let Some(checker) = &mut self.checker {
             changes.sort_by_key(|(at, ..)| *at); // of one time in the order of nodes
-            changes.iter().for_each(|(_, to, change)| checker.apply(*to, change));
+            let apply = |(_, to, change): &(_, NodeId, Change)| {
+                self.windows.applying.time(|| checker.apply(*to, change));
+            };
+            changes.iter().for_each(apply);
         }
         told
     }

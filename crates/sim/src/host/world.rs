@@ -47,6 +47,11 @@ impl World {
         places.map_or(Duration::ZERO, |(one, other)| one.round_trip(other))
     }
 
+    /// What is granted is checked at one node of so many.
+    pub const fn sample(&self) -> u32 {
+        self.sample
+    }
+
     /// Whether what this node grants is checked.
     pub const fn checks(&self, id: NodeId) -> bool {
         id.0.is_multiple_of(self.sample)

@@ -333,6 +333,7 @@ pub fn run(name: &str, options: &Options) -> Result<Report, RunError> {
     let (begun, before, cpu) = (WallClock::now(), resident(), processor_time());
     let mut measured = (scenario.run)(&Run { options, nodes: asked })?;
     let after = resident();
+    let cpu = cpu.zip(processor_time()).map(|(before, after)| after - before);
     measured.problems.extend(problems(&measured.network));
     let network = &measured.network;
     let host = &network.host;
@@ -358,6 +359,8 @@ pub fn run(name: &str, options: &Options) -> Result<Report, RunError> {
         pairs_missing: measured.missing,
         peak_bytes_over_grants: found.peak_over,
         checks: found.checks,
+        peak_table_bytes: found.peak_tables,
+        checker_share: cpu.map(|cpu| host.checking_time().as_secs_f64() / cpu.max(0.01)),
         peak_bytes_held: found.peak_held,
         peak_bytes_granted: found.peak_granted,
         faults: network.faults.len() as u64,
@@ -365,7 +368,7 @@ pub fn run(name: &str, options: &Options) -> Result<Report, RunError> {
         figures: figures.collect(),
         problems: measured.problems,
         memory_bytes_per_node: memory,
-        cpu_s: cpu.zip(processor_time()).map(|(before, after)| after - before),
+        cpu_s: cpu,
         events_per_s: host.events() as f64 / begun.elapsed().as_secs_f64(),
         wall_s: begun.elapsed().as_secs_f64(),
         virtual_s: host.now().since(weir_base::Instant::ZERO).as_secs_f64(),
@@ -377,7 +380,10 @@ fn problems(network: &Network) -> Vec<String> {
     let found = network.found();
     let mut problems = Vec::new();
     if found.peak_over > 0 {
-        problems.push(format!("a node held {} bytes more than it had granted", found.peak_over));
+        problems.push(format!(
+            "a node held {} bytes more than it had granted, or than its tables may take",
+            found.peak_over
+        ));
     }
     if found.unread > 0 {
         problems.push(format!("{} messages could not be read, nor what follows them", found.unread));

@@ -24,3 +24,4 @@ mod scenario_9_replayed_flights_do_nothing;
 mod scenario_9_start_up_in_any_order;
 mod threads_and_windows_change_nothing;
 mod what_a_slow_application_holds_is_bounded;
+mod what_tables_hold_is_bounded;

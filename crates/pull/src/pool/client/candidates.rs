@@ -227,6 +227,14 @@ impl Candidates {
         self.count
     }
 
+    /// Bytes of its memory, without bodies.
+    pub(crate) fn table_bytes(&self) -> usize {
+        self.slab.capacity() * size_of::<Place>()
+            + self.free.capacity() * size_of::<u32>()
+            + self.count * size_of::<Candidate>()
+            + self.claims.len() * size_of::<(Claim, CandId)>()
+    }
+
     pub(crate) fn find(&self, claim: &Claim) -> Option<CandId> {
         self.claims.get(claim).copied()
     }

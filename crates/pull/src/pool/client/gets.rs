@@ -152,6 +152,13 @@ impl Gets {
         }
     }
 
+    /// Bytes of memory of what is asked of it and waits to be.
+    pub(crate) fn table_bytes(&self) -> usize {
+        self.flight.len() * size_of::<(u64, Get)>()
+            + (self.out.len() + self.cancels.len()) * size_of::<u64>()
+            + self.waiting.capacity() * size_of::<CandId>()
+    }
+
     /// The candidate that waits first need not wait any more.
     pub(crate) fn pop_waiting(&mut self) {
         self.waiting.pop_front();

@@ -80,6 +80,12 @@ impl Intake {
         open + before.grant.gone()
     }
 
+    /// Bytes of memory of what it offered.
+    pub(crate) fn table_bytes(&self) -> usize {
+        self.undecided.capacity() * size_of::<(u64, CandId)>()
+            + self.reserve.len() * size_of::<(CandId, Announcer)>()
+    }
+
     /// The candidates among what this link offered.
     pub(crate) fn undecided(&self) -> impl Iterator<Item = CandId> {
         self.undecided.iter().map(|(_, candidate)| *candidate)

@@ -134,6 +134,11 @@ impl Known {
         }
     }
 
+    /// Bytes of its memory.
+    pub(crate) fn table_bytes(&self) -> usize {
+        self.words.capacity() * size_of::<u64>()
+    }
+
     /// How many indices are remembered.
     pub(crate) fn len(&self) -> usize {
         self.words.len() / self.words_each
