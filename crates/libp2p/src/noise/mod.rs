@@ -59,8 +59,9 @@ pub const WRONG_PEER: Fault = Fault::incompatible("another peer at this address"
 pub const NO_MUXER: Fault = Fault::incompatible("no muxer in common");
 /// The handshake took too long.
 pub const LATE: Fault = Fault::unreliable("noise handshake not finished in time");
-/// A record that does not verify, or is shorter than its tag.
-pub const BAD_RECORD: Fault = Fault::misbehaved("noise record does not verify");
+/// A record that does not verify, or is shorter than its tag. Nobody is known to have sent it: a path that turns a bit which TCP's
+/// checksum misses makes it, and so does anybody on the path.
+pub const BAD_RECORD: Fault = Fault::unreliable("noise record does not verify");
 
 /// What the host key signs: this, then the static key.
 const SIGNED_PREFIX: &[u8] = b"noise-libp2p-static-key:";

@@ -36,7 +36,7 @@ pub use clock::WallClock;
 pub use config::{ClientOptions, EarlyData, ServerOptions, client_config, server_config};
 pub use fault::{TlsFault, WRONG_PEER_ALERT, fault_of};
 pub use names::server_name;
-pub use session::{BROKEN, NAME, NOTHING_IN_COMMON, REFUSED, Tls};
+pub use session::{BAD_RECORD, BROKEN, NAME, NOTHING_IN_COMMON, REFUSED, Tls};
 pub use verify::{CERTIFICATE_MAX, PeerCertificate, peer_id_of, verify_certificate, verify_chain};
 
 /// The extension that carries host key and signature: `1.3.6.1.4.1.53594.1.1`.

@@ -38,6 +38,8 @@ const WRONG_PEER: Fault = crate::noise::WRONG_PEER;
 pub const NOTHING_IN_COMMON: Fault = Fault::incompatible("no TLS parameters in common");
 /// The peer ended the handshake or the connection with an alert.
 pub const REFUSED: Fault = Fault::incompatible("the peer ended TLS with an alert");
+/// A record that does not verify: as Noise's, anybody on the path can have changed it.
+pub const BAD_RECORD: Fault = Fault::unreliable("TLS record does not verify");
 /// Anything that TLS does not allow.
 pub const BROKEN: Fault = Fault::misbehaved("the peer broke TLS");
 
@@ -193,6 +195,7 @@ fn blame(error: &Error) -> Fault {
         Error::NoApplicationProtocol => NO_MUXER,
         Error::PeerIncompatible(_) => NOTHING_IN_COMMON,
         Error::AlertReceived(_) => REFUSED,
+        Error::DecryptError => BAD_RECORD,
         _ => BROKEN,
     }
 }

@@ -61,7 +61,7 @@ pub(super) enum Fault {
     Steps,
     /// Datagrams are overtaken, come twice, and have wrong bits.
     Datagrams,
-    /// Of one piece in ten thousand of byte streams a bit is turned, and no checksum tells.
+    /// Of one piece in a thousand of byte streams a bit is turned, and no checksum tells.
     Flips,
     /// One node in ten damages what it sends, over QUIC or TCP.
     Garblers,
@@ -169,7 +169,7 @@ fn prepare(setup: &mut Setup, fault: Fault) {
         }
         Fault::Flips => {
             setup.transport = Transport::Tcp;
-            setup.model.flipped_per_million = 100;
+            setup.model.flipped_per_million = 1_000;
         }
         Fault::Garblers if setup.transport == Transport::Frames => setup.transport = Transport::Quic,
         Fault::NarrowLines => {

@@ -87,6 +87,7 @@ fn after_the_handshake_a_changed_record_ends_the_connection() {
     pair.a.wire[last] ^= 1;
     pair.run();
     assert_eq!((pair.b.fault(), pair.b.opened()), (Some(noise::BAD_RECORD), vec![]));
+    assert_eq!(noise::BAD_RECORD.blame, weir_base::Blame::Unreliable, "a path can have done it");
     assert!(pair.b.connection.muxer().is_none());
 }
 

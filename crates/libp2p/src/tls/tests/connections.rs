@@ -219,7 +219,8 @@ fn a_changed_record_ends_the_connection() {
     let last = pair.a.wire.len() - 1;
     pair.a.wire[last] ^= 1;
     pair.run();
-    assert_eq!((pair.b.fault(), pair.b.opened()), (Some(BROKEN), vec![]));
+    assert_eq!((pair.b.fault(), pair.b.opened()), (Some(BAD_RECORD), vec![]));
+    assert_eq!(BAD_RECORD.blame, Blame::Unreliable, "a path can have done it");
     assert_eq!(pair.a.fault(), Some(REFUSED), "it is told by an alert");
 }
 
