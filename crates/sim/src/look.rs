@@ -4,7 +4,7 @@ use weir_stack::{Config, Shape};
 
 use crate::actor::{Actor, Undecided};
 use crate::check::Found;
-use crate::host::{Node as _, Turned};
+use crate::host::{Node as _, NodeId, Turned};
 use crate::network::Told;
 
 /// The most memory that a node's tables beside the ledgers may take, in bytes: those that grow with what peers offer.
@@ -64,6 +64,23 @@ pub(crate) struct Look {
 pub(crate) struct Sight {
     pub(crate) found: Found,
     pub(crate) notes: Told,
+}
+
+/// What was seen at some nodes, in the order of their numbers.
+#[derive(Default)]
+pub(crate) struct Sights {
+    pub(crate) found: Found,
+    pub(crate) told: Vec<(NodeId, Told)>,
+}
+
+impl Sights {
+    /// Adds what was seen at a node.
+    pub(crate) fn add(&mut self, sight: Sight, turned: &Turned<'_, Actor>) {
+        self.found.add(&sight.found);
+        if !sight.notes.is_empty() {
+            self.told.push((turned.id, sight.notes));
+        }
+    }
 }
 
 impl Look {

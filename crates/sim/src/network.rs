@@ -15,7 +15,7 @@ use crate::bodies::Bodies;
 use crate::check::{Checker, Found, PoolTraffic};
 use crate::host::{Birth, Host, NodeId, Step, Udp};
 use crate::load::Graph;
-use crate::look::{Look, TableBound, most_undecided};
+use crate::look::{Look, Sights, TableBound, most_undecided};
 use crate::model::{Model, Place};
 
 /// How long all links may take to come up.
@@ -435,14 +435,14 @@ impl Network {
     /// `None` where nothing is due.
     pub fn window(&mut self, limit: Instant, threads: usize) -> Option<Vec<(NodeId, Told)>> {
         let look = self.look();
-        let turned = self.host.window(limit, threads, |mut turned| look.at(&mut turned))?;
+        let parts = self.host.window(limit, threads, |sights: &mut Sights, mut turned| {
+            sights.add(look.at(&mut turned), &turned);
+        });
         let mut told = Vec::new();
-        for (id, seen) in turned {
-            self.compared.add(&seen.found);
-            if !seen.notes.is_empty() {
-                self.count(id, &seen.notes);
-                told.push((id, seen.notes));
-            }
+        for part in parts? {
+            self.compared.add(&part.found);
+            part.told.iter().for_each(|(id, notes)| self.count(*id, notes));
+            told.extend(part.told);
         }
         Some(told)
     }

@@ -74,17 +74,17 @@ impl<N: Node> Host<N> {
 }
 
 impl<N: Node + Send> Host<N> {
-    /// Lets one window pass on so many threads, at most up to `limit`. `ask` is called for every node that had a turn, on the thread that
-    /// carried it out; what that returned, in the order of nodes. `None` where nothing is due up to `limit`, or a node's turns never
-    /// end: then time is `limit`.
+    /// Lets one window pass on so many threads, at most up to `limit`. `see` is called for every node that had a turn, on the thread
+    /// that carried it out, with what that thread has seen of others: what each saw, in the order of nodes. `None` where nothing is
+    /// due up to `limit`, or a node's turns never end: then time is `limit`.
     ///
     /// Timers of the driver are left alone: there are none in such runs.
-    pub fn window<T: Send>(
+    pub fn window<S: Default + Send>(
         &mut self,
         limit: Instant,
         threads: usize,
-        ask: impl Fn(Turned<'_, N>) -> T + Sync,
-    ) -> Option<Vec<(NodeId, T)>> {
+        see: impl Fn(&mut S, Turned<'_, N>) + Sync,
+    ) -> Option<Vec<S>> {
         let Windows { next, sent, .. } = &self.windows;
         let start = next.iter().copied().chain(sent.earliest).min().unwrap_or(Instant::FAR);
         if start > limit || self.is_endless {
@@ -92,19 +92,19 @@ impl<N: Node + Send> Host<N> {
             return None;
         }
         let end = (start + self.shortest()).min(limit + Duration::from_nanos(1));
-        let told = self.carry(end, threads, &ask);
+        let seen = self.carry(end, threads, &see);
         self.now = self.now.max(end.min(limit));
-        Some(told)
+        Some(seen)
     }
 
     /// Runs every node through the window, after it got what the others had sent to it before. Then the checker gets its reports, in the
     /// order of time.
-    fn carry<T: Send>(
+    fn carry<S: Default + Send>(
         &mut self,
         end: Instant,
         threads: usize,
-        ask: &(impl Fn(Turned<'_, N>) -> T + Sync),
-    ) -> Vec<(NodeId, T)> {
+        see: &(impl Fn(&mut S, Turned<'_, N>) + Sync),
+    ) -> Vec<S> {
         let each = self.computers.len().div_ceil(threads.max(1)).max(1);
         if self.windows.sent.each != each {
             self.deliver_sent();
@@ -117,16 +117,16 @@ impl<N: Node + Send> Host<N> {
             let incoming = sent.parcels.iter_mut().filter_map(|from| from.get_mut(number));
             let incoming: Vec<Vec<Parcel>> = incoming.map(std::mem::take).collect();
             let part = Part { first: number * each, each, computers, next, boxes };
-            work.push(move || part.run(world, end, incoming, ask));
+            work.push(move || part.run(world, end, incoming, see));
         }
         let ran = on_threads(work);
         *sent = Sent { each, ..Sent::default() };
-        let (mut told, mut changes) = (Vec::new(), Vec::new());
+        let (mut seen, mut changes) = (Vec::new(), Vec::new());
         for part in ran {
             sent.parcels.push(part.parcels);
             sent.earliest = sent.earliest.into_iter().chain(part.earliest).min();
             self.is_endless |= part.endless;
-            told.extend(part.told);
+            seen.push(part.seen);
             changes.extend(part.changes);
         }
         if let Some(checker) = &mut self.checker {
@@ -136,7 +136,7 @@ impl<N: Node + Send> Host<N> {
             };
             changes.iter().for_each(apply);
         }
-        told
+        seen
     }
 
     /// After windows, [`step`](Self::step) works again.
@@ -166,23 +166,23 @@ struct Part<'a, N> {
 }
 
 /// What a part of the nodes left after a window.
-struct Ran<T> {
+struct Ran<S> {
     parcels: Vec<Vec<Parcel>>, // by the part of those who get them
     earliest: Option<Instant>, // of these
     changes: Vec<(Instant, NodeId, Change)>,
-    told: Vec<(NodeId, T)>,
+    seen: S,
     endless: bool,
 }
 
 impl<N: Node> Part<'_, N> {
     /// Each of these nodes gets what others have for it, in whatever order: an agenda has one. Then it runs through the window.
-    fn run<T>(
+    fn run<S: Default>(
         self,
         world: &World,
         end: Instant,
         incoming: Vec<Vec<Parcel>>,
-        ask: impl Fn(Turned<'_, N>) -> T,
-    ) -> Ran<T> {
+        see: impl Fn(&mut S, Turned<'_, N>),
+    ) -> Ran<S> {
         let Self { first, each, computers, next, boxes } = self;
         for parcel in incoming.into_iter().flatten() {
             let to = index(parcel.to) - first;
@@ -193,7 +193,8 @@ impl<N: Node> Part<'_, N> {
         }
         let parts = world.places.len().div_ceil(each);
         let parcels = std::iter::repeat_with(Vec::new).take(parts).collect();
-        let mut ran = Ran { parcels, earliest: None, changes: Vec::new(), told: Vec::new(), endless: false };
+        let mut ran =
+            Ran { parcels, earliest: None, changes: Vec::new(), seen: S::default(), endless: false };
         for ((computer, next), came) in computers.iter_mut().zip(next).zip(boxes) {
             if *next >= end {
                 continue;
@@ -204,15 +205,20 @@ impl<N: Node> Part<'_, N> {
                 computer.process.turned |= computer.advance(world);
             }
             *next = computer.next();
-            ran.take(computer, each, &ask);
+            ran.take(computer, each, &see);
         }
         ran
     }
 }
 
-impl<T> Ran<T> {
+impl<S> Ran<S> {
     /// Takes what a node left.
-    fn take<N: Node>(&mut self, computer: &mut Computer<N>, each: usize, ask: impl Fn(Turned<'_, N>) -> T) {
+    fn take<N: Node>(
+        &mut self,
+        computer: &mut Computer<N>,
+        each: usize,
+        see: impl Fn(&mut S, Turned<'_, N>),
+    ) {
         self.endless |= computer.process.idle.endless;
         let mut out = computer.system.agenda.take_out();
         for parcel in out.drain(..) {
@@ -226,7 +232,7 @@ impl<T> Ran<T> {
         if std::mem::take(&mut computer.process.turned)
             && let Some(turned) = computer.turned()
         {
-            self.told.push((turned.id, ask(turned)));
+            see(&mut self.seen, turned);
         }
     }
 }
