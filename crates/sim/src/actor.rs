@@ -87,13 +87,24 @@ pub struct Actor {
     rng: Rng,
     checking: Checking,
     decisions: Decisions,
-    bodies: Option<Arc<Bodies>>, // of all nodes
-    rules: BTreeMap<ChannelId, pool::Rules>,
+    shared: Shared,
     best: Bytes,
     wrong: BTreeSet<Bytes>,         // tips that proved wrong
     notes: Vec<(Instant, Note)>,    // with the time on its clock
     load: Option<(ChannelId, u64)>, // where planned transactions go, and their seed
-    verdicts: u64,                  // since the host last asked
+    counts: Counts,
+}
+
+/// What it shares with other nodes.
+struct Shared {
+    bodies: Option<Arc<Bodies>>, // of all nodes
+    rules: BTreeMap<ChannelId, pool::Rules>,
+}
+
+/// What it counts.
+#[derive(Default)]
+struct Counts {
+    verdicts: u64, // since the host last asked
     undecided: Undecided,
     looks: u32, // at its tables
 }
@@ -143,29 +154,26 @@ impl Actor {
             Shape::Pool(pool) => Some((channel.id, pool.rules)),
             _ => None,
         });
-        let rules = pools.collect();
+        let shared = Shared { bodies: None, rules: pools.collect() };
         let actor = Self {
             stack: Stack::new(config, keypair, seed, birth.start)?,
             id: birth.id,
             rng: rng.child("application"),
             checking,
             decisions: Decisions::default(),
-            bodies: None,
-            rules,
+            shared,
             best: Bytes::new(),
             wrong: BTreeSet::new(),
             notes: Vec::new(),
             load: None,
-            verdicts: 0,
-            undecided: Undecided::default(),
-            looks: 0,
+            counts: Counts::default(),
         };
         Ok((actor, peer))
     }
 
     /// It has the bodies of items in the memory that is common to all nodes from now on.
     pub(crate) fn set_bodies(&mut self, bodies: Arc<Bodies>) {
-        self.bodies = Some(bodies);
+        self.shared.bodies = Some(bodies);
     }
 
     /// Its number.
@@ -186,13 +194,13 @@ impl Actor {
     /// What it was given and did not decide on. What an application that never decides was given is not counted: the stack
     /// defers it.
     pub fn undecided(&self) -> Undecided {
-        self.undecided
+        self.counts.undecided
     }
 
     /// Somebody looks at it; whether it is one in so many times, the first among them.
     pub(crate) const fn looked(&mut self, one_in: u32) -> bool {
-        self.looks = (self.looks + 1) % one_in;
-        self.looks == 1
+        self.counts.looks = (self.counts.looks + 1) % one_in;
+        self.counts.looks == 1
     }
 
     /// What happened since the last call, in order, each with the time on this node's clock.
@@ -249,8 +257,8 @@ impl Actor {
         };
         self.pool(now, channel, pool::Command::Taken { ticket, at: now });
         let bytes = self.keep(now, channel, ticket, &id, bytes);
-        self.undecided.items += 1;
-        self.undecided.bytes += bytes.len() as u64;
+        self.counts.undecided.items += 1;
+        self.counts.undecided.bytes += bytes.len() as u64;
         let decision = Decision { channel, ticket, id, bytes, verdict };
         if after.is_zero() {
             return self.decide(now, decision);
@@ -272,9 +280,13 @@ impl Actor {
             let summary = (rules.summarize)(&bytes).ok()?;
             Some(pool::Item::new(bytes.clone(), summary, (rules.judge)(&summary)?))
         };
-        let rules = self.rules.get(&channel);
-        let shared =
-            self.bodies.as_ref().zip(rules).and_then(|(bodies, rules)| bodies.share(id, || make(rules)));
+        let rules = self.shared.rules.get(&channel);
+        let shared = self
+            .shared
+            .bodies
+            .as_ref()
+            .zip(rules)
+            .and_then(|(bodies, rules)| bodies.share(id, || make(rules)));
         let Some(item) = shared else { return bytes };
         let bytes = item.bytes().clone();
         self.pool(now, channel, pool::Command::Share { ticket, item });
@@ -283,9 +295,9 @@ impl Actor {
 
     fn decide(&mut self, now: Instant, decision: Decision) {
         let Decision { channel, ticket, id, bytes, verdict } = decision;
-        self.verdicts += 1;
-        self.undecided.items -= 1;
-        self.undecided.bytes -= bytes.len() as u64;
+        self.counts.verdicts += 1;
+        self.counts.undecided.items -= 1;
+        self.counts.undecided.bytes -= bytes.len() as u64;
         self.pool(now, channel, pool::Command::Verdict { ticket, verdict });
         if verdict == pool::Verdict::Accept {
             self.notes.push((now, Note::Accepted { id, bytes }));
@@ -312,7 +324,7 @@ impl Actor {
         } else {
             tip::Verdict::Ignore
         };
-        self.verdicts += 1;
+        self.counts.verdicts += 1;
         let command = tip::Command::Verdict { ticket, verdict };
         drop(self.stack.command(now, Command::Pull(weir_pull::Command::Tip(channel, command))));
         self.notes.push((now, Note::Tip { value, adopted, peer }));
@@ -357,7 +369,7 @@ impl Node for Actor {
     }
 
     fn verdicts(&mut self) -> u64 {
-        std::mem::take(&mut self.verdicts)
+        std::mem::take(&mut self.counts.verdicts)
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

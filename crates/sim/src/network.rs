@@ -396,7 +396,7 @@ impl Network {
     /// What a node has to tell, and when that happened.
     pub fn notes_at(&mut self, id: NodeId) -> Vec<(Instant, Note)> {
         let look = self.look();
-        let Some(seen) = self.host.turned(id).map(|mut turned| look.at(&mut turned)) else {
+        let Some(seen) = self.host.computer(id).turned().map(|mut turned| look.at(&mut turned)) else {
             return Vec::new();
         };
         self.compared.add(&seen.found);

@@ -74,8 +74,6 @@ pub struct Report {
     /// Most bytes that one node's tables beside the ledgers took: what its pools keep of offers. Over their bound counts as over
     /// grants.
     pub peak_table_bytes: u64,
-    /// The checker's part of `cpu_s`, of 1; measured at one of its calls in sixteen. Null where `cpu_s` is.
-    pub checker_share: Option<f64>,
     /// Most bytes one node held.
     pub peak_bytes_held: u64,
     /// Most bytes one node had granted.

@@ -120,18 +120,8 @@ impl Pool {
         stats.in_flight = self.client.asking.fetch.in_flight();
         stats.items = self.common.inventory.log.len();
         stats.item_bytes = self.common.inventory.log.bytes();
-        stats.table_bytes = self.table_bytes() as u64;
+        stats.table_bytes = table_bytes(self) as u64;
         stats
-    }
-
-    /// Bytes of the tables that grow with what peers offer.
-    fn table_bytes(&self) -> usize {
-        let links = self.common.links.iter();
-        let links = links.map(|(_, link)| link.intake.table_bytes() + link.gets.table_bytes());
-        self.client.asking.candidates.table_bytes()
-            + self.common.inventory.known.table_bytes()
-            + self.checking.table_bytes()
-            + links.sum::<usize>()
     }
 
     /// What every input may have made possible: fetches, hand-overs, uploads.
@@ -162,6 +152,16 @@ impl Pool {
         self.release_deferred(now, now);
         self.uploads.turns_due(now);
     }
+}
+
+/// Bytes of a pool's tables that grow with what peers offer.
+fn table_bytes(pool: &Pool) -> usize {
+    let links = pool.common.links.iter();
+    let links = links.map(|(_, link)| link.intake.table_bytes() + link.gets.table_bytes());
+    pool.client.asking.candidates.table_bytes()
+        + pool.common.inventory.known.table_bytes()
+        + pool.checking.table_bytes()
+        + links.sum::<usize>()
 }
 
 impl Machine for Pool {

@@ -22,7 +22,6 @@
 mod cut;
 mod pool;
 mod rules;
-mod stopwatch;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -35,7 +34,6 @@ use weir_stack::Config;
 
 use crate::host::NodeId;
 use rules::Declared;
-pub(crate) use stopwatch::Stopwatch;
 pub(crate) use watch::Watch;
 
 /// What a checker found.

@@ -234,6 +234,11 @@ impl<'a, N: Node> ComputerMut<'a, N> {
         self.parts().map_or(local, |(_, computer)| computer.process.clock.global(local))
     }
 
+    /// The node, as it is told of after a turn in windows.
+    pub fn turned(self) -> Option<Turned<'a, N>> {
+        self.host.computers.get_mut(index(self.id))?.turned()
+    }
+
     /// Puts bytes of the driver into the trace: what it did that the network cannot see.
     pub fn trace_driver(mut self, bytes: &[u8]) {
         if let Some((_, computer)) = self.parts() {

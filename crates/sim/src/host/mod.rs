@@ -270,12 +270,6 @@ impl<N: Node> Host<N> {
         self.computers.iter().map(|computer| computer.system.record.trace.events()).sum()
     }
 
-    /// What the checker took so far, of the processor's time.
-    pub fn checking_time(&self) -> Duration {
-        let records = self.computers.iter().map(|computer| &computer.system.record);
-        records.map(|record| record.watching.spent()).sum::<Duration>() + self.windows.applying.spent()
-    }
-
     /// What all nodes' turns had to do so far.
     pub fn work(&self) -> Work {
         self.computers.iter().map(|computer| computer.process.work).fold(Work::default(), |sum, one| Work {
@@ -396,7 +390,7 @@ impl<N: Node> Host<N> {
 
     /// A node was carried out: others get what it has for them, and it is noted when it is to be looked at next.
     fn settle(&mut self, id: NodeId) {
-        self.deliver_sent();
+        self.windows.deliver(&mut self.computers);
         let Some(computer) = self.computers.get_mut(index(id)) else { return };
         computer.arrived();
         let mut out = computer.system.agenda.take_out();
@@ -404,9 +398,8 @@ impl<N: Node> Host<N> {
         self.windows.next[index(id)] = next;
         self.is_endless |= computer.process.idle.endless;
         if let Some(checker) = &mut self.checker {
-            let record = &mut computer.system.record;
-            let changes = record.changes.drain(..);
-            changes.for_each(|(_, to, change)| record.watching.time(|| checker.apply(to, &change)));
+            let changes = computer.system.record.changes.drain(..);
+            changes.for_each(|(_, to, change)| checker.apply(to, &change));
         }
         if next != Instant::FAR {
             self.due.push(Reverse((next, id.0)));

@@ -12,7 +12,7 @@ use weir_stack::{Frame, Input, PipeChange, PipeId, Stack};
 use super::system::{Arrived, System};
 use super::wires::{End, Purpose, State};
 use super::world::{Signal, World};
-use crate::model::turn_bit;
+use crate::model::{Draws, Model, turn_bit};
 
 /// Bytes that the systems of both ends and the path between them hold for one direction; then the node that sends has to wait.
 const HELD: u64 = 1 << 20;
@@ -62,6 +62,16 @@ pub(super) const fn accepted(wire: u64) -> PipeId {
     PipeId(wire * 2 + 1)
 }
 
+/// A piece of which the path turns a bit; `None` where it does not.
+fn damaged(model: &Model, draws: &mut Draws, piece: &[u8]) -> Option<Bytes> {
+    if !draws.per_million(model.flipped_per_million.into()) {
+        return None;
+    }
+    let mut other = BytesMut::from(piece);
+    turn_bit(&mut other, draws.up_to(piece.len() as u64 * 8 - 1));
+    Some(other.freeze())
+}
+
 impl System {
     /// The node wants a byte stream to an address.
     pub(super) fn dial_pipe(&mut self, world: &World, pipe: PipeId, remote: SocketAddr) {
@@ -73,25 +83,17 @@ impl System {
     pub(super) fn send_bytes(&mut self, world: &World, pipe: PipeId, mut bytes: Bytes, finish: bool) {
         let Some(wire) = self.wires.pipes.get(&pipe).copied() else { return };
         while !bytes.is_empty() {
-            let piece = self.carried(world, wire, bytes.split_to(bytes.len().min(PIECE)));
+            let mut piece = bytes.split_to(bytes.len().min(PIECE));
+            let draws = self.wires.ends.get_mut(&wire).map(|end| &mut end.sends.draws);
+            if let Some(other) = draws.and_then(|draws| damaged(&world.model, draws, &piece)) {
+                self.record.traffic.altered += 1;
+                piece = other;
+            }
             self.send_cargo(world, wire, Cargo::Bytes(piece));
         }
         if finish {
             self.send_cargo(world, wire, Cargo::End);
         }
-    }
-
-    /// A piece as the path carries it: of few it turns a bit.
-    fn carried(&mut self, world: &World, wire: u64, piece: Bytes) -> Bytes {
-        let of = world.model.flipped_per_million.into();
-        let Some(end) = self.wires.ends.get_mut(&wire) else { return piece };
-        if !end.sends.draws.per_million(of) {
-            return piece;
-        }
-        let mut other = BytesMut::from(&piece[..]);
-        turn_bit(&mut other, end.sends.draws.up_to(piece.len() as u64 * 8 - 1));
-        self.record.traffic.altered += 1;
-        other.freeze()
     }
 
     /// The node wants no more of a byte stream, connected or not.

@@ -17,7 +17,7 @@ use super::paths::Paths;
 use super::wires::End;
 use super::world::{Due, Parcel, World};
 use super::{NodeId, Power, Udp};
-use crate::check::{Change, Stopwatch, Watch};
+use crate::check::{Change, Watch};
 use crate::queue::{Key, Queue};
 use crate::trace::{Trace, Traced};
 
@@ -71,7 +71,6 @@ pub(super) struct Record {
     pub(super) traffic: NodeTraffic,
     pub(super) captured: Option<Vec<Captured>>,
     pub(super) watch: Option<Watch>,
-    pub(super) watching: Stopwatch,
     pub(super) changes: Vec<(Instant, NodeId, Change)>,
 }
 
@@ -208,7 +207,6 @@ impl System {
                 traffic: NodeTraffic::default(),
                 captured: None,
                 watch: None,
-                watching: Stopwatch::default(),
                 changes: Vec::new(),
             },
         }

@@ -14,7 +14,7 @@ use super::clock::Clock;
 use super::computer::Computer;
 use super::world::{Parcel, World};
 use super::{Host, Node, NodeId, index};
-use crate::check::{Change, Stopwatch};
+use crate::check::Change;
 use crate::model::{LAN, Place, Region};
 
 /// Parcels for which a letter box keeps memory.
@@ -26,7 +26,6 @@ pub(super) struct Windows {
     pub(super) next: Vec<Instant>, // by node: when something comes there; what is in `sent` left out
     boxes: Vec<Vec<Parcel>>,       // by node: what came for it
     sent: Sent,
-    pub(super) applying: Stopwatch, // of the checker
 }
 
 /// What the last window's nodes sent and nobody has got.
@@ -53,19 +52,14 @@ impl<N> Turned<'_, N> {
     }
 }
 
-impl<N: Node> Host<N> {
-    /// A node, as it is told of after a turn.
-    pub fn turned(&mut self, id: NodeId) -> Option<Turned<'_, N>> {
-        self.computers.get_mut(index(id))?.turned()
-    }
-
-    /// What windows left is given to those for whom it is: they may be looked at one by one.
-    pub(super) fn deliver_sent(&mut self) {
-        let Windows { next, boxes, sent, .. } = &mut self.windows;
+impl Windows {
+    /// What is left is given to those for whom it is: they may be looked at one by one.
+    pub(super) fn deliver<N>(&mut self, computers: &mut [Computer<N>]) {
+        let Self { next, boxes, sent } = self;
         let sent = std::mem::take(sent).parcels.into_iter().flatten().flatten();
         for parcel in boxes.iter_mut().flat_map(|came| came.drain(..)).chain(sent) {
             let to = index(parcel.to);
-            if let (Some(computer), Some(next)) = (self.computers.get_mut(to), next.get_mut(to)) {
+            if let (Some(computer), Some(next)) = (computers.get_mut(to), next.get_mut(to)) {
                 *next = (*next).min(parcel.key.due);
                 computer.system.agenda.push(parcel.key, parcel.due);
             }
@@ -107,10 +101,10 @@ impl<N: Node + Send> Host<N> {
     ) -> Vec<S> {
         let each = self.computers.len().div_ceil(threads.max(1)).max(1);
         if self.windows.sent.each != each {
-            self.deliver_sent();
+            self.windows.deliver(&mut self.computers);
         }
         self.windows.boxes.resize_with(self.computers.len(), Vec::new);
-        let (world, Windows { next, boxes, sent, .. }) = (&self.world, &mut self.windows);
+        let (world, Windows { next, boxes, sent }) = (&self.world, &mut self.windows);
         let parts = self.computers.chunks_mut(each).zip(next.chunks_mut(each)).zip(boxes.chunks_mut(each));
         let mut work = Vec::new();
         for (number, ((computers, next), boxes)) in parts.enumerate() {
@@ -131,17 +125,14 @@ impl<N: Node + Send> Host<N> {
         }
         if let Some(checker) = &mut self.checker {
             changes.sort_by_key(|(at, ..)| *at); // of one time in the order of nodes
-            let apply = |(_, to, change): &(_, NodeId, Change)| {
-                self.windows.applying.time(|| checker.apply(*to, change));
-            };
-            changes.iter().for_each(apply);
+            changes.iter().for_each(|(_, to, change)| checker.apply(*to, change));
         }
         seen
     }
 
     /// After windows, [`step`](Self::step) works again.
     pub fn end_windows(&mut self) {
-        self.deliver_sent();
+        self.windows.deliver(&mut self.computers);
         self.due.clear();
         let waiting = self.computers.iter().filter(|computer| computer.next() != Instant::FAR);
         self.due.extend(waiting.map(|computer| std::cmp::Reverse((computer.next(), computer.system.id.0))));

@@ -333,7 +333,6 @@ pub fn run(name: &str, options: &Options) -> Result<Report, RunError> {
     let (begun, before, cpu) = (WallClock::now(), resident(), processor_time());
     let mut measured = (scenario.run)(&Run { options, nodes: asked })?;
     let after = resident();
-    let cpu = cpu.zip(processor_time()).map(|(before, after)| after - before);
     measured.problems.extend(problems(&measured.network));
     let network = &measured.network;
     let host = &network.host;
@@ -360,7 +359,6 @@ pub fn run(name: &str, options: &Options) -> Result<Report, RunError> {
         peak_bytes_over_grants: found.peak_over,
         checks: found.checks,
         peak_table_bytes: found.peak_tables,
-        checker_share: cpu.map(|cpu| host.checking_time().as_secs_f64() / cpu.max(0.01)),
         peak_bytes_held: found.peak_held,
         peak_bytes_granted: found.peak_granted,
         faults: network.faults.len() as u64,
@@ -368,7 +366,7 @@ pub fn run(name: &str, options: &Options) -> Result<Report, RunError> {
         figures: figures.collect(),
         problems: measured.problems,
         memory_bytes_per_node: memory,
-        cpu_s: cpu,
+        cpu_s: cpu.zip(processor_time()).map(|(before, after)| after - before),
         events_per_s: host.events() as f64 / begun.elapsed().as_secs_f64(),
         wall_s: begun.elapsed().as_secs_f64(),
         virtual_s: host.now().since(weir_base::Instant::ZERO).as_secs_f64(),
