@@ -66,6 +66,7 @@ const GATHER: usize = 256;
 /// Bytes to send, in parts: small ones are copied together, large ones shared.
 #[derive(Clone, Debug, Default)]
 pub struct Rope {
+    front: Bytes, // empty only where there are no more parts
     parts: std::collections::VecDeque<Bytes>,
     tail: BytesMut,
     len: usize,
@@ -100,7 +101,16 @@ impl Rope {
         }
         self.seal();
         self.len += bytes.len();
-        self.parts.push_back(bytes);
+        self.append(bytes);
+    }
+
+    /// One part, the usual case, needs no queue.
+    fn append(&mut self, part: Bytes) {
+        if self.front.is_empty() {
+            self.front = part;
+        } else {
+            self.parts.push_back(part);
+        }
     }
 
     /// Takes the next part, of at most `most` bytes; `None` when empty or `most` is 0.
@@ -108,20 +118,26 @@ impl Rope {
         if most == 0 {
             return None;
         }
-        if self.parts.is_empty() {
+        if self.front.is_empty() {
             self.seal();
         }
-        let part = self.parts.front_mut()?;
-        let taken = if part.len() > most { part.split_to(most) } else { self.parts.pop_front()? };
+        let taken = if self.front.len() > most {
+            self.front.split_to(most)
+        } else {
+            std::mem::replace(&mut self.front, self.parts.pop_front().unwrap_or_default())
+        };
         self.len -= taken.len();
-        Some(taken)
+        (!taken.is_empty()).then_some(taken)
     }
 
     /// Puts a part back at the front.
     pub fn unpop(&mut self, part: Bytes) {
         if !part.is_empty() {
             self.len += part.len();
-            self.parts.push_front(part);
+            let behind = std::mem::replace(&mut self.front, part);
+            if !behind.is_empty() {
+                self.parts.push_front(behind);
+            }
         }
     }
 
@@ -129,17 +145,19 @@ impl Rope {
     #[must_use]
     pub fn into_bytes(mut self) -> Bytes {
         self.seal();
-        if self.parts.len() <= 1 {
-            return self.parts.pop_front().unwrap_or_default();
+        if self.parts.is_empty() {
+            return self.front;
         }
         let mut out = BytesMut::with_capacity(self.len);
+        out.extend_from_slice(&self.front);
         self.parts.iter().for_each(|part| out.extend_from_slice(part));
         out.freeze()
     }
 
     fn seal(&mut self) {
         if !self.tail.is_empty() {
-            self.parts.push_back(self.tail.split().freeze());
+            let part = self.tail.split().freeze();
+            self.append(part);
         }
     }
 }

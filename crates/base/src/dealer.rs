@@ -5,11 +5,11 @@
 //! - something is free → [`whose_turn`](Dealer::whose_turn) names who gets it;
 //! - its true cost is known → [`charge`](Dealer::charge), which may be much later.
 //!
-//! The bound is on members: whoever talks more is not served more. Every call costs the logarithm of their number; who joins or
-//! leaves moves the others of its level in memory.
+//! The bound is on members: whoever talks more is not served more. A call looks a member up in the logarithm of their number and
+//! moves those of its level that come before it in memory: none for who is first and goes to the end.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::stream::{Group, Side};
 
@@ -216,8 +216,11 @@ struct Level<C> {
     risen: i64,
     served: u64,
     queues: Vec<(C, Queue)>, // ascending; most groups have one member, and a map has room for eleven
-    waiting: BTreeSet<(Reverse<i64>, u64, C)>, // highest deficit first, then least recently served
+    waiting: VecDeque<Rank<C>>, // ascending; a set would take and give back a node each time the only one comes and goes
 }
+
+/// A member's place among those with work: highest deficit first, then least recently served.
+type Rank<C> = (Reverse<i64>, u64, C);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Queue {
@@ -228,7 +231,7 @@ struct Queue {
 
 impl<C> Default for Level<C> {
     fn default() -> Self {
-        Self { risen: 0, served: 0, queues: Vec::new(), waiting: BTreeSet::new() }
+        Self { risen: 0, served: 0, queues: Vec::new(), waiting: VecDeque::new() }
     }
 }
 
@@ -260,9 +263,9 @@ impl<C: Copy + Ord> Level<C> {
         };
         if waiting {
             queue.deficit = queue.deficit.min(credit - self.risen); // idle ones rose with the others, up to this
-            self.waiting.insert((Reverse(queue.deficit), queue.turn, member));
+            enter(&mut self.waiting, (Reverse(queue.deficit), queue.turn, member));
         } else {
-            self.waiting.remove(&(Reverse(queue.deficit), queue.turn, member));
+            leave(&mut self.waiting, (Reverse(queue.deficit), queue.turn, member));
             queue.deficit = queue.deficit.min(credit - self.risen);
         }
         queue.waiting = waiting;
@@ -274,7 +277,7 @@ impl<C: Copy + Ord> Level<C> {
     }
 
     fn next(&mut self, quantum: i64) -> Option<C> {
-        let (Reverse(highest), _, member) = *self.waiting.first()?;
+        let (Reverse(highest), _, member) = *self.waiting.front()?;
         if highest.saturating_add(self.risen) <= 0 {
             self.risen = quantum.saturating_sub(highest);
         }
@@ -284,7 +287,7 @@ impl<C: Copy + Ord> Level<C> {
     fn charge(&mut self, member: C, cost: i64, limits: Limits) {
         let Some(queue) = queue_of(&mut self.queues, member) else { return };
         if queue.waiting {
-            self.waiting.remove(&(Reverse(queue.deficit), queue.turn, member));
+            leave(&mut self.waiting, (Reverse(queue.deficit), queue.turn, member));
         } else {
             queue.deficit = queue.deficit.min(limits.credit - self.risen);
         }
@@ -293,9 +296,19 @@ impl<C: Copy + Ord> Level<C> {
         let lowest = (-self.risen).saturating_sub(limits.debt);
         queue.deficit = queue.deficit.saturating_sub(cost).max(lowest);
         if queue.waiting {
-            self.waiting.insert((Reverse(queue.deficit), queue.turn, member));
+            enter(&mut self.waiting, (Reverse(queue.deficit), queue.turn, member));
         }
     }
+}
+
+fn enter<C: Copy + Ord>(waiting: &mut VecDeque<Rank<C>>, rank: Rank<C>) {
+    let at = waiting.partition_point(|other| *other < rank);
+    waiting.insert(at, rank);
+}
+
+fn leave<C: Copy + Ord>(waiting: &mut VecDeque<Rank<C>>, rank: Rank<C>) {
+    let at = waiting.partition_point(|other| *other < rank);
+    waiting.remove(at);
 }
 
 /// Where `member` is, or would be.

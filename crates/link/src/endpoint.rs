@@ -29,7 +29,8 @@ use crate::{Config, Datagrams, Event, Frame, HostChange, Stats, WireChange};
 pub(crate) enum Input {
     Datagrams(Datagrams),
     Wire(WireId, WireChange),
-    Frame(WireId, Frame),
+    /// And its bytes on a wire.
+    Frame(WireId, Frame, usize),
     Pipe(PipeId, PipeChange),
     PipeData(PipeId, BytesMut),
 }
@@ -39,7 +40,7 @@ impl Input {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Datagrams(datagrams) => datagrams.data.len(),
-            Self::Frame(_, frame) => frame.wire_len(),
+            Self::Frame(_, _, len) => *len,
             Self::PipeData(_, bytes) => bytes.len(),
             Self::Wire(..) | Self::Pipe(..) => 0,
         }
@@ -86,8 +87,8 @@ pub(crate) trait Endpoint: Send {
         None
     }
 
-    /// The next frame to send; links are served as `Outputs` says.
-    fn poll_frame(&mut self, _context: &mut Context<'_>) -> Option<(WireId, Frame)> {
+    /// The next frame to send, and its bytes on a wire; links are served as `Outputs` says.
+    fn poll_frame(&mut self, _context: &mut Context<'_>) -> Option<(WireId, Frame, usize)> {
         None
     }
 

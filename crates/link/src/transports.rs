@@ -8,7 +8,7 @@ use weir_base::identity::Keypair;
 use weir_base::multiaddr::Transport;
 
 use crate::carrier::EndpointId;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Context, Endpoint, Input};
 use crate::frames::Wires;
 use crate::{Config, ConfigError, Start};
 
@@ -61,6 +61,14 @@ impl Endpoints {
     /// The kinds of addresses that can be dialled, the best first.
     pub(crate) fn transports(&self) -> Vec<Transport> {
         self.0.iter().filter_map(|endpoint| endpoint.transport()).collect()
+    }
+
+    /// Hands an input to the endpoint that takes it; returns it where none does.
+    pub(crate) fn handle(&mut self, context: &mut Context<'_>, mut input: Input) -> Option<Input> {
+        for endpoint in &mut self.0 {
+            input = endpoint.handle(context, input)?;
+        }
+        Some(input)
     }
 
     /// Each of them.

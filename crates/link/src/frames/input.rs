@@ -31,8 +31,9 @@ pub(crate) const AFTER_END: Fault = Fault::misbehaved("sent on a stream after it
 pub(crate) const DATA_SIZE: Fault = Fault::misbehaved("sent a data frame that is empty or too long");
 
 impl FrameLink {
-    /// A frame arrived. What it means for the link as a whole is reported.
-    pub(crate) fn handle(&mut self, scope: &mut Scope<'_>, frame: Frame) {
+    /// A frame of `len` bytes arrived. What it means for the link as a whole is reported.
+    pub(crate) fn handle(&mut self, scope: &mut Scope<'_>, frame: Frame, len: usize) {
+        self.stats.bytes_in += len as u64;
         if let Err(fault) = self.take(scope, frame) {
             self.report = Some(Report::Fault(fault));
         }
@@ -45,7 +46,6 @@ impl FrameLink {
 
     fn take(&mut self, scope: &mut Scope<'_>, frame: Frame) -> Result<(), Fault> {
         let Scope { now, link, ref mut window, ref mut events } = *scope;
-        self.stats.bytes_in += frame.wire_len() as u64;
         if matches!(self.ending, Ending::Closed | Ending::Draining) {
             return Ok(());
         }
@@ -79,19 +79,19 @@ impl FrameLink {
             }
             Frame::StreamCredit { stream, total } => {
                 self.known(stream)?;
-                if let Some(entry) = self.streams.get_mut(&stream) {
+                if let Some(entry) = self.streams.get_mut(stream) {
                     entry.credit.granted = entry.credit.granted.max(total);
                 }
-                self.unblock(link, events);
+                self.tell_unblocked(link, events);
             }
             Frame::LinkCredit { total } => {
                 self.sending.credit = self.sending.credit.max(total);
-                self.unblock(link, events);
+                self.tell_unblocked(link, events);
             }
             Frame::StreamsCredit { total } => {
                 self.numbers.allowed = self.numbers.allowed.max(total);
                 self.open_waiting();
-                self.unblock(link, events);
+                self.tell_unblocked(link, events);
             }
             Frame::Ping { nonce } => self.echo.answer = Some(nonce),
             Frame::Pong { nonce } => self.ponged(now, nonce),
@@ -124,7 +124,7 @@ impl FrameLink {
         if matches!(self.ending, Ending::Flushing(_)) {
             // After goodbye there are no new streams; the peer may not have heard it yet.
             self.reset(key.stream, u32::from(Goodbye::Shutdown.code()));
-            if let Some(entry) = self.streams.get_mut(&key.stream) {
+            if let Some(entry) = self.streams.get_mut(key.stream) {
                 entry.receive.end = ReceiveEnd::Stopped;
             }
             return;
@@ -145,7 +145,7 @@ impl FrameLink {
         }
         self.known(stream)?;
         let len = bytes.len() as u64;
-        let entry = self.streams.get_mut(&stream).ok_or(AFTER_END)?;
+        let entry = self.streams.get_mut(stream).ok_or(AFTER_END)?;
         let receive = &mut entry.receive;
         if !matches!(receive.end, ReceiveEnd::Open | ReceiveEnd::Stopped | ReceiveEnd::Stalled(_)) {
             return Err(AFTER_END);
@@ -175,7 +175,7 @@ impl FrameLink {
     /// The peer's direction ends. Returns whether the reader is to be told.
     fn peer_ended(&mut self, stream: u64, end: ReceiveEnd) -> Result<bool, Fault> {
         self.known(stream)?;
-        let entry = self.streams.get_mut(&stream).ok_or(AFTER_END)?;
+        let entry = self.streams.get_mut(stream).ok_or(AFTER_END)?;
         match entry.receive.end {
             ReceiveEnd::Open => {
                 entry.receive.end = end;
@@ -198,7 +198,7 @@ impl FrameLink {
     /// The peer wants no more. Returns whether the writer is to be told.
     fn stopped(&mut self, stream: u64, code: u32) -> Result<bool, Fault> {
         self.known(stream)?;
-        let Some(entry) = self.streams.get_mut(&stream) else { return Ok(false) };
+        let Some(entry) = self.streams.get_mut(stream) else { return Ok(false) };
         if entry.send.end == SendEnd::Over || std::mem::replace(&mut entry.credit.stopped, true) {
             return Ok(false);
         }
@@ -212,7 +212,7 @@ impl FrameLink {
             && let Some((stream, protocol)) = self.numbers.ours.next()
         {
             self.control.push_back(Frame::Open { stream, protocol });
-            let Some(entry) = self.streams.get_mut(&stream) else { continue };
+            let Some(entry) = self.streams.get_mut(stream) else { continue };
             let unwanted = entry.receive.stop.take();
             let after = entry.send.opened();
             self.control.extend(unwanted.map(|code| Frame::Stop { stream, code }));
@@ -238,7 +238,7 @@ impl FrameLink {
         self.ending = Ending::Draining;
         self.report = Some(Report::Lost(DownReason::ByPeer(goodbye)));
         self.control.clear();
-        self.sending.backlog.blocked.clear();
+        self.sending.backlog.unblock_all();
     }
 
     /// A frame names a stream that was opened, whether or not it is over.

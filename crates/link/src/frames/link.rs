@@ -1,10 +1,10 @@
 //! A link over frames: the user's side. What the peer sends is in `input`, what goes out in `output`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use weir_base::stream::{Class, Goodbye, OpenError};
-use weir_base::{Instant, ProtocolId, Rope, StreamKey};
+use weir_base::{Instant, Numbered, ProtocolId, Rope, StreamKey};
 
 use super::stream::Stream;
 use super::{Frame, LINK_INITIAL, STREAMS_INITIAL};
@@ -25,7 +25,7 @@ pub(crate) struct FrameLink {
     pub(super) report: Option<Report>, // until the parent took it
     pub(super) dialler: bool,
     pub(super) limits: Limits,
-    pub(super) streams: BTreeMap<u64, Box<Stream>>,
+    pub(super) streams: Numbered<u64, Box<Stream>>,
     pub(super) numbers: Numbers,
     pub(super) sending: Sending,
     pub(super) receiving: Receiving,
@@ -99,7 +99,7 @@ impl FrameLink {
             report: Some(Report::Connected(remote)),
             dialler,
             limits: Limits { window: config.window, max_inbound: u64::from(config.max_inbound) },
-            streams: BTreeMap::new(),
+            streams: Numbered::default(),
             numbers: Numbers {
                 ours: Opens::new(config.max_waiting),
                 allowed: STREAMS_INITIAL,
@@ -119,7 +119,7 @@ impl FrameLink {
 
     /// Queues the stream's credit to be told where it is worth a frame, once.
     fn credit_may_be_due(&mut self, stream: u64) {
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        let Some(entry) = self.streams.get_mut(stream) else { return };
         if !entry.credit.due && entry.credit_to_tell(self.limits.window).is_some() {
             entry.credit.due = true;
             self.control.push_back(Frame::StreamCredit { stream, total: 0 }); // the total is filled in as it goes out
@@ -133,13 +133,13 @@ impl FrameLink {
     }
 
     pub(super) fn drop_unread(&mut self, now: Instant, window: &mut Window, stream: u64) {
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        let Some(entry) = self.streams.get_mut(stream) else { return };
         let dropped = entry.receive.drop_unread(window);
         self.returned(now, window, dropped);
     }
 
     fn end_receive(&mut self, stream: u64, window: &mut Window) {
-        if let Some(entry) = self.streams.get_mut(&stream) {
+        if let Some(entry) = self.streams.get_mut(stream) {
             entry.receive.end = ReceiveEnd::Over;
             entry.receive.drop_unread(window); // nothing is, but what was expected ends too
             self.remove_if_over(stream);
@@ -147,10 +147,10 @@ impl FrameLink {
     }
 
     pub(super) fn remove_if_over(&mut self, stream: u64) {
-        if self.streams.get(&stream).is_none_or(|entry| !entry.is_over()) {
+        if self.streams.get(stream).is_none_or(|entry| !entry.is_over()) {
             return;
         }
-        if self.streams.remove(&stream).is_some_and(|entry| entry.send.scheduled) {
+        if self.streams.remove(stream).is_some_and(|entry| entry.send.scheduled) {
             self.sending.backlog.outbox.remove(stream);
         }
         if is_ours(stream, self.dialler) {
@@ -176,7 +176,7 @@ impl FrameLink {
 
 impl Writers for FrameLink {
     fn writer(&mut self, stream: u64) -> Option<Writer<'_>> {
-        let entry = self.streams.get_mut(&stream)?;
+        let entry = self.streams.get_mut(stream)?;
         let open = !matches!(self.ending, Ending::Closed | Ending::Draining);
         let credit = if open { entry.room() } else { 0 };
         Some(Writer { half: &mut entry.send, backlog: &mut self.sending.backlog, credit })
@@ -203,13 +203,13 @@ impl Streams for FrameLink {
     }
 
     fn set_class(&mut self, stream: u64, class: Class) {
-        if let Some(entry) = self.streams.get_mut(&stream) {
+        if let Some(entry) = self.streams.get_mut(stream) {
             self.sending.backlog.outbox.reclass(stream, &mut entry.send, class);
         }
     }
 
     fn read(&mut self, now: Instant, window: &mut Window, stream: u64, max: usize) -> Read {
-        let Some(entry) = self.streams.get_mut(&stream) else { return Read::Closed };
+        let Some(entry) = self.streams.get_mut(stream) else { return Read::Closed };
         let chunk = match entry.receive.next(max) {
             Next::Bytes(chunk) => chunk,
             Next::NoRoom | Next::Nothing => return Read::Blocked,
@@ -244,11 +244,11 @@ impl Streams for FrameLink {
     }
 
     fn finish(&mut self, stream: u64) {
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        let Some(entry) = self.streams.get_mut(stream) else { return };
         if !entry.send.defer(After::Finish) && entry.send.end != SendEnd::Open {
             return;
         }
-        self.sending.backlog.blocked.remove(&stream);
+        self.sending.backlog.unblock(stream);
         if entry.send.end != SendEnd::Open {
             return; // it waits
         }
@@ -262,8 +262,8 @@ impl Streams for FrameLink {
     }
 
     fn reset(&mut self, stream: u64, code: u32) {
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
-        self.sending.backlog.blocked.remove(&stream);
+        let Some(entry) = self.streams.get_mut(stream) else { return };
+        self.sending.backlog.unblock(stream);
         if entry.send.defer(After::Reset(code)) || entry.send.end == SendEnd::Over {
             return;
         }
@@ -275,7 +275,7 @@ impl Streams for FrameLink {
     }
 
     fn stop(&mut self, now: Instant, window: &mut Window, stream: u64, code: u32) {
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        let Some(entry) = self.streams.get_mut(stream) else { return };
         match entry.receive.end {
             ReceiveEnd::Open if matches!(entry.send.end, SendEnd::Waiting(_)) => {
                 entry.receive.end = ReceiveEnd::Stopped;
@@ -294,7 +294,7 @@ impl Streams for FrameLink {
     }
 
     fn expect(&mut self, window: &mut Window, stream: u64, bytes: u64) {
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        let Some(entry) = self.streams.get_mut(stream) else { return };
         let receive = &mut entry.receive;
         if matches!(receive.end, ReceiveEnd::Open | ReceiveEnd::Ended) && receive.raw.is_none() {
             receive.expected.set(window, bytes, receive.unread() > 0);
@@ -303,7 +303,7 @@ impl Streams for FrameLink {
     }
 
     fn mark_raw(&mut self, stream: u64) {
-        if let Some(entry) = self.streams.get_mut(&stream) {
+        if let Some(entry) = self.streams.get_mut(stream) {
             entry.receive.raw.get_or_insert_default();
         }
     }
@@ -317,19 +317,19 @@ impl Streams for FrameLink {
     fn stalled_raw(&self) -> Option<u64> {
         let stalled = |entry: &Stream| entry.receive.raw.is_some() && entry.receive.unread() > 0;
         // Numbers of both sides count up by four, so the largest is the latest, within a few.
-        self.streams.iter().rev().find(|(_, entry)| stalled(entry)).map(|(stream, _)| *stream)
+        self.streams.keys_where(|_, entry| stalled(entry)).pop()
     }
 
     /// Breaks a stalled raw stream off, both ways; its user hears of it.
     fn reset_stalled(&mut self, scope: &mut Scope<'_>, stream: u64, code: u32) {
         let key = StreamKey { link: scope.link, stream };
-        let Some(entry) = self.streams.get(&stream) else { return };
+        let Some(entry) = self.streams.get(stream) else { return };
         let (writing, reading) = (entry.send.end == SendEnd::Open, entry.receive.end == ReceiveEnd::Open);
         self.drop_unread(scope.now, scope.window, stream);
         if reading {
             self.control.push_back(Frame::Stop { stream, code });
         }
-        if let Some(entry) = self.streams.get_mut(&stream) {
+        if let Some(entry) = self.streams.get_mut(stream) {
             entry.receive.end = if reading { ReceiveEnd::Stalled(code) } else { ReceiveEnd::Reset(code) };
             entry.receive.notified = true;
         }
@@ -356,8 +356,7 @@ impl Carrier for FrameLink {
         }
         self.ending = Ending::Flushing(why);
         let writing = |entry: &Stream| matches!(entry.send.end, SendEnd::Open | SendEnd::Waiting(_));
-        let open: Vec<u64> =
-            self.streams.iter().filter(|(_, entry)| writing(entry)).map(|(stream, _)| *stream).collect();
+        let open = self.streams.keys_where(|_, entry| writing(entry));
         open.into_iter().for_each(|stream| self.finish(stream));
     }
 
@@ -377,9 +376,8 @@ impl Carrier for FrameLink {
             Ending::Closed => true,
             // an end that the reader has not seen is something to read, too
             Ending::Draining => {
-                let mut ends = self.streams.values().map(|stream| &stream.receive.end);
-                let unseen = ends.any(|end| matches!(end, ReceiveEnd::Ended | ReceiveEnd::Reset(_)));
-                self.receiving.unread == 0 && !unseen
+                let unseen = |end| matches!(end, ReceiveEnd::Ended | ReceiveEnd::Reset(_));
+                self.receiving.unread == 0 && !self.streams.any(|entry| unseen(entry.receive.end))
             }
         }
     }

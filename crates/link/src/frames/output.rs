@@ -18,16 +18,17 @@ const CONTROL_KEPT: usize = 8;
 const PING_EVERY: std::time::Duration = std::time::Duration::from_secs(15);
 
 impl FrameLink {
-    /// The next frame for the peer; `None` when there is none now.
-    pub(crate) fn next_frame(&mut self, scope: &mut Scope<'_>) -> Option<Frame> {
+    /// The next frame for the peer, and its bytes on a wire; `None` when there is none now.
+    pub(crate) fn next_frame(&mut self, scope: &mut Scope<'_>) -> Option<(Frame, usize)> {
         let now = scope.now;
         let frame = self.next(now, scope.window)?;
-        self.stats.bytes_out += frame.wire_len() as u64;
+        let len = frame.wire_len();
+        self.stats.bytes_out += len as u64;
         if matches!(frame, Frame::Data { .. }) {
             self.echo.due |= now.since(self.echo.at) >= PING_EVERY;
-            self.unblock(scope.link, scope.events);
+            self.tell_unblocked(scope.link, scope.events);
         }
-        Some(frame)
+        Some((frame, len))
     }
 
     fn next(&mut self, now: Instant, window: &Window) -> Option<Frame> {
@@ -79,7 +80,7 @@ impl FrameLink {
             return Some(Frame::StreamsCredit { total });
         }
         let Frame::StreamCredit { stream, .. } = frame else { return Some(frame) };
-        let entry = self.streams.get_mut(&stream)?;
+        let entry = self.streams.get_mut(stream)?;
         entry.credit.due = false;
         let total = entry.credit_to_tell(self.limits.window)?;
         entry.credit.advertised = total;
@@ -97,7 +98,7 @@ impl FrameLink {
                 (_, 0) => outbox.pop_control()?,
                 _ => outbox.pop()?,
             };
-            let Some(entry) = self.streams.get_mut(&stream) else { continue };
+            let Some(entry) = self.streams.get_mut(stream) else { continue };
             let send = &mut entry.send;
             send.scheduled = false;
             let most = if send.class == Class::Control { control } else { others };

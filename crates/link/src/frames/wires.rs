@@ -55,10 +55,10 @@ impl Wires {
         }
     }
 
-    fn arrived(&mut self, context: &mut Context<'_>, wire: WireId, frame: Frame) {
+    fn arrived(&mut self, context: &mut Context<'_>, wire: WireId, frame: Frame, len: usize) {
         let Some(link) = self.links.get(&wire).copied() else { return };
         let Some((carrier, mut scope)) = context.carrier::<FrameLink>(link) else { return };
-        carrier.handle(&mut scope, frame);
+        carrier.handle(&mut scope, frame, len);
         let urgent = carrier.has_report();
         if urgent {
             context.table.hurry(link);
@@ -72,7 +72,7 @@ impl Endpoint for Wires {
     fn handle(&mut self, context: &mut Context<'_>, input: Input) -> Option<Input> {
         match input {
             Input::Wire(wire, change) => self.changed(context, wire, change),
-            Input::Frame(wire, frame) => self.arrived(context, wire, frame),
+            Input::Frame(wire, frame, len) => self.arrived(context, wire, frame, len),
             _ => return Some(input),
         }
         None
@@ -94,14 +94,14 @@ impl Endpoint for Wires {
         }
     }
 
-    fn poll_frame(&mut self, context: &mut Context<'_>) -> Option<(WireId, Frame)> {
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Option<(WireId, Frame, usize)> {
         while let Some(link) = self.outputs.next() {
             let wire = self.names.get(&link).copied();
             let Some((wire, (carrier, mut scope))) = wire.zip(context.carrier::<FrameLink>(link)) else {
                 self.outputs.idle(link);
                 continue;
             };
-            let Some(frame) = carrier.next_frame(&mut scope) else {
+            let Some((frame, len)) = carrier.next_frame(&mut scope) else {
                 self.outputs.idle(link);
                 context.table.sent_all(context.now, link);
                 continue;
@@ -109,8 +109,8 @@ impl Endpoint for Wires {
             if carrier.is_over() {
                 context.table.touch(link);
             }
-            self.outputs.sent(link, frame.wire_len());
-            return Some((wire, frame));
+            self.outputs.sent(link, len);
+            return Some((wire, frame, len));
         }
         None
     }

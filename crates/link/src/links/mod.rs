@@ -143,12 +143,9 @@ impl Links {
     fn handle(&mut self, now: Instant, input: Input) {
         self.stats.bytes_in += input.len() as u64;
         let (endpoints, mut context) = self.endpoints(now);
-        let mut rest = Some(input);
-        for endpoint in endpoints.each() {
-            let Some(input) = rest.take() else { break };
-            rest = endpoint.handle(&mut context, input);
-        }
-        if let Some(Input::Pipe(pipe, PipeChange::Accepted { .. }) | Input::PipeData(pipe, _)) = rest {
+        if let Some(Input::Pipe(pipe, PipeChange::Accepted { .. }) | Input::PipeData(pipe, _)) =
+            endpoints.handle(&mut context, input)
+        {
             self.events.push_back(Event::ClosePipe(pipe)); // no transport here takes byte streams
         }
         while let Some(id) = self.table.take_hurried() {
@@ -179,7 +176,8 @@ impl Links {
     /// A frame arrived.
     pub fn handle_frame(&mut self, now: Instant, wire: WireId, frame: Frame) {
         let now = self.at(now);
-        self.handle(now, Input::Frame(wire, frame));
+        let len = frame.wire_len();
+        self.handle(now, Input::Frame(wire, frame, len));
     }
 
     /// A byte stream was connected, accepted, ended, or can be written again.
@@ -233,8 +231,8 @@ impl Links {
         let now = self.at(now);
         self.settle(now);
         let (endpoints, mut context) = self.endpoints(now);
-        let (wire, frame) = endpoints.each().find_map(|endpoint| endpoint.poll_frame(&mut context))?;
-        self.stats.bytes_out += frame.wire_len() as u64;
+        let (wire, frame, len) = endpoints.each().find_map(|endpoint| endpoint.poll_frame(&mut context))?;
+        self.stats.bytes_out += len as u64;
         Some((wire, frame))
     }
 

@@ -28,9 +28,10 @@ pub(crate) enum ReceiveEnd {
 #[derive(Debug)]
 pub(crate) struct ReceiveHalf {
     pub(crate) end: ReceiveEnd,
-    queue: VecDeque<Chunk>,       // <= the stream's credit, and the link's window
-    unread: u64,                  // bytes in the queue
-    pub(crate) notified: bool,    // Readable was sent and the reader has not seen the end of what is there
+    front: Option<Chunk>, // none only where the queue is empty: one chunk, the usual case, needs none
+    queue: VecDeque<Chunk>, // <= the stream's credit, and the link's window
+    unread: u64,          // bytes in both
+    pub(crate) notified: bool, // Readable was sent and the reader has not seen the end of what is there
     pub(crate) stop: Option<u32>, // to be asked once a stream that waits is open
     pub(crate) expected: Expected,
     pub(crate) raw: Option<Box<RawUse>>,
@@ -59,6 +60,7 @@ impl Default for ReceiveHalf {
     fn default() -> Self {
         Self {
             end: ReceiveEnd::Open,
+            front: None,
             queue: VecDeque::new(),
             unread: 0,
             notified: false,
@@ -78,24 +80,23 @@ impl ReceiveHalf {
     /// More bytes for the reader.
     pub(crate) fn push(&mut self, chunk: Chunk) {
         self.unread += chunk.len() as u64;
-        self.queue.push_back(chunk);
+        if self.front.is_none() {
+            self.front = Some(chunk);
+        } else {
+            self.queue.push_back(chunk);
+        }
     }
 
     /// At most `max` of the bytes that are queued, or what is behind them. A reader without room still hears of the end, once
     /// nothing is left before it; for bytes it comes back by itself.
     pub(crate) fn next(&mut self, max: usize) -> Next {
-        if let Some(front) = self.queue.front_mut() {
-            if max == 0 {
-                return Next::NoRoom;
-            }
-            let part = (front.len() > max).then(|| front.split_to(max));
-            if let Some(chunk) = part.or_else(|| self.queue.pop_front()) {
-                if self.queue.is_empty() && self.queue.capacity() > 4 {
-                    self.queue = VecDeque::new(); // an idle stream keeps no buffer
-                }
-                self.unread = self.unread.saturating_sub(chunk.len() as u64);
-                return Next::Bytes(chunk);
-            }
+        if max == 0 && self.front.is_some() {
+            return Next::NoRoom;
+        }
+        let part = self.front.as_mut().filter(|front| front.len() > max).map(|front| front.split_to(max));
+        if let Some(chunk) = part.or_else(|| self.pop()) {
+            self.unread = self.unread.saturating_sub(chunk.len() as u64);
+            return Next::Bytes(chunk);
         }
         match self.end {
             ReceiveEnd::Open => {
@@ -110,6 +111,14 @@ impl ReceiveHalf {
             }
             ReceiveEnd::Stopped | ReceiveEnd::Over => Next::Closed,
         }
+    }
+
+    fn pop(&mut self) -> Option<Chunk> {
+        let next = self.queue.pop_front();
+        if self.queue.is_empty() && self.queue.capacity() > 4 {
+            self.queue = VecDeque::new(); // an idle stream keeps no buffer
+        }
+        std::mem::replace(&mut self.front, next)
     }
 
     /// Something is there for the reader. Whether it is to be told: once, until it saw the end of what is there.
@@ -128,6 +137,7 @@ impl ReceiveHalf {
 
     /// Drops what is queued alone.
     pub(crate) fn discard(&mut self) -> u64 {
+        self.front = None;
         self.queue = VecDeque::new();
         std::mem::take(&mut self.unread)
     }

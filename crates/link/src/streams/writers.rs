@@ -1,7 +1,7 @@
 //! Writing where what is written waits in the link until it goes out: over frames and over byte streams alike. QUIC has buffers
 //! of its own for that.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use weir_base::{LinkId, Rope, StreamKey};
 
@@ -12,8 +12,7 @@ use crate::Event;
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
     pub(crate) outbox: Outbox,
-    /// Streams whose writers found no room.
-    pub(crate) blocked: BTreeSet<u64>,
+    blocked: Vec<u64>, // streams whose writers found no room, ascending
 }
 
 impl Backlog {
@@ -23,6 +22,24 @@ impl Backlog {
             half.scheduled = true;
             self.outbox.push(stream, half.class);
         }
+    }
+
+    fn block(&mut self, stream: u64) {
+        if let Err(at) = self.blocked.binary_search(&stream) {
+            self.blocked.insert(at, stream);
+        }
+    }
+
+    /// A stream's writer waits for room no more.
+    pub(crate) fn unblock(&mut self, stream: u64) {
+        if let Ok(at) = self.blocked.binary_search(&stream) {
+            self.blocked.remove(at);
+        }
+    }
+
+    /// No writer waits for room any more.
+    pub(crate) fn unblock_all(&mut self) {
+        self.blocked = Vec::new();
     }
 }
 
@@ -55,7 +72,7 @@ pub(crate) trait Writers {
         let Some(writer) = self.writer(stream) else { return 0 };
         let room = writer.room();
         if room == 0 && writer.half.may_be_written() {
-            writer.backlog.blocked.insert(stream);
+            writer.backlog.block(stream);
         }
         room
     }
@@ -77,23 +94,20 @@ pub(crate) trait Writers {
     }
 
     /// Tells of every waiting stream that has room now, in the order of their numbers.
-    fn unblock(&mut self, link: LinkId, events: &mut VecDeque<Event>) {
+    fn tell_unblocked(&mut self, link: LinkId, events: &mut VecDeque<Event>) {
         if self.backlog().blocked.is_empty() {
             return; // asked after every frame
         }
-        let mut from = 0;
-        while let Some(stream) = self.backlog().blocked.range(from..).next().copied() {
-            from = stream + 1;
-            let writer = self.writer(stream).filter(|writer| writer.half.may_be_written());
+        let mut blocked = std::mem::take(&mut self.backlog().blocked);
+        blocked.retain(|stream| {
+            let writer = self.writer(*stream).filter(|writer| writer.half.may_be_written());
             let room = writer.map(|writer| writer.room());
-            if room == Some(0) {
-                continue;
+            if room.is_some_and(|room| room > 0) {
+                events.push_back(Event::Writable(StreamKey { link, stream: *stream }));
             }
-            self.backlog().blocked.remove(&stream);
-            if room.is_some() {
-                events.push_back(Event::Writable(StreamKey { link, stream }));
-            }
-        }
+            room == Some(0)
+        });
+        self.backlog().blocked = blocked;
     }
 }
 
@@ -151,15 +165,15 @@ mod tests {
         let streams: Vec<_> = ends.into_iter().zip(0_u64..).map(|(end, stream)| (stream, 0, end)).collect();
         let mut fixed = Fixed::with(&streams);
         (0..4).for_each(|stream| assert_eq!(fixed.room_or_wait(stream), 0));
-        assert_eq!(fixed.backlog.blocked, BTreeSet::from([0, 3]), "those that end can take no more");
+        assert_eq!(fixed.backlog.blocked, [0, 3], "those that end can take no more");
         let mut events = VecDeque::new();
-        fixed.unblock(LinkId(1), &mut events);
+        fixed.tell_unblocked(LinkId(1), &mut events);
         assert!(events.is_empty(), "there is no room yet");
         fixed.streams.values_mut().for_each(|(room, _)| *room = 1);
         if let Some((_, half)) = fixed.streams.get_mut(&0) {
             half.end = SendEnd::Over;
         }
-        fixed.unblock(LinkId(1), &mut events);
+        fixed.tell_unblocked(LinkId(1), &mut events);
         let told = |event: &Event| matches!(event, Event::Writable(StreamKey { stream: 3, .. }));
         assert!(events.len() == 1 && events.front().is_some_and(told), "{events:?}");
         assert!(fixed.backlog.blocked.is_empty());

@@ -78,7 +78,7 @@ impl TcpLink {
     fn lost(&mut self, why: DownReason, phase: Phase) {
         self.report.get_or_insert(Report::Lost(why));
         self.phase = phase;
-        self.sending.backlog.blocked.clear();
+        self.sending.backlog.unblock_all();
     }
 
     /// Bytes arrived.
@@ -135,7 +135,7 @@ impl TcpLink {
             yamux::Event::Readable(id) => self.readable(scope, stream_of(id)),
             yamux::Event::Writable(id) => {
                 self.schedule(stream_of(id));
-                self.unblock(scope.link, scope.events);
+                self.tell_unblocked(scope.link, scope.events);
             }
             yamux::Event::Reset(id, code) => {
                 self.stats.heard += 1;
@@ -144,7 +144,7 @@ impl TcpLink {
             }
             yamux::Event::Openable => {
                 self.open_waiting();
-                self.unblock(scope.link, scope.events);
+                self.tell_unblocked(scope.link, scope.events);
             }
             yamux::Event::Rtt(_) => self.stats.rtt = self.conn.muxer().and_then(|muxer| muxer.rtt()),
             yamux::Event::Away(code) => {
@@ -241,7 +241,7 @@ impl TcpLink {
                     scope.events.push_back(Event::Agreed { key, protocol });
                 }
                 self.schedule(stream);
-                self.unblock(scope.link, scope.events);
+                self.tell_unblocked(scope.link, scope.events);
                 self.begun(scope, stream, rest);
             }
             Outcome::Declined => {

@@ -187,7 +187,7 @@ impl TcpLink {
         let rest = std::mem::take(&mut entry.send.queue).len();
         self.sending.backlog.outbox.sub(entry.send.class, rest as u64);
         self.sending.backlog.outbox.remove(stream);
-        self.sending.backlog.blocked.remove(&stream);
+        self.sending.backlog.unblock(stream);
         let writer = matches!(entry.send.end, SendEnd::Open | SendEnd::Finishing);
         entry.send.end = SendEnd::Over;
         let reader = !keep && matches!(entry.receive.end, ReceiveEnd::Open);
@@ -236,7 +236,7 @@ impl TcpLink {
             if entry.send.scheduled {
                 self.sending.backlog.outbox.remove(stream);
             }
-            self.sending.backlog.blocked.remove(&stream);
+            self.sending.backlog.unblock(stream);
         }
     }
 
@@ -375,7 +375,7 @@ impl Streams for TcpLink {
             return;
         }
         entry.send.end = SendEnd::Finishing;
-        self.sending.backlog.blocked.remove(&stream);
+        self.sending.backlog.unblock(stream);
         self.schedule(stream);
     }
 

@@ -34,7 +34,7 @@ impl TcpLink {
                 self.feed();
                 let any = self.conn.poll_transmit(scope.now, out);
                 if any {
-                    self.unblock(scope.link, scope.events);
+                    self.tell_unblocked(scope.link, scope.events);
                 }
                 any.then_some(false)
             }
