@@ -5,11 +5,13 @@
 //! taken count against it. The same seed gives the same run.
 
 mod agenda;
+mod flow;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use agenda::{Agenda, Queue};
+pub use flow::{Flow, Part};
 
 use crate::stream::{
     Ask, Goodbye, Group, Incoming, LinkChange, LinkInfo, OpenError, Origin, Side, StreamUser,
@@ -70,21 +72,9 @@ type Direction = (End, u64);
 
 enum Piece {
     Open(ProtocolId),
-    Data(Chunk),
-    End,
-    Reset(u32),
+    Part(Part),
     Stopped(u32),
     Down,
-}
-
-#[derive(Default)]
-struct Flow {
-    written: usize, // bytes sent and not yet taken by the reader, <= Pipe::window
-    last_due: Instant,
-    arrived: VecDeque<Piece>, // <= window bytes, waiting for room
-    closed_by_writer: bool,
-    finishing: bool,
-    ended: bool,
 }
 
 /// Two users, the pipe between them, and what happened. `a` dialled.
@@ -106,6 +96,7 @@ pub struct Pair<A, B> {
     flying: Agenda<(Direction, Piece)>,
     flows: BTreeMap<Direction, Flow>,
     writing: Ready<Direction>,
+    finishing: BTreeSet<Direction>, // it ends once its writer has no more
     opened: [u64; 2],
 }
 
@@ -124,6 +115,7 @@ impl<A: StreamUser, B: StreamUser> Pair<A, B> {
             flying: Agenda::new(),
             flows: BTreeMap::new(),
             writing: Ready::default(),
+            finishing: BTreeSet::new(),
             opened: [0, 0],
         };
         let info = |peer, side, dialler| LinkInfo { peer, side, dialler, group: Group::Local(0) };
@@ -189,17 +181,13 @@ impl<A: StreamUser, B: StreamUser> Pair<A, B> {
             Ask::Resume(key) => self.deliver((end.other(), key.stream)),
             Ask::Write(key) => self.writing.mark((end, key.stream)),
             Ask::Finish(key) => {
-                if let Some(flow) = self.flows.get_mut(&(end, key.stream)) {
-                    flow.finishing = true;
-                    self.writing.mark((end, key.stream));
-                }
+                self.finishing.insert((end, key.stream));
+                self.writing.mark((end, key.stream));
             }
-            Ask::Reset(key, code) => self.end((end, key.stream), Piece::Reset(code)),
+            Ask::Reset(key, code) => self.end((end, key.stream), Part::Reset(code)),
             Ask::Stop(key, code) => {
                 let direction = (end.other(), key.stream);
-                if let Some(flow) = self.flows.get_mut(&direction).filter(|flow| !flow.ended) {
-                    flow.ended = true;
-                    flow.arrived.clear();
+                if self.flows.get_mut(&direction).is_some_and(Flow::stop) {
                     self.fly((end, key.stream), Piece::Stopped(code));
                 }
             }
@@ -210,7 +198,7 @@ impl<A: StreamUser, B: StreamUser> Pair<A, B> {
                     .flows
                     .iter()
                     .filter(|((writer, _), _)| *writer == end)
-                    .map(|(_, flow)| flow.last_due);
+                    .map(|(_, flow)| flow.last_due());
                 let due = sent.max().unwrap_or_default().max(self.now + self.pipe.delay);
                 self.flying.send(due, ((end, u64::MAX), Piece::Down)); // after all that was written
                 let now = self.now;
@@ -238,9 +226,7 @@ impl<A: StreamUser, B: StreamUser> Pair<A, B> {
         let (now, window, piece) = (self.now, self.pipe.window, self.pipe.piece);
         let key = StreamKey { link: LINK, stream: direction.1 };
         loop {
-            let Some(flow) = self.flows.get(&direction).filter(|flow| !flow.closed_by_writer) else { return };
-            let room = window.saturating_sub(flow.written);
-            let finishing = flow.finishing;
+            let Some(room) = self.flows.get(&direction).and_then(|flow| flow.room(window)) else { return };
             if room == 0 {
                 return; // the reader's next taking marks it again
             }
@@ -248,40 +234,38 @@ impl<A: StreamUser, B: StreamUser> Pair<A, B> {
             self.user(direction.0).poll_write(now, key, room, &mut out);
             assert!(out.len() <= room, "a user wrote {} bytes into a room of {room}", out.len());
             if out.is_empty() {
-                if finishing {
-                    self.end(direction, Piece::End);
+                if self.finishing.remove(&direction) {
+                    self.end(direction, Part::End);
                 }
                 return;
             }
             if let Some(flow) = self.flows.get_mut(&direction) {
-                flow.written += out.len();
+                flow.wrote(out.len());
             }
             while !out.is_empty() {
                 let most = 1 + self.rng.index(piece);
                 if let Some(bytes) = out.pop(most) {
-                    self.fly(direction, Piece::Data(Chunk::whole(bytes)));
+                    self.fly(direction, Piece::Part(Part::Data(Chunk::whole(bytes))));
                 }
             }
         }
     }
 
-    fn end(&mut self, direction: Direction, piece: Piece) {
-        if let Some(flow) = self.flows.get_mut(&direction).filter(|flow| !flow.closed_by_writer) {
-            flow.closed_by_writer = true;
-            self.fly(direction, piece);
+    fn end(&mut self, direction: Direction, part: Part) {
+        if self.flows.get_mut(&direction).is_some_and(Flow::close) {
+            self.fly(direction, Piece::Part(part));
         }
     }
 
     fn fly(&mut self, direction: Direction, piece: Piece) {
-        if let Piece::Data(chunk) = &piece {
+        if let Piece::Part(Part::Data(chunk)) = &piece {
             let carried = if direction.0 == End::A { &mut self.carried.0 } else { &mut self.carried.1 };
             *carried += chunk.len() as u64;
         }
         let lost = self.rng.chance(self.pipe.loss_per_mille, 1000);
         let mut due = self.now + self.pipe.delay * if lost { 3 } else { 1 };
         if let Some(flow) = self.flows.get_mut(&direction) {
-            due = due.max(flow.last_due);
-            flow.last_due = due;
+            due = flow.in_order(due);
         }
         self.flying.send(due, (direction, piece));
     }
@@ -295,16 +279,13 @@ impl<A: StreamUser, B: StreamUser> Pair<A, B> {
                 _ if self.closed.is_some_and(|(closer, _)| closer == reader) => {}
                 Piece::Open(protocol) => self.user(reader).handle_opened(now, key, Origin::Peer(protocol)),
                 Piece::Stopped(code) => {
-                    if let Some(flow) =
-                        self.flows.get_mut(&(reader, key.stream)).filter(|flow| !flow.closed_by_writer)
-                    {
-                        flow.closed_by_writer = true;
+                    if self.flows.get_mut(&(reader, key.stream)).is_some_and(Flow::close) {
                         self.user(reader).handle_incoming(now, key, Incoming::Stopped(code));
                     }
                 }
-                piece => {
-                    if let Some(flow) = self.flows.get_mut(&direction).filter(|flow| !flow.ended) {
-                        flow.arrived.push_back(piece);
+                Piece::Part(part) => {
+                    if let Some(flow) = self.flows.get_mut(&direction) {
+                        flow.arrive(part);
                     }
                     self.deliver(direction);
                 }
@@ -316,37 +297,27 @@ impl<A: StreamUser, B: StreamUser> Pair<A, B> {
     fn deliver(&mut self, direction: Direction) {
         let (now, reader) = (self.now, direction.0.other());
         let key = StreamKey { link: LINK, stream: direction.1 };
-        while self.flows.get(&direction).is_some_and(|flow| !flow.ended && !flow.arrived.is_empty()) {
+        while self.flows.get(&direction).is_some_and(Flow::has_arrived) {
             let room = self.user(reader).room(key);
             let Some(flow) = self.flows.get_mut(&direction) else { return };
-            let input = match flow.arrived.pop_front() {
-                Some(Piece::Data(mut chunk)) => {
-                    if room == 0 {
-                        return flow.arrived.push_front(Piece::Data(chunk));
-                    }
-                    let taken = chunk.split_to(room);
-                    if !chunk.is_empty() {
-                        flow.arrived.push_front(Piece::Data(chunk));
-                    }
-                    flow.written = flow.written.saturating_sub(taken.len());
-                    Incoming::Data(taken)
-                }
-                Some(Piece::End) => {
-                    flow.ended = true;
-                    Incoming::End
-                }
-                Some(Piece::Reset(code)) => {
-                    flow.ended = true;
-                    Incoming::Reset(code)
-                }
-                _ => return,
-            };
-            if !flow.closed_by_writer {
+            let Some(input) = flow.take(room) else { return };
+            if flow.room(self.pipe.window).is_some() {
                 self.writing.mark(direction);
             }
             self.user(reader).handle_incoming(now, key, input);
         }
     }
+}
+
+/// The field that `validate` refuses of a configuration after a change; `None` where it takes it. For tests of each limit at its
+/// bound.
+pub fn refused_field<C>(
+    mut config: C,
+    validate: impl Fn(&C) -> Result<(), (&'static str, &'static str)>,
+    change: impl FnOnce(&mut C),
+) -> Option<&'static str> {
+    change(&mut config);
+    validate(&config).err().map(|(field, _)| field)
 }
 
 fn timeout(user: &impl StreamUser) -> Option<Instant> {

@@ -1,5 +1,6 @@
 use bytes::Bytes;
 use weir_base::identity::Keypair;
+use weir_base::pair::refused_field;
 use weir_base::stream::{Group, Incoming, LinkInfo, Side};
 use weir_base::{Chunk, NetworkId, Rng, Rope, StreamKey};
 
@@ -89,11 +90,7 @@ fn the_dialler_takes_no_control_stream_of_the_peer_even_before_its_own_is_open()
 
 #[test]
 fn each_limit_is_checked_at_its_bound() {
-    let field = |change: fn(&mut Config)| {
-        let mut config = Config::default();
-        change(&mut config);
-        config.validate().err().map(|(field, _)| field)
-    };
+    let field = |change: fn(&mut Config)| refused_field(Config::default(), Config::validate, change);
     let second = Duration::from_secs(1);
     assert_eq!(field(|_| ()), None);
     assert_eq!(field(|config| config.interval = Duration::ZERO), Some("interval"));

@@ -394,6 +394,7 @@ pub(super) fn halved(sum: u64, past: Duration, half_life: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use weir_base::identity::Keypair;
+    use weir_base::pair::refused_field;
 
     use super::*;
 
@@ -501,11 +502,7 @@ mod tests {
 
     #[test]
     fn each_limit_is_checked_at_its_bound() {
-        let field = |change: fn(&mut Config)| {
-            let mut config = Config::default();
-            change(&mut config);
-            config.validate().err().map(|(field, _)| field)
-        };
+        let field = |change: fn(&mut Config)| refused_field(Config::default(), Config::validate, change);
         assert_eq!(field(|_| ()), None);
         assert_eq!(field(|config| config.half_life = Duration::ZERO), Some("standing.half_life"));
         assert_eq!(field(|config| config.lower = 0), Some("standing.lower"));

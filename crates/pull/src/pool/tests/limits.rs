@@ -7,14 +7,11 @@ use super::counts::want;
 use super::fetching::{config, with_strangers};
 use super::mesh::{Mesh, RULES, id, item, ms, pool};
 use crate::machine::Refused;
+use weir_base::pair::refused_field;
 
 #[test]
 fn each_field_is_checked_at_its_bound() {
-    let field = |change: fn(&mut Config)| {
-        let mut config = Config::new(RULES);
-        change(&mut config);
-        config.validate().err().map(|(field, _)| field)
-    };
+    let field = |change: fn(&mut Config)| refused_field(Config::new(RULES), Config::validate, change);
     assert_eq!(field(|_| ()), None);
     assert_eq!(field(|config| config.max_item = 0), Some("max_item"));
     assert_eq!(field(|config| config.max_item = (1 << 26) + 1), Some("max_item"));

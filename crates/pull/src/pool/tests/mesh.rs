@@ -3,7 +3,7 @@
 //! Streams are reliable and ordered, data is cut into random pieces; each direction has a window. The same seed gives
 //! the same run. After every step the harness checks what must always hold (see `Mesh::check`).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::channel::ChannelId;
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use weir_base::codec::Malformed;
 use weir_base::identity::{Keypair, PeerId};
-use weir_base::pair::Agenda;
+use weir_base::pair::{Agenda, Flow, Part};
 use weir_base::stream::{Ask, Group, Incoming, LinkInfo, Side};
 use weir_base::{Chunk, Fault, Instant, LinkId, Ready, Rng, Rope, ShortKey, StreamKey};
 
@@ -80,19 +80,9 @@ struct Wire {
     opened: u64,
 }
 
-#[derive(Default)]
-struct Flow {
-    written: usize,
-    last_due: Instant,
-    arrived: VecDeque<Piece>,
-    closed: bool, // by the writer
-    ended: bool,  // for the reader
-}
-
 enum Piece {
     Open(u8),
-    Data(Chunk),
-    Reset(u32),
+    Part(Part),
     Stopped(u32),
     Verdict(Ticket, Verdict),
 }
@@ -284,7 +274,7 @@ impl Mesh {
     /// The data that a node has written and that has not arrived, in the order of its writing: link and bytes.
     pub(super) fn under_way(&self, node: usize) -> Vec<(LinkId, usize)> {
         let pieces = self.flying.under_way().into_iter().filter(|(direction, _)| direction.2 == node);
-        let size = |piece: &Piece| if let Piece::Data(chunk) = piece { chunk.len() } else { 0 };
+        let size = |piece: &Piece| if let Piece::Part(Part::Data(chunk)) = piece { chunk.len() } else { 0 };
         pieces.map(|(direction, piece)| (direction.0, size(piece))).collect()
     }
 
@@ -389,13 +379,11 @@ impl Mesh {
                 }
             }
             Ask::Write(key) | Ask::Finish(key) => self.writing.mark((key.link, key.stream, node)),
-            Ask::Reset(key, code) => self.close((key.link, key.stream, node), Piece::Reset(code)),
+            Ask::Reset(key, code) => self.close((key.link, key.stream, node), Part::Reset(code)),
             Ask::Stop(key, code) => {
                 let Some(other) = self.other(key.link, node) else { return };
                 let direction = (key.link, key.stream, other);
-                if let Some(flow) = self.flows.get_mut(&direction).filter(|flow| !flow.ended) {
-                    flow.ended = true;
-                    flow.arrived.clear();
+                if self.flows.get_mut(&direction).is_some_and(Flow::stop) {
                     self.fly((key.link, key.stream, node), Piece::Stopped(code));
                 }
             }
@@ -420,9 +408,9 @@ impl Mesh {
     /// Sends a stranger's bytes.
     pub(super) fn send(&mut self, node: usize, key: StreamKey, bytes: &[u8]) {
         let direction = (key.link, key.stream, node);
-        if let Some(flow) = self.flows.get_mut(&direction).filter(|flow| !flow.closed) {
-            flow.written += bytes.len();
-            self.fly(direction, Piece::Data(Chunk::whole(Bytes::copy_from_slice(bytes))));
+        if let Some(flow) = self.flows.get_mut(&direction).filter(|flow| flow.room(0).is_some()) {
+            flow.wrote(bytes.len());
+            self.fly(direction, Piece::Part(Part::Data(Chunk::whole(Bytes::copy_from_slice(bytes)))));
         }
     }
 
@@ -431,8 +419,9 @@ impl Mesh {
         let now = self.now;
         let key = StreamKey { link, stream };
         loop {
-            let Some(flow) = self.flows.get(&direction).filter(|flow| !flow.closed) else { return };
-            let room = self.window.saturating_sub(flow.written);
+            let Some(room) = self.flows.get(&direction).and_then(|flow| flow.room(self.window)) else {
+                return;
+            };
             if room == 0 || self.stuck.contains(&key) {
                 return;
             }
@@ -443,21 +432,20 @@ impl Mesh {
                 return;
             }
             if let Some(flow) = self.flows.get_mut(&direction) {
-                flow.written += out.len();
+                flow.wrote(out.len());
             }
             while !out.is_empty() {
                 let most = 1 + self.rng.index(self.piece);
                 if let Some(bytes) = out.pop(most) {
-                    self.fly(direction, Piece::Data(Chunk::whole(bytes)));
+                    self.fly(direction, Piece::Part(Part::Data(Chunk::whole(bytes))));
                 }
             }
         }
     }
 
-    fn close(&mut self, direction: Direction, piece: Piece) {
-        if let Some(flow) = self.flows.get_mut(&direction).filter(|flow| !flow.closed) {
-            flow.closed = true;
-            self.fly(direction, piece);
+    fn close(&mut self, direction: Direction, part: Part) {
+        if self.flows.get_mut(&direction).is_some_and(Flow::close) {
+            self.fly(direction, Piece::Part(part));
         }
     }
 
@@ -465,8 +453,7 @@ impl Mesh {
         let Some(wire) = self.wires.get(&direction.0) else { return };
         let mut due = self.now + wire.delay;
         if let Some(flow) = self.flows.get_mut(&direction) {
-            due = due.max(flow.last_due);
-            flow.last_due = due;
+            due = flow.in_order(due);
         }
         self.flying.send(due, (direction, piece));
     }
@@ -483,21 +470,21 @@ impl Mesh {
         }
         let Some(reader) = self.other(link, writer) else { return };
         match piece {
+            Piece::Verdict(..) => {} // of no link
             Piece::Open(lane) => match &mut self.nodes[reader].pool {
                 Some(pool) => pool.handle_opened(now, key, Opened::Peer { lane }),
                 None => self.nodes[reader].opened.push((key, lane)),
             },
             Piece::Stopped(code) => {
-                if let Some(flow) = self.flows.get_mut(&(link, stream, reader)).filter(|flow| !flow.closed) {
-                    flow.closed = true;
-                    if let Some(pool) = &mut self.nodes[reader].pool {
-                        pool.handle_incoming(now, key, Incoming::Stopped(code));
-                    }
+                if self.flows.get_mut(&(link, stream, reader)).is_some_and(Flow::close)
+                    && let Some(pool) = &mut self.nodes[reader].pool
+                {
+                    pool.handle_incoming(now, key, Incoming::Stopped(code));
                 }
             }
-            piece => {
-                if let Some(flow) = self.flows.get_mut(&direction).filter(|flow| !flow.ended) {
-                    flow.arrived.push_back(piece);
+            Piece::Part(part) => {
+                if let Some(flow) = self.flows.get_mut(&direction) {
+                    flow.arrive(part);
                 }
                 self.deliver(direction);
             }
@@ -508,33 +495,18 @@ impl Mesh {
         let (link, stream, writer) = direction;
         let (now, key) = (self.now, StreamKey { link, stream });
         let Some(reader) = self.other(link, writer) else { return };
-        while let Some(flow) = self.flows.get_mut(&direction).filter(|flow| !flow.ended) {
-            let Some(mut piece) = flow.arrived.pop_front() else { return };
-            let Some(pool) = &mut self.nodes[reader].pool else {
-                if let Piece::Data(chunk) = piece {
-                    flow.written = flow.written.saturating_sub(chunk.len());
+        while self.flows.get(&direction).is_some_and(Flow::has_arrived) {
+            let room = self.nodes[reader].pool.as_mut().map_or(usize::MAX, |pool| pool.room(key));
+            let Some(input) = self.flows.get_mut(&direction).and_then(|flow| flow.take(room)) else { return };
+            if matches!(input, Incoming::Data(_)) && self.nodes[writer].pool.is_some() {
+                self.writing.mark(direction);
+            }
+            match (&mut self.nodes[reader].pool, input) {
+                (Some(pool), input) => pool.handle_incoming(now, key, input),
+                (None, Incoming::Data(chunk)) => {
                     self.nodes[reader].heard.entry(key).or_default().extend_from_slice(&chunk);
-                    self.writing.mark(direction);
                 }
-                continue;
-            };
-            if let Piece::Data(chunk) = &mut piece {
-                let room = pool.room(key);
-                if room == 0 {
-                    return flow.arrived.push_front(piece);
-                }
-                let taken = chunk.split_to(room);
-                flow.written = flow.written.saturating_sub(taken.len());
-                if !chunk.is_empty() {
-                    flow.arrived.push_front(piece);
-                }
-                pool.handle_incoming(now, key, Incoming::Data(taken));
-                if self.nodes[writer].pool.is_some() {
-                    self.writing.mark(direction);
-                }
-            } else if let Piece::Reset(code) = piece {
-                flow.ended = true;
-                pool.handle_incoming(now, key, Incoming::Reset(code));
+                (None, _) => {}
             }
         }
     }
