@@ -4,7 +4,6 @@
 //! What a node *speaks* ([`Profile`]: network, channels, services) is code, not configuration.
 
 use serde::{Deserialize, Serialize};
-use weir_base::NetworkId;
 #[doc(inline)]
 pub use weir_libp2p::identify::Config as IdentifyConfig;
 #[doc(inline)]
@@ -18,11 +17,12 @@ pub use weir_link::{
     AdmissionConfig, BudgetConfig, ConfigError as LinkConfigError, DialConfig, QuicConfig, StreamsConfig,
     TcpConfig,
 };
-use weir_pull::{Channel, Service, call, control};
+use weir_pull::{call, control};
 
-use crate::named::{self, NamedProtocol};
+pub use crate::config_error::ConfigError;
 use crate::peers::standing;
-use crate::{peers, raw};
+pub use crate::profile::Profile;
+use crate::{named, peers, raw};
 
 /// Everything about a node but its key. Plain data, like every configuration here: change what should differ and take the rest from
 /// `..Default::default()`. Unknown fields are refused, missing ones have the documented default.
@@ -65,33 +65,6 @@ pub struct Config {
     pub calls: Calls,
 }
 
-/// What a node speaks and offers: the same on all nodes of a network, but for `agent` and `services`.
-#[derive(Clone, Debug)]
-pub struct Profile {
-    /// The network; links to others are refused.
-    pub network: NetworkId,
-    /// Name and version of the program, for people: at most 64 bytes.
-    pub agent: String,
-    /// What this node can do for others: at most 16.
-    pub services: Vec<Service>,
-    /// The channels: at most 64, ids and names unique.
-    pub channels: Vec<Channel>,
-    /// Other people's protocols, by name: at most 64 names in all, each of one protocol.
-    pub protocols: Vec<NamedProtocol>,
-}
-
-impl Default for Profile {
-    fn default() -> Self {
-        Self {
-            network: NetworkId([0; 32]),
-            agent: concat!("weir/", env!("CARGO_PKG_VERSION")).into(),
-            services: Vec::new(),
-            channels: Vec::new(),
-            protocols: Vec::new(),
-        }
-    }
-}
-
 /// Calls to targets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -108,26 +81,6 @@ impl Default for Calls {
     fn default() -> Self {
         Self { max_targets: 4096, memory: call::DEFAULT_MEMORY }
     }
-}
-
-/// A limit that does not hold; names the field and the remedy.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// Of links.
-    #[error(transparent)]
-    Link(#[from] weir_link::ConfigError),
-    /// Of the network, a channel or control.
-    #[error(transparent)]
-    Pull(#[from] weir_pull::ConfigError),
-    /// Of this crate.
-    #[error("`{field}` {remedy}")]
-    Field {
-        /// The field, as in [`Config`].
-        field: &'static str,
-        /// What would hold.
-        remedy: String,
-    },
 }
 
 impl Config {
@@ -178,8 +131,7 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use weir_pull::ChannelId;
-    use weir_pull::Shape;
+    use weir_pull::{Channel, ChannelId, Shape};
 
     use super::*;
 

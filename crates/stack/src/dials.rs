@@ -9,8 +9,8 @@ use weir_link::{Dial, DialError, DialFailure, Links};
 use weir_pull::Ticket;
 
 use crate::config::Config;
-use crate::peers::joins::{self, Join, On};
-use crate::peers::{Peers, Unreached};
+use crate::peers::joins::{Join, On};
+use crate::peers::{Peers, Unreached, ways};
 use crate::stack::Tickets;
 use crate::types::{DialProblem, Event, Refused};
 
@@ -37,7 +37,7 @@ impl Dials<'_> {
             return Err(Refused::Banned);
         }
         let dial = Dial { peer: named, addresses, pinned: false };
-        let Some(on) = joins::way_to(self.peers, &dial) else {
+        let Some(on) = ways::way_to(self.peers, &dial) else {
             let id = self.links.dial(self.now, dial.clone())?;
             let ticket = self.tickets.next();
             self.peers.note_dial(id, ticket, dial);
@@ -63,10 +63,10 @@ impl Dials<'_> {
         if self.peers.joins.is_empty() {
             return;
         }
-        for (ticket, peer) in joins::take_connected(self.peers) {
+        for (ticket, peer) in ways::take_connected(self.peers) {
             self.events.push_back(Event::Connected { ticket, peer });
         }
-        for (ticket, Join { dial, reason, .. }) in joins::take_stranded(self.peers) {
+        for (ticket, Join { dial, reason, .. }) in ways::take_stranded(self.peers) {
             let dialled = dial.ok_or(reason).and_then(|dial| match self.links.dial(self.now, dial.clone()) {
                 Ok(id) => Ok((id, dial)),
                 Err(error) => Err(error.into()),

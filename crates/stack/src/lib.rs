@@ -10,15 +10,18 @@
 
 pub mod budget;
 pub mod config;
+mod config_error;
 mod dials;
 mod ending;
 pub mod exchange;
 mod named;
 pub mod peers;
 mod places;
+mod profile;
 mod protocols;
 mod pump;
 pub mod raw;
+mod refused;
 mod stack;
 mod targets;
 mod types;

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use weir_base::ProtocolId;
 use weir_link::NAMED;
 
-use crate::config::ConfigError;
+use crate::config_error::ConfigError;
 use crate::exchange;
 
 /// Names of all protocols of a node together: identify has to tell them all, and peers keep them.

@@ -35,10 +35,10 @@ use weir_pull::framing::code;
 pub use framing::{BadFrame, Framing, LengthPrefix, Measure, Rest, UntilEnd};
 pub use types::{Command, Config, Event, Failure, Limits};
 
-use crate::config::Profile;
 use crate::named::{self, NamedShape};
 use crate::places::{Place, Places};
-use crate::types::Refused;
+use crate::profile::Profile;
+use crate::refused::Refused;
 use framing::Reader;
 use stream::{State, Stream};
 

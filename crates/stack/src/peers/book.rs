@@ -16,8 +16,9 @@ use weir_base::multiaddr::Multiaddr;
 use weir_base::{Deadlines, Instant, LinkId, Rng};
 use weir_link::DialId;
 
+use super::Config;
 use super::backoff::Backoff;
-use super::{Config, Role};
+use super::known::{Known, Role};
 
 /// A link that lived this long counts as a success: the next pause starts small again.
 const STABLE: Duration = Duration::from_secs(60);
@@ -38,17 +39,6 @@ const TOLD_EVERY: Duration = Duration::from_secs(60);
 /// One entry's name within the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BookId(u64);
-
-/// A peer to be dialled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// Who it should be; `None` takes whoever answers at the addresses.
-    pub peer: Option<PeerId>,
-    /// Where it may be: 1 to [`Config::max_addresses`], in the order of preference.
-    pub addresses: Vec<Multiaddr>,
-    /// What it is to this node.
-    pub role: Role,
-}
 
 /// An entry of the book that could not be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]

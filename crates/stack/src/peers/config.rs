@@ -5,21 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use weir_base::units;
 
-use crate::config::ConfigError;
+use crate::config_error::ConfigError;
 
-use super::Known;
-
-/// What a known peer is to this node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Role {
-    /// One that may be dialled when links are wanted, and forgotten when it does not answer.
-    Candidate,
-    /// One that is always dialled and never given up.
-    Persistent,
-    /// A persistent one that counts as this node's own choice in all that is shared, whoever dialled.
-    Pinned,
-}
+use super::known::{Known, Role};
 
 /// The address book and the dialler.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,10 +13,12 @@ mod book;
 mod config;
 mod heard;
 pub(crate) mod joins;
+mod known;
 mod origins;
 mod reputation;
 pub mod standing;
 mod trim;
+pub(crate) mod ways;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -32,14 +34,16 @@ use weir_pull::{Channel, ChannelId, PeerHello, Service, Ticket};
 use crate::budget::Stats;
 use acts::Acts;
 use book::Book;
-pub use book::{BookError, Known};
+pub use book::BookError;
 pub(crate) use book::{BookId, Unreached};
-pub use config::{Config, Role, Trim};
+pub use config::{Config, Trim};
 pub use heard::Heard;
 pub(crate) use heard::{hear, note_no_hello};
 use joins::Joins;
+pub use known::{Known, Role};
 use origins::Inbound;
 pub use origins::{BannedBy, MAX_BANS, NetworkBan, TooManyBans};
+pub(crate) use reputation::Blamed;
 use reputation::Reputation;
 pub use standing::{Reaction, Record, Share, Standing};
 pub(crate) use trim::Surplus;
@@ -70,14 +74,6 @@ pub struct Linked {
     stays: bool,
     acts: Acts,
     leaving: bool, // this node has said goodbye
-}
-
-/// Who pays for a fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Blamed {
-    pub(crate) peer: PeerId,
-    /// The address that it came from, where it dialled and is not pinned: addresses are judged by those alone.
-    pub(crate) inbound_from: Option<IpAddr>,
 }
 
 impl Linked {

@@ -7,9 +7,16 @@ use weir_base::identity::PeerId;
 use weir_base::{Blame, Instant, UnixTime};
 use weir_link::Network;
 
-use super::Blamed;
 use super::origins::{Inbound, NetworkBan, Origins, TooManyBans};
 use super::standing::{self, Reaction, Record, Share, Standing};
+
+/// Who pays for a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Blamed {
+    pub(crate) peer: PeerId,
+    /// The address that it came from, where it dialled and is not pinned: addresses are judged by those alone.
+    pub(crate) inbound_from: Option<IpAddr>,
+}
 
 /// Changed standings are offered to the host so long after the first change: one write for a burst of faults.
 const PERSIST_AFTER: Duration = Duration::from_secs(1);

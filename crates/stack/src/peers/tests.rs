@@ -4,7 +4,8 @@ use weir_base::identity::Keypair;
 use weir_base::stream::Group;
 use weir_link::DialFailure;
 
-use super::joins::{Join, MAX_JOINS, On, instead_of, take_connected, take_stranded, way_to};
+use super::joins::{Join, MAX_JOINS, On};
+use super::ways::{instead_of, take_connected, take_stranded, way_to};
 use super::*;
 use crate::types::DialProblem;
 

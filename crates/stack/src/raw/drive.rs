@@ -4,7 +4,7 @@ use weir_base::{Instant, Rope, StreamKey};
 use weir_link::{Links, Read};
 
 use crate::pump::Pump;
-use crate::types::Refused;
+use crate::refused::Refused;
 
 /// The raw streams of a stack, for the application to read and write. Dropping it ends nothing.
 pub struct Streams<'a> {

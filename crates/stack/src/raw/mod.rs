@@ -27,10 +27,10 @@ pub use weir_link::Read;
 use weir_pull::framing::code;
 use weir_pull::{ChannelId, PeerHello, Shape, Ticket};
 
-use crate::config::Profile;
 use crate::named::{self, NamedShape};
 use crate::places::{Place, Places};
-use crate::types::Refused;
+use crate::profile::Profile;
+use crate::refused::Refused;
 
 /// The lane of raw streams within their channel.
 const LANE: u8 = 0;

@@ -5,7 +5,7 @@ use super::{
     Action, Activity, DialProblem, DownReason, Event, Fault, Goodbye, Instant, LinkId, Notice, Reaction,
     STEPS, Stack, Told, call, control,
 };
-use crate::peers::joins;
+use crate::peers::ways;
 use crate::peers::{Blamed, Speaks};
 use crate::targets::Ended;
 use weir_link::Drain;
@@ -146,7 +146,7 @@ impl Stack {
                     self.peers.joins.dial_failed(dial, error);
                     match self.peers.handle_failed(now, dial) {
                         Ok((ticket, dial)) => {
-                            let instead = joins::instead_of(&self.peers, &dial);
+                            let instead = ways::instead_of(&self.peers, &dial);
                             self.dials().failed(ticket, instead, why);
                         }
                         Err(unreached) => self.dials().unreached(unreached, why),
