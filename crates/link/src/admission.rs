@@ -76,7 +76,7 @@ pub(crate) struct Admission {
 struct Refusals {
     since: Instant,
     told: u32,
-    untold: u64,
+    suppressed: u64,
 }
 
 /// How many there are, in all and by where they come from. Entries of 0 are removed.
@@ -273,11 +273,11 @@ impl Admission {
             (refusals.since, refusals.told) = (now, 0);
         }
         if refusals.told >= REFUSALS_TOLD {
-            refusals.untold += 1;
+            refusals.suppressed += 1;
             return None;
         }
         refusals.told += 1;
-        Some(std::mem::take(&mut refusals.untold))
+        Some(std::mem::take(&mut refusals.suppressed))
     }
 
     pub(crate) fn begin(&mut self, link: LinkId, ip: IpAddr, source: Source) {

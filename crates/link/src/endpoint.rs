@@ -144,7 +144,7 @@ impl Context<'_> {
                 self.stats.half_open_replaced += 1;
                 self.refuse(victim, Goodbye::Full);
                 self.half_open_over(victim);
-                self.table.hurry(victim); // it is gone before the next input
+                self.table.touch_urgently(victim); // it is gone before the next input
             }
         }
         Admitted::Accept
@@ -187,8 +187,8 @@ impl Context<'_> {
     ) {
         self.stats.refused += 1;
         tracing::debug!(?peer, %refusal, "connection refused");
-        if let Some(untold) = self.admission.tell_refusal(self.now) {
-            self.events.push_back(Event::Refused { peer, address, refusal, untold });
+        if let Some(suppressed) = self.admission.tell_refusal(self.now) {
+            self.events.push_back(Event::Refused { peer, address, refusal, suppressed });
         }
     }
 

@@ -326,8 +326,8 @@ pub enum Event {
         address: Option<Multiaddr>,
         /// Why.
         refusal: Refusal,
-        /// How many refusals before it were not told.
-        untold: u64,
+        /// How many refusals since the last such event had none of their own, because there were too many.
+        suppressed: u64,
     },
     /// A link is gone with all its streams. Comes once for each `Up`, and for each `Early` that no `Up` followed.
     Down {

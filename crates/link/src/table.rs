@@ -13,7 +13,7 @@ pub(crate) struct Table {
     links: BTreeMap<LinkId, Link>,
     last: u64, // the last id that was given out
     touched: Ready<LinkId>,
-    hurried: Vec<LinkId>, // to be settled before the next input, <= a few for each datagram of a batch
+    urgent: Vec<LinkId>, // to be settled before the next input, <= a few for each datagram of a batch
     pub(crate) timers: Deadlines<Timer>,
 }
 
@@ -76,13 +76,13 @@ impl Table {
     }
 
     /// The same, before the next input.
-    pub(crate) fn hurry(&mut self, id: LinkId) {
+    pub(crate) fn touch_urgently(&mut self, id: LinkId) {
         self.touched.mark(id); // what that changes is counted with the rest
-        self.hurried.push(id);
+        self.urgent.push(id);
     }
 
-    pub(crate) fn take_hurried(&mut self) -> Option<LinkId> {
-        self.hurried.pop()
+    pub(crate) fn take_urgent(&mut self) -> Option<LinkId> {
+        self.urgent.pop()
     }
 
     pub(crate) fn take_touched(&mut self) -> Option<LinkId> {

@@ -77,8 +77,8 @@ pub enum Event {
         address: Option<Multiaddr>,
         /// Why, with its figure: `refused: 8 of 8 inbound links from 10.1.0.0/16`.
         reason: String,
-        /// How many refusals before it were not told.
-        untold: u64,
+        /// How many refusals since the last such event had none of their own, because there were too many.
+        suppressed: u64,
     },
     /// A peer that this node should dial could not be reached. Of one peer at most once a minute; a warning is logged with it.
     Unreachable {

@@ -99,9 +99,9 @@ impl Tickets {
     }
 }
 
-/// What a channel's machine is born with.
+/// What a channel's machine starts with.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct MachineSetup {
     /// The channel the machine serves; its streams are `channel.protocol(lane)`.
     pub(crate) channel: ChannelId,
     /// Its tickets.

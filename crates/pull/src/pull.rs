@@ -27,7 +27,7 @@ use crate::config::{Config, ConfigError, Shape};
 use crate::control::{Control, Notice, PeerHello};
 use crate::framing::code;
 use crate::keys::NumberedKey;
-use crate::machine::{Machine, Opened, Refused, Seat, TAG_END, Ticket};
+use crate::machine::{Machine, MachineSetup, Opened, Refused, TAG_END, Ticket};
 use crate::pool;
 use crate::pool::Pool;
 use crate::tip::Tip;
@@ -99,17 +99,17 @@ impl Pull {
         machines.add(ChannelId::CONTROL, |_| Shaped::Control(Box::new(control)));
         for channel in config.channels {
             let (id, rng) = (channel.id, rng.child(&channel.name));
-            let seat = |tickets| Seat { channel: id, tickets, keys, rng };
+            let setup = |tickets| MachineSetup { channel: id, tickets, keys, rng };
             match channel.shape {
                 Shape::Tip(config) => {
-                    machines.add(id, |tickets| Shaped::Tip(Box::new(Tip::new(config, seat(tickets)))));
+                    machines.add(id, |tickets| Shaped::Tip(Box::new(Tip::new(config, setup(tickets)))));
                 }
                 Shape::Pool(config) => {
-                    machines.add(id, |tickets| Shaped::Pool(Box::new(Pool::new(config, seat(tickets)))));
+                    machines.add(id, |tickets| Shaped::Pool(Box::new(Pool::new(config, setup(tickets)))));
                 }
                 Shape::Call(method) => {
                     let largest = method.clone();
-                    let build = |tickets| Call::new(method, config.call_memory, seat(tickets));
+                    let build = |tickets| Call::new(method, config.call_memory, setup(tickets));
                     let index = machines.add(id, |tickets| Shaped::Call(Box::new(build(tickets))));
                     calls.add_channel(index, &largest);
                 }

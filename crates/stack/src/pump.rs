@@ -50,7 +50,7 @@ struct Stream {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Inward {
     /// The link has nothing.
-    Quiet,
+    Idle,
     /// The link has something that the owner had no room for.
     Held,
     /// Waits for its turn in `reading`.
@@ -61,7 +61,7 @@ enum Inward {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outward {
     /// The owner has nothing to write.
-    Quiet,
+    Idle,
     /// It wants to write, and the link has no room.
     Held,
     /// It wants to write, and waits for its turn in `writing`.
@@ -77,8 +77,8 @@ impl Stream {
             protocol,
             heard: false,
             expected: 0,
-            inward: Inward::Quiet,
-            outward: Outward::Quiet,
+            inward: Inward::Idle,
+            outward: Outward::Idle,
             wrote: false,
             finishing: false,
         }
@@ -246,7 +246,7 @@ impl Pump {
         match (stream.driver, stream.inward) {
             (_, Inward::Ended) | (Driver::Pump, Inward::Queued) => {}
             (Driver::Application, _) => self.users.call(stream.owner).handle_readable(key),
-            (Driver::Pump, Inward::Quiet | Inward::Held) => {
+            (Driver::Pump, Inward::Idle | Inward::Held) => {
                 stream.inward = Inward::Queued;
                 self.reading.push_back(key);
             }
@@ -292,8 +292,8 @@ impl Pump {
                 }
             }
             Ask::Write(key) => {
-                let quiet = |stream: &&mut Stream| stream.outward == Outward::Quiet;
-                if let Some(stream) = self.streams.get_mut(key).filter(quiet) {
+                let idle = |stream: &&mut Stream| stream.outward == Outward::Idle;
+                if let Some(stream) = self.streams.get_mut(key).filter(idle) {
                     stream.outward = Outward::Queued;
                     self.wanting += 1;
                     self.queue_writer(key);
@@ -338,7 +338,7 @@ impl Pump {
         match stream.outward {
             Outward::Ended => {}
             Outward::Held | Outward::Queued => stream.finishing = true, // after what it still wants to write
-            Outward::Quiet => {
+            Outward::Idle => {
                 if let Some(link) = links.link(key.link) {
                     link.finish(now, key.stream);
                 }
@@ -353,7 +353,7 @@ impl Pump {
         if stream.inward != Inward::Queued {
             return;
         }
-        stream.inward = Inward::Quiet;
+        stream.inward = Inward::Idle;
         let owner = stream.owner;
         let Some(link) = links.link(key.link) else { return };
         let mut left = TURN;
@@ -417,7 +417,7 @@ impl Pump {
             let len = self.rope.len();
             debug_assert!(len <= room, "an owner wrote {len} bytes into a room of {room}");
             if len == 0 {
-                stream.outward = Outward::Quiet;
+                stream.outward = Outward::Idle;
                 self.wanting -= 1;
                 if stream.finishing {
                     link.finish(now, key.stream);

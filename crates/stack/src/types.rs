@@ -272,8 +272,8 @@ pub enum Event {
         address: Option<Multiaddr>,
         /// Why.
         refusal: Refusal,
-        /// How many refusals before it were not told.
-        untold: u64,
+        /// How many refusals since the last such event had none of their own, because there were too many.
+        suppressed: u64,
     },
     /// Peers end this node's only link with them in favour of others with the same key: another process uses the key.
     KeyUsedTwice {

@@ -40,14 +40,14 @@ impl Wires {
                 }
                 self.links.insert(wire, link);
                 self.names.insert(link, wire);
-                context.table.hurry(link); // it is up before its first frame
+                context.table.touch_urgently(link); // it is up before its first frame
             }
             WireChange::Closed => {
                 let Some(link) = self.links.get(&wire).copied() else { return };
                 if let Some((carrier, _)) = context.carrier::<FrameLink>(link) {
                     carrier.wire_closed();
                 }
-                context.table.hurry(link);
+                context.table.touch_urgently(link);
             }
             WireChange::Refused(dial) => {
                 context.dialler.wire_failed(context.now, dial, &context.config.dial);
@@ -61,7 +61,7 @@ impl Wires {
         carrier.handle(&mut scope, frame, len);
         let urgent = carrier.has_report();
         if urgent {
-            context.table.hurry(link);
+            context.table.touch_urgently(link);
         } else {
             context.table.touch(link);
         }

@@ -148,7 +148,7 @@ impl Links {
         {
             self.events.push_back(Event::ClosePipe(pipe)); // no transport here takes byte streams
         }
-        while let Some(id) = self.table.take_hurried() {
+        while let Some(id) = self.table.take_urgent() {
             self.settle_link(now, id);
         }
     }
@@ -400,8 +400,8 @@ impl Links {
     }
 
     /// Whether a link is the one that its peer uses for sure: something came on one of its streams since it was up here, and
-    /// the peer has no other link with this node. On any other link the peer owes nothing: it may have ended it, in favour of the
-    /// other one or with its process, and this node does not know yet.
+    /// the peer has no other link with this node. On any other link nothing can be expected of the peer: it may have ended that link,
+    /// in favour of the other one or with its process, and this node does not know yet.
     pub fn is_in_use_by_peer(&self, link: LinkId) -> bool {
         self.peers.uses(&self.table, link)
     }
@@ -420,6 +420,9 @@ impl Links {
 /// The next event that is for those above: streams that go by name have some of their own.
 fn next_event(links: &mut Links) -> Option<Event> {
     while let Some(event) = links.events.pop_front() {
+        if links.names.is_empty() {
+            return Some(event);
+        }
         let (Event::Opened { key, .. }
         | Event::Readable(key)
         | Event::Writable(key)
@@ -427,9 +430,6 @@ fn next_event(links: &mut Links) -> Option<Event> {
         else {
             return Some(event);
         };
-        if links.names.is_empty() {
-            return Some(event);
-        }
         let Some(link) = links.table.get_mut(key.link) else { return Some(event) };
         match link.telling(links.now, &mut links.events).pass(event) {
             Ok(Some(event)) => return Some(event),

@@ -11,7 +11,7 @@ use super::connection::Connection;
 use super::naming::Naming;
 use super::output::{EARLY_MAX, ROOM};
 use super::receiving::Receiving;
-use super::refusals::Refusals;
+use super::refused_writers::RefusedWriters;
 use super::stream::{OwnHead, Stream, code32, id, priority};
 use crate::carrier::{Read, Scope, Streams};
 use crate::streams::{After, Next, Opens, Outbox, ProtocolNames, ReceiveEnd, SendEnd};
@@ -58,7 +58,7 @@ pub(super) enum Phase {
 pub(super) struct Sending {
     pub(super) window: u64,    // >= base_send; the rest is lent
     pub(super) outbox: Outbox, // what QUIC did not take yet; those that QUIC will tell of do not wait for a turn
-    pub(super) refusals: Refusals,
+    pub(super) refused_writers: RefusedWriters,
     pub(super) unwritten_heads: Vec<u64>, // of streams opened since the link was settled
     pub(super) early: usize,              // bytes of a client kept until the handshake is confirmed
     pub(super) wrote: Instant,
@@ -70,7 +70,7 @@ impl QuicLink {
         let sending = Sending {
             window: config.budget.base_send,
             outbox: Outbox::default(),
-            refusals: Refusals::default(),
+            refused_writers: RefusedWriters::default(),
             unwritten_heads: Vec::new(),
             early: 0,
             wrote: Instant::ZERO,
@@ -249,7 +249,7 @@ impl Streams for QuicLink {
             SendEnd::Waiting(_) => false,
             SendEnd::Finishing | SendEnd::Over => return 0,
         };
-        let free = open && !self.sending.refusals.refuses(&self.sending.outbox, entry.send.class);
+        let free = open && !self.sending.refused_writers.refuses(&self.sending.outbox, entry.send.class);
         let room = if free { early.unwrap_or(ROOM) } else { 0 };
         entry.blocked = room == 0;
         room

@@ -20,7 +20,7 @@ mod naming;
 mod output;
 mod pins;
 mod receiving;
-mod refusals;
+mod refused_writers;
 mod stream;
 pub(crate) mod time;
 

@@ -177,7 +177,7 @@ impl QuicLink {
                 Left::Blocked => {}
             }
         }
-        if self.sending.refusals.take_freed(&self.sending.outbox) {
+        if self.sending.refused_writers.take_freed(&self.sending.outbox) {
             let all = self.streams.keys();
             all.into_iter().for_each(|stream| self.announce(link, stream, events));
         }
@@ -203,7 +203,7 @@ impl QuicLink {
             && entry.send.end == SendEnd::Open
             && entry.send.queue.is_empty()
             && entry.may_write()
-            && !self.sending.refusals.refuses(&self.sending.outbox, entry.send.class)
+            && !self.sending.refused_writers.refuses(&self.sending.outbox, entry.send.class)
         {
             entry.blocked = false;
             events.push_back(Event::Writable(StreamKey { link, stream }));

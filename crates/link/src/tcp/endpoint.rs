@@ -95,7 +95,7 @@ impl Tcp {
         };
         if let Some((carrier, scope)) = context.carrier::<TcpLink>(link) {
             carrier.handle_pipe(scope.now, change);
-            context.table.hurry(link);
+            context.table.touch_urgently(link);
         }
     }
 
@@ -104,7 +104,7 @@ impl Tcp {
         let Some((carrier, mut scope)) = context.carrier::<TcpLink>(link) else { return };
         carrier.handle_bytes(&mut scope, bytes);
         if carrier.has_report() {
-            context.table.hurry(link);
+            context.table.touch_urgently(link);
         } else {
             context.table.touch(link);
         }

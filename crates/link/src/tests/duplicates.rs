@@ -80,7 +80,7 @@ fn no_link_ends_before_the_other_one_is_known_to_be_used_by_both_sides() {
     net.run(SECOND / 5);
     let waiting =
         (0..2).find(|node| left(&net, *node).len() == 2).expect("one side waits for the other to decide");
-    assert!(!in_use(&net, waiting), "one of its two links ends, and the peer owes nothing there");
+    assert!(!in_use(&net, waiting), "one of its two links ends, and nothing is expected of the peer there");
     net.run(SECOND * 7);
     assert_eq!((left(&net, 0).len(), left(&net, 1).len()), (1, 1));
     assert_ne!(left(&net, 0)[0].1, left(&net, 1)[0].1);

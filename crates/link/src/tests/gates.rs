@@ -34,8 +34,8 @@ fn a_denied_address_is_not_dialled() {
         net.run(SECOND);
         assert_eq!(net.nodes[0].failed, [(dial, DialFailure::Gated)], "{over:?}");
         assert!(net.sniffed.is_empty() && nobody_is_up(&net), "nothing was sent");
-        let (peer, address, refusal, untold) = &net.nodes[0].refused[0];
-        assert_eq!((peer, *untold), (&Some(keypair(1).peer_id()), 0));
+        let (peer, address, refusal, suppressed) = &net.nodes[0].refused[0];
+        assert_eq!((peer, *suppressed), (&Some(keypair(1).peer_id()), 0));
         assert!(address.as_ref().unwrap().starts_with("/ip4/10.0.1.1/"), "{address:?}");
         assert_eq!(refusal.to_string(), "10.0.1.0/24 is in `admission.deny`");
     }
@@ -121,8 +121,8 @@ fn a_limit_that_is_reached_is_told_with_its_figure_and_where() {
         net.join(Over::Tcp, 2, 0);
         net.dial(Over::Tcp, 3, 0);
         net.run(SECOND);
-        let (peer, address, refusal, untold) = &net.nodes[0].refused[0];
-        assert_eq!((*peer, *untold), (Some(keypair(3).peer_id()), 0));
+        let (peer, address, refusal, suppressed) = &net.nodes[0].refused[0];
+        assert_eq!((*peer, *suppressed), (Some(keypair(3).peer_id()), 0));
         assert!(address.as_ref().unwrap().starts_with("/ip4/10.0.3.1/tcp/"));
         assert_eq!(refusal.to_string(), reason);
     }

@@ -379,8 +379,8 @@ impl Net {
             }
             Event::Down { link, reason } => node.down.push((link, reason)),
             Event::Superseded { link, goodbye } => node.links.link(link).unwrap().close(now, goodbye),
-            Event::Refused { peer, address, refusal, untold } => {
-                node.refused.push((peer, address.map(|address| address.to_string()), refusal, untold));
+            Event::Refused { peer, address, refusal, suppressed } => {
+                node.refused.push((peer, address.map(|address| address.to_string()), refusal, suppressed));
             }
             Event::KeyUsedTwice { peer } => node.key_used_twice.push(peer),
             Event::DialFailed { dial, error } => node.failed.push((dial, error)),

@@ -142,8 +142,8 @@ fn hoarders_of_credit_are_closed_while_an_honest_link_waits() {
 #[test]
 fn who_owes_the_rest_of_an_answer_is_closed_before_who_has_credit_left_over() {
     let (mut net, hoards) = with_hoarders();
-    let (_, _, left_over) = hoards[0]; // silent longest, but owes nothing
-    net.nodes[1].links.link(left_over.link).unwrap().expect(left_over.stream, 0);
+    let (_, _, surplus) = hoards[0]; // silent longest, but no answer of it is unfinished
+    net.nodes[1].links.link(surplus.link).unwrap().expect(surplus.stream, 0);
     net.join_quic(4, 1);
     let link = net.nodes[4].up[0].0;
     let key = net.open(4, link, 9, Class::Pool);
@@ -152,9 +152,9 @@ fn who_owes_the_rest_of_an_answer_is_closed_before_who_has_credit_left_over() {
     let (there, _) = *net.nodes[1].opened.last().unwrap();
     net.nodes[1].links.link(there.link).unwrap().expect(there.stream, 32 * MIB as u64);
     net.run(Duration::from_secs(11));
-    let (_, _, owes) = hoards[1];
-    assert_eq!(net.nodes[1].down.first(), Some(&(owes.link, DownReason::Closed(Goodbye::Credit))));
-    assert!(net.nodes[1].links.link(left_over.link).is_some());
+    let (_, _, answering) = hoards[1];
+    assert_eq!(net.nodes[1].down.first(), Some(&(answering.link, DownReason::Closed(Goodbye::Credit))));
+    assert!(net.nodes[1].links.link(surplus.link).is_some());
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn the_whole_window_comes_back_after_small_messages_both_ways() {
     let (link, other) = net.join_quic(0, 1);
     let key = net.open(0, link, 8, Class::Pool);
     let answer = StreamKey { link: other, stream: key.stream };
-    // Reads of all sizes between writes of this side, so that room is kept quiet about in every state.
+    // Reads of all sizes between writes of this side, so that room is left unadvertised in every state.
     for size in (1..60).chain([700; 60]) {
         net.write(0, key, &Bytes::from(vec![1; size * 20]));
         net.run(Duration::from_millis(100));

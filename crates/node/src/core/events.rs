@@ -89,9 +89,9 @@ impl Core {
                 Event::PrefixBanned { prefix: network, until }
             }
             StackEvent::NetworkReleased(network) => Event::PrefixUnbanned { prefix: network },
-            StackEvent::ConnectionRefused { peer, address, refusal, untold } => {
+            StackEvent::ConnectionRefused { peer, address, refusal, suppressed } => {
                 let reason = format!("refused: {refusal}");
-                Event::ConnectionRefused { peer, address, reason, untold }
+                Event::ConnectionRefused { peer, address, reason, suppressed }
             }
             StackEvent::KeyUsedTwice { peer } => Event::KeyUsedTwice { peer },
             StackEvent::Rtt { link, rtt } => {

@@ -24,7 +24,9 @@ use std::sync::Arc;
 use weir_base::stream::{Ask, Class, Incoming, LinkInfo, OpenError};
 use weir_base::{Instant, LinkId, Rope, StreamKey};
 
-use crate::machine::{Counters, Machine, Negotiated, Opened, Refused, Seat, TAG_END, Ticket, Tickets};
+use crate::machine::{
+    Counters, Machine, MachineSetup, Negotiated, Opened, Refused, TAG_END, Ticket, Tickets,
+};
 use calling::Caller;
 use memory::Hold;
 pub(crate) use serving::Claim;
@@ -43,13 +45,13 @@ pub(crate) struct Call {
 
 impl Call {
     /// `memory` is the budget that all call channels share, in bytes.
-    pub(crate) fn new(config: Config, memory: u64, seat: Seat) -> Self {
+    pub(crate) fn new(config: Config, memory: u64, setup: MachineSetup) -> Self {
         let config = Arc::new(config);
         Self {
-            caller: Caller::new(Arc::clone(&config), seat.channel.protocol(0)),
+            caller: Caller::new(Arc::clone(&config), setup.channel.protocol(0)),
             server: Server::new(Arc::clone(&config), memory),
             config,
-            tickets: seat.tickets,
+            tickets: setup.tickets,
         }
     }
 

@@ -27,8 +27,9 @@ fn config() -> Config {
 /// A method with so much memory, and links 1 to `links`, each with a peer of its own in one group.
 fn call(config: Config, memory: u64, links: u64) -> Call {
     let keys = Keys { current: KEY, previous: None };
-    let seat = Seat { channel: ChannelId(3), tickets: Tickets::new(1), keys, rng: Rng::from_number(1) };
-    let mut call = Call::new(config, memory, seat);
+    let setup =
+        MachineSetup { channel: ChannelId(3), tickets: Tickets::new(1), keys, rng: Rng::from_number(1) };
+    let mut call = Call::new(config, memory, setup);
     for link in 1..=links {
         let peer = Keypair::ed25519_from_seed([u8::try_from(link).unwrap(); 32]).peer_id();
         let info = LinkInfo { peer, side: Side::Inbound, dialler: false, group: Group::Local(1) };

@@ -52,7 +52,7 @@ use self::inventory::Inventory;
 use self::server::{Offers, Uploads, strike};
 use self::timer::Timer;
 use crate::keys::{Keys, NumberedKey};
-use crate::machine::{Counters, Machine, Negotiated, Opened, Refused, Seat, Ticket};
+use crate::machine::{Counters, Machine, MachineSetup, Negotiated, Opened, Refused, Ticket};
 
 /// The pool of one channel, on all links: the parent of its machines. It routes streams and timers to them, settles what every
 /// input may have made possible, and carries out what concerns several of them (verdicts, publications, accounts).
@@ -66,12 +66,12 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(config: Config, mut seat: Seat) -> Self {
-        let secret = seat.rng.bytes();
-        let inventory = Inventory::new(&seat.keys, &config, seat.rng.child("places"));
-        let asking = Asking::new(seat.channel, &config, &mut seat.rng);
+    pub(crate) fn new(config: Config, mut setup: MachineSetup) -> Self {
+        let secret = setup.rng.bytes();
+        let inventory = Inventory::new(&setup.keys, &config, setup.rng.child("places"));
+        let asking = Asking::new(setup.channel, &config, &mut setup.rng);
         Self {
-            common: Common::new(config, seat.channel, seat.tickets, inventory),
+            common: Common::new(config, setup.channel, setup.tickets, inventory),
             client: Client::new(asking),
             offers: Offers::new(secret),
             uploads: Uploads::new(),

@@ -5,7 +5,7 @@ use weir_base::Instant;
 
 use super::Pool;
 use super::client::Claim;
-use super::inventory::{LinkSet, Place};
+use super::inventory::{LinkSet, Location};
 use super::types::{Event, Item, MAX_BATCH};
 use crate::keys::Keys;
 use crate::machine::{Refused, Ticket};
@@ -32,13 +32,14 @@ impl Pool {
         }
         let (id, summary) = (item.0.id, item.0.summary);
         let claim = Claim {
-            key: self.common.inventory.places.number(),
-            short: self.common.inventory.places.short(&id),
+            key: self.common.inventory.ids.number(),
+            short: self.common.inventory.ids.short(&id),
             size,
             summary,
         };
-        let heard = match (self.common.inventory.place_of(&id), self.client.asking.candidates.find(&claim)) {
-            (Some(Place::Deferred(at)), _) => {
+        let heard = match (self.common.inventory.location_of(&id), self.client.asking.candidates.find(&claim))
+        {
+            (Some(Location::Deferred(at)), _) => {
                 self.common.inventory.deferred.get(at).map(|item| item.heard.clone())
             }
             (_, Some(candidate)) => {
@@ -59,7 +60,7 @@ impl Pool {
     pub(crate) fn append(&mut self, now: Instant, item: Item, heard: &LinkSet) -> bool {
         let size = item.0.bytes.len() as u64;
         let id = item.0.id;
-        if let Some(Place::Live(_)) = self.common.inventory.place_of(&id) {
+        if let Some(Location::Live(_)) = self.common.inventory.location_of(&id) {
             return true;
         }
         while self.common.inventory.log.len() >= u64::from(self.common.config.max_items)

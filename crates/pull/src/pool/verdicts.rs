@@ -6,7 +6,7 @@ use weir_base::stream::Ask;
 use super::Pool;
 use super::client::{Body, CandId, Candidate, Claim, State};
 use super::faults::{MOSTLY_GONE, REJECTED};
-use super::inventory::{DeferredItem, Place};
+use super::inventory::{DeferredItem, Location};
 use super::types::{Contents, Event, Item, Verdict};
 use crate::machine::{Refused, Ticket};
 
@@ -63,7 +63,7 @@ impl Pool {
             self.common.blame(slot, MOSTLY_GONE);
         }
         let id = body.item.0.id;
-        if let Some(Place::Seen(_)) = self.common.inventory.place_of(&id) {
+        if let Some(Location::Seen(_)) = self.common.inventory.location_of(&id) {
             return; // removed while it was being checked
         }
         if !self.append(now, body.item, &candidate.heard) {
@@ -86,8 +86,8 @@ impl Pool {
             let Some(slot) = self.slot_of(now, &from.account) else { continue }; // 65,535 links are up
             let Contents { id, bytes, priority, summary } = &*item.0;
             let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-            let places = &self.common.inventory.places;
-            let claim = Claim { key: places.number(), short: places.short(id), size, summary: *summary };
+            let ids = &self.common.inventory.ids;
+            let claim = Claim { key: ids.number(), short: ids.short(id), size, summary: *summary };
             let mut candidate = Candidate::new(claim, *priority, None);
             candidate.heard = heard;
             candidate.state = State::Held(Box::new(Body { item, from }));

@@ -23,7 +23,7 @@ use weir_base::identity::PeerId;
 use weir_base::stream::{Ask, Class};
 use weir_base::{Deadlines, Fault, Instant, LinkId, ProtocolId, UnixTime};
 
-use crate::machine::{Counters, Refused, Seat, Ticket, Tickets};
+use crate::machine::{Counters, MachineSetup, Refused, Ticket, Tickets};
 use peer::{Peer, Wanting};
 use relay::Relay;
 
@@ -203,10 +203,10 @@ struct Undecided {
 }
 
 impl Tip {
-    pub(crate) fn new(config: Config, seat: Seat) -> Self {
+    pub(crate) fn new(config: Config, setup: MachineSetup) -> Self {
         Self {
-            protocol: seat.channel.protocol(0),
-            tickets: seat.tickets,
+            protocol: setup.channel.protocol(0),
+            tickets: setup.tickets,
             relay: Relay::new(&config),
             config,
             links: BTreeMap::new(),

@@ -8,8 +8,8 @@ use crate::keys::{Keys, NumberedKey};
 fn values_of_links_that_are_gone_wait_for_a_verdict_but_not_without_end() {
     let keys = Keys { current: NumberedKey { number: 1, key: ShortKey([0; 16]) }, previous: None };
     let rng = Rng::from_number(1);
-    let seat = Seat { channel: ChannelId(1), tickets: Tickets::new(1), keys, rng };
-    let mut tip = Tip::new(Config::default(), seat);
+    let setup = MachineSetup { channel: ChannelId(1), tickets: Tickets::new(1), keys, rng };
+    let mut tip = Tip::new(Config::default(), setup);
     let tickets: Vec<Ticket> = (0..=MAX_ORPHANS).map(|_| tip.tickets.next()).collect();
     for ticket in &tickets {
         tip.undecided.insert(*ticket, Undecided { link: LinkId(1), value: "value".into() });

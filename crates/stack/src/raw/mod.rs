@@ -159,7 +159,7 @@ impl Stream {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reading {
     /// The last read found nothing, or none was needed yet.
-    Quiet,
+    Idle,
     /// Something waits, and the user was told, or will be when the stream is shown.
     Told,
     Ended,
@@ -345,7 +345,7 @@ impl Raw {
     /// The user's read found nothing.
     pub(crate) fn note_blocked(&mut self, key: StreamKey) {
         if let Some(stream) = self.streams.get_mut(&key).filter(|stream| stream.reading == Reading::Told) {
-            stream.reading = Reading::Quiet;
+            stream.reading = Reading::Idle;
         }
     }
 
@@ -406,7 +406,7 @@ impl Raw {
     }
 
     fn insert(&mut self, key: StreamKey, protocol: ProtocolId, stage: Stage) {
-        let stream = Stream { protocol, stage, reading: Reading::Quiet, writing: Writing::Open };
+        let stream = Stream { protocol, stage, reading: Reading::Idle, writing: Writing::Open };
         self.streams.insert(key, stream);
     }
 
@@ -507,8 +507,8 @@ impl StreamUser for Raw {
     }
 
     fn handle_readable(&mut self, key: StreamKey) {
-        let quiet = |stream: &&mut Stream| stream.reading == Reading::Quiet;
-        let Some(stream) = self.streams.get_mut(&key).filter(quiet) else { return };
+        let idle = |stream: &&mut Stream| stream.reading == Reading::Idle;
+        let Some(stream) = self.streams.get_mut(&key).filter(idle) else { return };
         stream.reading = Reading::Told;
         if stream.is_shown() {
             self.events.push_back(Event::Readable(key));

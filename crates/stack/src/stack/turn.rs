@@ -134,8 +134,8 @@ impl Stack {
                     self.resume_calls();
                 }
                 weir_link::Event::Superseded { link, goodbye } => self.goodbye(link, goodbye),
-                weir_link::Event::Refused { peer, address, refusal, untold } => {
-                    self.events.push_back(Event::ConnectionRefused { peer, address, refusal, untold });
+                weir_link::Event::Refused { peer, address, refusal, suppressed } => {
+                    self.events.push_back(Event::ConnectionRefused { peer, address, refusal, suppressed });
                 }
                 weir_link::Event::KeyUsedTwice { peer } => {
                     self.events.push_back(Event::KeyUsedTwice { peer });

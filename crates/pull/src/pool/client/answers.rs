@@ -16,7 +16,7 @@ use crate::framing::MALFORMED;
 use crate::pool::codec::{self, MAX_INDICES, MAX_ITEM_HEAD, MAX_LIST, put_len};
 use crate::pool::common::Common;
 use crate::pool::faults::{FALSE_ITEM, UNASKED};
-use crate::pool::inventory::Place;
+use crate::pool::inventory::Location;
 use crate::pool::links::{Account, Deliverer, Role, Slot};
 use crate::pool::types::Item;
 
@@ -103,7 +103,7 @@ impl Client {
         let claim = candidate.claim;
         let summary = (common.config.rules.summarize)(&bytes);
         let full: [u8; 32] = Sha256::digest(&bytes).into();
-        let short = common.inventory.places.key(claim.key).map(|key| key.short(&full));
+        let short = common.inventory.ids.key(claim.key).map(|key| key.short(&full));
         if summary != Ok(claim.summary) || short.is_some_and(|short| short != claim.short) {
             self.asking.fetch.recorded(&mut common.links, slot, Record::false_item);
             common.blame(slot, FALSE_ITEM);
@@ -114,16 +114,16 @@ impl Client {
         let from = Deliverer { link: link.id, account: Account::of(&link.info) };
         self.asking.cancel_sources(&mut common.links, &mut common.asks, id);
         self.asking.fetch.hold(size);
-        let known = common.inventory.place_of(&full);
+        let known = common.inventory.location_of(&full);
         if let Some(candidate) = self.asking.candidates.get_mut(id) {
             let item = Item::with_id(full, bytes, claim.summary, candidate.priority);
             candidate.state = State::Held(Box::new(Body { item, from }));
         }
-        if claim.key != common.inventory.places.number() {
+        if claim.key != common.inventory.ids.number() {
             self.asking.candidates.alias(
                 id,
-                common.inventory.places.number(),
-                common.inventory.places.short(&full),
+                common.inventory.ids.number(),
+                common.inventory.ids.short(&full),
             );
         }
         if let Some(place) = known {
@@ -163,9 +163,9 @@ impl Client {
     }
 
     /// What a candidate turned out to be is here already, under another key.
-    fn known_already(&mut self, common: &mut Common, now: Instant, id: CandId, place: Place) {
+    fn known_already(&mut self, common: &mut Common, now: Instant, id: CandId, place: Location) {
         let Some(candidate) = self.drop_candidate(common, now, id) else { return };
-        if let Place::Live(index) = place {
+        if let Location::Live(index) = place {
             for slot in common.links.slots() {
                 if candidate.heard.contains(slot) {
                     common.inventory.known.insert(index, slot);

@@ -199,11 +199,11 @@ impl Candidate {
 
 /// A place of the slab: the serial number of the candidate that has it or had it last, and the candidate. A candidate takes some 350
 /// bytes. It has an allocation of its own, so that a free place costs 16 bytes and a slab that grows moves no candidate.
-type Place = (u32, Option<Box<Candidate>>);
+type Location = (u32, Option<Box<Candidate>>);
 
 /// All candidates of a pool. As many as are granted; further announcements of one find it by its claim.
 pub(crate) struct Candidates {
-    slab: Vec<Place>,               // the last is taken
+    slab: Vec<Location>,            // the last is taken
     free: BinaryHeap<Reverse<u32>>, // lowest first, so that the end becomes free; some are taken or gone
     count: usize,
     serial: u32,
@@ -229,7 +229,7 @@ impl Candidates {
 
     /// Bytes of its memory, without bodies.
     pub(crate) fn table_bytes(&self) -> usize {
-        self.slab.capacity() * size_of::<Place>()
+        self.slab.capacity() * size_of::<Location>()
             + self.free.capacity() * size_of::<u32>()
             + self.count * size_of::<Candidate>()
             + self.claims.len() * size_of::<(Claim, CandId)>()
@@ -287,7 +287,7 @@ impl Candidates {
 
     /// All candidates.
     pub(crate) fn all(&self) -> Vec<CandId> {
-        let found = |(at, (serial, candidate)): (u32, &Place)| {
+        let found = |(at, (serial, candidate)): (u32, &Location)| {
             candidate.as_ref().map(|_| CandId { at, serial: *serial })
         };
         (0..).zip(&self.slab).filter_map(found).collect()
@@ -295,7 +295,7 @@ impl Candidates {
 
     /// All candidates whose bodies have come, with their ids.
     pub(crate) fn delivered(&self) -> Vec<(CandId, [u8; 32])> {
-        let found = |(at, (serial, candidate)): (u32, &Place)| {
+        let found = |(at, (serial, candidate)): (u32, &Location)| {
             Some((CandId { at, serial: *serial }, candidate.as_ref()?.body()?.item.0.id))
         };
         (0..).zip(&self.slab).filter_map(found).collect()

@@ -114,9 +114,9 @@ impl Client {
 
     /// This node's keys for short ids changed.
     pub(crate) fn rotate(&mut self, common: &Common) {
-        let places = &common.inventory.places;
+        let ids = &common.inventory.ids;
         for (id, full) in self.asking.candidates.delivered() {
-            self.asking.candidates.alias(id, places.number(), places.short(&full));
+            self.asking.candidates.alias(id, ids.number(), ids.short(&full));
         }
     }
 
@@ -129,7 +129,7 @@ impl Client {
         body: Body,
         pause: Duration,
     ) {
-        if common.inventory.place_of(&body.item.0.id).is_some() {
+        if common.inventory.location_of(&body.item.0.id).is_some() {
             return;
         }
         let item = DeferredItem {

@@ -10,7 +10,7 @@ use crate::framing::{MALFORMED, Message};
 use crate::pool::codec::{self, Entry};
 use crate::pool::common::Common;
 use crate::pool::faults::{OUT_OF_PLACE, OVERSIZED};
-use crate::pool::inventory::Place;
+use crate::pool::inventory::Location;
 use crate::pool::links::{Opening, Role, Slot};
 
 impl Client {
@@ -68,7 +68,7 @@ impl Client {
         if !link.intake.follows(&head) {
             return Err(OUT_OF_PLACE);
         }
-        let taken = common.inventory.places.takes(head.key);
+        let taken = common.inventory.ids.takes(head.key);
         let mut count = 0;
         for entry in entries {
             let entry = entry.map_err(|_| MALFORMED)?;
@@ -151,8 +151,8 @@ impl Client {
 
 /// Whether this node has the item, or has decided on it. Notes that the peer has it too.
 fn is_known(common: &mut Common, slot: Slot, key: u32, entry: &Entry) -> bool {
-    match common.inventory.places.find(key, entry.short) {
-        Some(Place::Live(index)) => {
+    match common.inventory.ids.find(key, entry.short) {
+        Some(Location::Live(index)) => {
             let same = common.inventory.log.get(index).is_some_and(|item| {
                 item.0.bytes.len() as u64 == u64::from(entry.size) && item.0.summary == entry.summary
             });
@@ -161,8 +161,8 @@ fn is_known(common: &mut Common, slot: Slot, key: u32, entry: &Entry) -> bool {
             }
             same
         }
-        Some(Place::Deferred(at)) => common.inventory.deferred.heard(at, slot, entry.size, &entry.summary),
-        Some(Place::Seen(_)) => true,
+        Some(Location::Deferred(at)) => common.inventory.deferred.heard(at, slot, entry.size, &entry.summary),
+        Some(Location::Seen(_)) => true,
         None => false,
     }
 }

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_base::Instant;
 
+use super::id_index::Location;
 use super::known::LinkSet;
-use super::places::Place;
 use crate::pool::links::{Account, Deliverer, Slot};
 use crate::pool::types::{Item, Summary};
 
@@ -128,9 +128,9 @@ impl Deferred {
         self.lost.remove(slot);
     }
 
-    /// All ids and places.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8; 32], Place)> {
-        self.due.iter().filter_map(|(_, at)| Some((&self.get(*at)?.item.0.id, Place::Deferred(*at))))
+    /// All ids, and where their items are.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8; 32], Location)> {
+        self.due.iter().filter_map(|(_, at)| Some((&self.get(*at)?.item.0.id, Location::Deferred(*at))))
     }
 
     /// The one that comes again first, and when.
@@ -215,16 +215,16 @@ mod tests {
     #[test]
     fn all_are_told_in_the_order_in_which_they_come_again() {
         let mut deferred = Deferred::new(10, 1_000);
-        let places = [30, 10, 20].map(|due| deferred.insert(item(1, due, 5, due.into())));
+        let numbers = [30, 10, 20].map(|due| deferred.insert(item(1, due, 5, due.into())));
         let all: Vec<_> = deferred.iter().map(|(id, place)| (id[0], place)).collect();
         assert_eq!(
             all,
             [
-                (10, Place::Deferred(places[1])),
-                (20, Place::Deferred(places[2])),
-                (30, Place::Deferred(places[0]))
+                (10, Location::Deferred(numbers[1])),
+                (20, Location::Deferred(numbers[2])),
+                (30, Location::Deferred(numbers[0]))
             ]
         );
-        assert_eq!(deferred.first(), Some((Instant::from_millis(10), places[1])));
+        assert_eq!(deferred.first(), Some((Instant::from_millis(10), numbers[1])));
     }
 }

@@ -2,17 +2,17 @@
 
 mod deferred;
 mod heads;
+mod id_index;
 mod known;
 mod log;
-mod places;
 
 use weir_base::{Instant, Rng};
 
 pub(crate) use deferred::{Deferred, DeferredItem};
 pub(crate) use heads::{Heads, Phase};
+pub(crate) use id_index::{IdIndex, Location};
 pub(crate) use known::{Known, LinkSet};
 pub(crate) use log::Log;
-pub(crate) use places::{Place, Places};
 
 use super::types::{Config, Item};
 use crate::keys::Keys;
@@ -22,7 +22,7 @@ use crate::keys::Keys;
 pub(crate) struct Inventory {
     pub(crate) log: Log,
     pub(crate) heads: Heads,
-    pub(crate) places: Places,
+    pub(crate) ids: IdIndex,
     pub(crate) known: Known,
     pub(crate) deferred: Deferred,
 }
@@ -32,19 +32,19 @@ impl Inventory {
         Self {
             log: Log::default(),
             heads: Heads::new(config.offer_delay),
-            places: Places::new(keys, config.remembered, rng),
+            ids: IdIndex::new(keys, config.remembered, rng),
             known: Known::new(),
             deferred: Deferred::new(config.deferred_items, config.deferred_bytes),
         }
     }
 
     /// Where the item with this id is.
-    pub(crate) fn place_of(&self, id: &[u8; 32]) -> Option<Place> {
-        self.places.find_id(id, |place| {
+    pub(crate) fn location_of(&self, id: &[u8; 32]) -> Option<Location> {
+        self.ids.find_id(id, |place| {
             let found = match place {
-                Place::Live(index) => self.log.get(index).map(|item| &item.0.id),
-                Place::Deferred(at) => self.deferred.get(at).map(|deferred| &deferred.item.0.id),
-                Place::Seen(number) => self.places.seen(number),
+                Location::Live(index) => self.log.get(index).map(|item| &item.0.id),
+                Location::Deferred(at) => self.deferred.get(at).map(|deferred| &deferred.item.0.id),
+                Location::Seen(number) => self.ids.seen(number),
             };
             found == Some(id)
         })
@@ -56,40 +56,40 @@ impl Inventory {
         self.forget(&id);
         self.heads.note(now, self.log.head());
         let index = self.log.append(item);
-        self.places.insert(&id, Place::Live(index));
+        self.ids.insert(&id, Location::Live(index));
         self.known.append(index, links);
     }
 
     /// Takes an item out of the log without remembering it; its id.
     pub(crate) fn evict(&mut self, index: u64) -> Option<[u8; 32]> {
         let item = self.log.remove(index)?;
-        self.places.remove(&item.0.id, Place::Live(index));
+        self.ids.remove(&item.0.id, Location::Live(index));
         Some(item.0.id)
     }
 
     /// Takes an item from where it is.
     fn forget(&mut self, id: &[u8; 32]) {
-        let Some(place) = self.place_of(id) else { return };
+        let Some(place) = self.location_of(id) else { return };
         match place {
-            Place::Live(index) => drop(self.log.remove(index)),
-            Place::Deferred(at) => drop(self.deferred.remove(at)),
-            Place::Seen(_) => {}
+            Location::Live(index) => drop(self.log.remove(index)),
+            Location::Deferred(at) => drop(self.deferred.remove(at)),
+            Location::Seen(_) => {}
         }
-        self.places.remove(id, place);
+        self.ids.remove(id, place);
     }
 
     /// Takes an item from where it is, and remembers its id.
     pub(crate) fn take_out(&mut self, id: &[u8; 32]) {
-        if !matches!(self.place_of(id), Some(Place::Seen(_))) {
+        if !matches!(self.location_of(id), Some(Location::Seen(_))) {
             self.forget(id);
-            self.places.remember(id);
+            self.ids.remember(id);
         }
     }
 
     /// An item was decided and is not kept: it is not fetched again for a while.
     pub(crate) fn remember(&mut self, id: &[u8; 32]) {
-        if self.place_of(id).is_none() {
-            self.places.remember(id);
+        if self.location_of(id).is_none() {
+            self.ids.remember(id);
         }
     }
 
@@ -97,11 +97,11 @@ impl Inventory {
     pub(crate) fn defer(&mut self, item: DeferredItem) -> Vec<DeferredItem> {
         let id = item.item.0.id;
         let at = self.deferred.insert(item);
-        self.places.insert(&id, Place::Deferred(at));
+        self.ids.insert(&id, Location::Deferred(at));
         let mut all = Vec::new();
         while let Some(at) = self.deferred.excess() {
             let Some(lost) = self.deferred.remove(at) else { break };
-            self.places.remove(&lost.item.0.id, Place::Deferred(at));
+            self.ids.remove(&lost.item.0.id, Location::Deferred(at));
             lost.heard.iter().for_each(|slot| self.deferred.lost.insert(slot));
             all.push(lost);
         }
@@ -112,7 +112,7 @@ impl Inventory {
     pub(crate) fn undefer(&mut self, now: Instant) -> Option<DeferredItem> {
         let (_, at) = self.deferred.first().filter(|(due, _)| *due <= now)?;
         let item = self.deferred.remove(at)?;
-        self.places.remove(&item.item.0.id, Place::Deferred(at));
+        self.ids.remove(&item.item.0.id, Location::Deferred(at));
         Some(item)
     }
 
@@ -122,9 +122,9 @@ impl Inventory {
         let live = std::iter::from_fn(|| {
             let (index, item) = self.log.next_from(next)?;
             next = index + 1;
-            Some((&item.0.id, Place::Live(index)))
+            Some((&item.0.id, Location::Live(index)))
         });
-        self.places.rotate(keys, live.chain(self.deferred.iter()));
+        self.ids.rotate(keys, live.chain(self.deferred.iter()));
     }
 }
 
@@ -153,17 +153,17 @@ mod tests {
         let mut inventory = Inventory::new(&keys(1), &config, Rng::from_number(1));
         inventory.append(Instant::ZERO, item(1), &LinkSet::default());
         inventory.append(Instant::ZERO, item(2), &LinkSet::default());
-        assert_eq!(inventory.place_of(&[1; 32]), Some(Place::Live(0)));
+        assert_eq!(inventory.location_of(&[1; 32]), Some(Location::Live(0)));
         inventory.take_out(&[1; 32]);
         inventory.remember(&[2; 32]); // it is in the log
         assert_eq!(
-            [1, 2].map(|id| inventory.place_of(&[id; 32])),
-            [Some(Place::Seen(0)), Some(Place::Live(1))]
+            [1, 2].map(|id| inventory.location_of(&[id; 32])),
+            [Some(Location::Seen(0)), Some(Location::Live(1))]
         );
         inventory.append(Instant::ZERO, item(1), &LinkSet::default());
         assert_eq!((inventory.evict(1), inventory.evict(1)), (Some([2; 32]), None));
         inventory.rotate(&keys(2));
-        assert_eq!([1, 2].map(|id| inventory.place_of(&[id; 32])), [Some(Place::Live(2)), None]);
+        assert_eq!([1, 2].map(|id| inventory.location_of(&[id; 32])), [Some(Location::Live(2)), None]);
         assert_eq!(inventory.log.len(), 1);
     }
 }

@@ -47,7 +47,7 @@ struct Cursor {
     /// The next offer is a first one, after this move.
     first: Option<u64>,
     /// The last move acted on.
-    moved: u64,
+    last_move: u64,
     moves: (Instant, u32), // how many since when
     again: Again,
 }
@@ -131,7 +131,7 @@ impl Outlet {
                 covered: 0,
                 next: 0,
                 first: Some(0),
-                moved: 0,
+                last_move: 0,
                 moves: (Instant::ZERO, 0),
                 again: Again::default(),
             },
@@ -159,7 +159,9 @@ impl Outlet {
         self.permit.entries = self.permit.entries.max(want.entries);
         self.permit.bytes = self.permit.bytes.max(want.bytes);
         self.floor = want.floor;
-        let Some(from) = want.from.filter(|from| from.number > self.cursor.moved) else { return Ok(false) };
+        let Some(from) = want.from.filter(|from| from.number > self.cursor.last_move) else {
+            return Ok(false);
+        };
         let (since, count) = &mut self.cursor.moves;
         if now.since(*since) > MOVES_TIME {
             (*since, *count) = (now, 0);
@@ -170,7 +172,7 @@ impl Outlet {
         }
         let index = if from.epoch == self.epoch && from.index <= head { from.index } else { 0 };
         let cursor = &mut self.cursor;
-        cursor.moved = from.number;
+        cursor.last_move = from.number;
         (cursor.covered, cursor.next, cursor.first) = (index, index, Some(from.number));
         Ok(true)
     }

@@ -17,7 +17,7 @@ use weir_base::{Chunk, Fault, Instant, LinkId, Ready, Rng, Rope, ShortKey, Strea
 
 use super::super::*;
 use crate::keys::{Keys, NumberedKey};
-use crate::machine::{Machine, Negotiated, Opened, Seat, Ticket, Tickets};
+use crate::machine::{Machine, MachineSetup, Negotiated, Opened, Ticket, Tickets};
 
 pub(super) const CHANNEL: ChannelId = ChannelId(3);
 
@@ -56,7 +56,7 @@ pub(super) fn key(node: usize, number: u32) -> NumberedKey {
 pub(super) fn pool(node: usize, config: Config, seed: u64) -> Pool {
     let keys = Keys { current: key(node, 1), previous: None };
     let rng = Rng::from_number(seed * 1_000 + node as u64);
-    Pool::new(config, Seat { channel: CHANNEL, tickets: Tickets::new(1), keys, rng })
+    Pool::new(config, MachineSetup { channel: CHANNEL, tickets: Tickets::new(1), keys, rng })
 }
 
 /// What the application of a node does with a candidate, and after how long.

@@ -30,7 +30,11 @@ fn silent_newcomers_do_not_keep_others_from_a_record() {
     mesh.run_for(ms(250));
     assert_eq!(honest.asked(&mesh).len(), 1, "those over their time use it no more");
     mesh.run_for(ms(1_000));
-    assert_eq!((silent.asked(&mesh).len(), mute.asked(&mesh).len()), (4, 4), "who owes answers is not asked");
+    assert_eq!(
+        (silent.asked(&mesh).len(), mute.asked(&mesh).len()),
+        (4, 4),
+        "a peer with unanswered gets is not asked"
+    );
 }
 
 #[test]

@@ -12,8 +12,10 @@
 //!
 //! Handles reach the host through the [`Host`] it gave to `assemble`, from any thread.
 
+mod contract;
+
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
@@ -29,6 +31,8 @@ pub use weir_stack::{
     PipeChange, PipeId, PipeTransmit, SocketId, Stack, Start, Transmit, WireChange, WireId,
 };
 
+pub use contract::Host;
+
 pub use crate::builder::Plan;
 pub use crate::core::Core;
 use crate::error::{AddressError, StartError};
@@ -36,36 +40,6 @@ use crate::mailbox::{Bell, Inbox};
 use crate::network::Network;
 use crate::node::Node;
 use crate::shared::{Lease, Shared};
-
-/// What the handles of a node ask of its host, from any thread.
-pub trait Host: std::fmt::Debug + Send + Sync {
-    /// Time since the host's origin. It never goes back.
-    fn now(&self) -> Instant;
-
-    /// Wakes whoever drives the node: it has work. Called once per [sleep](Core::sleep), never while a lock of the node is
-    /// held.
-    fn wake(&self);
-
-    /// Whether waking costs no system call. Then handles wake for more.
-    fn wakes_cheaply(&self) -> bool {
-        false
-    }
-
-    /// Carries out one turn on the calling thread, in place of a driver that sleeps. `false`: the driver has to be woken.
-    fn run_inline(&self) -> bool {
-        false
-    }
-
-    /// Lets the calling thread wait until `future` is ready: for the blocking calls of handles.
-    ///
-    /// # Panics
-    /// Where the platform cannot block, or the wait could never end.
-    fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>);
-
-    /// The node has been told to stop: waits until its resources (threads, ports) are free, unless the calling thread is the
-    /// one that drives it.
-    fn join(&self) {}
-}
 
 /// What a node gets of its host at birth.
 #[derive(Debug)]

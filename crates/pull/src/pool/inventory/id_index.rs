@@ -1,6 +1,6 @@
 //! Where an item is, by its short id: one table for all peers, under this node's key, and for a while under the one before.
 //!
-//! The table stores neither ids nor bodies: who finds a place checks there that it is the item it means.
+//! The table stores neither ids nor bodies: who finds a location checks there that it is the right item.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,16 +10,16 @@ use crate::keys::{Keys, NumberedKey};
 
 /// Where an item with a known full id is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Location {
     /// In the log, at this index.
     Live(u64),
-    /// Deferred, at this place.
+    /// Deferred, under this number.
     Deferred(u32),
     /// Decided and not kept: this number among the ids remembered.
     Seen(u64),
 }
 
-impl Place {
+impl Location {
     const fn pack(self) -> u64 {
         match self {
             Self::Live(index) => index << 2,
@@ -40,13 +40,13 @@ impl Place {
 /// Items whose short ids collide that are still found by their full id; beyond it, the later is not.
 const MAX_COLLIDED: usize = 1_024;
 
-/// The places of all items, and the ids of items decided and not kept, the latest of them.
+/// Where all items are, and the ids of the latest items that were decided and not kept.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct IdIndex {
     current: Keyed,
     previous: Option<Keyed>,
     retired: Option<NumberedKey>, // the last key that expired: what was asked for under it is still checked
-    collided: BTreeMap<[u8; 32], Place>,
+    collided: BTreeMap<[u8; 32], Location>,
     seen: VecDeque<[u8; 32]>,
     forgotten: u64, // ids dropped from the front of `seen`
     remembered: usize,
@@ -64,7 +64,7 @@ impl std::fmt::Debug for Keyed {
     }
 }
 
-impl Places {
+impl IdIndex {
     pub(crate) fn new(keys: &Keys, remembered: u32, mut rng: Rng) -> Self {
         let current = Keyed { key: keys.current, table: Table::new(&mut rng) };
         let previous = keys.previous.map(|key| Keyed { key, table: Table::new(&mut rng) });
@@ -106,38 +106,38 @@ impl Places {
     }
 
     /// What an offer under this key names.
-    pub(crate) fn find(&self, number: u32, short: ShortId) -> Option<Place> {
+    pub(crate) fn find(&self, number: u32, short: ShortId) -> Option<Location> {
         let keyed = [Some(&self.current), self.previous.as_ref()]
             .into_iter()
             .flatten()
             .find(|keyed| keyed.key.number == number)?;
-        keyed.table.get(&short).map(|word| Place::unpack(*word))
+        keyed.table.get(&short).map(|word| Location::unpack(*word))
     }
 
-    /// Where the item with this id is. `is_it` says whether the item at a place has the id.
-    pub(crate) fn find_id(&self, id: &[u8; 32], is_it: impl Fn(Place) -> bool) -> Option<Place> {
-        let found = self.current.table.get(&self.short(id)).map(|word| Place::unpack(*word));
-        found.filter(|place| is_it(*place)).or_else(|| self.collided.get(id).copied())
+    /// Where the item with this id is. `is_it` says whether the item there has the id.
+    pub(crate) fn find_id(&self, id: &[u8; 32], is_it: impl Fn(Location) -> bool) -> Option<Location> {
+        let found = self.current.table.get(&self.short(id)).map(|word| Location::unpack(*word));
+        found.filter(|location| is_it(*location)).or_else(|| self.collided.get(id).copied())
     }
 
-    /// Puts an item that is nowhere yet at a place.
-    pub(crate) fn insert(&mut self, id: &[u8; 32], place: Place) {
-        if !put(&mut self.current, id, place) && self.collided.len() < MAX_COLLIDED {
-            self.collided.insert(*id, place);
+    /// Adds an item.
+    pub(crate) fn insert(&mut self, id: &[u8; 32], location: Location) {
+        if !put(&mut self.current, id, location) && self.collided.len() < MAX_COLLIDED {
+            self.collided.insert(*id, location);
         }
         if let Some(previous) = &mut self.previous {
-            put(previous, id, place);
+            put(previous, id, location);
         }
     }
 
-    /// Takes an item from its place.
-    pub(crate) fn remove(&mut self, id: &[u8; 32], place: Place) {
-        if self.collided.get(id) == Some(&place) {
+    /// Takes an item out.
+    pub(crate) fn remove(&mut self, id: &[u8; 32], location: Location) {
+        if self.collided.get(id) == Some(&location) {
             self.collided.remove(id);
         }
         for keyed in [Some(&mut self.current), self.previous.as_mut()].into_iter().flatten() {
             let short = keyed.key.key.short(id);
-            if keyed.table.get(&short) == Some(&place.pack()) {
+            if keyed.table.get(&short) == Some(&location.pack()) {
                 keyed.table.remove(&short);
             }
         }
@@ -151,10 +151,10 @@ impl Places {
         if self.seen.len() >= self.remembered
             && let Some(oldest) = self.seen.pop_front()
         {
-            self.remove(&oldest, Place::Seen(self.forgotten));
+            self.remove(&oldest, Location::Seen(self.forgotten));
             self.forgotten += 1;
         }
-        self.insert(id, Place::Seen(self.forgotten + self.seen.len() as u64));
+        self.insert(id, Location::Seen(self.forgotten + self.seen.len() as u64));
         self.seen.push_back(*id);
     }
 
@@ -164,17 +164,17 @@ impl Places {
     }
 
     /// This node's keys changed: `items` are all that are in the log or deferred. Hashes them all, once per rotation.
-    pub(crate) fn rotate<'a>(&mut self, keys: &Keys, items: impl Iterator<Item = (&'a [u8; 32], Place)>) {
+    pub(crate) fn rotate<'a>(&mut self, keys: &Keys, items: impl Iterator<Item = (&'a [u8; 32], Location)>) {
         if keys.current.number != self.current.key.number {
             let mut next = Keyed { key: keys.current, table: Table::new(&mut self.rng) };
             self.collided.clear();
-            for (id, place) in items {
-                if !put(&mut next, id, place) && self.collided.len() < MAX_COLLIDED {
-                    self.collided.insert(*id, place);
+            for (id, location) in items {
+                if !put(&mut next, id, location) && self.collided.len() < MAX_COLLIDED {
+                    self.collided.insert(*id, location);
                 }
             }
             for (id, number) in self.seen.iter().zip(self.forgotten..) {
-                put(&mut next, id, Place::Seen(number)); // an item that came back stands where it is now
+                put(&mut next, id, Location::Seen(number)); // an item that came back stands where it is now
             }
             let before = std::mem::replace(&mut self.current, next);
             self.retired = self.previous.replace(before).map(|keyed| keyed.key).or(self.retired);
@@ -186,13 +186,13 @@ impl Places {
     }
 }
 
-/// Whether the place was free.
-fn put(keyed: &mut Keyed, id: &[u8; 32], place: Place) -> bool {
+/// Whether no other item has this short id.
+fn put(keyed: &mut Keyed, id: &[u8; 32], location: Location) -> bool {
     let short = keyed.key.key.short(id);
     if keyed.table.contains(&short) {
         return false;
     }
-    keyed.table.insert(short, place.pack());
+    keyed.table.insert(short, location.pack());
     true
 }
 
@@ -208,93 +208,99 @@ mod tests {
 
     #[test]
     fn an_item_is_found_under_both_keys_until_the_old_one_expires() {
-        let mut places = Places::new(&keys(1, None), 2, Rng::from_number(1));
+        let mut index = IdIndex::new(&keys(1, None), 2, Rng::from_number(1));
         let (a, b) = ([1; 32], [2; 32]);
-        places.insert(&a, Place::Live(7));
-        places.remember(&b);
-        let old = places.short(&a);
-        places.rotate(&keys(2, Some(1)), std::iter::once((&a, Place::Live(7))));
-        let new = places.short(&a);
-        assert_eq!((places.find(1, old), places.find(2, new)), (Some(Place::Live(7)), Some(Place::Live(7))));
-        assert_eq!(places.find_id(&b, |_| true), Some(Place::Seen(0)));
-        assert!(places.takes(1) && places.takes(2) && !places.takes(3));
-        places.rotate(&keys(2, None), std::iter::empty());
-        assert!(!places.takes(1) && places.key(1).is_some() && places.find(1, old).is_none());
-        assert_eq!(places.find(2, new), Some(Place::Live(7)));
-        places.remove(&a, Place::Live(7));
-        assert_eq!(places.find(2, new), None);
+        index.insert(&a, Location::Live(7));
+        index.remember(&b);
+        let old = index.short(&a);
+        index.rotate(&keys(2, Some(1)), std::iter::once((&a, Location::Live(7))));
+        let new = index.short(&a);
+        assert_eq!(
+            (index.find(1, old), index.find(2, new)),
+            (Some(Location::Live(7)), Some(Location::Live(7)))
+        );
+        assert_eq!(index.find_id(&b, |_| true), Some(Location::Seen(0)));
+        assert!(index.takes(1) && index.takes(2) && !index.takes(3));
+        index.rotate(&keys(2, None), std::iter::empty());
+        assert!(!index.takes(1) && index.key(1).is_some() && index.find(1, old).is_none());
+        assert_eq!(index.find(2, new), Some(Location::Live(7)));
+        index.remove(&a, Location::Live(7));
+        assert_eq!(index.find(2, new), None);
     }
 
     #[test]
     fn only_the_latest_ids_are_remembered() {
-        let mut places = Places::new(&keys(1, None), 2, Rng::from_number(1));
+        let mut index = IdIndex::new(&keys(1, None), 2, Rng::from_number(1));
         for n in 0..3_u8 {
-            places.remember(&[n; 32]);
+            index.remember(&[n; 32]);
         }
-        let found = |n: u8| places.find_id(&[n; 32], |_| true);
-        assert_eq!([found(0), found(1), found(2)], [None, Some(Place::Seen(1)), Some(Place::Seen(2))]);
-        assert_eq!((places.seen(0), places.seen(2)), (None, Some(&[2; 32])));
+        let found = |n: u8| index.find_id(&[n; 32], |_| true);
+        assert_eq!([found(0), found(1), found(2)], [None, Some(Location::Seen(1)), Some(Location::Seen(2))]);
+        assert_eq!((index.seen(0), index.seen(2)), (None, Some(&[2; 32])));
     }
 
     #[test]
     fn items_whose_short_ids_collide_are_both_found_up_to_a_bound() {
         // the same id twice stands for two that collide
-        let mut places = Places::new(&keys(1, None), 2, Rng::from_number(1));
+        let mut index = IdIndex::new(&keys(1, None), 2, Rng::from_number(1));
         let id = |number: u64| {
             let mut id = [7; 32];
             id.iter_mut().zip(number.to_le_bytes()).for_each(|(to, from)| *to = from);
             id
         };
         for number in 0..1_100 {
-            places.insert(&id(number), Place::Live(number));
-            places.insert(&id(number), Place::Deferred(9));
+            index.insert(&id(number), Location::Live(number));
+            index.insert(&id(number), Location::Deferred(9));
         }
-        let deferred = |number: u64| places.find_id(&id(number), |place| place == Place::Deferred(9));
-        assert_eq!((deferred(0), deferred(1_023)), (Some(Place::Deferred(9)), Some(Place::Deferred(9))));
-        assert_eq!((deferred(1_024), places.collided.len()), (None, MAX_COLLIDED));
-        assert_eq!(places.find_id(&id(5), |place| place == Place::Live(5)), Some(Place::Live(5)));
+        let deferred = |number: u64| index.find_id(&id(number), |location| location == Location::Deferred(9));
+        assert_eq!(
+            (deferred(0), deferred(1_023)),
+            (Some(Location::Deferred(9)), Some(Location::Deferred(9)))
+        );
+        assert_eq!((deferred(1_024), index.collided.len()), (None, MAX_COLLIDED));
+        assert_eq!(index.find_id(&id(5), |location| location == Location::Live(5)), Some(Location::Live(5)));
     }
 
     #[test]
     fn a_place_is_what_it_was_when_it_was_packed() {
-        for place in [
-            Place::Live(0),
-            Place::Live(1),
-            Place::Live(1 << 61),
-            Place::Deferred(0),
-            Place::Deferred(5),
-            Place::Deferred(u32::MAX),
-            Place::Seen(0),
-            Place::Seen(7),
+        for location in [
+            Location::Live(0),
+            Location::Live(1),
+            Location::Live(1 << 61),
+            Location::Deferred(0),
+            Location::Deferred(5),
+            Location::Deferred(u32::MAX),
+            Location::Seen(0),
+            Location::Seen(7),
         ] {
-            assert_eq!(Place::unpack(place.pack()), place);
+            assert_eq!(Location::unpack(location.pack()), location);
         }
     }
 
     #[test]
     fn an_item_is_taken_only_from_the_place_where_it_is() {
-        let mut places = Places::new(&keys(2, Some(1)), 2, Rng::from_number(1));
+        let mut index = IdIndex::new(&keys(2, Some(1)), 2, Rng::from_number(1));
         let id = [5; 32];
-        places.insert(&id, Place::Live(3));
-        places.remove(&id, Place::Live(4));
-        assert_eq!(places.find(2, places.short(&id)), Some(Place::Live(3)));
+        index.insert(&id, Location::Live(3));
+        index.remove(&id, Location::Live(4));
+        assert_eq!(index.find(2, index.short(&id)), Some(Location::Live(3)));
         let before = keys(1, None).current.key.short(&id);
-        assert_eq!(places.find(1, before), Some(Place::Live(3)));
-        places.remove(&id, Place::Live(3));
-        assert_eq!((places.find(1, before), places.find(2, places.short(&id))), (None, None));
+        assert_eq!(index.find(1, before), Some(Location::Live(3)));
+        index.remove(&id, Location::Live(3));
+        assert_eq!((index.find(1, before), index.find(2, index.short(&id))), (None, None));
     }
 
     #[test]
     fn nothing_is_remembered_where_nothing_may_be() {
-        let mut places = Places::new(&keys(1, None), 0, Rng::from_number(1));
-        places.remember(&[1; 32]);
-        assert_eq!((places.find_id(&[1; 32], |_| true), places.seen.len()), (None, 0));
+        let mut index = IdIndex::new(&keys(1, None), 0, Rng::from_number(1));
+        index.remember(&[1; 32]);
+        assert_eq!((index.find_id(&[1; 32], |_| true), index.seen.len()), (None, 0));
     }
 
     #[test]
     fn items_that_collide_under_a_new_key_are_both_found() {
         // the same id twice stands for two that collide
-        let mut places = Places::new(&keys(1, None), 2, Rng::from_number(1));
+        let mut index = IdIndex::new(&keys(1, None), 2, Rng::from_number(1));
         let ids: Vec<[u8; 32]> = (0..1_100_u64)
             .map(|number| {
                 let mut id = [7; 32];
@@ -303,15 +309,15 @@ mod tests {
             })
             .collect();
         let twice =
-            ids.iter().zip(0..).flat_map(|(id, at)| [(id, Place::Live(at)), (id, Place::Deferred(9))]);
-        places.rotate(&keys(2, Some(1)), twice);
-        let found = |at: usize| places.find_id(&ids[at], |place| place == Place::Deferred(9));
+            ids.iter().zip(0..).flat_map(|(id, at)| [(id, Location::Live(at)), (id, Location::Deferred(9))]);
+        index.rotate(&keys(2, Some(1)), twice);
+        let found = |at: usize| index.find_id(&ids[at], |location| location == Location::Deferred(9));
         assert_eq!(
             (found(0), found(1_023), found(1_024)),
-            (Some(Place::Deferred(9)), Some(Place::Deferred(9)), None)
+            (Some(Location::Deferred(9)), Some(Location::Deferred(9)), None)
         );
-        assert_eq!(places.find_id(&ids[1], |place| place == Place::Live(1)), Some(Place::Live(1)));
-        assert_eq!((places.collided.len(), places.collided.contains_key(&ids[1_024])), (MAX_COLLIDED, false));
+        assert_eq!(index.find_id(&ids[1], |location| location == Location::Live(1)), Some(Location::Live(1)));
+        assert_eq!((index.collided.len(), index.collided.contains_key(&ids[1_024])), (MAX_COLLIDED, false));
     }
 
     #[test]

@@ -7,9 +7,9 @@ use crate::streams::Outbox;
 
 /// The classes with writers to be told.
 #[derive(Debug, Default)]
-pub(super) struct Refusals([Option<Class>; 6]);
+pub(super) struct RefusedWriters([Option<Class>; 6]);
 
-impl Refusals {
+impl RefusedWriters {
     /// Whether a class may write no more now; if so, its writers are told later. Control may always write.
     pub(super) fn refuses(&mut self, outbox: &Outbox, class: Class) -> bool {
         let full = class != Class::Control && outbox.room(class) == 0;
@@ -38,16 +38,18 @@ mod tests {
 
     #[test]
     fn a_class_that_was_refused_is_told_once_when_it_has_room() {
-        let (mut refusals, mut outbox) = (Refusals::default(), Outbox::default());
+        let (mut refused_writers, mut outbox) = (RefusedWriters::default(), Outbox::default());
         let most = outbox.room(Class::Pool);
         outbox.add(Class::Pool, most);
         outbox.add(Class::Control, most);
-        assert!(refusals.refuses(&outbox, Class::Pool) && !refusals.refuses(&outbox, Class::Tip));
-        assert!(!refusals.refuses(&outbox, Class::Control), "control may always write");
-        assert!(!refusals.take_freed(&outbox));
+        assert!(
+            refused_writers.refuses(&outbox, Class::Pool) && !refused_writers.refuses(&outbox, Class::Tip)
+        );
+        assert!(!refused_writers.refuses(&outbox, Class::Control), "control may always write");
+        assert!(!refused_writers.take_freed(&outbox));
         outbox.sub(Class::Pool, 1);
-        assert!(refusals.take_freed(&outbox));
-        assert!(!refusals.take_freed(&outbox), "once");
+        assert!(refused_writers.take_freed(&outbox));
+        assert!(!refused_writers.take_freed(&outbox), "once");
         assert_eq!((outbox.room(Class::Pool), outbox.queued()), (1, 2 * most - 1));
     }
 }
