@@ -9,16 +9,6 @@ use weir_base::stream::{Goodbye, Group, LinkInfo};
 use weir_base::{Fault, LinkId, ProtocolId, StreamKey, UnixTime};
 
 use crate::gate::Refusal;
-pub use crate::transports::Anchor;
-
-/// What the host's origin of time is, on the other clocks. Both are read by the host at its `Instant::ZERO`.
-#[derive(Clone, Copy, Debug)]
-pub struct Start {
-    /// The standard library's monotonic clock; QUIC's state machine counts in it.
-    pub anchor: Anchor,
-    /// Wall time, for certificates and tokens.
-    pub wall: UnixTime,
-}
 
 /// A UDP socket of the host; the host chooses the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

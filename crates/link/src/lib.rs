@@ -45,8 +45,8 @@ pub use config::{
 };
 pub use dial::check_dialable;
 pub use event::{
-    Anchor, Datagrams, Dial, DialError, DialFailure, DialId, DownReason, Ecn, Event, Family, HostChange,
-    PipeChange, PipeId, PipeTransmit, SocketId, Start, Transmit, WireChange, WireId,
+    Datagrams, Dial, DialError, DialFailure, DialId, DownReason, Ecn, Event, Family, HostChange, PipeChange,
+    PipeId, PipeTransmit, SocketId, Transmit, WireChange, WireId,
 };
 pub use frames::{
     DATA_MAX, FRAME_MAX, Frame, FrameError, LINK_INITIAL, NUMBER_MAX, STREAM_INITIAL, STREAMS_INITIAL,
@@ -56,4 +56,5 @@ pub use link::Link;
 pub use links::{Drain, Links};
 pub use stats::{BudgetStats, Stats};
 pub use streams::{BY_NAME, NAMED};
+pub use transports::{Anchor, Start};
 pub use weir_libp2p::pnet::SharedKey;

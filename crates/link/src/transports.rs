@@ -4,13 +4,14 @@
 
 use std::sync::Arc;
 
+use weir_base::UnixTime;
 use weir_base::identity::Keypair;
 use weir_base::multiaddr::Transport;
 
 use crate::carrier::EndpointId;
 use crate::endpoint::{Context, Endpoint, Input};
 use crate::frames::Wires;
-use crate::{Config, ConfigError, Start};
+use crate::{Config, ConfigError};
 
 #[cfg(not(target_family = "wasm"))]
 #[path = "transports/native.rs"]
@@ -20,6 +21,15 @@ mod build;
 mod build;
 
 pub use build::Anchor;
+
+/// What the host's origin of time is, on the other clocks. Both are read by the host at its `Instant::ZERO`.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// The standard library's monotonic clock; QUIC's state machine counts in it.
+    pub anchor: Anchor,
+    /// Wall time, for certificates and tokens.
+    pub wall: UnixTime,
+}
 
 /// One endpoint for each transport.
 pub(crate) struct Endpoints(Vec<Box<dyn Endpoint>>);

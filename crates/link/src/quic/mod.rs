@@ -36,9 +36,9 @@ use weir_libp2p::tls::{WallClock, server_name};
 pub(crate) use link::QuicLink;
 
 use crate::carrier::EndpointId;
-use crate::event::{DialFailure, Ecn, SocketId, Start, Transmit};
+use crate::event::{DialFailure, Ecn, SocketId, Transmit};
 use crate::outputs::Outputs;
-use crate::{Config, ConfigError};
+use crate::{Config, ConfigError, Start};
 use config::Configs;
 use connection::Connection;
 use time::Clock;
