@@ -66,7 +66,6 @@ const GATHER: usize = 256;
 /// Bytes to send, in parts: small ones are copied together, large ones shared.
 #[derive(Clone, Debug, Default)]
 pub struct Rope {
-    front: Bytes, // empty only where there are no more parts
     parts: std::collections::VecDeque<Bytes>,
     tail: BytesMut,
     len: usize,
@@ -101,16 +100,7 @@ impl Rope {
         }
         self.seal();
         self.len += bytes.len();
-        self.append(bytes);
-    }
-
-    /// One part, the usual case, needs no queue.
-    fn append(&mut self, part: Bytes) {
-        if self.front.is_empty() {
-            self.front = part;
-        } else {
-            self.parts.push_back(part);
-        }
+        self.parts.push_back(bytes);
     }
 
     /// Takes the next part, of at most `most` bytes; `None` when empty or `most` is 0.
@@ -118,26 +108,20 @@ impl Rope {
         if most == 0 {
             return None;
         }
-        if self.front.is_empty() {
+        if self.parts.is_empty() {
             self.seal();
         }
-        let taken = if self.front.len() > most {
-            self.front.split_to(most)
-        } else {
-            std::mem::replace(&mut self.front, self.parts.pop_front().unwrap_or_default())
-        };
+        let part = self.parts.front_mut()?;
+        let taken = if part.len() > most { part.split_to(most) } else { self.parts.pop_front()? };
         self.len -= taken.len();
-        (!taken.is_empty()).then_some(taken)
+        Some(taken)
     }
 
     /// Puts a part back at the front.
     pub fn unpop(&mut self, part: Bytes) {
         if !part.is_empty() {
             self.len += part.len();
-            let behind = std::mem::replace(&mut self.front, part);
-            if !behind.is_empty() {
-                self.parts.push_front(behind);
-            }
+            self.parts.push_front(part);
         }
     }
 
@@ -145,19 +129,17 @@ impl Rope {
     #[must_use]
     pub fn into_bytes(mut self) -> Bytes {
         self.seal();
-        if self.parts.is_empty() {
-            return self.front;
+        if self.parts.len() <= 1 {
+            return self.parts.pop_front().unwrap_or_default();
         }
         let mut out = BytesMut::with_capacity(self.len);
-        out.extend_from_slice(&self.front);
         self.parts.iter().for_each(|part| out.extend_from_slice(part));
         out.freeze()
     }
 
     fn seal(&mut self) {
         if !self.tail.is_empty() {
-            let part = self.tail.split().freeze();
-            self.append(part);
+            self.parts.push_back(self.tail.split().freeze());
         }
     }
 }

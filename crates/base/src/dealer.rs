@@ -198,16 +198,6 @@ impl<K: Copy + Ord> Dealer<K> {
         };
         whole / 4 * self.quarters(member) + whole % 4 * self.quarters(member) / 4
     }
-
-    /// How many members there are.
-    pub fn len(&self) -> usize {
-        self.members.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
-    }
 }
 
 /// The members of one level. Deficits are stored less what all have risen by, so that all rise at once at no cost.
@@ -302,13 +292,11 @@ impl<C: Copy + Ord> Level<C> {
 }
 
 fn enter<C: Copy + Ord>(waiting: &mut VecDeque<Rank<C>>, rank: Rank<C>) {
-    let at = waiting.partition_point(|other| *other < rank);
-    waiting.insert(at, rank);
+    waiting.insert(waiting.partition_point(|other| *other < rank), rank);
 }
 
 fn leave<C: Copy + Ord>(waiting: &mut VecDeque<Rank<C>>, rank: Rank<C>) {
-    let at = waiting.partition_point(|other| *other < rank);
-    waiting.remove(at);
+    waiting.remove(waiting.partition_point(|other| *other < rank));
 }
 
 /// Where `member` is, or would be.

@@ -23,6 +23,7 @@ pub struct Flow {
     last_due: Instant,
     arrived: VecDeque<Part>, // <= window bytes, waiting for room
     closed: bool,            // by its writer, or at the reader's wish
+    finishing: bool,         // its writer ends it once it has no more
     ended: bool,             // for its reader
 }
 
@@ -35,6 +36,16 @@ impl Flow {
     /// The writer sent so many bytes.
     pub fn wrote(&mut self, len: usize) {
         self.written += len;
+    }
+
+    /// The writer ends it once it has no more to send.
+    pub fn finish(&mut self) {
+        self.finishing = true;
+    }
+
+    /// Whether it ends once its writer has no more to send.
+    pub fn is_finishing(&self) -> bool {
+        self.finishing
     }
 
     /// The writer sends no more. Whether that is new.

@@ -7,7 +7,7 @@
 mod agenda;
 mod flow;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use agenda::{Agenda, Queue};
@@ -96,7 +96,6 @@ pub struct Pair<A, B> {
     flying: Agenda<(Direction, Piece)>,
     flows: BTreeMap<Direction, Flow>,
     writing: Ready<Direction>,
-    finishing: BTreeSet<Direction>, // it ends once its writer has no more
     opened: [u64; 2],
 }
 
@@ -115,7 +114,6 @@ impl<A: StreamUser, B: StreamUser> Pair<A, B> {
             flying: Agenda::new(),
             flows: BTreeMap::new(),
             writing: Ready::default(),
-            finishing: BTreeSet::new(),
             opened: [0, 0],
         };
         let info = |peer, side, dialler| LinkInfo { peer, side, dialler, group: Group::Local(0) };
@@ -181,8 +179,10 @@ impl<A: StreamUser, B: StreamUser> Pair<A, B> {
             Ask::Resume(key) => self.deliver((end.other(), key.stream)),
             Ask::Write(key) => self.writing.mark((end, key.stream)),
             Ask::Finish(key) => {
-                self.finishing.insert((end, key.stream));
-                self.writing.mark((end, key.stream));
+                if let Some(flow) = self.flows.get_mut(&(end, key.stream)) {
+                    flow.finish();
+                    self.writing.mark((end, key.stream));
+                }
             }
             Ask::Reset(key, code) => self.end((end, key.stream), Part::Reset(code)),
             Ask::Stop(key, code) => {
@@ -234,7 +234,7 @@ impl<A: StreamUser, B: StreamUser> Pair<A, B> {
             self.user(direction.0).poll_write(now, key, room, &mut out);
             assert!(out.len() <= room, "a user wrote {} bytes into a room of {room}", out.len());
             if out.is_empty() {
-                if self.finishing.remove(&direction) {
+                if self.flows.get(&direction).is_some_and(Flow::is_finishing) {
                     self.end(direction, Part::End);
                 }
                 return;
