@@ -124,14 +124,14 @@ impl<K: Copy + Ord> Dealer<K> {
         match self.members.get(&member) {
             Some(Place::Own) => {
                 self.own.set_waiting(member, waiting, credit);
-                self.sides.set_waiting(Half::Own, self.own.has_work(), credit);
+                self.sides.set_waiting(Half::Own, !self.own.waiting.is_empty(), credit);
             }
             Some(Place::Inbound(group)) => {
                 let Some(level) = self.inbound.get_mut(group) else { return };
                 if level.set_waiting(member, waiting, credit)
-                    && self.groups.set_waiting(*group, level.has_work(), credit)
+                    && self.groups.set_waiting(*group, !level.waiting.is_empty(), credit)
                 {
-                    self.sides.set_waiting(Half::Inbound, self.groups.has_work(), credit);
+                    self.sides.set_waiting(Half::Inbound, !self.groups.waiting.is_empty(), credit);
                 }
             }
             None => {}
@@ -181,6 +181,11 @@ impl<K: Copy + Ord> Dealer<K> {
             }
             None => {}
         }
+    }
+
+    /// How many members there are.
+    pub fn members(&self) -> usize {
+        self.members.len()
     }
 
     /// The part of `total` that is `member`'s where it is cut in advance: half to each side, equal parts to
@@ -240,10 +245,6 @@ impl<C: Copy + Ord> Level<C> {
         if let Ok(at) = place(&self.queues, member) {
             self.queues.remove(at);
         }
-    }
-
-    fn has_work(&self) -> bool {
-        !self.waiting.is_empty()
     }
 
     /// Returns whether that changed anything.

@@ -131,7 +131,7 @@ fn parts_follow_the_same_levels() {
     assert_eq!([0, 1, 2, 3].map(|member| dealer.part(member, 1_000)), [500, 125, 125, 250]);
     dealer.remove(3);
     assert_eq!(dealer.part(1, 1_000), 250);
-    assert_eq!(dealer.members.len(), 3);
+    assert_eq!(dealer.members(), 3);
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn who_left_is_neither_served_nor_charged() {
     dealer.set_waiting(0, true);
     assert_eq!(dealer.whose_turn(), Some(1));
     dealer.remove(1);
-    assert!(dealer.whose_turn().is_none() && dealer.members.is_empty());
+    assert!(dealer.whose_turn().is_none() && dealer.members() == 0);
 }
 
 #[test]

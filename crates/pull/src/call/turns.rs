@@ -446,7 +446,10 @@ mod tests {
             turns.add(NOW + REMEMBERED, LinkId(number + 2), &info);
             turns.remove(NOW + REMEMBERED, LinkId(number + 2));
         }
-        assert_eq!((turns.usual.len(), turns.dealer.len(), turns.by_memory.len()), (1_025, 1_025, 1_025));
+        assert_eq!(
+            (turns.usual.len(), turns.dealer.members(), turns.by_memory.members()),
+            (1_025, 1_025, 1_025)
+        );
         let first = LinkInfo { group: Group::Local(1), ..of_peer(1) };
         turns.add(NOW + REMEMBERED, LinkId(9_999), &first);
         assert_eq!(turns.usual.len(), 1_026, "it was forgotten, and begins anew");

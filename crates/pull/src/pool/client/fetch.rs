@@ -336,7 +336,7 @@ impl Fetch {
 impl Fetch {
     /// Accounts among which fetches are dealt.
     pub(crate) fn members(&self) -> usize {
-        self.dealer.len()
+        self.dealer.members()
     }
 }
 

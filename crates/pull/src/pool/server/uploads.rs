@@ -252,7 +252,7 @@ impl Uploads {
 
     /// Accounts among which turns are dealt.
     pub(crate) fn members(&self) -> usize {
-        self.dealer.len()
+        self.dealer.members()
     }
 
     /// Turns that are waited for.
