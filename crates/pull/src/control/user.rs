@@ -76,9 +76,8 @@ impl Machine for Control {
                 self.read(now, link);
             }
             Incoming::Data(_) => {}
-            Incoming::Reset(code::UNKNOWN_CHANNEL) | Incoming::Stopped(code::UNKNOWN_CHANNEL)
-                if line.is_unheard() =>
-            {
+            // Whatever the code of a reset is: the answer of a libp2p node to the name can be lost beside it.
+            Incoming::Reset(_) | Incoming::Stopped(code::UNKNOWN_CHANNEL) if line.is_unheard() => {
                 self.give_up(link, code::UNKNOWN_CHANNEL);
             }
             Incoming::End | Incoming::Reset(_) => self.ended(now, link),

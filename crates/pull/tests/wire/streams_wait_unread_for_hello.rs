@@ -67,6 +67,22 @@ fn a_hello_that_does_not_come_in_5_s_ends_the_part_of_pull_in_the_link() {
     assert_eq!((pair.closed, pair.faults.len()), (None, 0));
 }
 
+/// A libp2p node refuses the name of control and resets the stream with a code of its own, which can overtake the refusal.
+#[test]
+fn a_control_stream_that_is_reset_before_hello_is_refused_and_nobody_is_blamed() {
+    for code in [0, 1, 7, u32::MAX] {
+        let mut pair = against(Script::default(), config());
+        pair.run_until(at(100));
+        let control = pair.a.theirs.iter().find(|(of, _)| *of == ProtocolId(0)).unwrap().1;
+        pair.a.ask(weir_base::stream::Ask::Reset(control, code));
+        pair.run_until(at(200));
+        let told = events(&mut pair.b);
+        assert!(matches!(told[..], [Event::NoHello { link: LINK }]), "{code}: {told:?}");
+        pair.run_until(at(20_000));
+        assert_eq!((pair.closed, pair.faults.len()), (None, 0), "{code}");
+    }
+}
+
 #[test]
 fn this_side_opens_no_more_than_32_itself_and_the_rest_after_hello() {
     let mut pair = two(config(), config(), Pipe::default(), 1);
