@@ -13,7 +13,7 @@ use serde::Serialize;
 use weir::{BlockingStream, Event, Events, Multiaddr, Network, NetworkId, PeerId, Raw, Streams};
 
 use crate::error::Failure;
-use crate::peer::{Connected, Securing, with_peer};
+use crate::peer::{Connected, Over, with_peer};
 use crate::signals::Signals;
 use crate::{addresses, keys, output};
 
@@ -107,9 +107,8 @@ pub(crate) struct Peer {
     /// Bytes to download; 0 for none.
     #[arg(long, value_name = "N", default_value_t = 1 << 28)]
     download_bytes: u64,
-    /// What secures TCP.
-    #[arg(long, value_enum, default_value_t = Securing::Noise, value_name = "WHAT")]
-    security: Securing,
+    #[command(flatten)]
+    over: Over,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -151,7 +150,7 @@ pub(crate) fn main(command: &Command) -> Result<ExitCode, Failure> {
 
 fn peer(options: &Peer) -> Result<ExitCode, Failure> {
     let (upload, download) = (options.upload_bytes, options.download_bytes);
-    let rates = with_peer(&options.address, (Duration::ZERO, options.security), move |connected| {
+    let rates = with_peer(&options.address, (Duration::ZERO, &options.over), move |connected| {
         Ok(Rates {
             upload_gbit_s: one_way(connected, upload, 0)?,
             download_gbit_s: one_way(connected, 0, download)?,

@@ -15,7 +15,11 @@ struct Listener {
 
 impl Listener {
     fn start(addresses: &[&str]) -> Self {
-        let words = addresses.iter().flat_map(|address| ["--listen", address]);
+        let words: Vec<&str> = addresses.iter().flat_map(|address| ["--listen", address]).collect();
+        Self::with(&words)
+    }
+
+    fn with(words: &[&str]) -> Self {
         let mut command = Command::new(WEIR);
         let mut child =
             command.arg("listen").args(words).arg("--json").stdout(Stdio::piped()).spawn().unwrap();
@@ -97,6 +101,31 @@ fn another_peer_than_the_address_names_is_not_taken() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains("another peer"), "{said}");
+    }
+}
+
+#[test]
+fn a_private_network_is_closed_to_whoever_lacks_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = |name: &str, digit: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("/key/swarm/psk/1.0.0/\n/base16/\n{}\n", digit.repeat(64))).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (ours, other) = (key("ours", "5"), key("other", "6"));
+    let listener = Listener::with(&["--listen", "/ip4/127.0.0.1/tcp/0", "--private", &ours]);
+    let address = &listener.addresses()[0];
+    let inside = json(&["ping", address, "--count", "1", "--private", &ours, "--json"]);
+    assert_eq!(inside["peer"], listener.peer());
+    for words in [&["ping", address][..], &["ping", address, "--private", &other]] {
+        assert_eq!(weir(words).status.code(), Some(1), "{words:?}");
+    }
+    let broken = folder.path().join("broken");
+    std::fs::write(&broken, "/key/swarm/psk/1.0.0/\n/bin/\n").unwrap();
+    for path in [broken.to_str().unwrap(), "/nowhere/swarm.key"] {
+        let output = weir(&["ping", address, "--private", path]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), said.contains("--private")), (Some(2), true), "{said}");
     }
 }
 

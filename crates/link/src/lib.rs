@@ -57,4 +57,4 @@ pub use links::{Drain, Links};
 pub use stats::{BudgetStats, Stats};
 pub use streams::{BY_NAME, NAMED};
 pub use transports::{Anchor, Start};
-pub use weir_libp2p::pnet::SharedKey;
+pub use weir_libp2p::pnet::{KeyFileError as SharedKeyError, SharedKey};

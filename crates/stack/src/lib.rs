@@ -39,6 +39,7 @@ pub use weir_libp2p::identify::Info;
 pub use weir_link::{
     Alpn, Anchor, Attempt, Datagrams, DialError, DialFailure, DialId, DownReason, Ecn, FRAME_MAX, Family,
     Frame, FrameError, Gate, HostChange, NAMED, Network, ParseNetworkError, PipeChange, PipeId, PipeTransmit,
-    Refusal, Security, SharedKey, SocketId, Start, Transmit, WireChange, WireId, check_dialable,
+    Refusal, Security, SharedKey, SharedKeyError, SocketId, Start, Transmit, WireChange, WireId,
+    check_dialable,
 };
 pub use weir_pull::{Channel, PeerHello, Service, Shape, Ticket, call, pool, tip};

@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use weir::Event;
 
-use super::{Connected, Securing, next, with_peer};
+use super::{Connected, Over, next, with_peer};
 use crate::error::Failure;
 use crate::output;
 
@@ -25,9 +25,8 @@ pub(crate) struct Options {
     /// The node's address: a multiaddr, or IP:PORT for QUIC.
     #[arg(value_name = "ADDR")]
     address: String,
-    /// What secures TCP.
-    #[arg(long, value_enum, default_value_t = Securing::Noise, value_name = "WHAT")]
-    security: Securing,
+    #[command(flatten)]
+    over: Over,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -48,7 +47,7 @@ struct Identified {
 
 /// Runs the command.
 pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
-    let told = with_peer(&options.address, (Duration::ZERO, options.security), ask)?;
+    let told = with_peer(&options.address, (Duration::ZERO, &options.over), ask)?;
     if options.json {
         output::print_json(&told, None)?;
     } else {

@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use weir::{Event, Events, Network};
 
-use super::{GOODBYE, NETWORK, Securing};
+use super::{GOODBYE, NETWORK, Over};
 use crate::error::Failure;
 use crate::signals::Signals;
 use crate::{addresses, keys, output};
@@ -32,9 +32,8 @@ pub(crate) struct Options {
     /// Listen under the key in this file (see `weir keygen`) instead of a fresh one.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// What secures TCP.
-    #[arg(long, value_enum, default_value_t = Securing::Noise, value_name = "WHAT")]
-    security: Securing,
+    #[command(flatten)]
+    over: Over,
     /// Print one JSON object with `address` and all `addresses`, then one for each event.
     #[arg(long)]
     json: bool,
@@ -52,7 +51,7 @@ struct Listening {
 
 /// Runs the command.
 pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
-    let mut config = super::config(Duration::ZERO, options.security);
+    let mut config = options.over.config(Duration::ZERO)?;
     config.node.perf.max_inbound = MEASUREMENTS;
     let keypair = options.key.as_deref().map_or_else(keys::fresh, keys::read)?;
     let mut builder = Network::builder(keypair, NETWORK).config(config);

@@ -5,10 +5,11 @@ pub(crate) mod identify;
 pub(crate) mod listen;
 pub(crate) mod ping;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::ValueEnum;
-use weir::config::Security;
+use clap::{Args, ValueEnum};
+use weir::config::{Security, SharedKey};
 use weir::{ConnectError, Event, Events, Multiaddr, Network, NetworkId, Node, PeerId};
 
 use crate::error::Failure;
@@ -50,24 +51,47 @@ impl Securing {
     }
 }
 
-/// The configuration of these nodes: pings as often as that, 0 for never.
-fn config(interval: Duration, security: Securing) -> weir::Config {
-    let mut config = weir::Config::default();
-    config.node.ping.interval = interval;
-    config.node.tcp.security = security.list();
-    config
+/// How TCP carries streams.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Over {
+    /// What secures TCP.
+    #[arg(long, value_enum, default_value_t = Securing::Noise, value_name = "WHAT")]
+    security: Securing,
+    /// Over TCP, speak mplex, too, with a node that has no yamux.
+    #[arg(long)]
+    mplex: bool,
+    /// Over TCP, be in the private network of this key file (`swarm.key`): nodes without it cannot connect.
+    #[arg(long, value_name = "FILE")]
+    private: Option<PathBuf>,
+}
+
+impl Over {
+    /// The configuration of these nodes: pings as often as that, 0 for never.
+    fn config(&self, interval: Duration) -> Result<weir::Config, Failure> {
+        let mut config = weir::Config::default();
+        config.node.ping.interval = interval;
+        config.node.tcp.security = self.security.list();
+        config.node.tcp.mplex = self.mplex;
+        if let Some(path) = &self.private {
+            let unusable =
+                |why: &dyn std::fmt::Display| Failure::input(format!("--private: {}: {why}", path.display()));
+            let text = std::fs::read_to_string(path).map_err(|error| unusable(&error))?;
+            config.node.tcp.private = Some(SharedKey::from_file(&text).map_err(|error| unusable(&error))?);
+        }
+        Ok(config)
+    }
 }
 
 /// Starts a node with a key of its own, connects, and hands over to `then` on a thread that a signal does not wait for. The node
 /// says goodbye whatever comes of it.
 pub(crate) fn with_peer<T: Send + 'static>(
     to: &str,
-    (interval, security): (Duration, Securing),
+    (interval, over): (Duration, &Over),
     then: impl FnOnce(&Connected) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     let address = addresses::parse("ADDR", to, addresses::Transport::Quic)?;
     let signals = Signals::watch()?;
-    let builder = Network::builder(keys::fresh()?, NETWORK).config(config(interval, security));
+    let builder = Network::builder(keys::fresh()?, NETWORK).config(over.config(interval)?);
     let (net, node, ()) = weir::start(builder).map_err(Failure::run)?;
     let (client, to) = (net.clone(), to.to_owned());
     let working = signals.run(move || {

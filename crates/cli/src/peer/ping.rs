@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use weir::Event;
 
-use super::{Connected, Securing, next, with_peer};
+use super::{Connected, Over, next, with_peer};
 use crate::error::Failure;
 use crate::output;
 
@@ -32,9 +32,8 @@ pub(crate) struct Options {
     /// Pause between an answer and the next ping, in milliseconds, 1 to 3,600,000.
     #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     interval_ms: u64,
-    /// What secures TCP.
-    #[arg(long, value_enum, default_value_t = Securing::Noise, value_name = "WHAT")]
-    security: Securing,
+    #[command(flatten)]
+    over: Over,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -59,7 +58,7 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
     let plan = options.clone();
     let begun = Instant::now();
     let interval = Duration::from_millis(options.interval_ms);
-    let measured = with_peer(&options.address, (interval, options.security), move |connected| {
+    let measured = with_peer(&options.address, (interval, &options.over), move |connected| {
         measure(connected, &plan, begun.elapsed())
     })?;
     if options.json {

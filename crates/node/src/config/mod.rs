@@ -18,7 +18,7 @@ pub use weir_stack::peers::{Config as PeersConfig, Trim, standing::Config as Sta
 #[doc(inline)]
 pub use weir_stack::raw::Config as RawConfig;
 #[doc(inline)]
-pub use weir_stack::{Alpn, Security};
+pub use weir_stack::{Alpn, Security, SharedKey, SharedKeyError};
 #[doc(inline)]
 pub use weir_stack::{Config as NodeConfig, ConfigError, Profile};
 
