@@ -4,8 +4,12 @@
 //	go-peer ping SECURITY ADDRESS     three round trips
 //	go-peer identify SECURITY ADDRESS what the other end says of itself
 //	go-peer perf SECURITY ADDRESS     16 MiB each way over /perf/1.0.0
+//	go-peer streams|reset|idle|hold SECURITY ADDRESS [COUNT]
 //
-// SECURITY is noise, tls, or both (which prefers TLS), over TCP; or quic, which is QUIC instead. It ends with 1 where another peer is there than the address names.
+// The last ones are what Weir's example does (crates/cli/examples/interop.rs), and are in streams.go.
+//
+// SECURITY is noise, tls, or both (which prefers TLS), over TCP; pnet, a private network with Noise; or quic, which is QUIC
+// instead. It ends with 1 where another peer is there than the address names.
 package main
 
 import (
@@ -15,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
@@ -31,9 +36,12 @@ import (
 
 const (
 	perf  = "/perf/1.0.0"
-	bytes = 16 << 20
+	size  = 16 << 20
 	limit = 30 * time.Second
 )
+
+// The key of the private network.
+var key = slices.Repeat([]byte{0x57}, 32)
 
 func main() {
 	err := run(os.Args[1:])
@@ -50,7 +58,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) < 2 {
-		return errors.New("go-peer listen|ping|identify|perf noise|tls|both|quic [ADDRESS]")
+		return errors.New("go-peer listen|ping|identify|perf|streams|reset|idle|hold noise|tls|both|pnet|quic [ADDRESS [COUNT]]")
 	}
 	node, err := start(args[0] == "listen", args[1])
 	if err != nil {
@@ -65,7 +73,7 @@ func run(args []string) error {
 	if len(args) < 3 {
 		return errors.New("no address")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(context.Background(), limitOf(args[0]))
 	defer cancel()
 	there, err := peer.AddrInfoFromString(args[2])
 	if err != nil {
@@ -82,7 +90,7 @@ func run(args []string) error {
 	case "perf":
 		return perfed(ctx, node, there.ID)
 	}
-	return fmt.Errorf("%s is nothing that go-peer does", args[0])
+	return ownStreams(ctx, node, there.ID, args)
 }
 
 func start(listens bool, security string) (host.Host, error) {
@@ -109,13 +117,17 @@ func start(listens bool, security string) (host.Host, error) {
 		options = append(options, libp2p.Security(tls.ID, tls.New))
 	case "both":
 		options = append(options, libp2p.Security(tls.ID, tls.New), libp2p.Security(noise.ID, noise.New))
+	case "pnet":
+		options = append(options, libp2p.Security(noise.ID, noise.New), libp2p.PrivateNetwork(key))
 	case "quic":
 	default:
-		return nil, fmt.Errorf("%s: noise, tls, both or quic", security)
+		return nil, fmt.Errorf("%s: noise, tls, both, pnet or quic", security)
 	}
 	node, err := libp2p.New(options...)
 	if err == nil {
 		node.SetStreamHandler(perf, serve)
+		node.SetStreamHandler(echoName, echo)
+		node.SetStreamHandler(resetName, answer)
 	}
 	return node, err
 }
@@ -154,11 +166,11 @@ func perfed(ctx context.Context, node host.Host, there peer.ID) error {
 		return err
 	}
 	var head [8]byte
-	binary.BigEndian.PutUint64(head[:], bytes)
+	binary.BigEndian.PutUint64(head[:], size)
 	if _, err := stream.Write(head[:]); err != nil {
 		return err
 	}
-	if _, err := io.CopyN(stream, zeros{}, bytes); err != nil {
+	if _, err := io.CopyN(stream, zeros{}, size); err != nil {
 		return err
 	}
 	if err := stream.CloseWrite(); err != nil {
@@ -168,8 +180,8 @@ func perfed(ctx context.Context, node host.Host, there peer.ID) error {
 	if err != nil {
 		return err
 	}
-	if got != bytes {
-		return fmt.Errorf("%d bytes came, %d were asked for", got, bytes)
+	if got != size {
+		return fmt.Errorf("%d bytes came, %d were asked for", got, size)
 	}
 	return nil
 }

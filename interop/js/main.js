@@ -4,38 +4,53 @@
 //   main.js ping SECURITY ADDRESS     three round trips
 //   main.js identify SECURITY ADDRESS what the other end says of itself
 //   main.js perf SECURITY ADDRESS     16 MiB each way over /perf/1.0.0
+//   main.js streams|reset|idle|hold SECURITY ADDRESS [COUNT]   in streams.js
 //
-// SECURITY is noise, tls, or both (which prefers TLS), over TCP; or quic, which is QUIC instead. It ends with 1 where another peer is there than the address names.
+// SECURITY is noise, tls, or both (which prefers TLS), over TCP; mplex, which is Noise and mplex; pnet, a private network with Noise; or
+// quic, which is QUIC instead. It ends with 1 where another peer is there than the address names.
 import { noise } from '@chainsafe/libp2p-noise'
 import { quic } from '@chainsafe/libp2p-quic'
 import { yamux } from '@chainsafe/libp2p-yamux'
 import { identify } from '@libp2p/identify'
+import { mplex } from '@libp2p/mplex'
 import { ping } from '@libp2p/ping'
+import { preSharedKey } from '@libp2p/pnet'
 import { tcp } from '@libp2p/tcp'
 import { tls } from '@libp2p/tls'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
+import * as streams from './streams.js'
 
 const PERF = '/perf/1.0.0'
 const BYTES = 16 << 20
 const PIECE = new Uint8Array(64 * 1024)
+/// How long all of it may take, and how long where it waits.
 const LIMIT = 30_000
+const LONG = 200_000
 
-const securities = { noise: [noise()], tls: [tls()], both: [tls(), noise()], quic: [] }
+/// Streams that may be opened in a second: js-libp2p's mplex closes a connection with more than 5 where nothing else is said.
+const MANY = 10_000
+
+/// The key of the private network, as a file would have it.
+const KEY = `/key/swarm/psk/1.0.0/\n/base16/\n${'57'.repeat(32)}\n`
+
+const securities = { noise: [noise()], tls: [tls()], both: [tls(), noise()], mplex: [noise()], pnet: [noise()], quic: [] }
 
 async function start (listens, security) {
   const connectionEncrypters = securities[security]
-  if (connectionEncrypters == null) throw new Error(`${security}: noise, tls, both or quic`)
+  if (connectionEncrypters == null) throw new Error(`${security}: noise, tls, both, mplex, pnet or quic`)
   const node = await createLibp2p({
     nodeInfo: { userAgent: 'js-peer/1' },
     addresses: { listen: listens ? [security === 'quic' ? '/ip4/127.0.0.1/udp/0/quic-v1' : '/ip4/127.0.0.1/tcp/0'] : [] },
     transports: [security === 'quic' ? quic() : tcp()],
     connectionEncrypters,
-    streamMuxers: [yamux()],
+    streamMuxers: [security === 'mplex' ? mplex({ disconnectThreshold: MANY }) : yamux()],
+    connectionProtector: security === 'pnet' ? preSharedKey({ psk: new TextEncoder().encode(KEY) }) : undefined,
     connectionGater: { denyDialMultiaddr: () => false },
     services: { identify: identify(), ping: ping() }
   })
   await node.handle(PERF, (stream) => { serve(stream).catch((error) => { console.error(error); stream.abort(error) }) })
+  await streams.serve(node)
   return node
 }
 
@@ -86,14 +101,14 @@ function identified (node, signal) {
   })
 }
 
-async function run ([what, security, address]) {
+async function run ([what, security, address, count]) {
   const node = await start(what === 'listen', security)
   if (what === 'listen') {
     console.log(`listening at ${node.getMultiaddrs()[0]}`)
     for await (const _ of process.stdin) ;
     return
   }
-  const signal = AbortSignal.timeout(LIMIT)
+  const signal = AbortSignal.timeout(what === 'idle' || what === 'hold' ? LONG : LIMIT)
   const told = identified(node, signal)
   told.catch(() => {})
   const connection = await node.dial(multiaddr(address), { signal })
@@ -104,7 +119,7 @@ async function run ([what, security, address]) {
     }
   } else if (what === 'identify') await told
   else if (what === 'perf') await perf(connection, signal)
-  else throw new Error(`${what} is nothing that main.js does`)
+  else await streams.run(what, connection, count, signal)
 }
 
 run(process.argv.slice(2)).then(() => process.exit(0), (error) => {

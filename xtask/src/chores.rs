@@ -55,9 +55,9 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "interop",
-        arguments: "",
-        about: "Weir and other people's libp2p nodes as processes on loopback: who dials, ping, identify, perf, another peer refused",
-        run: |repo, _| interop(repo),
+        arguments: "[--short | --full] [--peers LIST] [WORD ..]",
+        about: "Weir and other people's libp2p nodes as processes on loopback; `--full` writes docs/interop.md, `--short` is one check each way (`--peers rust,go,js,py`)",
+        run: interop,
     },
     Chore {
         name: "mutants",
@@ -165,21 +165,39 @@ fn hostile_arguments(arguments: &[String]) -> Vec<&str> {
         .collect()
 }
 
-fn interop(repo: &Repo) -> Result<bool, Error> {
+/// The programs are built in the workspace's own target folder, so that dependencies built alike are shared.
+fn interop(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {
     let manifest = outer_workspace(repo, "interop")?;
     let mut command = run::cargo(repo);
-    command.args(["build", "--quiet", "-p", "weir-cli"]);
+    command.args(["build", "--quiet", "-p", "weir-cli", "--bin", "weir", "--example", "interop"]);
     if !run::succeeds(&mut command)? {
         return Ok(false);
     }
-    let mut command = run::cargo(repo);
-    if !run::succeeds(command.args(["build", "--quiet", "--bins", "--manifest-path"]).arg(&manifest))? {
+    let target = metadata::workspace(repo)?.target_directory;
+    let outer = |words: &[&str]| {
+        let mut command = run::cargo(repo);
+        command.env("CARGO_TARGET_DIR", &target).args(words).arg("--manifest-path").arg(&manifest);
+        command
+    };
+    if !run::succeeds(&mut outer(&["build", "--quiet", "--locked", "--bins"]))? {
         return Ok(false);
     }
-    let weir = metadata::workspace(repo)?.target_directory.join("debug").join("weir");
-    let mut command = run::cargo(repo);
-    command.args(["run", "--quiet", "--manifest-path"]).arg(manifest).arg("--").arg(weir);
+    let debug = target.join("debug");
+    let mut command = outer(&["run", "--quiet", "--locked"]);
+    command.arg("--").arg(debug.join("weir")).arg(debug.join("examples").join("interop"));
+    command.args(interop_arguments(arguments));
     run::succeeds(&mut command)
+}
+
+/// What the program is told: `--full` is what it does where nothing is named, and writes the document.
+fn interop_arguments(arguments: &[String]) -> Vec<&str> {
+    let words = arguments.iter().map(String::as_str);
+    words
+        .flat_map(|word| match word {
+            "--full" => vec!["--write", "docs/interop.md"],
+            other => vec![other],
+        })
+        .collect()
 }
 
 fn compare(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {
@@ -285,5 +303,12 @@ mod tests {
         let short = "--arrangement apart --handling 50 --seconds 1 --bounds";
         assert_eq!(told("all --short --json"), format!("{short} --json"));
         assert_eq!(told("six-faults --seconds 3"), "six-faults --seconds 3");
+    }
+
+    #[test]
+    fn a_full_run_of_the_matrix_writes_its_document() {
+        let words = ["--full".to_owned(), "QUIC".to_owned()];
+        assert_eq!(interop_arguments(&words), ["--write", "docs/interop.md", "QUIC"]);
+        assert_eq!(interop_arguments(&["--short".to_owned()]), ["--short"]);
     }
 }

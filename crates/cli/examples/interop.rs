@@ -1,0 +1,302 @@
+//! Weir's end of `cargo xtask interop`, for checks that take streams of one's own: the same arguments as the nodes in `interop/`.
+//!
+//! - `interop listen STACK`: prints its address as the last word of a line, then `gone PEER REASON` for each link that ends;
+//! - `interop streams STACK ADDRESS [COUNT]`: 1,000 streams (or so many), 32 at a time, each an echo with half-close;
+//! - `interop reset STACK ADDRESS`: prints `CODE CODE`: that of the listener's reset, and that which the listener saw;
+//! - `interop idle STACK ADDRESS`: an echo, 60 s of nothing, another echo on the same link;
+//! - `interop vanish STACK ADDRESS`: an echo, prints `holding`, and ends with 0 once the link is known to be lost;
+//! - `interop hold STACK ADDRESS`: an echo, prints `holding`, and waits for its end.
+//!
+//! STACK is `noise`, `tls`, `both`, `mplex`, `pnet` or `quic`. The protocols are `/interop/echo/1`, which returns what it gets, and
+//! `/interop/reset/1`, whose first byte says what is wanted: 0 and a code, to be reset with it; 1, to be answered a byte and to see a
+//! reset; 2, to be told what the last one was.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it speaks on its standard streams")]
+
+use std::error::Error;
+use std::io::{Read as _, Write as _};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use weir::config::{Security, SharedKey};
+use weir::{Builder, Event, Events, Network, NetworkId, PeerId, Protocol, RawStream, StreamError, Streams};
+
+type Failed = Box<dyn Error + Send + Sync>;
+/// A node and its handles. The node ends with them.
+type Started = (Network, weir::Node, (Streams, Streams));
+
+const ECHO: Protocol = Protocol::new(&["/interop/echo/1"]);
+const RESET: Protocol = Protocol::new(&["/interop/reset/1"]);
+
+/// The key of the private network, which the other nodes know as well.
+const KEY: [u8; 32] = [0x57; 32];
+/// Streams of a run, where nothing else is said.
+const COUNT: u32 = 1_000;
+/// Streams at once: fewer than the least that any of the nodes takes (64).
+const AT_ONCE: u32 = 32;
+/// Bytes that each stream carries each way.
+const BYTES: usize = 1_000;
+/// Codes of resets: of the listener, and of the dialler.
+const CODES: (u32, u32) = (7, 9);
+/// How long nothing is done.
+const IDLE: Duration = Duration::from_secs(60);
+/// How long a peer that is silent may count as there: pings of the muxer and QUIC's idle timeout take 30 s.
+const NOTICED: Duration = Duration::from_secs(50);
+/// Questions for the reset that the listener saw, 100 ms apart.
+const QUESTIONS: u32 = 50;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match words[..] {
+        ["listen", stack] => listen(stack),
+        [check, stack, address] => dial(check, stack, address, COUNT),
+        [check, stack, address, count] => {
+            count.parse().map_err(Failed::from).and_then(|count| dial(check, stack, address, count))
+        }
+        _ => Err("listen STACK | streams|reset|idle|vanish|hold STACK ADDRESS [COUNT]".into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(stack: &str, listens: bool) -> Result<Started, Failed> {
+    let mut config = weir::Config::default();
+    config.mailboxes.streams = 2 * AT_ONCE;
+    let tcp = &mut config.node.tcp;
+    tcp.security = match stack {
+        "tls" => vec![Security::Tls],
+        "both" => vec![Security::Tls, Security::Noise],
+        "noise" | "mplex" | "pnet" | "quic" => vec![Security::Noise],
+        other => return Err(format!("no such stack: {other}").into()),
+    };
+    tcp.mplex = stack == "mplex";
+    tcp.private = (stack == "pnet").then(|| SharedKey::new(KEY));
+    let builder: Builder = Network::builder(weir::random_keypair()?, NetworkId([0x69; 32])).config(config);
+    let listening = match stack {
+        "quic" => "/ip4/127.0.0.1/udp/0/quic-v1",
+        _ => "/ip4/127.0.0.1/tcp/0",
+    };
+    let builder = if listens { builder.listen(listening) } else { builder };
+    Ok(weir::start(builder.channels((ECHO, RESET)))?)
+}
+
+fn listen(stack: &str) -> Result<(), Failed> {
+    let (net, _node, (echoes, resets)) = start(stack, true)?;
+    let events = net.events();
+    println!("listening on {}", net.addresses().first().ok_or("no address")?);
+    std::thread::spawn(move || {
+        while let Some(stream) = echoes.next_blocking() {
+            std::thread::spawn(move || echo(stream));
+        }
+    });
+    let seen = Arc::new(Mutex::new("nothing".to_owned()));
+    std::thread::spawn(move || {
+        while let Some(stream) = resets.next_blocking() {
+            let seen = Arc::clone(&seen);
+            std::thread::spawn(move || weir::block_on(answer(stream, &seen)));
+        }
+    });
+    std::thread::spawn(move || {
+        while let Some(event) = events.next_blocking() {
+            if let Event::PeerDown { peer, reason, .. } = event {
+                println!("gone {peer} {reason:?}");
+            }
+        }
+    });
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+    Ok(())
+}
+
+/// Returns what comes, and ends when it ends. A stream that breaks off is the other end's to judge.
+fn echo(mut stream: RawStream) {
+    weir::block_on(async {
+        while let Ok(Some(bytes)) = stream.read_chunk().await {
+            if stream.write_bytes(bytes).await.is_err() {
+                break;
+            }
+        }
+        stream.finish();
+    });
+}
+
+/// The listener's end of `/interop/reset/1`.
+async fn answer(mut stream: RawStream, seen: &Mutex<String>) -> Result<(), StreamError> {
+    let mut word = [0; 5];
+    let mut len = 0;
+    while len < word.len() {
+        let Some(bytes) = stream.read_chunk().await? else { return Ok(()) };
+        for byte in bytes {
+            if let Some(slot) = word.get_mut(len) {
+                *slot = byte;
+            }
+            len += 1;
+        }
+    }
+    let [what, code @ ..] = word;
+    match what {
+        0 => stream.reset(u32::from_be_bytes(code)),
+        1 => {
+            stream.write_bytes(weir::Bytes::from_static(b"!")).await?;
+            let end = told(&mut stream).await;
+            *seen.lock().unwrap_or_else(PoisonError::into_inner) = end;
+        }
+        _ => {
+            let text = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            stream.write_bytes(text.into()).await?;
+            stream.finish();
+        }
+    }
+    Ok(())
+}
+
+/// How a stream ends: with a code, or otherwise.
+async fn told(stream: &mut RawStream) -> String {
+    loop {
+        match stream.read_chunk().await {
+            Ok(Some(_)) => {}
+            Ok(None) => return "ended".into(),
+            Err(StreamError::Reset(code)) => return code.to_string(),
+            Err(other) => return format!("{other:?}"),
+        }
+    }
+}
+
+fn dial(check: &str, stack: &str, address: &str, count: u32) -> Result<(), Failed> {
+    let (net, _node, (echoes, resets)) = start(stack, false)?;
+    let events = net.events();
+    let peer = net.block_on(net.connect(address))?;
+    let done = check_peer(check, (&net, peer), (&echoes, &resets), &events, count);
+    // What the node knows of it says more than what became of a stream.
+    if done.is_err() {
+        while let Some(event) = events.try_next() {
+            if matches!(event, Event::PeerDown { .. } | Event::Fault { .. }) {
+                eprintln!("{event:?}");
+            }
+        }
+    }
+    done
+}
+
+fn check_peer(
+    check: &str,
+    (net, peer): (&Network, PeerId),
+    (echoes, resets): (&Streams, &Streams),
+    events: &Events,
+    count: u32,
+) -> Result<(), Failed> {
+    match check {
+        "streams" => many(echoes, peer, count),
+        "reset" => {
+            let (by, saw) = net.block_on(both_resets(net, resets, peer))?;
+            println!("{by} {saw}");
+            Ok(())
+        }
+        "idle" => {
+            one(echoes, peer, 0)?;
+            match lost(net, events, IDLE)? {
+                None => one(echoes, peer, 1),
+                Some(reason) => Err(format!("gone: {reason}").into()),
+            }
+        }
+        "vanish" | "hold" => {
+            one(echoes, peer, 0)?;
+            println!("holding");
+            if check == "hold" {
+                std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+                return Ok(());
+            }
+            let reason = lost(net, events, NOTICED)?.ok_or("the peer still counts as there")?;
+            println!("gone: {reason}");
+            Ok(())
+        }
+        other => Err(format!("no such check: {other}").into()),
+    }
+}
+
+/// Why the link ends within `limit`; `None` where it stays.
+fn lost(net: &Network, events: &Events, limit: Duration) -> Result<Option<String>, Failed> {
+    let down = async {
+        while let Some(event) = events.next().await {
+            match event {
+                Event::PeerDown { reason, .. } => return Some(format!("{reason:?}")),
+                Event::Fault { fault, .. } => return Some(format!("blamed for {fault}")),
+                _ => {}
+            }
+        }
+        None
+    };
+    match net.block_on(net.within(limit, down)) {
+        Ok(Some(reason)) => Ok(Some(reason)),
+        Ok(None) => Err("the node has stopped".into()),
+        Err(_) => Ok(None),
+    }
+}
+
+/// One echo, in blocking reads and writes.
+fn one(echoes: &Streams, peer: PeerId, number: u32) -> Result<(), Failed> {
+    let mut stream = weir::block_on(echoes.open(peer))?.blocking();
+    let mut sent = number.to_be_bytes().to_vec();
+    sent.resize(BYTES, b'.');
+    stream.write_all(&sent)?;
+    stream.finish();
+    let mut got = Vec::new();
+    stream.read_to_end(&mut got)?;
+    if got == sent { Ok(()) } else { Err(format!("stream {number}: {} bytes came back", got.len()).into()) }
+}
+
+fn many(echoes: &Streams, peer: PeerId, count: u32) -> Result<(), Failed> {
+    let next = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE.min(count))
+            .map(|_| {
+                scope.spawn(|| {
+                    loop {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        if number >= count {
+                            return Ok(());
+                        }
+                        one(echoes, peer, number).map_err(|error| format!("stream {number}: {error}"))?;
+                    }
+                })
+            })
+            .collect();
+        let done: Result<(), String> = workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().unwrap_or_else(|_| Err("a thread panicked".into())));
+        Ok(done?)
+    })
+}
+
+/// The code of the listener's reset, and what the listener saw of this side's.
+async fn both_resets(net: &Network, resets: &Streams, peer: PeerId) -> Result<(String, String), Failed> {
+    let ask = async |what: u8, code: u32| -> Result<RawStream, Failed> {
+        let mut stream = resets.open(peer).await?;
+        let [a, b, c, d] = code.to_be_bytes();
+        stream.write_bytes(vec![what, a, b, c, d].into()).await?;
+        Ok(stream)
+    };
+    let by = told(&mut ask(0, CODES.0).await?).await;
+    let mut stream = ask(1, 0).await?;
+    stream.read_chunk().await?.ok_or("no answer")?;
+    stream.reset(CODES.1);
+    for _ in 0..QUESTIONS {
+        let mut stream = ask(2, 0).await?;
+        stream.finish();
+        let mut text = Vec::new();
+        while let Some(bytes) = stream.read_chunk().await? {
+            text.extend_from_slice(&bytes);
+        }
+        if text != b"nothing" {
+            return Ok((by, String::from_utf8_lossy(&text).into_owned()));
+        }
+        net.sleep(Duration::from_millis(100)).await?;
+    }
+    Err("the listener saw no reset".into())
+}

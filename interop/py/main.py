@@ -1,0 +1,236 @@
+"""A py-libp2p node to run beside Weir: what the Rust one beside it (`src/bin/rust-peer`) does, with the same arguments.
+
+    main.py listen STACK           prints its address, and answers until its input ends
+    main.py ping STACK ADDRESS     three round trips
+    main.py identify STACK ADDRESS what the other end says of itself
+    main.py perf STACK ADDRESS     16 MiB each way over /perf/1.0.0
+    main.py streams|reset|idle|hold STACK ADDRESS [COUNT]   as Weir's example (crates/cli/examples/interop.rs)
+
+STACK is noise, tls, or both (which prefers TLS), over TCP with yamux; mplex, which is Noise and mplex; pnet, a private network with
+Noise. It ends with 1 where another peer is there than the address names.
+"""
+
+import sys
+
+import multiaddr
+import trio
+from libp2p import create_mplex_muxer_option, create_yamux_muxer_option, generate_new_ed25519_identity, new_host
+from libp2p.host.ping import PingService, handle_ping
+from libp2p.identity.identify.identify import ID, parse_identify_response
+from libp2p.network.stream.exceptions import StreamEOF, StreamError, StreamReset
+from libp2p.peer.peerinfo import info_from_p2p_addr
+from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
+from libp2p.security.noise.transport import Transport as Noise
+from libp2p.security.tls.transport import PROTOCOL_ID as TLS
+from libp2p.security.tls.transport import TLSTransport
+from libp2p.crypto.x25519 import create_new_key_pair
+from libp2p.utils import read_length_prefixed_protobuf
+
+PING = "/ipfs/ping/1.0.0"
+PERF = "/perf/1.0.0"
+ECHO = "/interop/echo/1"
+RESET = "/interop/reset/1"
+SIZE = 16 << 20
+PIECE = bytes(64 * 1024)
+COUNT = 1000
+AT_ONCE = 32
+PAYLOAD = 1000
+# The code that the listener shall reset with. py-libp2p itself has none.
+CODE = 7
+QUESTIONS = 50
+PAUSE = 60
+LIMIT = 30
+LONG = 200
+# The key of the private network.
+KEY = "57" * 32
+
+
+def start(stack, listen):
+    identity = generate_new_ed25519_identity()
+    noise = {NOISE: Noise(identity, noise_privkey=create_new_key_pair().private_key)}
+    tls = {TLS: TLSTransport(identity)}
+    securities = {"noise": noise, "tls": tls, "both": tls | noise, "mplex": noise, "pnet": noise}
+    return new_host(
+        key_pair=identity,
+        sec_opt=securities[stack],
+        muxer_opt=create_mplex_muxer_option() if stack == "mplex" else create_yamux_muxer_option(),
+        psk=KEY if stack == "pnet" else None,
+        listen_addrs=[multiaddr.Multiaddr("/ip4/127.0.0.1/tcp/0")] if listen else None,
+    )
+
+
+async def drained(stream):
+    """All that comes until the stream ends, and how it ends."""
+    parts = []
+    while True:
+        try:
+            part = await stream.read(len(PIECE))
+        except StreamEOF:
+            return b"".join(parts), "ended"
+        except (StreamReset, StreamError):
+            return b"".join(parts), "reset"
+        if not part:
+            return b"".join(parts), "ended"
+        parts.append(part)
+
+
+async def exactly(stream, length):
+    got = b""
+    while len(got) < length:
+        part = await stream.read(length - len(got))
+        if not part:
+            raise EOFError("it ends early")
+        got += part
+    return got
+
+
+def serve(host):
+    seen = ["nothing"]
+
+    async def perf(stream):
+        size = int.from_bytes(await exactly(stream, 8), "big")
+        await drained(stream)
+        while size > 0:
+            await stream.write(PIECE[:size])
+            size -= len(PIECE)
+        await stream.close()
+
+    async def echo(stream):
+        sent, how = await drained(stream)
+        if how == "ended":
+            await stream.write(sent)
+            await stream.close()
+
+    async def reset(stream):
+        what = (await exactly(stream, 5))[0]
+        if what == 0:
+            await stream.reset()
+        elif what == 1:
+            await stream.write(b"!")
+            _, seen[0] = await drained(stream)
+        else:
+            await stream.write(seen[0].encode())
+            await stream.close()
+
+    host.set_stream_handler(PING, handle_ping)
+    host.set_stream_handler(PERF, perf)
+    host.set_stream_handler(ECHO, echo)
+    host.set_stream_handler(RESET, reset)
+
+
+async def one(host, peer, number):
+    stream = await host.new_stream(peer, [ECHO])
+    sent = number.to_bytes(4, "big").ljust(PAYLOAD, b".")
+    await stream.write(sent)
+    await stream.close_write()
+    got, how = await drained(stream)
+    if (got, how) != (sent, "ended"):
+        raise RuntimeError(f"stream {number}: {how}, {len(got)} bytes came back")
+
+
+async def many(host, peer, count):
+    numbers = iter(range(count))
+
+    async def work():
+        for number in numbers:
+            await one(host, peer, number)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(AT_ONCE):
+            nursery.start_soon(work)
+
+
+async def measure(host, peer):
+    stream = await host.new_stream(peer, [PERF])
+    await stream.write(SIZE.to_bytes(8, "big"))
+    for _ in range(SIZE // len(PIECE)):
+        await stream.write(PIECE)
+    await stream.close_write()
+    got, how = await drained(stream)
+    if (len(got), how) != (SIZE, "ended"):
+        raise RuntimeError(f"{len(got)} bytes came, {SIZE} were asked for; {how}")
+
+
+async def resets(host, peer):
+    """Prints how the listener's reset looks from here, and this side's from there."""
+
+    async def ask(what):
+        stream = await host.new_stream(peer, [RESET])
+        await stream.write(bytes([what]) + CODE.to_bytes(4, "big"))
+        return stream
+
+    _, by = await drained(await ask(0))
+    stream = await ask(1)
+    await exactly(stream, 1)
+    await stream.reset()
+    for _ in range(QUESTIONS):
+        stream = await ask(2)
+        await stream.close_write()
+        text, _ = await drained(stream)
+        if text != b"nothing":
+            print(by, text.decode())
+            return
+        await trio.sleep(0.1)
+    raise RuntimeError("the listener saw no reset")
+
+
+async def dial(what, host, address, count):
+    there = info_from_p2p_addr(multiaddr.Multiaddr(address))
+    await host.connect(there)
+    peer = there.peer_id
+    if what == "ping":
+        print(await PingService(host).ping(peer, 3), "µs")
+    elif what == "identify":
+        stream = await host.new_stream(peer, [ID])
+        told = parse_identify_response(await read_length_prefixed_protobuf(stream, use_varint_format=True))
+        print(told.agent_version, list(told.protocols))
+    elif what == "perf":
+        await measure(host, peer)
+    elif what == "streams":
+        await many(host, peer, count)
+    elif what == "reset":
+        await resets(host, peer)
+    elif what == "idle":
+        await one(host, peer, 0)
+        before = host.get_network().connections[peer]
+        await trio.sleep(PAUSE)
+        if host.get_network().connections.get(peer) != before:
+            raise RuntimeError("the connection did not stay")
+        await one(host, peer, 1)
+    elif what == "hold":
+        await one(host, peer, 0)
+        print("holding", flush=True)
+        await trio.to_thread.run_sync(sys.stdin.read)
+    else:
+        raise ValueError(f"{what} is nothing that main.py does")
+
+
+async def run(what, stack, address=None, count=COUNT):
+    host = start(stack, what == "listen")
+    serve(host)
+    listens = [multiaddr.Multiaddr("/ip4/127.0.0.1/tcp/0")] if what == "listen" else []
+    async with host.run(listen_addrs=listens):
+        if what == "listen":
+            print(f"listening at {host.get_addrs()[0]}", flush=True)
+            await trio.to_thread.run_sync(sys.stdin.read)
+            return
+        with trio.fail_after(LONG if what in ("idle", "hold") else LIMIT):
+            await dial(what, host, address, int(count))
+
+
+def causes(error):
+    """An error, and all that it came of."""
+    while error is not None:
+        yield error
+        for one in getattr(error, "exceptions", ()):
+            yield from causes(one)
+        error = error.__cause__ or error.__context__
+
+
+if __name__ == "__main__":
+    try:
+        trio.run(run, *sys.argv[1:])
+    except BaseException as error:
+        print(repr(error), file=sys.stderr)
+        all_of_it = " ".join(f"{type(one).__name__} {one}" for one in causes(error)).lower()
+        sys.exit(1 if "mismatch" in all_of_it else 2)

@@ -1,0 +1,180 @@
+//! One cell: two programs, one of them Weir's, do one thing with each other.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::Failed;
+use crate::peers::{Looks, Peer};
+use crate::plan::{Check, FEW, Stack};
+use crate::process::Running;
+
+/// How long a program may take for what does not wait.
+const LIMIT: Duration = Duration::from_secs(40);
+/// How long it may take to be idle for 60 s, or to find out that a peer has vanished.
+const LONG: Duration = Duration::from_secs(100);
+/// A peer that is nobody's: `weir keygen` would never make it twice.
+const NOBODY: &str = "12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5";
+/// The bytes that perf moves each way.
+const BYTES: &str = "16777216";
+/// Codes of resets, as the programs have them: of the listener, and of the dialler.
+const CODES: (&str, &str) = ("7", "9");
+
+/// Weir's programs: the command, and the one for checks that take streams of one's own.
+pub struct Weir {
+    pub command: PathBuf,
+    pub streams: PathBuf,
+    /// The key file of the private network.
+    pub key: PathBuf,
+}
+
+impl Weir {
+    /// What the command is told of a stack.
+    fn options(&self, stack: Stack) -> Vec<OsString> {
+        let words: &[&str] = match stack {
+            Stack::Noise => &["--security", "noise"],
+            Stack::Tls => &["--security", "tls"],
+            Stack::Both => &["--security", "both"],
+            Stack::Mplex => &["--security", "noise", "--mplex"],
+            Stack::Pnet => &["--security", "noise", "--private"],
+            Stack::Quic => &[],
+        };
+        let key = (stack == Stack::Pnet).then(|| self.key.clone().into());
+        words.iter().map(OsString::from).chain(key).collect()
+    }
+}
+
+/// Writes the key file of the private network, beside this program.
+pub fn key_file() -> Result<PathBuf, Failed> {
+    let path = std::env::current_exe()?.with_file_name("interop-swarm.key");
+    std::fs::write(&path, format!("/key/swarm/psk/1.0.0/\n/base16/\n{}\n", "57".repeat(32)))?;
+    Ok(path)
+}
+
+/// What is tried.
+pub struct Cell<'a> {
+    pub stack: Stack,
+    pub peer: &'a Peer,
+    pub check: Check,
+    pub weir_dials: bool,
+}
+
+impl Cell<'_> {
+    /// As people are told.
+    pub fn name(&self) -> String {
+        let (dials, listens) =
+            if self.weir_dials { ("weir", self.peer.name) } else { (self.peer.name, "weir") };
+        format!("{}: {dials} dials {listens}: {}", self.stack.name(), self.check.name())
+    }
+
+    /// Tries it.
+    pub fn run(&self, weir: &Weir) -> Result<(), Failed> {
+        let mut listener = Running::start(&mut self.listener(weir))?;
+        let line = listener.line("listening", LIMIT)?;
+        let address = line.split_whitespace().last().ok_or("it does not say where it listens")?;
+        let mut dialler = Running::start(&mut self.dialler(weir, address))?;
+        match self.check {
+            Check::Vanish if self.weir_dials => {
+                dialler.line("holding", LIMIT)?;
+                listener.freeze()?;
+                dialler.line("gone", LONG)?;
+                Ok(())
+            }
+            Check::Vanish => {
+                dialler.line("holding", LIMIT)?;
+                dialler.freeze()?;
+                listener.line("gone", LONG)?;
+                Ok(())
+            }
+            check => {
+                let (code, said) = dialler.end(if check.waits() { LONG } else { LIMIT })?;
+                let wanted = if check == Check::WrongPeer { 1 } else { 0 };
+                if code != Some(wanted) {
+                    return Err(format!("ends with {code:?}: {said}").into());
+                }
+                if check == Check::Reset { self.judge_codes(&said) } else { Ok(()) }
+            }
+        }
+    }
+
+    fn listener(&self, weir: &Weir) -> Command {
+        let stack = self.stack.word();
+        let mut command = if self.weir_dials {
+            self.peer.command()
+        } else if self.check.is_of_command() {
+            let mut command = Command::new(&weir.command);
+            let address = match self.stack {
+                Stack::Quic => "/ip4/127.0.0.1/udp/0/quic-v1",
+                _ => "/ip4/127.0.0.1/tcp/0",
+            };
+            command.args(["listen", "--listen", address]).args(weir.options(self.stack));
+            return command;
+        } else {
+            Command::new(&weir.streams)
+        };
+        command.args(["listen", stack]);
+        command
+    }
+
+    fn dialler(&self, weir: &Weir, address: &str) -> Command {
+        let wrong = wrong(address);
+        let address = if self.check == Check::WrongPeer { &wrong } else { address };
+        let stack = self.stack.word();
+        if self.weir_dials && self.check.is_of_command() {
+            let mut command = Command::new(&weir.command);
+            match self.check {
+                Check::Identify => command.args(["identify", address]),
+                Check::Perf => command.args(["perf", "peer", address]).args([
+                    "--upload-bytes",
+                    BYTES,
+                    "--download-bytes",
+                    BYTES,
+                ]),
+                _ => command.args(["ping", address, "--count", "3", "--interval-ms", "50"]),
+            };
+            command.args(weir.options(self.stack));
+            return command;
+        }
+        let mut command = if self.weir_dials { Command::new(&weir.streams) } else { self.peer.command() };
+        match self.check {
+            Check::Identify => command.args(["identify", stack, address]),
+            Check::Perf => command.args(["perf", stack, address]),
+            Check::Streams => command.args(["streams", stack, address]),
+            Check::FewStreams => command.args(["streams", stack, address, FEW]),
+            Check::Reset => command.args(["reset", stack, address]),
+            Check::Idle => command.args(["idle", stack, address]),
+            Check::Vanish if self.weir_dials => command.args(["vanish", stack, address]),
+            Check::Vanish => command.args(["hold", stack, address]),
+            Check::Ping | Check::WrongPeer => command.args(["ping", stack, address]),
+        };
+        command
+    }
+
+    /// Both resets must look as the peer's implementation lets them: with their codes where it has any.
+    fn judge_codes(&self, said: &str) -> Result<(), Failed> {
+        let (by, saw) = said.split_once(' ').ok_or_else(|| format!("it says `{said}`"))?;
+        let ((peer_saw, of_weir), (weir_saw, of_peer)) =
+            if self.weir_dials { ((saw, CODES.1), (by, CODES.0)) } else { ((by, CODES.0), (saw, CODES.1)) };
+        let wanted = match self.peer.sees_resets(self.stack) {
+            Looks::Code => of_weir,
+            Looks::Reset => "reset",
+            Looks::End => "ended",
+        };
+        if peer_saw != wanted {
+            return Err(format!("the peer saw `{peer_saw}` instead of `{wanted}`").into());
+        }
+        let as_wanted = match self.peer.sends_resets(self.stack) {
+            Looks::Code => weir_saw == of_peer,
+            Looks::Reset => weir_saw.parse::<u32>().is_ok(),
+            Looks::End => weir_saw == "ended",
+        };
+        if as_wanted { Ok(()) } else { Err(format!("weir saw `{weir_saw}`").into()) }
+    }
+}
+
+/// The address with another peer in it.
+fn wrong(address: &str) -> String {
+    let (socket, _) = address.rsplit_once("/p2p/").unwrap_or((address, ""));
+    format!("{socket}/p2p/{NOBODY}")
+}

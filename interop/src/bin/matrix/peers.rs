@@ -1,0 +1,189 @@
+//! libp2p nodes that others wrote: how they are built, which version they are of, and what they lack.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::Failed;
+use crate::plan::Stack;
+
+/// What implementation a node is of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Rust,
+    Go,
+    Js,
+    Py,
+}
+
+impl Kind {
+    pub const ALL: [Self; 4] = [Self::Rust, Self::Go, Self::Js, Self::Py];
+
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "rust" => Some(Self::Rust),
+            "go" => Some(Self::Go),
+            "js" => Some(Self::Js),
+            "py" => Some(Self::Py),
+            _ => None,
+        }
+    }
+}
+
+/// What an implementation lets its users do and know of resets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Looks {
+    /// A reset with its code.
+    Code,
+    /// A reset, whose code is not the user's.
+    Reset,
+    /// The end of the stream.
+    End,
+}
+
+/// Why a cell is not tried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lack {
+    Mplex,
+    OtherThanTcp,
+}
+
+impl Lack {
+    pub const ALL: [Self; 2] = [Self::Mplex, Self::OtherThanTcp];
+
+    /// Its place in the list, from 1.
+    pub fn number(self) -> usize {
+        self as usize + 1
+    }
+
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Mplex => "it has no mplex",
+            Self::OtherThanTcp => "only its TCP is tried",
+        }
+    }
+}
+
+/// A libp2p node that somebody else wrote. All take the same arguments.
+pub struct Peer {
+    pub kind: Kind,
+    pub name: &'static str,
+    pub version: String,
+    program: Vec<OsString>,
+}
+
+impl Peer {
+    pub fn command(&self) -> Command {
+        let mut words = self.program.iter();
+        let mut command = Command::new(words.next().cloned().unwrap_or_default());
+        command.args(words);
+        command
+    }
+
+    /// Why this cell cannot be; `None` where it can.
+    pub fn lacks(&self, stack: Stack) -> Option<Lack> {
+        match (self.kind, stack) {
+            (Kind::Go, Stack::Mplex) => Some(Lack::Mplex),
+            (Kind::Py, Stack::Quic) => Some(Lack::OtherThanTcp),
+            _ => None,
+        }
+    }
+
+    /// How a reset of the other side looks to its user. rust-libp2p and py-libp2p end reading where
+    /// yamux is reset, js-libp2p where QUIC is.
+    pub fn sees_resets(&self, stack: Stack) -> Looks {
+        match (self.kind, stack) {
+            (Kind::Go, _) => Looks::Code,
+            (Kind::Rust, Stack::Quic) => Looks::Reset,
+            (Kind::Rust, _) => Looks::End,
+            (Kind::Js, Stack::Quic) | (Kind::Py, _) => Looks::End,
+            (Kind::Js, _) => Looks::Reset,
+        }
+    }
+
+    /// How its user's reset looks to the other side. rust-libp2p ends streams over QUIC that are dropped.
+    pub fn sends_resets(&self, stack: Stack) -> Looks {
+        match (self.kind, stack) {
+            (Kind::Go, _) => Looks::Code,
+            (Kind::Rust, Stack::Quic) => Looks::End,
+            (Kind::Rust | Kind::Js | Kind::Py, _) => Looks::Reset,
+        }
+    }
+}
+
+/// The nodes that can run here and are wanted; of others, says why not.
+pub fn build(wanted: &[Kind]) -> Result<Vec<Peer>, Failed> {
+    let here = std::env::current_exe()?;
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let mut all = Vec::new();
+    for kind in wanted {
+        let (name, built) = match kind {
+            Kind::Rust => ("rust-libp2p", rust(&here, &folder)),
+            Kind::Go => ("go-libp2p", go(&here, &folder.join("go"))),
+            Kind::Js => ("js-libp2p", js(&folder.join("js"))),
+            Kind::Py => ("py-libp2p", py(&folder.join("py"))),
+        };
+        match built {
+            Ok((version, program)) => all.push(Peer { kind: *kind, name, version, program }),
+            Err(why) => println!("{name}: n/a ({why})"),
+        }
+    }
+    Ok(all)
+}
+
+type Built = Result<(String, Vec<OsString>), Failed>;
+
+fn rust(here: &Path, folder: &Path) -> Built {
+    let lock = fs::read_to_string(folder.join("Cargo.lock"))?;
+    let version = between(&lock, "name = \"libp2p\"\nversion = \"", "\"")?;
+    Ok((version, vec![here.with_file_name("rust-peer").into()]))
+}
+
+fn go(here: &Path, folder: &Path) -> Built {
+    let version =
+        between(&fs::read_to_string(folder.join("go.mod"))?, "github.com/libp2p/go-libp2p v", "\n")?;
+    let program = here.with_file_name("go-peer");
+    succeeds(Command::new("go").arg("build").arg("-o").arg(&program).arg(".").current_dir(folder))?;
+    Ok((version, vec![program.into()]))
+}
+
+fn js(folder: &Path) -> Built {
+    // Not `npm ci`: it wants the packages of all platforms, of which a registry may have only some.
+    let quiet =
+        ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error", "--foreground-scripts"];
+    succeeds(Command::new("npm").args(quiet).current_dir(folder))?;
+    let package = fs::read_to_string(folder.join("node_modules/libp2p/package.json"))?;
+    let version = between(&package, "\"version\": \"", "\"")?;
+    let node = folder.join("node_modules/.bin/node");
+    Ok((version, vec![node.into(), folder.join("main.js").into()]))
+}
+
+/// In a virtual environment of its own, beside its program.
+fn py(folder: &Path) -> Built {
+    let wanted = folder.join("requirements.txt");
+    let version = between(&fs::read_to_string(&wanted)?, "libp2p==", "\n")?;
+    let (environment, stamp) = (folder.join(".venv"), folder.join(".venv/installed"));
+    let python = environment.join("bin/python");
+    if fs::read(&stamp).ok() != Some(fs::read(&wanted)?) {
+        succeeds(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
+        let quiet = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
+        succeeds(Command::new(&python).args(quiet).arg(&wanted))?;
+        fs::copy(&wanted, &stamp)?;
+    }
+    Ok((version, vec![python.into(), folder.join("main.py").into()]))
+}
+
+fn succeeds(command: &mut Command) -> Result<(), Failed> {
+    match command.stdout(Stdio::null()).status() {
+        Ok(status) if status.success() => Ok(()),
+        other => Err(format!("{command:?}: {other:?}").into()),
+    }
+}
+
+/// The word between two texts.
+fn between(text: &str, before: &str, behind: &str) -> Result<String, Failed> {
+    let (_, rest) = text.split_once(before).ok_or_else(|| format!("no `{before}`"))?;
+    let word = rest.split(behind).next().unwrap_or_default();
+    Ok(word.split_whitespace().next().unwrap_or_default().to_owned())
+}

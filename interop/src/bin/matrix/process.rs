@@ -1,0 +1,87 @@
+//! Programs that this one runs: each ends with whoever holds it, and none may take longer than its limit.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use crate::Failed;
+
+/// Ends with whoever holds it.
+pub struct Running {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Running {
+    /// Starts a program, whose input stays open and whose lines are read.
+    pub fn start(command: &mut Command) -> Result<Self, Failed> {
+        let streams = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = streams.spawn()?;
+        let out = child.stdout.take().ok_or("no output")?;
+        let (told, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                if told.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(Self { child, lines })
+    }
+
+    /// The first line that begins with this word.
+    pub fn line(&mut self, word: &str, limit: Duration) -> Result<String, Failed> {
+        let end = Instant::now() + limit;
+        loop {
+            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) if line.starts_with(word) => return Ok(line),
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => return Err(format!("it does not say `{word}`").into()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(format!("it ends without `{word}`: {}", self.errors()).into());
+                }
+            }
+        }
+    }
+
+    /// Stops it as it is: it holds its connections, and is silent.
+    pub fn freeze(&self) -> Result<(), Failed> {
+        let status = Command::new("kill").args(["-STOP", &self.child.id().to_string()]).status()?;
+        if status.success() { Ok(()) } else { Err(format!("kill: {status}").into()) }
+    }
+
+    /// Waits for its end: its code, and the last line that it said.
+    pub fn end(mut self, limit: Duration) -> Result<(Option<i32>, String), Failed> {
+        let end = Instant::now() + limit;
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            if Instant::now() > end {
+                return Err("it takes too long".into());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let said =
+            if status.success() { self.lines.iter().last().unwrap_or_default() } else { self.errors() };
+        Ok((status.code(), said))
+    }
+
+    /// What it said of its errors, once it has ended.
+    fn errors(&mut self) -> String {
+        let _ = self.child.kill();
+        let mut said = String::new();
+        if let Some(mut errors) = self.child.stderr.take() {
+            let _ = errors.read_to_string(&mut said);
+        }
+        said.trim().chars().take(600).collect()
+    }
+}
