@@ -37,7 +37,7 @@ import (
 const (
 	perf  = "/perf/1.0.0"
 	size  = 16 << 20
-	limit = 30 * time.Second
+	limit = 60 * time.Second
 )
 
 // The key of the private network.

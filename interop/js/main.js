@@ -25,7 +25,7 @@ const PERF = '/perf/1.0.0'
 const BYTES = 16 << 20
 const PIECE = new Uint8Array(64 * 1024)
 /// How long all of it may take, and how long where it waits.
-const LIMIT = 30_000
+const LIMIT = 60_000
 const LONG = 200_000
 
 /// Streams that may be opened in a second: js-libp2p's mplex closes a connection with more than 5 where nothing else is said.

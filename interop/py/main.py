@@ -39,7 +39,7 @@ PAYLOAD = 1000
 CODE = 7
 QUESTIONS = 50
 PAUSE = 60
-LIMIT = 30
+LIMIT = 60
 LONG = 200
 # The key of the private network.
 KEY = "57" * 32

@@ -1,6 +1,5 @@
 use weir_base::ProtocolId;
-use weir_base::pair::LINK;
-use weir_base::pair::Pipe;
+use weir_base::pair::{LINK, Pair, Pipe};
 use weir_pull::{Event, call};
 
 use crate::common::*;
@@ -71,12 +70,13 @@ fn a_hello_that_does_not_come_in_5_s_ends_the_part_of_pull_in_the_link() {
 #[test]
 fn a_control_stream_that_is_reset_before_hello_is_refused_and_nobody_is_blamed() {
     for code in [0, 1, 7, u32::MAX] {
-        let mut pair = against(Script::default(), config());
+        // The side that connected opens control: here the node.
+        let mut pair = Pair::new(node(2, config()), Script::default(), (id(2), id(1)), Pipe::default(), 1);
         pair.run_until(at(100));
-        let control = pair.a.theirs.iter().find(|(of, _)| *of == ProtocolId(0)).unwrap().1;
-        pair.a.ask(weir_base::stream::Ask::Reset(control, code));
+        let control = pair.b.theirs.iter().find(|(of, _)| *of == ProtocolId(0)).unwrap().1;
+        pair.b.ask(weir_base::stream::Ask::Reset(control, code));
         pair.run_until(at(200));
-        let told = events(&mut pair.b);
+        let told = events(&mut pair.a);
         assert!(matches!(told[..], [Event::NoHello { link: LINK }]), "{code}: {told:?}");
         pair.run_until(at(20_000));
         assert_eq!((pair.closed, pair.faults.len()), (None, 0), "{code}");

@@ -124,7 +124,7 @@ fn run(options: &Options) -> Result<bool, Failed> {
 /// Tries one cell, and says how it came out.
 fn attempt(cell: &Cell, weir: &Weir) -> Outcome {
     let name = cell.name();
-    if let Some(lack) = cell.peer.lacks(cell.stack) {
+    if let Some(lack) = cell.peer.lacks(cell.stack, cell.check) {
         println!("{name}: n/a: {}", lack.reason());
         return Outcome::Lacks(lack);
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::Failed;
-use crate::plan::Stack;
+use crate::plan::{Check, Stack};
 
 /// What implementation a node is of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,10 +47,11 @@ pub enum Looks {
 pub enum Lack {
     Mplex,
     OtherThanTcp,
+    LongPrivate,
 }
 
 impl Lack {
-    pub const ALL: [Self; 2] = [Self::Mplex, Self::OtherThanTcp];
+    pub const ALL: [Self; 3] = [Self::Mplex, Self::OtherThanTcp, Self::LongPrivate];
 
     /// Its place in the list, from 1.
     pub fn number(self) -> usize {
@@ -61,6 +62,7 @@ impl Lack {
         match self {
             Self::Mplex => "it has no mplex",
             Self::OtherThanTcp => "only its TCP is tried",
+            Self::LongPrivate => "its cipher for private networks runs out of memory in long transfers",
         }
     }
 }
@@ -82,10 +84,11 @@ impl Peer {
     }
 
     /// Why this cell cannot be; `None` where it can.
-    pub fn lacks(&self, stack: Stack) -> Option<Lack> {
-        match (self.kind, stack) {
-            (Kind::Go, Stack::Mplex) => Some(Lack::Mplex),
-            (Kind::Py, Stack::Quic) => Some(Lack::OtherThanTcp),
+    pub fn lacks(&self, stack: Stack, check: Check) -> Option<Lack> {
+        match (self.kind, stack, check) {
+            (Kind::Go, Stack::Mplex, _) => Some(Lack::Mplex),
+            (Kind::Py, Stack::Quic, _) => Some(Lack::OtherThanTcp),
+            (Kind::Js, Stack::Pnet, Check::Perf) => Some(Lack::LongPrivate),
             _ => None,
         }
     }
