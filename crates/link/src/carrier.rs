@@ -52,7 +52,7 @@ pub struct LinkStats {
 
 /// The streams of one connection. [`Link`](crate::Link) says what each method means to its user.
 pub(crate) trait Streams {
-    fn open(&mut self, protocol: ProtocolId, class: Class) -> Result<u64, OpenError>;
+    fn open(&mut self, now: Instant, protocol: ProtocolId, class: Class) -> Result<u64, OpenError>;
 
     fn set_class(&mut self, stream: u64, class: Class);
 

@@ -141,7 +141,7 @@ impl Link {
         if protocol >= NAMED && !self.carrier.is_libp2p() {
             return self.named.open(now, self.carrier.streams(), protocol, class);
         }
-        self.carrier.streams().open(protocol, class)
+        self.carrier.streams().open(now, protocol, class)
     }
 
     /// How what this side writes on a stream ranks, from now on.

@@ -117,7 +117,7 @@ impl Named {
         class: Class,
     ) -> Result<u64, OpenError> {
         let proposed = self.names.as_ref().and_then(|names| names.of(protocol)).ok_or(OpenError::Closed)?;
-        let stream = streams.open(BY_NAME, class)?;
+        let stream = streams.open(now, BY_NAME, class)?;
         self.insert(stream, Negotiation::ours(protocol, proposed, now));
         self.flush(streams, stream);
         Ok(stream)

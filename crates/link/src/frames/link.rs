@@ -188,7 +188,7 @@ impl Writers for FrameLink {
 }
 
 impl Streams for FrameLink {
-    fn open(&mut self, protocol: ProtocolId, class: Class) -> Result<u64, OpenError> {
+    fn open(&mut self, _: Instant, protocol: ProtocolId, class: Class) -> Result<u64, OpenError> {
         if self.ending != Ending::Open {
             return Err(OpenError::Closed);
         }

@@ -176,7 +176,7 @@ impl QuicLink {
 }
 
 impl Streams for QuicLink {
-    fn open(&mut self, protocol: ProtocolId, class: Class) -> Result<u64, OpenError> {
+    fn open(&mut self, now: Instant, protocol: ProtocolId, class: Class) -> Result<u64, OpenError> {
         let early = self.may_open_early(protocol);
         if self.phase != Phase::Up && !early {
             return Err(OpenError::Closed);
@@ -184,6 +184,7 @@ impl Streams for QuicLink {
         if self.naming.by_name && self.naming.table.of(protocol).is_none() {
             return Ok(self.naming.open_unnamed(&mut self.streams, class));
         }
+        self.naming.at(now); // the link may have been at rest for long
         let free = !self.opens.any_waits() && self.conn.quic.streams().open(Dir::Bi).is_some();
         let stream = u64::from(StreamId::new(self.conn.quic.side(), Dir::Bi, self.opens.count()));
         let end = self.opens.open(stream, protocol, free)?;

@@ -286,11 +286,12 @@ impl Writers for TcpLink {
 }
 
 impl Streams for TcpLink {
-    fn open(&mut self, protocol: ProtocolId, class: Class) -> Result<u64, OpenError> {
+    fn open(&mut self, now: Instant, protocol: ProtocolId, class: Class) -> Result<u64, OpenError> {
         if self.phase != Phase::Up {
             return Err(OpenError::Closed);
         }
         let Some(names) = self.shared.names.of(protocol) else { return Ok(self.open_unnamed(class)) };
+        self.now = now; // the link may have been at rest for long
         let muxer = self.conn.muxer().filter(|_| !self.opens.any_waits());
         let free = match muxer.map(|muxer| muxer.open(self.now)) {
             Some(Ok(_)) => true,

@@ -73,6 +73,24 @@ fn a_single_name_costs_no_round_trip() {
     });
 }
 
+/// A link at rest hears the time from nobody: what is due counts from when the stream is opened.
+#[test]
+fn a_stream_that_is_opened_after_a_rest_has_all_its_time_for_an_answer() {
+    over_each([&[&["/a/1"]]; 2], |net, link, _| {
+        for rest in 1..30 {
+            net.run(SECOND * rest);
+            let key = open(net, link, named(0));
+            net.run(SECOND);
+            assert_eq!(net.nodes[0].agreed, [(key, named(0))], "after {rest} s");
+            net.nodes[0].agreed.clear();
+            finish(net, 0, key);
+            let (there, _) = net.nodes[1].opened.pop().unwrap();
+            finish(net, 1, there);
+        }
+        net.run(SECOND);
+    });
+}
+
 #[test]
 fn the_best_name_that_both_have_is_agreed_on_and_both_are_told_which() {
     let theirs: &[&[&str]] = &[&["/b/1"], &["/a/2", "/a/1"]];

@@ -35,8 +35,9 @@ fn token(text: &str) -> Bytes {
 
 /// A stream by name whose negotiation is this test's own.
 fn open(net: &mut Net, there: LinkId) -> Result<StreamKey, OpenError> {
+    let now = net.now;
     let link = net.nodes[1].links.link(there).unwrap();
-    let stream = link.carrier.streams().open(BY_NAME, Class::Pool)?;
+    let stream = link.carrier.streams().open(now, BY_NAME, Class::Pool)?;
     Ok(StreamKey { link: there, stream })
 }
 
