@@ -219,11 +219,13 @@ async def run(what, stack, address=None, count=COUNT):
 
 
 def causes(error):
-    """An error, and all that it came of."""
+    """An error, and all that it came of: errors hold others in several ways."""
     while error is not None:
         yield error
-        for one in getattr(error, "exceptions", ()):
-            yield from causes(one)
+        for held in (*getattr(error, "errors", ()), *error.args):
+            for one in held if isinstance(held, (list, tuple)) else [held]:
+                if isinstance(one, BaseException):
+                    yield from causes(one)
         error = error.__cause__ or error.__context__
 
 

@@ -23,8 +23,9 @@ use crate::plan::{Check, Stack};
 
 pub type Failed = Box<dyn std::error::Error + Send + Sync>;
 
-/// Cells at once of those that mostly wait.
-const AT_ONCE: usize = 12;
+/// Cells at once, and of those that mostly wait.
+const BUSY: usize = 2;
+const WAITING: usize = 16;
 
 const USAGE: &str = "matrix WEIR STREAMS [--short] [--peers rust,go,js,py] [--write FILE] [WORD…]";
 
@@ -96,7 +97,7 @@ fn run(options: &Options) -> Result<bool, Failed> {
     let outcomes: Vec<Mutex<Option<Outcome>>> = cells.iter().map(|_| Mutex::new(None)).collect();
     let all: Vec<usize> = (0..cells.len()).collect();
     let (waiting, busy): (Vec<usize>, Vec<usize>) = all.into_iter().partition(|at| cells[*at].check.waits());
-    for (numbers, at_once) in [(busy, 1), (waiting, AT_ONCE)] {
+    for (numbers, at_once) in [(busy, BUSY), (waiting, WAITING)] {
         let next = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for _ in 0..at_once {

@@ -48,10 +48,13 @@ pub enum Lack {
     Mplex,
     OtherThanTcp,
     LongPrivate,
+    SilentMplex,
+    OtherCipher,
 }
 
 impl Lack {
-    pub const ALL: [Self; 3] = [Self::Mplex, Self::OtherThanTcp, Self::LongPrivate];
+    pub const ALL: [Self; 5] =
+        [Self::Mplex, Self::OtherThanTcp, Self::LongPrivate, Self::SilentMplex, Self::OtherCipher];
 
     /// Its place in the list, from 1.
     pub fn number(self) -> usize {
@@ -62,6 +65,8 @@ impl Lack {
         match self {
             Self::Mplex => "it has no mplex",
             Self::OtherThanTcp => "only its TCP is tried",
+            Self::SilentMplex => "mplex has no ping, and Weir does not notice a peer that is silent",
+            Self::OtherCipher => "its private networks have another cipher, Salsa20 with nonces of 8 bytes",
             Self::LongPrivate => "its cipher for private networks runs out of memory in long transfers",
         }
     }
@@ -87,6 +92,8 @@ impl Peer {
     pub fn lacks(&self, stack: Stack, check: Check) -> Option<Lack> {
         match (self.kind, stack, check) {
             (Kind::Go, Stack::Mplex, _) => Some(Lack::Mplex),
+            (_, Stack::Mplex, Check::Vanish) => Some(Lack::SilentMplex),
+            (Kind::Py, Stack::Pnet, _) => Some(Lack::OtherCipher),
             (Kind::Py, Stack::Quic, _) => Some(Lack::OtherThanTcp),
             (Kind::Js, Stack::Pnet, Check::Perf) => Some(Lack::LongPrivate),
             _ => None,

@@ -2,10 +2,13 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use crate::Failed;
+
+/// Lines of a program that wait to be read; further ones are dropped. None says nearly so much.
+const LINES: usize = 256;
 
 /// Ends with whoever holds it.
 pub struct Running {
@@ -26,10 +29,10 @@ impl Running {
         let streams = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = streams.spawn()?;
         let out = child.stdout.take().ok_or("no output")?;
-        let (told, lines) = channel();
+        let (told, lines) = sync_channel(LINES);
         std::thread::spawn(move || {
             for line in BufReader::new(out).lines().map_while(Result::ok) {
-                if told.send(line).is_err() {
+                if matches!(told.try_send(line), Err(TrySendError::Disconnected(_))) {
                     break;
                 }
             }
@@ -44,7 +47,9 @@ impl Running {
             match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) if line.starts_with(word) => return Ok(line),
                 Ok(_) => {}
-                Err(RecvTimeoutError::Timeout) => return Err(format!("it does not say `{word}`").into()),
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(format!("it does not say `{word}`").into());
+                }
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(format!("it ends without `{word}`: {}", self.errors()).into());
                 }
