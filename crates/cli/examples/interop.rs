@@ -41,8 +41,8 @@ const BYTES: usize = 1_000;
 const CODES: (u32, u32) = (7, 9);
 /// How long nothing is done.
 const IDLE: Duration = Duration::from_secs(60);
-/// How long a peer that is silent may count as there: pings of the muxer and QUIC's idle timeout take 30 s.
-const NOTICED: Duration = Duration::from_secs(50);
+/// How long a peer that is silent may count as there: pings of the muxer take 30 s, QUIC's keep-alive and idle timeout 50 s.
+const NOTICED: Duration = Duration::from_secs(60);
 /// Questions for the reset that the listener saw, 100 ms apart.
 const QUESTIONS: u32 = 50;
 
@@ -225,18 +225,14 @@ fn lost(net: &Network, events: &Events, limit: Duration) -> Result<Option<String
     let down = async {
         while let Some(event) = events.next().await {
             match event {
-                Event::PeerDown { reason, .. } => return Some(format!("{reason:?}")),
-                Event::Fault { fault, .. } => return Some(format!("blamed for {fault}")),
+                Event::PeerDown { reason, .. } => return Ok(format!("{reason:?}")),
+                Event::Fault { fault, .. } => return Err(format!("it is blamed: {fault}").into()),
                 _ => {}
             }
         }
-        None
+        Err::<_, Failed>("the node has stopped".into())
     };
-    match net.block_on(net.within(limit, down)) {
-        Ok(Some(reason)) => Ok(Some(reason)),
-        Ok(None) => Err("the node has stopped".into()),
-        Err(_) => Ok(None),
-    }
+    net.block_on(net.within(limit, down)).ok().transpose()
 }
 
 /// One echo, in blocking reads and writes.

@@ -78,14 +78,12 @@ impl Cell<'_> {
             Check::Vanish if self.weir_dials => {
                 dialler.line("holding", LIMIT)?;
                 listener.freeze()?;
-                dialler.line("gone", LONG)?;
-                Ok(())
+                is_lost(&dialler.line("gone", LONG)?)
             }
             Check::Vanish => {
                 dialler.line("holding", LIMIT)?;
                 dialler.freeze()?;
-                listener.line("gone", LONG)?;
-                Ok(())
+                is_lost(&listener.line("gone", LONG)?)
             }
             check => {
                 let (code, said) = dialler.end(LONG)?;
@@ -171,6 +169,11 @@ impl Cell<'_> {
         };
         if as_wanted { Ok(()) } else { Err(format!("weir saw `{weir_saw}`").into()) }
     }
+}
+
+/// Whether Weir says of a peer that its link was lost, and nothing else.
+fn is_lost(line: &str) -> Result<(), Failed> {
+    if line.ends_with("Lost") { Ok(()) } else { Err(format!("weir says `{line}`").into()) }
 }
 
 /// The address with another peer in it.

@@ -25,7 +25,7 @@ pub type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// Cells at once, and of those that mostly wait.
 const BUSY: usize = 2;
-const WAITING: usize = 16;
+const WAITING: usize = 40;
 
 const USAGE: &str = "matrix WEIR STREAMS [--short] [--peers rust,go,js,py] [--write FILE] [WORD…]";
 
