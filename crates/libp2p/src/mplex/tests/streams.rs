@@ -102,6 +102,14 @@ fn own_streams_are_counted() {
 }
 
 #[test]
+fn what_was_broken_off_has_no_end() {
+    let mut a = mplex();
+    a.received(at(0), Bytes::from([message(5, 0, b""), message(5, 2, b"part"), message(5, 6, b"")].concat()));
+    assert!(events(&mut a).contains(&Event::Reset(theirs(5))));
+    assert!(matches!(a.read(at(0), theirs(5), 9), Read::Gone), "a part does not look like the whole");
+}
+
+#[test]
 fn a_reset_after_the_close_leaves_what_came_before_it() {
     let mut a = mplex();
     let messages = [message(5, 0, b""), message(5, 2, b"whole"), message(5, 4, b""), message(5, 6, b"")];
