@@ -137,5 +137,12 @@ fn what_is_printed_for_people_names_the_peer_and_every_answer() {
     assert!(text.contains(listener.peer()) && text.contains("ping 2: ") && text.contains("2 of 2"), "{text}");
     let output = weir(&["identify", &listener.addresses()[0]]);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("speaks            /ipfs/ping/1.0.0\n"), "{text}");
+    for line in [
+        "speaks            /",
+        "listens at        /ip4/127.0.0.1/udp/",
+        " /ipfs/ping/1.0.0\n",
+        " /weir/control/1\n",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
 }
