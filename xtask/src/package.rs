@@ -180,7 +180,7 @@ mod tests {
             folder(&records.join(record));
         }
         assert_eq!(compiled_from_archives(debug.path()), [records.join("weir-base-1111")]);
-        assert_eq!(compiled_from_archives(&debug.path().join("none")), [PathBuf::new(); 0]);
+        assert_eq!(compiled_from_archives(&debug.path().join("none")), Vec::<PathBuf>::new());
     }
 
     #[test]
@@ -193,7 +193,7 @@ mod tests {
         }
         let names = ["weir-base-0.1.0".to_owned(), "weir-pull-0.1.0".to_owned()];
         assert_eq!(unpacked_in(&sources, &names), [stale]);
-        assert_eq!(unpacked_in(&home.path().join("none"), &names), [PathBuf::new(); 0]);
+        assert_eq!(unpacked_in(&home.path().join("none"), &names), Vec::<PathBuf>::new());
     }
 
     #[test]
