@@ -59,12 +59,22 @@ pub(crate) struct NoRoom {
 #[derive(Debug)]
 pub(crate) struct Memory {
     total: u64,
-    requests: Part, // on their way
-    answers: Part,  // and what is handled
-    freed: bool,
+    requests: Part,           // on their way
+    answers: Part,            // and what is handled
+    freed: bool,              // of `answers`
+    richest: Option<Richest>, // `None` once anything has changed
     shares: Dealer<LinkId>,
     links: BTreeMap<LinkId, Account>,
     streams: Numbered<StreamKey, Holding>,
+}
+
+/// How much links hold of `answers` for their share: an answer is dropped only for a link that would hold less. While nothing changes all who
+/// wait are told so by two comparisons, however many links there are.
+#[derive(Clone, Copy, Debug)]
+struct Richest {
+    at: Instant,
+    with_stalled: u64, // the most of a link that has an answer which has stalled
+    with_any: u64,     // the most of a link that has an answer
 }
 
 #[derive(Debug)]
@@ -121,6 +131,7 @@ impl Memory {
             requests: Part::new(requests),
             answers: Part::new(total - requests),
             freed: false,
+            richest: None,
             shares: Dealer::new(1, 0),
             links: BTreeMap::new(),
             streams: Numbered::default(),
@@ -164,6 +175,7 @@ impl Memory {
     }
 
     fn share_out(&mut self) {
+        self.richest = None;
         for (link, account) in &mut self.links {
             account.share = self.shares.part(*link, self.total).max(1);
         }
@@ -189,12 +201,20 @@ impl Memory {
 
     /// What may be dropped so that `link` can have `bytes`.
     fn victim(
-        &self,
+        &mut self,
         now: Instant,
         machine: u16,
         link: LinkId,
         (bytes, hold): (u64, Hold),
     ) -> Option<(u16, StreamKey)> {
+        if let Hold::Handling { weighs } = hold {
+            let Richest { with_stalled, with_any, .. } = self.richest(now, hold);
+            let account = self.links.get(&link)?;
+            let at_once = account.load(hold, weighs).saturating_mul(AT_ONCE);
+            if with_stalled <= account.load(hold, 0) && with_any < at_once {
+                return None;
+            }
+        }
         let load_with = |more| self.links.get(&link).map_or(u64::MAX, |account| account.load(hold, more));
         let part = self.part(hold);
         let of = |key: StreamKey| self.streams.get(key).map(|held| (held.machine, key));
@@ -219,12 +239,27 @@ impl Memory {
         at_once.max().and_then(|(_, _, key)| of(key))
     }
 
+    fn richest(&mut self, now: Instant, hold: Hold) -> Richest {
+        if let Some(known) = self.richest.filter(|known| known.at == now) {
+            return known;
+        }
+        let mut richest = Richest { at: now, with_stalled: 0, with_any: 0 };
+        for account in self.links.values().filter(|account| !account.answers.is_empty()) {
+            let load = account.load(hold, 0);
+            richest.with_any = richest.with_any.max(load);
+            if account.victims(now, hold).next().is_some() {
+                richest.with_stalled = richest.with_stalled.max(load);
+            }
+        }
+        self.richest = Some(richest);
+        richest
+    }
+
     /// A stream holds `bytes` in all, which is no more than it has reserved.
     pub(crate) fn keep(&mut self, machine: u16, key: StreamKey, bytes: u64, hold: Hold) {
         let had = self.take_off(key);
-        let moves =
-            |had: Holding| had.bytes > bytes || (had.hold == Hold::Request) != (hold == Hold::Request);
-        self.freed |= had.is_some_and(moves);
+        let frees = |had: Holding| had.hold != Hold::Request && (had.bytes > bytes || hold == Hold::Request);
+        self.freed |= had.is_some_and(frees);
         let Some(account) = self.links.get_mut(&key.link) else { return };
         match hold {
             Hold::Request => _ = account.requests.insert(key),
@@ -239,10 +274,11 @@ impl Memory {
 
     /// A stream holds nothing any more.
     pub(crate) fn free(&mut self, key: StreamKey) {
-        self.freed |= self.take_off(key).is_some();
+        self.freed |= self.take_off(key).is_some_and(|had| had.hold != Hold::Request);
     }
 
     fn take_off(&mut self, key: StreamKey) -> Option<Holding> {
+        self.richest = None;
         let held = self.streams.remove(key)?;
         self.part_mut(held.hold).give_back(held.machine, held.bytes);
         let Some(account) = self.links.get_mut(&key.link) else { return Some(held) };
@@ -270,7 +306,7 @@ impl Memory {
         stalls.min().unwrap_or(now + STALLED_AFTER)
     }
 
-    /// Whether something was given back since last asked.
+    /// Whether room for answers was given back since last asked. Nobody waits for room for requests.
     pub(crate) fn take_freed(&mut self) -> bool {
         std::mem::take(&mut self.freed)
     }
@@ -316,7 +352,7 @@ mod tests {
         let no_room = memory.reserve(NOW, 4, key(2, 0), (200, Hold::Request));
         assert_eq!(no_room, Err(NoRoom { victim: Some((4, key(1, 0))) }));
         memory.free(key(1, 0));
-        assert!(memory.take_freed());
+        assert!(!memory.take_freed(), "nobody waits for room for requests");
         assert_eq!(memory.reserve(NOW, 5, key(2, 0), (1_300, Hold::Request)), Ok(()));
         let no_room = memory.reserve(NOW, 4, key(0, 3), (800, Hold::Request));
         assert_eq!(no_room, Err(NoRoom { victim: None }), "it would hold more than anybody");
@@ -471,17 +507,40 @@ mod tests {
     }
 
     #[test]
-    fn something_is_freed_where_a_stream_holds_less_or_in_the_other_part() {
+    fn room_for_answers_is_freed_where_a_stream_holds_less_of_it_or_a_request_again() {
         let mut memory = with_links(&[1]);
         let mut kept = |bytes, hold| {
             memory.keep(0, key(0, 0), bytes, hold);
             memory.take_freed()
         };
         assert!(!kept(100, Hold::Request) && !kept(200, Hold::Request) && !kept(200, Hold::Request));
-        assert!(kept(199, Hold::Request));
-        assert!(kept(500, LARGE), "it left the requests");
+        assert!(!kept(199, Hold::Request) && !kept(500, LARGE), "nobody waits for room for requests");
         assert!(!kept(500, Hold::Answer(NOW)) && kept(400, Hold::Answer(NOW)));
         assert!(kept(400, Hold::Request), "it left the answers");
+    }
+
+    #[test]
+    fn what_can_be_dropped_is_looked_up_again_once_something_or_the_time_has_changed() {
+        let mut memory = with_links(&[1, 2]);
+        let small = Hold::Handling { weighs: 100 };
+        memory.keep(0, key(0, 0), 3_000, small);
+        memory.keep(0, key(0, 1), 3_000, small);
+        let mut asked = |memory: &mut Memory, now, hold| {
+            memory.reserve(now, 0, key(1, 0), (3_000, hold)).map_err(|none| none.victim)
+        };
+        assert_eq!(asked(&mut memory, NOW, small), Err(None), "what is handled stays");
+        memory.keep(0, key(0, 0), 3_000, Hold::Answer(NOW));
+        assert_eq!(asked(&mut memory, NOW, small), Err(Some((0, key(0, 0)))));
+        assert_eq!(
+            asked(&mut memory, NOW, LARGE),
+            Err(None),
+            "it would hold as much, and the answer has just moved"
+        );
+        assert_eq!(asked(&mut memory, NOW + STALLED_AFTER, LARGE), Err(Some((0, key(0, 0)))));
+        memory.keep(0, key(0, 0), 3_000, small);
+        assert_eq!(asked(&mut memory, NOW + STALLED_AFTER, LARGE), Err(None));
+        memory.remove(LinkId(0));
+        assert_eq!(asked(&mut memory, NOW + STALLED_AFTER, LARGE), Ok(()));
     }
 
     #[test]

@@ -82,18 +82,28 @@ impl Call {
         self.server.poll_claim()
     }
 
-    /// The request to hand over next, and what it and its largest answer hold, and weigh. Where there is room, the parent calls
+    /// The request to hand over next. Where there is room for what it [`wants`](Self::wants), the parent calls
     /// [`hand_over`](Self::hand_over), else [`hold_back`](Self::hold_back).
-    pub(crate) fn next_request(&mut self) -> Option<(StreamKey, (u64, Hold))> {
+    pub(crate) fn next_request(&self) -> Option<StreamKey> {
         self.server.next_request()
     }
 
-    /// The application gets what [`next_request`](Self::next_request) named.
+    /// The requests that would be next one after the other if each were held back.
+    pub(crate) fn requests_in_turn(&self) -> Vec<StreamKey> {
+        self.server.requests_in_turn()
+    }
+
+    /// What a request and its largest answer hold, and weigh. `None` where it does not wait for its turn any more.
+    pub(crate) fn wants(&mut self, key: StreamKey) -> Option<(u64, Hold)> {
+        self.server.wants(key)
+    }
+
+    /// The application gets a request.
     pub(crate) fn hand_over(&mut self, now: Instant, key: StreamKey) {
         self.server.hand_over(now, key, self.tickets.next());
     }
 
-    /// There is no memory for what [`next_request`](Self::next_request) named.
+    /// There is no memory for a request.
     pub(crate) fn hold_back(&mut self, key: StreamKey) {
         self.server.hold_back(key);
     }

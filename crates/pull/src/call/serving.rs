@@ -316,10 +316,19 @@ impl Server {
         self.claims.pop_front()
     }
 
-    /// The request to hand over next, and what it and its largest answer hold; it weighs what the link's answers took of late.
-    /// Where there is room, the parent calls [`hand_over`](Self::hand_over), else [`hold_back`](Self::hold_back).
-    pub(super) fn next_request(&mut self) -> Option<(StreamKey, (u64, Hold))> {
-        let key = self.turns.next()?;
+    /// The request to hand over next. Where there is room for what it [`wants`](Self::wants), the parent calls
+    /// [`hand_over`](Self::hand_over), else [`hold_back`](Self::hold_back).
+    pub(super) fn next_request(&self) -> Option<StreamKey> {
+        self.turns.next()
+    }
+
+    /// The requests that would be next one after the other if each were held back.
+    pub(super) fn requests_in_turn(&self) -> Vec<StreamKey> {
+        self.turns.in_turn().collect()
+    }
+
+    /// What a request that waits for its turn and its largest answer hold; it weighs what the link's answers took of late.
+    pub(super) fn wants(&mut self, key: StreamKey) -> Option<(u64, Hold)> {
         let Some(Serving { state: State::Queued { request, .. }, .. }) = self.streams.get(key) else {
             self.turns.leave(key);
             return None;
@@ -327,10 +336,10 @@ impl Server {
         let (request, client) = (request.len() as u64, self.links.get(&key.link));
         let largest = client.map_or(0, |client| u64::from(client.max_response));
         let weighs = client.map_or(largest, |client| client.answers.min(largest)) + request;
-        Some((key, (request + largest, Hold::Handling { weighs })))
+        Some((request + largest, Hold::Handling { weighs }))
     }
 
-    /// There is no memory for what [`next_request`](Self::next_request) named.
+    /// There is no memory for what a request [`wants`](Self::wants).
     pub(super) fn hold_back(&mut self, key: StreamKey) {
         self.turns.hold_back(key.link);
     }
@@ -340,7 +349,7 @@ impl Server {
         self.turns.try_again();
     }
 
-    /// The application gets what [`next_request`](Self::next_request) named.
+    /// The application gets a request that waited for its turn.
     pub(super) fn hand_over(&mut self, now: Instant, key: StreamKey, ticket: Ticket) {
         let Some(client) = self.links.get(&key.link) else { return };
         let (peer, max_response) = (client.id, u64::from(client.max_response));

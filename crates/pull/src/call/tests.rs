@@ -69,7 +69,7 @@ fn ask(call: &mut Call, now: Instant, key: StreamKey, bytes: usize) {
 
 /// The application gets the next request, and takes it. Whose it is, and its ticket.
 fn take(call: &mut Call, now: Instant) -> (StreamKey, Ticket) {
-    let (key, _) = call.next_request().unwrap();
+    let key = call.next_request().unwrap();
     call.hand_over(now, key);
     let Some(Event::Request { ticket, .. }) = call.poll_event() else { panic!() };
     call.command(now, Command::Taken { ticket, at: now }).unwrap();
@@ -224,12 +224,14 @@ fn a_request_and_a_refusal_have_ten_seconds() {
 fn a_request_weighs_its_own_bytes_and_those_of_answers_of_late() {
     let mut call = call(config(), 1 << 20, 1);
     ask(&mut call, NOW, key(1, 1), 100);
-    assert_eq!(call.next_request(), Some((key(1, 1), (2_100, Hold::Handling { weighs: 2_100 }))));
+    assert_eq!(call.next_request(), Some(key(1, 1)));
+    assert_eq!(call.wants(key(1, 1)), Some((2_100, Hold::Handling { weighs: 2_100 })));
     let (_, ticket) = take(&mut call, NOW);
     answer(&mut call, NOW, ticket, 10).unwrap();
     ask(&mut call, NOW, key(1, 3), 100);
     let weighs = 1_000 + 100; // half of the largest, as the last was small
-    assert_eq!(call.next_request(), Some((key(1, 3), (2_100, Hold::Handling { weighs }))));
+    assert_eq!(call.next_request(), Some(key(1, 3)));
+    assert_eq!(call.wants(key(1, 3)), Some((2_100, Hold::Handling { weighs })));
 }
 
 #[test]

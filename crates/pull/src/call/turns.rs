@@ -153,9 +153,14 @@ impl Turns {
         if self.untaken >= self.ahead() || self.held_back.len() >= self.waiting.len() {
             return None;
         }
+        self.in_turn().next()
+    }
+
+    /// Those that would be next one after the other if each were held back.
+    pub(super) fn in_turn(&self) -> impl Iterator<Item = StreamKey> + '_ {
         let order = if self.is_short { &self.by_memory } else { &self.dealer };
-        let account = order.in_turn().find(|account| !self.held_back.contains(account))?;
-        self.waiting.get(&account)?.front().copied()
+        let free = order.in_turn().filter(|account| !self.held_back.contains(account));
+        free.filter_map(|account| self.waiting.get(&account)?.front().copied())
     }
 
     /// There is no memory for the answer to what [`next`](Self::next) named: other links may go first until

@@ -103,19 +103,37 @@ impl Booking {
         }
     }
 
+    /// Hands over what has its turn while there is room. Where there is none for one, those behind it are each tried once, in order.
     fn hand_over(&mut self, now: Instant, machines: &mut Machines, index: u16) {
-        while let Some((key, want)) = machines.call(index).and_then(Call::next_request) {
-            let room = self.make_room(now, machines, index, key, want);
-            let Some(call) = machines.call(index) else { return };
-            if room {
-                call.hand_over(now, key);
-            } else {
-                call.hold_back(key);
-                self.held_back.insert(index);
-                let stalled = self.memory.next_stalled(now);
-                self.retry = Some(self.retry.map_or(stalled, |retry| retry.min(stalled)));
+        while let Some(key) = machines.call(index).and_then(|call| call.next_request()) {
+            if self.try_one(now, machines, index, key) {
+                continue;
+            }
+            let behind = machines.call(index).map(|call| call.requests_in_turn()).unwrap_or_default();
+            for key in behind {
+                if self.try_one(now, machines, index, key) {
+                    break; // whose turn it is has changed
+                }
             }
         }
+        if self.held_back.contains(&index) {
+            let stalled = self.memory.next_stalled(now);
+            self.retry = Some(self.retry.map_or(stalled, |retry| retry.min(stalled)));
+        }
+    }
+
+    /// Whether a request found room and was handed over; else it is held back.
+    fn try_one(&mut self, now: Instant, machines: &mut Machines, index: u16, key: StreamKey) -> bool {
+        let Some(want) = machines.call(index).and_then(|call| call.wants(key)) else { return false };
+        let room = self.make_room(now, machines, index, key, want);
+        let Some(call) = machines.call(index) else { return false };
+        if room {
+            call.hand_over(now, key);
+        } else {
+            call.hold_back(key);
+            self.held_back.insert(index);
+        }
+        room
     }
 
     /// Reserves memory, dropping what others hold above their share where it must. False where there is none.
