@@ -16,7 +16,8 @@ pub const SUITE: Suite = Suite {
     columns: &["streams/s", "p50, µs", "p99, µs", "CPU ms per 1,000"],
     sides: &[Side::Weir(Over::Quic), Side::Libp2p(Over::Quic), TCP, Side::Libp2p(Over::Noise)],
     settings: &[
-        "After a tenth as many that do not count. weir: raw streams of a channel; rust-libp2p: libp2p-stream. Windows, cipher and socket \
+        "After a tenth as many that do not count. weir: raw streams of a channel; rust-libp2p: libp2p-stream, which drops streams that its acceptor has not taken yet: those \
+         are opened again, and count once. Windows, cipher and socket \
          buffers as for `quic`; over TCP Noise and yamux with default windows.",
     ],
     packages: &["libp2p", "libp2p-stream", "libp2p-tcp", "libp2p-yamux", "quinn-proto", "tokio"],
