@@ -525,7 +525,7 @@ mod tests {
         let small = Hold::Handling { weighs: 100 };
         memory.keep(0, key(0, 0), 3_000, small);
         memory.keep(0, key(0, 1), 3_000, small);
-        let mut asked = |memory: &mut Memory, now, hold| {
+        let asked = |memory: &mut Memory, now, hold| {
             memory.reserve(now, 0, key(1, 0), (3_000, hold)).map_err(|none| none.victim)
         };
         assert_eq!(asked(&mut memory, NOW, small), Err(None), "what is handled stays");
