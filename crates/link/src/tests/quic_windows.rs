@@ -144,13 +144,7 @@ fn who_owes_the_rest_of_an_answer_is_closed_before_who_has_credit_left_over() {
     let (mut net, hoards) = with_hoarders();
     let (_, _, surplus) = hoards[0]; // silent longest, but no answer of it is unfinished
     net.nodes[1].links.link(surplus.link).unwrap().expect(surplus.stream, 0);
-    net.join_quic(4, 1);
-    let link = net.nodes[4].up[0].0;
-    let key = net.open(4, link, 9, Class::Pool);
-    net.write(4, key, &Bytes::from_static(b"x"));
-    net.run(Duration::from_millis(200));
-    let (there, _) = *net.nodes[1].opened.last().unwrap();
-    net.nodes[1].links.link(there.link).unwrap().expect(there.stream, 32 * MIB as u64);
+    waits(&mut net);
     net.run(Duration::from_secs(11));
     let (_, _, answering) = hoards[1];
     assert_eq!(net.nodes[1].down.first(), Some(&(answering.link, DownReason::Closed(Goodbye::Credit))));

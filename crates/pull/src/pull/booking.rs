@@ -103,7 +103,7 @@ impl Booking {
         }
     }
 
-    /// Hands over what has its turn while there is room. Where there is none for one, those behind it are each tried once, in order.
+    /// Hands over requests in turn while there is room. When one finds none, each request behind it is tried once, in order.
     fn hand_over(&mut self, now: Instant, machines: &mut Machines, index: u16) {
         while let Some(key) = machines.call(index).and_then(|call| call.next_request()) {
             if self.try_one(now, machines, index, key) {

@@ -10,7 +10,7 @@
 //! exchanges in each direction at once, [`Limits::per_peer`] of them with one peer, and each ends at its deadline.
 //!
 //! Threat: peers that send too much, too slowly, nothing, or go on after the end; that open many streams, or read no response; many
-//! peers that take all places: the newest exchange of whoever has most gives way. Nobody is blamed here: what a protocol of others
+//! peers that together take all places. Then the peer with the most loses its newest exchange. Nobody is blamed here: what a protocol of others
 //! allows is the application's to judge ([`Command::Report`](crate::Command::Report)).
 //!
 //! On the wire: `docs/spec/streams.md`, "Requests by name".

@@ -1,4 +1,4 @@
-//! When a permit goes out: at once, within a round trip, or when others have given back what is lent to them.
+//! When a permit is sent: at once, within a round trip, or once other links have given back the credit that was lent to them.
 
 use super::super::*;
 use super::fetching::{config, with_strangers};
