@@ -1,8 +1,8 @@
 //! Liveness and round-trip time of links: libp2p's `/ipfs/ping/1.0.0`, both sides of it.
 //!
-//! - the requester opens a stream, writes 32 random bytes, and waits for the same bytes; then, after a pause, again on the
-//!   same stream. One ping is in flight at a time, and one stream is open for them;
-//! - the responder echoes every 32 bytes, one ping after another;
+//! - the requester opens a stream, writes 32 random bytes, waits for the same bytes, and ends the stream; then, after a pause,
+//!   again on a new one. One ping is in flight at a time;
+//! - the responder echoes every 32 bytes of a stream, one ping after another;
 //! - either side may end the stream at any time; a peer that refuses the first one does not speak ping, which is no fault.
 //!
 //! Faults: a wrong echo or bytes that nothing asked for (*misbehaved*), and no echo in time (*unreliable*).
@@ -162,7 +162,10 @@ impl Ping {
                 tag: link.0,
             }),
             Outcome::Write(key) => self.asks.push_back(Ask::Write(key)),
-            Outcome::Measured(sent) => self.events.push_back(Event::Rtt { link, rtt: now.since(sent) }),
+            Outcome::Measured(sent, key) => {
+                self.events.push_back(Event::Rtt { link, rtt: now.since(sent) });
+                self.asks.extend([Ask::Finish(key), Ask::Stop(key, DONE)]);
+            }
             Outcome::Close(key, code) => self.asks.extend([Ask::Reset(key, code), Ask::Stop(key, code)]),
             Outcome::Faulted(key, fault) => {
                 let code = if fault == SILENT { TIMEOUT } else { FAULT };
@@ -265,7 +268,7 @@ impl StreamUser for Ping {
     fn room(&self, key: StreamKey) -> usize {
         match self.responders.get(&key) {
             Some(responder) => responder.room(),
-            None if self.is_request(key) => PAYLOAD, // what nothing asked for is seen, too
+            None if self.is_request(key) => PAYLOAD + 1, // what nothing asked for is seen, too
             None => 0,
         }
     }

@@ -12,8 +12,8 @@ pub(super) enum Outcome {
     Open,
     /// There is a ping to write.
     Write(StreamKey),
-    /// An echo came for a ping sent then.
-    Measured(Instant),
+    /// An echo came for a ping sent then; its stream has done what it was opened for.
+    Measured(Instant, StreamKey),
     /// The stream is not needed any more; with this code.
     Close(StreamKey, u32),
     /// The peer did something wrong; the stream is not needed any more.
@@ -43,7 +43,7 @@ enum State {
     },
 }
 
-/// See the module. One ping is in flight at a time.
+/// See the module. One ping is in flight at a time, each on a stream of its own.
 #[derive(Debug)]
 pub(super) struct Requester {
     state: State,
@@ -143,7 +143,7 @@ impl Requester {
         }
         self.answered = true;
         self.state = idle(now, config);
-        Outcome::Measured(sent)
+        self.stream.take().map_or(Outcome::Nothing, |key| Outcome::Measured(sent, key))
     }
 
     /// The peer ended a direction of the stream. One that never answered does not speak ping.

@@ -35,9 +35,12 @@ struct Peer {
     answer: Option<Answer>,
     /// It refuses streams.
     refuses: bool,
+    /// It answers the first ping of a stream, and none after it.
+    once: bool,
     out: BTreeMap<StreamKey, Vec<u8>>,
     got: usize,
     stopped: Vec<u32>,
+    ended: usize,
     asks: VecDeque<Ask>,
 }
 
@@ -65,15 +68,17 @@ impl StreamUser for Peer {
         match input {
             Incoming::Data(chunk) => {
                 self.got += chunk.len();
+                let first = !self.out.contains_key(&key);
                 let bytes = if self.again { chunk.to_vec() } else { Vec::new() };
                 self.out.entry(key).or_default().extend(bytes);
-                if let Some(answer) = self.answer {
+                if let Some(answer) = self.answer.filter(|_| first || !self.once) {
                     self.out.entry(key).or_default().extend(answer(&chunk));
                 }
                 self.asks.push_back(Ask::Write(key));
             }
             Incoming::Stopped(code) => self.stopped.push(code),
-            _ => {}
+            Incoming::End => self.ended += 1,
+            Incoming::Reset(_) => {}
         }
     }
     fn poll_write(&mut self, _: Instant, key: StreamKey, room: usize, out: &mut Rope) {
@@ -106,8 +111,17 @@ fn two_nodes_measure_their_round_trip_again_and_again() {
             }
         }
         assert_eq!(pair.faults, []);
-        assert_eq!(pair.carried.0, 32 * 9, "one payload each way and round, on one stream each");
+        assert_eq!(pair.carried.0, 32 * 9, "one payload each way and round");
     }
+}
+
+#[test]
+fn each_ping_has_a_stream_of_its_own_which_ends_with_its_echo() {
+    let peer = Peer { answer: Some(<[u8]>::to_vec), once: true, ..Peer::default() };
+    let mut pair = Pair::new(ping(1), peer, peers(), Pipe::default(), 1);
+    pair.run_for(Duration::from_secs(5));
+    assert_eq!((events(&mut pair.a).len(), pair.faults.len()), (5, 0), "one at once, then one every 1.1 s");
+    assert_eq!((pair.b.out.len(), pair.b.ended, &pair.b.stopped[..]), (5, 5, &[DONE; 5][..]));
 }
 
 #[test]
