@@ -205,9 +205,14 @@ impl Line {
         }
     }
 
+    /// Whether nothing of the peer's hello has come.
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(self.stage, Stage::Hello) && self.inbox.deadline().is_none()
+    }
+
     /// Whether the link is confirmed and nothing of the peer's hello has come.
     pub(super) fn is_unheard(&self) -> bool {
-        matches!(self.stage, Stage::Hello) && self.up.is_some() && self.inbox.deadline().is_none()
+        self.is_silent() && self.up.is_some()
     }
 
     /// What is due first, and when.

@@ -304,7 +304,7 @@ impl Control {
         if !line.rate.take(now, bytes) {
             return Err(FLOOD.into());
         }
-        let Stage::Open { peer_key } = &mut line.stage else { return self.hello(link, message) };
+        let Stage::Open { peer_key } = &mut line.stage else { return self.hello(now, link, message) };
         match codec::Control::decode(message.kind, &message.body).map_err(|_| MALFORMED)? {
             codec::Control::Ping(nonce) => {
                 line.outgoing.pong(nonce);
@@ -342,7 +342,7 @@ impl Control {
     }
 
     /// The first message must be hello.
-    fn hello(&mut self, link: LinkId, message: &Message) -> Handled {
+    fn hello(&mut self, now: Instant, link: LinkId, message: &Message) -> Handled {
         if message.kind != codec::HELLO {
             return Err(MALFORMED.into());
         }
@@ -359,6 +359,10 @@ impl Control {
             HelloError::Incompatible => UNKNOWN_TYPE,
         })?;
         let Some(line) = self.lines.get_mut(&link) else { return Ok(()) };
+        if !line.writable {
+            self.ended(now, link); // it speaks control, and does not listen
+            return Ok(());
+        }
         line.stage = Stage::Open { peer_key: theirs.key.number };
         line.ping = Ping::Due;
         self.asks.extend(line.stream.map(Ask::Write));

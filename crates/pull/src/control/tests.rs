@@ -171,6 +171,39 @@ fn a_peer_that_refuses_control_before_it_said_anything_has_no_control_and_no_bla
     }
 }
 
+/// libp2p nodes that refuse a name over QUIC stop the stream with a code of their own, and the stop can overtake the refusal.
+#[test]
+fn a_stop_before_the_peer_was_heard_ends_only_what_is_written() {
+    for code in [0, 7, u32::MAX] {
+        let told = |control: &mut Control| std::iter::from_fn(|| control.poll_notice()).count();
+        let stopped = || {
+            let (mut control, key) = linked(true);
+            control.handle_incoming(NOW, key, Incoming::Stopped(code));
+            control.handle_timeout(NOW + GOODBYE_TIMEOUT - Duration::from_millis(1));
+            let mut out = Rope::new();
+            control.poll_write(NOW, key, 10_000, &mut out);
+            assert_eq!((asks(&mut control).len(), told(&mut control), out.len()), (0, 0, 0));
+            (control, key)
+        };
+        // The refusal comes.
+        let (mut control, key) = stopped();
+        control.handle_incoming(NOW, key, Incoming::Reset(code::UNKNOWN_CHANNEL));
+        assert!(matches!(control.poll_notice(), Some(Notice::NoHello { .. })));
+        // It does not: there was no hello in time, and control blames nobody for that.
+        let (mut control, _) = stopped();
+        control.handle_timeout(NOW + control.config.hello_timeout);
+        assert!(matches!(control.poll_notice(), Some(Notice::NoHello { .. })));
+        assert!(!asks(&mut control).iter().any(|ask| matches!(ask, Ask::Blame(..))));
+        // The peer says hello after all: it speaks control and has ended it, which its link must follow in time.
+        let (mut control, key) = stopped();
+        receive(&mut control, key, &hello());
+        assert!(matches!(control.poll_notice(), Some(Notice::Closing { heard: None, .. })));
+        assert_eq!((asks(&mut control).len(), told(&mut control)), (0, 0));
+        control.handle_timeout(NOW + GOODBYE_TIMEOUT);
+        assert!(asks(&mut control).contains(&Ask::Blame(key.link, ENDED)));
+    }
+}
+
 #[test]
 fn a_control_stream_that_ends_after_the_peer_said_something_must_end_with_its_link() {
     let hello = hello();

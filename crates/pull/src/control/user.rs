@@ -81,6 +81,9 @@ impl Machine for Control {
                 self.give_up(link, code::UNKNOWN_CHANNEL);
             }
             Incoming::End | Incoming::Reset(_) => self.ended(now, link),
+            // A libp2p node that refuses the name over QUIC stops the stream too, and the stop may be read first. Where no refusal
+            // follows, the time for hello decides.
+            Incoming::Stopped(_) if line.is_silent() => line.writable = false,
             Incoming::Stopped(_) => {
                 line.writable = false;
                 self.ended(now, link);
