@@ -16,11 +16,13 @@
 //!
 //! Source: libp2p specs `connections/README.md`; `docs/spec/connection.md`.
 
+mod alive;
 mod drive;
 mod muxer;
 mod security;
 mod select;
 
+pub use alive::SILENT;
 pub use muxer::{Adapted, Muxer};
 pub use security::{CannotBegin, Proven, Security, Session, TEXT_MAX};
 
@@ -37,6 +39,7 @@ use crate::multistream::{NameError, Names};
 use crate::noise::{Identity, Noise};
 use crate::pnet::{Pnet, SharedKey};
 use crate::yamux::{self, Yamux};
+use alive::Pace;
 use select::Select;
 
 /// How long the whole set-up may take.
@@ -65,7 +68,7 @@ pub struct Setup {
     /// Limits of each connection's streams.
     pub yamux: yamux::Config,
     /// Limits of mplex, by its name [`mplex::NAME`]; none: it is not spoken. It is the last in preference, for a peer that reads
-    /// slowly there stalls all streams.
+    /// slowly there stalls all streams. Signs of life are asked for at yamux's interval, and with its timeout.
     pub mplex: Option<mplex::Config>,
     /// Bytes by which the windows of one connection's streams may grow together.
     pub budget: u64,
@@ -100,7 +103,8 @@ impl Setup {
     fn muxer(&self, index: usize, side: yamux::Side, now: Instant) -> Muxer {
         match &self.mplex {
             Some(config) if self.muxers.get(index).is_none() => {
-                Muxer::Mplex(Box::new(Adapted::new(config.clone(), side, now)))
+                let pace = Pace { interval: self.yamux.interval, timeout: self.yamux.timeout };
+                Muxer::Mplex(Box::new(Adapted::new(config.clone(), pace, side, now)))
             }
             _ => Muxer::Yamux(Box::new(Yamux::new(self.yamux.clone(), side, self.budget, now))),
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use weir_base::Instant;
 
+use super::alive::{self, Alive, Pace};
 use crate::mplex::{self, Mplex, NUMBER_MAX, StreamId};
 use crate::yamux::{self, Event, OpenError, Read, Side, Yamux};
 
@@ -26,11 +27,13 @@ pub struct Adapted {
     now: Instant,     // of the last call that told it
     closing: bool,    // this side opens no more
     wants_open: bool, // an open was refused for a limit
+    alive: Alive,
 }
 
 impl Adapted {
-    pub(super) fn new(config: mplex::Config, side: Side, now: Instant) -> Self {
-        Self { mplex: Mplex::new(config, now), side, now, closing: false, wants_open: false }
+    pub(super) fn new(config: mplex::Config, pace: Pace, side: Side, now: Instant) -> Self {
+        let (mplex, alive) = (Mplex::new(config, now), Alive::new(pace, now));
+        Self { mplex, side, now, closing: false, wants_open: false, alive }
     }
 
     fn open(&mut self) -> Result<u32, OpenError> {
@@ -53,7 +56,14 @@ impl Adapted {
     }
 
     fn poll_event(&mut self) -> Option<Event> {
-        let event = match self.mplex.poll_event() {
+        let mut event = self.mplex.poll_event();
+        while let Some(mplex::Event::Readable(id) | mplex::Event::Reset(id)) = event
+            && self.alive.owns(id)
+        {
+            self.discard(id);
+            event = self.mplex.poll_event();
+        }
+        let event = match event {
             Some(mplex::Event::Opened(id)) => Event::Opened(self.number(id)),
             Some(mplex::Event::Readable(id)) => Event::Readable(self.number(id)),
             Some(mplex::Event::Writable(id)) => Event::Writable(self.number(id)),
@@ -66,6 +76,47 @@ impl Adapted {
             None => return None,
         };
         Some(event)
+    }
+
+    /// Drops what comes on the stream that asks for a sign of life.
+    fn discard(&mut self, id: StreamId) {
+        loop {
+            match self.mplex.read(self.now, id, usize::MAX) {
+                mplex::Read::Data(_) => {}
+                mplex::Read::Blocked => return,
+                mplex::Read::End | mplex::Read::Gone => return self.alive.forget(),
+            }
+        }
+    }
+
+    /// Asks for a sign of life, or gives the peer up. A side that is closing does neither.
+    fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        self.mplex.handle_timeout(now);
+        if self.closing || self.alive.due() > now {
+            return;
+        }
+        if !self.alive.waits() {
+            // Beyond this side's limit of streams too: where all are in use the peer may be as silent.
+            let stream = self.mplex.begin().filter(|id| id.number <= NUMBER_MAX);
+            if let Some(old) = self.alive.ask(now, stream) {
+                self.mplex.reset(now, old);
+            }
+            if let Some(id) = stream {
+                self.mplex.write(id, &mut alive::question(now));
+                self.mplex.finish(id);
+            }
+        } else if self.mplex.room() < mplex::LOW {
+            self.alive.excuse(now);
+        } else {
+            self.closing = true;
+            self.mplex.fail(alive::SILENT);
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        let alive = (!self.closing).then(|| (self.alive.due(), "a sign of life over mplex"));
+        self.mplex.poll_timeout().into_iter().chain(alive).min_by_key(|(due, _)| *due)
     }
 
     /// As yamux numbers it: 1, 3, … are the dialler's, 2, 4, … the listener's. Numbers are at most [`NUMBER_MAX`].
@@ -233,17 +284,14 @@ impl Muxer {
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         match self {
             Self::Yamux(yamux) => yamux.handle_timeout(now),
-            Self::Mplex(adapted) => {
-                adapted.now = now;
-                adapted.mplex.handle_timeout(now);
-            }
+            Self::Mplex(adapted) => adapted.handle_timeout(now),
         }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         match self {
             Self::Yamux(yamux) => yamux.poll_timeout(),
-            Self::Mplex(adapted) => adapted.mplex.poll_timeout(),
+            Self::Mplex(adapted) => adapted.poll_timeout(),
         }
     }
 
@@ -252,6 +300,9 @@ impl Muxer {
             Self::Yamux(yamux) => yamux.received(now, input),
             Self::Mplex(adapted) => {
                 adapted.now = now;
+                if !input.is_empty() {
+                    adapted.alive.heard(now);
+                }
                 adapted.mplex.received(now, input);
             }
         }

@@ -109,7 +109,7 @@ impl Stream {
 #[derive(Debug)]
 pub struct Mplex {
     pub(super) config: Config,
-    pub(super) streams: BTreeMap<StreamId, Stream>, // <= max_inbound + max_outbound
+    pub(super) streams: BTreeMap<StreamId, Stream>, // <= max_inbound + max_outbound + 1
     pub(super) next: u64,                           // number of ours
     pub(super) inbound: u32,
     pub(super) unread: usize,
@@ -153,17 +153,20 @@ impl Mplex {
     /// # Errors
     /// [`OpenError`].
     pub fn open(&mut self) -> Result<StreamId, OpenError> {
-        if self.storm.is_none() {
-            return Err(OpenError::Closed);
-        }
-        if !self.may_open() {
+        if self.storm.is_some() && !self.may_open() {
             return Err(OpenError::Limit);
         }
+        self.begin().ok_or(OpenError::Closed)
+    }
+
+    /// Opens a stream whatever the limit is; `None` where the connection has failed. The caller has one such stream at most.
+    pub(crate) fn begin(&mut self) -> Option<StreamId> {
+        self.storm.as_ref()?;
         let id = StreamId { number: self.next, ours: true };
         self.next += 1;
         self.streams.insert(id, Stream::new(true));
         self.output.ready.mark(id);
-        Ok(id)
+        Some(id)
     }
 
     /// Whether fewer streams of this side are open than may be.
@@ -316,7 +319,8 @@ impl Mplex {
         }
     }
 
-    pub(super) fn fail(&mut self, fault: Fault) {
+    /// Ends everything.
+    pub(crate) fn fail(&mut self, fault: Fault) {
         self.storm = None;
         self.streams.clear();
         self.fresh = Vec::new();

@@ -147,6 +147,22 @@ fn a_connection_that_breaks_is_a_lost_link_and_one_that_cannot_be_made_nobodys()
 }
 
 #[test]
+fn a_link_over_mplex_stays_while_it_is_idle_and_is_lost_with_a_peer_that_is_silent() {
+    let mplex = |name: &str| {
+        let mut config = config();
+        config.tcp.mplex = true;
+        config.tcp.yamux = vec![name.to_owned()];
+        config
+    };
+    let (mut net, link, _) = linked([mplex("/one/1"), mplex("/two/1")]);
+    net.run(SECOND * 600);
+    assert!(net.nodes.iter().all(|node| node.down.is_empty() && node.opened.is_empty()));
+    net.restart(1);
+    net.run(SECOND * 31);
+    assert_eq!(net.nodes[0].down, vec![(link, DownReason::Lost)]);
+}
+
+#[test]
 fn a_reader_that_stops_holds_the_link_to_its_window_and_then_goes_on() {
     let (mut net, link, other) = linked([config(), config()]);
     let keys: Vec<StreamKey> = (0..8).map(|_| net.open(0, link, 8, Class::Pool)).collect();

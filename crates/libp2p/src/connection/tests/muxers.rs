@@ -136,3 +136,107 @@ fn a_reader_that_stops_stalls_the_connection_within_its_memory_until_its_patienc
     pair.b.connection.resume(due);
     assert!(pair.b.connection.room() > 0, "the rest goes on");
 }
+
+/// The interval of signs of life, and their timeout.
+fn pace() -> (Duration, Duration) {
+    let yamux = setup(1).yamux;
+    (yamux.interval, yamux.timeout)
+}
+
+/// Both sides' timers fire.
+fn wait(pair: &mut Pair, time: Duration) {
+    pair.now = pair.now + time;
+    pair.a.connection.handle_timeout(pair.now);
+    pair.b.connection.handle_timeout(pair.now);
+}
+
+#[test]
+fn a_peer_that_is_silent_over_mplex_is_asked_for_a_sign_of_life_and_then_given_up() {
+    let (interval, timeout) = pace();
+    let moment = Duration::from_millis(1);
+    let mut pair = over_mplex();
+    assert_eq!(pair.a.connection.poll_timeout().map(|(_, why)| why), Some("a sign of life over mplex"));
+    wait(&mut pair, interval.saturating_sub(Duration::from_secs(1)));
+    pair.a.settle(pair.now);
+    assert!(pair.a.wire.is_empty(), "it was heard less than an interval ago");
+    wait(&mut pair, Duration::from_secs(1));
+    pair.a.settle(pair.now);
+    assert!(!std::mem::take(&mut pair.a.wire).is_empty(), "asked, and lost on its way");
+    wait(&mut pair, timeout.saturating_sub(moment));
+    pair.a.settle(pair.now);
+    assert_eq!((pair.a.fault(), pair.a.wire.len()), (None, 0), "it is asked once");
+    wait(&mut pair, moment);
+    pair.a.settle(pair.now);
+    assert_eq!((pair.a.fault(), pair.a.connection.poll_timeout()), (Some(SILENT), None));
+}
+
+#[test]
+fn whatever_comes_over_mplex_is_a_sign_of_life_and_what_asks_for_it_is_nobodys_stream() {
+    let (interval, timeout) = pace();
+    let mut pair = over_mplex();
+    for round in 0..20 {
+        wait(&mut pair, interval);
+        pair.run();
+        // The other side opens one likewise; each of them answers as it likes, or not at all and says something else.
+        let (now, asked) = (pair.now, pair.b.opened()[round]);
+        match round % 4 {
+            0 => pair.b.muxer().reset(asked, 0),
+            1 => pair.b.muxer().write(asked, &mut Bytes::from_static(b"anything")),
+            2 => pair.b.muxer().finish(asked),
+            _ => drop(pair.b.muxer().open(now)),
+        }
+        let asked = pair.a.opened().into_iter().rfind(|id| id % 2 == 0).unwrap();
+        pair.a.muxer().reset(asked, 0);
+        pair.run();
+        wait(&mut pair, timeout);
+        pair.run();
+        assert_eq!((pair.a.fault(), pair.b.fault()), (None, None), "{round}");
+    }
+    // The other side's questions are streams like any other here: even numbers.
+    let of_question = |event: &Event| match event {
+        Event::Muxer(yamux::Event::Readable(id) | yamux::Event::Reset(id, _)) => id % 2 == 1,
+        _ => false,
+    };
+    assert!(!pair.a.told.iter().any(of_question), "{:?}", pair.a.told);
+    assert!(pair.a.muxer().open_streams() <= 6, "one question, and the 5 streams that the peer opened");
+}
+
+#[test]
+fn a_side_that_does_not_read_gives_nobody_up_for_silence() {
+    let (interval, timeout) = pace();
+    let mut pair = over_mplex();
+    wait(&mut pair, interval);
+    pair.a.settle(pair.now);
+    pair.a.muxer().limit_unread(mplex::LOW - 1);
+    for _ in 0..5 {
+        wait(&mut pair, timeout);
+        pair.a.settle(pair.now);
+        assert_eq!(pair.a.fault(), None);
+    }
+    pair.a.muxer().limit_unread(mplex::LOW);
+    wait(&mut pair, timeout);
+    pair.a.settle(pair.now);
+    assert_eq!(pair.a.fault(), Some(SILENT));
+}
+
+#[test]
+fn a_side_that_is_closing_asks_nobody() {
+    let mut pair = over_mplex();
+    pair.a.muxer().close(yamux::away::NORMAL);
+    assert_eq!(pair.a.connection.poll_timeout(), None);
+    wait(&mut pair, Duration::from_secs(600));
+    pair.a.settle(pair.now);
+    assert_eq!((pair.a.fault(), pair.a.wire.len()), (None, 0));
+}
+
+#[test]
+fn a_sign_of_life_is_asked_for_though_all_streams_are_in_use() {
+    let few =
+        Setup { mplex: Some(mplex::Config { max_outbound: 1, ..mplex::Config::default() }), ..setup(1) };
+    let mut pair = Pair::new(dialer(few, None), listener(only_mplex(2)));
+    pair.run();
+    pair.a.muxer().open(pair.now).unwrap();
+    wait(&mut pair, pace().0);
+    pair.run();
+    assert_eq!(pair.b.opened().len(), 2);
+}
