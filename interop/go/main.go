@@ -1,12 +1,12 @@
 // A go-libp2p node to run beside Weir: what the Rust one beside it (`src/bin/rust-peer.rs`) does, with the same arguments.
 //
-//	go-peer listen SECURITY           prints its address, and answers until its input ends
+//	go-peer listen SECURITY [large]   prints its address, and answers until its input ends
 //	go-peer ping SECURITY ADDRESS     three round trips
 //	go-peer identify SECURITY ADDRESS what the other end says of itself
 //	go-peer perf SECURITY ADDRESS     16 MiB each way over /perf/1.0.0
-//	go-peer streams|reset|idle|hold SECURITY ADDRESS [COUNT]
+//	go-peer streams|reset|idle|hold|push|large SECURITY ADDRESS [COUNT]
 //
-// The last ones are what Weir's example does (crates/cli/examples/interop.rs), and are in streams.go.
+// The last ones are what Weir's example does (crates/cli/examples/interop.rs), and are in streams.go and learned.go.
 //
 // SECURITY is noise, tls, or both (which prefers TLS), over TCP; pnet, a private network with Noise; or quic, which is QUIC
 // instead. It ends with 1 where another peer is there than the address names.
@@ -58,13 +58,16 @@ func main() {
 
 func run(args []string) error {
 	if len(args) < 2 {
-		return errors.New("go-peer listen|ping|identify|perf|streams|reset|idle|hold noise|tls|both|pnet|quic [ADDRESS [COUNT]]")
+		return errors.New("go-peer listen|ping|identify|perf|streams|reset|idle|hold|push|large noise|tls|both|pnet|quic [ADDRESS [COUNT]]")
 	}
 	node, err := start(args[0] == "listen", args[1])
 	if err != nil {
 		return err
 	}
 	defer node.Close()
+	if slices.Contains(args, "large") {
+		speakLongNames(node)
+	}
 	if args[0] == "listen" {
 		fmt.Printf("listening at %s/p2p/%s\n", node.Addrs()[0], node.ID())
 		_, err := io.Copy(io.Discard, os.Stdin)
@@ -128,6 +131,7 @@ func start(listens bool, security string) (host.Host, error) {
 		node.SetStreamHandler(perf, serve)
 		node.SetStreamHandler(echoName, echo)
 		node.SetStreamHandler(resetName, answer)
+		node.SetStreamHandler(identifyName, func(stream network.Stream) { tell(node, stream) })
 	}
 	return node, err
 }

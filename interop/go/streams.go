@@ -30,8 +30,8 @@ const (
 	// Codes of resets: of the listener, and of the dialler.
 	listenersCode = 7
 	diallersCode  = 9
-	// Questions for the reset that the listener saw, 100 ms apart.
-	questions = 50
+	// Questions for what the other side saw or learned, 100 ms apart.
+	questions = 100
 
 	pause = 60 * time.Second
 	long  = 90 * time.Second
@@ -65,6 +65,10 @@ func ownStreams(ctx context.Context, node host.Host, there peer.ID, args []strin
 		return bothResets(ctx, node, there)
 	case "idle":
 		return idle(ctx, node, there)
+	case "push":
+		return bothPush(ctx, node, there)
+	case "large":
+		return bothAreLarge(ctx, node, there)
 	case "hold":
 		if err := one(ctx, node, there, 0); err != nil {
 			return err

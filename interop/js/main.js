@@ -1,17 +1,18 @@
 // A js-libp2p node to run beside Weir: what the Rust one beside it (`src/bin/rust-peer.rs`) does, with the same arguments.
 //
-//   main.js listen SECURITY           prints its address, and answers until its input ends
+//   main.js listen SECURITY [large]   prints its address, and answers until its input ends
 //   main.js ping SECURITY ADDRESS     three round trips
 //   main.js identify SECURITY ADDRESS what the other end says of itself
 //   main.js perf SECURITY ADDRESS     16 MiB each way over /perf/1.0.0
 //   main.js streams|reset|idle|hold SECURITY ADDRESS [COUNT]   in streams.js
+//   main.js push|large SECURITY ADDRESS   in learned.js
 //
 // SECURITY is noise, tls, or both (which prefers TLS), over TCP; mplex, which is Noise and mplex; pnet, a private network with Noise; or
 // quic, which is QUIC instead. It ends with 1 where another peer is there than the address names.
 import { noise } from '@chainsafe/libp2p-noise'
 import { quic } from '@chainsafe/libp2p-quic'
 import { yamux } from '@chainsafe/libp2p-yamux'
-import { identify } from '@libp2p/identify'
+import { identify, identifyPush } from '@libp2p/identify'
 import { mplex } from '@libp2p/mplex'
 import { ping } from '@libp2p/ping'
 import { preSharedKey } from '@libp2p/pnet'
@@ -19,6 +20,7 @@ import { tcp } from '@libp2p/tcp'
 import { tls } from '@libp2p/tls'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
+import * as learned from './learned.js'
 import * as streams from './streams.js'
 
 const PERF = '/perf/1.0.0'
@@ -36,7 +38,7 @@ const KEY = `/key/swarm/psk/1.0.0/\n/base16/\n${'57'.repeat(32)}\n`
 
 const securities = { noise: [noise()], tls: [tls()], both: [tls(), noise()], mplex: [noise()], pnet: [noise()], quic: [] }
 
-async function start (listens, security) {
+async function start (listens, security, large) {
   const connectionEncrypters = securities[security]
   if (connectionEncrypters == null) throw new Error(`${security}: noise, tls, both, mplex, pnet or quic`)
   const node = await createLibp2p({
@@ -47,10 +49,11 @@ async function start (listens, security) {
     streamMuxers: [security === 'mplex' ? mplex({ disconnectThreshold: MANY }) : yamux()],
     connectionProtector: security === 'pnet' ? preSharedKey({ psk: new TextEncoder().encode(KEY) }) : undefined,
     connectionGater: { denyDialMultiaddr: () => false },
-    services: { identify: identify(), ping: ping() }
+    services: { identify: identify(), push: identifyPush(), ping: ping() }
   })
   await node.handle(PERF, (stream) => { serve(stream).catch((error) => { console.error(error); stream.abort(error) }) })
   await streams.serve(node)
+  await learned.serve(node, large)
   return node
 }
 
@@ -102,7 +105,7 @@ function identified (node, signal) {
 }
 
 async function run ([what, security, address, count]) {
-  const node = await start(what === 'listen', security)
+  const node = await start(what === 'listen', security, what === 'large' || address === 'large')
   if (what === 'listen') {
     console.log(`listening at ${node.getMultiaddrs()[0]}`)
     for await (const _ of process.stdin) ;
@@ -119,6 +122,7 @@ async function run ([what, security, address, count]) {
     }
   } else if (what === 'identify') await told
   else if (what === 'perf') await perf(connection, signal)
+  else if (what === 'push' || what === 'large') await learned.run(what, node, connection, signal)
   else await streams.run(what, connection, count, signal)
 }
 

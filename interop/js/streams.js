@@ -17,7 +17,7 @@ const LIMITS = { maxInboundStreams: 1000, maxOutboundStreams: 1000 }
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
 /// All that comes until the stream ends, and how it ends: `ended`, or `reset`. js-libp2p has no codes.
-function drained (stream) {
+export function drained (stream) {
   const parts = []
   stream.addEventListener('message', ({ data }) => { parts.push(data.subarray()) })
   return new Promise((resolve) => {
@@ -29,7 +29,7 @@ function drained (stream) {
 }
 
 /// The first bytes of a stream.
-function first (stream, length) {
+export function first (stream, length) {
   return new Promise((resolve, reject) => {
     let got = Buffer.alloc(0)
     const more = ({ data }) => {
@@ -43,7 +43,7 @@ function first (stream, length) {
   })
 }
 
-async function send (stream, bytes) {
+export async function send (stream, bytes) {
   if (!stream.send(bytes)) await stream.onDrain()
 }
 

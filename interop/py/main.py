@@ -1,10 +1,10 @@
 """A py-libp2p node to run beside Weir: what the Rust one beside it (`src/bin/rust-peer`) does, with the same arguments.
 
-    main.py listen STACK           prints its address, and answers until its input ends
+    main.py listen STACK [large]   prints its address, and answers until its input ends
     main.py ping STACK ADDRESS     three round trips
     main.py identify STACK ADDRESS what the other end says of itself
     main.py perf STACK ADDRESS     16 MiB each way over /perf/1.0.0
-    main.py streams|reset|idle|hold STACK ADDRESS [COUNT]   as Weir's example (crates/cli/examples/interop.rs)
+    main.py streams|reset|idle|hold|push|large STACK ADDRESS [COUNT]   as Weir's example (crates/cli/examples/interop.rs)
 
 STACK is noise, tls, or both (which prefers TLS), over TCP with yamux; mplex, which is Noise and mplex; pnet, a private network with
 Noise. It ends with 1 where another peer is there than the address names.
@@ -17,6 +17,7 @@ import trio
 from libp2p import create_mplex_muxer_option, create_yamux_muxer_option, generate_new_ed25519_identity, new_host
 from libp2p.host.ping import PingService, handle_ping
 from libp2p.identity.identify.identify import ID, parse_identify_response
+from libp2p.identity.identify_push.identify_push import ID_PUSH, identify_push_handler_for, push_identify_to_peer
 from libp2p.network.stream.exceptions import StreamEOF, StreamError, StreamReset
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
@@ -30,6 +31,14 @@ PING = "/ipfs/ping/1.0.0"
 PERF = "/perf/1.0.0"
 ECHO = "/interop/echo/1"
 RESET = "/interop/reset/1"
+IDENTIFY = "/interop/identify/1"
+# What the other side pushes, and this one.
+PUSHED_ADDRESS = "/ip4/127.0.0.1/tcp/7777"
+PUSHED_NAME = "/interop/pushed/1"
+# What long names begin with, how many there are, and the bytes of each.
+LONG_NAME = "/interop/long/"
+LONG_NAMES = 80
+LONG_BYTES = 80
 SIZE = 16 << 20
 PIECE = bytes(64 * 1024)
 COUNT = 1000
@@ -37,7 +46,7 @@ AT_ONCE = 32
 PAYLOAD = 1000
 # The code that the listener shall reset with. py-libp2p itself has none.
 CODE = 7
-QUESTIONS = 50
+QUESTIONS = 100
 PAUSE = 60
 LIMIT = 60
 LONG = 200
@@ -84,8 +93,45 @@ async def exactly(stream, length):
     return got
 
 
-def serve(host):
+async def identified(host, peer):
+    """What a peer says of itself now."""
+    stream = await host.new_stream(peer, [ID])
+    return parse_identify_response(await read_length_prefixed_protobuf(stream, use_varint_format=True))
+
+
+async def long_names(host, peer):
+    told = await identified(host, peer)
+    return sum(name.startswith(LONG_NAME) for name in told.protocols)
+
+
+def was_pushed(host, peer):
+    return PUSHED_ADDRESS in [str(address) for address in host.get_peerstore().addrs(peer)]
+
+
+async def push(host, peer):
+    host.set_stream_handler(PUSHED_NAME, ignore)
+    if not await push_identify_to_peer(host, peer):
+        raise RuntimeError("it could not push")
+
+
+async def ignore(stream):
+    await stream.close()
+
+
+def serve(host, large):
     seen = ["nothing"]
+
+    async def tell(stream):
+        what, peer = (await exactly(stream, 1))[0], stream.muxed_conn.peer_id
+        if what == 0:
+            await push(host, peer)
+            text = "!"
+        elif what == 1:
+            text = "yes" if was_pushed(host, peer) else "no"
+        else:
+            text = str(await long_names(host, peer))
+        await stream.write(text.encode())
+        await stream.close()
 
     async def perf(stream):
         size = int.from_bytes(await exactly(stream, 8), "big")
@@ -116,6 +162,10 @@ def serve(host):
     host.set_stream_handler(PERF, perf)
     host.set_stream_handler(ECHO, echo)
     host.set_stream_handler(RESET, reset)
+    host.set_stream_handler(IDENTIFY, tell)
+    host.set_stream_handler(ID_PUSH, identify_push_handler_for(host))
+    for number in range(LONG_NAMES if large else 0):
+        host.set_stream_handler(f"{LONG_NAME}{number:03}/".ljust(LONG_BYTES, "x"), ignore)
 
 
 async def one(host, peer, number):
@@ -174,6 +224,31 @@ async def resets(host, peer):
     raise RuntimeError("the listener saw no reset")
 
 
+async def asked_until(host, peer, what, wanted):
+    """What the listener answers on /interop/identify/1, once it is as wanted."""
+    for _ in range(QUESTIONS):
+        stream = await host.new_stream(peer, [IDENTIFY])
+        await stream.write(bytes([what]))
+        await stream.close_write()
+        text, _ = await drained(stream)
+        if wanted(text.decode()):
+            return text.decode()
+        await trio.sleep(0.1)
+    raise RuntimeError("the listener has not learned it")
+
+
+async def both_push(host, peer):
+    await asked_until(host, peer, 0, lambda text: text == "!")
+    for _ in range(QUESTIONS):
+        if was_pushed(host, peer):
+            break
+        await trio.sleep(0.1)
+    else:
+        raise RuntimeError("nothing was pushed")
+    await push(host, peer)
+    await asked_until(host, peer, 1, lambda text: text == "yes")
+
+
 async def dial(what, host, address, count):
     there = info_from_p2p_addr(multiaddr.Multiaddr(address))
     await host.connect(there)
@@ -181,11 +256,15 @@ async def dial(what, host, address, count):
     if what == "ping":
         print(await PingService(host).ping(peer, 3), "µs")
     elif what == "identify":
-        stream = await host.new_stream(peer, [ID])
-        told = parse_identify_response(await read_length_prefixed_protobuf(stream, use_varint_format=True))
+        told = await identified(host, peer)
         print(told.agent_version, list(told.protocols))
     elif what == "perf":
         await measure(host, peer)
+    elif what == "push":
+        await both_push(host, peer)
+    elif what == "large":
+        names = await long_names(host, peer)
+        print(names, await asked_until(host, peer, 2, lambda text: text != "0"))
     elif what == "streams":
         await many(host, peer, count)
     elif what == "reset":
@@ -207,7 +286,7 @@ async def dial(what, host, address, count):
 
 async def run(what, stack, address=None, count=COUNT):
     host = start(stack, what == "listen")
-    serve(host)
+    serve(host, "large" in (what, address))
     listens = [multiaddr.Multiaddr("/ip4/127.0.0.1/tcp/0")] if what == "listen" else []
     async with host.run(listen_addrs=listens):
         if what == "listen":

@@ -1,15 +1,19 @@
 //! Weir's end of `cargo xtask interop`, for checks that take streams of one's own: the same arguments as the nodes in `interop/`.
 //!
-//! - `interop listen STACK`: prints its address as the last word of a line, then `gone PEER REASON` for each link that ends;
+//! - `interop listen STACK [large]`: prints its address as the last word of a line, then `gone PEER REASON` for each link that ends;
 //! - `interop streams STACK ADDRESS [COUNT]`: 1,000 streams (or so many), 32 at a time, each an echo with half-close;
 //! - `interop reset STACK ADDRESS`: prints `CODE CODE`: that of the listener's reset, and that which the listener saw;
 //! - `interop idle STACK ADDRESS`: an echo, 60 s of nothing, another echo on the same link;
 //! - `interop vanish STACK ADDRESS`: an echo, prints `holding`, and ends with 0 once the link is known to be lost;
-//! - `interop hold STACK ADDRESS`: an echo, prints `holding`, and waits for its end.
+//! - `interop hold STACK ADDRESS`: an echo, prints `holding`, and waits for its end;
+//! - `interop push STACK ADDRESS`: each side pushes by identify that it has a further address, and learns it of the other;
+//! - `interop large STACK ADDRESS`: prints `COUNT COUNT`: how many of the listener's long names this side has learned by identify, and
+//!   the listener of this side's. Both have them: the listener was told `large`.
 //!
-//! STACK is `noise`, `tls`, `both`, `mplex`, `pnet` or `quic`. The protocols are `/interop/echo/1`, which returns what it gets, and
+//! STACK is `noise`, `tls`, `both`, `mplex`, `pnet` or `quic`. The protocols are `/interop/echo/1`, which returns what it gets;
 //! `/interop/reset/1`, whose first byte says what is wanted: 0 and a code, to be reset with it; 1, to be answered a byte and to see a
-//! reset; 2, to be told what the last one was.
+//! reset; 2, to be told what the last one was; and `/interop/identify/1`, likewise: 0, that the other side pushes; 1, to be told `yes`
+//! once it was pushed to; 2, to be told how many long names it has learned.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it speaks on its standard streams")]
 
 use std::error::Error;
@@ -23,11 +27,24 @@ use weir::config::{Security, SharedKey};
 use weir::{Builder, Event, Events, Network, NetworkId, PeerId, Protocol, RawStream, StreamError, Streams};
 
 type Failed = Box<dyn Error + Send + Sync>;
+/// Streams of echo, reset, identify, and of the long names.
+type Handles = (Streams, Streams, Streams, Streams);
 /// A node and its handles. The node ends with them.
-type Started = (Network, weir::Node, (Streams, Streams));
+type Started = (Network, weir::Node, Handles);
 
 const ECHO: Protocol = Protocol::new(&["/interop/echo/1"]);
 const RESET: Protocol = Protocol::new(&["/interop/reset/1"]);
+const IDENTIFY: Protocol = Protocol::new(&["/interop/identify/1"]);
+/// What all long names begin with.
+const LONG: &str = "/interop/long/";
+/// How many there are, and how many addresses beside them: more than one message of identify (4,096 bytes).
+const LONG_NAMES: usize = 45;
+const LONG_ADDRESSES: usize = 40;
+/// Bytes of a long name.
+const LONG_BYTES: usize = 80;
+/// What a node pushes: a further address, or a further protocol where its implementation pushes that more readily.
+const PUSHED_ADDRESS: &str = "/ip4/127.0.0.1/tcp/7777";
+const PUSHED_NAME: &str = "/interop/pushed/1";
 
 /// The key of the private network, which the other nodes know as well.
 const KEY: [u8; 32] = [0x57; 32];
@@ -43,19 +60,25 @@ const CODES: (u32, u32) = (7, 9);
 const IDLE: Duration = Duration::from_secs(60);
 /// How long a peer that is silent may count as there: pings of the muxer take 30 s, QUIC's keep-alive and idle timeout 50 s.
 const NOTICED: Duration = Duration::from_secs(60);
-/// Questions for the reset that the listener saw, 100 ms apart.
-const QUESTIONS: u32 = 50;
+/// How long a push, or an answer of identify, may take.
+const TOLD: Duration = Duration::from_secs(20);
+/// Questions for what the listener saw or learned, 100 ms apart.
+const QUESTIONS: u32 = 100;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let done = match words[..] {
-        ["listen", stack] => listen(stack),
+        ["listen", stack] => listen(stack, false),
+        ["listen", stack, "large"] => listen(stack, true),
         [check, stack, address] => dial(check, stack, address, COUNT),
         [check, stack, address, count] => {
             count.parse().map_err(Failed::from).and_then(|count| dial(check, stack, address, count))
         }
-        _ => Err("listen STACK | streams|reset|idle|vanish|hold STACK ADDRESS [COUNT]".into()),
+        _ => {
+            Err("listen STACK [large] | streams|reset|idle|vanish|hold|push|large STACK ADDRESS [COUNT]"
+                .into())
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -66,7 +89,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(stack: &str, listens: bool) -> Result<Started, Failed> {
+/// The protocol of the long names: of all, or of one.
+fn long_names(large: bool) -> Protocol {
+    let count = if large { LONG_NAMES } else { 1 };
+    let name = |number: usize| -> &'static str {
+        format!("{LONG}{number:03}/{:x<width$}", "", width = LONG_BYTES - LONG.len() - 4).leak()
+    };
+    Protocol::new((0..count).map(name).collect::<Vec<_>>().leak())
+}
+
+/// Addresses that a node with long names says it has: with these its identify is several messages.
+async fn announce_many(net: &Network) -> Result<(), Failed> {
+    let address = |number| format!("/dns4/node-{number}.long.interop.example/tcp/7777");
+    Ok(net.announce((0..LONG_ADDRESSES).map(address)).await?)
+}
+
+fn start(stack: &str, listens: bool, large: bool) -> Result<Started, Failed> {
     let mut config = weir::Config::default();
     config.mailboxes.streams = 2 * AT_ONCE;
     let tcp = &mut config.node.tcp;
@@ -84,13 +122,43 @@ fn start(stack: &str, listens: bool) -> Result<Started, Failed> {
         _ => "/ip4/127.0.0.1/tcp/0",
     };
     let builder = if listens { builder.listen(listening) } else { builder };
-    Ok(weir::start(builder.channels((ECHO, RESET)))?)
+    Ok(weir::start(builder.channels((ECHO, RESET, IDENTIFY, long_names(large))))?)
 }
 
-fn listen(stack: &str) -> Result<(), Failed> {
-    let (net, _node, (echoes, resets)) = start(stack, true)?;
+/// What a node has learned of its peer by identify.
+#[derive(Debug, Default)]
+struct Learned {
+    pushed: bool,
+    long_names: usize,
+}
+
+impl Learned {
+    /// Of an event, where it is one of identify.
+    fn note(&mut self, event: &Event) {
+        let Event::Identified { protocols, addresses, .. } = event else { return };
+        self.pushed |= protocols.iter().any(|name| name == PUSHED_NAME)
+            || addresses.iter().any(|address| address.to_string() == PUSHED_ADDRESS);
+        let long = protocols.iter().filter(|name| name.starts_with(LONG)).count();
+        self.long_names = self.long_names.max(long);
+    }
+}
+
+fn listen(stack: &str, large: bool) -> Result<(), Failed> {
+    let (net, _node, (echoes, resets, identifies, _long)) = start(stack, true, large)?;
+    if large {
+        net.block_on(announce_many(&net))?;
+    }
     let events = net.events();
     println!("listening on {}", net.addresses().first().ok_or("no address")?);
+    let learned = Arc::new(Mutex::new(Learned::default()));
+    let of_streams = (net.clone(), Arc::clone(&learned));
+    std::thread::spawn(move || {
+        let (net, learned) = of_streams;
+        while let Some(stream) = identifies.next_blocking() {
+            let (net, learned) = (net.clone(), Arc::clone(&learned));
+            std::thread::spawn(move || weir::block_on(tell(stream, &net, &learned)));
+        }
+    });
     std::thread::spawn(move || {
         while let Some(stream) = echoes.next_blocking() {
             std::thread::spawn(move || echo(stream));
@@ -105,6 +173,7 @@ fn listen(stack: &str) -> Result<(), Failed> {
     });
     std::thread::spawn(move || {
         while let Some(event) = events.next_blocking() {
+            learned.lock().unwrap_or_else(PoisonError::into_inner).note(&event);
             if let Event::PeerDown { peer, reason, .. } = event {
                 println!("gone {peer} {reason:?}");
             }
@@ -156,6 +225,25 @@ async fn answer(mut stream: RawStream, seen: &Mutex<String>) -> Result<(), Strea
     Ok(())
 }
 
+/// The listener's end of `/interop/identify/1`.
+async fn tell(mut stream: RawStream, net: &Network, learned: &Mutex<Learned>) -> Result<(), Failed> {
+    let first = stream.read_chunk().await?.and_then(|bytes| bytes.first().copied());
+    let text = match first {
+        Some(0) => {
+            net.announce([PUSHED_ADDRESS]).await?;
+            "!".to_owned()
+        }
+        Some(1) => {
+            let pushed = learned.lock().unwrap_or_else(PoisonError::into_inner).pushed;
+            if pushed { "yes" } else { "no" }.to_owned()
+        }
+        _ => learned.lock().unwrap_or_else(PoisonError::into_inner).long_names.to_string(),
+    };
+    stream.write_bytes(text.into()).await?;
+    stream.finish();
+    Ok(())
+}
+
 /// How a stream ends: with a code, or otherwise.
 async fn told(stream: &mut RawStream) -> String {
     loop {
@@ -169,10 +257,13 @@ async fn told(stream: &mut RawStream) -> String {
 }
 
 fn dial(check: &str, stack: &str, address: &str, count: u32) -> Result<(), Failed> {
-    let (net, _node, (echoes, resets)) = start(stack, false)?;
+    let (net, _node, handles) = start(stack, false, check == "large")?;
+    if check == "large" {
+        net.block_on(announce_many(&net))?;
+    }
     let events = net.events();
     let peer = net.block_on(net.connect(address))?;
-    let done = check_peer(check, (&net, peer), (&echoes, &resets), &events, count);
+    let done = check_peer(check, (&net, peer), &handles, &events, count);
     // What the node knows of it says more than what became of a stream.
     if done.is_err() {
         while let Some(event) = events.try_next() {
@@ -187,7 +278,7 @@ fn dial(check: &str, stack: &str, address: &str, count: u32) -> Result<(), Faile
 fn check_peer(
     check: &str,
     (net, peer): (&Network, PeerId),
-    (echoes, resets): (&Streams, &Streams),
+    (echoes, resets, identifies, _): &Handles,
     events: &Events,
     count: u32,
 ) -> Result<(), Failed> {
@@ -216,8 +307,81 @@ fn check_peer(
             println!("gone: {reason}");
             Ok(())
         }
+        "push" => net.block_on(both_push(net, identifies, peer, events)),
+        "large" => {
+            let (there, here) = net.block_on(both_are_large(net, identifies, peer, events))?;
+            println!("{there} {here}");
+            Ok(())
+        }
         other => Err(format!("no such check: {other}").into()),
     }
+}
+
+/// What the listener answers on `/interop/identify/1`.
+async fn asked(identifies: &Streams, peer: PeerId, what: u8) -> Result<String, Failed> {
+    let mut stream = identifies.open(peer).await?;
+    stream.write_bytes(vec![what].into()).await?;
+    stream.finish();
+    let mut text = Vec::new();
+    while let Some(bytes) = stream.read_chunk().await? {
+        text.extend_from_slice(&bytes);
+    }
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The first answer that is none of these.
+async fn asked_until(
+    net: &Network,
+    (identifies, peer): (&Streams, PeerId),
+    what: u8,
+    not: &str,
+) -> Result<String, Failed> {
+    for _ in 0..QUESTIONS {
+        let text = asked(identifies, peer, what).await?;
+        if text != not {
+            return Ok(text);
+        }
+        net.sleep(Duration::from_millis(100)).await?;
+    }
+    Err("the listener has not learned it".into())
+}
+
+/// Reads events until enough was learned by identify.
+async fn learn(net: &Network, events: &Events, enough: fn(&Learned) -> bool) -> Result<Learned, Failed> {
+    let all = async {
+        let mut learned = Learned::default();
+        while let Some(event) = events.next().await {
+            if let Event::Fault { fault, .. } = event {
+                return Err(format!("it is blamed: {fault}").into());
+            }
+            learned.note(&event);
+            if enough(&learned) {
+                return Ok(learned);
+            }
+        }
+        Err::<_, Failed>("the node has stopped".into())
+    };
+    net.within(TOLD, all).await.map_err(|_| "nothing of that was told")?
+}
+
+async fn both_push(net: &Network, identifies: &Streams, peer: PeerId, events: &Events) -> Result<(), Failed> {
+    asked(identifies, peer, 0).await?;
+    learn(net, events, |learned| learned.pushed).await?;
+    net.announce([PUSHED_ADDRESS]).await?;
+    asked_until(net, (identifies, peer), 1, "no").await?;
+    Ok(())
+}
+
+/// How many long names this side has learned, and the listener.
+async fn both_are_large(
+    net: &Network,
+    identifies: &Streams,
+    peer: PeerId,
+    events: &Events,
+) -> Result<(usize, String), Failed> {
+    net.peers().identify(peer).await?;
+    let learned = learn(net, events, |learned| learned.long_names > 0).await?;
+    Ok((learned.long_names, asked_until(net, (identifies, peer), 2, "0").await?))
 }
 
 /// Why the link ends within `limit`; `None` where it stays.

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::Failed;
-use crate::peers::{Looks, Peer};
+use crate::peers::{Looks, Peer, Reads};
 use crate::plan::{Check, FEW, Stack};
 use crate::process::Running;
 
@@ -20,6 +20,8 @@ const NOBODY: &str = "12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5";
 const BYTES: &str = "16777216";
 /// Codes of resets, as the programs have them: of the listener, and of the dialler.
 const CODES: (&str, &str) = ("7", "9");
+/// Long names, as the programs have them: Weir, whose identify is several messages then, and its peers, whose is one.
+const NAMES: (u32, u32) = (45, 80);
 
 /// Weir's programs: the command, and the one for checks that take streams of one's own.
 pub struct Weir {
@@ -91,7 +93,11 @@ impl Cell<'_> {
                 if code != Some(wanted) {
                     return Err(format!("ends with {code:?}: {said}").into());
                 }
-                if check == Check::Reset { self.judge_codes(&said) } else { Ok(()) }
+                match check {
+                    Check::Reset => self.judge_codes(&said),
+                    Check::LargeIdentify => self.judge_names(&said),
+                    _ => Ok(()),
+                }
             }
         }
     }
@@ -112,6 +118,9 @@ impl Cell<'_> {
             Command::new(&weir.streams)
         };
         command.args(["listen", stack]);
+        if self.check == Check::LargeIdentify {
+            command.arg("large");
+        }
         command
     }
 
@@ -138,6 +147,8 @@ impl Cell<'_> {
         match self.check {
             Check::Identify => command.args(["identify", stack, address]),
             Check::Perf => command.args(["perf", stack, address]),
+            Check::Push => command.args(["push", stack, address]),
+            Check::LargeIdentify => command.args(["large", stack, address]),
             Check::Streams => command.args(["streams", stack, address]),
             Check::FewStreams => command.args(["streams", stack, address, FEW]),
             Check::Reset => command.args(["reset", stack, address]),
@@ -147,6 +158,21 @@ impl Cell<'_> {
             Check::Ping | Check::WrongPeer => command.args(["ping", stack, address]),
         };
         command
+    }
+
+    /// Weir learns all long names of its peer, the peer as many of Weir's as its implementation reads.
+    fn judge_names(&self, said: &str) -> Result<(), Failed> {
+        let (dialler, listener) = said.split_once(' ').ok_or_else(|| format!("it says `{said}`"))?;
+        let (weir, peer) = if self.weir_dials { (dialler, listener) } else { (listener, dialler) };
+        let (weir, peer): (u32, u32) = (weir.parse()?, peer.parse()?);
+        if weir != NAMES.1 {
+            return Err(format!("weir learned {weir} names of {}", NAMES.1).into());
+        }
+        let enough = match self.peer.reads_identify() {
+            Reads::All => peer == NAMES.0,
+            Reads::First => (1..NAMES.0).contains(&peer),
+        };
+        if enough { Ok(()) } else { Err(format!("the peer learned {peer} names of {}", NAMES.0).into()) }
     }
 
     /// Both resets must look as the peer's implementation lets them: with their codes where it has any.

@@ -42,19 +42,25 @@ pub enum Looks {
     End,
 }
 
+/// What an implementation reads of an identify that has several messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reads {
+    All,
+    /// The first message.
+    First,
+}
+
 /// Why a cell is not tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lack {
     Mplex,
     OtherThanTcp,
     LongPrivate,
-    SilentMplex,
     OtherCipher,
 }
 
 impl Lack {
-    pub const ALL: [Self; 5] =
-        [Self::Mplex, Self::OtherThanTcp, Self::LongPrivate, Self::SilentMplex, Self::OtherCipher];
+    pub const ALL: [Self; 4] = [Self::Mplex, Self::OtherThanTcp, Self::LongPrivate, Self::OtherCipher];
 
     /// Its place in the list, from 1.
     pub fn number(self) -> usize {
@@ -65,7 +71,6 @@ impl Lack {
         match self {
             Self::Mplex => "it has no mplex",
             Self::OtherThanTcp => "only its TCP is tried",
-            Self::SilentMplex => "mplex has no ping, and Weir does not notice a peer that is silent",
             Self::OtherCipher => "its private networks have another cipher, Salsa20 with nonces of 8 bytes",
             Self::LongPrivate => "its cipher for private networks runs out of memory in long transfers",
         }
@@ -92,7 +97,6 @@ impl Peer {
     pub fn lacks(&self, stack: Stack, check: Check) -> Option<Lack> {
         match (self.kind, stack, check) {
             (Kind::Go, Stack::Mplex, _) => Some(Lack::Mplex),
-            (_, Stack::Mplex, Check::Vanish) => Some(Lack::SilentMplex),
             (Kind::Py, Stack::Pnet, _) => Some(Lack::OtherCipher),
             (Kind::Py, Stack::Quic, _) => Some(Lack::OtherThanTcp),
             (Kind::Js, Stack::Pnet, Check::Perf) => Some(Lack::LongPrivate),
@@ -109,6 +113,14 @@ impl Peer {
             (Kind::Rust, _) => Looks::End,
             (Kind::Js, Stack::Quic) | (Kind::Py, _) => Looks::End,
             (Kind::Js, _) => Looks::Reset,
+        }
+    }
+
+    /// Weir's identify has several messages where it is large.
+    pub fn reads_identify(&self) -> Reads {
+        match self.kind {
+            Kind::Go | Kind::Js => Reads::All,
+            Kind::Rust | Kind::Py => Reads::First,
         }
     }
 

@@ -44,6 +44,8 @@ impl Stack {
 pub enum Check {
     Ping,
     Identify,
+    Push,
+    LargeIdentify,
     Perf,
     WrongPeer,
     /// As [`Check::Streams`], with [`FEW`] of them: what a short run does.
@@ -59,9 +61,11 @@ pub const FEW: &str = "40";
 
 impl Check {
     /// Those of a full run.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Ping,
         Self::Identify,
+        Self::Push,
+        Self::LargeIdentify,
         Self::Perf,
         Self::WrongPeer,
         Self::Streams,
@@ -74,6 +78,8 @@ impl Check {
         match self {
             Self::Ping => "ping",
             Self::Identify => "identify",
+            Self::Push => "push",
+            Self::LargeIdentify => "large identify",
             Self::Perf => "perf",
             Self::WrongPeer => "wrong peer",
             Self::FewStreams => "40 streams",

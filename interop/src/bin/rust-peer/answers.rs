@@ -1,6 +1,7 @@
 //! The listener's ends of the protocols that are not libp2p's own: each stream is a task. (The ready-made handler of incoming streams,
 //! `libp2p_stream`'s, drops streams that come faster than one at a time is taken.)
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::io;
@@ -17,20 +18,71 @@ use libp2p::swarm::{
     SubstreamProtocol, THandlerInEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol};
+use tokio::sync::mpsc::Sender;
 
-use crate::{ECHO, PERF, RESET, told};
+use crate::{ECHO, IDENTIFY, LONG, PERF, PUSHED, RESET, told};
 
-/// What the last reset of a stream of `/interop/reset/1` looked like.
-type Seen = Arc<Mutex<&'static str>>;
+/// Long names of a node that has them.
+const LONG_NAMES: usize = 80;
+/// Bytes of a long name.
+const LONG_BYTES: usize = 80;
 
-/// Answers perf, echo and reset on every connection.
+/// What a node has learned of a peer by identify.
+#[derive(Clone, Copy, Default)]
+pub struct Learned {
+    pub pushed: bool,
+    pub long_names: usize,
+}
+
+/// What the answers know.
+pub struct Known {
+    /// What the last reset of a stream of `/interop/reset/1` looked like.
+    seen: Mutex<&'static str>,
+    learned: Mutex<BTreeMap<PeerId, Learned>>,
+    /// Peers that want to be pushed to.
+    pushes: Sender<PeerId>,
+    names: Vec<StreamProtocol>,
+}
+
+impl Known {
+    pub fn new(pushes: Sender<PeerId>, large: bool) -> Arc<Self> {
+        let mut names = vec![PERF, ECHO, RESET, IDENTIFY];
+        let long = |number| format!("{LONG}{number:03}/{:x<width$}", "", width = LONG_BYTES - LONG.len() - 4);
+        let count = if large { LONG_NAMES } else { 0 };
+        names.extend((0..count).filter_map(|number| StreamProtocol::try_from_owned(long(number)).ok()));
+        Arc::new(Self { seen: Mutex::new("nothing"), learned: Mutex::new(BTreeMap::new()), pushes, names })
+    }
+
+    /// A peer said this by identify.
+    pub fn note(&self, peer: PeerId, names: &[StreamProtocol], addresses: &[Multiaddr]) {
+        let mut learned = self.learned.lock().unwrap();
+        let of_peer = learned.entry(peer).or_default();
+        of_peer.pushed |= addresses.iter().any(|address| address.to_string() == PUSHED);
+        let long = names.iter().filter(|name| name.as_ref().starts_with(LONG)).count();
+        of_peer.long_names = of_peer.long_names.max(long);
+    }
+
+    pub fn learned(&self, peer: PeerId) -> Learned {
+        self.learned.lock().unwrap().get(&peer).copied().unwrap_or_default()
+    }
+
+    pub async fn push(&self, peer: PeerId) {
+        let _ = self.pushes.send(peer).await; // the node ends where nobody listens
+    }
+}
+
+/// Answers perf, echo, reset and identify on every connection.
 pub struct Behaviour {
-    seen: Seen,
+    known: Arc<Known>,
 }
 
 impl Behaviour {
-    pub fn new() -> Self {
-        Self { seen: Arc::new(Mutex::new("nothing")) }
+    pub fn new(known: Arc<Known>) -> Self {
+        Self { known }
+    }
+
+    fn handler(&self, peer: PeerId) -> Handler {
+        Handler { known: Arc::clone(&self.known), peer }
     }
 }
 
@@ -41,22 +93,22 @@ impl NetworkBehaviour for Behaviour {
     fn handle_established_inbound_connection(
         &mut self,
         _: ConnectionId,
-        _: PeerId,
+        peer: PeerId,
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<Handler, ConnectionDenied> {
-        Ok(Handler { seen: Arc::clone(&self.seen) })
+        Ok(self.handler(peer))
     }
 
     fn handle_established_outbound_connection(
         &mut self,
         _: ConnectionId,
-        _: PeerId,
+        peer: PeerId,
         _: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<Handler, ConnectionDenied> {
-        Ok(Handler { seen: Arc::clone(&self.seen) })
+        Ok(self.handler(peer))
     }
 
     fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
@@ -72,7 +124,8 @@ impl NetworkBehaviour for Behaviour {
 
 /// Of one connection.
 pub struct Handler {
-    seen: Seen,
+    known: Arc<Known>,
+    peer: PeerId,
 }
 
 impl ConnectionHandler for Handler {
@@ -84,7 +137,7 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = ();
 
     fn listen_protocol(&self) -> SubstreamProtocol<Names> {
-        SubstreamProtocol::new(Names, ())
+        SubstreamProtocol::new(Names(self.known.names.clone()), ())
     }
 
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<DeniedUpgrade, (), Infallible>> {
@@ -98,20 +151,20 @@ impl ConnectionHandler for Handler {
     fn on_connection_event(&mut self, event: ConnectionEvent<Names, DeniedUpgrade>) {
         if let ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, .. }) = event {
             let (stream, name) = protocol;
-            tokio::spawn(answer(stream, name, Arc::clone(&self.seen)));
+            tokio::spawn(answer(stream, name, Arc::clone(&self.known), self.peer));
         }
     }
 }
 
 /// All that is answered.
-pub struct Names;
+pub struct Names(Vec<StreamProtocol>);
 
 impl UpgradeInfo for Names {
     type Info = StreamProtocol;
-    type InfoIter = std::array::IntoIter<StreamProtocol, 3>;
+    type InfoIter = std::vec::IntoIter<StreamProtocol>;
 
     fn protocol_info(&self) -> Self::InfoIter {
-        [PERF, ECHO, RESET].into_iter()
+        self.0.clone().into_iter()
     }
 }
 
@@ -125,11 +178,13 @@ impl InboundUpgrade<Stream> for Names {
     }
 }
 
-async fn answer(stream: Stream, name: StreamProtocol, seen: Seen) {
+async fn answer(stream: Stream, name: StreamProtocol, known: Arc<Known>, peer: PeerId) {
     let done = match name.as_ref() {
         "/perf/1.0.0" => perf(stream).await,
         "/interop/echo/1" => echo(stream).await,
-        _ => reset(stream, &seen).await,
+        "/interop/reset/1" => reset(stream, &known.seen).await,
+        "/interop/identify/1" => tell(stream, &known, peer).await,
+        _ => Ok(()), // a long name is there to be told
     };
     if let Err(error) = done {
         eprintln!("{name}: {error}");
@@ -180,4 +235,21 @@ async fn reset(mut stream: Stream, seen: &Mutex<&'static str>) -> io::Result<()>
         }
     }
     Ok(())
+}
+
+/// The listener's end of `/interop/identify/1`.
+async fn tell(mut stream: Stream, known: &Known, peer: PeerId) -> io::Result<()> {
+    let mut word = [0];
+    stream.read_exact(&mut word).await?;
+    let learned = known.learned(peer);
+    let text = match word[0] {
+        0 => {
+            known.push(peer).await;
+            "!".to_owned()
+        }
+        1 => if learned.pushed { "yes" } else { "no" }.to_owned(),
+        _ => learned.long_names.to_string(),
+    };
+    stream.write_all(text.as_bytes()).await?;
+    stream.close().await
 }

@@ -1,10 +1,10 @@
 //! A rust-libp2p node, for Weir to talk to.
 //!
-//! - `rust-peer listen STACK`: prints `listening ADDRESS`, answers ping, identify, `/perf/1.0.0`, `/interop/echo/1` and
-//!   `/interop/reset/1` until its input ends;
+//! - `rust-peer listen STACK [large]`: prints `listening ADDRESS`, answers ping, identify, `/perf/1.0.0`, `/interop/echo/1`,
+//!   `/interop/reset/1` and `/interop/identify/1` until its input ends;
 //! - `rust-peer ping STACK ADDRESS`, `rust-peer identify …`, `rust-peer perf …`: dials, prints `ok` and what it found, and ends
 //!   with 0; or says what failed and ends with 1;
-//! - `rust-peer streams|reset|idle|hold STACK ADDRESS`: as Weir's example `interop` (`crates/cli/examples/interop.rs`).
+//! - `rust-peer streams|reset|idle|hold|push|large STACK ADDRESS`: as Weir's example `interop` (`crates/cli/examples/interop.rs`).
 //!
 //! STACK is `noise`, `tls` or `both`, over TCP with yamux; `mplex`, which is Noise and mplex; `pnet`, a private network with Noise and
 //! yamux; or `quic`, which is QUIC instead.
@@ -13,6 +13,7 @@ mod answers;
 
 use std::error::Error;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, TryStreamExt};
@@ -25,23 +26,31 @@ use libp2p::{
     Multiaddr, PeerId, Stream, StreamProtocol, Swarm, SwarmBuilder, identify, noise, ping, tcp, tls, yamux,
 };
 use libp2p_stream::Control;
+use tokio::sync::mpsc::{Receiver, channel};
+
+use answers::{Known, Learned};
 
 const PERF: StreamProtocol = StreamProtocol::new("/perf/1.0.0");
 /// Bytes that the client of perf sends and asks for.
 const BYTES: u64 = 16 * 1024 * 1024;
 const ECHO: StreamProtocol = StreamProtocol::new("/interop/echo/1");
 const RESET: StreamProtocol = StreamProtocol::new("/interop/reset/1");
+const IDENTIFY: StreamProtocol = StreamProtocol::new("/interop/identify/1");
+/// What long names begin with.
+const LONG: &str = "/interop/long/";
+/// The address that each side pushes.
+const PUSHED: &str = "/ip4/127.0.0.1/tcp/7777";
 /// Streams of a run where nothing else is said, how many at once, and the bytes that each carries each way.
 const COUNT: u32 = 1_000;
 const AT_ONCE: usize = 32;
 const PAYLOAD: usize = 1_000;
 /// The code that the listener shall reset with.
 const CODE: u32 = 7;
-/// Questions for the reset that the listener saw, 100 ms apart.
-const QUESTIONS: u32 = 50;
+/// Questions for what the other side saw or learned, 100 ms apart.
+const QUESTIONS: u32 = 100;
 /// How long all of it may take, and how long where it is idle.
 const LIMIT: Duration = Duration::from_secs(60);
-const LONG: Duration = Duration::from_secs(90);
+const PATIENT: Duration = Duration::from_secs(90);
 /// How long nothing is done.
 const PAUSE: Duration = Duration::from_secs(60);
 /// How long a connection may have no stream that counts.
@@ -65,14 +74,49 @@ struct Behaviour {
     answers: answers::Behaviour,
 }
 
-fn swarm(stack: &str, pings: Duration) -> Result<Swarm<Behaviour>, Failed> {
+/// A node, what its answers know, and whom it is to push to.
+struct Node {
+    swarm: Swarm<Behaviour>,
+    known: Arc<Known>,
+    pushes: Receiver<PeerId>,
+}
+
+impl Node {
+    fn new(stack: &str, pings: Duration, large: bool) -> Result<Self, Failed> {
+        let (push, pushes) = channel(1);
+        let known = Known::new(push, large);
+        Ok(Self { swarm: swarm(stack, pings, &known)?, known, pushes })
+    }
+
+    /// The next event, those of identify noted, and pushes done meanwhile.
+    async fn next(&mut self) -> SwarmEvent<BehaviourEvent> {
+        loop {
+            tokio::select! {
+                event = self.swarm.select_next_some() => {
+                    if let SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) = &event {
+                        self.known.note(*peer_id, &info.protocols, &info.listen_addrs);
+                    }
+                    return event;
+                }
+                Some(peer) = self.pushes.recv() => {
+                    if let Ok(address) = PUSHED.parse() {
+                        self.swarm.add_external_address(address);
+                    }
+                    self.swarm.behaviour_mut().identify.push([peer]);
+                }
+            }
+        }
+    }
+}
+
+fn swarm(stack: &str, pings: Duration, known: &Arc<Known>) -> Result<Swarm<Behaviour>, Failed> {
     let builder = SwarmBuilder::with_new_identity().with_tokio();
     let options = tcp::Config::default().nodelay(true);
     let behaviour = |key: &Keypair| Behaviour {
         ping: ping::Behaviour::new(ping::Config::new().with_interval(pings)),
         identify: identify::Behaviour::new(identify::Config::new("/interop/1".into(), key.public())),
         stream: libp2p_stream::Behaviour::new(),
-        answers: answers::Behaviour::new(),
+        answers: answers::Behaviour::new(Arc::clone(known)),
     };
     let idle = |config: libp2p::swarm::Config| config.with_idle_connection_timeout(IDLE);
     // Each of these is a type of its own.
@@ -109,16 +153,17 @@ async fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let done = match words[..] {
-        ["listen", stack] => listen(stack).await,
+        ["listen", stack] => listen(stack, false).await,
+        ["listen", stack, "large"] => listen(stack, true).await,
         ["hold", stack, address] => dial("hold", stack, address, COUNT).await,
         [what, stack, address, ref rest @ ..] => {
             let count = rest.first().and_then(|count| count.parse().ok()).unwrap_or(COUNT);
             // Over mplex, what a dropped stream has to say goes out with the next ping.
-            let limit = if matches!(what, "idle" | "reset") { LONG } else { LIMIT };
+            let limit = if matches!(what, "idle" | "reset") { PATIENT } else { LIMIT };
             let dialled = tokio::time::timeout(limit, dial(what, stack, address, count)).await;
             dialled.unwrap_or_else(|_| Err("took too long".into()))
         }
-        _ => Err("listen STACK | ping|identify|perf|streams|reset|idle|hold STACK ADDRESS [COUNT]".into()),
+        _ => Err("listen STACK [large] | ping|identify|perf|streams|reset|idle|hold|push|large STACK ADDRESS [COUNT]".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -129,10 +174,11 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn listen(stack: &str) -> Result<(), Failed> {
-    let mut swarm = swarm(stack, SLOW)?;
+async fn listen(stack: &str, large: bool) -> Result<(), Failed> {
+    let mut node = Node::new(stack, SLOW, large)?;
     let address = if stack == "quic" { "/ip4/127.0.0.1/udp/0/quic-v1" } else { "/ip4/127.0.0.1/tcp/0" };
-    swarm.listen_on(address.parse()?)?;
+    node.swarm.listen_on(address.parse()?)?;
+    let own = *node.swarm.local_peer_id();
     // Whoever started this ends it by closing its input.
     let (ended, end) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
@@ -143,10 +189,8 @@ async fn listen(stack: &str) -> Result<(), Failed> {
     loop {
         tokio::select! {
             _ = &mut end => return Ok(()),
-            event = swarm.select_next_some() => match event {
-                SwarmEvent::NewListenAddr { address, .. } => {
-                    println!("listening {address}/p2p/{}", swarm.local_peer_id());
-                }
+            event = node.next() => match event {
+                SwarmEvent::NewListenAddr { address, .. } => println!("listening {address}/p2p/{own}"),
                 SwarmEvent::IncomingConnectionError { error, .. } => eprintln!("incoming: {error}"),
                 _ => {}
             }
@@ -155,15 +199,16 @@ async fn listen(stack: &str) -> Result<(), Failed> {
 }
 
 async fn dial(what: &str, stack: &str, address: &str, count: u32) -> Result<(), Failed> {
-    let mut swarm = swarm(stack, if what == "ping" { QUICK } else { SLOW })?;
+    let mut node = Node::new(stack, if what == "ping" { QUICK } else { SLOW }, what == "large")?;
     let address: Multiaddr = address.parse()?;
-    let control = swarm.behaviour().stream.new_control();
-    swarm.dial(address)?;
+    let control = node.swarm.behaviour().stream.new_control();
+    node.swarm.dial(address)?;
     let mut pings = 0;
     loop {
-        match swarm.select_next_some().await {
+        match node.next().await {
             SwarmEvent::ConnectionEstablished { peer_id, .. } => {
-                tokio::spawn(work(what.to_owned(), control.clone(), peer_id, count));
+                let known = Arc::clone(&node.known);
+                tokio::spawn(work(what.to_owned(), control.clone(), peer_id, count, known));
             }
             SwarmEvent::OutgoingConnectionError { error, .. } => return Err(error.into()),
             SwarmEvent::ConnectionClosed { cause, .. } => return Err(format!("closed: {cause:?}").into()),
@@ -190,12 +235,14 @@ async fn dial(what: &str, stack: &str, address: &str, count: u32) -> Result<(), 
 }
 
 /// Does what it takes streams of its own for, and ends the program. What its behaviours do by themselves is not its own.
-async fn work(what: String, mut control: Control, peer: PeerId, count: u32) {
+async fn work(what: String, mut control: Control, peer: PeerId, count: u32, known: Arc<Known>) {
     let done = match what.as_str() {
         "perf" => measure(&mut control, peer).await,
         "streams" => many(&control, peer, count).await,
         "reset" => both_resets(&mut control, peer).await,
         "idle" => idle(&mut control, peer).await,
+        "push" => both_push(&mut control, peer, &known).await,
+        "large" => both_are_large(&mut control, peer, &known).await,
         "hold" => {
             let echoed = one(&mut control, peer, 0).await;
             if echoed.is_ok() {
@@ -287,6 +334,56 @@ async fn both_resets(control: &mut Control, peer: PeerId) -> Result<(), Failed> 
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Err("the listener saw no reset".into())
+}
+
+/// What the listener answers on `/interop/identify/1`.
+async fn asked(control: &mut Control, peer: PeerId, what: u8) -> Result<String, Failed> {
+    let mut stream = control.open_stream(peer, IDENTIFY).await?;
+    stream.write_all(&[what]).await?;
+    stream.close().await?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await?;
+    Ok(text)
+}
+
+/// The first answer that is not this.
+async fn asked_until(control: &mut Control, peer: PeerId, what: u8, not: &str) -> Result<String, Failed> {
+    for _ in 0..QUESTIONS {
+        let text = asked(control, peer, what).await?;
+        if text != not {
+            return Ok(text);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Err("the listener has not learned it".into())
+}
+
+/// Waits until enough was learned of the peer by identify.
+async fn learn(known: &Known, peer: PeerId, enough: fn(&Learned) -> bool) -> Result<Learned, Failed> {
+    for _ in 0..QUESTIONS {
+        let learned = known.learned(peer);
+        if enough(&learned) {
+            return Ok(learned);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Err("nothing of that was told".into())
+}
+
+/// Each side pushes a further address, and learns it of the other.
+async fn both_push(control: &mut Control, peer: PeerId, known: &Known) -> Result<(), Failed> {
+    asked(control, peer, 0).await?;
+    learn(known, peer, |learned| learned.pushed).await?;
+    known.push(peer).await;
+    asked_until(control, peer, 1, "no").await?;
+    Ok(())
+}
+
+/// Prints how many long names this side has learned, and the listener.
+async fn both_are_large(control: &mut Control, peer: PeerId, known: &Known) -> Result<(), Failed> {
+    let learned = learn(known, peer, |learned| learned.long_names > 0).await?;
+    println!("{} {}", learned.long_names, asked_until(control, peer, 2, "0").await?);
+    Ok(())
 }
 
 fn word(what: u8, code: u32) -> [u8; 5] {
