@@ -172,9 +172,9 @@ impl Flood {
         }
     }
 
-    /// As [`run`](Self::run), node by node on so many threads: for thousands of nodes. The same for any number of threads.
-    pub fn run_in_windows(&mut self, threads: usize) {
-        self.linked = self.net.link_up_in_windows(threads);
+    /// As [`run`](Self::run), node by node on the setup's threads: for thousands of nodes. The same for any number of threads.
+    pub fn run_in_windows(&mut self) {
+        self.linked = self.net.link_up_in_windows();
         let seed = self.net.setup().seed;
         for id in self.net.host.ids() {
             if let Some(actor) = self.net.host.node(id) {
@@ -187,7 +187,7 @@ impl Flood {
         self.first = self.mark();
         let limit = self.last_submitted + self.load.deadline;
         while self.converged.is_none() {
-            let Some(told) = self.net.window(limit, threads) else { break };
+            let Some(told) = self.net.window(limit) else { break };
             for (id, notes) in told {
                 self.hear(id, notes, &mut |_, _, _| {});
             }

@@ -66,6 +66,8 @@ pub struct Setup {
     pub place: fn(u32, &mut Rng) -> Place,
     /// What every stack may use and speaks.
     pub config: Config,
+    /// Threads that build nodes, and carry them out in windows. The run is the same with any number. Default: 1.
+    pub threads: usize,
 }
 
 impl Setup {
@@ -83,8 +85,8 @@ impl Setup {
         config.quic.deterministic = true;
         let (transport, checking) = (Transport::Frames, Checking::AtOnce);
         let place = |_, rng: &mut Rng| Place::random(rng);
-        let graph = Graph::Expander;
-        Self { nodes, links, graph, seed, transport, model: Model::default(), checking, place, config }
+        let (graph, model, threads) = (Graph::Expander, Model::default(), 1);
+        Self { nodes, links, graph, seed, transport, model, checking, place, config, threads }
     }
 }
 
@@ -168,9 +170,13 @@ impl Network {
             common: Common { config: Arc::new(config), bodies: Arc::default() },
             by_peer: BTreeMap::new(),
         };
-        for number in 0..network.setup.nodes {
-            network.add((network.setup.place)(number, &mut places))?;
-        }
+        let places: Vec<Place> =
+            (0..network.setup.nodes).map(|number| (network.setup.place)(number, &mut places)).collect();
+        let make = network.actors();
+        let added = network.host.add_all(&places, network.sockets(), network.setup.threads, |birth| {
+            make(birth, keypair(birth.id))
+        })?;
+        added.into_iter().for_each(|id| network.know(id));
         Ok(network)
     }
 
@@ -179,21 +185,28 @@ impl Network {
     /// # Errors
     /// [`ConfigError`] of the stack's configuration.
     pub fn add(&mut self, place: Place) -> Result<NodeId, ConfigError> {
-        let udp = if self.setup.transport == Transport::Quic { Udp::Bound } else { Udp::None };
         let make = self.actors();
-        let id = self.host.add(place, udp, |birth| make(&birth, keypair(birth.id)))?;
-        if let Some(peer) = self.host.world().peer(id) {
-            self.by_peer.insert(peer, id);
-        }
+        let id = self.host.add(place, self.sockets(), |birth| make(&birth, keypair(birth.id)))?;
+        self.know(id);
         Ok(id)
     }
 
+    fn sockets(&self) -> Udp {
+        if self.setup.transport == Transport::Quic { Udp::Bound } else { Udp::None }
+    }
+
+    fn know(&mut self, id: NodeId) {
+        if let Some(peer) = self.host.world().peer(id) {
+            self.by_peer.insert(peer, id);
+        }
+    }
+
     /// What makes nodes of this network.
-    fn actors(&self) -> impl FnOnce(&Birth, Keypair) -> Result<(Actor, PeerId), ConfigError> + use<> {
+    fn actors(&self) -> impl Fn(&Birth, Keypair) -> Result<(Actor, PeerId), ConfigError> + use<> {
         let (Common { config, bodies }, checking) = (self.common.clone(), self.setup.checking);
         move |birth, keypair| {
-            let (mut actor, peer) = Actor::with_key(birth, config, checking, keypair)?;
-            actor.set_bodies(bodies);
+            let (mut actor, peer) = Actor::with_key(birth, Arc::clone(&config), checking, keypair)?;
+            actor.set_bodies(Arc::clone(&bodies));
             Ok((actor, peer))
         }
     }
@@ -263,11 +276,7 @@ impl Network {
     pub fn dial(&mut self, one: NodeId, other: NodeId) {
         let address = self.address(other);
         let peer = self.host.world().peer(other);
-        self.host.with(one, |actor, now| {
-            use crate::host::Node as _;
-            // refused where they are linked already
-            drop(actor.stack().command(now, Command::Dial { peer, addresses: vec![address] }));
-        });
+        self.host.with(one, |actor, now| dial(actor, now, peer, address));
     }
 
     /// One node's operator names others: it always wants links to them.
@@ -336,15 +345,24 @@ impl Network {
         true
     }
 
-    /// As [`link_up`](Self::link_up), in windows on so many threads.
-    pub fn link_up_in_windows(&mut self, threads: usize) -> bool {
-        for (one, other) in self.edges.clone() {
-            self.dial(one, other);
+    /// As [`link_up`](Self::link_up), in windows.
+    pub fn link_up_in_windows(&mut self) -> bool {
+        let who =
+            self.host.ids().map(|id| (self.host.world().peer(id), self.address(id))).collect::<Vec<_>>();
+        let mut dialled = vec![Vec::new(); who.len()];
+        for (one, other) in &self.edges {
+            dialled[one.0 as usize].push(other.0 as usize);
         }
+        self.host.with_all(self.setup.threads, |id, driven| {
+            for other in &dialled[id.0 as usize] {
+                let (peer, address) = who[*other].clone();
+                driven.with(|actor, now| dial(actor, now, peer, address));
+            }
+        });
         let wanted = self.edges.len() as u64 * 2;
         let limit = self.host.now() + LINKING;
         while self.up < wanted {
-            if self.window(limit, threads).is_none() {
+            if self.window(limit).is_none() {
                 return false;
             }
         }
@@ -431,11 +449,11 @@ impl Network {
         }
     }
 
-    /// Lets one window pass on so many threads: [`Host::window`]. What the nodes that had a turn have to tell, and when that happened;
+    /// Lets one window pass: [`Host::window`]. What the nodes that had a turn have to tell, and when that happened;
     /// `None` where nothing is due.
-    pub fn window(&mut self, limit: Instant, threads: usize) -> Option<Vec<(NodeId, Told)>> {
+    pub fn window(&mut self, limit: Instant) -> Option<Vec<(NodeId, Told)>> {
         let look = self.look();
-        let parts = self.host.window(limit, threads, |sights: &mut Sights, mut turned| {
+        let parts = self.host.window(limit, self.setup.threads, |sights: &mut Sights, mut turned| {
             sights.add(look.at(&mut turned), &turned);
         });
         let mut told = Vec::new();
@@ -473,4 +491,10 @@ impl Network {
     ) -> impl Iterator<Item = &'a Seen> {
         self.faults.iter().filter(move |seen| !hostile.contains(&seen.by) && !hostile.contains(&seen.whom))
     }
+}
+
+/// Lets a node dial another. Refused where they are linked already.
+fn dial(actor: &mut Actor, now: Instant, peer: Option<PeerId>, address: Multiaddr) {
+    use crate::host::Node as _;
+    drop(actor.stack().command(now, Command::Dial { peer, addresses: vec![address] }));
 }

@@ -12,6 +12,7 @@ use super::system::{Arrived, System};
 use super::windows::Turned;
 use super::world::{Due, Public, World};
 use super::{Birth, Host, Node, NodeId, Power, Tamper, Udp, index};
+use crate::check::{Checker, Watch};
 use crate::model::Place;
 use crate::trace::{Kind, Traced};
 
@@ -24,6 +25,28 @@ pub(super) struct Computer<N> {
 impl<N: Node> Computer<N> {
     pub(super) fn new(world: &World, id: NodeId, udp: Udp) -> Self {
         Self { system: System::new(id, udp), process: Process::new(world.draws(id, id, 0)) }
+    }
+
+    /// What it sends is watched from now on, where there is a checker.
+    pub(super) fn watch(&mut self, checker: Option<&Checker>) {
+        let id = self.system.id;
+        self.system.record.watch = checker.map(|checker| Watch::new(id, checker.declared.clone()));
+    }
+
+    /// The node is put in, and has its first turn.
+    pub(super) fn begin(&mut self, world: &World, (now, wall): (Instant, UnixTime), node: N) {
+        let Self { system, process } = self;
+        system.now = now;
+        (process.node, system.power) = (Some(Box::new(node)), Power::Running);
+        system.note(Traced::number(Kind::Life, STARTED));
+        system.arrive(u64::MAX, Arrived::Host(HostChange::Wall(wall)));
+        system.arrive(u64::MAX, Arrived::Host(HostChange::Pipes));
+        if system.udp == Udp::Bound {
+            let local = super::udp_of(system.id);
+            let bound = HostChange::Bound { socket: SocketId(0), local, may_fragment: false };
+            system.arrive(u64::MAX, Arrived::Host(bound));
+        }
+        self.turn_now(world);
     }
 
     /// When something comes here next; [`Instant::FAR`] where nothing ever will.
@@ -157,7 +180,7 @@ impl<'a, N: Node> ComputerMut<'a, N> {
         }
         process.lives += 1;
         let lives = process.lives;
-        let (node, peer) = make(self.host.birth(self.id, lives))?;
+        let (node, peer) = make(self.host.world.birth(self.id, lives, self.host.now))?;
         self.host.world.peers[index(self.id)] = peer;
         self.begin(node);
         Ok(())
@@ -246,20 +269,11 @@ impl<'a, N: Node> ComputerMut<'a, N> {
         }
     }
 
-    pub(super) fn begin(&mut self, node: N) {
-        let wall = self.host.wall();
-        let Some((_, Computer { system, process })) = self.parts() else { return };
-        (process.node, system.power) = (Some(Box::new(node)), Power::Running);
-        let udp = system.udp;
-        system.note(Traced::number(Kind::Life, STARTED));
-        self.arrive(Arrived::Host(HostChange::Wall(wall)));
-        self.arrive(Arrived::Host(HostChange::Pipes));
-        if udp == Udp::Bound {
-            let local = super::udp_of(self.id);
-            let bound = HostChange::Bound { socket: SocketId(0), local, may_fragment: false };
-            self.arrive(Arrived::Host(bound));
-        }
-        self.host.turn(self.id);
+    pub(super) fn begin(mut self, node: N) {
+        let (now, wall) = (self.host.now, self.host.wall());
+        let Some((world, computer)) = self.parts() else { return };
+        computer.begin(world, (now, wall), node);
+        self.host.settle(self.id);
     }
 
     fn arrive(&mut self, what: Arrived) {

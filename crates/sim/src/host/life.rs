@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use sha2::{Digest as _, Sha256};
+use weir_base::Instant;
 use weir_base::identity::PeerId;
 
 use super::computer::Computer;
-use super::world::Public;
+use super::world::{Public, World};
 use super::{Birth, Host, Node, NodeId, Udp};
-use crate::check::Watch;
 use crate::model::Place;
 
 /// The UDP port of every node, as it knows itself.
@@ -25,30 +26,36 @@ impl<N: Node> Host<N> {
         make: impl FnOnce(Birth) -> Result<(N, PeerId), E>,
     ) -> Result<NodeId, E> {
         let id = NodeId(u32::try_from(self.computers.len()).unwrap_or(u32::MAX));
-        let (node, peer) = make(self.birth(id, 0))?;
+        let (node, peer) = make(self.world.birth(id, 0, self.now))?;
         self.world.places.push(place);
         self.world.peers.push(peer);
         self.world.public.push(Public::new(udp_of(id)));
         let mut computer = Computer::new(&self.world, id, udp);
-        let record = &mut computer.system.record;
-        record.watch = self.checker.as_ref().map(|checker| Watch::new(id, checker.declared.clone()));
-        record.captured = self.capturing.then(Vec::new);
+        computer.watch(self.checker.as_ref());
+        computer.system.record.captured = self.capturing.then(Vec::new);
         self.computers.push(computer);
         self.windows.next.push(self.now);
         self.world.addresses.insert(udp_of(id), id);
         self.computer(id).begin(node);
         Ok(id)
     }
+}
 
-    pub(super) fn birth(&self, id: NodeId, lives: u32) -> Birth {
-        Birth {
-            id,
-            seed: self.seed_of(id, lives),
-            start: self.world.start,
-            endpoint: u64::from(id.0),
-            udp: udp_of(id),
-            now: self.now,
-        }
+impl World {
+    /// What a node is born with at `now`, that was started so many times before.
+    pub(super) fn birth(&self, id: NodeId, lives: u32, now: Instant) -> Birth {
+        let (start, endpoint, udp) = (self.start, u64::from(id.0), udp_of(id));
+        Birth { id, seed: self.seed_of(id, lives), start, endpoint, udp, now }
+    }
+
+    /// The seed of a node's life: the run's, its number, and how often it was started.
+    fn seed_of(&self, id: NodeId, lives: u32) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(self.seed.to_le_bytes());
+        hash.update(b"node");
+        hash.update(id.0.to_le_bytes());
+        hash.update(lives.to_le_bytes());
+        hash.finalize().into()
     }
 }
 

@@ -14,6 +14,7 @@ mod computer;
 mod datagrams;
 mod handshakes;
 mod life;
+mod many;
 mod paths;
 mod pipes;
 mod process;
@@ -28,7 +29,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use sha2::{Digest as _, Sha256};
 use weir_base::{Instant, UnixTime};
 use weir_stack::{Action, Anchor, Frame, Stack, Start, WireId};
 
@@ -41,6 +41,7 @@ pub use carry::{Captured, NodeTraffic};
 use computer::Computer;
 pub use computer::ComputerMut;
 use life::udp_of;
+pub use many::Driven;
 pub use paths::Path;
 pub use process::Work;
 pub use windows::Turned;
@@ -416,16 +417,6 @@ impl<N: Node> Host<N> {
         if let Some(computer) = self.computers.get_mut(index(id)) {
             computer.system.agenda.put_back(out);
         }
-    }
-
-    /// The seed of a node's life: the run's, its number, and how often it was started.
-    fn seed_of(&self, id: NodeId, lives: u32) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        hash.update(self.world.seed.to_le_bytes());
-        hash.update(b"node");
-        hash.update(id.0.to_le_bytes());
-        hash.update(lives.to_le_bytes());
-        hash.finalize().into()
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) struct Windows {
 /// What the last window's nodes sent and nobody has got.
 #[derive(Debug, Default)]
 struct Sent {
-    each: usize,                    // nodes of a part
+    each: usize,                    // nodes of a part; 0: no window passed
     parcels: Vec<Vec<Vec<Parcel>>>, // by the part of those who sent them, and of those who get them
     earliest: Option<Instant>,
 }
@@ -53,9 +53,13 @@ impl<N> Turned<'_, N> {
 }
 
 impl Windows {
-    /// What is left is given to those for whom it is: they may be looked at one by one.
+    /// What is left is given to those for whom it is: they may be looked at one by one. Where no window passed since the last time
+    /// there is nothing.
     pub(super) fn deliver<N>(&mut self, computers: &mut [Computer<N>]) {
         let Self { next, boxes, sent } = self;
+        if sent.each == 0 {
+            return;
+        }
         let sent = std::mem::take(sent).parcels.into_iter().flatten().flatten();
         for parcel in boxes.iter_mut().flat_map(|came| came.drain(..)).chain(sent) {
             let to = index(parcel.to);
@@ -85,7 +89,7 @@ impl<N: Node + Send> Host<N> {
             self.now = self.now.max(limit);
             return None;
         }
-        let end = (start + self.shortest()).min(limit + Duration::from_nanos(1));
+        let end = (start + self.world.shortest()).min(limit + Duration::from_nanos(1));
         let seen = self.carry(end, threads, &see);
         self.now = self.now.max(end.min(limit));
         Some(seen)
@@ -137,10 +141,12 @@ impl<N: Node + Send> Host<N> {
         let waiting = self.computers.iter().filter(|computer| computer.next() != Instant::FAR);
         self.due.extend(waiting.map(|computer| std::cmp::Reverse((computer.next(), computer.system.id.0))));
     }
+}
 
+impl World {
     /// The shortest latency, one way, that the places of these nodes allow.
     fn shortest(&self) -> Duration {
-        let places = &self.world.places;
+        let places = &self.places;
         let lan = places.iter().any(|place| place.site.is_some());
         let near = Place { region: Region::Europe, ..Place::NEAR };
         (if lan { LAN } else { near.round_trip(near) }) / 2
@@ -228,15 +234,16 @@ impl<S> Ran<S> {
     }
 }
 
-/// Does each piece of work on a thread of its own, one alone on this.
-fn on_threads<R: Send, W: FnOnce() -> R + Send>(mut work: Vec<W>) -> Vec<R> {
-    if work.len() == 1 {
-        return work.pop().map(|only| vec![only()]).unwrap_or_default();
-    }
+/// Does each piece of work on a thread of its own, the first on this: nodes that are one thread's while they are built are so in every
+/// window, and where there is one other thread its memory is that of the same part of the allocator.
+pub(super) fn on_threads<R: Send, W: FnOnce() -> R + Send>(work: Vec<W>) -> Vec<R> {
+    let mut work = work.into_iter();
+    let Some(first) = work.next() else { return Vec::new() };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = work.into_iter().map(|one| scope.spawn(one)).collect();
-        let ended =
+        let threads: Vec<_> = work.map(|one| scope.spawn(one)).collect();
+        let first = first();
+        let others =
             threads.into_iter().map(|thread| thread.join().unwrap_or_else(|told| resume_unwind(told)));
-        ended.collect()
+        std::iter::once(first).chain(others).collect()
     })
 }

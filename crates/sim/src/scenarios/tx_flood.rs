@@ -8,6 +8,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
     let options = run.options;
     let mut setup = Setup::new(run.nodes, options.links, options.seed, vec![pool_channel()]);
     setup.transport = options.transport;
+    setup.threads = options.threads as usize;
     let load = Load {
         rate: options.rate.unwrap_or(Load::default().rate),
         seconds: options.seconds,
@@ -16,7 +17,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
     };
     let mut flood = Flood::new(setup, load)?;
     flood.net.host.sample(options.sample);
-    flood.run_in_windows(options.threads as usize);
+    flood.run_in_windows();
     let (spread, problems) = (flood.spread(), flood.problems());
     Ok(Measured {
         submitted: spread.submitted,

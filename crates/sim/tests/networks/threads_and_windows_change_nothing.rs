@@ -10,8 +10,10 @@ use weir_sim::{Network, Transport};
 #[test]
 fn a_flood_is_the_same_on_one_thread_and_on_two() {
     let run = |threads| {
-        let mut flood = Flood::new(common::setup(30, 8, 7), common::load(50, 2, 10)).unwrap();
-        flood.run_in_windows(threads);
+        let mut setup = common::setup(30, 8, 7);
+        setup.threads = threads;
+        let mut flood = Flood::new(setup, common::load(50, 2, 10)).unwrap();
+        flood.run_in_windows();
         common::assert_well(&mut flood);
         let found = flood.net.found();
         (flood.net.host.trace_hash(), flood.net.host.events(), found.peak_held, flood.latency(95).unwrap())
@@ -24,19 +26,19 @@ fn a_flood_is_the_same_on_one_thread_and_on_two() {
 #[test]
 fn windows_are_the_same_as_steps() {
     for transport in [Transport::Frames, Transport::Quic, Transport::Tcp] {
-        let network = || {
+        let network = |threads| {
             let mut setup = common::setup(10, 4, 7);
-            setup.transport = transport;
+            (setup.transport, setup.threads) = (transport, threads);
             let mut network = Network::new(setup).unwrap();
             for (one, other) in network.edges.clone() {
                 network.dial(one, other);
             }
             network
         };
-        let (mut steps, mut windows) = (network(), network());
+        let (mut steps, mut windows) = (network(1), network(2));
         let limit = steps.host.now() + Duration::from_secs(20);
         while steps.host.step(limit).is_some() {}
-        while windows.window(limit, 2).is_some() {}
+        while windows.window(limit).is_some() {}
         assert!(steps.host.events() > 500);
         assert_eq!(steps.host.events(), windows.host.events());
         if transport != Transport::Quic {
