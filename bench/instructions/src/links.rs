@@ -82,7 +82,7 @@ impl Pair {
         }
         for end in &mut pair.ends {
             let link = end.link.expect("both ends are up");
-            end.links.link(link).expect("it is up").raise_stream_limit();
+            end.links.link(link).expect("it is up").hello_accepted();
         }
         pair
     }

@@ -74,8 +74,8 @@ pub(crate) trait Streams {
 
     fn mark_raw(&mut self, stream: u64);
 
-    /// The peer may open `streams.max_inbound` streams from now on.
-    fn raise_stream_limit(&mut self);
+    /// The peer may open `streams.max_inbound` streams from now on. It takes the end of a stream together with the answer to its name.
+    fn hello_accepted(&mut self);
 
     /// The latest raw stream whose reader leaves bytes unread.
     fn stalled_raw(&self) -> Option<u64>;

@@ -201,9 +201,10 @@ impl Link {
         self.carrier.streams().mark_raw(stream);
     }
 
-    /// The peer's hello is accepted: it may open as many streams as configured, instead of 32.
-    pub fn raise_stream_limit(&mut self) {
-        self.carrier.streams().raise_stream_limit();
+    /// The peer's hello is accepted: it speaks the pull protocol. It may open as many streams as configured, instead of 32, and over TCP
+    /// the ends of its streams no longer wait.
+    pub fn hello_accepted(&mut self) {
+        self.carrier.streams().hello_accepted();
     }
 
     /// Says goodbye: no new streams; what was written is delivered; then the link ends, at the latest after `dial.linger`.

@@ -308,7 +308,7 @@ impl Streams for FrameLink {
         }
     }
 
-    fn raise_stream_limit(&mut self) {
+    fn hello_accepted(&mut self) {
         self.numbers.limit = self.limits.max_inbound;
         self.grant_streams();
     }

@@ -100,7 +100,7 @@ impl Carrier for QuicLink {
         let was_early = self.is_early();
         self.phase = Phase::Up;
         if self.naming.by_name {
-            self.raise_stream_limit(); // its peer may never say hello
+            self.hello_accepted(); // its peer may never say one, and shall have as many streams
         }
         let mut outcome = if was_early { Early::Accepted } else { Early::None };
         if was_early && self.conn.is_client() {

@@ -333,7 +333,7 @@ impl Streams for QuicLink {
         }
     }
 
-    fn raise_stream_limit(&mut self) {
+    fn hello_accepted(&mut self) {
         let count = VarInt::from_u32(self.config.streams.max_inbound);
         self.conn.quic.set_max_concurrent_streams(Dir::Bi, count);
     }

@@ -32,7 +32,12 @@ impl Outbox {
 
     /// Bytes that a class may still write.
     pub(crate) fn room(&self, class: Class) -> u64 {
-        QUEUED_MAX.saturating_sub(self.queued.get(class as usize).copied().unwrap_or_default())
+        QUEUED_MAX.saturating_sub(self.queued_of(class))
+    }
+
+    /// Bytes of a class.
+    pub(crate) fn queued_of(&self, class: Class) -> u64 {
+        self.queued.get(class as usize).copied().unwrap_or_default()
     }
 
     /// Bytes of all classes.

@@ -17,7 +17,7 @@ use crate::streams::negotiation::{LATE, READ, UNKNOWN};
 use crate::streams::{NAMED, Negotiation, Outcome, Writers};
 
 /// How long after a peer's stream was agreed on its end goes out at the earliest: js-libp2p loses what it is sent on a stream whose end
-/// comes together with the answer to its proposal.
+/// comes together with the answer to its proposal. Whoever speaks the pull protocol does not, so hello ends the pause.
 const END_PAUSE: Duration = Duration::from_millis(5);
 
 /// Where a connection's go-away codes for goodbyes begin: far above those that others use (`docs/spec/libp2p-links.md`).
@@ -227,7 +227,7 @@ impl TcpLink {
                 if let Some(muxer) = self.conn.muxer() {
                     muxer.accept(id(stream));
                 }
-                if let Some(entry) = self.streams.get_mut(&stream) {
+                if let Some(entry) = self.streams.get_mut(&stream).filter(|_| !self.sending.greeted) {
                     entry.ends_from = Some(scope.now + END_PAUSE);
                 }
                 let key = StreamKey { link: scope.link, stream };

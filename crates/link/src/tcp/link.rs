@@ -11,6 +11,7 @@ use weir_libp2p::multistream::Names;
 use weir_libp2p::yamux;
 
 use super::Shared;
+use super::output::FEED;
 use super::receiving::Receiving;
 use super::stream::Stream;
 use crate::Event;
@@ -88,6 +89,7 @@ pub(super) enum Phase {
 pub(super) struct Sending {
     pub(super) backlog: Backlog,
     pub(super) ending: Deadlines<u64>, // streams of the peer whose end waits, as they were agreed on just now
+    pub(super) greeted: bool, // the peer speaks the pull protocol: it loses no stream whose end comes with an answer
     pub(super) stuck: Option<Instant>, // the link is lost then, unless the system takes bytes again before
 }
 
@@ -276,6 +278,9 @@ impl Writers for TcpLink {
         if open && entry.send.end == SendEnd::Open && entry.may_write() {
             let most = self.conn.muxer().map_or(0, |muxer| muxer.write_room(id(stream)));
             credit = most.saturating_sub(entry.send.queue.len()) as u64;
+            // A class that waits fills one record: no rest of it goes out in a small record of its own.
+            let queued = self.sending.backlog.outbox.queued_of(entry.send.class);
+            credit = credit.min((FEED as u64).saturating_sub(queued));
         }
         Some(Writer { half: &mut entry.send, backlog: &mut self.sending.backlog, credit })
     }
@@ -420,7 +425,9 @@ impl Streams for TcpLink {
     }
 
     /// The muxer's limits are the same before and after hello: it cannot raise them.
-    fn raise_stream_limit(&mut self) {}
+    fn hello_accepted(&mut self) {
+        self.sending.greeted = true;
+    }
 
     fn stalled_raw(&self) -> Option<u64> {
         let stalled = |stream: &&u64| self.streams.get(*stream).is_some_and(|entry| entry.counted > 0);

@@ -228,7 +228,7 @@ fn a_proposal_waits_for_room_and_for_the_peers_limit_of_streams() {
         let there = net.nodes[1].opened[0].0;
         for _ in 0..200 {
             net.read(1, there);
-            net.nodes[1].links.link(other).unwrap().raise_stream_limit();
+            net.nodes[1].links.link(other).unwrap().hello_accepted();
             net.run(Duration::from_millis(50));
         }
         let agreed: Vec<_> = net.nodes[0].agreed.iter().map(|(key, _)| *key).collect();

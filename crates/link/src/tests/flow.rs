@@ -250,7 +250,7 @@ fn what_is_asked_of_a_stream_that_waits_is_done_when_it_opens() {
         near.stop(now, keys[37].stream, 6);
         net.run(SECOND);
         assert_eq!(net.nodes[1].opened.len(), 32, "as many as the peer allows");
-        net.nodes[1].links.link(other).unwrap().raise_stream_limit();
+        net.nodes[1].links.link(other).unwrap().hello_accepted();
         net.run(SECOND);
         let there = |index: usize| StreamKey { link: other, ..keys[index] };
         assert!(net.nodes[1].opened.iter().any(|(key, _)| *key == there(39)));

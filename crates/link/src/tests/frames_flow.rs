@@ -25,7 +25,7 @@ fn opens_wait(over: Over) {
     net.nodes[0].links.link(link).unwrap().reset(now, keys[38].stream, 5);
     net.run(SECOND);
     assert_eq!(net.nodes[1].opened.len(), 32);
-    net.nodes[1].links.link(other).unwrap().raise_stream_limit();
+    net.nodes[1].links.link(other).unwrap().hello_accepted();
     net.run(SECOND);
     assert_eq!(net.nodes[1].opened.len(), 40);
     assert_eq!(net.nodes[0].writable, vec![keys[39]]);

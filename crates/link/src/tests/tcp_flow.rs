@@ -248,9 +248,8 @@ fn raw_streams_may_leave_as_much_unread_as_is_lent_for_them() {
     assert!(read as u64 >= lent, "{read}");
 }
 
-#[test]
-fn the_end_of_a_stream_goes_out_a_while_after_the_answer_to_its_name() {
-    let (mut net, link, other) = linked([config(), config()]);
+/// Node 0 asks on a new stream; node 1 answers at once, with the stream's end.
+fn answered_at_once(net: &mut Net, link: LinkId, other: LinkId) -> StreamKey {
     let key = net.open(0, link, 8, Class::Pool);
     net.write(0, key, &Bytes::from_static(b"?"));
     net.drain();
@@ -258,6 +257,22 @@ fn the_end_of_a_stream_goes_out_a_while_after_the_answer_to_its_name() {
     let (far, now) = (there(other, key), net.now);
     net.write(1, far, &Bytes::from_static(b"answer"));
     net.nodes[1].links.link(other).unwrap().finish(now, far.stream);
+    key
+}
+
+#[test]
+fn once_hello_is_accepted_the_end_of_a_stream_waits_for_nothing() {
+    let (mut net, link, other) = linked([config(), config()]);
+    net.nodes[1].links.link(other).unwrap().hello_accepted();
+    let key = answered_at_once(&mut net, link, other);
+    net.run(net.delay);
+    assert_eq!(net.read(0, key), (b"answer".to_vec(), true));
+}
+
+#[test]
+fn without_a_hello_the_end_of_a_stream_goes_out_a_while_after_the_answer_to_its_name() {
+    let (mut net, link, other) = linked([config(), config()]);
+    let key = answered_at_once(&mut net, link, other);
     net.run(net.delay + Duration::from_millis(4));
     assert_eq!(net.read(0, key), (b"answer".to_vec(), false));
     net.run(Duration::from_millis(1));

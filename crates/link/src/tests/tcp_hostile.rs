@@ -368,7 +368,7 @@ fn a_peer_that_reads_nothing_holds_no_more_than_its_credit_and_the_classes_queue
         found.write(now, stream, &mut rope);
         assert!(victim.drain().is_empty(), "nothing is given while the system takes nothing");
     }
-    assert_eq!(written, 64 * KIB, "one class' queue");
+    assert_eq!(written, 64_800, "one class' queue, which fills a record");
     victim.pass(SECOND * 31);
     assert_eq!(victim.down(), vec![DownReason::Lost], "no answer to a ping");
 }

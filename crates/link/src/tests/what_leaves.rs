@@ -31,7 +31,7 @@ fn crowd(over: Over) -> (Net, [Vec<StreamKey>; 4]) {
         ends.push((peer, theirs));
     }
     for (peer, link) in ends {
-        net.nodes[peer].links.link(link).unwrap().raise_stream_limit();
+        net.nodes[peer].links.link(link).unwrap().hello_accepted();
     }
     net.run(Duration::from_millis(50));
     let streams = [1, 1, 100, 1];

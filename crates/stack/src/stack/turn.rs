@@ -269,7 +269,7 @@ impl Stack {
         let told = match event {
             weir_pull::Event::Ready { link, hello, .. } => {
                 if let Some(link) = self.links.link(link) {
-                    link.raise_stream_limit();
+                    link.hello_accepted();
                 }
                 self.pump.users.known(link, Some(&hello));
                 return self.known(link, Speaks::from_hello(&hello, &self.config.profile.channels));
