@@ -37,6 +37,6 @@ pub use host::{
 pub use look::TableBound;
 pub use model::{LAN, Line, Model, Place, Processor, Region};
 pub use network::{Network, Seen, Setup, Told, Transport};
-pub use report::{Percentiles, Report};
-pub use scenarios::{Options, RunError, SCENARIOS, Scenario, run};
+pub use report::{Percentiles, Report, Stopwatch};
+pub use scenarios::{Options, RunError, SCENARIOS, Scenario, run, run_measured};
 pub use weir_base::Rng;

@@ -1,11 +1,14 @@
 //! What is looked at in a node after its turn: what its application has undecided, its counters, its tables, and what it has to tell.
 
+use std::time::Duration;
+
 use weir_stack::{Config, Shape};
 
 use crate::actor::{Actor, Undecided};
 use crate::check::Found;
 use crate::host::{Node as _, NodeId, Turned};
 use crate::network::Told;
+use crate::report::Stopwatch;
 
 /// The most memory that a node's tables beside the ledgers may take, in bytes: those that grow with what peers offer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,11 +61,13 @@ pub(crate) struct Look {
     pub(crate) tables: TableBound,
     pub(crate) sample: u32,    // tables are looked at at one node of so many
     pub(crate) counters: bool, // the stack's are compared, as the checker cannot read what is carried
+    pub(crate) stopwatch: Option<Stopwatch>,
 }
 
 /// What was seen at a node after its turn.
 pub(crate) struct Sight {
     pub(crate) found: Found,
+    pub(crate) took: Duration, // real time that the comparisons took
     pub(crate) notes: Told,
 }
 
@@ -70,6 +75,7 @@ pub(crate) struct Sight {
 #[derive(Default)]
 pub(crate) struct Sights {
     pub(crate) found: Found,
+    pub(crate) took: Duration,
     pub(crate) told: Vec<(NodeId, Told)>,
 }
 
@@ -77,6 +83,7 @@ impl Sights {
     /// Adds what was seen at a node.
     pub(crate) fn add(&mut self, sight: Sight, turned: &Turned<'_, Actor>) {
         self.found.add(&sight.found);
+        self.took += sight.took;
         if !sight.notes.is_empty() {
             self.told.push((turned.id, sight.notes));
         }
@@ -90,7 +97,10 @@ impl Look {
         let over = has.items.saturating_sub(self.most.items).max(has.bytes.saturating_sub(self.most.bytes));
         let mut found = Found { checks: 1, peak_over: over, ..Found::default() };
         let tables = turned.id.0.is_multiple_of(self.sample) && turned.node.looked(TABLES_EVERY);
+        let mut took = Duration::ZERO;
         if self.counters || tables {
+            let read = || self.stopwatch.map_or(Duration::ZERO, |read| read());
+            let begun = read();
             let stats = turned.node.stack().stats();
             if self.counters {
                 found.add(&compare(&stats));
@@ -98,10 +108,11 @@ impl Look {
             let tables = stats.pools.iter().map(|(_, pool)| pool.table_bytes).sum::<u64>();
             found.peak_tables = tables;
             found.peak_over = found.peak_over.max(tables.saturating_sub(self.tables.most(stats.link.links)));
+            took = read().saturating_sub(begun);
         }
         let mut notes = turned.node.take_notes();
         notes.iter_mut().for_each(|(at, _)| *at = turned.time_of(*at));
-        Sight { found, notes }
+        Sight { found, took, notes }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::host::{Birth, Host, NodeId, Step, Udp};
 use crate::load::Graph;
 use crate::look::{Look, Sights, TableBound, most_undecided};
 use crate::model::{Model, Place};
+use crate::report::{Spent, Stopwatch};
 
 /// How long all links may take to come up.
 const LINKING: Duration = Duration::from_secs(30);
@@ -66,6 +67,8 @@ pub struct Setup {
     pub place: fn(u32, &mut Rng) -> Place,
     /// What every stack may use and speaks.
     pub config: Config,
+    /// The clock on which it is measured what the checker takes. Default: none, and nothing is measured.
+    pub stopwatch: Option<Stopwatch>,
     /// Threads that build nodes, and carry them out in windows. The run is the same with any number. Default: 1.
     pub threads: usize,
 }
@@ -86,7 +89,8 @@ impl Setup {
         let (transport, checking) = (Transport::Frames, Checking::AtOnce);
         let place = |_, rng: &mut Rng| Place::random(rng);
         let (graph, model, threads) = (Graph::Expander, Model::default(), 1);
-        Self { nodes, links, graph, seed, transport, model, checking, place, config, threads }
+        let stopwatch = None;
+        Self { nodes, links, graph, seed, transport, model, checking, place, config, stopwatch, threads }
     }
 }
 
@@ -125,6 +129,7 @@ pub struct Network {
     /// Random choices of the driver.
     pub rng: Rng,
     setup: Setup,
+    looking: Spent, // outside of windows all of it is its own; in them it is within the nodes' time
     common: Common,
     by_peer: BTreeMap<PeerId, NodeId>,
 }
@@ -149,6 +154,7 @@ impl Network {
         let mut places = rng.child("places");
         let mut host = Host::new(setup.seed, setup.model);
         host.check(Checker::of(&setup.config));
+        setup.stopwatch.into_iter().for_each(|stopwatch| host.measure(stopwatch));
         let edges = setup.graph.edges(setup.nodes, setup.links, &mut rng.child("graph"));
         let edges = edges.into_iter().map(|(one, other)| (NodeId(one), NodeId(other))).collect();
         let mut config = setup.config.clone();
@@ -167,6 +173,7 @@ impl Network {
             up: 0,
             rng,
             setup,
+            looking: Spent::default(),
             common: Common { config: Arc::new(config), bodies: Arc::default() },
             by_peer: BTreeMap::new(),
         };
@@ -284,13 +291,25 @@ impl Network {
     /// # Errors
     /// [`weir_stack::Refused`] where its address book is full.
     pub fn name(&mut self, one: NodeId, others: &[NodeId]) -> Result<(), weir_stack::Refused> {
+        self.add_known(one, others, Role::Persistent)
+    }
+
+    /// One node's application has heard of others: it dials them where it wants more links.
+    ///
+    /// # Errors
+    /// [`weir_stack::Refused`] where its address book is full.
+    pub fn learn(&mut self, one: NodeId, others: &[NodeId]) -> Result<(), weir_stack::Refused> {
+        self.add_known(one, others, Role::Candidate)
+    }
+
+    fn add_known(&mut self, one: NodeId, others: &[NodeId], role: Role) -> Result<(), weir_stack::Refused> {
         use crate::host::Node as _;
         let known: Vec<Known> = others
             .iter()
             .map(|other| Known {
                 peer: self.host.world().peer(*other),
                 addresses: vec![self.address(*other)],
-                role: Role::Persistent,
+                role,
             })
             .collect();
         let named = self.host.with(one, |actor, now| {
@@ -322,6 +341,15 @@ impl Network {
             self.edges.iter().filter(|(one, _)| *one == id).map(|(_, other)| *other).collect();
         // its book has room for thousands: a link that is missing would tell otherwise
         drop(self.name(id, &others));
+    }
+
+    /// Who a node is linked to and has heard of what it speaks, in the order of the links; nobody where it does not run.
+    pub fn linked_to(&mut self, id: NodeId) -> Vec<NodeId> {
+        use crate::host::Node as _;
+        let Self { host, by_peer, .. } = self;
+        let Some(actor) = host.node(id) else { return Vec::new() };
+        let known = actor.stack().peers().links().filter(|(_, linked)| linked.known.is_some());
+        known.filter_map(|(_, linked)| by_peer.get(&linked.info.peer).copied()).collect()
     }
 
     /// Whether a node has said hello to another and is linked to it.
@@ -418,6 +446,7 @@ impl Network {
             return Vec::new();
         };
         self.compared.add(&seen.found);
+        self.looking.add(Spent { all: seen.took, checking: seen.took });
         self.count(id, &seen.notes);
         seen.notes
     }
@@ -428,6 +457,7 @@ impl Network {
             tables: self.tables,
             sample: self.host.world().sample(),
             counters: self.setup.transport != Transport::Frames,
+            stopwatch: self.setup.stopwatch,
         }
     }
 
@@ -459,10 +489,18 @@ impl Network {
         let mut told = Vec::new();
         for part in parts? {
             self.compared.add(&part.found);
+            self.looking.checking += part.took;
             part.told.iter().for_each(|(id, notes)| self.count(*id, notes));
             told.extend(part.told);
         }
         Some(told)
+    }
+
+    /// The part of the nodes' real time that the checker took, 0 to 1; `None` without a clock, or where no node was carried out.
+    pub fn checker_share(&self) -> Option<f64> {
+        let mut spent = self.host.spent()?;
+        spent.add(self.looking);
+        (!spent.all.is_zero()).then(|| spent.checking.as_secs_f64() / spent.all.as_secs_f64())
     }
 
     /// Lets `pause` pass; hands every note to `on`.

@@ -1,6 +1,7 @@
 //! What a run reports; each figure as the project defines it (`docs/simulator.md`).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,27 @@ impl Percentiles {
 pub fn nearest_rank(sorted: &[u32], percent: usize) -> Option<u32> {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied()
+}
+
+/// The host's clock: real time since some moment. It is handed in for what a report says of the time that the checker takes, and
+/// decides nothing in the run.
+pub type Stopwatch = fn() -> Duration;
+
+/// What part of its time a run spent on checking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Spent {
+    /// Real time in which nodes were carried out, of all threads, with their checking.
+    pub(crate) all: Duration,
+    /// Real time of that in the checker.
+    pub(crate) checking: Duration,
+}
+
+impl Spent {
+    /// Adds what another part of the run took.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.all += other.all;
+        self.checking += other.checking;
+    }
 }
 
 /// What came of a run. A *pair* is a transaction (or tip) and a node other than its origin.
@@ -90,6 +112,9 @@ pub struct Report {
     pub memory_bytes_per_node: Option<u64>,
     /// Seconds of processor time of this process, all threads; null where the system does not tell.
     pub cpu_s: Option<f64>,
+    /// The part of the nodes' real time that the checker took, 0 to 1, with what it takes to measure that; null where no clock was
+    /// handed in.
+    pub checker_share: Option<f64>,
     /// Real seconds.
     pub wall_s: f64,
     /// Events per real second.

@@ -32,9 +32,10 @@ use bytes::BytesMut;
 use weir_base::{Instant, UnixTime};
 use weir_stack::{Action, Anchor, Frame, Stack, Start, WireId};
 
-use crate::check::{Checker, Offers, Served};
+use crate::check::{Checker, Offers, Served, Watch};
 use crate::model::Model;
 use crate::queue::{Key, Queue};
+use crate::report::{Spent, Stopwatch};
 use crate::trace::Trace;
 
 pub use carry::{Captured, NodeTraffic};
@@ -177,6 +178,7 @@ pub struct Host<N> {
     checker: Option<Checker>,
     windows: Windows,
     is_endless: bool, // a node's turns never end
+    spent: Spent,     // what watches took left out
 }
 
 /// The driver's timers come before everything that is due at the same time.
@@ -197,6 +199,7 @@ impl<N: Node> Host<N> {
                 addresses: BTreeMap::new(),
                 public: Vec::new(),
                 sample: 1,
+                stopwatch: None,
             },
             computers: Vec::new(),
             due: BinaryHeap::new(),
@@ -207,6 +210,7 @@ impl<N: Node> Host<N> {
             checker: None,
             windows: Windows::default(),
             is_endless: false,
+            spent: Spent::default(),
         }
     }
 
@@ -220,6 +224,20 @@ impl<N: Node> Host<N> {
         self.world.sample = one_of.max(1);
     }
 
+    /// From now on it is measured on this clock what the checker takes.
+    pub fn measure(&mut self, stopwatch: Stopwatch) {
+        self.world.stopwatch = Some(stopwatch);
+    }
+
+    /// What part of the run's time was checking so far, in the host; `None` without a clock.
+    pub(crate) fn spent(&self) -> Option<Spent> {
+        self.world.stopwatch?;
+        let watches = self.computers.iter().map(|computer| computer.system.record.checking).sum();
+        let mut spent = self.spent;
+        spent.add(Spent { all: Duration::ZERO, checking: watches });
+        Some(spent)
+    }
+
     /// The checker.
     pub fn checker(&self) -> Option<&Checker> {
         self.checker.as_ref()
@@ -227,13 +245,13 @@ impl<N: Node> Host<N> {
 
     /// Counts from now on how often each index of a node's log is offered to each peer.
     pub fn count_offers(&mut self) {
-        self.watches().for_each(crate::check::Watch::count_offers);
+        watches(&mut self.computers).for_each(Watch::count_offers);
     }
 
     /// What was offered since it was last asked, where that is counted.
     pub fn take_offers(&mut self) -> Offers {
         let mut all = Offers::default();
-        for watch in self.watches() {
+        for watch in watches(&mut self.computers) {
             let offers = watch.take_offers();
             all.entries.extend(offers.entries);
             all.moves.extend(offers.moves);
@@ -244,11 +262,7 @@ impl<N: Node> Host<N> {
     /// For each open wire, and for each of its ways, how far the receiver was served.
     pub fn served(&self) -> impl Iterator<Item = Served> + '_ {
         let watches = self.computers.iter().filter_map(|computer| computer.system.record.watch.as_ref());
-        watches.flat_map(crate::check::Watch::served)
-    }
-
-    fn watches(&mut self) -> impl Iterator<Item = &mut crate::check::Watch> {
-        self.computers.iter_mut().filter_map(|computer| computer.system.record.watch.as_mut())
+        watches.flat_map(Watch::served)
     }
 
     /// Virtual time.
@@ -365,8 +379,10 @@ impl<N: Node> Host<N> {
             }
             self.now = self.now.max(due);
             computer.system.now = self.now;
+            let begun = self.world.stopwatch();
             let turned = computer.advance(&self.world);
             self.settle(id);
+            self.spent.all += self.world.since(begun);
             if self.is_endless {
                 return None;
             }
@@ -399,8 +415,10 @@ impl<N: Node> Host<N> {
         self.windows.next[index(id)] = next;
         self.is_endless |= computer.process.idle.endless;
         if let Some(checker) = &mut self.checker {
+            let begun = self.world.stopwatch();
             let changes = computer.system.record.changes.drain(..);
             changes.for_each(|(_, to, change)| checker.apply(to, &change));
+            self.spent.checking += self.world.since(begun);
         }
         if next != Instant::FAR {
             self.due.push(Reverse((next, id.0)));
@@ -418,6 +436,10 @@ impl<N: Node> Host<N> {
             computer.system.agenda.put_back(out);
         }
     }
+}
+
+fn watches<N>(computers: &mut [Computer<N>]) -> impl Iterator<Item = &mut Watch> {
+    computers.iter_mut().filter_map(|computer| computer.system.record.watch.as_mut())
 }
 
 fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use weir_base::Instant;
@@ -72,6 +73,7 @@ pub(super) struct Record {
     pub(super) captured: Option<Vec<Captured>>,
     pub(super) watch: Option<Watch>,
     pub(super) changes: Vec<(Instant, NodeId, Change)>,
+    pub(super) checking: Duration, // real time that the watch took
 }
 
 /// What has arrived and was not handed over.
@@ -208,6 +210,7 @@ impl System {
                 captured: None,
                 watch: None,
                 changes: Vec::new(),
+                checking: Duration::ZERO,
             },
         }
     }

@@ -16,6 +16,7 @@ use super::world::{Parcel, World};
 use super::{Host, Node, NodeId, index};
 use crate::check::Change;
 use crate::model::{LAN, Place, Region};
+use crate::report::Spent;
 
 /// Parcels for which a letter box keeps memory.
 const FEW: usize = 32;
@@ -121,6 +122,7 @@ impl<N: Node + Send> Host<N> {
         *sent = Sent { each, ..Sent::default() };
         let (mut seen, mut changes) = (Vec::new(), Vec::new());
         for part in ran {
+            self.spent.all += part.took;
             sent.parcels.push(part.parcels);
             sent.earliest = sent.earliest.into_iter().chain(part.earliest).min();
             self.is_endless |= part.endless;
@@ -128,8 +130,11 @@ impl<N: Node + Send> Host<N> {
             changes.extend(part.changes);
         }
         if let Some(checker) = &mut self.checker {
+            let begun = self.world.stopwatch();
             changes.sort_by_key(|(at, ..)| *at); // of one time in the order of nodes
             changes.iter().for_each(|(_, to, change)| checker.apply(*to, change));
+            let took = self.world.since(begun);
+            self.spent.add(Spent { all: took, checking: took });
         }
         seen
     }
@@ -169,6 +174,7 @@ struct Ran<S> {
     changes: Vec<(Instant, NodeId, Change)>,
     seen: S,
     endless: bool,
+    took: Duration, // real time
 }
 
 impl<N: Node> Part<'_, N> {
@@ -180,6 +186,7 @@ impl<N: Node> Part<'_, N> {
         incoming: Vec<Vec<Parcel>>,
         see: impl Fn(&mut S, Turned<'_, N>),
     ) -> Ran<S> {
+        let begun = world.stopwatch();
         let Self { first, each, computers, next, boxes } = self;
         for parcel in incoming.into_iter().flatten() {
             let to = index(parcel.to) - first;
@@ -190,8 +197,8 @@ impl<N: Node> Part<'_, N> {
         }
         let parts = world.places.len().div_ceil(each);
         let parcels = std::iter::repeat_with(Vec::new).take(parts).collect();
-        let mut ran =
-            Ran { parcels, earliest: None, changes: Vec::new(), seen: S::default(), endless: false };
+        let (earliest, changes, seen, took) = (None, Vec::new(), S::default(), Duration::ZERO);
+        let mut ran = Ran { parcels, earliest, changes, seen, endless: false, took };
         for ((computer, next), came) in computers.iter_mut().zip(next).zip(boxes) {
             if *next >= end {
                 continue;
@@ -204,6 +211,7 @@ impl<N: Node> Part<'_, N> {
             *next = computer.next();
             ran.take(computer, each, &see);
         }
+        ran.took = world.since(begun);
         ran
     }
 }

@@ -184,8 +184,10 @@ impl System {
     pub(super) fn send(&mut self, world: &World, WireId(wire): WireId, frame: Frame) {
         let Some(end) = self.wires.ends.get(&wire).filter(|end| end.state == State::Open) else { return };
         if let Some(watch) = self.record.watch.as_mut().filter(|_| world.checks(end.peer)) {
+            let begun = world.stopwatch();
             let change = watch.sent(self.now, wire, &frame);
             self.record.changes.push((self.now, end.peer, change));
+            self.record.checking += world.since(begun);
         }
         self.send_cargo(world, wire, Cargo::Frame(frame));
     }
@@ -341,8 +343,10 @@ impl System {
     pub(super) fn was_read(&mut self, world: &World, wire: u64, frame: &Frame) {
         let (Some(watch), Some(end)) = (&mut self.record.watch, self.wires.ends.get(&wire)) else { return };
         if world.checks(end.peer) {
+            let begun = world.stopwatch();
             let change = watch.received(wire, frame);
             self.record.changes.push((self.now, end.peer, change));
+            self.record.checking += world.since(begun);
         }
     }
 

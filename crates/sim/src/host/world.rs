@@ -12,6 +12,7 @@ use super::pipes::Cargo;
 use super::{NodeId, index};
 use crate::model::{Draws, Model, Place};
 use crate::queue::Key;
+use crate::report::Stopwatch;
 
 /// What is around the nodes. Nothing here changes while they are carried out.
 pub struct World {
@@ -23,6 +24,7 @@ pub struct World {
     pub(super) addresses: BTreeMap<SocketAddr, NodeId>,
     pub(super) sample: u32, // what is granted is checked at one node of so many
     pub(super) public: Vec<Public>,
+    pub(super) stopwatch: Option<Stopwatch>,
 }
 
 impl World {
@@ -55,6 +57,16 @@ impl World {
     /// Whether what this node grants is checked.
     pub const fn checks(&self, id: NodeId) -> bool {
         id.0.is_multiple_of(self.sample)
+    }
+
+    /// Real time on the host's clock; 0 where none was handed in.
+    pub(super) fn stopwatch(&self) -> Duration {
+        self.stopwatch.map_or(Duration::ZERO, |read| read())
+    }
+
+    /// Real time since then.
+    pub(super) fn since(&self, begun: Duration) -> Duration {
+        self.stopwatch().saturating_sub(begun)
     }
 
     /// Chance of what flows from one node to another; `what` tells flows apart.

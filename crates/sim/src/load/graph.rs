@@ -14,9 +14,12 @@ pub enum Graph {
     Hubs,
     /// Nodes of ten are linked among each other, and each ten with the next by two links only, and with a random one by one.
     Clusters,
+    /// The first twentieth of the nodes, two at least, are seeds: each dials the next one, and every other node dials one of them. What
+    /// a network is before its nodes have heard of each other.
+    Seeds,
 }
 
-/// One node in so many is a hub.
+/// One node in so many is a hub, or a seed.
 const HUBS: u32 = 20;
 /// Nodes of a cluster.
 const CLUSTER: u32 = 10;
@@ -28,8 +31,21 @@ impl Graph {
             Self::Expander => rings(nodes, links, rng),
             Self::Hubs => hubs(nodes, links, rng),
             Self::Clusters => clusters(nodes, links, rng),
+            Self::Seeds => seeds(nodes, rng),
         }
     }
+}
+
+/// How many of so many nodes are seeds.
+pub fn seeds_of(nodes: u32) -> u32 {
+    nodes.div_ceil(HUBS).max(2).min(nodes)
+}
+
+fn seeds(nodes: u32, rng: &mut Rng) -> Vec<(u32, u32)> {
+    let seeds = seeds_of(nodes);
+    let between = (1..seeds).map(|seed| (seed - 1, seed));
+    let own = (seeds..nodes).map(|node| (node, u32::try_from(rng.index(seeds as usize)).unwrap_or(0)));
+    between.chain(own).collect()
 }
 
 fn hubs(nodes: u32, links: u32, rng: &mut Rng) -> Vec<(u32, u32)> {
@@ -150,6 +166,16 @@ mod tests {
         assert_eq!(reached.len(), 95);
         let unique: BTreeSet<_> = edges.iter().map(|(one, other)| ordered(*one, *other)).collect();
         assert_eq!(unique.len(), edges.len());
+    }
+
+    #[test]
+    fn every_node_knows_one_seed_and_seeds_are_linked() {
+        let edges = Graph::Seeds.edges(60, 20, &mut Rng::from_number(7));
+        assert_eq!(edges[..2], [(0, 1), (1, 2)]);
+        let own = &edges[2..];
+        assert_eq!(own.len(), 57);
+        assert!(own.iter().all(|(node, seed)| *node >= 3 && *seed < 3), "{own:?}");
+        assert!((0..3).all(|seed| own.iter().any(|(_, of)| *of == seed)), "each is somebody's");
     }
 
     #[test]

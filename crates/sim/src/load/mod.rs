@@ -3,5 +3,5 @@
 mod graph;
 mod sizes;
 
-pub use graph::{Graph, rings};
+pub use graph::{Graph, rings, seeds_of};
 pub use sizes::{SIZES, item_size};

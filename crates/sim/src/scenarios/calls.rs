@@ -8,7 +8,7 @@ use weir_base::{Instant, MIB};
 use weir_pull::ChannelId;
 use weir_stack::{Channel, Command, ConfigError, Event, Shape, Target, Ticket, call};
 
-use super::Options;
+use super::Run;
 use crate::actor::Note;
 use crate::host::{Node as _, NodeId, Step};
 use crate::model::Place;
@@ -24,11 +24,10 @@ pub(super) const LARGEST: usize = MIB;
 const LINKING: Duration = Duration::from_secs(20);
 
 /// So many nodes in data centres near each other, with a call channel.
-pub(super) fn setup(options: &Options, nodes: u32, calls: call::Config) -> Setup {
+pub(super) fn setup(run: &Run<'_>, nodes: u32, calls: call::Config) -> Setup {
     let channel =
         Channel { id: CALLS, name: "call".into(), version: 1, oldest: 1, shape: Shape::Call(calls) };
-    let mut setup = Setup::new(nodes, 0, options.seed, vec![channel]);
-    setup.transport = options.transport;
+    let mut setup = run.setup(nodes, 0, vec![channel]);
     setup.place = |_, _| Place::NEAR;
     setup.config.admission.max_inbound = 100; // so that each of a hundred finds a place
     setup.config.admission.max_half_open = 128; // they all come at once

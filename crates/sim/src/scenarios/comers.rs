@@ -44,8 +44,7 @@ const FIRST_PACKETS: u16 = 64;
 
 /// Three nodes in one local network, not linked.
 fn setup(run: &Run<'_>) -> Setup {
-    let mut setup = Setup::new(3, 0, run.options.seed, vec![pool_channel()]);
-    setup.transport = run.options.transport;
+    let mut setup = run.setup(3, 0, vec![pool_channel()]);
     setup.place = |_, _| Place { site: Some(1), ..Place::NEAR };
     setup
 }

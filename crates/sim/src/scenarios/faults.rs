@@ -75,8 +75,7 @@ pub(super) enum Fault {
 
 pub(super) fn run(run: &Run<'_>, fault: Fault) -> Result<Measured, RunError> {
     let options = run.options;
-    let mut setup = Setup::new(run.nodes, options.links, options.seed, vec![pool_channel()]);
-    setup.transport = options.transport;
+    let mut setup = run.setup(run.nodes, options.links, vec![pool_channel()]);
     prepare(&mut setup, fault);
     let load = Load {
         rate: options.rate.unwrap_or(Load::default().rate),

@@ -13,7 +13,7 @@ use super::tips::{TIPS, channel};
 use super::{Measured, Run, RunError};
 use crate::actor::Note;
 use crate::host::{Node as _, NodeId, Step};
-use crate::network::{Network, Setup};
+use crate::network::Network;
 
 const SIGNER: NodeId = NodeId(0);
 
@@ -122,9 +122,7 @@ impl Seen {
 
 pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
     let options = run.options;
-    let mut setup = Setup::new(run.nodes, options.links, options.seed, vec![channel()]);
-    setup.transport = options.transport;
-    let mut network = Network::new(setup)?;
+    let mut network = Network::new(run.setup(run.nodes, options.links, vec![channel()]))?;
     let mut problems = Vec::new();
     if !network.link_up() {
         problems.push("some links did not come up".into());

@@ -103,7 +103,7 @@ fn slow_lines(number: u32, rng: &mut weir_base::Rng) -> Place {
 /// The honest transfer alone and then beside hoarders.
 fn beside(run: &Run<'_>, how: Hoarding, problems: &mut Vec<String>) -> Result<Outcome, RunError> {
     let patient = call::Config { deadline: Duration::from_secs(600), ..call::Config::default() };
-    let mut setup = calls::setup(run.options, run.nodes, patient);
+    let mut setup = calls::setup(run, run.nodes, patient);
     setup.place = if how == Hoarding::SlowLines { slow_lines } else { place };
     // nothing but windows is in the way, and no line drops what has to wait
     setup.model = Model { queue: Duration::from_secs(10), ..Model::calm() };

@@ -12,7 +12,7 @@ use super::{Measured, Run, RunError};
 use crate::actor::Note;
 use crate::flood::pool_channel;
 use crate::host::{Node as _, NodeId, Step};
-use crate::network::{Network, Setup};
+use crate::network::Network;
 
 /// Rounds: in each all nodes start, and stop in the end.
 const ROUNDS: u32 = 12;
@@ -39,9 +39,7 @@ struct Mesh {
 }
 
 pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
-    let mut setup = Setup::new(run.nodes, 0, run.options.seed, vec![pool_channel()]);
-    setup.transport = run.options.transport;
-    let network = Network::new(setup)?;
+    let network = Network::new(run.setup(run.nodes, 0, vec![pool_channel()]))?;
     let all: Vec<NodeId> = network.host.ids().collect();
     let mut mesh = Mesh { network, all, up: BTreeMap::new(), slowest: Duration::ZERO, missing: 0 };
     for round in 0..ROUNDS {

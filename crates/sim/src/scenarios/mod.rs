@@ -2,6 +2,7 @@
 
 mod calls;
 mod comers;
+mod discovery;
 mod faults;
 mod headers;
 mod hoarders;
@@ -13,10 +14,10 @@ mod weapons;
 
 use std::time::{Duration, Instant as WallClock};
 
-use weir_stack::ConfigError;
+use weir_stack::{Channel, ConfigError};
 
-use crate::network::{Network, Transport};
-use crate::report::{Report, processor_time, resident};
+use crate::network::{Network, Setup, Transport};
+use crate::report::{Report, Stopwatch, processor_time, resident};
 
 /// A named run.
 #[derive(Clone, Copy, Debug)]
@@ -233,6 +234,12 @@ pub const SCENARIOS: &[Scenario] = &[
         run: |run| faults::run(run, faults::Fault::Churn),
     },
     Scenario {
+        name: "discovery",
+        about: "nodes know a seed and hear of others by their peers' books; newcomers do too, and then all seeds are gone",
+        nodes: 50,
+        run: discovery::run,
+    },
+    Scenario {
         name: "black-holes",
         about: "one node in ten has lost its power for good, and the others go on dialling it",
         nodes: 50,
@@ -318,6 +325,18 @@ impl Measured {
 struct Run<'a> {
     options: &'a Options,
     nodes: u32,
+    stopwatch: Option<Stopwatch>,
+}
+
+impl Run<'_> {
+    /// What so many nodes with so many links each are made of, as the options say otherwise.
+    fn setup(&self, nodes: u32, links: u32, channels: Vec<Channel>) -> Setup {
+        let mut setup = Setup::new(nodes, links, self.options.seed, channels);
+        setup.transport = self.options.transport;
+        setup.threads = self.options.threads as usize;
+        setup.stopwatch = self.stopwatch;
+        setup
+    }
 }
 
 /// Runs the scenario called `name`.
@@ -326,12 +345,20 @@ struct Run<'a> {
 /// [`RunError`], which names the option and the remedy. What went wrong in the run itself is no error: see
 /// [`Report::problems`].
 pub fn run(name: &str, options: &Options) -> Result<Report, RunError> {
+    run_measured(name, options, None)
+}
+
+/// As [`run`], and measures what the checker takes, where a clock is handed in ([`Report::checker_share`]).
+///
+/// # Errors
+/// Those of [`run`].
+pub fn run_measured(name: &str, options: &Options, stopwatch: Option<Stopwatch>) -> Result<Report, RunError> {
     let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name);
     let scenario = scenario.ok_or_else(|| RunError::Unknown(name.into()))?;
     let asked = options.nodes.unwrap_or(scenario.nodes);
     options.check(asked)?;
     let (begun, before, cpu) = (WallClock::now(), resident(), processor_time());
-    let mut measured = (scenario.run)(&Run { options, nodes: asked })?;
+    let mut measured = (scenario.run)(&Run { options, nodes: asked, stopwatch })?;
     let after = resident();
     measured.problems.extend(problems(&measured.network));
     let network = &measured.network;
@@ -366,6 +393,7 @@ pub fn run(name: &str, options: &Options) -> Result<Report, RunError> {
         figures: figures.collect(),
         problems: measured.problems,
         memory_bytes_per_node: memory,
+        checker_share: network.checker_share(),
         cpu_s: cpu.zip(processor_time()).map(|(before, after)| after - before),
         events_per_s: host.events() as f64 / begun.elapsed().as_secs_f64(),
         wall_s: begun.elapsed().as_secs_f64(),

@@ -102,8 +102,7 @@ fn linked(setup: Setup) -> Result<Network, RunError> {
 /// A server at 40 kB/s: what is missing of what it had, and how long the last item took.
 fn honest_server(run: &Run<'_>, problems: &mut Vec<String>) -> Result<(Network, u64), RunError> {
     let options = run.options;
-    let mut setup = Setup::new(2, 0, options.seed, vec![pool_channel()]);
-    setup.transport = options.transport;
+    let mut setup = run.setup(2, 0, vec![pool_channel()]);
     setup.place = |number, _| {
         let up = if number == SLOW.0 { u64::from(RATE) * 8 } else { Line::CENTRE.up };
         Place { line: Line { up, ..Line::CENTRE }, ..Place::NEAR }
@@ -129,8 +128,7 @@ fn honest_server(run: &Run<'_>, problems: &mut Vec<String>) -> Result<(Network, 
 
 /// The longest that an item of the honest peer took, alone or beside a peer that offers it first.
 fn beside(run: &Run<'_>, slowness: Option<Slowness>) -> Result<Option<Duration>, RunError> {
-    let mut setup = Setup::new(3, 0, run.options.seed, vec![pool_channel()]);
-    setup.transport = run.options.transport;
+    let mut setup = run.setup(3, 0, vec![pool_channel()]);
     setup.place = |_, _| Place::NEAR;
     if let Some(Slowness::Line) = slowness {
         setup.place = |number, _| {

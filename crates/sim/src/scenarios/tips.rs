@@ -13,7 +13,7 @@ use weir_stack::{Channel, Shape, tip};
 use super::{Measured, RunError};
 use crate::actor::Note;
 use crate::host::{NodeId, Step};
-use crate::network::{Network, Setup};
+use crate::network::Network;
 use crate::report::Percentiles;
 
 /// The tip channel.
@@ -40,8 +40,7 @@ pub(super) fn channel() -> Channel {
 
 pub(super) fn run(asked: &super::Run<'_>) -> Result<Measured, RunError> {
     let (options, nodes) = (asked.options, asked.nodes);
-    let mut setup = Setup::new(nodes, options.links, options.seed, vec![channel()]);
-    setup.transport = options.transport;
+    let setup = asked.setup(nodes, options.links, vec![channel()]);
     let mut run =
         Run { network: Network::new(setup)?, published: Vec::new(), micros: Vec::new(), last_at: 0 };
     let mut problems = Vec::new();

@@ -2,13 +2,10 @@
 
 use super::{Measured, Run, RunError};
 use crate::flood::{Flood, Load, pool_channel};
-use crate::network::Setup;
 
 pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
     let options = run.options;
-    let mut setup = Setup::new(run.nodes, options.links, options.seed, vec![pool_channel()]);
-    setup.transport = options.transport;
-    setup.threads = options.threads as usize;
+    let setup = run.setup(run.nodes, options.links, vec![pool_channel()]);
     let load = Load {
         rate: options.rate.unwrap_or(Load::default().rate),
         seconds: options.seconds,

@@ -42,7 +42,7 @@ impl Held {
 
 pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
     let options = run.options;
-    let mut calling = Calling::new(calls::setup(options, run.nodes, call::Config::default()))?;
+    let mut calling = Calling::new(calls::setup(run, run.nodes, call::Config::default()))?;
     let hostile: Vec<NodeId> = calling.network.host.ids().skip(2).collect();
     let frames = options.transport == Transport::Frames;
     if frames {
