@@ -63,6 +63,25 @@ pub struct Config {
     pub raw: raw::Config,
     /// Calls to targets.
     pub calls: Calls,
+    /// Requests by name.
+    pub requests: RequestsConfig,
+}
+
+/// Requests by name, of all protocols together. Each protocol has limits of its own ([`exchange::Limits`](crate::exchange::Limits)).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RequestsConfig {
+    /// Bytes that peers may make this node hold: requests and responses as they come, requests that the application has not answered,
+    /// and responses that are not read. Beyond that the largest exchange of the peer with the most is broken off. Default: 64 MiB; at
+    /// least the largest message of any protocol in its frame.
+    #[serde(with = "weir_base::units::size")]
+    pub memory: u64,
+}
+
+impl Default for RequestsConfig {
+    fn default() -> Self {
+        Self { memory: 64 << 20 }
+    }
 }
 
 /// Calls to targets.
@@ -95,7 +114,7 @@ impl Config {
         self.standing.validate().map_err(of_field)?;
         self.ping.validate().map_err(of_field)?;
         self.identify.validate().map_err(of_field)?;
-        named::check(&self.profile.protocols)?;
+        named::check(&self.profile.protocols, self.requests.memory)?;
         self.pull().validate()?;
         Ok(self.link().check()?)
     }

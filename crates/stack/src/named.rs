@@ -61,8 +61,9 @@ fn count(protocol: &NamedProtocol) -> u32 {
     u32::try_from(protocol.names.len()).unwrap_or(u32::MAX)
 }
 
-/// Whether the names of all of them are within bounds. Links check their form, and that none comes twice.
-pub(crate) fn check(protocols: &[NamedProtocol]) -> Result<(), ConfigError> {
+/// Whether the names of all of them are within bounds, and their largest messages within the memory for requests. Links check the form of
+/// names, and that none comes twice.
+pub(crate) fn check(protocols: &[NamedProtocol], memory: u64) -> Result<(), ConfigError> {
     let fail = |remedy: String| Err(ConfigError::Field { field: "profile.protocols", remedy });
     let names = || protocols.iter().flat_map(|protocol| &protocol.names);
     if protocols.iter().any(|protocol| protocol.names.is_empty()) {
@@ -84,6 +85,15 @@ pub(crate) fn check(protocols: &[NamedProtocol]) -> Result<(), ConfigError> {
     if let Some(idle) = protocols.iter().find(|protocol| !holds(protocol)) {
         let name = idle.names.first().map_or("", String::as_str);
         return fail(format!("have a deadline and a concurrency above 0, unlike `{name}`"));
+    }
+    let too_large = |protocol: &&NamedProtocol| match &protocol.shape {
+        NamedShape::Stream => false,
+        NamedShape::Exchange(config) => exchange::largest(config) > memory,
+    };
+    if let Some(large) = protocols.iter().find(too_large) {
+        let name = large.names.first().map_or("", String::as_str);
+        let remedy = format!("must hold the largest message of `{name}` in its frame");
+        return Err(ConfigError::Field { field: "requests.memory", remedy });
     }
     let (count, bytes) = (names().count(), names().map(String::len).sum::<usize>());
     if count > NAMES_MAX || bytes > NAMES_BYTES_MAX {
@@ -118,7 +128,7 @@ mod tests {
     #[test]
     fn names_are_bounded_in_length_in_count_and_in_bytes_together() {
         let name = |number: usize, len: usize| format!("/{number:0len$}", len = len - 1);
-        let holds = |names: &[String]| check(&[protocol(names)]).is_ok();
+        let holds = |names: &[String]| check(&[protocol(names)], 0).is_ok();
         assert!(!holds(&["/a".into(), "/a".into()]));
         assert!(holds(&[name(1, NAME_MAX)]) && !holds(&[name(1, NAME_MAX + 1)]) && !holds(&[]));
         let many: Vec<String> = (0..=NAMES_MAX).map(|number| name(number, 8)).collect();

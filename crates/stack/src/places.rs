@@ -1,5 +1,5 @@
-//! Places for what peers have open here: so many in all, so many of one link, and who gives way where all are taken
-//! (`docs/spec/fairness.md`).
+//! Places for what peers have open here, or bytes that they make this node hold: so many in all, so many of one link, and who gives way
+//! where all are taken (`docs/spec/fairness.md`).
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,9 @@ use weir_base::stream::{Group, LinkInfo, Side};
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Places {
-    per_link: u32,
-    total: u32,
-    taken: u32, // <= total
+    per_link: u64,
+    total: u64,
+    taken: u64, // <= total, but while who gives way does so
     links: BTreeMap<LinkId, Holder>,
 }
 
@@ -19,7 +19,7 @@ pub(crate) struct Places {
 struct Holder {
     chosen: bool,         // by this node: dialled or pinned
     group: Option<Group>, // of those that were not
-    held: u32,            // <= per_link
+    held: u64,            // <= per_link
 }
 
 /// What there is for one more.
@@ -33,7 +33,7 @@ pub(crate) enum Place {
 }
 
 impl Places {
-    pub(crate) const fn new(per_link: u32, total: u32) -> Self {
+    pub(crate) const fn new(per_link: u64, total: u64) -> Self {
         Self { per_link, total, taken: 0, links: BTreeMap::new() }
     }
 
@@ -59,7 +59,7 @@ impl Places {
         if self.taken < self.total {
             return Place::Free;
         }
-        match self.greediest(newcomer) {
+        match self.greediest(Some(newcomer)) {
             Some(most) if most != newcomer => Place::Of(most),
             _ => Place::Full,
         }
@@ -81,17 +81,30 @@ impl Places {
         }
     }
 
+    /// What a link holds has become more or less by one part of it, whether there is room or not.
+    pub(crate) fn change(&mut self, link: LinkId, before: u64, after: u64) {
+        if let Some(holder) = self.links.get_mut(&link) {
+            holder.held = holder.held.saturating_sub(before).saturating_add(after);
+            self.taken = self.taken.saturating_sub(before).saturating_add(after);
+        }
+    }
+
+    /// The link that gives way, while more is held than there is.
+    pub(crate) fn over(&self) -> Option<LinkId> {
+        if self.taken <= self.total { None } else { self.greediest(None) }
+    }
+
     /// Those that each link holds, in order.
     #[cfg(test)]
-    pub(crate) fn held(&self) -> Vec<u32> {
+    pub(crate) fn held(&self) -> Vec<u64> {
         self.links.values().map(|holder| holder.held).collect()
     }
 
-    /// Who would have most if `newcomer` had one more: of the side with the most, its address group with the most, and of that
+    /// Who has most, or would if `newcomer` had one more: of the side with the most, its address group with the most, and of that
     /// the link.
-    fn greediest(&self, newcomer: LinkId) -> Option<LinkId> {
-        let wanted = |id: LinkId, holder: &Holder| holder.held + u32::from(id == newcomer);
-        let (mut sides, mut groups) = ([0_u32; 2], BTreeMap::<(bool, Option<Group>), u32>::new());
+    fn greediest(&self, newcomer: Option<LinkId>) -> Option<LinkId> {
+        let wanted = |id: LinkId, holder: &Holder| holder.held + u64::from(Some(id) == newcomer);
+        let (mut sides, mut groups) = ([0_u64; 2], BTreeMap::<(bool, Option<Group>), u64>::new());
         for (id, holder) in &self.links {
             let places = wanted(*id, holder);
             if let Some(side) = sides.get_mut(usize::from(holder.chosen)) {
@@ -102,7 +115,7 @@ impl Places {
         let rank = |(id, holder): &(&LinkId, &Holder)| {
             let side = sides.get(usize::from(holder.chosen)).copied();
             let group = groups.get(&(holder.chosen, holder.group)).copied();
-            (side, group, wanted(**id, holder), **id == newcomer) // among equals the newcomer
+            (side, group, wanted(**id, holder), Some(**id) == newcomer) // among equals the newcomer
         };
         self.links.iter().max_by_key(rank).map(|(id, _)| *id)
     }

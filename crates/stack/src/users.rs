@@ -96,7 +96,7 @@ users! {
     ping: Ping = |make| Ping::new(make.config.ping.clone(), PING, make.rng.clone().child("ping")), tells |event| Told::Event(event.into());
     identify: Identify = |make| Identify::new(make.config.identify.clone(), (IDENTIFY, IDENTIFY_PUSH), own_info(make), None), tells |event| Told::Identify(event);
     perf: Perf = |make| Perf::new(make.config.perf.clone(), PERF), tells |event| Told::Event(event.into());
-    exchange: Exchange = |make| Exchange::new(&make.config.profile), tells |event| Told::Event(Event::Exchange(event));
+    exchange: Exchange = |make| Exchange::new(&make.config.profile, make.config.requests.memory), tells |event| Told::Event(Event::Exchange(event));
 }
 
 /// What this node says about itself, but for [what it serves](Users::say_served) and where it is.

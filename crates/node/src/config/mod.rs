@@ -11,7 +11,7 @@ pub use weir_pull::control::Config as ControlConfig;
 #[doc(inline)]
 pub use weir_stack::config::{
     AdmissionConfig, BudgetConfig, Calls, DialConfig, IdentifyConfig, LinkConfigError, PerfConfig,
-    PingConfig, QuicConfig, StreamsConfig,
+    PingConfig, QuicConfig, RequestsConfig, StreamsConfig,
 };
 #[doc(inline)]
 pub use weir_stack::peers::{Config as PeersConfig, Trim, standing::Config as StandingConfig};

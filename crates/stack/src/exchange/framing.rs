@@ -131,12 +131,17 @@ pub(super) struct Reader {
 
 /// Bytes that may be read beyond those that are known to be needed: so a length is not read byte by byte, and it is seen where a peer
 /// goes on after its message.
-const READ_AHEAD: usize = 64;
+pub(super) const READ_AHEAD: usize = 64;
 
 impl Reader {
     /// Bytes that it takes now.
     pub(super) fn room(&self) -> usize {
         self.needed.max(READ_AHEAD)
+    }
+
+    /// Bytes of memory that it has.
+    pub(super) fn held(&self) -> usize {
+        self.received.capacity()
     }
 
     /// More has come, or the end has. The message, once it is whole, and whether more came behind it.
@@ -244,6 +249,16 @@ mod tests {
             "not the shortest form"
         );
         assert_eq!(feed(&LengthPrefix, 10, &[5, 1, 2], 64), Ok(None), "it ended before");
+    }
+
+    /// Teku: memory was allocated for a length that a peer had only announced.
+    #[test]
+    fn teku_cl_2020_07_nothing_is_allocated_for_a_length_alone() {
+        let (mut reader, max) = (Reader::default(), 1 << 30);
+        let announced = [0x80, 0x80, 0x80, 0x80, 0x04, 7, 7, 7]; // 2^30 bytes, of which three come
+        assert_eq!(reader.push(&announced, Rest::ToCome, (&LengthPrefix, max)), Ok(None));
+        assert_eq!(reader.needed, max - 3);
+        assert!(reader.held() <= 2 * announced.len(), "{} bytes for {}", reader.held(), announced.len());
     }
 
     #[test]

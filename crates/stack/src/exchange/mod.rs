@@ -7,10 +7,12 @@
 //!   no answer any more is `Cancelled`.
 //!
 //! **Memory.** Of one message at most its largest frame and 64 bytes are gathered, as they come. A protocol has at most [`Limits::total`]
-//! exchanges in each direction at once, [`Limits::per_peer`] of them with one peer, and each ends at its deadline.
+//! exchanges in each direction at once, [`Limits::per_peer`] of them with one peer, and each ends at its deadline. What peers make this
+//! node hold, of all protocols together, is at most [`Requests::memory`](crate::config::RequestsConfig::memory): requests and responses as they
+//! come, requests that the application has, and responses that are not read. A response that came whole is the asker's.
 //!
 //! Threat: peers that send too much, too slowly, nothing, or go on after the end; that open many streams, or read no response; many
-//! peers that together take all places. Then the peer with the most loses its newest exchange. Nobody is blamed here: what a protocol of others
+//! peers that together take all places, or all memory. Then the peer with the most loses its newest exchange, or its largest. Nobody is blamed here: what a protocol of others
 //! allows is the application's to judge ([`Command::Report`](crate::Command::Report)).
 //!
 //! On the wire: `docs/spec/streams.md`, "Requests by name".
@@ -39,7 +41,7 @@ use crate::named::{self, NamedShape};
 use crate::places::{Place, Places};
 use crate::profile::Profile;
 use crate::refused::Refused;
-use framing::Reader;
+use framing::{READ_AHEAD, Reader};
 use stream::{State, Stream};
 
 /// A declared protocol, and who has exchanges of it under way.
@@ -49,6 +51,13 @@ struct Protocol {
     config: Arc<Config>,
     asked: Places,    // requests of this side's
     answered: Places, // of peers
+}
+
+/// The largest message in its frame, either way, with what is read ahead: what a node's memory for requests must hold at least.
+pub(crate) fn largest(config: &Config) -> u64 {
+    let Config { framing, limits } = config;
+    let frame = |max: u32| framing.most(max as usize).saturating_add(READ_AHEAD);
+    frame(limits.max_request).max(frame(limits.max_response)) as u64
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,9 +75,10 @@ struct Opening {
     frame: Rope,
 }
 
-/// All exchanges of the node.
+/// All exchanges of a node. [`Stack`](crate::Stack) has one; by itself it is there for whoever tests it with bytes of strangers. See
+/// [`StreamUser`] for when to call what; after any call drain [`poll_ask`](StreamUser::poll_ask) and [`poll_event`](Self::poll_event).
 #[derive(Debug)]
-pub(crate) struct Exchange {
+pub struct Exchange {
     protocols: BTreeMap<ProtocolId, Protocol>, // by their first numbers
     firsts: BTreeMap<ProtocolId, ProtocolId>,  // of every number
     links: BTreeMap<LinkId, Link>,
@@ -76,18 +86,19 @@ pub(crate) struct Exchange {
     tickets: BTreeMap<Ticket, StreamKey>, // of requests of this side's
     opening: BTreeMap<u64, Opening>,      // by tag; answered at once by the pump; each has a place
     deadlines: Deadlines<StreamKey>,
+    memory: Places, // bytes
     asks: VecDeque<Ask>,
     events: VecDeque<Event>, // a few per stream
 }
 
 /// What the user does.
 impl Exchange {
-    /// Of the protocols by name that are for requests.
-    pub(crate) fn new(profile: &Profile) -> Self {
+    /// Of the protocols by name that are for requests. Peers make it hold at most `memory` bytes.
+    pub fn new(profile: &Profile, memory: u64) -> Self {
         let (mut protocols, mut firsts) = (BTreeMap::new(), BTreeMap::new());
         for (first, declared) in named::numbered(&profile.protocols) {
             let NamedShape::Exchange(config) = &declared.shape else { continue };
-            let places = || Places::new(config.limits.per_peer, config.limits.total);
+            let places = || Places::new(config.limits.per_peer.into(), config.limits.total.into());
             let (asked, answered) = (places(), places());
             let config = Arc::new(config.clone());
             protocols.insert(first, Protocol { served: declared.served, config, asked, answered });
@@ -101,13 +112,17 @@ impl Exchange {
             tickets: BTreeMap::new(),
             opening: BTreeMap::new(),
             deadlines: Deadlines::default(),
+            memory: Places::new(u64::MAX, memory),
             asks: VecDeque::new(),
             events: VecDeque::new(),
         }
     }
 
-    /// Begins to ask.
-    pub(crate) fn request(
+    /// Begins to ask the peer of a link, which [`Event::Answered`] ends. The protocol by its first number.
+    ///
+    /// # Errors
+    /// [`Refused`]: nothing has begun.
+    pub fn request(
         &mut self,
         now: Instant,
         (link, ticket): (LinkId, Ticket),
@@ -133,8 +148,11 @@ impl Exchange {
         Ok(())
     }
 
-    /// Gives up what the user does not wait for any more.
-    pub(crate) fn cancel(&mut self, ticket: Ticket) -> Result<(), Refused> {
+    /// Gives up what the user does not wait for any more. No event follows.
+    ///
+    /// # Errors
+    /// [`Refused::UnknownTicket`]: it is over.
+    pub fn cancel(&mut self, ticket: Ticket) -> Result<(), Refused> {
         if let Some(opening) = self.opening.remove(&ticket.0) {
             self.not_opened(&opening); // its stream is broken off as soon as it is there
             return Ok(());
@@ -144,14 +162,17 @@ impl Exchange {
         Ok(())
     }
 
-    /// Answers, or refuses with a code.
-    pub(crate) fn respond(
+    /// Answers a request that was told, or refuses it with a code.
+    ///
+    /// # Errors
+    /// [`Refused`]: it is over, or is broken off, for there is no such response.
+    pub fn respond(
         &mut self,
         now: Instant,
         key: StreamKey,
         answer: Result<Bytes, u32>,
     ) -> Result<(), Refused> {
-        let told = |stream: &&mut Stream| matches!(stream.state, State::Told);
+        let told = |stream: &&mut Stream| matches!(stream.state, State::Told(_));
         let stream = self.streams.get_mut(&key).filter(told).ok_or(Refused::UnknownTicket)?;
         let Config { framing, limits } = stream.config.as_ref();
         let response = match answer {
@@ -165,8 +186,9 @@ impl Exchange {
         match response {
             Ok(frame) => {
                 self.deadlines.set(key, Some(now + limits.deadline));
-                stream.state = State::Answering(frame);
+                stream.state = State::Answering(frame.len() as u64, frame);
                 self.asks.push_back(Ask::Write(key));
+                self.count(key);
                 Ok(())
             }
             Err(refused) => {
@@ -176,7 +198,8 @@ impl Exchange {
         }
     }
 
-    pub(crate) fn poll_event(&mut self) -> Option<Event> {
+    /// The next thing to tell; `None` when there is none.
+    pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 }
@@ -184,14 +207,14 @@ impl Exchange {
 /// What happens.
 impl Exchange {
     /// It is known what a link's peer speaks: its requests are read now.
-    pub(crate) fn handle_known(&mut self, link: LinkId) {
+    pub fn handle_known(&mut self, link: LinkId) {
         let Some(state) = self.links.get_mut(&link) else { return };
         state.known = true;
         self.asks.extend(self.streams_of(link).into_iter().map(Ask::Resume));
     }
 
     /// The peer took one of the names that were proposed on a stream.
-    pub(crate) fn handle_agreed(&mut self, key: StreamKey, protocol: ProtocolId) {
+    pub fn handle_agreed(&mut self, key: StreamKey, protocol: ProtocolId) {
         let Some(stream) = self.streams.get_mut(&key) else { return };
         stream.spoken = protocol;
         if let State::Asking { agreed, .. } = &mut stream.state {
@@ -211,7 +234,7 @@ impl Exchange {
         let (config, first) = (Arc::clone(&protocol.config), opening.first);
         self.tickets.insert(ticket, key);
         self.deadlines.set(key, Some(opening.due));
-        self.streams.insert(key, Stream { config, first, spoken: first, state });
+        self.streams.insert(key, Stream { config, first, spoken: first, state, held: 0 });
         self.asks.push_back(Ask::Write(key));
     }
 
@@ -239,7 +262,7 @@ impl Exchange {
         }
         self.deadlines.set(key, Some(now + config.limits.deadline));
         let state = State::Reading(Reader::default());
-        self.streams.insert(key, Stream { config, first, spoken, state });
+        self.streams.insert(key, Stream { config, first, spoken, state, held: 0 });
     }
 
     /// More has come of the peer's direction, or its end.
@@ -250,6 +273,7 @@ impl Exchange {
             Ok(None) => {}
             Ok(Some(message)) => self.message(now, key, message),
         }
+        self.count(key);
         let answered = |stream: &Stream| matches!(stream.state, State::Answered);
         if rest == Rest::Nothing && self.streams.get(&key).is_some_and(answered) {
             self.forget(key);
@@ -263,6 +287,7 @@ impl Exchange {
         if let State::Asking { ticket, request, .. } = &stream.state {
             let (ticket, unread) = (*ticket, request.is_some());
             self.give_back(key);
+            self.make_place_to_end(key);
             if let Some(stream) = self.streams.get_mut(&key) {
                 stream.state = State::Answered;
             }
@@ -271,7 +296,7 @@ impl Exchange {
             self.events.push_back(Event::Answered { ticket, result: Ok((spoken, message)) });
             return;
         }
-        stream.state = State::Told;
+        stream.state = State::Told(message.len() as u64);
         let deadline = now + stream.config.limits.deadline;
         self.deadlines.set(key, Some(deadline));
         if let Some(Link { peer, .. }) = self.links.get(&key.link).copied() {
@@ -292,12 +317,12 @@ impl Exchange {
                 self.events.push_back(Event::Answered { ticket, result: Err(reason) });
                 false
             }
-            State::Told => {
+            State::Told(_) => {
                 self.events.push_back(Event::Cancelled(key));
                 reason == Failure::Excess // it is the application that was late
             }
             State::Answered => reason == Failure::Excess,
-            State::Reading(_) | State::Answering(_) => by_peer,
+            State::Reading(_) | State::Answering(..) => by_peer,
         };
         if let Some(link) = self.links.get(&key.link).filter(|_| failed) {
             let (peer, protocol) = (link.peer, stream.spoken);
@@ -329,14 +354,51 @@ impl Exchange {
                 protocol.asked.give_back(key.link);
             }
             State::Answered => {}
-            State::Reading(_) | State::Told | State::Answering(_) => protocol.answered.give_back(key.link),
+            State::Reading(_) | State::Told(_) | State::Answering(..) => {
+                protocol.answered.give_back(key.link)
+            }
         }
     }
 
     fn forget(&mut self, key: StreamKey) -> Option<Stream> {
         self.give_back(key);
         self.deadlines.set(key, None);
-        self.streams.remove(&key)
+        let stream = self.streams.remove(&key)?;
+        self.memory.change(key.link, stream.held, 0);
+        Some(stream)
+    }
+
+    /// What a stream holds may have changed. While all together hold too much, the largest exchange of the link with the most ends,
+    /// of equals the newest.
+    fn count(&mut self, key: StreamKey) {
+        if let Some(stream) = self.streams.get_mut(&key) {
+            let (before, after) = (stream.held, stream.bytes());
+            stream.held = after;
+            self.memory.change(key.link, before, after);
+        }
+        while let Some(most) = self.memory.over() {
+            let held = |key: &StreamKey| self.streams.get(key).map(|stream| stream.held);
+            let Some(largest) = self.streams_of(most).into_iter().max_by_key(held) else { return };
+            self.fail(largest, Failure::Displaced);
+        }
+    }
+
+    /// One more exchange of this side's is answered, and only its end is to come. A peer may leave as many ends out as it may have
+    /// exchanges: then the oldest is broken off.
+    fn make_place_to_end(&mut self, key: StreamKey) {
+        let Some(Stream { config, first, .. }) = self.streams.get(&key) else { return };
+        let (first, most) = (*first, config.limits.per_peer as usize);
+        let ending = |key: &StreamKey| {
+            self.streams
+                .get(key)
+                .is_some_and(|stream| stream.first == first && matches!(stream.state, State::Answered))
+        };
+        let ending: Vec<StreamKey> = self.streams_of(key.link).into_iter().filter(ending).collect();
+        if ending.len() >= most
+            && let Some(oldest) = ending.first()
+        {
+            self.break_off(*oldest, code::LIMIT);
+        }
     }
 
     fn break_off(&mut self, key: StreamKey, code: u32) {
@@ -368,10 +430,12 @@ impl StreamUser for Exchange {
             LinkChange::Early(_) => {} // a request may do anything: it waits
             LinkChange::Up(info) => {
                 places.for_each(|places| places.link_up(link, info));
+                self.memory.link_up(link, info);
                 self.links.insert(link, Link { peer: info.peer, known: false });
             }
             LinkChange::Down => {
                 places.for_each(|places| places.link_down(link));
+                self.memory.link_down(link);
                 self.streams_of(link).into_iter().for_each(|key| self.fail(key, Failure::Gone));
                 self.links.remove(&link);
             }

@@ -16,6 +16,7 @@ pub(super) struct Stream {
     pub(super) first: ProtocolId,  // number of the protocol
     pub(super) spoken: ProtocolId, // the number of the name that was agreed on
     pub(super) state: State,
+    pub(super) held: u64, // bytes, as they are counted in the node's memory
 }
 
 #[derive(Debug)]
@@ -33,10 +34,10 @@ pub(super) enum State {
     Answered,
     /// The peer asks: until the request is whole.
     Reading(Reader),
-    /// The application has the request.
-    Told,
-    /// What is not written of the response.
-    Answering(Rope),
+    /// The application has the request, of so many bytes.
+    Told(u64),
+    /// What is not written of the response, which has so many bytes: its parts may be of one allocation.
+    Answering(u64, Rope),
 }
 
 impl Stream {
@@ -44,11 +45,20 @@ impl Stream {
         matches!(self.state, State::Asking { .. } | State::Answered)
     }
 
+    /// Bytes that the peer makes this node hold: what has come, and what it does not read. Its own request costs the asker.
+    pub(super) fn bytes(&self) -> u64 {
+        match &self.state {
+            State::Asking { response: reader, .. } | State::Reading(reader) => reader.held() as u64,
+            State::Told(bytes) | State::Answering(bytes, _) => *bytes,
+            State::Answered => 0,
+        }
+    }
+
     /// Bytes that may be read now. Behind a message that is whole the first one is a failure.
     pub(super) fn room(&self) -> usize {
         match &self.state {
             State::Asking { response: reader, .. } | State::Reading(reader) => reader.room(),
-            State::Answered | State::Told | State::Answering(_) => 1,
+            State::Answered | State::Told(_) | State::Answering(..) => 1,
         }
     }
 
@@ -58,8 +68,8 @@ impl Stream {
         let (reader, max) = match &mut self.state {
             State::Asking { response, .. } => (response, limits.max_response),
             State::Reading(request) => (request, limits.max_request),
-            State::Answered | State::Told | State::Answering(_) if bytes.is_empty() => return Ok(None),
-            State::Answered | State::Told | State::Answering(_) => return Err(Failure::Excess),
+            State::Answered | State::Told(_) | State::Answering(..) if bytes.is_empty() => return Ok(None),
+            State::Answered | State::Told(_) | State::Answering(..) => return Err(Failure::Excess),
         };
         match reader.push(bytes, rest, (self.config.framing.as_ref(), max as usize))? {
             Some((_, Behind::More)) => Err(Failure::Excess),
@@ -93,7 +103,7 @@ impl Stream {
 
     /// Writes as much as there is room for. Whether that was the last of it.
     pub(super) fn write(&mut self, mut room: usize, to: &mut Rope) -> bool {
-        let (State::Asking { request: Some(out), .. } | State::Answering(out)) = &mut self.state else {
+        let (State::Asking { request: Some(out), .. } | State::Answering(_, out)) = &mut self.state else {
             return false;
         };
         while let Some(part) = out.pop(room) {

@@ -10,11 +10,17 @@ const LINK: LinkId = LinkId(1);
 
 /// A machine with one served protocol of two names and limits of 100 bytes, 2 exchanges a peer and 3 in all; links 1 and 2 are known.
 fn exchange() -> Exchange {
+    with_memory(1 << 20)
+}
+
+/// The same, and peers make it hold at most so many bytes; a second protocol has one name.
+fn with_memory(memory: u64) -> Exchange {
     let limits = Limits { max_request: 100, max_response: 100, per_peer: 2, total: 3, ..Limits::DEFAULT };
     let config = Config { framing: Arc::new(LengthPrefix), limits };
     let names = vec!["/a/2".to_owned(), "/a/1".to_owned()];
-    let declared = NamedProtocol { names, served: true, shape: NamedShape::Exchange(config) };
-    let mut exchange = Exchange::new(&Profile { protocols: vec![declared], ..Profile::default() });
+    let declared = |names| NamedProtocol { names, served: true, shape: NamedShape::Exchange(config.clone()) };
+    let protocols = vec![declared(names), declared(vec!["/b".to_owned()])];
+    let mut exchange = Exchange::new(&Profile { protocols, ..Profile::default() }, memory);
     for link in [1, 2] {
         let peer = Keypair::ed25519_from_seed([link; 32]).peer_id();
         let group = Group::Local(0);
@@ -70,14 +76,18 @@ fn ask(exchange: &mut Exchange, number: u64) -> StreamKey {
 type Deed = fn(&mut Exchange, StreamKey);
 
 /// Places of requests of this side's and of peers, by link.
-fn places(exchange: &Exchange) -> [Vec<u32>; 2] {
+fn places(exchange: &Exchange) -> [Vec<u64>; 2] {
     let protocol = &exchange.protocols[&NAMED];
     [protocol.asked.held(), protocol.answered.held()]
 }
 
 fn is_idle(exchange: &Exchange) -> bool {
     let empty = exchange.streams.is_empty() && exchange.tickets.is_empty() && exchange.opening.is_empty();
-    empty && exchange.poll_timeout().is_none() && places(exchange).concat().iter().all(|held| *held == 0)
+    let held = exchange.memory.held().iter().sum::<u64>();
+    empty
+        && held == 0
+        && exchange.poll_timeout().is_none()
+        && places(exchange).concat().iter().all(|held| *held == 0)
 }
 
 fn ends(asks: &[Ask], key: StreamKey, code: u32) -> bool {
@@ -274,6 +284,53 @@ fn where_all_places_are_taken_the_newest_of_who_has_most_gives_way() {
     assert!(ends(&asks(&mut exchange), key(1, 1), code::LIMIT));
     assert_eq!(events(&mut exchange), [Event::Cancelled(key(1, 1))]);
     assert_eq!(places(&exchange)[1], [1, 1, 1]);
+}
+
+#[test]
+fn what_peers_make_the_node_hold_is_bounded_over_all_protocols_and_the_largest_of_who_has_most_gives_way() {
+    let (mut exchange, second) = (with_memory(200), ProtocolId(NAMED.0 + 2));
+    for (stream, protocol) in [(0, NAMED), (1, second)] {
+        exchange.handle_opened(at(0), key(1, stream), Origin::Peer(protocol));
+        data(&mut exchange, 0, key(1, stream), &[&[99][..], &[7; 60]].concat());
+    }
+    assert_eq!(
+        (exchange.memory.held(), exchange.streams.len()),
+        (vec![122, 0], 2),
+        "what has come, and no more"
+    );
+    // A request that the application has, and its answer that is not read, are held as well.
+    exchange.handle_opened(at(0), key(2, 0), Origin::Peer(NAMED));
+    data(&mut exchange, 0, key(2, 0), b"\x03ask");
+    assert_eq!(exchange.memory.held(), [122, 3]);
+    asks(&mut exchange);
+    exchange.respond(at(0), key(2, 0), Ok(vec![7; 80].into())).unwrap();
+    assert!(ends(&asks(&mut exchange), key(1, 1), code::LIMIT), "of equals the newest");
+    assert_eq!(exchange.memory.held(), [61, 81]);
+    // The response to a request of this side's counts for whom it asked, and the asker is told.
+    let asked = ask(&mut exchange, 9);
+    events(&mut exchange);
+    data(&mut exchange, 1, asked, &[&[100][..], &[7; 60]].concat());
+    let result = Err(Failure::Displaced);
+    assert_eq!(events(&mut exchange), [Event::Answered { ticket: Ticket(9), result }]);
+    assert_eq!(exchange.memory.held(), [61, 81]);
+}
+
+#[test]
+fn a_server_that_ends_none_of_its_answers_has_as_many_streams_open_as_it_may_be_asked_at_once() {
+    let mut exchange = exchange();
+    let keys: Vec<StreamKey> = (1..=3)
+        .map(|number| {
+            let key = ask(&mut exchange, number);
+            written(&mut exchange, key);
+            data(&mut exchange, 1, key, b"\x01y");
+            key
+        })
+        .collect();
+    let ended = asks(&mut exchange);
+    assert!(ends(&ended, keys[0], code::LIMIT) && !ends(&ended, keys[1], code::LIMIT));
+    assert_eq!(exchange.streams.keys().copied().collect::<Vec<_>>(), keys[1..]);
+    let answered = |event: &Event| matches!(event, Event::Answered { result: Ok(_), .. });
+    assert_eq!(events(&mut exchange).iter().filter(|event| answered(event)).count(), 3, "all were answered");
 }
 
 #[test]

@@ -148,8 +148,8 @@ pub enum Failure {
     /// The peer broke the stream off with this code.
     #[error("the peer broke the exchange off with code {0}")]
     Reset(u32),
-    /// Its place was given to a peer that has fewer.
-    #[error("its place was given to a peer that has fewer")]
+    /// Its place, or its memory, was given to a peer that has less.
+    #[error("its place was given to a peer that has less")]
     Displaced,
 }
 

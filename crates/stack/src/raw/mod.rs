@@ -229,7 +229,7 @@ impl Raw {
             spoken.extend(named::numbers(first, protocol).map(|number| (number, named)));
         }
         Self {
-            places: Places::new(config.max_per_link, config.max_streams),
+            places: Places::new(config.max_per_link.into(), config.max_streams.into()),
             spoken,
             counters: Counters::default(),
             links: BTreeMap::new(),

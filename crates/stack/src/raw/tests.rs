@@ -22,7 +22,7 @@ fn raw(links: &[(Side, u8)]) -> Raw {
 }
 
 /// A peer opens streams; how many its link has then.
-fn open(raw: &mut Raw, link: u64, streams: std::ops::Range<u64>) -> u32 {
+fn open(raw: &mut Raw, link: u64, streams: std::ops::Range<u64>) -> u64 {
     let link = LinkId(link);
     for stream in streams {
         raw.handle_opened(Instant::ZERO, StreamKey { link, stream }, Origin::Peer(RAW.protocol(0)));
@@ -30,12 +30,12 @@ fn open(raw: &mut Raw, link: u64, streams: std::ops::Range<u64>) -> u32 {
     count(raw, link)
 }
 
-fn counts(raw: &Raw) -> Vec<u32> {
+fn counts(raw: &Raw) -> Vec<u64> {
     raw.places.held()
 }
 
 /// Links are numbered from 1 on.
-fn count(raw: &Raw, LinkId(link): LinkId) -> u32 {
+fn count(raw: &Raw, LinkId(link): LinkId) -> u64 {
     counts(raw)[usize::try_from(link).unwrap() - 1]
 }
 
@@ -68,7 +68,7 @@ fn many_links_of_one_group_have_together_what_one_of_another_has() {
         open(&mut raw, link, 0..3);
     }
     assert_eq!(open(&mut raw, 4, 0..6), 4);
-    assert_eq!(counts(&raw).iter().take(3).sum::<u32>(), 4);
+    assert_eq!(counts(&raw).iter().take(3).sum::<u64>(), 4);
 }
 
 #[test]
