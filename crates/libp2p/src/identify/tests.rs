@@ -8,7 +8,9 @@ use weir_base::codec::Malformed;
 use weir_base::codec::proto::put_bytes_field;
 use weir_base::codec::put_prefixed;
 use weir_base::pair::{End, LINK, Pair, Pipe};
-use weir_base::stream::{Ask, Class, Incoming, LinkChange, OpenError, Origin, StreamUser};
+use weir_base::stream::{
+    Ask, Class, Group, Incoming, LinkChange, LinkInfo, OpenError, Origin, Side, StreamUser,
+};
 use weir_base::{Instant, Keypair, LinkId, Multiaddr, PeerId, ProtocolId, Rope, StreamKey};
 
 use super::*;
@@ -118,6 +120,55 @@ fn a_push_tells_what_is_new() {
     pair.run_for(Duration::from_secs(5));
     assert_eq!(events(&mut pair.b).len(), 1);
     assert!(pair.faults.is_empty());
+}
+
+#[test]
+fn what_is_new_soon_after_a_push_is_told_later() {
+    let mut pair = pair();
+    for version in ["1", "2", "3"] {
+        pair.a.update(Info { agent: Some(version.into()), ..Info::default() }, None);
+        pair.a.push(LINK);
+        pair.run_for(Duration::from_millis(300));
+    }
+    pair.run_for(Duration::from_secs(5));
+    let told = events(&mut pair.b);
+    let agents = told.iter().map(|event| match event {
+        Event::Identified { info, pushed: true, .. } => info.agent.as_deref(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(agents.collect::<Vec<_>>(), [Some("1"), Some("3")], "the second is old by then");
+    assert!(pair.faults.is_empty());
+    assert_eq!(pair.a.poll_timeout(), None, "nothing is left");
+}
+
+#[test]
+fn without_a_pause_a_push_that_finds_no_stream_keeps_nobody_busy() {
+    let config = Config { pause: Duration::ZERO, ..Config::default() };
+    let mut identify = Identify::new(config, IDS, own(1), None);
+    let (_, peer) = peers();
+    let info = LinkInfo { peer, side: Side::Inbound, dialler: false, group: Group::Local(0) };
+    identify.handle_link(Instant::ZERO, LINK, &LinkChange::Up(info));
+    identify.push(LINK);
+    identify.handle_refused(Instant::ZERO, 0, OpenError::Limit);
+    identify.handle_timeout(Instant::ZERO);
+    assert_eq!(identify.poll_timeout().map(|(due, _)| due), Some(Instant::from_millis(100)));
+}
+
+#[test]
+fn a_push_for_which_there_was_no_stream_is_tried_again() {
+    let mut identify = identify(1);
+    let (_, peer) = peers();
+    let info = LinkInfo { peer, side: Side::Inbound, dialler: false, group: Group::Local(0) };
+    identify.handle_link(Instant::ZERO, LINK, &LinkChange::Up(info));
+    identify.push(LINK);
+    assert!(matches!(identify.poll_ask(), Some(Ask::Open { tag: 0, .. })));
+    identify.handle_refused(Instant::ZERO, 0, OpenError::Limit);
+    identify.handle_timeout(Instant::from_millis(1_999));
+    assert_eq!(identify.poll_ask(), None);
+    identify.handle_timeout(Instant::from_millis(2_000));
+    assert!(matches!(identify.poll_ask(), Some(Ask::Open { tag: 1, .. })));
+    identify.handle_link(Instant::from_millis(2_001), LINK, &LinkChange::Down);
+    assert_eq!(identify.poll_timeout(), None);
 }
 
 #[test]
@@ -321,6 +372,28 @@ fn streams_that_stay_open_take_a_bounded_number_of_places_and_end() {
     assert!(pair.b.refused >= 4, "{} beyond four places", pair.b.refused);
     pair.run_for(Duration::from_secs(60));
     assert_eq!(pair.a.poll_timeout(), None, "all are over");
+}
+
+#[test]
+fn a_peer_that_leaves_its_own_direction_open_keeps_no_half_of_a_stream() {
+    let mut identify = identify(1);
+    let (_, peer) = peers();
+    let info = LinkInfo { peer, side: Side::Inbound, dialler: false, group: Group::Local(0) };
+    identify.handle_link(Instant::ZERO, LINK, &LinkChange::Up(info));
+    identify.push(LINK);
+    let told = |identify: &mut Identify, stream, origin| {
+        let key = StreamKey { link: LINK, stream };
+        identify.handle_opened(Instant::ZERO, key, origin);
+        identify.poll_write(Instant::ZERO, key, 64 * 1024, &mut Rope::new());
+        let asks: Vec<Ask> = std::iter::from_fn(|| identify.poll_ask()).collect();
+        asks.ends_with(&[Ask::Finish(key), Ask::Stop(key, 0)])
+    };
+    assert!(told(&mut identify, 4, Origin::Peer(IDS.0)), "an answer");
+    assert!(told(&mut identify, 1, Origin::Local { tag: 0 }), "a push");
+    let (next, reason) = identify.poll_timeout().unwrap();
+    assert_eq!((next, reason), (Instant::from_millis(2_000), "the next identify push may go out"));
+    identify.handle_timeout(next);
+    assert_eq!((identify.poll_ask(), identify.poll_timeout()), (None, None), "and there is none");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The machine: both protocols on all links of a node.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 use weir_base::codec::put_prefixed;
@@ -22,6 +23,9 @@ const LIMIT: u32 = 4;
 
 /// Bytes that are read at once.
 const PIECE: usize = 4 * 1024;
+
+/// Between two pushes to one peer, at least, whatever the pause is.
+const GAP_MIN: Duration = Duration::from_millis(100);
 
 /// What the machine tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +72,28 @@ struct Line {
     observed: Option<Multiaddr>,
     inbound: u32,       // streams, <= 2 * Config::max_inbound
     next_push: Instant, // no earlier
-    pushing: bool,      // a push of ours is on its way
+    push: Push,         // of ours
+}
+
+/// How far a push of this side's is. The peer refuses one that comes sooner than a pause after the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Push {
+    /// All is told.
+    Idle,
+    /// A stream for it was asked for: it will say what is so when that is there.
+    Opening,
+    /// One is on its way, or was so within two pauses.
+    Begun,
+    /// And there is something new since.
+    Again,
+}
+
+/// Whose deadline it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Stream(StreamKey),
+    /// The next push may go out.
+    Push(LinkId),
 }
 
 /// See the module. After any call drain [`poll_ask`](StreamUser::poll_ask) and [`poll_event`](Self::poll_event).
@@ -84,7 +109,7 @@ pub struct Identify {
     next_tag: u64,
     asks: VecDeque<Ask>,
     events: VecDeque<Event>,
-    deadlines: Deadlines<StreamKey>,
+    deadlines: Deadlines<Timer>,
 }
 
 impl Identify {
@@ -122,11 +147,37 @@ impl Identify {
         self.opening.values().any(|(of, push)| *of == link && !push) || self.streams.iter().any(asks)
     }
 
-    /// Tells a link's peer about this node, once more.
+    /// Tells a link's peer about this node, once more: at once, or two pauses after it was told last.
     pub fn push(&mut self, link: LinkId) {
         let Some(line) = self.lines.get_mut(&link) else { return };
-        if !std::mem::replace(&mut line.pushing, true) {
-            self.open(link, Class::Control, true);
+        match line.push {
+            Push::Idle => line.push = Push::Opening,
+            Push::Begun => {
+                line.push = Push::Again;
+                return;
+            }
+            Push::Opening | Push::Again => return,
+        }
+        self.open(link, Class::Control, true);
+    }
+
+    /// The next push of a link goes out after two pauses: on its way it may catch up with this one.
+    fn push_later(&mut self, now: Instant, link: LinkId) {
+        let gap = (2 * self.config.pause).max(GAP_MIN);
+        self.deadlines.set(Timer::Push(link), Some(now + gap));
+    }
+
+    /// The pauses are over: what is new since the last push is told now, where that one is through.
+    fn push_again(&mut self, now: Instant, link: LinkId) {
+        let pushes = |(key, stream): (&StreamKey, &Stream)| {
+            key.link == link && !stream.inbound && matches!(stream.role, Role::Writing { .. })
+        };
+        if self.streams.iter().any(pushes) {
+            return self.push_later(now, link);
+        }
+        let Some(line) = self.lines.get_mut(&link) else { return };
+        if std::mem::replace(&mut line.push, Push::Idle) == Push::Again {
+            self.push(link);
         }
     }
 
@@ -170,7 +221,7 @@ impl Identify {
         } else {
             self.asks.extend(stream.inbound.then_some(Ask::Resume(key)));
         }
-        self.deadlines.set(key, Some(now + self.config.timeout));
+        self.deadlines.set(Timer::Stream(key), Some(now + self.config.timeout));
         self.streams.insert(key, stream);
     }
 
@@ -203,14 +254,10 @@ impl Identify {
 
     /// A stream is over. What it was.
     fn forget(&mut self, key: StreamKey) -> Option<Stream> {
-        self.deadlines.set(key, None);
+        self.deadlines.set(Timer::Stream(key), None);
         let stream = self.streams.remove(&key)?;
-        if let Some(line) = self.lines.get_mut(&key.link) {
-            if stream.inbound {
-                line.inbound -= 1;
-            } else if matches!(stream.role, Role::Writing { .. }) {
-                line.pushing = false;
-            }
+        if let Some(line) = self.lines.get_mut(&key.link).filter(|_| stream.inbound) {
+            line.inbound -= 1;
         }
         Some(stream)
     }
@@ -263,11 +310,12 @@ impl StreamUser for Identify {
             LinkChange::Early(_) => {}
             LinkChange::Up(info) => {
                 let line =
-                    Line { peer: info.peer, observed: None, inbound: 0, next_push: now, pushing: false };
+                    Line { peer: info.peer, observed: None, inbound: 0, next_push: now, push: Push::Idle };
                 self.lines.insert(link, line);
             }
             LinkChange::Down => {
                 self.lines.remove(&link);
+                self.deadlines.set(Timer::Push(link), None);
                 self.opening.retain(|_, (of, _)| *of != link);
                 let streams: Vec<StreamKey> =
                     self.streams.keys().filter(|key| key.link == link).copied().collect();
@@ -284,6 +332,10 @@ impl StreamUser for Identify {
             Origin::Local { tag } => {
                 let Some((link, push)) = self.opening.remove(&tag) else { return };
                 let role = if push {
+                    if let Some(line) = self.lines.get_mut(&link) {
+                        line.push = Push::Begun;
+                    }
+                    self.push_later(now, link);
                     Role::Writing { bytes: self.own_message(link) }
                 } else {
                     self.asks.push_back(Ask::Finish(key)); // nothing is said on it
@@ -294,13 +346,14 @@ impl StreamUser for Identify {
         }
     }
 
-    fn handle_refused(&mut self, _: Instant, tag: u64, _: OpenError) {
+    fn handle_refused(&mut self, now: Instant, tag: u64, _: OpenError) {
         let Some((link, push)) = self.opening.remove(&tag) else { return };
         if !push {
             return self.events.push_back(Event::Unanswered { link });
         }
         if let Some(line) = self.lines.get_mut(&link) {
-            line.pushing = false;
+            line.push = Push::Again; // there may be a place for its stream later
+            self.push_later(now, link);
         }
     }
 
@@ -325,7 +378,8 @@ impl StreamUser for Identify {
         let Some(Stream { role: Role::Writing { bytes }, .. }) = self.streams.get_mut(&key) else { return };
         out.push(bytes.split_to(room.min(bytes.len())));
         if bytes.is_empty() {
-            self.asks.push_back(Ask::Finish(key));
+            // A peer that does not end its own direction leaves no half of a stream behind.
+            self.asks.extend([Ask::Finish(key), Ask::Stop(key, DONE)]);
             self.forget(key);
         }
     }
@@ -335,7 +389,14 @@ impl StreamUser for Identify {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        while let Some(key) = self.deadlines.pop_due(now) {
+        while let Some(timer) = self.deadlines.pop_due(now) {
+            let key = match timer {
+                Timer::Stream(key) => key,
+                Timer::Push(link) => {
+                    self.push_again(now, link);
+                    continue;
+                }
+            };
             let reading =
                 self.streams.get(&key).is_some_and(|stream| matches!(stream.role, Role::Reading { .. }));
             if reading {
@@ -346,6 +407,11 @@ impl StreamUser for Identify {
     }
 
     fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        self.deadlines.next().map(|(due, _)| (due, "an identify stream takes too long"))
+        let (due, timer) = self.deadlines.next()?;
+        let reason = match timer {
+            Timer::Stream(_) => "an identify stream takes too long",
+            Timer::Push(_) => "the next identify push may go out",
+        };
+        Some((due, reason))
     }
 }
