@@ -115,6 +115,9 @@ impl Mplex {
             return Err(STORM);
         }
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        if stream.receiving == Receiving::Ended && stream.sending == Sending::Ended {
+            return Ok(()); // there is nothing left to break off, and nothing to tell
+        }
         self.events.push_back(Event::Reset(id));
         if stream.receiving == Receiving::Ended {
             stream.sending = Sending::Ended; // what came whole stays

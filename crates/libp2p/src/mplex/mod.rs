@@ -5,8 +5,8 @@
 //! - close ends one direction, reset both. There is no code, no acknowledgement, no ping, and no credit.
 //!
 //! Threat: a peer may send on any stream as much as it likes. What is unread is bounded for the whole connection:
-//! [`Mplex::room`] says when the transport must stop reading, which stalls all streams. A stream that stalls them for too long
-//! is reset, the fullest first. Streams are counted, messages are never allocated for, and openings and resets have a rate.
+//! [`Mplex::room`] says when the transport must stop reading, which stalls all streams. Where that lasts and next to nothing is read,
+//! the fullest stream is reset. Streams are counted, messages are never allocated for, and openings and resets have a rate.
 //!
 //! Source: libp2p specs `mplex/README.md`; `docs/spec/mplex.md`.
 
@@ -61,7 +61,8 @@ pub struct Config {
     pub max_outbound: u32,
     /// Unread bytes of all streams together, beyond which the transport stops reading. Default: 1 MiB.
     pub unread_max: usize,
-    /// How long a reader may stall the connection before the fullest stream is reset. Default: 5 s, as other implementations.
+    /// How long readers may stall the connection, taking less than [`LOW`] bytes, before the fullest stream is reset. Default: 5 s, as
+    /// other implementations.
     #[serde(with = "units::duration")]
     pub patience: Duration,
 }

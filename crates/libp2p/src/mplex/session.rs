@@ -117,9 +117,17 @@ pub struct Mplex {
     pub(super) body: Option<(StreamId, usize)>, // of the message that is not complete
     pub(super) fresh: Vec<StreamId>,            // streams that got slices of the last input
     pub(super) output: Output,
-    pub(super) stalled: Option<Instant>, // since when there is no room
-    pub(super) storm: Option<Storm>,     // none once it has failed
-    pub(super) events: VecDeque<Event>,  // a few per message of one input
+    pub(super) stalled: Option<Stall>,  // while there is no room
+    pub(super) storm: Option<Storm>,    // none once it has failed
+    pub(super) events: VecDeque<Event>, // a few per message of one input
+}
+
+/// How long there has been no room, and what was read meanwhile. Readers that take [`LOW`] bytes within the patience are slow, but stall
+/// nothing; a byte now and then does not count.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stall {
+    since: Instant,
+    read: usize, // < LOW
 }
 
 /// What waits to be sent, but for the streams' own bytes.
@@ -182,7 +190,7 @@ impl Mplex {
         }
         if let Some(chunk) = stream.unread.pop(max) {
             self.unread -= chunk.len();
-            self.watch(now);
+            self.note_read(now, chunk.len());
             return Read::Data(chunk);
         }
         if stream.receiving == Receiving::Open {
@@ -293,12 +301,23 @@ impl Mplex {
 
     /// When it wants to be called next.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        Some((self.stalled? + self.config.patience, "a reader stalls the connection"))
+        Some((self.stalled?.since + self.config.patience, "a reader stalls the connection"))
     }
 
     /// Notes since when there is so little room that the transport may have stopped.
     pub(super) fn watch(&mut self, now: Instant) {
-        self.stalled = (self.room() < LOW).then(|| self.stalled.unwrap_or(now));
+        self.stalled = (self.room() < LOW).then(|| self.stalled.unwrap_or(Stall { since: now, read: 0 }));
+    }
+
+    /// So many bytes were read.
+    fn note_read(&mut self, now: Instant, len: usize) {
+        if let Some(stall) = &mut self.stalled {
+            stall.read += len;
+            if stall.read >= LOW {
+                *stall = Stall { since: now, read: 0 };
+            }
+        }
+        self.watch(now);
     }
 
     /// Removes a stream in whatever state, and returns it.

@@ -5,7 +5,7 @@ use weir_base::{Chunk, Fault, Instant};
 
 use super::frame::{HEADER, Header, Kind, flag};
 use super::session::Yamux;
-use super::stream::{Opening, Stream};
+use super::stream::{Opening, Sending, Stream};
 use super::{ACK_BACKLOG, Event, OPENED_TWICE, STORM, UNKNOWN_STREAM, WRONG_STREAM, away, code};
 
 /// Resets that wait to be sent when a peer opens another stream.
@@ -242,6 +242,9 @@ impl Yamux {
         };
         if stream.opening == Opening::ToOpen {
             return Err(UNKNOWN_STREAM);
+        }
+        if stream.receiver.has_ended() && stream.sender.state == Sending::Ended {
+            return Ok(()); // there is nothing left to break off, and nothing to tell
         }
         let before = stream.receiver.unread();
         stream.receiver.reset();

@@ -110,6 +110,27 @@ fn a_reader_that_goes_on_in_time_loses_nothing() {
 }
 
 #[test]
+fn a_slow_reader_keeps_its_stream_and_one_that_trickles_does_not() {
+    for (piece, stays) in [(16 * 1024, true), (10, false)] {
+        let mut a = mplex();
+        a.received(at(0), Bytes::from([message(1, 0, b""), message(1, 2, &vec![0; 1 << 20])].concat()));
+        events(&mut a);
+        let mut lost = None;
+        for second in 1..=20 {
+            assert!(a.room() < LOW, "it never has room for a record");
+            assert!(lost.is_some() || matches!(a.read(at(second * 1_000), theirs(1), piece), Read::Data(_)));
+            a.received(at(second * 1_000), Bytes::from(message(1, 2, &vec![0; a.room().saturating_sub(5)])));
+            a.handle_timeout(at(second * 1_000));
+            if events(&mut a).contains(&Event::Reset(theirs(1))) {
+                lost = Some(second);
+                break;
+            }
+        }
+        assert_eq!(lost, if stays { None } else { Some(5) });
+    }
+}
+
+#[test]
 fn a_number_beyond_those_of_yamux_is_refused_as_a_stream_too_many() {
     let mut a = mplex();
     a.received(at(0), Bytes::from([message(NUMBER_MAX, 0, b""), message(NUMBER_MAX + 1, 0, b"")].concat()));

@@ -147,6 +147,16 @@ fn a_stop_of_a_peer_that_has_no_credit_left_resets_at_once() {
 }
 
 #[test]
+fn a_stream_is_broken_off_once_however_often_the_peer_says_so() {
+    let mut yamux = listener(Config::default());
+    let whole = [data(flag::SYN, 1, b"whole"), data(flag::FIN, 1, b"")].concat();
+    yamux.received(at(0), Bytes::from([whole, frame(Kind::Window, flag::RST, 1, 42).repeat(3)].concat()));
+    let told = events(&mut yamux).into_iter().filter(|event| *event == Event::Reset(1, 42));
+    assert_eq!(told.count(), 1);
+    assert_eq!(read_all(&mut yamux, 1), (b"whole".to_vec(), true));
+}
+
+#[test]
 fn a_peer_that_answers_no_ping_is_unreliable() {
     let config = Config::default();
     let mut pair = Pair::new(&config, 0);
