@@ -7,13 +7,17 @@
 
 mod base;
 mod chain;
+mod exchange;
 mod libp2p;
 mod link;
 pub mod mutate;
 mod pool;
 mod pull;
+mod script;
 pub mod seeds;
+mod sessions;
 mod tcp;
+mod users;
 
 /// A target: must return for any bytes, and says whether the decoder took them.
 pub type Target = fn(&[u8]) -> bool;
@@ -28,11 +32,15 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("chain_transfer", chain::transfer),
     ("connection", tcp::connection),
     ("envelope", libp2p::envelope),
+    ("exchange", exchange::machine),
+    ("exchange_framing", exchange::framing),
     ("framer", base::framer),
     ("identify", libp2p::identify),
+    ("identify_streams", users::identify_streams),
     ("keypair", base::keypair),
     ("link_frame", link::frame),
     ("mplex", tcp::mplex),
+    ("mplex_session", sessions::mplex_session),
     ("multiaddr", base::multiaddr),
     ("multiaddr_text", base::multiaddr_text),
     ("multistream", tcp::multistream),
@@ -41,6 +49,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("peer_id_text", base::peer_id_text),
     ("peer_record", libp2p::peer_record),
     ("peer_record_payload", libp2p::peer_record_payload),
+    ("perf", users::perf),
+    ("ping", users::ping),
     ("pnet_key_file", libp2p::pnet_key_file),
     ("pool_answer", pool::answer),
     ("pool_indices", pool::indices),
@@ -53,9 +63,11 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("pull_hello", pull::hello),
     ("pull_message", pull::message),
     ("pull_tip", pull::tip),
+    ("tls", tcp::tls),
     ("tls_certificate", libp2p::tls_certificate),
     ("varint", base::varint),
     ("yamux", tcp::yamux),
+    ("yamux_session", sessions::yamux_session),
 ];
 
 /// Runs the target of this name: whether its decoder took the bytes; `None` where there is no such target.

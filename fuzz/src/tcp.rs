@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use weir_base::{Instant, Keypair, Rng};
+use weir_base::{Instant, Keypair, Rng, UnixTime};
 use weir_libp2p::connection::{self, Connection, INPUT_MAX, Setup};
 use weir_libp2p::mplex::{self, Mplex};
 use weir_libp2p::multistream::{self, Dialer, Listener, Names};
 use weir_libp2p::noise::{self, Handshake, Identity, MESSAGE_MAX};
+use weir_libp2p::tls::{CertificateKind, Tls, TlsIdentity, WallClock};
 use weir_libp2p::yamux::{self, Read, Side, Yamux};
 
 /// Bytes of the pieces in which the same input comes once more.
 const PIECE: usize = 7;
+/// 2026-01-01, for certificates.
+const DAY: UnixTime = UnixTime::from_secs(1_767_225_600);
 /// What a transport asks for at once.
 const ROOM: usize = 65_519;
 
@@ -150,4 +153,41 @@ pub(crate) fn mplex(data: &[u8]) -> bool {
     assert_eq!(run(PIECE), whole);
     let opened = whole.0.iter().any(|event| matches!(event, mplex::Event::Opened(_)));
     opened && !whole.0.iter().any(|event| matches!(event, mplex::Event::Faulted(_)))
+}
+
+/// TLS in its place, either side: a stranger without a key gets no further than a handshake, and little is kept. Taken: the listener
+/// went on from the choice of TLS to its own handshake message.
+pub(crate) fn tls(data: &[u8]) -> bool {
+    const CHOSEN: usize = 20 + 12; // the header of multistream-select, and the name of TLS
+    let setup = |seed: u8| {
+        let keypair = Keypair::ed25519_from_seed([seed; 32]);
+        let mut rng = Rng::from_number(seed.into());
+        let identity = TlsIdentity::new(&keypair, CertificateKind::Ed25519, [seed; 32]).ok()?;
+        let mut setup = Setup::new(Arc::new(Identity::new(&keypair, &mut rng))).ok()?;
+        let tls = Tls::new(&identity, &WallClock::new(DAY), Some(&setup.muxer_names())).ok()?;
+        setup.security = vec![Arc::new(tls)];
+        Some(Arc::new(setup))
+    };
+    let (Some(one), Some(other)) = (setup(1), setup(2)) else { return false };
+    let mut answered = false;
+    for piece in [PIECE, data.len().max(1)] {
+        let dialler = Connection::dial(Arc::clone(&one), None, Rng::from_number(3), Instant::ZERO);
+        let listener = Connection::accept(Arc::clone(&other), Rng::from_number(4), Instant::ZERO);
+        for (side, connection) in [listener, dialler].into_iter().enumerate() {
+            let Ok(mut connection) = connection else { return false };
+            let mut out = BytesMut::new();
+            for part in data.chunks(piece) {
+                connection.received(Instant::ZERO, BytesMut::from(part));
+                assert!(connection.room() + data.len() >= INPUT_MAX);
+            }
+            while connection.poll_transmit(Instant::ZERO, &mut out) {}
+            let told: Vec<connection::Event> = std::iter::from_fn(|| connection.poll_event()).collect();
+            assert!(
+                told.iter().all(|event| matches!(event, connection::Event::Faulted(_))) && told.len() <= 1
+            );
+            assert!(!connection.is_up());
+            answered |= side == 0 && out.len() > CHOSEN && told.is_empty();
+        }
+    }
+    answered
 }
