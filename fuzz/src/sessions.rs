@@ -130,7 +130,11 @@ pub(crate) fn yamux_session(data: &[u8]) -> bool {
         }
         while let Some(event) = yamux.poll_event() {
             match event {
-                yamux::Event::Opened(id) => ids.push(id),
+                yamux::Event::Opened(id) => {
+                    ids.push(id);
+                    // a number that is used again is another stream
+                    peer.streams.entry(id).or_default().ended = false;
+                }
                 yamux::Event::Faulted(_) => {
                     assert!(!failed, "two faults");
                     failed = true;

@@ -64,8 +64,8 @@ impl Mplex {
     }
 
     fn opened(&mut self, now: Instant, id: StreamId) -> Result<(), Fault> {
-        if self.streams.contains_key(&id) {
-            return Err(OPENED_TWICE);
+        if self.streams.contains_key(&id) || self.output.resets.contains(&id) {
+            return Err(OPENED_TWICE); // the reset of the one before would be taken for one of this
         }
         if self.output.resets.len() >= RESETS_MAX {
             return Err(STORM); // it opens streams and does not read what becomes of them
@@ -114,7 +114,11 @@ impl Mplex {
         if !id.ours && !self.take(now) {
             return Err(STORM);
         }
-        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        let Some(stream) = self.streams.get_mut(&id) else {
+            // The peer may use the number again: it is told nothing more of this one.
+            self.output.resets.retain(|other| *other != id);
+            return Ok(());
+        };
         if stream.receiving == Receiving::Ended && stream.sending == Sending::Ended {
             return Ok(()); // there is nothing left to break off, and nothing to tell
         }

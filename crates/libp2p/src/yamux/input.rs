@@ -125,8 +125,8 @@ impl Yamux {
         if self.ids.is_ours(id) {
             return Err(WRONG_STREAM);
         }
-        if self.streams.contains_key(&id) {
-            return Err(OPENED_TWICE);
+        if self.streams.contains_key(&id) || self.output.ends(id) {
+            return Err(OPENED_TWICE); // the end of the one before would be taken for the end of this one
         }
         if self.output.resets.len() >= RESETS_MAX {
             return Err(STORM); // it opens streams and does not read what becomes of them
@@ -237,7 +237,7 @@ impl Yamux {
             return Err(STORM);
         }
         let Some(stream) = self.streams.get_mut(&id) else {
-            self.output.unwanted.take(id);
+            self.output.ended(id);
             return Ok(());
         };
         if stream.opening == Opening::ToOpen {

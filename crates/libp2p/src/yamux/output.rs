@@ -63,6 +63,18 @@ impl Output {
         self.refusals.len() <= REFUSALS_MAX
     }
 
+    /// Whether the peer is still to be told that a stream of this number has ended.
+    pub(super) fn ends(&self, id: u32) -> bool {
+        self.resets.iter().chain(&self.refusals).any(|(other, _)| *other == id)
+    }
+
+    /// The peer has ended a stream itself, and may use its number again: it is told nothing more of it.
+    pub(super) fn ended(&mut self, id: u32) {
+        self.resets.retain(|(other, _)| *other != id);
+        self.refusals.retain(|(other, _)| *other != id);
+        self.unwanted.take(id);
+    }
+
     pub(super) fn forget(&mut self, id: u32) {
         self.control.remove(id);
         self.data.remove(id);

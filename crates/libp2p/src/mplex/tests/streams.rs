@@ -110,6 +110,20 @@ fn what_was_broken_off_has_no_end() {
 }
 
 #[test]
+fn where_both_sides_break_a_stream_off_at_once_its_number_may_be_used_again() {
+    let mut a = mplex();
+    a.received(at(0), Bytes::from(message(5, 0, b"")));
+    a.reset(at(0), theirs(5));
+    a.received(at(0), Bytes::from([message(5, 6, b""), message(5, 0, b"")].concat()));
+    assert_eq!(sent(&mut a), Bytes::new(), "no reset that the peer would take for one of the new stream");
+    assert_eq!((a.open_streams(), events(&mut a).last()), (1, Some(&Event::Opened(theirs(5)))));
+    // Before the peer has ended the one before, or can know that this side did, it is in use.
+    a.reset(at(0), theirs(5));
+    a.received(at(0), Bytes::from(message(5, 0, b"")));
+    assert_eq!(events(&mut a), [Event::Faulted(OPENED_TWICE)]);
+}
+
+#[test]
 fn a_reset_after_the_close_leaves_what_came_before_it() {
     let mut a = mplex();
     let messages = [message(5, 0, b""), message(5, 2, b"whole"), message(5, 4, b""), message(5, 6, b"")];

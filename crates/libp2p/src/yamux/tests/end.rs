@@ -147,6 +147,26 @@ fn a_stop_of_a_peer_that_has_no_credit_left_resets_at_once() {
 }
 
 #[test]
+fn where_both_sides_break_a_stream_off_at_once_its_number_may_be_used_again() {
+    let mut yamux = listener(Config::default());
+    sent(&mut yamux, at(0)); // a ping
+    yamux.received(at(0), Bytes::from(frame(Kind::Window, flag::SYN, 1, 0)));
+    yamux.reset(1, 42);
+    let again = [frame(Kind::Window, flag::RST, 1, 0), frame(Kind::Window, flag::SYN, 1, 0)].concat();
+    yamux.received(at(0), Bytes::from(again));
+    assert_eq!(
+        sent(&mut yamux, at(0)),
+        Bytes::new(),
+        "no reset that the peer would take for one of the new stream"
+    );
+    assert_eq!((yamux.open_streams(), events(&mut yamux).last()), (1, Some(&Event::Opened(1))));
+    // Before the peer has ended the one before, or can know that this side did, it is in use.
+    yamux.reset(1, 42);
+    yamux.received(at(0), Bytes::from(frame(Kind::Window, flag::SYN, 1, 0)));
+    assert_eq!(events(&mut yamux), [Event::Faulted(OPENED_TWICE)]);
+}
+
+#[test]
 fn a_stream_is_broken_off_once_however_often_the_peer_says_so() {
     let mut yamux = listener(Config::default());
     let whole = [data(flag::SYN, 1, b"whole"), data(flag::FIN, 1, b"")].concat();
