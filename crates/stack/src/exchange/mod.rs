@@ -355,7 +355,7 @@ impl Exchange {
             }
             State::Answered => {}
             State::Reading(_) | State::Told(_) | State::Answering(..) => {
-                protocol.answered.give_back(key.link)
+                protocol.answered.give_back(key.link);
             }
         }
     }
