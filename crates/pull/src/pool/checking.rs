@@ -21,8 +21,10 @@ use super::types::Event;
 use crate::machine::{Refused, Ticket};
 use crate::meter::{Begun, Meter};
 
-/// Nanoseconds of one turn; also what an item of a deliverer of whom none was checked yet is expected to take at least.
-const QUANTUM: u64 = 1_000_000;
+/// Nanoseconds of one turn: none. With more, who delivers little would wait for as much of everybody who has not had so much since.
+const QUANTUM: u64 = 0;
+/// Nanoseconds that an item of a deliverer of whom none was checked yet is expected to take at least.
+const FIRST_COST: u64 = 1_000_000;
 /// Nanoseconds that a link may be behind.
 const DEBT: u64 = 10_000_000_000;
 
@@ -162,7 +164,7 @@ impl Checking {
     /// Nanoseconds that the next item of this deliverer is expected to take.
     fn expected(&self, slot: Slot) -> u64 {
         let cost = self.deliverers.get(&slot).and_then(|queue| queue.cost);
-        cost.unwrap_or(self.cost.max(QUANTUM))
+        cost.unwrap_or(self.cost.max(FIRST_COST))
     }
 
     /// The application has taken this, or needs it no more.
@@ -326,7 +328,7 @@ mod tests {
     #[test]
     fn what_items_are_expected_to_take_rises_fast_and_falls_slowly() {
         let mut checking = checking();
-        assert_eq!(checking.expected(FROM), QUANTUM, "none was checked");
+        assert_eq!(checking.expected(FROM), FIRST_COST, "none was checked");
         check(&mut checking, NOW, 16_000_000);
         assert_eq!((checking.expected(FROM), checking.cost), (16_000_000, 1_000_000));
         check(&mut checking, NOW + Duration::from_secs(1), 20_000_000);

@@ -16,8 +16,9 @@ use crate::pool::codec::MAX_GETS;
 use crate::pool::links::{Link, Links, Opening, Slot};
 use crate::pool::types::Config;
 
-/// Bytes of one turn where fetch slots are dealt, and what a link may be behind.
-const QUANTUM: u64 = 16 * 1024;
+/// Bytes of one turn where fetch slots are dealt: none, so that a link that offers less than its share is asked next.
+const QUANTUM: u64 = 0;
+/// Bytes that a link may be behind.
 const DEBT: u64 = 32 * 1024 * 1024;
 /// Gets that one link without a record may have under way while others have one.
 const NEWCOMER_GETS: usize = 4;

@@ -7,12 +7,15 @@ use weir_base::stream::{Group, Side};
 use weir_base::{Chunk, Dealer, Instant, Rope};
 
 use super::outlet::Flow;
-use super::serving::{QUANTUM, Turn};
+use super::serving::Turn;
 use crate::framing::MALFORMED;
 use crate::pool::codec::{self, MAX_ITEM_HEAD, MAX_LIST};
 use crate::pool::common::Common;
 use crate::pool::links::{Link, Role, Slot};
 
+/// Bytes by which all links that wait rise together: none, so that a link that asks for less than its share has the next turn. How much a
+/// turn carries is [`Turn`]'s.
+const RISE: u64 = 0;
 /// What a link may be behind.
 const DEBT: u64 = 32 * 1024 * 1024;
 /// Turns at once, of all links.
@@ -32,7 +35,7 @@ pub(crate) struct Uploads {
 
 impl Uploads {
     pub(crate) fn new() -> Self {
-        Self { dealer: Dealer::new(QUANTUM, DEBT), turns: BTreeMap::new(), open: 0 }
+        Self { dealer: Dealer::new(RISE, DEBT), turns: BTreeMap::new(), open: 0 }
     }
 
     pub(crate) fn add(&mut self, slot: Slot, side: Side, group: Group) {

@@ -9,21 +9,22 @@ use super::fetching::config;
 use super::mesh::{Mesh, id, item, ms, pool};
 use super::stranger::Stranger;
 
-/// Node 0, whose application takes nothing by itself; four strangers that dial it from groups of their own have delivered 250
-/// items each.
-fn crowd(config: Config) -> Mesh {
+/// Node 0, whose application takes nothing by itself; so many strangers that dial it from groups of their own have delivered
+/// 1,000 items together.
+fn crowd(config: Config, count: usize) -> Mesh {
     let mut mesh = Mesh::new(1);
     mesh.add(Some(pool(0, config, 1)));
     mesh.app = Box::new(|_, _| (Duration::ZERO, None));
     let mut hostile = Vec::new();
-    for node in 1..=4 {
+    for node in 1..=count {
         mesh.add(None);
         mesh.set_group(node, Side::Inbound, Group::Local(u32::try_from(node).unwrap()));
         hostile.push(Stranger::dial(&mut mesh, node, 0));
     }
     mesh.run_for(ms(200));
     for (at, stranger) in (0..).zip(&mut hostile) {
-        (0..250).for_each(|number| stranger.offer(&mut mesh, &item(2, at * 1_000 + number, 100)));
+        let numbers = 0..1_000 / count as u64;
+        numbers.for_each(|number| stranger.offer(&mut mesh, &item(2, at * 1_000 + number, 100)));
     }
     for _ in 0..20 {
         mesh.run_for(ms(120));
@@ -34,10 +35,10 @@ fn crowd(config: Config) -> Mesh {
 }
 
 /// The application takes the candidate that it was handed first, decides after `time`, and so on, until it has decided on
-/// `wanted`, or on 1,000. How many it decided on before.
-fn decide(mesh: &mut Mesh, time: Duration, wanted: Option<[u8; 32]>) -> usize {
+/// `wanted`, or on `most`. How many it decided on before.
+fn decide(mesh: &mut Mesh, time: Duration, wanted: Option<[u8; 32]>, most: usize) -> usize {
     let mut decided = 0;
-    while decided < 1_000 {
+    while decided < most {
         let mut open = mesh.pool(0).checking_now();
         open.sort_unstable_by_key(|(ticket, _)| *ticket);
         let Some((ticket, id)) = open.first().copied() else { break };
@@ -53,24 +54,43 @@ fn decide(mesh: &mut Mesh, time: Duration, wanted: Option<[u8; 32]>) -> usize {
     decided
 }
 
+/// A stranger offers and delivers an item: its id.
+fn delivered(mesh: &mut Mesh, mut stranger: Stranger) -> [u8; 32] {
+    mesh.run_for(ms(200));
+    let bytes = item(5, 1, 100);
+    stranger.offer(mesh, &bytes);
+    mesh.run_for(ms(120));
+    stranger.serve(mesh);
+    mesh.run_for(ms(120));
+    id(&bytes)
+}
+
 #[test]
 fn an_item_of_a_link_this_node_dialled_waits_for_few_others() {
-    let mut mesh = crowd(config());
+    let mut mesh = crowd(config(), 4);
     let node = mesh.add(None);
-    let mut honest = Stranger::dialled(&mut mesh, node, 0);
-    mesh.run_for(ms(200));
-    let good = item(5, 1, 100);
-    honest.offer(&mut mesh, &good);
-    mesh.run_for(ms(120));
-    honest.serve(&mut mesh);
-    mesh.run_for(ms(120));
-    let before = decide(&mut mesh, ms(5), Some(id(&good)));
+    let honest = Stranger::dialled(&mut mesh, node, 0);
+    let good = delivered(&mut mesh, honest);
+    let before = decide(&mut mesh, ms(5), Some(good), 1_000);
     assert!(before <= 5, "{before} of one other side went before it");
 }
 
 #[test]
+fn the_only_item_of_an_inbound_link_waits_for_what_was_handed_over_and_for_no_turns_of_others() {
+    let mut mesh = crowd(config(), 8);
+    let time = Duration::from_micros(50);
+    decide(&mut mesh, time, None, 40); // of each 5
+    let node = mesh.add(None);
+    mesh.set_group(node, Side::Inbound, Group::Local(9));
+    let honest = Stranger::dial(&mut mesh, node, 0);
+    let good = delivered(&mut mesh, honest);
+    let before = decide(&mut mesh, time, Some(good), 500);
+    assert!(before <= 33, "{before} of others went before it");
+}
+
+#[test]
 fn the_longer_items_take_the_fewer_are_handed_over() {
-    let mut mesh = crowd(config());
+    let mut mesh = crowd(config(), 4);
     let handed = |mesh: &mut Mesh| mesh.pool(0).checking_now().len();
     assert_eq!(handed(&mut mesh), 4, "of those of whom none was checked, a millisecond each is expected");
     let now = mesh.now;
@@ -81,18 +101,13 @@ fn the_longer_items_take_the_fewer_are_handed_over() {
         }
     }
     assert_eq!(handed(&mut mesh), 32, "never more, whatever they took before");
-    for _ in 0..40 {
-        let (ticket, _) = mesh.pool(0).checking_now()[0];
-        mesh.command(0, Command::Taken { ticket, at: mesh.now });
-        mesh.run_for(ms(5));
-        mesh.command(0, Command::Verdict { ticket, verdict: Verdict::Accept });
-    }
+    decide(&mut mesh, ms(5), None, 40);
     assert_eq!(handed(&mut mesh), 1, "one of 5 ms is enough");
 }
 
 #[test]
 fn an_application_that_checks_many_at_once_is_handed_as_many() {
-    let mut mesh = crowd(Config { ahead: 200, ahead_time: Duration::from_secs(60), ..config() });
+    let mut mesh = crowd(Config { ahead: 200, ahead_time: Duration::from_secs(60), ..config() }, 4);
     assert_eq!(mesh.pool(0).checking_now().len(), 200);
     let all = mesh.pool(0).checking_now();
     for (ticket, _) in all {

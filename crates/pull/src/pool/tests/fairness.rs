@@ -6,6 +6,7 @@ use std::time::Duration;
 use weir_base::stream::{Group, Side};
 
 use super::super::*;
+use super::fetching::with_strangers;
 use super::mesh::{Mesh, RULES, item, ms, pool};
 use super::stranger::Stranger;
 
@@ -61,6 +62,24 @@ fn fetch_slots_are_dealt_among_groups() {
     mesh.run_for(ms(120));
     let first = mesh.pool(0).priorities().iter().filter(|priority| **priority == 0).count();
     assert!((8..=10).contains(&first), "{first} of 20");
+}
+
+#[test]
+fn who_offers_less_than_its_share_is_asked_next() {
+    // Room for one item at a time, of 1,000 bytes each. Eight strangers, of a group each, have more than can be asked for.
+    let (mut mesh, mut strangers) = with_strangers(&Config { in_flight: 1, ..config() }, 9);
+    for (node, stranger) in (0..).zip(&mut strangers[..8]) {
+        (0..20).for_each(|number| stranger.offer(&mut mesh, &item(node, number, 1_000)));
+    }
+    let serve = |mesh: &mut Mesh, strangers: &mut [Stranger]| {
+        mesh.run_for(ms(120));
+        strangers.iter_mut().for_each(|stranger| stranger.serve(mesh));
+    };
+    (0..20).for_each(|_| serve(&mut mesh, &mut strangers));
+    assert_eq!(strangers.iter().map(Stranger::answers).sum::<usize>(), 20);
+    strangers[8].offer(&mut mesh, &item(9, 1, 1_000));
+    (0..3).for_each(|_| serve(&mut mesh, &mut strangers));
+    assert_eq!(strangers[8].answers(), 1, "those that were asked before have more to offer");
 }
 
 #[test]

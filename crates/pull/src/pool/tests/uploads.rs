@@ -113,6 +113,19 @@ fn a_link_has_as_many_turns_as_it_has_work_for_and_four_at_most() {
 }
 
 #[test]
+fn who_asks_for_less_than_its_share_has_the_next_turn() {
+    let (mut mesh, keys) = scene(&[60_000; 20], 21);
+    let (newcomer, others) = keys.split_last().unwrap();
+    others.iter().for_each(|key| send(&mut mesh, *key, codec::GET, 0..20));
+    let writes = |mesh: &mut Mesh, key: &StreamKey| write(mesh, *key, 20 * QUANTUM, 0) > 0;
+    assert!(others.iter().all(|key| writes(&mut mesh, key)), "each has had a turn");
+    send(&mut mesh, *newcomer, codec::GET, 0..1);
+    assert!(!writes(&mut mesh, newcomer), "all turns are others'");
+    assert!(others.iter().any(|key| writes(&mut mesh, key)), "one of them has ended");
+    assert!(writes(&mut mesh, newcomer));
+}
+
+#[test]
 fn a_turn_that_is_used_up_to_its_last_byte_is_over() {
     let (mut mesh, keys) = scene(&[QUANTUM; 2], 1);
     send(&mut mesh, keys[0], codec::GET, 0..1); // it gets a turn of just as many bytes
