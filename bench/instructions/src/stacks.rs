@@ -247,7 +247,7 @@ fn one(pair: &mut Pair, bytes: Bytes, mut counts: Option<&mut Counts>) {
             _ => take_input(stack, now, std::mem::take(&mut output)),
         };
         if let Some(ticket) = candidate {
-            let verdict = pool::Command::Verdict { ticket, verdict: pool::Verdict::Accept };
+            let verdict = pool::Command::Verdict { ticket, at: pair.now, verdict: pool::Verdict::Accept };
             pair.ends[1]
                 .command(pair.now, Command::Pull(weir_pull::Command::Pool(POOL, verdict)))
                 .expect("it waits");

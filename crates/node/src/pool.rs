@@ -441,7 +441,9 @@ impl Undecided {
     }
 
     fn post(&self, verdict: Verdict) {
-        self.shared.inbox.post(Op::Pool(self.channel, PoolOp::Verdict(self.ticket, verdict)));
+        self.shared
+            .inbox
+            .post(Op::Pool(self.channel, PoolOp::Verdict(self.ticket, self.shared.now(), verdict)));
     }
 }
 

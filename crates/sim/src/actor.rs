@@ -298,7 +298,7 @@ impl Actor {
         self.counts.verdicts += 1;
         self.counts.undecided.items -= 1;
         self.counts.undecided.bytes -= bytes.len() as u64;
-        self.pool(now, channel, pool::Command::Verdict { ticket, verdict });
+        self.pool(now, channel, pool::Command::Verdict { ticket, at: now, verdict });
         if verdict == pool::Verdict::Accept {
             self.notes.push((now, Note::Accepted { id, bytes }));
         }

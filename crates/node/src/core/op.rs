@@ -107,7 +107,7 @@ pub(crate) enum Replies {
 pub(crate) enum PoolOp {
     Publish(Item),
     Batch { remove: Vec<ItemId>, insert: Vec<Item> },
-    Verdict(Ticket, Verdict),
+    Verdict(Ticket, Instant, Verdict),
     Taken(Ticket, Instant),
     Remove(ItemId),
     Pause(bool),

@@ -40,9 +40,9 @@ impl Core {
                 return self.note_insert(channel, id, told.map(|_| ()));
             }
             PoolOp::Batch { remove, insert } => return self.batch(now, channel, &remove, insert),
-            PoolOp::Verdict(ticket, verdict) => {
+            PoolOp::Verdict(ticket, at, verdict) => {
                 self.pools.undecided = self.pools.undecided.saturating_sub(1);
-                pool::Command::Verdict { ticket, verdict }
+                pool::Command::Verdict { ticket, at, verdict }
             }
             PoolOp::Taken(ticket, at) => pool::Command::Taken { ticket, at },
             PoolOp::Remove(id) => pool::Command::Remove { id: id.0 },
@@ -95,7 +95,7 @@ impl Core {
         if candidates.push(candidate, &mut self.wakers).is_err() {
             // It holds what the pool hands out without a verdict; this is for a closed one.
             let verdict = Verdict::Defer(crate::pool::DEFER_DROPPED);
-            self.pool(now, channel, PoolOp::Verdict(ticket, verdict));
+            self.pool(now, channel, PoolOp::Verdict(ticket, now, verdict));
         }
     }
 }

@@ -25,6 +25,9 @@ use crate::meter::{Begun, Meter};
 const QUANTUM: u64 = 0;
 /// Nanoseconds that an item of a deliverer of whom none was checked yet is expected to take at least.
 const FIRST_COST: u64 = 1_000_000;
+/// Nanoseconds that a deliverer keeps of what it leaves to others: less than a millisecond more than usual, while the system lets
+/// something else run, does not put one that delivers little behind all others. If all others use theirs at once it waits for so long each.
+const CREDIT: u64 = 1_000_000;
 /// Nanoseconds that a link may be behind.
 const DEBT: u64 = 10_000_000_000;
 
@@ -70,7 +73,7 @@ struct Open {
 impl Checking {
     pub(crate) fn new() -> Self {
         Self {
-            dealer: Dealer::new(QUANTUM, DEBT),
+            dealer: Dealer::new(QUANTUM, DEBT).with_credit(CREDIT),
             deliverers: BTreeMap::new(),
             open: BTreeMap::new(),
             ahead: Ahead::default(),

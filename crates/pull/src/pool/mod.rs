@@ -85,7 +85,7 @@ impl Pool {
         match command {
             Command::Insert { bytes } => self.insert(now, bytes)?,
             Command::Publish { item } => self.publish(now, item)?,
-            Command::Verdict { ticket, verdict } => self.verdict(now, ticket, verdict)?,
+            Command::Verdict { ticket, at, verdict } => self.verdict(now, ticket, at.min(now), verdict)?,
             Command::Taken { ticket, at } => {
                 self.checking.taken(ticket, at.min(now), self.common.config.verdict_time)?;
             }

@@ -226,6 +226,9 @@ pub enum Command {
     Verdict {
         /// Which.
         ticket: Ticket,
+        /// When it decided, on the clock of all inputs: its deliverer is charged the time until then, and not the time until this
+        /// node heard of it. A time to come counts as now.
+        at: Instant,
         /// How.
         verdict: Verdict,
     },

@@ -15,12 +15,18 @@ impl Pool {
     pub(super) fn verdicts_due(&mut self, now: Instant) {
         while let Some(ticket) = self.checking.pop_overdue(now) {
             let pause = self.common.config.verdict_time;
-            let _ = self.verdict(now, ticket, Verdict::Defer(pause)); // the ticket is open
+            let _ = self.verdict(now, ticket, now, Verdict::Defer(pause)); // the ticket is open
         }
     }
 
-    /// The application has decided.
-    pub(crate) fn verdict(&mut self, now: Instant, ticket: Ticket, verdict: Verdict) -> Result<(), Refused> {
+    /// The application has decided, at a time not after now.
+    pub(crate) fn verdict(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        at: Instant,
+        verdict: Verdict,
+    ) -> Result<(), Refused> {
         let id = self.checking.candidate(ticket).ok_or(Refused::UnknownTicket)?;
         let Some(State::Checking { body, since, .. }) =
             self.client.asking.candidates.get(id).map(|c| c.state.clone())
@@ -28,6 +34,7 @@ impl Pool {
             return Err(Refused::UnknownTicket);
         };
         self.client.demand.decided(now.since(since));
+        self.checking.end(at, ticket);
         let Some(candidate) = self.close(now, id) else { return Err(Refused::UnknownTicket) };
         match verdict {
             Verdict::Accept => self.accept(now, &candidate, *body),

@@ -35,7 +35,10 @@ fn serve(pull: &mut Pull, now: weir_base::Instant, seen: &mut Seen) {
         let command = match event {
             Event::Pool(_, pool::Event::Candidate { ticket, id, bytes, .. }) => {
                 assert!(seen.items.insert(id, bytes).is_none(), "handed over twice");
-                Command::Pool(POOL, pool::Command::Verdict { ticket, verdict: pool::Verdict::Accept })
+                Command::Pool(
+                    POOL,
+                    pool::Command::Verdict { ticket, at: now, verdict: pool::Verdict::Accept },
+                )
             }
             Event::Tip(_, tip::Event::Received { ticket, value, .. }) => {
                 let mut slot = grounds(0);

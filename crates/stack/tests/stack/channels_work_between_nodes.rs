@@ -28,7 +28,7 @@ fn an_item_spreads_over_a_line_of_three() {
                 _ => None,
             });
             assert_eq!(bytes, item);
-            let verdict = pool::Command::Verdict { ticket, verdict: pool::Verdict::Accept };
+            let verdict = pool::Command::Verdict { ticket, at: net.now, verdict: pool::Verdict::Accept };
             net.pull(node, weir_pull::Command::Pool(POOL, verdict));
         }
     });
@@ -45,7 +45,7 @@ fn over_frames_an_item_is_one_buffer_in_all_pools() {
             _ => None,
         });
         assert_eq!(bytes.as_ptr(), item.as_ptr(), "node {node}");
-        let verdict = pool::Command::Verdict { ticket, verdict: pool::Verdict::Accept };
+        let verdict = pool::Command::Verdict { ticket, at: net.now, verdict: pool::Verdict::Accept };
         net.pull(node, weir_pull::Command::Pool(POOL, verdict));
     }
 }

@@ -63,7 +63,7 @@ fn answer(net: &mut Net, node: usize, seen: &mut Vec<String>) {
         _ => None,
     }) {
         seen.push(format!("item {id:?}"));
-        let verdict = pool::Command::Verdict { ticket, verdict: pool::Verdict::Accept };
+        let verdict = pool::Command::Verdict { ticket, at: net.now, verdict: pool::Verdict::Accept };
         net.pull(node, weir_pull::Command::Pool(POOL, verdict));
     }
     while let Some((ticket, request)) = net.take(node, |event| match event {

@@ -98,7 +98,7 @@ fn items_that_are_rejected_in_one_instant_count_each() {
     };
     let tickets: Vec<_> = (0..3).map(|_| net.wait(0, candidate)).collect();
     for ticket in tickets {
-        let verdict = pool::Command::Verdict { ticket, verdict: pool::Verdict::Reject };
+        let verdict = pool::Command::Verdict { ticket, at: net.now, verdict: pool::Verdict::Reject };
         net.pull(0, weir_pull::Command::Pool(POOL, verdict));
     }
     let record = net.nodes[0].stack.peers().records(net.now).find(|record| record.peer == peer);

@@ -48,16 +48,15 @@ fn decide(mesh: &mut Mesh, time: Duration, wanted: Option<[u8; 32]>, most: usize
         let at = mesh.now;
         mesh.command(0, Command::Taken { ticket, at });
         mesh.run_for(time);
-        mesh.command(0, Command::Verdict { ticket, verdict: Verdict::Accept });
+        mesh.command(0, Command::Verdict { ticket, at: mesh.now, verdict: Verdict::Accept });
         decided += 1;
     }
     decided
 }
 
-/// A stranger offers and delivers an item: its id.
-fn delivered(mesh: &mut Mesh, mut stranger: Stranger) -> [u8; 32] {
-    mesh.run_for(ms(200));
-    let bytes = item(5, 1, 100);
+/// A stranger offers and delivers item `number`: its id.
+fn delivered(mesh: &mut Mesh, stranger: &mut Stranger, number: u64) -> [u8; 32] {
+    let bytes = item(5, number, 100);
     stranger.offer(mesh, &bytes);
     mesh.run_for(ms(120));
     stranger.serve(mesh);
@@ -65,12 +64,22 @@ fn delivered(mesh: &mut Mesh, mut stranger: Stranger) -> [u8; 32] {
     id(&bytes)
 }
 
+/// One more stranger, which dials it from a group of its own.
+fn inbound(mesh: &mut Mesh) -> Stranger {
+    let node = mesh.add(None);
+    mesh.set_group(node, Side::Inbound, Group::Local(u32::try_from(node).unwrap()));
+    let stranger = Stranger::dial(mesh, node, 0);
+    mesh.run_for(ms(200));
+    stranger
+}
+
 #[test]
 fn an_item_of_a_link_this_node_dialled_waits_for_few_others() {
     let mut mesh = crowd(config(), 4);
     let node = mesh.add(None);
-    let honest = Stranger::dialled(&mut mesh, node, 0);
-    let good = delivered(&mut mesh, honest);
+    let mut honest = Stranger::dialled(&mut mesh, node, 0);
+    mesh.run_for(ms(200));
+    let good = delivered(&mut mesh, &mut honest, 1);
     let before = decide(&mut mesh, ms(5), Some(good), 1_000);
     assert!(before <= 5, "{before} of one other side went before it");
 }
@@ -80,12 +89,24 @@ fn the_only_item_of_an_inbound_link_waits_for_what_was_handed_over_and_for_no_tu
     let mut mesh = crowd(config(), 8);
     let time = Duration::from_micros(50);
     decide(&mut mesh, time, None, 40); // of each 5
-    let node = mesh.add(None);
-    mesh.set_group(node, Side::Inbound, Group::Local(9));
-    let honest = Stranger::dial(&mut mesh, node, 0);
-    let good = delivered(&mut mesh, honest);
+    let mut honest = inbound(&mut mesh);
+    let good = delivered(&mut mesh, &mut honest, 1);
     let before = decide(&mut mesh, time, Some(good), 500);
     assert!(before <= 33, "{before} of others went before it");
+}
+
+#[test]
+fn one_slow_item_of_a_link_that_delivers_little_does_not_put_it_behind_the_others() {
+    let mut mesh = crowd(config(), 8);
+    let time = Duration::from_micros(50);
+    let mut honest = inbound(&mut mesh);
+    decide(&mut mesh, time, None, 200); // a millisecond and more of each
+    for number in 1..3 {
+        let good = delivered(&mut mesh, &mut honest, number);
+        let before = decide(&mut mesh, time, Some(good), 500);
+        assert!(before <= 33, "{before} of others went before item {number}");
+        decide(&mut mesh, Duration::from_micros(900), None, 1);
+    }
 }
 
 #[test]
@@ -97,7 +118,9 @@ fn the_longer_items_take_the_fewer_are_handed_over() {
     for _ in 0..3 {
         for (ticket, _) in mesh.pool(0).checking_now() {
             mesh.pool(0).command(now, Command::Taken { ticket, at: now }).unwrap();
-            mesh.pool(0).command(now, Command::Verdict { ticket, verdict: Verdict::Accept }).unwrap();
+            mesh.pool(0)
+                .command(now, Command::Verdict { ticket, at: now, verdict: Verdict::Accept })
+                .unwrap();
         }
     }
     assert_eq!(handed(&mut mesh), 32, "never more, whatever they took before");

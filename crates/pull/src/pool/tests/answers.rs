@@ -108,7 +108,7 @@ fn what_is_held_is_not_asked_for_again_under_a_new_key() {
         assert_eq!((second.asked(&mesh).len(), mesh.stats(0).bodies), (0, 1), "{delivered_before}");
         assert_eq!(mesh.pool(0).client.asking.candidates.len(), 1);
         let (ticket, _) = mesh.pool(0).checking_now()[0];
-        mesh.command(0, Command::Verdict { ticket, verdict: Verdict::Accept });
+        mesh.command(0, Command::Verdict { ticket, at: mesh.now, verdict: Verdict::Accept });
         mesh.command(0, Command::Remove { id: id(&bytes) });
         assert_eq!(mesh.pool(0).client.asking.candidates.len(), 0);
     }

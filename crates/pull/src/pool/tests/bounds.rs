@@ -228,7 +228,7 @@ fn a_newcomer_is_offered_what_one_before_it_had_announced() {
     mesh.nodes[second.node].pool = Some(pool(second.node, config(), 1)); // it has lost what it had
     let link = mesh.link(second.node, 0, 50);
     assert_eq!(mesh.pool(0).common.links.slot(link), slot, "it takes its place");
-    mesh.command(0, Command::Verdict { ticket, verdict: Verdict::Accept });
+    mesh.command(0, Command::Verdict { ticket, at: mesh.now, verdict: Verdict::Accept });
     mesh.run_for(ms(2_000));
     assert_eq!(mesh.ids(second.node), [id(&bytes)]);
 }

@@ -88,7 +88,25 @@ fn what_waits_to_be_taken_costs_nothing() {
     mesh.command(0, Command::Taken { ticket, at });
     mesh.run_for(ms(50));
     mesh.command(0, Command::Taken { ticket, at: mesh.now }); // only the first counts
-    mesh.command(0, Command::Verdict { ticket, verdict: Verdict::Accept });
+    mesh.command(0, Command::Verdict { ticket, at: mesh.now, verdict: Verdict::Accept });
+    deliver(&mut mesh, &mut strangers[1..2], 0..1);
+    mesh.run_for(ms(200));
+    let part = part_of_first(&mut mesh, &mut strangers);
+    assert!((35..=45).contains(&part), "{part} of 80");
+}
+
+#[test]
+fn an_item_costs_the_time_until_it_is_decided_and_not_until_the_pool_hears_of_it() {
+    let (mut mesh, mut strangers) = scene([vec![NEVER], vec![100]]);
+    deliver(&mut mesh, &mut strangers[..1], 0..1);
+    mesh.run_for(ms(200));
+    let (ticket, _) = mesh.pool(0).checking_now()[0];
+    let taken = mesh.now;
+    mesh.run_for(ms(100));
+    let decided = mesh.now;
+    mesh.run_for(ms(500));
+    mesh.command(0, Command::Taken { ticket, at: taken });
+    mesh.command(0, Command::Verdict { ticket, at: decided, verdict: Verdict::Accept });
     deliver(&mut mesh, &mut strangers[1..2], 0..1);
     mesh.run_for(ms(200));
     let part = part_of_first(&mut mesh, &mut strangers);

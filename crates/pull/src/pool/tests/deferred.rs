@@ -102,7 +102,7 @@ fn a_newcomer_is_offered_what_another_in_its_place_had_announced() {
     let link = mesh.link(second.node, 0, 50);
     assert_eq!(mesh.pool(0).common.links.slot(link), slot, "it takes its place");
     mesh.run_for(ms(500));
-    mesh.command(0, Command::Verdict { ticket, verdict: Verdict::Accept });
+    mesh.command(0, Command::Verdict { ticket, at: mesh.now, verdict: Verdict::Accept });
     mesh.run_for(ms(2_000));
     assert_eq!(mesh.ids(0), [id(&bytes)]);
     assert_eq!(mesh.ids(second.node), [id(&bytes)]);

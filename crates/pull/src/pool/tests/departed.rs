@@ -133,7 +133,7 @@ fn who_returns_finds_its_undecided_candidates_charged() {
     }
     let open = mesh.pool(0).checking_now();
     assert_eq!(open.len(), 1);
-    mesh.command(0, Command::Verdict { ticket: open[0].0, verdict: Verdict::Accept });
+    mesh.command(0, Command::Verdict { ticket: open[0].0, at: mesh.now, verdict: Verdict::Accept });
     let slot = mesh.pool(0).common.links.slot(stranger.link).unwrap();
     assert_eq!(mesh.pool(0).common.links.get(slot).unwrap().intake.grant.charged(), 9);
 }
@@ -247,7 +247,7 @@ fn an_account_is_kept_as_long_as_the_application_has_an_item_of_it() {
     dial(&mut mesh, 2); // accounts are looked at when a link comes or ends
     assert_eq!(mesh.pool(0).common.links.all_departed().count(), 1);
     let (ticket, _) = mesh.pool(0).checking_now()[0];
-    mesh.command(0, Command::Verdict { ticket, verdict: Verdict::Reject });
+    mesh.command(0, Command::Verdict { ticket, at: mesh.now, verdict: Verdict::Reject });
     mesh.run_for(ms(11_000));
     dial(&mut mesh, 3);
     assert_eq!(mesh.pool(0).common.links.all_departed().count(), 0);

@@ -350,7 +350,7 @@ impl Mesh {
                 let now = self.now;
                 self.pool(node).command(now, Command::Taken { ticket, at: now }).unwrap();
                 if pause.is_zero() {
-                    self.pool(node).command(now, Command::Verdict { ticket, verdict }).unwrap();
+                    self.pool(node).command(now, Command::Verdict { ticket, at: now, verdict }).unwrap();
                 } else {
                     let direction = (LinkId(0), 0, node);
                     self.flying.send(now + pause, (direction, Piece::Verdict(ticket, verdict)));
@@ -464,7 +464,7 @@ impl Mesh {
         if let Piece::Verdict(ticket, verdict) = piece {
             // A candidate may have been decided in the meantime, by an insert of the same item.
             if let Some(pool) = &mut self.nodes[writer].pool {
-                let _ = pool.command(now, Command::Verdict { ticket, verdict });
+                let _ = pool.command(now, Command::Verdict { ticket, at: now, verdict });
             }
             return;
         }

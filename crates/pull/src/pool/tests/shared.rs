@@ -54,7 +54,7 @@ fn the_pool_shares_the_item_that_the_application_has_already() {
         assert_eq!(refused.err(), Some(Refused::Invalid));
     }
     mesh.command(1, Command::Share { ticket, item: own.clone() });
-    mesh.command(1, Command::Verdict { ticket, verdict: Verdict::Accept });
+    mesh.command(1, Command::Verdict { ticket, at: mesh.now, verdict: Verdict::Accept });
     assert_eq!(place(&mut mesh, 1), own.bytes().as_ptr());
     let late = mesh.pool(1).command(now, Command::Share { ticket, item: own });
     assert_eq!(late.err(), Some(Refused::UnknownTicket));

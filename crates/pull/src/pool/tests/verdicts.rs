@@ -52,7 +52,7 @@ fn what_the_application_has_not_taken_keeps_its_credit_and_what_it_took_is_defer
     mesh.run_for(ms(200));
     assert_eq!(outstanding(&mut mesh).1, 0);
     let now = mesh.now;
-    let late = mesh.pool(0).command(now, Command::Verdict { ticket, verdict: Verdict::Accept });
+    let late = mesh.pool(0).command(now, Command::Verdict { ticket, at: now, verdict: Verdict::Accept });
     assert_eq!(late.err(), Some(Refused::UnknownTicket));
     mesh.run_for(ms(10_000));
     assert_eq!(mesh.nodes[0].candidates.len(), 2, "it comes again, without another fetch");
