@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::sync::mpsc;
+use weir::multiaddr::Transport;
 use weir::{Bytes, Multiaddr, Network, Node, PeerId};
 
 use crate::victim::{self, HONEST, Handles};
@@ -41,17 +42,14 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Two nodes at these addresses.
-    pub fn start(at: [&str; 2]) -> Result<Self, Any> {
-        let nodes = vec![victim::node(at[0], victim::config())?, victim::node(at[1], victim::config())?];
+    /// Two nodes at these addresses, whose own ones are those of this transport.
+    pub fn start(at: [&str; 2], over: Transport) -> Result<Self, Any> {
+        let node = |at| victim::node_with(at, (over == Transport::Tcp).then_some(at), victim::config());
+        let nodes = vec![node(at[0])?, node(at[1])?];
         let address = |net: &Network| -> Result<Multiaddr, Any> {
-            let at = net
-                .addresses()
-                .iter()
-                .find_map(Multiaddr::socket_addr)
-                .map(|(_, at)| at)
-                .ok_or("no address")?;
-            Ok(Multiaddr::from_quic(at).with_p2p(net.peer_id())?)
+            let of = |address: &&Multiaddr| address.socket_addr().is_some_and(|(of, _)| of == over);
+            let address = net.addresses().iter().find(of).cloned().ok_or("no address")?;
+            Ok(address.with_p2p(net.peer_id())?)
         };
         let addresses = [address(&nodes[0].0)?, address(&nodes[1].0)?];
         let ids = [nodes[0].0.peer_id(), nodes[1].0.peer_id()];

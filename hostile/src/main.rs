@@ -44,6 +44,10 @@ struct Arguments {
     /// A line of JSON for each run instead of a table.
     #[arg(long)]
     json: bool,
+    /// A line of text for each run instead of a table: items and calls during the attack, p99 before it (while it goes to another node)
+    /// and during it, and what is not as promised. The last line counts.
+    #[arg(long, conflicts_with = "json")]
+    lines: bool,
     /// Starts the victim; the program calls itself so.
     #[arg(long, hide = true)]
     victim: Option<String>,

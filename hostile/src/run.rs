@@ -6,6 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use weir::multiaddr::Transport;
 use weir::{Multiaddr, PeerId};
 
 use crate::Arguments;
@@ -61,17 +62,16 @@ pub(crate) fn all(arguments: &Arguments) -> Result<bool, Any> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let attacks = chosen(&arguments.attacks, clap::ValueEnum::value_variants());
     let arrangements = chosen(&arguments.arrangement, clap::ValueEnum::value_variants());
-    let (mut fine, mut unrun) = (true, 0);
+    let (mut runs, mut fine, mut unrun) = (0, 0, 0);
     for attack in attacks {
         for arrangement in &arrangements {
-            if attack.is_tcp() && *arrangement != Arrangement::Apart {
-                continue; // these attacks do not meet what groups share
-            }
             for handling in chosen(&arguments.handling, &[0, 50, 5_000]) {
+                runs += 1;
                 match runtime.block_on(one((attack, *arrangement, handling), arguments)) {
                     Ok(report) => {
-                        fine &= report.broken.is_empty() && (arguments.bounds || report.slow.is_empty());
-                        print(&report, arguments.json)?;
+                        let within = report.broken.is_empty() && (arguments.bounds || report.slow.is_empty());
+                        fine += u32::from(within);
+                        print(&report, arguments)?;
                     }
                     Err(error) => {
                         unrun += 1; // the others run all the same
@@ -83,7 +83,13 @@ pub(crate) fn all(arguments: &Arguments) -> Result<bool, Any> {
             }
         }
     }
-    if unrun > 0 { Err(format!("{unrun} could not be run").into()) } else { Ok(fine) }
+    if unrun > 0 {
+        return Err(format!("{unrun} of {runs} could not be run").into());
+    }
+    if arguments.lines {
+        println!("{fine} of {runs} within what is promised");
+    }
+    Ok(fine == runs)
 }
 
 fn chosen<T: Copy>(named: &[T], all: &[T]) -> Vec<T> {
@@ -97,7 +103,8 @@ async fn one(
     let listen_tcp = attack.is_tcp().then(|| "127.0.0.1:0".into());
     let order = Order { listen: "127.0.0.1:0".into(), listen_tcp, handling_us };
     let mut victim = Process::start(&order)?;
-    let mut pair = Pair::start(["127.1.1.1:0", "127.1.2.1:0"])?;
+    let over = if attack.is_tcp() { Transport::Tcp } else { Transport::Quic };
+    let mut pair = Pair::start(["127.1.1.1:0", "127.1.2.1:0"], over)?;
     if arrangement == Arrangement::Dialled {
         for address in &pair.addresses {
             victim.say(&format!("dial {address}"))?;
@@ -277,14 +284,41 @@ fn broken(report: &Report, newcomers: Option<u32>) -> Vec<String> {
     broken
 }
 
-fn print(report: &Report, json: bool) -> Result<(), Any> {
+fn millis(value: Option<f64>) -> String {
+    value.map_or("never".to_owned(), |value| format!("{value:.1} ms"))
+}
+
+/// A run in one line: what it was, how the honest pair was served during it, and what is not as promised.
+fn line(report: &Report) -> String {
+    let what = format!("{:?} {:?} {}", report.attack, report.arrangement, report.handling_us);
+    let beside = report.elsewhere.as_ref();
+    let p99 = |of: fn(&Served) -> Option<f64>| {
+        let [before, during] = [&report.before, &report.during].map(|served| millis(of(served)));
+        let beside = beside.map_or(String::new(), |served| format!(" ({})", millis(of(served))));
+        format!("{before}{beside} -> {during}")
+    };
+    let mut line = format!(
+        "{what:<32} items {:.0}/s {}, calls {:.0}/s {}, {} MiB",
+        report.during.items_per_s,
+        p99(|served| served.items_p99_ms),
+        report.during.calls_per_s,
+        p99(|served| served.calls_p99_ms),
+        report.rss_peak >> 20
+    );
+    for (word, all) in [("BROKEN", &report.broken), ("SLOW", &report.slow)] {
+        all.iter().for_each(|one| line.push_str(&format!("; {word} {one}")));
+    }
+    line
+}
+
+fn print(report: &Report, arguments: &Arguments) -> Result<(), Any> {
     let mut out = std::io::stdout().lock();
-    if json {
+    if arguments.json {
         writeln!(out, "{}", serde_json::to_string(report)?)?;
+    } else if arguments.lines {
+        writeln!(out, "{}", line(report))?;
     } else {
         let served = |served: &Served| {
-            let millis =
-                |value: Option<f64>| value.map_or("never".to_owned(), |value| format!("{value:.1} ms"));
             format!(
                 "items {:.0}/s p99 {}, calls {:.0}/s p99 {}",
                 served.items_per_s,

@@ -73,7 +73,7 @@ pub fn node(listen: &str, config: Config) -> Result<(Network, weir::Node, Handle
 }
 
 /// The same with an address for TCP.
-fn node_with(
+pub fn node_with(
     listen: &str,
     listen_tcp: Option<&str>,
     config: Config,
