@@ -83,6 +83,27 @@ fn a_control_stream_that_is_reset_before_hello_is_refused_and_nobody_is_blamed()
     }
 }
 
+/// Over QUIC such a node stops the stream, too, and the stop can be read first. Whether the refusal follows or not, nobody is blamed.
+#[test]
+fn a_control_stream_that_is_stopped_before_hello_waits_for_its_refusal_or_for_the_time_of_hello() {
+    for (refusal, told_at) in [(Some(at(1_000)), at(1_100)), (None, at(5_100))] {
+        let mut pair = Pair::new(node(2, config()), Script::default(), (id(2), id(1)), Pipe::default(), 1);
+        pair.run_until(at(100));
+        let control = pair.b.theirs.iter().find(|(of, _)| *of == ProtocolId(0)).unwrap().1;
+        pair.b.ask(weir_base::stream::Ask::Stop(control, 0));
+        pair.run_until(refusal.unwrap_or(at(4_900)));
+        assert!(events(&mut pair.a).is_empty(), "the stop alone says nothing");
+        if refusal.is_some() {
+            pair.b.ask(weir_base::stream::Ask::Reset(control, 7));
+        }
+        pair.run_until(told_at);
+        let told = events(&mut pair.a);
+        assert!(matches!(told[..], [Event::NoHello { link: LINK }]), "{told:?}");
+        pair.run_until(at(20_000));
+        assert_eq!((pair.closed, pair.faults.len()), (None, 0));
+    }
+}
+
 #[test]
 fn this_side_opens_no_more_than_32_itself_and_the_rest_after_hello() {
     let mut pair = two(config(), config(), Pipe::default(), 1);
