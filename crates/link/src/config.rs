@@ -405,10 +405,11 @@ pub struct TcpConfig {
     /// own has a form of its own ([`SharedKey::from_file`]).
     #[serde(skip)]
     pub private: Option<SharedKey>,
-    /// Pause between two pings of the muxer, which measure the round trip and find out whether the peer is there. Default: 20 s.
+    /// Pause between two pings of yamux, which measure the round trip and find out whether the peer is there. mplex has no ping:
+    /// where nothing was heard over it for so long, a sign of life is asked for. Default: 20 s.
     #[serde(with = "units::duration")]
     pub ping_interval: Duration,
-    /// A link is lost when an answer to a ping takes so long. Default: 10 s.
+    /// A link is lost when an answer to a ping, or a sign of life, takes so long. Default: 10 s.
     #[serde(with = "units::duration")]
     pub ping_timeout: Duration,
 }
