@@ -13,8 +13,8 @@ use weir_pull::ChannelId;
 use weir_stack::{Command, Config, ConfigError, Event, Shape, Stack, Ticket, pool, tip};
 
 use crate::bodies::Bodies;
-use crate::flood::number_of;
 use crate::host::{Birth, Node, NodeId};
+use crate::load::{number_of, transaction};
 
 /// How long an application takes to decide on a candidate, and what it decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,9 @@ pub struct Undecided {
     /// Bytes of their bodies.
     pub bytes: u64,
 }
+
+/// What a node has to tell, and when each of it happened.
+pub type Told = Vec<(Instant, Note)>;
 
 /// A stack and its application.
 pub struct Actor {
@@ -363,7 +366,7 @@ impl Node for Actor {
 
     fn planned(&mut self, now: Instant, number: u64) {
         let Some((channel, seed)) = self.load else { return };
-        let bytes = crate::flood::transaction(u32::try_from(number).unwrap_or(u32::MAX), seed);
+        let bytes = transaction(u32::try_from(number).unwrap_or(u32::MAX), seed);
         let inserted = self.insert(now, channel, bytes);
         self.notes.push((now, Note::Planned { number, inserted }));
     }

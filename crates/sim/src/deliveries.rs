@@ -2,7 +2,7 @@
 
 use weir_base::Instant;
 
-use crate::host::NodeId;
+use crate::id::NodeId;
 
 /// One transaction on its way.
 #[derive(Clone, Copy, Debug)]

@@ -5,19 +5,20 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
+use weir_base::Instant;
 use weir_base::codec::Malformed;
-use weir_base::{Instant, Rng};
 use weir_pull::ChannelId;
 use weir_stack::pool::{self, Rules, Summary};
 use weir_stack::{Channel, Config, ConfigError, Shape};
 
-use crate::actor::Note;
+use crate::actor::{Note, Told};
 use crate::check::PoolTraffic;
 use crate::deliveries::Deliveries;
 use crate::host::{NodeId, Step};
-use crate::load::item_size;
-use crate::network::{Network, Setup, Told};
+use crate::load::HEAD;
+pub use crate::load::{number_of, transaction};
+use crate::network::{Network, Setup};
 use crate::report::{Percentiles, nearest_rank};
 
 /// The pool channel of floods.
@@ -25,9 +26,6 @@ pub const TXS: ChannelId = ChannelId(1);
 
 /// Between the last link and the first transaction.
 const SETTLING: Duration = Duration::from_secs(1);
-
-/// Bytes before the random rest of a transaction: its number and its priority.
-const HEAD: usize = 9;
 
 /// When transactions come, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,25 +114,6 @@ fn summarize(bytes: &Bytes) -> Result<Summary, Malformed> {
 #[allow(clippy::unnecessary_wraps)] // the shape of a rule
 fn judge(summary: &Summary) -> Option<u64> {
     summary.as_slice().first().map(|priority| u64::from(*priority))
-}
-
-/// Transaction `number` of the run with this seed: its number, a random priority of one byte (its summary), and random bytes up to a random size.
-pub fn transaction(number: u32, seed: u64) -> Bytes {
-    let mut rng = Rng::from_number(seed.rotate_left(32) ^ u64::from(number));
-    let size = item_size(&mut rng).max(HEAD);
-    let mut bytes = BytesMut::with_capacity(size);
-    bytes.put_u64_le(u64::from(number));
-    bytes.resize(size, 0);
-    if let Some(rest) = bytes.get_mut(HEAD - 1..) {
-        rng.fill(rest);
-    }
-    bytes.freeze()
-}
-
-/// The number of a transaction; `None` where it is none.
-pub fn number_of(bytes: &[u8]) -> Option<u32> {
-    let (number, _) = bytes.split_first_chunk::<8>()?;
-    u32::try_from(u64::from_le_bytes(*number)).ok()
 }
 
 impl Flood {

@@ -19,6 +19,7 @@ pub mod compare;
 mod deliveries;
 pub mod flood;
 pub mod host;
+mod id;
 pub mod load;
 mod look;
 pub mod misbehave;
@@ -29,14 +30,14 @@ pub mod report;
 mod scenarios;
 mod trace;
 
-pub use actor::{Actor, Checking, Note, Undecided, keypair};
+pub use actor::{Actor, Checking, Note, Told, Undecided, keypair};
 pub use calibrate::{Calibration, calibrate};
 pub use host::{
     Birth, Captured, Host, Node, NodeId, NodeTraffic, Outcome, Path, Step, Tamper, Turned, Udp, WALL, Work,
 };
 pub use look::TableBound;
 pub use model::{LAN, Line, Model, Place, Processor, Region};
-pub use network::{Network, Seen, Setup, Told, Transport};
+pub use network::{Network, Seen, Setup, Transport};
 pub use report::{Percentiles, Report, Stopwatch};
 pub use scenarios::{Options, RunError, SCENARIOS, Scenario, run, run_measured};
 pub use weir_base::Rng;

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use weir_stack::{Config, Shape};
 
-use crate::actor::{Actor, Undecided};
+use crate::actor::{Actor, Told, Undecided};
 use crate::check::Found;
 use crate::host::{Node as _, NodeId, Turned};
-use crate::network::Told;
 use crate::report::Stopwatch;
 
 /// The most memory that a node's tables beside the ledgers may take, in bytes: those that grow with what peers offer.

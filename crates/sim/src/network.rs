@@ -10,7 +10,7 @@ use weir_base::multiaddr::Multiaddr;
 use weir_base::{Blame, Fault, Instant, NetworkId, Rng};
 use weir_stack::{Channel, Command, Config, ConfigError, Event, Known, Profile, Reaction, Role};
 
-use crate::actor::{Actor, Checking, Note, Undecided, keypair};
+use crate::actor::{Actor, Checking, Note, Told, Undecided, keypair};
 use crate::bodies::Bodies;
 use crate::check::{Checker, Found, PoolTraffic};
 use crate::host::{Birth, Host, NodeId, Step, Udp};
@@ -133,9 +133,6 @@ pub struct Network {
     common: Common,
     by_peer: BTreeMap<PeerId, NodeId>,
 }
-
-/// What a node has to tell, and when each of it happened.
-pub type Told = Vec<(Instant, Note)>;
 
 /// What all nodes of a network have in common.
 #[derive(Clone)]

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use weir_pull::ChannelId;
 use weir_stack::Config;
 
-use crate::host::NodeId;
+use crate::id::NodeId;
 use rules::Declared;
 pub(crate) use watch::Watch;
 

@@ -7,7 +7,7 @@ use weir_pull::ChannelId;
 use weir_stack::Frame;
 
 use super::{Change, Checker, Found, Watch};
-use crate::host::NodeId;
+use crate::id::NodeId;
 
 mod rules;
 

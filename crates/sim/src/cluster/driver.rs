@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::ThreadId;
 
@@ -14,7 +14,7 @@ use weir_node::host::Core;
 use weir_stack::{Action, Stack};
 
 use super::PATIENCE;
-use super::executor::Executor;
+use super::executor::{Executor, lock};
 use crate::host::{Host, Node, NodeId, Step};
 
 /// A cluster, shared by it and by the handles of its nodes.
@@ -205,9 +205,4 @@ impl weir_node::host::Host for NodeHost {
         };
         cluster.block_on(future);
     }
-}
-
-/// Locks, also after a panic of another holder: a test that failed may still use its cluster.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

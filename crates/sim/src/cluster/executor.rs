@@ -4,10 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
-
-use super::driver::lock;
 
 type Queue = Arc<Mutex<VecDeque<Arc<Ticket>>>>;
 type Body = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -112,4 +110,9 @@ impl Executor {
         lock(&self.queue).clear();
         drop(tasks);
     }
+}
+
+/// Locks, also after a panic of another holder: a test that failed may still use its cluster.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

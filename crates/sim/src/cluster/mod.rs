@@ -56,9 +56,9 @@ use weir_node::{Builder, Network, Node, StartError};
 use crate::host::{Birth, Host, Udp};
 pub use crate::model::{Line, Place, Region};
 use crate::model::{Model, Processor};
-use driver::{Inner, NodeHost, World, lock};
-use executor::Executor;
+use driver::{Inner, NodeHost, World};
 pub use executor::Task;
+use executor::{Executor, lock};
 
 /// How long the driver waits, in virtual time, for a future that nothing seems to wake, before it gives up.
 pub const PATIENCE: Duration = Duration::from_secs(3600);

@@ -4,16 +4,18 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use weir_base::Instant;
 use weir_base::time::nanos;
 use weir_stack::{Ecn, Transmit};
 
+use super::lane::{Began, Lane};
+use super::node::Power;
 use super::paths::Path;
 use super::system::{Arrived, System};
+use super::traffic::Captured;
 use super::wires::SHORT_QUEUE;
 use super::world::{Due, World};
-use super::{Captured, Host, Node, NodeId, Power, index};
-use crate::model::{Draws, Losses, jitter, line_time, turn_bit};
+use crate::id::NodeId;
+use crate::model::{jitter, line_time, turn_bit};
 use crate::queue::Key;
 use crate::trace::{Kind, Traced};
 
@@ -21,36 +23,7 @@ use crate::trace::{Kind, Traced};
 const HEADERS: u64 = 28;
 
 /// Who sends what a driver injects, in the order of what is due at the same time: after all nodes.
-const DRIVER: u32 = u32::MAX;
-
-/// What is special about the direction to one node.
-#[derive(Debug)]
-pub(super) struct Lane {
-    draws: Draws,
-    losses: Losses,
-    last: Instant, // arrival of the latest datagram in order
-    newest: u64,   // of the peer's datagrams that came, the one that it sent last
-    began: Began,
-}
-
-/// Who sent the first datagram between two nodes: what the device before a node keeps of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Began {
-    Us,
-    Them,
-}
-
-impl Lane {
-    fn new(world: &World, from: NodeId, to: NodeId, began: Began) -> Self {
-        Self {
-            draws: world.draws(from, to, 0),
-            losses: Losses::default(),
-            last: Instant::ZERO,
-            newest: 0,
-            began,
-        }
-    }
-}
+pub(super) const DRIVER: u32 = u32::MAX;
 
 /// A datagram that arrives.
 pub(super) struct Incoming {
@@ -88,7 +61,7 @@ impl System {
         self.record.traffic.sent(bytes.len());
         self.record.traffic.headers(HEADERS);
         let (Some(to), Some(public)) =
-            (world.addresses.get(&remote).copied(), world.public.get(index(self.id)))
+            (world.addresses.get(&remote).copied(), world.public.get(self.id.index()))
         else {
             return;
         };
@@ -171,28 +144,5 @@ impl System {
     fn drop_datagram(&mut self) {
         self.record.traffic.dropped();
         self.note(Traced::number(Kind::Drop, 0));
-    }
-}
-
-impl<N: Node> Host<N> {
-    /// A datagram from anywhere arrives at a node now: for attackers that replay or forge.
-    pub fn inject(&mut self, from: SocketAddr, to: NodeId, bytes: &[u8]) {
-        self.injected += 1;
-        let key = Key { due: self.now, from: DRIVER, sequence: self.injected };
-        let due = Due::Datagram { remote: from, ecn: None, data: BytesMut::from(bytes), lined: false };
-        if let Some(computer) = self.computers.get_mut(index(to)) {
-            computer.system.agenda.push(key, due);
-        }
-        self.settle(to);
-    }
-
-    /// Keeps a copy of every datagram sent from now on; what was captured before is returned, in the order of sending.
-    pub fn capture(&mut self) -> Vec<Captured> {
-        let records = self.computers.iter_mut().map(|computer| &mut computer.system.record);
-        let mut all: Vec<Captured> =
-            records.filter_map(|record| record.captured.replace(Vec::new())).flatten().collect();
-        all.sort_by_key(|captured| captured.at);
-        self.capturing = true;
-        all
     }
 }

@@ -7,12 +7,13 @@ use weir_base::stream::Group;
 use weir_base::time::nanos;
 use weir_stack::{DialId, PipeChange, WireChange};
 
+use super::end::{End, LISTENER, Pipe, Purpose, State};
+use super::node::Power;
 use super::paths::Path;
-use super::pipes::{Pipe, accepted};
+use super::pipes::accepted;
 use super::system::{Arrived, System};
-use super::wires::{End, Purpose, State};
 use super::world::{Carries, Due, Signal, World};
-use super::{NodeId, Power, index};
+use crate::id::NodeId;
 use crate::model::jitter;
 
 /// How long a system waits before it looks again whether a node has taken what came before an end.
@@ -24,13 +25,10 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Attempts of a handshake; then the wire is refused, after 63 s.
 const ATTEMPTS: u32 = 6;
 
-/// This bit of a wire's number marks the listener's end: a node may dial itself.
-pub(super) const LISTENER: u64 = 1 << 63;
-
 impl System {
     /// The node wants a wire to an endpoint.
     pub(super) fn dial_wire(&mut self, world: &World, dial: DialId, endpoint: u64) {
-        let peer = u32::try_from(endpoint).ok().map(NodeId).filter(|id| index(*id) < world.places.len());
+        let peer = u32::try_from(endpoint).ok().map(NodeId).filter(|id| id.index() < world.places.len());
         self.connect(world, peer, Purpose::Frames(Some(dial)));
     }
 
@@ -181,7 +179,7 @@ impl System {
             let change = watch.opened(wire, peer);
             self.record.changes.push((self.now, peer, change));
         }
-        let Some(identity) = world.peers.get(index(peer)).copied() else { return };
+        let Some(identity) = world.peers.get(peer.index()).copied() else { return };
         let change = WireChange::Opened { peer: identity, dialled, group: Group::Local(peer.0) };
         self.arrive(wire, Arrived::Wire(wire, change));
     }

@@ -1,18 +1,15 @@
 //! Nodes are put in, and what they are born with.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
 use sha2::{Digest as _, Sha256};
 use weir_base::Instant;
 use weir_base::identity::PeerId;
 
+use super::Host;
 use super::computer::Computer;
-use super::world::{Public, World};
-use super::{Birth, Host, Node, NodeId, Udp};
+use super::node::{Birth, Node, Udp};
+use super::world::{Public, World, udp_of};
+use crate::id::NodeId;
 use crate::model::Place;
-
-/// The UDP port of every node, as it knows itself.
-pub(super) const PORT: u16 = 9000;
 
 impl<N: Node> Host<N> {
     /// Puts a node in, and lets it have its first turn. `make` builds it and says who it is; where it fails nothing happened.
@@ -36,7 +33,11 @@ impl<N: Node> Host<N> {
         self.computers.push(computer);
         self.windows.next.push(self.now);
         self.world.addresses.insert(udp_of(id), id);
-        self.computer(id).begin(node);
+        let wall = self.wall();
+        if let Some(computer) = self.computers.get_mut(id.index()) {
+            computer.begin(&self.world, (self.now, wall), node);
+        }
+        self.settle(id);
         Ok(id)
     }
 }
@@ -57,11 +58,4 @@ impl World {
         hash.update(lives.to_le_bytes());
         hash.finalize().into()
     }
-}
-
-/// The address of a node's UDP socket as it knows it itself.
-pub(super) fn udp_of(id: NodeId) -> SocketAddr {
-    let [_, high, middle, low] = id.0.to_be_bytes();
-    let ip = Ipv4Addr::new(128 + (middle & 0x3f), low, high, 1 + (middle >> 6));
-    SocketAddr::new(IpAddr::V4(ip), PORT)
 }

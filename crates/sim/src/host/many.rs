@@ -4,11 +4,12 @@
 use weir_base::Instant;
 use weir_base::identity::PeerId;
 
+use super::Host;
 use super::computer::Computer;
-use super::life::udp_of;
+use super::node::{Birth, Node, Udp};
 use super::windows::on_threads;
-use super::world::{Public, World};
-use super::{Birth, Host, Node, NodeId, Udp};
+use super::world::{Public, World, udp_of};
+use crate::id::NodeId;
 use crate::model::Place;
 
 /// A node that is given something to do: [`Host::with_all`].

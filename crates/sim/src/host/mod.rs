@@ -1,4 +1,4 @@
-//! The simulated host: nodes, the network between them, and virtual time, on one thread.
+//! The simulated host: nodes, the network between them, and virtual time, on one thread or several.
 //!
 //! - [`Host::add`] puts a node in; it gets its [`Birth`]: a seed derived from the run's, where time starts, its addresses;
 //! - the driver gives a node's stack commands by [`Host::with`], which then lets the node have its turn;
@@ -12,158 +12,52 @@ mod carry;
 mod clock;
 mod computer;
 mod datagrams;
+mod driver;
+mod end;
 mod handshakes;
+mod lane;
+mod letters;
 mod life;
 mod many;
+mod node;
+mod operator;
 mod paths;
 mod pipes;
 mod process;
 mod system;
+mod traffic;
 mod windows;
 mod wires;
 mod world;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use weir_base::{Instant, UnixTime};
-use weir_stack::{Action, Anchor, Frame, Stack, Start, WireId};
+use weir_stack::{Anchor, Start};
 
 use crate::check::{Checker, Offers, Served, Watch};
+pub use crate::id::NodeId;
 use crate::model::Model;
 use crate::queue::{Key, Queue};
 use crate::report::{Spent, Stopwatch};
 use crate::trace::Trace;
 
-pub use carry::{Captured, NodeTraffic};
 use computer::Computer;
-pub use computer::ComputerMut;
-use life::udp_of;
+pub use computer::Turned;
+use letters::Windows;
 pub use many::Driven;
+use node::earliest;
+pub use node::{Birth, Node, Outcome, Step, Tamper, Udp};
+pub use operator::ComputerMut;
 pub use paths::Path;
 pub use process::Work;
-pub use windows::Turned;
-use windows::Windows;
+pub use traffic::{Captured, NodeTraffic};
 pub use world::World;
 
 /// Wall time at which every run starts: 2026-01-01 00:00 UTC.
 pub const WALL: UnixTime = UnixTime::from_secs(1_767_225_600);
-
-/// A node's number within its host: from 0, in the order of [`Host::add`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(pub u32);
-
-/// What a simulated node is, to its host.
-pub trait Node {
-    /// Its stack.
-    fn stack(&mut self) -> &mut Stack;
-    /// Something happened: takes the stack's events and does what follows. `true`: it gave the stack anything, so that the
-    /// stack is drained and this is called again. Must return `false` in the end.
-    fn turned(&mut self, now: Instant) -> bool;
-    /// What the stack wants of its host, but for wires, which the network sets up by itself.
-    fn action(&mut self, _now: Instant, _action: Action) {}
-    /// What its computer planned for it is due.
-    fn planned(&mut self, _now: Instant, _number: u64) {}
-    /// Verdicts that its application gave since the last call, each of which takes the processor time of one.
-    fn verdicts(&mut self) -> u64 {
-        0
-    }
-    /// When it wants a turn of its own; the stack's timeouts are the host's matter.
-    fn poll_timeout(&self) -> Option<Instant> {
-        None
-    }
-}
-
-/// What comes between a stack and the network: how misbehaving peers are made of honest ones.
-pub trait Tamper: Send {
-    /// A frame of the stack; puts what the network is to carry instead into `out`.
-    fn outgoing(&mut self, now: Instant, wire: WireId, frame: Frame, out: &mut Outcome);
-    /// A frame of the peer; puts what the stack is to see instead into `out`.
-    fn incoming(&mut self, now: Instant, wire: WireId, frame: Frame, out: &mut Outcome);
-    /// A datagram of the stack: what the network is to carry instead, each after so long.
-    fn datagram(&mut self, _now: Instant, bytes: BytesMut) -> Vec<(Duration, BytesMut)> {
-        vec![(Duration::ZERO, bytes)]
-    }
-    /// Bytes of the stack for a byte stream; it may change them.
-    fn stream(&mut self, _now: Instant, _bytes: &mut [u8]) {}
-    /// When it wants to act by itself.
-    fn poll_timeout(&self) -> Option<Instant> {
-        None
-    }
-    /// It is time; only [`Outcome::on`] counts.
-    fn handle_timeout(&mut self, _now: Instant, _out: &mut Outcome) {}
-}
-
-/// What a [`Tamper`] makes of one frame.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    /// Frames for the network.
-    pub send: Vec<Frame>,
-    /// Frames for its own stack.
-    pub receive: Vec<Frame>,
-    /// Frames for the network, on any wire.
-    pub on: Vec<(WireId, Frame)>,
-}
-
-/// What a node is born with.
-#[derive(Clone, Copy, Debug)]
-pub struct Birth {
-    /// Its number.
-    pub id: NodeId,
-    /// A seed of its own, derived from the run's. After a restart another one.
-    pub seed: [u8; 32],
-    /// For `Stack::new`.
-    pub start: Start,
-    /// The endpoint others dial for a wire of frames: `/memory/N`.
-    pub endpoint: u64,
-    /// The address of its UDP socket, `SocketId(0)`.
-    pub udp: SocketAddr,
-    /// Virtual time at its birth.
-    pub now: Instant,
-}
-
-/// What a step did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// This node had a turn.
-    Turned(NodeId),
-    /// A timer of the driver is due; its number.
-    Timer(u64),
-    /// Something moved inside the network.
-    Network,
-}
-
-/// Whether nodes have a UDP socket beside their wires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Udp {
-    /// They have; QUIC works.
-    Bound,
-    /// They have none; only frames work.
-    None,
-}
-
-/// Whether a node and its machine run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Power {
-    /// Both do.
-    Running,
-    /// The process does nothing; its system does.
-    Hung,
-    /// There is no process; the system resets what comes for it.
-    Stopped,
-    /// Nothing answers.
-    Off,
-}
-
-impl Power {
-    /// Whether the process is there.
-    const fn is_up(self) -> bool {
-        matches!(self, Self::Running | Self::Hung)
-    }
-}
 
 /// Nodes, the network between them, and virtual time.
 pub struct Host<N> {
@@ -311,12 +205,12 @@ impl<N: Node> Host<N> {
 
     /// A node; `None` where it is not running. What it is given so has no effect until it has a turn: see [`with`](Self::with).
     pub fn node(&mut self, id: NodeId) -> Option<&mut N> {
-        self.computers.get_mut(index(id))?.process.node.as_deref_mut()
+        self.computers.get_mut(id.index())?.process.node.as_deref_mut()
     }
 
     /// Gives a node something to do, and then a turn, as soon as it has time. `None` where it is not running.
     pub fn with<R>(&mut self, id: NodeId, act: impl FnOnce(&mut N, Instant) -> R) -> Option<R> {
-        let now = self.computers.get(index(id))?.process.clock.local(self.now);
+        let now = self.computers.get(id.index())?.process.clock.local(self.now);
         let done = act(self.node(id)?, now);
         self.turn(id);
         Some(done)
@@ -340,14 +234,9 @@ impl<N: Node> Host<N> {
         &self.world
     }
 
-    /// One node's computer, to stop it, start it, or change what is around it.
-    pub fn computer(&mut self, id: NodeId) -> ComputerMut<'_, N> {
-        ComputerMut::new(self, id)
-    }
-
     /// What a node's lines carried so far.
     pub fn traffic(&self, id: NodeId) -> NodeTraffic {
-        self.computers.get(index(id)).map(|computer| computer.system.record.traffic).unwrap_or_default()
+        self.computers.get(id.index()).map(|computer| computer.system.record.traffic).unwrap_or_default()
     }
 
     /// The node that never came to an end of its turns, where there is one: then nothing happens any more.
@@ -399,7 +288,7 @@ impl<N: Node> Host<N> {
     /// A turn of one node, outside of events: after a command was given to it directly. Where the node is busy, when it is done.
     pub fn turn(&mut self, id: NodeId) {
         let now = self.now;
-        let Some(computer) = self.computers.get_mut(index(id)) else { return };
+        let Some(computer) = self.computers.get_mut(id.index()) else { return };
         computer.system.now = now;
         computer.turn_now(&self.world);
         self.settle(id);
@@ -408,11 +297,11 @@ impl<N: Node> Host<N> {
     /// A node was carried out: others get what it has for them, and it is noted when it is to be looked at next.
     fn settle(&mut self, id: NodeId) {
         self.windows.deliver(&mut self.computers);
-        let Some(computer) = self.computers.get_mut(index(id)) else { return };
+        let Some(computer) = self.computers.get_mut(id.index()) else { return };
         computer.arrived();
         let mut out = computer.system.agenda.take_out();
         let next = computer.next();
-        self.windows.next[index(id)] = next;
+        self.windows.next[id.index()] = next;
         self.is_endless |= computer.process.idle.endless;
         if let Some(checker) = &mut self.checker {
             let begun = self.world.stopwatch();
@@ -424,15 +313,15 @@ impl<N: Node> Host<N> {
             self.due.push(Reverse((next, id.0)));
         }
         for parcel in out.drain(..) {
-            let Some(computer) = self.computers.get_mut(index(parcel.to)) else { continue };
+            let Some(computer) = self.computers.get_mut(parcel.to.index()) else { continue };
             let (before, due) = (computer.next(), parcel.key.due);
             computer.system.agenda.push(parcel.key, parcel.due);
             if due < before {
-                self.windows.next[index(parcel.to)] = due;
+                self.windows.next[parcel.to.index()] = due;
                 self.due.push(Reverse((due, parcel.to.0)));
             }
         }
-        if let Some(computer) = self.computers.get_mut(index(id)) {
+        if let Some(computer) = self.computers.get_mut(id.index()) {
             computer.system.agenda.put_back(out);
         }
     }
@@ -440,15 +329,4 @@ impl<N: Node> Host<N> {
 
 fn watches<N>(computers: &mut [Computer<N>]) -> impl Iterator<Item = &mut Watch> {
     computers.iter_mut().filter_map(|computer| computer.system.record.watch.as_mut())
-}
-
-fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    }
-}
-
-const fn index(id: NodeId) -> usize {
-    id.0 as usize
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use weir_base::Instant;
-use weir_stack::{Frame, Input, PipeChange, PipeId, Stack};
+use weir_stack::{Input, PipeChange, PipeId, Stack};
 
+use super::end::{End, Pipe, Purpose, State};
 use super::system::{Arrived, System};
-use super::wires::{End, Purpose, State};
-use super::world::{Signal, World};
+use super::world::{Cargo, Signal, World};
 use crate::model::{Draws, Model, turn_bit};
 
 /// Bytes that the systems of both ends and the path between them hold for one direction; then the node that sends has to wait.
@@ -22,40 +22,6 @@ const LOW: u64 = HELD / 2;
 const PIECE: usize = 16 * 1024;
 /// The system tells the other one what was read once it is so much, in bytes.
 const TELL: u64 = 64 * 1024;
-
-/// What one piece on a wire is.
-#[derive(Clone, Debug)]
-pub(super) enum Cargo {
-    Frame(Frame),
-    Bytes(Bytes),
-    /// This direction of a byte stream ends here.
-    End,
-}
-
-impl Cargo {
-    pub(super) fn wire_len(&self) -> usize {
-        match self {
-            Self::Frame(frame) => frame.wire_len(),
-            Self::Bytes(bytes) => bytes.len(),
-            Self::End => 0,
-        }
-    }
-}
-
-/// One system's end of a byte stream.
-#[derive(Debug)]
-pub(super) struct Pipe {
-    pub(super) id: PipeId,
-    read: u64,  // by this node
-    told: u64,  // of that, to the other system
-    taken: u64, // by the other node, as its system told
-}
-
-impl Pipe {
-    pub(super) const fn new(id: PipeId) -> Self {
-        Self { id, read: 0, told: 0, taken: 0 }
-    }
-}
 
 /// How a node that accepts a byte stream calls it, by the wire's number at its dialler.
 pub(super) const fn accepted(wire: u64) -> PipeId {

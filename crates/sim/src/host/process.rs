@@ -1,18 +1,17 @@
 //! A node's process: its turns, what they take, and what they send at their end.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use weir_base::Instant;
-use weir_stack::{Action, Datagrams, DialId, Frame, Input, PipeId, SocketId, Transmit, WireId};
+use weir_stack::{Action, Datagrams, Frame, Input, SocketId, WireId};
 
-use super::carry::Tampering;
+use super::carry::{Output, Tampering};
 use super::clock::Clock;
+use super::node::{Node, earliest};
 use super::pipes::Flows;
 use super::system::{Arrived, System};
-use super::world::World;
-use super::{Node, earliest};
+use super::world::{World, udp_of};
 use crate::model::Draws;
 use crate::trace::{Kind, Traced};
 
@@ -72,18 +71,6 @@ impl Work {
             bytes: self.bytes - before.bytes,
         }
     }
-}
-
-/// What a turn sends and asks for, when it ends.
-#[derive(Debug)]
-pub(super) enum Output {
-    Frame(WireId, Frame),
-    Datagrams { transmit: Transmit, bytes: BytesMut, pause: Duration },
-    Dial { dial: DialId, endpoint: u64 },
-    Close(WireId),
-    DialPipe { pipe: PipeId, remote: SocketAddr },
-    Bytes { pipe: PipeId, bytes: Bytes, finish: bool },
-    ClosePipe(PipeId),
 }
 
 /// What a turn had to do.
@@ -220,7 +207,7 @@ impl<N: Node> Process<N> {
                 load.packet(data.len());
                 system.note(Traced::datagram(data.len()));
                 let stride = data.len();
-                let (socket, local_ip) = (SocketId(0), Some(super::udp_of(system.id).ip()));
+                let (socket, local_ip) = (SocketId(0), Some(udp_of(system.id).ip()));
                 let datagrams = Datagrams { socket, remote, local_ip, ecn, stride, data };
                 node.stack().handle(local, Input::Datagrams(datagrams));
             }

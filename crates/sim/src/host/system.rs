@@ -12,13 +12,14 @@ use bytes::{Bytes, BytesMut};
 use weir_base::Instant;
 use weir_stack::{Ecn, Frame, HostChange, PipeChange, PipeId, WireChange};
 
-use super::carry::{Captured, NodeTraffic};
-use super::datagrams::Lane;
+use super::end::End;
+use super::lane::Lane;
+use super::node::{Power, Udp};
 use super::paths::Paths;
-use super::wires::End;
+use super::traffic::{Captured, NodeTraffic};
 use super::world::{Due, Parcel, World};
-use super::{NodeId, Power, Udp};
 use crate::check::{Change, Watch};
+use crate::id::NodeId;
 use crate::queue::{Key, Queue};
 use crate::trace::{Trace, Traced};
 

@@ -10,67 +10,18 @@ use std::time::Duration;
 
 use weir_base::Instant;
 
-use super::clock::Clock;
-use super::computer::Computer;
+use super::Host;
+use super::computer::{Computer, Turned};
+use super::letters::{Sent, Windows};
+use super::node::Node;
 use super::world::{Parcel, World};
-use super::{Host, Node, NodeId, index};
 use crate::check::Change;
+use crate::id::NodeId;
 use crate::model::{LAN, Place, Region};
 use crate::report::Spent;
 
 /// Parcels for which a letter box keeps memory.
 const FEW: usize = 32;
-
-/// What windows keep beside the computers: all of it small, so that a window begins and ends without a look at these.
-#[derive(Debug, Default)]
-pub(super) struct Windows {
-    pub(super) next: Vec<Instant>, // by node: when something comes there; what is in `sent` left out
-    boxes: Vec<Vec<Parcel>>,       // by node: what came for it
-    sent: Sent,
-}
-
-/// What the last window's nodes sent and nobody has got.
-#[derive(Debug, Default)]
-struct Sent {
-    each: usize,                    // nodes of a part; 0: no window passed
-    parcels: Vec<Vec<Vec<Parcel>>>, // by the part of those who sent them, and of those who get them
-    earliest: Option<Instant>,
-}
-
-/// A node that had a turn in a window.
-pub struct Turned<'a, N> {
-    /// Its number.
-    pub id: NodeId,
-    /// The node.
-    pub node: &'a mut N,
-    pub(super) clock: &'a Clock,
-}
-
-impl<N> Turned<'_, N> {
-    /// A time on its clock as the host's time.
-    pub fn time_of(&self, local: Instant) -> Instant {
-        self.clock.global(local)
-    }
-}
-
-impl Windows {
-    /// What is left is given to those for whom it is: they may be looked at one by one. Where no window passed since the last time
-    /// there is nothing.
-    pub(super) fn deliver<N>(&mut self, computers: &mut [Computer<N>]) {
-        let Self { next, boxes, sent } = self;
-        if sent.each == 0 {
-            return;
-        }
-        let sent = std::mem::take(sent).parcels.into_iter().flatten().flatten();
-        for parcel in boxes.iter_mut().flat_map(|came| came.drain(..)).chain(sent) {
-            let to = index(parcel.to);
-            if let (Some(computer), Some(next)) = (computers.get_mut(to), next.get_mut(to)) {
-                *next = (*next).min(parcel.key.due);
-                computer.system.agenda.push(parcel.key, parcel.due);
-            }
-        }
-    }
-}
 
 impl<N: Node + Send> Host<N> {
     /// Lets one window pass on so many threads, at most up to `limit`. `see` is called for every node that had a turn, on the thread
@@ -189,7 +140,7 @@ impl<N: Node> Part<'_, N> {
         let begun = world.stopwatch();
         let Self { first, each, computers, next, boxes } = self;
         for parcel in incoming.into_iter().flatten() {
-            let to = index(parcel.to) - first;
+            let to = parcel.to.index() - first;
             if let (Some(next), Some(came)) = (next.get_mut(to), boxes.get_mut(to)) {
                 *next = (*next).min(parcel.key.due);
                 came.push(parcel);
@@ -228,7 +179,7 @@ impl<S> Ran<S> {
         let mut out = computer.system.agenda.take_out();
         for parcel in out.drain(..) {
             self.earliest = self.earliest.into_iter().chain([parcel.key.due]).min();
-            if let Some(parcels) = self.parcels.get_mut(index(parcel.to) / each) {
+            if let Some(parcels) = self.parcels.get_mut(parcel.to.index() / each) {
                 parcels.push(parcel);
             }
         }

@@ -4,20 +4,19 @@
 //! What a network does to packets shows as delay: a lost frame comes a round trip later and all behind it with it, and the
 //! sender's window is halved. Handshakes are lost like anything else, and tried again after 1, 2, 4 … seconds (RFC 6298).
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use weir_base::Instant;
 use weir_base::time::nanos;
-use weir_stack::{DialId, Frame, PipeChange, WireId};
+use weir_stack::{Frame, PipeChange, WireId};
 
-use super::handshakes::LISTENER;
+use super::end::{End, LISTENER, Purpose, RESEND, RESEND_MOST, State};
+use super::node::Power;
 use super::paths::Path;
-use super::pipes::{Cargo, Pipe};
 use super::system::{Arrived, System};
-use super::world::{Carries, Due, Echo, Signal, World};
-use super::{NodeId, Power};
-use crate::model::{Draws, Losses, Pace, jitter, line_time};
+use super::world::{Cargo, Due, Echo, Signal, World};
+use crate::id::NodeId;
+use crate::model::line_time;
 use crate::queue::Key;
 use crate::trace::{Kind, Traced};
 
@@ -34,149 +33,12 @@ pub(super) const SHORT_QUEUE: Duration = Duration::from_millis(1);
 /// Bytes of headers of a packet: IP (20) and TCP with timestamps (32).
 const HEADERS: u64 = 52;
 
-/// The least time after which something unacknowledged is sent again, in nanoseconds (Linux).
-const RESEND: u64 = 200_000_000;
-
-/// The longest pause between two such attempts, in nanoseconds.
-const RESEND_MOST: u64 = 60_000_000_000;
-
-/// One node's end of a wire.
-#[derive(Debug)]
-pub(super) struct End {
-    pub(super) peer: NodeId,
-    pub(super) state: State,
-    pub(super) carries: Purpose,
-    pub(super) one_way: u64,
-    pub(super) sends: Sends,
-    pub(super) receives: Receives,
-}
-
-/// What an end is for, to its node.
-#[derive(Debug)]
-pub(super) enum Purpose {
-    /// Frames; the dial is its dialler's.
-    Frames(Option<DialId>),
-    /// Bytes.
-    Bytes(Pipe),
-}
-
-impl Purpose {
-    pub(super) const fn carries(&self) -> Carries {
-        match self {
-            Self::Frames(_) => Carries::Frames,
-            Self::Bytes(_) => Carries::Bytes,
-        }
-    }
-}
-
-/// The direction from this end.
-#[derive(Debug)]
-pub(super) struct Sends {
-    pace: Pace,
-    pub(super) draws: Draws,
-    pub(super) losses: Losses,
-    waiting: VecDeque<Cargo>,     // for the window, or for a path that is silent
-    releasing: bool,              // a `Due::Release` stands for the first of `waiting`
-    stuck: Option<Instant>,       // since when the path swallows what is sent
-    beyond: u64,                  // bytes sent while no acknowledgement can come
-    pub(super) last_due: Instant, // what is sent next arrives no sooner
-    packet: (Instant, u64),       // the last packet: when it left, and bytes it has room for
-    queue: u32,                   // microseconds before the peer's line, as it told
-}
-
-/// The direction to this end.
-#[derive(Debug, Default)]
-pub(super) struct Receives {
-    echo: Echo,                 // to tell the peer
-    pub(super) resume: Instant, // what arrives before waits for something that was dropped
-    unacknowledged: u64,        // packets received since the last acknowledgement
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// The dialler asked.
-    Asked,
-    /// The listener accepted.
-    Accepted,
-    Open,
-    /// This node has closed it; what waits is still sent.
-    Closing,
-    /// Everything was sent; what still comes is swallowed.
-    Closed,
-}
-
 /// A frame, or bytes, that arrive.
 pub(super) struct Incoming {
     pub(super) wire: u64,
     pub(super) cargo: Cargo,
     pub(super) echo: Echo,
     pub(super) lined: bool,
-}
-
-impl End {
-    pub(super) fn new(
-        world: &World,
-        (me, peer): (NodeId, NodeId),
-        wire: u64,
-        state: State,
-        carries: Purpose,
-    ) -> Self {
-        Self {
-            peer,
-            state,
-            carries,
-            one_way: nanos(world.round_trip(me, peer)) / 2,
-            sends: Sends {
-                pace: Pace::new(&world.model),
-                draws: world.draws(me, peer, 1 + wire),
-                losses: Losses::default(),
-                waiting: VecDeque::new(),
-                releasing: false,
-                stuck: None,
-                beyond: 0,
-                last_due: Instant::ZERO,
-                packet: (Instant::ZERO, 0),
-                queue: 0,
-            },
-            receives: Receives::default(),
-        }
-    }
-
-    /// A round trip as its sender would measure it, queues included.
-    pub(super) const fn rtt(&self) -> u64 {
-        2 * self.one_way + self.sends.queue as u64 * 1_000
-    }
-
-    /// Packets that a frame of `len` bytes adds at `now`: frames that leave together share packets.
-    fn packets(&mut self, packet: u64, now: Instant, len: u64) -> u64 {
-        if self.sends.packet.0 != now {
-            self.sends.packet = (now, 0);
-        }
-        let more = len.saturating_sub(self.sends.packet.1);
-        let packets = more.div_ceil(packet);
-        self.sends.packet.1 = self.sends.packet.1 + packets * packet - len;
-        packets
-    }
-
-    /// How much later something arrives that crosses the network now: jitter, and a resending for each loss in a row.
-    pub(super) fn delay(&mut self, world: &World, now: Instant, packets: u64) -> u64 {
-        let (model, rtt) = (&world.model, self.rtt());
-        let mut late = jitter(model, &mut self.sends.draws, self.one_way);
-        let (mut packets, mut pause, mut resent) = (packets, rtt, 0);
-        while pause <= RESEND_MOST
-            && self.sends.losses.lost(model, &mut self.sends.draws, now.as_nanos() + resent, packets)
-        {
-            if resent == 0 {
-                self.sends.pace.lost(model, now, rtt);
-            } else {
-                self.sends.pace.lost_all(model);
-            }
-            resent += pause;
-            (packets, pause) = (1, (2 * pause).max(RESEND));
-        }
-        late += resent;
-        late
-    }
 }
 
 impl System {

@@ -1,18 +1,20 @@
 //! What all nodes of a host may look at while one of them is carried out, and what they leave for each other.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use weir_base::identity::PeerId;
-use weir_stack::{Ecn, Start};
+use weir_stack::{Ecn, Frame, Start};
 
-use super::pipes::Cargo;
-use super::{NodeId, index};
+use crate::id::NodeId;
 use crate::model::{Draws, Model, Place};
 use crate::queue::Key;
 use crate::report::Stopwatch;
+
+/// The UDP port of every node, as it knows itself.
+pub(super) const PORT: u16 = 9000;
 
 /// What is around the nodes. Nothing here changes while they are carried out.
 pub struct World {
@@ -30,17 +32,17 @@ pub struct World {
 impl World {
     /// Where a node is.
     pub fn place(&self, id: NodeId) -> Option<Place> {
-        self.places.get(index(id)).copied()
+        self.places.get(id.index()).copied()
     }
 
     /// Who a node is, or was before it crashed.
     pub fn peer(&self, id: NodeId) -> Option<PeerId> {
-        self.peers.get(index(id)).copied()
+        self.peers.get(id.index()).copied()
     }
 
     /// The UDP address at which others reach a node. Neighbours in number are in different /16 networks.
     pub fn udp_of(&self, id: NodeId) -> SocketAddr {
-        self.public.get(index(id)).map_or_else(|| super::udp_of(id), |public| public.listens)
+        self.public.get(id.index()).map_or_else(|| udp_of(id), |public| public.listens)
     }
 
     /// A round trip between two nodes, without queues and jitter.
@@ -122,6 +124,25 @@ pub(super) enum Due {
     Planned { number: u64 },
 }
 
+/// What one piece on a wire is.
+#[derive(Clone, Debug)]
+pub(super) enum Cargo {
+    Frame(Frame),
+    Bytes(Bytes),
+    /// This direction of a byte stream ends here.
+    End,
+}
+
+impl Cargo {
+    pub(super) fn wire_len(&self) -> usize {
+        match self {
+            Self::Frame(frame) => frame.wire_len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::End => 0,
+        }
+    }
+}
+
 /// What a frame tells of the other direction, as acknowledgements do.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Echo {
@@ -151,4 +172,11 @@ pub(super) enum Signal {
 pub(super) enum Carries {
     Frames,
     Bytes,
+}
+
+/// The address of a node's UDP socket as it knows it itself.
+pub(super) fn udp_of(id: NodeId) -> SocketAddr {
+    let [_, high, middle, low] = id.0.to_be_bytes();
+    let ip = Ipv4Addr::new(128 + (middle & 0x3f), low, high, 1 + (middle >> 6));
+    SocketAddr::new(IpAddr::V4(ip), PORT)
 }

@@ -2,6 +2,9 @@
 
 mod graph;
 mod sizes;
+mod transactions;
 
 pub use graph::{Graph, rings, seeds_of};
 pub use sizes::{SIZES, item_size};
+pub(crate) use transactions::HEAD;
+pub use transactions::{number_of, transaction};

@@ -106,7 +106,7 @@ impl Discovery {
         net.host.ids().filter(move |id| id.0 >= seeds)
     }
 
-    /// How many links with others than seeds each node has that is none, the fewest first; seeds count before anybody was asked.
+    /// How many links each node has that is no seed, the fewest first.
     fn links(&self, net: &mut Network) -> Vec<usize> {
         let mut links: Vec<usize> = self.others(net).map(|id| net.linked_to(id).len()).collect();
         links.sort_unstable();

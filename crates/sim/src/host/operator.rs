@@ -1,0 +1,214 @@
+//! One node's computer in its host, to stop it, start it, or change what is around it.
+
+use std::net::SocketAddr;
+
+use weir_base::identity::PeerId;
+use weir_base::{Instant, UnixTime};
+use weir_stack::{HostChange, SocketId};
+
+use super::Host;
+use super::carry::Tampering;
+use super::computer::{Computer, Turned};
+use super::node::{Birth, Node, Power, Tamper, Udp};
+use super::pipes::Flows;
+use super::system::Arrived;
+use super::world::{Due, PORT, Public, World};
+use crate::id::NodeId;
+use crate::model::Place;
+use crate::trace::{Kind, Traced};
+
+impl<N: Node> Host<N> {
+    /// One node's computer, to stop it, start it, or change what is around it.
+    pub fn computer(&mut self, id: NodeId) -> ComputerMut<'_, N> {
+        ComputerMut { host: self, id }
+    }
+}
+
+/// One node's computer in its host: [`Host::computer`]. Of a node that is not there nothing happens.
+pub struct ComputerMut<'a, N> {
+    host: &'a mut Host<N>,
+    id: NodeId,
+}
+
+/// What [`Kind::Life`] tells of others.
+const CRASHED: u64 = 2;
+const POWERED_OFF: u64 = 3;
+const HUNG: u64 = 4;
+const WENT_ON: u64 = 5;
+
+impl<'a, N: Node> ComputerMut<'a, N> {
+    /// Stops the node between two turns, without goodbye or flush: what has not left its line is lost, its wires are reset by
+    /// its system, datagrams to it vanish, dials are refused. Returns what it was.
+    pub fn crash(self) -> Option<N> {
+        self.stop(Power::Stopped, CRASHED)
+    }
+
+    /// The machine loses its power: nobody is told anything, and nothing answers until it is started again.
+    pub fn power_off(self) -> Option<N> {
+        self.stop(Power::Off, POWERED_OFF)
+    }
+
+    fn stop(mut self, power: Power, told: u64) -> Option<N> {
+        let (world, computer) = self.parts()?;
+        let node = computer.process.node.take()?;
+        let Computer { system, process } = computer;
+        (system.power, process.turn_at) = (power, Instant::FAR);
+        (system.line.uplink_free, process.busy_until) = (Instant::ZERO, system.now);
+        system.inbox.clear();
+        process.pipes = Flows::default();
+        process.leaving.clear();
+        system.note(Traced::number(Kind::Life, told));
+        system.drop_wires(world);
+        self.host.settle(self.id);
+        Some(*node)
+    }
+
+    /// The process hangs: its system goes on, accepts wires and takes what comes, but it has no turns until
+    /// [`go_on`](Self::go_on).
+    pub fn hang(self) {
+        self.set_power(Power::Running, Power::Hung, HUNG);
+    }
+
+    /// A node that hung goes on with what arrived meanwhile.
+    pub fn go_on(self) {
+        self.set_power(Power::Hung, Power::Running, WENT_ON);
+    }
+
+    fn set_power(mut self, from: Power, to: Power, told: u64) {
+        let Some((_, Computer { system, process })) = self.parts() else { return };
+        if system.power != from {
+            return;
+        }
+        system.power = to;
+        process.wake(system.now);
+        system.note(Traced::number(Kind::Life, told));
+        self.host.settle(self.id);
+    }
+
+    /// Starts a stopped node again, at the same place and addresses, with another seed.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn restart<E>(mut self, make: impl FnOnce(Birth) -> Result<(N, PeerId), E>) -> Result<(), E> {
+        let Some((_, Computer { process, .. })) = self.parts() else { return Ok(()) };
+        if process.node.is_some() {
+            return Ok(());
+        }
+        process.lives += 1;
+        let lives = process.lives;
+        let (node, peer) = make(self.host.world.birth(self.id, lives, self.host.now))?;
+        self.host.world.peers[self.id.index()] = peer;
+        self.begin(node);
+        Ok(())
+    }
+
+    /// From now on its clock is this much too fast, in parts per million: its timers and its wall time.
+    pub fn set_drift(mut self, parts_per_million: i32) {
+        let Some((_, Computer { system, process })) = self.parts() else { return };
+        process.clock.set_drift(system.now, parts_per_million);
+        process.wake(system.now);
+        self.host.settle(self.id);
+    }
+
+    /// Its wall clock is set to this; its timers go on.
+    pub fn set_wall(mut self, wall: UnixTime) {
+        self.arrive(Arrived::Host(HostChange::Wall(wall)));
+    }
+
+    /// The device before it forgets the flows that the node began, as NAT devices do: what the node sends on them from now on
+    /// comes from another port, and what is sent to the port before is lost. What it listens on is forwarded as before. The node
+    /// is not told.
+    pub fn rebind(self) {
+        let world = &mut self.host.world;
+        let Some(public) = world.public.get_mut(self.id.index()) else { return };
+        let before = public.mapped;
+        public.mapped = another_port(before);
+        let (listens, mapped) = (public.listens, public.mapped);
+        if before != listens {
+            world.addresses.remove(&before);
+        }
+        world.addresses.insert(mapped, self.id);
+    }
+
+    /// It moves to another place: its address there is a new one, its wires are reset, and the node is told that its socket was
+    /// bound again. Returns its address.
+    pub fn relocate(mut self, place: Place) -> Option<SocketAddr> {
+        let world = &mut self.host.world;
+        let public = world.public.get_mut(self.id.index())?;
+        let before = std::mem::replace(public, Public::new(another_port(public.mapped)));
+        let address = public.listens;
+        world.addresses.remove(&before.listens);
+        world.addresses.remove(&before.mapped);
+        world.addresses.insert(address, self.id);
+        *world.places.get_mut(self.id.index())? = place;
+        let (world, computer) = self.parts()?;
+        let udp = computer.system.udp;
+        computer.system.lose_wires(world);
+        self.host.settle(self.id);
+        if udp == Udp::Bound {
+            self.arrive(Arrived::Host(HostChange::Unbound(SocketId(0))));
+            let bound = HostChange::Bound { socket: SocketId(0), local: address, may_fragment: false };
+            self.arrive(Arrived::Host(bound));
+        }
+        Some(address)
+    }
+
+    /// From now on `by` stands between its stack and its wires.
+    pub fn tamper(mut self, by: Box<dyn Tamper>) {
+        if let Some((_, computer)) = self.parts() {
+            computer.process.tamper = Some(Tampering::new(by));
+        }
+    }
+
+    /// [`Node::planned`] with this number is called at `due`, in a turn of this node; not where it does not run then.
+    pub fn plan(mut self, due: Instant, number: u64) {
+        let Some((_, computer)) = self.parts() else { return };
+        let due = due.max(computer.system.now);
+        computer.system.agenda.plan(due, Due::Planned { number });
+        self.host.settle(self.id);
+    }
+
+    /// A time on its clock as the host's time.
+    pub fn time_of(mut self, local: Instant) -> Instant {
+        self.parts().map_or(local, |(_, computer)| computer.process.clock.global(local))
+    }
+
+    /// The node, as it is told of after a turn in windows.
+    pub fn turned(self) -> Option<Turned<'a, N>> {
+        self.host.computers.get_mut(self.id.index())?.turned()
+    }
+
+    /// Puts bytes of the driver into the trace: what it did that the network cannot see.
+    pub fn trace_driver(mut self, bytes: &[u8]) {
+        if let Some((_, computer)) = self.parts() {
+            computer.system.note(Traced::driver(bytes));
+        }
+    }
+
+    pub(super) fn begin(mut self, node: N) {
+        let (now, wall) = (self.host.now, self.host.wall());
+        let Some((world, computer)) = self.parts() else { return };
+        computer.begin(world, (now, wall), node);
+        self.host.settle(self.id);
+    }
+
+    fn arrive(&mut self, what: Arrived) {
+        let Some((_, computer)) = self.parts() else { return };
+        computer.system.arrive(u64::MAX, what);
+        self.host.settle(self.id);
+    }
+
+    /// The computer, at the host's time, and what is around it.
+    fn parts(&mut self) -> Option<(&World, &mut Computer<N>)> {
+        let computer = self.host.computers.get_mut(self.id.index())?;
+        computer.system.now = self.host.now;
+        Some((&self.host.world, computer))
+    }
+}
+
+/// Where a device before a node maps it next.
+fn another_port(before: SocketAddr) -> SocketAddr {
+    let mut address = before;
+    address.set_port(before.port().checked_add(1).unwrap_or(PORT + 1));
+    address
+}
