@@ -37,11 +37,6 @@ impl Credit {
         }
     }
 
-    /// Whether links wait for receive credit.
-    pub(super) fn is_short(&self) -> bool {
-        self.receive.is_short()
-    }
-
     /// The link that waits longest, where something came back that it can be lent.
     pub(super) fn next_waiting(&mut self) -> Option<LinkId> {
         self.receive.next_waiting()
@@ -53,19 +48,19 @@ impl Credit {
         stats.send = self.send.stats();
     }
 
-    /// Settles a link's account with the receive ledger; `turn`: it is the link that waits longest. Returns whether its window
-    /// grew, so that it has credit to advertise.
-    pub(super) fn lend(&mut self, context: &mut Context<'_>, id: LinkId, turn: bool) -> bool {
+    /// Settles a link's account with the receive ledger; `turn`: it is the link that waits longest. Where its window grew it has
+    /// credit to advertise.
+    pub(super) fn lend(&mut self, context: &mut Context<'_>, id: LinkId, turn: bool) {
         let (now, budget) = (context.now, &context.config.budget);
-        let Some(link) = context.table.get_mut(id) else { return false };
+        let Some(link) = context.table.get_mut(id) else { return };
         if matches!(link.life, Life::HalfOpen(_)) {
-            return false; // what comes with a handshake has the base window
+            return; // what comes with a handshake has the base window
         }
         self.receive.give_back(link.window.take_repaid());
         let short = link.window.deficit();
         if short == 0 {
             self.receive.forget(id);
-            return false;
+            return;
         }
         let lent = self.receive.lend(id, short, turn);
         if lent > 0 {
@@ -76,7 +71,6 @@ impl Credit {
             context.table.timers.set(Timer::Credit, Some(now + budget.patience));
         }
         reset_stalled_raw(context, id);
-        lent > 0
     }
 
     /// Send memory: as much as the carrier wants, or back what it does not need.

@@ -352,7 +352,7 @@ impl Links {
 
     /// Brings every touched link in order, and deals what credit came back.
     fn settle(&mut self, now: Instant) {
-        if self.table.is_settled() && !self.credit.is_short() {
+        if self.table.is_settled() {
             return;
         }
         loop {
@@ -361,9 +361,8 @@ impl Links {
             }
             let Some(id) = self.credit.next_waiting() else { break };
             let (credit, _, mut context) = self.context(now);
-            if credit.lend(&mut context, id, true) {
-                self.mark_output(id);
-            }
+            credit.lend(&mut context, id, true);
+            self.mark_output(id);
         }
         self.credit.count(&mut self.stats);
     }

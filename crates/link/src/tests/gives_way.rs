@@ -8,6 +8,7 @@ use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::Goodbye;
 
 use super::harness::{Net, config, keypair, start};
+use crate::gate::Refusal;
 use crate::{Dial, DownReason, HostChange, Links, SocketId};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -65,4 +66,60 @@ fn a_pinned_peer_that_dials_in_gets_a_place_and_keeps_it() {
     assert!(comes_in(&mut net, 4), "pinned");
     assert!(!comes_in(&mut net, 5));
     assert!(has_link(&net, 4));
+}
+
+#[test]
+fn a_pinned_link_does_not_give_way_though_it_is_the_youngest_of_the_crowd() {
+    let mut net = net(&[[10, 1, 0, 1], [10, 1, 0, 2], [10, 1, 0, 3], [172, 16, 0, 1]]);
+    let nowhere = Multiaddr::from_quic(SocketAddr::from(([192, 0, 2, 9], 1)));
+    let dial = Dial { peer: Some(net.peer(3)), addresses: vec![nowhere], pinned: true };
+    let now = net.now;
+    net.nodes[0].links.dial(now, dial).unwrap();
+    assert!((1..=3).all(|node| comes_in(&mut net, node)));
+    assert!(comes_in(&mut net, 4), "the others of the crowd are two");
+    assert_eq!([1, 2, 3].map(|node| has_link(&net, node)), [true, false, true]);
+}
+
+#[test]
+fn a_peer_that_comes_again_has_the_place_of_its_link_before() {
+    let mut net = net(&[[10, 1, 0, 1], [10, 2, 0, 1], [10, 3, 0, 1]]);
+    assert!((1..=3).all(|node| comes_in(&mut net, node)));
+    net.restart(3);
+    net.dial_quic(3, 0);
+    net.run(SECOND);
+    assert!(has_link(&net, 3), "no place is free but its own");
+    assert!(has_link(&net, 1) && has_link(&net, 2));
+}
+
+#[test]
+fn a_dial_that_comes_up_when_all_places_are_taken_is_refused() {
+    let mut few = config();
+    (few.admission.max_links, few.admission.max_inbound) = (2, 1);
+    (few.admission.dial_target, few.dial.max_dials) = (2, 2);
+    let mut net = Net::new(vec![few, config(), config(), config()]);
+    net.join_quic(0, 1);
+    net.dial_quic(0, 2);
+    net.dial_quic(0, 3); // one of the two comes too late
+    net.run(SECOND * 10);
+    assert_eq!(net.nodes[0].up.len(), 2);
+    assert!(matches!(net.nodes[0].refused[..], [(_, _, Refusal::Links { count: 2, limit: 2 }, 0)]));
+}
+
+#[test]
+fn a_peer_that_is_dialled_again_has_the_place_of_its_link_before() {
+    let mut few = config();
+    (few.admission.max_links, few.admission.max_inbound) = (2, 1);
+    (few.admission.dial_target, few.dial.max_dials) = (2, 2);
+    let mut net = Net::new(vec![few, config(), config()]);
+    net.join_quic(0, 1);
+    net.dial_quic(0, 2);
+    net.run(Duration::from_millis(10)); // up before the next one
+    net.dial_quic(0, 1);
+    net.run(SECOND);
+    assert_eq!(
+        net.nodes[0].up.len(),
+        3,
+        "both places were taken when the last came up: {:?}",
+        net.nodes[0].refused
+    );
 }

@@ -284,3 +284,36 @@ fn an_answer_that_is_read_late_costs_the_part_of_the_memory_that_it_held() {
     let (large, little) = (late(20_000), late(2_000_000));
     assert!((4..=6).contains(&large) && (9..=10).contains(&little), "{large} and {little}");
 }
+
+/// Two links wait while memory is short, each with requests of so many bytes, which are handled and whose answers stay unread for so
+/// many milliseconds. Of 20 turns, those of the first.
+fn of_the_first_link_while_short(links: [(usize, u64, u64); 2]) -> usize {
+    let mut call = call(Config { concurrency: 64, ..config() }, 1 << 40, 2);
+    for (link, (size, ..)) in (1..).zip(links) {
+        (0..20).for_each(|stream| ask(&mut call, NOW, key(link, 1 + 2 * stream), size));
+    }
+    let of_first = (0..20).filter(|turn| {
+        let start = 200 * turn;
+        let without_room = call.next_request().unwrap();
+        call.hold_back(without_room);
+        call.try_again();
+        let (key, ticket) = take(&mut call, at(start));
+        let is_first = key.link == LinkId(1);
+        let (_, handled, unread) = links[usize::from(!is_first)];
+        answer(&mut call, at(start + handled), ticket, 2_000).unwrap();
+        assert!(write(&mut call, at(start + handled + unread), key, 3_000) > 2_000);
+        is_first
+    });
+    of_first.count()
+}
+
+#[test]
+fn while_memory_is_short_who_held_it_longer_is_served_less() {
+    let beside = |first| of_the_first_link_while_short([first, (10, 1, 1)]);
+    assert_eq!(beside((10, 1, 1)), 10);
+    let (slowly_handled, slowly_read) = (beside((10, 100, 1)), beside((10, 1, 100)));
+    assert!(slowly_handled <= 3 && slowly_read <= 3, "{slowly_handled} and {slowly_read}");
+    // What is handled holds its request and the largest answer: 3,000 bytes beside 2,010.
+    let large = of_the_first_link_while_short([(1_000, 100, 0), (10, 100, 0)]);
+    assert!((7..=9).contains(&large), "{large}");
+}

@@ -347,6 +347,7 @@ mod tests {
         origins.ban(network("10.7.3.9", 16), until).unwrap();
         assert_eq!(origins.banned(NOW, ip("10.7.200.1"), Inbound::No), Some(until));
         assert_eq!(origins.bans().collect::<Vec<_>>(), [(network("10.7.0.0", 16), until)]);
+        assert_eq!(origins.next_release(), Some(until));
         origins.unban(network("10.7.0.0", 16));
         assert_eq!(origins.banned(NOW, ip("10.7.200.1"), Inbound::Yes), None);
         assert_eq!(origins.next_release(), None);

@@ -501,6 +501,16 @@ mod tests {
     }
 
     #[test]
+    fn another_fault_of_a_peer_in_a_full_table_costs_nobody_its_place() {
+        let mut standing = Standing::new(Config { max_peers: 2, ..Config::default() });
+        standing.blame(secs(0), peer(1), Blame::Unreliable);
+        standing.blame(secs(0), peer(2), Blame::Invalid);
+        standing.blame(secs(0), peer(2), Blame::Invalid);
+        let left = standing.records(secs(0), UnixTime::default()).map(|record| record.lapses + record.wrongs);
+        assert_eq!(left.sum::<u64>(), 21_000);
+    }
+
+    #[test]
     fn each_limit_is_checked_at_its_bound() {
         let field = |change: fn(&mut Config)| refused_field(Config::default(), Config::validate, change);
         assert_eq!(field(|_| ()), None);

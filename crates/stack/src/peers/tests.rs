@@ -228,6 +228,7 @@ fn a_dial_joins_what_leads_to_the_same_place() {
 fn joins_end_with_their_peer_their_dial_or_their_time() {
     let mut peers = peers(Config::default());
     peers.joins.add(Ticket(1), join(On::Peer(peer(1))), at(10));
+    assert!(!peers.joins.is_empty());
     peers.joins.add(Ticket(2), join(On::Dial(DialId(2))), at(5));
     peers.joins.add(Ticket(3), join(On::Dial(DialId(3))), at(20));
     peers.note_dial(DialId(2), Ticket(9), dial(None, &[1]));

@@ -24,6 +24,16 @@ fn want(number: u64) -> BytesMut {
     out
 }
 
+/// Asks for these items.
+fn get(indices: std::ops::Range<u64>) -> BytesMut {
+    let (mut body, mut out) = (BytesMut::new(), BytesMut::new());
+    put_varint(&mut body, codec::GET);
+    codec::encode_indices(indices, &mut body);
+    put_varint(&mut out, body.len() as u64);
+    out.extend_from_slice(&body);
+    out
+}
+
 /// A node with 5,000 items and two peers that dialled it; the keys of their streams of permits.
 fn scene() -> (Mesh, [StreamKey; 2]) {
     let mut mesh = Mesh::new(1);
@@ -93,6 +103,22 @@ fn what_is_offered_again_is_paid_as_upload() {
 }
 
 #[test]
+fn what_is_offered_again_costs_as_much_as_bodies_of_so_many_bytes() {
+    let (mut mesh, keys) = scene();
+    mesh.insert(0, &item(5, 5_000, 20_000));
+    mesh.run_for(ms(200)); // every clock strikes
+    let now = mesh.now;
+    let slots = keys.map(|key| mesh.pool(0).common.links.slot(key.link).unwrap());
+    keys.iter().for_each(|key| assert!(answer(&mut mesh, now, *key, want(0)) > 50_000));
+    let gets = StreamKey { link: keys[1].link, stream: 99 };
+    mesh.pool(0).handle_opened(now, gets, Opened::Peer { lane: 1 });
+    assert!(answer(&mut mesh, now, gets, get(5_000..5_001)) > 20_000);
+    assert_eq!(mesh.pool(0).uploads.first_of(slots), slots[0], "the other one has paid for a body");
+    assert!(answer(&mut mesh, now, keys[0], want(1)) > 50_000);
+    assert_eq!(mesh.pool(0).uploads.first_of(slots), slots[1]);
+}
+
+#[test]
 fn what_is_offered_again_waits_for_a_turn_of_upload() {
     let (mut mesh, busy) = scene();
     (5_000..5_008).for_each(|number| mesh.insert(0, &item(5, number, 60_000)));
@@ -107,12 +133,8 @@ fn what_is_offered_again_waits_for_a_turn_of_upload() {
         // 480 kB each: as many turns as a link may have at once
         let key = StreamKey { link, stream: 99 };
         mesh.pool(0).handle_opened(now, key, Opened::Peer { lane: 1 });
-        let (mut body, mut out) = (BytesMut::new(), BytesMut::new());
-        put_varint(&mut body, codec::GET);
-        codec::encode_indices(5_000..5_008, &mut body);
-        put_varint(&mut out, body.len() as u64);
-        out.extend_from_slice(&body);
-        mesh.pool(0).handle_incoming(now, key, Incoming::Data(Chunk::whole(out.freeze())));
+        let gets = Chunk::whole(get(5_000..5_008).freeze());
+        mesh.pool(0).handle_incoming(now, key, Incoming::Data(gets));
     }
     assert_eq!(mesh.pool(0).uploads.open_turns(), 8);
     assert_eq!(answer(&mut mesh, now, key, want(1)), 0, "others have all turns");

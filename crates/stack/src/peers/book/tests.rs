@@ -183,3 +183,26 @@ fn who_has_an_address_like_that_and_waits_is_tried_now() {
     assert_eq!(std::iter::from_fn(|| book.pop(true).map(|(id, _)| id)).collect::<Vec<_>>(), [BookId(1)]);
     assert_eq!(book.poll_timeout(), Some(at(100)));
 }
+
+#[test]
+fn a_peer_that_is_put_in_again_has_its_new_addresses_and_is_due_at_once() {
+    let mut book = book();
+    add(&mut book, 1, Role::Candidate).unwrap();
+    book.fail(Instant::ZERO, BookId(0));
+    assert_eq!(due(&mut book), [], "after a pause");
+    book.add(Instant::ZERO, known(Some(peer(1)), 9, Role::Persistent), None).unwrap();
+    assert_eq!(due(&mut book), [known(Some(peer(1)), 9, Role::Persistent)]);
+}
+
+#[test]
+fn addresses_name_their_peer_and_only_one() {
+    let mut book = book();
+    let at = |seed| Multiaddr::from_memory(1).with_p2p(peer(seed)).unwrap();
+    let mut add = |names: &[u8]| {
+        let addresses = names.iter().copied().map(at).collect();
+        book.add(Instant::ZERO, Known { peer: None, addresses, role: Role::Candidate }, None)
+    };
+    assert_eq!(add(&[1, 2]), Err(BookError::OtherPeer));
+    assert_eq!(add(&[1, 1]), Ok(()));
+    assert_eq!(book.role(&peer(1)), Some(Role::Candidate));
+}
