@@ -122,8 +122,7 @@ impl<K: Copy + Ord> Dealer<K> {
     pub fn set_waiting(&mut self, member: K, waiting: bool) {
         let credit = self.limits.credit;
         match self.members.get(&member) {
-            Some(Place::Own) => {
-                self.own.set_waiting(member, waiting, credit);
+            Some(Place::Own) if self.own.set_waiting(member, waiting, credit) => {
                 self.sides.set_waiting(Half::Own, !self.own.waiting.is_empty(), credit);
             }
             Some(Place::Inbound(group)) => {
@@ -134,7 +133,7 @@ impl<K: Copy + Ord> Dealer<K> {
                     self.sides.set_waiting(Half::Inbound, !self.groups.waiting.is_empty(), credit);
                 }
             }
-            None => {}
+            Some(Place::Own) | None => {}
         }
     }
 
@@ -292,12 +291,14 @@ impl<C: Copy + Ord> Level<C> {
     }
 }
 
-fn enter<C: Copy + Ord>(waiting: &mut VecDeque<Rank<C>>, rank: Rank<C>) {
-    waiting.insert(waiting.partition_point(|other| *other < rank), rank);
+fn enter<C: Copy + Ord>(ranks: &mut VecDeque<Rank<C>>, rank: Rank<C>) {
+    let at = if ranks.back() < Some(&rank) { ranks.len() } else { ranks.partition_point(|it| *it < rank) };
+    ranks.insert(at, rank);
 }
 
-fn leave<C: Copy + Ord>(waiting: &mut VecDeque<Rank<C>>, rank: Rank<C>) {
-    waiting.remove(waiting.partition_point(|other| *other < rank));
+fn leave<C: Copy + Ord>(ranks: &mut VecDeque<Rank<C>>, rank: Rank<C>) {
+    let at = if ranks.front() == Some(&rank) { 0 } else { ranks.partition_point(|it| *it < rank) };
+    ranks.remove(at);
 }
 
 /// Where `member` is, or would be.
@@ -306,8 +307,7 @@ fn place<C: Copy + Ord>(queues: &[(C, Queue)], member: C) -> Result<usize, usize
 }
 
 fn queue_of<C: Copy + Ord>(queues: &mut [(C, Queue)], member: C) -> Option<&mut Queue> {
-    let at = place(queues, member).ok()?;
-    queues.get_mut(at).map(|(_, queue)| queue)
+    Some(&mut queues.get_mut(place(queues, member).ok()?)?.1)
 }
 
 fn signed(value: u64) -> i64 {

@@ -91,6 +91,14 @@ impl Named {
         (self.names, self.max_negotiating) = (Some(Arc::clone(names)), max_negotiating);
     }
 
+    /// Whether an event of the carrier's may concern a negotiation: most do not.
+    pub(crate) fn may_take(&self, event: &Event) -> bool {
+        match event {
+            Event::Opened { protocol, .. } => *protocol == BY_NAME,
+            _ => !self.streams.is_empty(),
+        }
+    }
+
     /// When the first negotiation must be over.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.negotiating.next_due()

@@ -280,21 +280,18 @@ impl Links {
 
     /// The next event. Call until `None`, in the end with [`Drain::All`]: links that were touched may have more to tell.
     pub fn poll_event(&mut self, drain: Drain) -> Option<Event> {
-        let event = next_event(self);
-        if event.is_some() || drain == Drain::Queued {
-            return event;
-        }
-        let event = loop {
+        let mut any = has_event(self);
+        while !any && drain == Drain::All {
             self.settle(self.now);
-            let event = next_event(self);
-            if event.is_some() || self.table.is_settled() {
-                break event;
+            any = has_event(self);
+            if !any && self.table.is_settled() {
+                if self.events.capacity() > EVENTS_KEPT {
+                    self.events = VecDeque::new(); // a burst leaves no buffer behind
+                }
+                break;
             }
-        };
-        if event.is_none() && self.events.capacity() > EVENTS_KEPT {
-            self.events = VecDeque::new(); // a burst leaves no buffer behind
         }
-        event
+        if any { self.events.pop_front() } else { None }
     }
 
     /// Advances what is due. Early and repeated calls do nothing.
@@ -416,25 +413,31 @@ impl Links {
     }
 }
 
-/// The next event that is for those above: streams that go by name have some of their own.
-fn next_event(links: &mut Links) -> Option<Event> {
-    while let Some(event) = links.events.pop_front() {
-        if links.names.is_empty() {
-            return Some(event);
-        }
+/// Whether the first event is for those above. What is told of streams that go by name is taken here; it may make others.
+fn has_event(links: &mut Links) -> bool {
+    while let Some(event) = links.events.front() {
         let (Event::Opened { key, .. }
         | Event::Readable(key)
         | Event::Writable(key)
-        | Event::Stopped(key, _)) = event
+        | Event::Stopped(key, _)) = *event
         else {
-            return Some(event);
+            return true;
         };
-        let Some(link) = links.table.get_mut(key.link) else { return Some(event) };
+        if links.names.is_empty() {
+            return true;
+        }
+        let Some(link) = links.table.get_mut(key.link).filter(|link| link.named.may_take(event)) else {
+            return true;
+        };
+        let Some(event) = links.events.pop_front() else { return false };
         match link.telling(links.now, &mut links.events).pass(event) {
-            Ok(Some(event)) => return Some(event),
+            Ok(Some(event)) => {
+                links.events.push_front(event);
+                return true;
+            }
             Ok(None) => links.table.touch(key.link),
             Err(fault) => links.context(links.now).2.fault(key.link, fault),
         }
     }
-    None
+    false
 }

@@ -31,10 +31,11 @@ impl Quic {
                 context.stats.copied += 1;
             }
             context.stats.datagrams_in += 1;
-            let Some((endpoint, scratch)) = self.endpoint(socket) else { return };
-            match endpoint.handle(at, remote, local_ip, mark, datagram, scratch) {
+            self.scratch.clear();
+            let Some(found) = self.sockets.get_mut(&socket) else { return };
+            match found.endpoint.handle(at, remote, local_ip, mark, datagram, &mut self.scratch) {
                 Some(DatagramEvent::ConnectionEvent(handle, event)) => {
-                    let Some(id) = self.link_of(socket, handle) else { continue };
+                    let Some(id) = found.link_of(handle) else { continue };
                     if let Some((carrier, _)) = context.carrier::<QuicLink>(id) {
                         carrier.handle_datagram(event, len, pinned);
                         if let Some(buffer) = buffer.as_ref().filter(|_| self.hoarders.is_empty())

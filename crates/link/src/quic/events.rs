@@ -9,7 +9,7 @@ use weir_base::{Deadlines, Fault, Instant, LinkId, Numbered, ProtocolId, StreamK
 use weir_libp2p::tls::WRONG_PEER_ALERT;
 
 use super::link::{Phase, QuicLink};
-use super::stream::{Stream, code32, id};
+use super::stream::{Head, Stream, code32, id};
 use crate::Event;
 use crate::carrier::{Carrier, Remote, Report, Scope, Streams};
 use crate::event::DownReason;
@@ -123,14 +123,15 @@ impl QuicLink {
             return Ok(());
         }
         let key = StreamKey { link, stream };
-        if self.streams.get(stream).is_some_and(|entry| entry.negotiation.is_some()) {
+        let Some(mut entry) = self.streams.get_mut(stream) else { return Ok(()) };
+        if entry.negotiation.is_some() {
             return self.negotiate(&mut Scope { now, link, window, events }, stream);
         }
-        if self.streams.get(stream).is_some_and(|entry| entry.head.is_some()) {
+        if entry.head.is_some() {
             let Some(protocol) = self.read_head(now, window, stream)? else {
                 // One of which nothing has come may have been opened by what overtook it.
                 let head = self.streams.get(stream).and_then(|entry| entry.head);
-                if head.is_some_and(|head| head.has_begun())
+                if head.is_some_and(Head::has_begun)
                     && self.phase == Phase::Up
                     && self.receiving.heads.get(stream).is_none()
                 {
@@ -142,14 +143,11 @@ impl QuicLink {
             if self.hold_early(stream, protocol) {
                 return Ok(());
             }
-            if let Some(entry) = self.streams.get_mut(stream) {
-                entry.tell_opened(key, protocol, events);
-            }
+            let Some(found) = self.streams.get_mut(stream) else { return Ok(()) };
+            found.tell_opened(key, protocol, events);
+            entry = found;
         }
-        let Some(entry) = self.streams.get_mut(stream).filter(|entry| entry.held.is_none()) else {
-            return Ok(());
-        };
-        if entry.receive.end == ReceiveEnd::Over {
+        if entry.held.is_some() || entry.receive.end == ReceiveEnd::Over {
             return Ok(());
         }
         if !std::mem::replace(&mut entry.receive.notified, true) {
@@ -194,6 +192,9 @@ impl QuicLink {
                 }
             }
             let _ = chunks.finalize();
+            if head.is_some() {
+                entry.head = None;
+            }
         }
         self.receiving.credit.returned(&mut self.conn, now, window, taken);
         if ended {
@@ -201,10 +202,6 @@ impl QuicLink {
             self.receiving.heads.set(stream, None);
             self.reset(stream, CLOSING);
             self.streams.remove(stream);
-        } else if head.is_some()
-            && let Some(entry) = self.streams.get_mut(stream)
-        {
-            entry.head = None;
         }
         Ok(head)
     }

@@ -1,18 +1,17 @@
 //! A link over QUIC: the user's side. What QUIC reports is in `events`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use quinn_proto::{Dir, ReadError, StreamId, VarInt};
+use quinn_proto::{Dir, StreamId, VarInt};
 use weir_base::stream::{Class, Goodbye, OpenError};
-use weir_base::{Chunk, Instant, Numbered, ProtocolId, Rope, StreamKey};
+use weir_base::{Instant, Numbered, ProtocolId, Rope, StreamKey};
 
 use super::connection::Connection;
 use super::naming::Naming;
 use super::output::{EARLY_MAX, ROOM};
 use super::receiving::Receiving;
 use super::refused_writers::RefusedWriters;
-use super::stream::{OwnHead, Stream, code32, id, priority};
+use super::stream::{OwnHead, Stream, id, priority};
 use crate::carrier::{Read, Scope, Streams};
 use crate::streams::{After, Next, Opens, Outbox, ProtocolNames, ReceiveEnd, SendEnd};
 use crate::window::Window;
@@ -20,9 +19,6 @@ use crate::{Config, Event};
 
 /// Bytes taken from QUIC at a time.
 const SESSION: usize = 32 * 1024;
-
-/// The shortest time that counts as a round trip for a raw reader: below it, what it took is the host's rhythm.
-const TRIP_MIN: Duration = Duration::from_millis(10);
 
 /// Streams of one QUIC connection.
 #[derive(Debug)]
@@ -104,55 +100,16 @@ impl QuicLink {
         self.sending.unwritten_heads.push(stream);
     }
 
-    /// Takes at most `most` bytes from QUIC, in one go. Returns whether there were any, taken or not.
-    fn fetch(&mut self, now: Instant, window: &mut Window, stream: u64, most: usize) -> bool {
-        let Some(entry) = self.streams.get_mut(stream) else { return false };
-        let receive = &mut entry.receive;
-        let mut quic = self.conn.quic.recv_stream(id(stream));
-        let Ok(mut chunks) = quic.read(true) else {
-            receive.end = ReceiveEnd::Over;
-            return false;
-        };
-        let (mut total, mut waits) = (0, false);
-        loop {
-            match chunks.next(most - total) {
-                Ok(Some(chunk)) => {
-                    waits = true;
-                    total += chunk.bytes.len();
-                    if !chunk.bytes.is_empty() {
-                        receive.push(Chunk::new(chunk.bytes, self.receiving.pinned));
-                    }
-                    if total >= most {
-                        break;
-                    }
-                }
-                Ok(None) => {
-                    receive.end = ReceiveEnd::Ended;
-                    break;
-                }
-                Err(ReadError::Reset(code)) => {
-                    receive.end = ReceiveEnd::Reset(code32(code));
-                    break;
-                }
-                Err(ReadError::Blocked) => break,
-            }
-        }
-        let _ = chunks.finalize(); // what is to be sent is asked for when the link is settled
-        let len = total as u64;
-        if total > 0 {
-            receive.expected.arrived(window);
-        }
-        receive.was_read(now, window, self.conn.quic.rtt().max(TRIP_MIN), len);
-        self.receiving.credit.returned(&mut self.conn, now, window, len);
-        waits
-    }
-
     pub(super) fn end_receive(&mut self, window: &mut Window, stream: u64) {
-        if let Some(entry) = self.streams.get_mut(stream) {
-            entry.receive.end = ReceiveEnd::Over;
-            entry.receive.drop_unread(window);
+        let Some(entry) = self.streams.get_mut(stream) else { return };
+        entry.receive.end = ReceiveEnd::Over;
+        entry.receive.drop_unread(window);
+        let over = entry.is_over();
+        if entry.receive.raw.is_some() {
             self.forget_raw(window, stream);
-            self.remove_if_over(stream);
+        }
+        if over {
+            self.remove(stream);
         }
     }
 
@@ -165,13 +122,13 @@ impl QuicLink {
         }
     }
 
-    pub(super) fn remove_if_over(&mut self, stream: u64) {
-        let Some(entry) = self.streams.get(stream).filter(|entry| entry.is_over()) else { return };
+    /// A stream is over both ways.
+    pub(super) fn remove(&mut self, stream: u64) {
+        let Some(mut entry) = self.streams.remove(stream) else { return };
         if let Some(code) = entry.receive.stop {
             self.conn.stop(stream, code); // it waited for the answer to a proposal
         }
-        self.naming.over(&mut self.streams, stream);
-        self.streams.remove(stream);
+        self.naming.over(stream, &mut entry);
     }
 }
 
@@ -208,19 +165,19 @@ impl Streams for QuicLink {
     fn read(&mut self, now: Instant, window: &mut Window, stream: u64, max: usize) -> Read {
         self.naming.at(now);
         let Some(entry) = self.streams.get_mut(stream) else { return Read::Closed };
-        let undecided = entry.head.is_some() || entry.negotiation.is_some();
-        if undecided && matches!(entry.receive.end, ReceiveEnd::Open) {
-            return Read::Blocked;
+        if entry.receive.end == ReceiveEnd::Open {
+            if entry.head.is_some() || entry.negotiation.is_some() {
+                return Read::Blocked;
+            }
+            if entry.receive.unread() == 0 && !matches!(entry.send.end, SendEnd::Waiting(_)) {
+                let most = max.min(SESSION);
+                let found =
+                    self.receiving.fetch(now, &mut self.conn, window, (stream, &mut entry.receive), most);
+                if found && max == 0 {
+                    return Read::Blocked;
+                }
+            }
         }
-        let is_open = entry.receive.end == ReceiveEnd::Open && !matches!(entry.send.end, SendEnd::Waiting(_));
-        if is_open
-            && entry.receive.unread() == 0
-            && self.fetch(now, window, stream, max.min(SESSION))
-            && max == 0
-        {
-            return Read::Blocked;
-        }
-        let Some(entry) = self.streams.get_mut(stream) else { return Read::Closed };
         let read = match entry.receive.next(max) {
             Next::Bytes(chunk) => return Read::Data(chunk),
             Next::NoRoom => return Read::Blocked,
@@ -279,14 +236,11 @@ impl Streams for QuicLink {
         if entry.send.defer(After::Finish) || entry.send.end != SendEnd::Open {
             return;
         }
-        let silent = !entry.own_head.is_empty();
         entry.send.end = SendEnd::Finishing;
-        if silent {
+        if !entry.own_head.is_empty() {
             self.take(stream, &mut Rope::new());
         }
-        if self.streams.get(stream).is_some_and(|entry| entry.send.queue.is_empty()) {
-            self.give(stream, 0);
-        }
+        self.end_send(stream);
     }
 
     fn reset(&mut self, stream: u64, code: u32) {
@@ -298,8 +252,11 @@ impl Streams for QuicLink {
         self.sending.outbox.sub(entry.send.class, rest as u64);
         entry.early = Vec::new();
         entry.send.end = SendEnd::Over;
+        let over = entry.is_over();
         let _ = self.conn.quic.send_stream(id(stream)).reset(VarInt::from_u32(code));
-        self.remove_if_over(stream);
+        if over {
+            self.remove(stream);
+        }
     }
 
     fn stop(&mut self, _now: Instant, window: &mut Window, stream: u64, code: u32) {

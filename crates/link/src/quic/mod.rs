@@ -223,10 +223,6 @@ impl Quic {
         Some((&mut socket.endpoint, &mut self.scratch))
     }
 
-    fn link_of(&self, socket: SocketId, handle: ConnectionHandle) -> Option<LinkId> {
-        self.sockets.get(&socket)?.links.get(handle.0).copied().flatten()
-    }
-
     fn remember(&mut self, socket: SocketId, handle: ConnectionHandle, id: LinkId) {
         if let Some(socket) = self.sockets.get_mut(&socket) {
             socket.remember(handle, id);
@@ -235,6 +231,10 @@ impl Quic {
 }
 
 impl Socket {
+    fn link_of(&self, handle: ConnectionHandle) -> Option<LinkId> {
+        self.links.get(handle.0).copied().flatten()
+    }
+
     fn remember(&mut self, handle: ConnectionHandle, id: LinkId) {
         if self.links.len() <= handle.0 {
             self.links.resize(handle.0 + 1, None); // handles are small and used again

@@ -76,9 +76,16 @@ impl Naming {
     }
 
     /// A stream's negotiation is over, if it had one.
-    pub(super) fn over(&mut self, streams: &mut Numbered<u64, Box<Stream>>, stream: u64) {
-        if let Some(negotiation) = streams.get_mut(stream).and_then(|entry| entry.negotiation.take()) {
+    pub(super) fn over(&mut self, stream: u64, entry: &mut Stream) {
+        if let Some(negotiation) = entry.negotiation.take() {
             self.negotiating.remove(stream, &negotiation);
+        }
+    }
+
+    /// The negotiation of a stream that goes on is over.
+    fn decided(&mut self, streams: &mut Numbered<u64, Box<Stream>>, stream: u64) {
+        if let Some(entry) = streams.get_mut(stream) {
+            self.over(stream, entry);
         }
     }
 
@@ -151,12 +158,11 @@ impl QuicLink {
                     // The answer may be lost with what the peer broke off, so that this side's direction goes on where it can.
                     let (theirs, writes) = (negotiation.is_theirs(), negotiation.may_write());
                     if writes {
-                        self.naming.over(&mut self.streams, stream);
-                        self.streams
-                            .get_mut(stream)
-                            .into_iter()
-                            .for_each(|entry| entry.break_reading(key, code, scope.events));
-                        self.remove_if_over(stream);
+                        self.naming.over(stream, entry);
+                        entry.break_reading(key, code, scope.events);
+                        if entry.is_over() {
+                            self.remove(stream);
+                        }
                     } else {
                         self.break_off(scope, stream, if theirs { SILENT } else { code });
                     }
@@ -186,7 +192,7 @@ impl QuicLink {
         let key = StreamKey { link: scope.link, stream };
         match outcome {
             Outcome::Opened(index) => {
-                self.naming.over(&mut self.streams, stream);
+                self.naming.decided(&mut self.streams, stream);
                 let Some(protocol) = self.naming.table.owner(index) else { return Ok(()) };
                 if let Some(entry) = self.streams.get_mut(stream) {
                     entry.tell_opened(key, protocol, scope.events);
@@ -194,21 +200,17 @@ impl QuicLink {
                 self.begun(scope, stream, rest);
             }
             Outcome::Agreed(protocol) => {
-                self.naming.over(&mut self.streams, stream);
+                self.naming.decided(&mut self.streams, stream);
                 if protocol >= NAMED {
                     scope.events.push_back(Event::Agreed { key, protocol });
                 }
                 self.writable(scope.link, stream, scope.events);
-                let ends =
-                    |entry: &Stream| entry.send.end == SendEnd::Finishing && entry.send.queue.is_empty();
-                if self.streams.get(stream).is_some_and(|entry| ends(entry)) {
-                    self.give(stream, 0); // the end that its user asked for meanwhile
-                }
+                self.end_send(stream); // where its user asked for that meanwhile
                 self.begun(scope, stream, rest);
             }
             Outcome::Declined => {
                 // The answer goes out first.
-                self.naming.over(&mut self.streams, stream);
+                self.naming.decided(&mut self.streams, stream);
                 if let Some(entry) = self.streams.get_mut(stream)
                     && entry.receive.end == ReceiveEnd::Open
                 {
@@ -244,7 +246,7 @@ impl QuicLink {
         let key = StreamKey { link: scope.link, stream };
         let Some(entry) = self.streams.get_mut(stream) else { return };
         let (hidden, writing) = (entry.is_hidden(), entry.send.end == SendEnd::Open);
-        self.naming.over(&mut self.streams, stream);
+        self.naming.decided(&mut self.streams, stream);
         self.conn.stop(stream, code);
         if hidden {
             self.reset(stream, code);

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use quinn_proto::WriteError;
 use weir_base::stream::Class;
 use weir_base::{LinkId, Rope, StreamKey};
@@ -49,27 +49,27 @@ impl QuicLink {
         self.receiving.credit.piggyback(&mut self.conn);
         let Some(entry) = self.streams.get_mut(stream) else { return };
         let head = std::mem::take(&mut entry.own_head);
-        let mut gathered = BytesMut::new();
+        let mut gathered = Vec::new();
         if !head.is_empty() {
-            gathered.reserve(GATHER_MAX.min(head.as_slice().len() + rope.len()));
+            gathered.reserve_exact(GATHER_MAX.min(head.as_slice().len() + rope.len()));
             gathered.extend_from_slice(head.as_slice());
             if rope.is_empty() {
-                self.put(stream, gathered.split().freeze());
+                self.put(stream, std::mem::take(&mut gathered).into());
             }
         }
         while let Some(part) = rope.pop(usize::MAX) {
             if part.len() < GATHER_PART && (!rope.is_empty() || !gathered.is_empty()) {
                 if gathered.is_empty() {
-                    gathered.reserve(GATHER_MAX.min(part.len() + rope.len()));
+                    gathered.reserve_exact(GATHER_MAX.min(part.len() + rope.len()));
                 }
                 gathered.extend_from_slice(&part);
                 if gathered.len() + GATHER_PART < GATHER_MAX && !rope.is_empty() {
                     continue;
                 }
-                self.put(stream, gathered.split().freeze());
+                self.put(stream, std::mem::take(&mut gathered).into());
             } else {
                 if !gathered.is_empty() {
-                    self.put(stream, gathered.split().freeze());
+                    self.put(stream, std::mem::take(&mut gathered).into());
                 }
                 self.put(stream, part);
             }
@@ -156,13 +156,22 @@ impl QuicLink {
         if left > 0 {
             return outcome;
         }
-        // Behind a proposal that may be refused another one may have to follow.
-        if entry.send.end == SendEnd::Finishing && entry.may_write() {
-            let _ = quic.finish(); // fails only where the peer stopped it
-            entry.send.end = SendEnd::Over;
-            self.remove_if_over(stream);
-        }
+        self.end_send(stream);
         Left::Nothing
+    }
+
+    /// Ends this side's direction, where its user asked for that and nothing waits before the end.
+    pub(super) fn end_send(&mut self, stream: u64) {
+        let Some(entry) = self.streams.get_mut(stream) else { return };
+        // Behind a proposal that may be refused another one may have to follow.
+        if entry.send.end != SendEnd::Finishing || !entry.send.queue.is_empty() || !entry.may_write() {
+            return;
+        }
+        let _ = self.conn.quic.send_stream(id(stream)).finish(); // fails only where the peer stopped it
+        entry.send.end = SendEnd::Over;
+        if entry.is_over() {
+            self.remove(stream);
+        }
     }
 
     /// Gives QUIC what it takes of all streams that wait, class by class, and tells those that can be written again.

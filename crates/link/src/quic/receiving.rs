@@ -1,12 +1,19 @@
 //! What comes in on a link over QUIC, beside its streams: credit, buffers, raw readers, heads that are not whole.
 
-use weir_base::{Deadlines, Numbered};
+use std::time::Duration;
 
+use quinn_proto::ReadError;
+use weir_base::{Chunk, Deadlines, Instant, Numbered};
+
+use super::connection::Connection;
 use super::credit::Credit;
 use super::pins::{Buffer, Pins};
-use super::stream::Stream;
-use crate::streams::ReceiveEnd;
+use super::stream::{Stream, code32, id};
+use crate::streams::{ReceiveEnd, ReceiveHalf};
 use crate::window::Window;
+
+/// The shortest time that counts as a round trip for a raw reader: below it, what it took is the host's rhythm.
+const TRIP_MIN: Duration = Duration::from_millis(10);
 
 /// What raw streams want is rounded up to this, in bytes, so that the window moves in steps.
 const STEP: u64 = 64 * 1024;
@@ -32,6 +39,54 @@ impl Receiving {
             raws: Vec::new(),
             heads: Deadlines::default(),
         }
+    }
+
+    /// Takes at most `most` bytes of a stream from QUIC, in one go. Returns whether there were any, taken or not.
+    pub(super) fn fetch(
+        &mut self,
+        now: Instant,
+        conn: &mut Connection,
+        window: &mut Window,
+        (stream, receive): (u64, &mut ReceiveHalf),
+        most: usize,
+    ) -> bool {
+        let mut quic = conn.quic.recv_stream(id(stream));
+        let Ok(mut chunks) = quic.read(true) else {
+            receive.end = ReceiveEnd::Over;
+            return false;
+        };
+        let (mut total, mut waits) = (0, false);
+        loop {
+            match chunks.next(most - total) {
+                Ok(Some(chunk)) => {
+                    waits = true;
+                    total += chunk.bytes.len();
+                    if !chunk.bytes.is_empty() {
+                        receive.push(Chunk::new(chunk.bytes, self.pinned));
+                    }
+                    if total >= most {
+                        break;
+                    }
+                }
+                Ok(None) => {
+                    receive.end = ReceiveEnd::Ended;
+                    break;
+                }
+                Err(ReadError::Reset(code)) => {
+                    receive.end = ReceiveEnd::Reset(code32(code));
+                    break;
+                }
+                Err(ReadError::Blocked) => break,
+            }
+        }
+        let _ = chunks.finalize(); // what is to be sent is asked for when the link is settled
+        let len = total as u64;
+        if total > 0 {
+            receive.expected.arrived(window);
+        }
+        receive.was_read(now, window, conn.quic.rtt().max(TRIP_MIN), len);
+        self.credit.returned(conn, now, window, len);
+        waits
     }
 
     /// The last datagram came in this buffer. Whether those that are alive are too large for the link's window.

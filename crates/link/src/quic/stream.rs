@@ -30,21 +30,21 @@ pub(super) struct Stream {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Head {
     bytes: [u8; 5],
-    len: usize,
+    len: u8,
 }
 
 impl Head {
     /// Whether a byte of it has come.
-    pub(super) fn has_begun(&self) -> bool {
+    pub(super) fn has_begun(self) -> bool {
         self.len > 0
     }
 
     /// One more byte; the protocol once it is whole.
     pub(super) fn push(&mut self, byte: u8) -> Result<Option<ProtocolId>, Malformed> {
-        let slot = self.bytes.get_mut(self.len).ok_or(Malformed::Varint)?;
+        let slot = self.bytes.get_mut(usize::from(self.len)).ok_or(Malformed::Varint)?;
         *slot = byte;
         self.len += 1;
-        let known = self.bytes.get(..self.len).unwrap_or_default();
+        let known = self.bytes.get(..self.len.into()).unwrap_or_default();
         let whole = peek_varint(known, u32::MAX.into())?;
         Ok(whole.map(|(value, _)| ProtocolId(u32::try_from(value).unwrap_or(u32::MAX))))
     }
@@ -54,7 +54,7 @@ impl Head {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct OwnHead {
     bytes: [u8; 5],
-    len: usize,
+    len: u8,
 }
 
 impl OwnHead {
@@ -62,16 +62,16 @@ impl OwnHead {
         let mut bytes = [0; 5];
         let mut rest = &mut bytes[..];
         put_varint(&mut rest, protocol.0.into());
-        let len = 5 - rest.len();
-        Self { bytes, len }
+        let left = rest.len();
+        Self { bytes, len: u8::try_from(5 - left).unwrap_or_default() }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(self) -> bool {
         self.len == 0
     }
 
     pub(super) fn as_slice(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+        self.bytes.get(..self.len.into()).unwrap_or_default()
     }
 }
 

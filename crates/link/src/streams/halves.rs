@@ -114,6 +114,9 @@ impl ReceiveHalf {
     }
 
     fn pop(&mut self) -> Option<Chunk> {
+        if self.queue.is_empty() {
+            return self.front.take();
+        }
         let next = self.queue.pop_front();
         if self.queue.is_empty() && self.queue.capacity() > 4 {
             self.queue = VecDeque::new(); // an idle stream keeps no buffer
@@ -137,8 +140,9 @@ impl ReceiveHalf {
 
     /// Drops what is queued alone.
     pub(crate) fn discard(&mut self) -> u64 {
-        self.front = None;
-        self.queue = VecDeque::new();
+        if self.front.take().is_some() {
+            self.queue = VecDeque::new();
+        }
         std::mem::take(&mut self.unread)
     }
 

@@ -6,6 +6,7 @@ use weir_base::{Instant, LinkId, Rope, StreamKey};
 use super::Pool;
 use super::client::{Delivered, Intake, Lost, Record, renew_permit, write_gets};
 use super::links::{ITEMS, Link, OFFERS, Opening, Ready, Role, Slot};
+use super::server::Flow;
 use super::timer::Timer;
 use crate::framing::{STALLED, code, pour};
 use crate::machine::{Negotiated, Opened};
@@ -184,6 +185,9 @@ impl Pool {
                 if out.len() > before {
                     continue;
                 }
+                if role != Role::Serving {
+                    break; // there was room for whatever it is; only an item may be longer
+                }
             }
             let mut message = Rope::new();
             self.produce(now, slot, role, usize::MAX, &mut message);
@@ -208,10 +212,12 @@ impl Pool {
         match role {
             Role::Intake => self.client.write_wants(&mut self.common, now, slot, out),
             Role::Outlet => {
+                let before = out.len();
                 let again = self.offers.write(&mut self.common, now, slot, out);
                 self.uploads.offered(&mut self.common, now, slot, again);
-                if out.is_empty() {
-                    // it may have got the turn that it needed
+                let may_write = |link: &Link| link.outlet.flow() == Flow::Writing;
+                if out.len() == before && self.common.links.get(slot).is_some_and(may_write) {
+                    // It got the turn that it needed.
                     let again = self.offers.write(&mut self.common, now, slot, out);
                     self.uploads.offered(&mut self.common, now, slot, again);
                 }

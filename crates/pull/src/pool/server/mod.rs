@@ -8,6 +8,6 @@ mod uploads;
 #[cfg(test)]
 pub(crate) use offers::epoch_for;
 pub(crate) use offers::{Offers, strike};
-pub(crate) use outlet::Outlet;
+pub(crate) use outlet::{Flow, Outlet};
 pub(crate) use serving::Serving;
 pub(crate) use uploads::Uploads;
