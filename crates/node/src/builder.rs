@@ -6,20 +6,17 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use bytes::Bytes;
-use weir_base::codec;
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::multiaddr::Multiaddr;
 use weir_base::{NetworkId, ProtocolId};
-use weir_pull::pool::Summary;
 use weir_pull::{ChannelId, Service};
 use weir_stack::{Attempt, Gate, Known, Role, Security};
 
 use crate::Config;
-use crate::channels::{Bind, Channels, Checked, Declarations, DeclareOnce};
+use crate::address::{ToAddress, dialable};
+use crate::channels::Channels;
+use crate::declarations::{Bind, Checked, Declarations, DeclareOnce};
 use crate::error::{AddressError, StartError};
-use crate::message::PoolItem;
-use crate::network::{ToAddress, dialable};
 use crate::shared::{Channel, Named};
 
 /// A node to be: who it is, what it speaks, where it listens. Made by [`Network::builder`](crate::Network::builder); a host
@@ -72,26 +69,6 @@ impl<H> std::fmt::Debug for Plan<H> {
             .field("listen", &self.listen)
             .finish_non_exhaustive()
     }
-}
-
-/// A type that panics ends its item, not the node: such bytes count as malformed.
-pub(crate) fn summarize<T: PoolItem>(bytes: &Bytes) -> Result<Summary, codec::Malformed> {
-    let summary = caught::<T, _>("summary_of", || T::summary_of(bytes));
-    summary.and_then(Result::ok).ok_or(codec::Malformed::Value)
-}
-
-/// As [`summarize`]: an item without a priority is not wanted.
-pub(crate) fn judge<T: PoolItem>(summary: &Summary) -> Option<u64> {
-    caught::<T, _>("priority", || T::priority(summary)).flatten()
-}
-
-/// What a function of the application returns; `None` where it panics. Nothing of ours is borrowed for change meanwhile.
-fn caught<T, R>(function: &'static str, run: impl FnOnce() -> R) -> Option<R> {
-    let result = catch_unwind(AssertUnwindSafe(run));
-    if result.is_err() {
-        tracing::error!(item = type_name::<T>(), function, "a function of the application has panicked");
-    }
-    result.ok()
 }
 
 impl Builder {

@@ -4,7 +4,6 @@
 //!   its future cancels the server's work.
 //! - [`Requests`] are answered. A request that is dropped is refused, to be tried again later.
 
-use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -19,13 +18,13 @@ use weir_pull::call::Refusal;
 use weir_pull::{ChannelId, Shape};
 
 use crate::channel::Method;
-use crate::channels::Declarations;
 use crate::core::{CallOp, EncodedRequest, Op, Replies, RequestBody};
+use crate::declarations::Declarations;
 use crate::error::{CallError, WithinError};
-use crate::mailbox::{Inbox, Outbox, Pending, Promise, Queue, lock, promise};
+use crate::mailbox::{CancelOnDrop, Cancelled, Outbox, Pending, Promise, Queue, lock, promise};
 use crate::message::Message;
-use crate::network::{Network, when_enabled};
 use crate::shared::{Lease, Mail, Shared};
+use crate::time;
 
 /// What a dropped request tells the caller: try again after this.
 pub const RETRY_DROPPED: Duration = Duration::from_secs(1);
@@ -69,21 +68,6 @@ pub struct Answer<Resp> {
     pub peer: PeerId,
     /// The response, or why there is none.
     pub result: Result<Resp, CallError>,
-}
-
-/// Tells the network thread when the future of a call is dropped.
-struct CancelOnDrop<'a> {
-    inbox: &'a Inbox,
-    id: u64,
-    armed: bool,
-}
-
-impl Drop for CancelOnDrop<'_> {
-    fn drop(&mut self) {
-        if self.armed {
-            self.inbox.post(Op::CancelCall(self.id));
-        }
-    }
 }
 
 /// What a node's handles of a method share.
@@ -226,9 +210,9 @@ impl<Req: Message, Resp: Message> Caller<Req, Resp> {
         if !shared.inbox.room(Op::Call(Box::new(call))).await {
             return Err(CallError::Stopped);
         }
-        let mut guard = CancelOnDrop { inbox: &shared.inbox, id, armed: true };
+        let guard = CancelOnDrop::new(&shared.inbox, Op::CancelCall(id));
         let answer = answer.await;
-        guard.armed = false;
+        guard.disarm();
         answer.ok_or(CallError::Stopped)
     }
 
@@ -248,12 +232,17 @@ impl<Req: Message, Resp: Message> Caller<Req, Resp> {
         if pushed.is_err() {
             return Err(if shared.inbox.is_closed() { CallError::Stopped } else { CallError::Busy });
         }
-        match Network::of(&self.lease).within(deadline, answer).await {
+        match time::within(shared, deadline, answer).await {
             Ok(Some(result)) => result,
             Ok(None) | Err(WithinError::Stopped) => Err(CallError::Stopped),
             Err(WithinError::Elapsed(_)) => Err(CallError::Deadline),
         }
     }
+}
+
+/// A span where somebody listens. One that is off still costs at every poll.
+fn when_enabled(span: impl FnOnce() -> tracing::Span) -> tracing::Span {
+    if tracing::enabled!(tracing::Level::DEBUG) { span() } else { tracing::Span::none() }
 }
 
 fn decode<Resp: Message>(peer: PeerId, response: Bytes) -> Result<Resp, CallError> {
@@ -270,35 +259,6 @@ impl Drop for CancelLocal {
         let mut wakers = Vec::new();
         self.0.cancel(&mut wakers);
         wakers.into_iter().for_each(Waker::wake);
-    }
-}
-
-/// Whether a request still needs an answer.
-#[derive(Debug, Default)]
-pub(crate) struct Cancelled(Mutex<(bool, Option<Waker>)>);
-
-impl Cancelled {
-    pub(crate) fn cancel(&self, wakers: &mut Vec<Waker>) {
-        let mut state = lock(&self.0);
-        state.0 = true;
-        wakers.extend(state.1.take());
-    }
-
-    pub(crate) fn is_cancelled(&self) -> bool {
-        lock(&self.0).0
-    }
-
-    /// Waits for it. One task at a time.
-    pub(crate) async fn wait(&self) {
-        poll_fn(|cx| {
-            let mut state = lock(&self.0);
-            if state.0 {
-                return Poll::Ready(());
-            }
-            state.1 = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
     }
 }
 
@@ -388,7 +348,7 @@ impl<Req: Message, Resp: Message> Requests<Req, Resp> {
             max_response: method.max_response,
             reply: Mutex::new(Some(reply)),
         };
-        if lock(&cancelled.0).0 {
+        if cancelled.is_cancelled() {
             return None;
         }
         match query {

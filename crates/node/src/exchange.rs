@@ -16,17 +16,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use weir_base::identity::PeerId;
-use weir_base::{Instant, ProtocolId, StreamKey};
+use weir_base::{Instant, ProtocolId};
 #[doc(inline)]
 pub use weir_stack::exchange::{BadFrame, Framing, LengthPrefix, Measure, Rest, UntilEnd};
 use weir_stack::{NamedShape, exchange};
 
-use crate::call::Cancelled;
 use crate::channel::{RequestResponse, ServedRequests};
-use crate::channels::Declarations;
-use crate::core::{ExchangeOp, Op};
+use crate::core::{EncodedInbound, ExchangeOp, Op};
+use crate::declarations::Declarations;
 use crate::error::RequestError;
-use crate::mailbox::{Inbox, Outbox, Queue, promise};
+use crate::mailbox::{CancelOnDrop, Outbox, Queue, promise};
 use crate::shared::{Lease, NamedMail, Shared};
 
 /// What a dropped request is broken off with: done with it, nobody's fault.
@@ -80,21 +79,6 @@ pub struct Requester {
     protocol: ProtocolId,
 }
 
-/// Tells the network thread when the future of a request is dropped.
-struct CancelOnDrop<'a> {
-    inbox: &'a Inbox,
-    id: u64,
-    armed: bool,
-}
-
-impl Drop for CancelOnDrop<'_> {
-    fn drop(&mut self) {
-        if self.armed {
-            self.inbox.post(Op::CancelExchange(self.id));
-        }
-    }
-}
-
 impl Requester {
     /// Adds the protocol to a node; its handle.
     pub(crate) fn declare(
@@ -143,23 +127,12 @@ impl Requester {
         if !shared.inbox.room(Op::Exchange(Box::new(op))).await {
             return Err(RequestError::Stopped);
         }
-        let mut guard = CancelOnDrop { inbox: &shared.inbox, id, armed: true };
+        let guard = CancelOnDrop::new(&shared.inbox, Op::CancelExchange(id));
         let answer = answer.await;
-        guard.armed = false;
+        guard.disarm();
         let (protocol, body) = answer.ok_or(RequestError::Stopped)??;
         Ok(Response { protocol: shared.name_of(protocol), body })
     }
-}
-
-/// A request as it lies in its mailbox.
-#[derive(Debug)]
-pub(crate) struct EncodedInbound {
-    pub(crate) key: StreamKey,
-    pub(crate) peer: PeerId,
-    pub(crate) protocol: &'static str,
-    pub(crate) body: Bytes,
-    pub(crate) deadline: Instant,
-    pub(crate) cancelled: Arc<Cancelled>,
 }
 
 /// The requests of peers by one protocol. Several tasks may share them, each request goes to one. They are a

@@ -8,6 +8,7 @@
 //! what the mailboxes and their locks are for.
 #![forbid(unsafe_code)]
 
+mod address;
 mod builder;
 pub mod call;
 pub mod channel;
@@ -15,7 +16,9 @@ mod channels;
 pub mod codec;
 pub mod config;
 mod core;
+mod declarations;
 pub mod error;
+mod event;
 mod events;
 pub mod exchange;
 pub mod host;
@@ -23,8 +26,10 @@ mod mailbox;
 mod message;
 mod network;
 mod node;
+mod peer;
 mod peers;
 pub mod pool;
+mod report;
 mod shared;
 pub mod stats;
 pub mod stream;
@@ -73,6 +78,7 @@ pub use weir_stack::{
     Refused,
 };
 
+pub use address::ToAddress;
 pub use builder::Builder;
 pub use call::{Answer, Caller, Request, Requests, Target, Targets};
 pub use channel::{Method, Pool, Protocol, Raw, RequestResponse, Served, ServedRequests, Tip};
@@ -82,13 +88,16 @@ pub use error::{
     AddressError, CallError, CommandError, ConnectError, OpenError, PublishError, RequestError, Retry,
     StartError, Stopped, StreamError, WithinError,
 };
-pub use events::{Event, Events};
+pub use event::Event;
+pub use events::Events;
 pub use exchange::{Framing, InboundRequest, Requester, Responder, Response};
 pub use message::{ItemId, Malformed, Message, PoolItem, TipValue};
-pub use network::{Network, ToAddress};
-pub use node::{Node, ShutdownReport};
-pub use peers::{Ban, Banned, Peer, PeerError, Peers};
+pub use network::Network;
+pub use node::Node;
+pub use peer::{Ban, Banned, Peer};
+pub use peers::{PeerError, Peers};
 pub use pool::{Candidate, PoolHandle, Undecided};
+pub use report::ShutdownReport;
 pub use stats::{HostStats, Stats};
 pub use stream::{BlockingStream, RawReader, RawStream, RawWriter, Streams};
 pub use tip::{Received, TipHandle};

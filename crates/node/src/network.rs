@@ -9,14 +9,16 @@ use weir_base::identity::{Keypair, PeerId};
 use weir_base::multiaddr::Multiaddr;
 use weir_base::{Instant, NetworkId};
 use weir_pull::{Service, control};
-use weir_stack::{Command, Refused};
+use weir_stack::Command;
 
+use crate::address::{ToAddress, dialable};
 use crate::builder::Builder;
 use crate::core::Op;
-use crate::error::{AddressError, ConnectError, Stopped, WithinError};
-use crate::events::{Event, Events};
-use crate::mailbox::{Pending, Promise, promise};
-use crate::peers::{Peer, PeerError, Peers};
+use crate::error::{ConnectError, Stopped, WithinError};
+use crate::event::Event;
+use crate::events::Events;
+use crate::peer::Peer;
+use crate::peers::{PeerError, Peers};
 use crate::shared::{Lease, Shared};
 use crate::stats::Stats;
 use crate::time;
@@ -67,13 +69,13 @@ impl Network {
     pub async fn connect(&self, address: impl ToAddress) -> Result<PeerId, ConnectError> {
         let address = dialable(address.to_address()).map_err(ConnectError::Address)?;
         let span = tracing::debug_span!("connect", peer = ?address.peer_id());
-        let dialled = self.ask(|reply| Op::Connect(address.peer_id(), vec![address], reply));
+        let dialled = self.lease.ask(|reply| Op::Connect(address.peer_id(), vec![address], reply));
         dialled.instrument(span).await.map_err(|Stopped| ConnectError::Stopped)?
     }
 
     /// What there is to know, and to do, about peers: who is connected, whom to keep, whom to ban.
     pub fn peers(&self) -> Peers {
-        Peers::new(self.clone())
+        Peers::of(&self.lease)
     }
 
     /// Waits until at least so many peers are connected; then they are listed.
@@ -100,7 +102,9 @@ impl Network {
     /// # Errors
     /// [`PeerError::Refused`] above 16 services, where an id comes twice, or where a payload has more than 64 bytes.
     pub async fn set_services(&self, services: Vec<Service>) -> Result<(), PeerError> {
-        self.tell(Command::Pull(weir_pull::Command::Control(control::Command::Services(services)))).await
+        self.peers()
+            .tell(Command::Pull(weir_pull::Command::Control(control::Command::Services(services))))
+            .await
     }
 
     /// Where others reach this node from now on, in place of what it said before, which is where it listens. Peers on libp2p's connections
@@ -115,7 +119,7 @@ impl Network {
     ) -> Result<(), PeerError> {
         let addresses = addresses.into_iter().map(|address| address.to_address().map(Multiaddr::without_p2p));
         let addresses = addresses.collect::<Result<Vec<_>, _>>().map_err(PeerError::Address)?;
-        self.tell(Command::Announce(addresses)).await
+        self.peers().tell(Command::Announce(addresses)).await
     }
 
     // ---- what happens ----
@@ -131,7 +135,7 @@ impl Network {
     /// # Errors
     /// [`Stopped`] once the node has stopped.
     pub async fn stats(&self) -> Result<Stats, Stopped> {
-        self.ask(Op::Stats).await
+        self.lease.ask(Op::Stats).await
     }
 
     // ---- time ----
@@ -160,77 +164,5 @@ impl Network {
     /// Waits for any future on this thread: natively the thread sleeps, in a cluster it drives the simulation.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.shared().block_on(future)
-    }
-
-    /// Sends an op that is answered, waiting for room.
-    pub(crate) async fn ask<T>(&self, op: impl FnOnce(Promise<T>) -> Op) -> Result<T, Stopped> {
-        let (promise, pending): (_, Pending<T>) = promise();
-        if !self.shared().inbox.room(op(promise)).await {
-            return Err(Stopped);
-        }
-        pending.await.ok_or(Stopped)
-    }
-
-    /// Sends a command to the stack.
-    pub(crate) async fn tell(&self, command: Command) -> Result<(), PeerError> {
-        let told: Result<Result<(), Refused>, Stopped> =
-            self.ask(|reply| Op::Stack(Box::new(command), reply)).await;
-        told.map_err(|Stopped| PeerError::Stopped)?.map_err(PeerError::Refused)
-    }
-}
-
-/// A span where somebody listens. One that is off still costs at every poll.
-pub(crate) fn when_enabled(span: impl FnOnce() -> tracing::Span) -> tracing::Span {
-    if tracing::enabled!(tracing::Level::DEBUG) { span() } else { tracing::Span::none() }
-}
-
-/// An address that this version of the stack could dial.
-pub(crate) fn dialable(address: Result<Multiaddr, AddressError>) -> Result<Multiaddr, AddressError> {
-    let address = address?;
-    match weir_stack::check_dialable(&address) {
-        Ok(()) => Ok(address),
-        Err(why) => Err(AddressError::new(address, why)),
-    }
-}
-
-/// What can stand for an address: a [`Multiaddr`], its text, or an IP address and UDP port (QUIC).
-pub trait ToAddress {
-    /// The address.
-    ///
-    /// # Errors
-    /// [`AddressError`]: the text, and what is wrong with it.
-    fn to_address(self) -> Result<Multiaddr, AddressError>;
-}
-
-impl ToAddress for Multiaddr {
-    fn to_address(self) -> Result<Multiaddr, AddressError> {
-        Ok(self)
-    }
-}
-
-impl ToAddress for &Multiaddr {
-    fn to_address(self) -> Result<Multiaddr, AddressError> {
-        Ok(self.clone())
-    }
-}
-
-impl ToAddress for std::net::SocketAddr {
-    fn to_address(self) -> Result<Multiaddr, AddressError> {
-        Ok(Multiaddr::from_quic(self))
-    }
-}
-
-impl ToAddress for &str {
-    fn to_address(self) -> Result<Multiaddr, AddressError> {
-        match self.parse::<std::net::SocketAddr>() {
-            Ok(socket) => Ok(Multiaddr::from_quic(socket)),
-            Err(_) => self.parse().map_err(|error| AddressError::new(self, error)),
-        }
-    }
-}
-
-impl ToAddress for String {
-    fn to_address(self) -> Result<Multiaddr, AddressError> {
-        self.as_str().to_address()
     }
 }

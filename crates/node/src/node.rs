@@ -6,22 +6,13 @@ use std::time::Duration;
 use crate::core::Op;
 use crate::mailbox::promise;
 use crate::network::Network;
+use crate::report::ShutdownReport;
 use crate::shared::Lease;
 
 /// The owner's end of a node: it stops the node.
 #[derive(Debug)]
 pub struct Node {
     lease: Arc<Lease>,
-}
-
-/// What came of a shutdown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ShutdownReport {
-    /// Links that delivered all they had, and were closed.
-    pub closed: u32,
-    /// Links that were lost meanwhile, or still had something to deliver at the deadline.
-    pub unfinished: u32,
 }
 
 impl Node {

@@ -1,58 +1,28 @@
 //! Peers as an operator sees them.
 
-use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use weir_base::Fault;
 use weir_base::identity::PeerId;
-use weir_base::multiaddr::Multiaddr;
-use weir_base::stream::Side;
-use weir_base::{Fault, Instant};
-use weir_pull::Service;
 use weir_stack::{Command, Known, Record, Refused, Role};
 
+use crate::PrefixBan;
+use crate::address::{ToAddress, dialable};
 use crate::core::Op;
 use crate::error::{AddressError, Retry, Stopped};
-use crate::network::{Network, ToAddress, dialable};
-use crate::{Prefix, PrefixBan};
+use crate::peer::{Ban, Banned, Peer};
+use crate::shared::Lease;
 
-/// The peers of a node, for whoever runs it. Made by [`Network::peers`]; cheap to clone.
+/// The peers of a node, for whoever runs it. Made by [`Network::peers`](crate::Network::peers); cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Peers {
-    net: Network,
-}
-
-/// Whom a ban is for: a peer, whatever its address; an address, or a prefix of addresses, whoever is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Banned {
-    /// This peer.
-    Peer(PeerId),
-    /// Every peer at an address that begins so.
-    Prefix(Prefix),
-}
-
-impl From<PeerId> for Banned {
-    fn from(peer: PeerId) -> Self {
-        Self::Peer(peer)
-    }
-}
-
-impl From<Prefix> for Banned {
-    fn from(prefix: Prefix) -> Self {
-        Self::Prefix(prefix)
-    }
-}
-
-impl From<IpAddr> for Banned {
-    fn from(ip: IpAddr) -> Self {
-        let address = ip.to_canonical();
-        Self::Prefix(Prefix { address, bits: if address.is_ipv4() { 32 } else { 128 } })
-    }
+    lease: Arc<Lease>,
 }
 
 impl Peers {
-    pub(crate) fn new(net: Network) -> Self {
-        Self { net }
+    pub(crate) fn of(lease: &Arc<Lease>) -> Self {
+        Self { lease: Arc::clone(lease) }
     }
 
     /// The peers that are connected, in the order of their ids.
@@ -60,7 +30,7 @@ impl Peers {
     /// # Errors
     /// [`Stopped`] once the node has stopped.
     pub async fn list(&self) -> Result<Vec<Peer>, Stopped> {
-        self.net.ask(Op::Peers).await
+        self.lease.ask(Op::Peers).await
     }
 
     /// Says goodbye to a peer. One that is kept ([`keep`](Self::keep)) is dialled again after its pause.
@@ -68,7 +38,7 @@ impl Peers {
     /// # Errors
     /// [`PeerError::Refused`] where there is no link to this peer; `Stopped`, as of all commands about peers.
     pub async fn disconnect(&self, peer: PeerId) -> Result<(), PeerError> {
-        self.net.tell(Command::Disconnect(peer)).await
+        self.tell(Command::Disconnect(peer)).await
     }
 
     /// Asks a peer who it is, by libp2p's identify. [`Event::Identified`](crate::Event::Identified) follows, unless it does not
@@ -77,7 +47,7 @@ impl Peers {
     /// # Errors
     /// [`PeerError::Refused`] where there is no link to this peer.
     pub async fn identify(&self, peer: PeerId) -> Result<(), PeerError> {
-        self.net.tell(Command::Identify(peer)).await
+        self.tell(Command::Identify(peer)).await
     }
 
     /// Sends so many bytes to a peer, asks for so many back, and says how long it took, by libp2p's perf. `None` where the peer
@@ -92,7 +62,7 @@ impl Peers {
         upload: u64,
         download: u64,
     ) -> Result<Option<Duration>, PeerError> {
-        let asked = self.net.ask(|reply| Op::Measure { peer, upload, download, reply }).await;
+        let asked = self.lease.ask(|reply| Op::Measure { peer, upload, download, reply }).await;
         asked.map_err(|Stopped| PeerError::Stopped)?.map_err(PeerError::Refused)
     }
 
@@ -117,7 +87,7 @@ impl Peers {
     async fn add(&self, address: impl ToAddress, role: Role) -> Result<(), PeerError> {
         let address = dialable(address.to_address()).map_err(PeerError::Address)?;
         let known = Known { peer: address.peer_id(), addresses: vec![address], role };
-        self.net.tell(Command::AddPeer(known)).await
+        self.tell(Command::AddPeer(known)).await
     }
 
     /// Takes a peer out of the address book. Its link stays.
@@ -125,7 +95,7 @@ impl Peers {
     /// # Errors
     /// [`PeerError::Stopped`].
     pub async fn forget(&self, peer: PeerId) -> Result<(), PeerError> {
-        self.net.tell(Command::RemovePeer(peer)).await
+        self.tell(Command::RemovePeer(peer)).await
     }
 
     /// Closes the links to a peer, or to all peers of an address or a prefix; refuses and does not dial them for this time.
@@ -153,7 +123,7 @@ impl Peers {
             Banned::Peer(peer) => Command::Ban { peer, duration },
             Banned::Prefix(network) => Command::BanNetwork { network, duration },
         };
-        self.net.tell(command).await
+        self.tell(command).await
     }
 
     /// The bans that hold now, the operator's and the node's own: of peers in the order of their ids, then of prefixes. At most as many
@@ -162,7 +132,7 @@ impl Peers {
     /// # Errors
     /// [`Stopped`] once the node has stopped.
     pub async fn bans(&self) -> Result<Vec<Ban>, Stopped> {
-        self.net.ask(Op::Bans).await
+        self.lease.ask(Op::Bans).await
     }
 
     /// Ends a ban, the node's own too. A prefix has to be named as it was banned.
@@ -174,7 +144,7 @@ impl Peers {
             Banned::Peer(peer) => Command::Unban(peer),
             Banned::Prefix(network) => Command::UnbanNetwork(network),
         };
-        self.net.tell(command).await
+        self.tell(command).await
     }
 
     /// Forgets everything held against a peer: its faults and its bans.
@@ -182,7 +152,7 @@ impl Peers {
     /// # Errors
     /// [`PeerError::Stopped`].
     pub async fn clear_faults(&self, peer: PeerId) -> Result<(), PeerError> {
-        self.net.tell(Command::Forgive(peer)).await
+        self.tell(Command::Forgive(peer)).await
     }
 
     /// Says what a peer did wrong that only the application can see: it counts as a fault that the node found itself.
@@ -194,7 +164,7 @@ impl Peers {
     /// # Errors
     /// [`PeerError::Stopped`].
     pub async fn report(&self, peer: PeerId, fault: Fault) -> Result<(), PeerError> {
-        self.net.tell(Command::Report { peer, fault }).await
+        self.tell(Command::Report { peer, fault }).await
     }
 
     /// Takes a peer's standing as an earlier run told it ([`Event::Standing`](crate::Event::Standing)).
@@ -202,7 +172,7 @@ impl Peers {
     /// # Errors
     /// [`PeerError::Stopped`].
     pub async fn restore(&self, record: Record) -> Result<(), PeerError> {
-        self.net.tell(Command::Restore(record)).await
+        self.tell(Command::Restore(record)).await
     }
 
     /// Takes the ban of a prefix as an earlier run told it ([`Event::PrefixBan`](crate::Event::PrefixBan)). It ends at the same
@@ -211,38 +181,15 @@ impl Peers {
     /// # Errors
     /// [`PeerError::Refused`] where as many prefixes are banned as can be; `Stopped`.
     pub async fn restore_ban(&self, ban: PrefixBan) -> Result<(), PeerError> {
-        self.net.tell(Command::RestoreNetwork(ban)).await
+        self.tell(Command::RestoreNetwork(ban)).await
     }
-}
 
-/// A ban that holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Ban {
-    /// Whom it is for.
-    pub whom: Banned,
-    /// When it ends, on the clock of [`Network::now`](crate::Network::now).
-    pub until: Instant,
-}
-
-/// A connected peer.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Peer {
-    /// Who.
-    pub peer: PeerId,
-    /// Who set the link up.
-    pub side: Side,
-    /// The address the link was set up over; `None` for a memory link.
-    pub address: Option<Multiaddr>,
-    /// When the link came up, on the clock of [`Network::now`](crate::Network::now).
-    pub since: Instant,
-    /// The last round trip measured, writing and answering included; `None` before the first.
-    pub rtt: Option<Duration>,
-    /// Name and version of its program, as it says.
-    pub agent: String,
-    /// What it can do for others, as it says.
-    pub services: Vec<Service>,
+    /// Sends a command to the stack.
+    pub(crate) async fn tell(&self, command: Command) -> Result<(), PeerError> {
+        let told: Result<Result<(), Refused>, Stopped> =
+            self.lease.ask(|reply| Op::Stack(Box::new(command), reply)).await;
+        told.map_err(|Stopped| PeerError::Stopped)?.map_err(PeerError::Refused)
+    }
 }
 
 /// Why a wish about a peer was not carried out.

@@ -8,26 +8,29 @@
 //!   [`reconsider`](PoolHandle::reconsider) when deferred items may have become valid.
 //! - No command is lost without a word: each says `Busy` where the mailbox is full, and has a form that waits instead.
 
+use std::any::type_name;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
+use weir_base::codec;
 use weir_base::identity::PeerId;
 pub use weir_pull::pool::MAX_BATCH;
-use weir_pull::pool::{Item, Rules, Verdict};
+use weir_pull::pool::{Item, Rules, Summary, Verdict};
 use weir_pull::{ChannelId, Shape, Ticket, pool};
 
-use crate::builder::{judge, summarize};
 use crate::channel::Pool;
-use crate::channels::Declarations;
 use crate::core::{EncodedCandidate, Op, PoolOp};
+use crate::declarations::Declarations;
 use crate::error::{CommandError, PublishError, WithinError};
 use crate::mailbox::{Outbox, Queue};
 use crate::message::{ItemId, Malformed, PoolItem};
-use crate::network::Network;
 use crate::shared::{Lease, Mail, Shared};
+use crate::time;
 
 /// What a candidate dropped without a verdict is deferred for.
 pub const DEFER_DROPPED: Duration = Duration::from_secs(10);
@@ -278,7 +281,7 @@ impl<T: PoolItem> PoolHandle<T> {
     async fn wait(&self, op: PoolOp) -> Result<(), PublishError> {
         let shared = &self.lease.shared;
         let room = shared.inbox.room(Op::Pool(self.channel, op));
-        match Network::of(&self.lease).within(shared.limits.publish_deadline, room).await {
+        match time::within(shared, shared.limits.publish_deadline, room).await {
             Ok(true) => Ok(()),
             Ok(false) | Err(WithinError::Stopped) => Err(PublishError::Stopped),
             Err(WithinError::Elapsed(_)) => Err(PublishError::Deadline),
@@ -453,4 +456,24 @@ impl Drop for Undecided {
             self.post(Verdict::Defer(DEFER_DROPPED));
         }
     }
+}
+
+/// A type that panics ends its item, not the node: such bytes count as malformed.
+fn summarize<T: PoolItem>(bytes: &Bytes) -> Result<Summary, codec::Malformed> {
+    let summary = caught::<T, _>("summary_of", || T::summary_of(bytes));
+    summary.and_then(Result::ok).ok_or(codec::Malformed::Value)
+}
+
+/// As [`summarize`]: an item without a priority is not wanted.
+fn judge<T: PoolItem>(summary: &Summary) -> Option<u64> {
+    caught::<T, _>("priority", || T::priority(summary)).flatten()
+}
+
+/// What a function of the application returns; `None` where it panics. Nothing of ours is borrowed for change meanwhile.
+fn caught<T, R>(function: &'static str, run: impl FnOnce() -> R) -> Option<R> {
+    let result = catch_unwind(AssertUnwindSafe(run));
+    if result.is_err() {
+        tracing::error!(item = type_name::<T>(), function, "a function of the application has panicked");
+    }
+    result.ok()
 }

@@ -12,11 +12,11 @@ use weir_pull::ChannelId;
 
 use crate::channel::Declared;
 use crate::config::Mailboxes;
-use crate::core::{EncodedCandidate, EncodedRequest, EncodedValue, EncodedWithdrawal, Op};
-use crate::events::Event;
-use crate::exchange::EncodedInbound;
+use crate::core::{EncodedCandidate, EncodedInbound, EncodedRequest, EncodedValue, EncodedWithdrawal, Op};
+use crate::error::Stopped;
+use crate::event::Event;
 use crate::host::Host;
-use crate::mailbox::{Inbox, Outbox, lock};
+use crate::mailbox::{Inbox, Outbox, Pending, Promise, lock, promise};
 use crate::stream::NewStream;
 
 /// What a node does by itself when its last handle is dropped: goodbye, and a flush of at most this long.
@@ -148,6 +148,17 @@ impl Shared {
 #[derive(Debug)]
 pub(crate) struct Lease {
     pub(crate) shared: Arc<Shared>,
+}
+
+impl Lease {
+    /// Sends an op that is answered, waiting for room.
+    pub(crate) async fn ask<T>(&self, op: impl FnOnce(Promise<T>) -> Op) -> Result<T, Stopped> {
+        let (promise, pending): (_, Pending<T>) = promise();
+        if !self.shared.inbox.room(op(promise)).await {
+            return Err(Stopped);
+        }
+        pending.await.ok_or(Stopped)
+    }
 }
 
 impl Drop for Lease {

@@ -9,31 +9,17 @@ use weir_base::Instant;
 
 use crate::core::Op;
 use crate::error::{Stopped, WithinError};
-use crate::mailbox::promise;
+use crate::mailbox::{CancelOnDrop, promise};
 use crate::shared::Shared;
-
-struct CancelOnDrop<'a> {
-    shared: &'a Shared,
-    id: u64,
-    armed: bool,
-}
-
-impl Drop for CancelOnDrop<'_> {
-    fn drop(&mut self) {
-        if self.armed {
-            self.shared.inbox.post(Op::CancelSleep(self.id));
-        }
-    }
-}
 
 /// Waits until `due`.
 pub(crate) async fn sleep_until(shared: &Shared, due: Instant) -> Result<(), Stopped> {
     let id = shared.number();
     let (promise, pending) = promise();
     shared.inbox.post(Op::Sleep(id, due, promise)); // where the node has stopped, the promise ends at once
-    let mut guard = CancelOnDrop { shared, id, armed: true };
+    let guard = CancelOnDrop::new(&shared.inbox, Op::CancelSleep(id));
     let slept = pending.await;
-    guard.armed = false;
+    guard.disarm();
     slept.ok_or(Stopped)
 }
 

@@ -14,8 +14,8 @@ use weir_base::identity::PeerId;
 use weir_pull::{ChannelId, Shape, Ticket, tip};
 
 use crate::channel::Tip;
-use crate::channels::Declarations;
 use crate::core::{EncodedValue, EncodedWithdrawal, Op};
+use crate::declarations::Declarations;
 use crate::error::{PublishError, Stopped};
 use crate::mailbox::{Outbox, Queue};
 use crate::message::TipValue;

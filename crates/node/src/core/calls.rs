@@ -10,8 +10,8 @@ use weir_pull::{Ticket, call};
 use weir_stack::{Command, Refused, Stack, Target};
 
 use super::op::{CallOp, Replies};
-use crate::call::Cancelled;
 use crate::error::CallError;
+use crate::mailbox::Cancelled;
 
 /// By the stack's ticket and by the future's number. Bounded by the stack's limit of calls to targets.
 #[derive(Debug, Default)]

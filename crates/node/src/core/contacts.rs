@@ -12,7 +12,7 @@ use weir_stack::{Command, DialError, DialProblem, Linked, Refused, Stack};
 
 use crate::error::{AddressError, ConnectError};
 use crate::mailbox::Promise;
-use crate::peers::{Ban, Banned, Peer};
+use crate::peer::{Ban, Banned, Peer};
 
 /// Measurements under way at once; further ones are refused. Each moves as many bytes as its caller likes.
 const MAX_MEASUREMENTS: usize = 64;

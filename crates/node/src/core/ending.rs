@@ -7,7 +7,7 @@ use weir_stack::{Command, Report};
 
 use super::Core;
 use crate::mailbox::Promise;
-use crate::node::ShutdownReport;
+use crate::report::ShutdownReport;
 
 /// A shutdown on its way.
 #[derive(Debug, Default)]

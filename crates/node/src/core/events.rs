@@ -10,8 +10,9 @@ use weir_stack::{Action, Command, Event as StackEvent, Info, Speaks};
 
 use super::Core;
 use super::op::{EncodedCandidate, EncodedRequest, EncodedValue, EncodedWithdrawal, RequestBody};
-use crate::call::{Cancelled, RETRY_DROPPED};
-use crate::events::Event;
+use crate::call::RETRY_DROPPED;
+use crate::event::Event;
+use crate::mailbox::Cancelled;
 use crate::message::ItemId;
 use crate::shared::Mail;
 

@@ -11,12 +11,10 @@ use weir_pull::framing::code;
 use weir_stack::exchange;
 use weir_stack::{Command, Refused, Stack};
 
-use super::op::ExchangeOp;
-use crate::call::Cancelled;
+use super::op::{EncodedInbound, ExchangeOp};
 use crate::error::RequestError;
-use crate::events::Event;
-use crate::exchange::EncodedInbound;
-use crate::mailbox::{Outbox, Promise};
+use crate::event::Event;
+use crate::mailbox::{Cancelled, Outbox, Promise};
 use crate::shared::{Named, NamedMail, Shared};
 
 type Reply = Promise<Result<(ProtocolId, Bytes), RequestError>>;

@@ -19,7 +19,7 @@ use weir_base::{Deadlines, Instant};
 use weir_pull::{ChannelId, Ticket, call};
 use weir_stack::{Command, Input, Refused, Stack};
 
-use crate::events::Event;
+use crate::event::Event;
 use crate::mailbox::{Promise, Taken, lock};
 use crate::shared::Shared;
 use crate::stats::{HostStats, Stats};
@@ -28,8 +28,8 @@ use contacts::Contacts;
 use ending::Ending;
 use exchanges::Exchanges;
 pub(crate) use op::{
-    CallOp, EncodedCandidate, EncodedRequest, EncodedValue, EncodedWithdrawal, ExchangeOp, Op, PoolOp,
-    Replies, RequestBody, Slot,
+    CallOp, EncodedCandidate, EncodedInbound, EncodedRequest, EncodedValue, EncodedWithdrawal, ExchangeOp,
+    Op, PoolOp, Replies, RequestBody, Slot,
 };
 use pools::Pools;
 use streams::Streams;

@@ -14,12 +14,11 @@ use weir_pull::pool::{Item, Verdict};
 use weir_pull::{Ticket, call, tip};
 use weir_stack::{Command, Refused, Target};
 
-use crate::call::Cancelled;
 use crate::error::{CallError, ConnectError, OpenError, RequestError};
-use crate::mailbox::Promise;
+use crate::mailbox::{Cancelled, Promise};
 use crate::message::ItemId;
-use crate::node::ShutdownReport;
-use crate::peers::{Ban, Peer};
+use crate::peer::{Ban, Peer};
+use crate::report::ShutdownReport;
 use crate::stats::Stats;
 use crate::stream::NewStream;
 
@@ -184,6 +183,17 @@ pub(crate) struct EncodedRequest {
     pub(crate) deadline: Instant,
     pub(crate) cancelled: Arc<Cancelled>,
     pub(crate) body: RequestBody,
+}
+
+/// A request by name as it lies in its mailbox.
+#[derive(Debug)]
+pub(crate) struct EncodedInbound {
+    pub(crate) key: StreamKey,
+    pub(crate) peer: PeerId,
+    pub(crate) protocol: &'static str,
+    pub(crate) body: Bytes,
+    pub(crate) deadline: Instant,
+    pub(crate) cancelled: Arc<Cancelled>,
 }
 
 /// The request itself.

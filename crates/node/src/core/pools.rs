@@ -8,7 +8,7 @@ use weir_pull::{ChannelId, Refused as PullRefused, Ticket};
 use weir_stack::{Command, Refused, Stack};
 
 use super::{Core, PoolOp, note_refusal};
-use crate::events::Event;
+use crate::event::Event;
 use crate::message::ItemId;
 
 /// What the pools of a node have to answer.

@@ -275,6 +275,33 @@ impl Drop for InboxRoom<'_> {
     }
 }
 
+/// Tells the network thread when a future that waits for it is dropped.
+#[derive(Debug)]
+pub(crate) struct CancelOnDrop<'a> {
+    inbox: &'a Inbox,
+    op: Option<Op>, // none once the future has what it waited for
+}
+
+impl<'a> CancelOnDrop<'a> {
+    /// `op` takes back what the future asked for. It is one of those that always find a place.
+    pub(crate) const fn new(inbox: &'a Inbox, op: Op) -> Self {
+        Self { inbox, op: Some(op) }
+    }
+
+    /// There is nothing to take back any more.
+    pub(crate) fn disarm(mut self) {
+        self.op = None;
+    }
+}
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        if let Some(op) = self.op.take() {
+            self.inbox.post(op);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use weir_pull::ChannelId;

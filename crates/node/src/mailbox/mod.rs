@@ -7,6 +7,7 @@
 //! Locks are held for a few moves of pointers, never across a system call or a waker.
 
 mod bell;
+mod cancelled;
 mod inbox;
 mod outbox;
 mod promise;
@@ -16,7 +17,8 @@ mod waiters;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) use bell::Bell;
-pub(crate) use inbox::{Inbox, Taken};
+pub(crate) use cancelled::Cancelled;
+pub(crate) use inbox::{CancelOnDrop, Inbox, Taken};
 pub(crate) use outbox::Outbox;
 pub(crate) use promise::{Pending, Promise, promise};
 pub(crate) use queue::Queue;

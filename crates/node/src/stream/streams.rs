@@ -13,12 +13,12 @@ use weir_stack::NamedShape;
 
 use super::{NewStream, RawStream};
 use crate::channel::{Protocol, Raw};
-use crate::channels::Declarations;
 use crate::core::Op;
+use crate::declarations::Declarations;
 use crate::error::{OpenError, Stopped, WithinError};
 use crate::mailbox::{Outbox, Queue};
-use crate::network::Network;
 use crate::shared::{Lease, Mail, NamedMail};
+use crate::time;
 
 /// The raw streams of one channel, or of one protocol by name. Several tasks may share them; each stream that a peer opens goes to one. They are a
 /// [`Stream`](futures_core::Stream) of [`RawStream`]s.
@@ -67,9 +67,10 @@ impl Streams {
     /// [`OpenError`]; its [`retry`](OpenError::retry) says whether to try again.
     pub async fn open(&self, peer: PeerId) -> Result<RawStream, OpenError> {
         let span = tracing::debug_span!("open", channel = self.name, %peer);
-        let net = Network::of(&self.lease);
-        let opened = net.ask(|reply| Op::Open(self.protocol, self.class, peer, reply)).instrument(span);
-        match net.within(self.lease.shared.limits.open_deadline, opened).await {
+        let shared = &self.lease.shared;
+        let opened =
+            self.lease.ask(|reply| Op::Open(self.protocol, self.class, peer, reply)).instrument(span);
+        match time::within(shared, shared.limits.open_deadline, opened).await {
             Ok(Ok(opened)) => Ok(opened?.into_stream(&self.lease)),
             Ok(Err(Stopped)) | Err(WithinError::Stopped) => Err(OpenError::Stopped),
             Err(WithinError::Elapsed(_)) => Err(OpenError::Deadline),

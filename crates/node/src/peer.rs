@@ -1,0 +1,71 @@
+//! A connected peer, and a ban: as an operator sees them.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use weir_base::Instant;
+use weir_base::identity::PeerId;
+use weir_base::multiaddr::Multiaddr;
+use weir_base::stream::Side;
+use weir_pull::Service;
+
+use crate::Prefix;
+
+/// Whom a ban is for: a peer, whatever its address; an address, or a prefix of addresses, whoever is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Banned {
+    /// This peer.
+    Peer(PeerId),
+    /// Every peer at an address that begins so.
+    Prefix(Prefix),
+}
+
+impl From<PeerId> for Banned {
+    fn from(peer: PeerId) -> Self {
+        Self::Peer(peer)
+    }
+}
+
+impl From<Prefix> for Banned {
+    fn from(prefix: Prefix) -> Self {
+        Self::Prefix(prefix)
+    }
+}
+
+impl From<IpAddr> for Banned {
+    fn from(ip: IpAddr) -> Self {
+        let address = ip.to_canonical();
+        Self::Prefix(Prefix { address, bits: if address.is_ipv4() { 32 } else { 128 } })
+    }
+}
+
+/// A ban that holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ban {
+    /// Whom it is for.
+    pub whom: Banned,
+    /// When it ends, on the clock of [`Network::now`](crate::Network::now).
+    pub until: Instant,
+}
+
+/// A connected peer.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Peer {
+    /// Who.
+    pub peer: PeerId,
+    /// Who set the link up.
+    pub side: Side,
+    /// The address the link was set up over; `None` for a memory link.
+    pub address: Option<Multiaddr>,
+    /// When the link came up, on the clock of [`Network::now`](crate::Network::now).
+    pub since: Instant,
+    /// The last round trip measured, writing and answering included; `None` before the first.
+    pub rtt: Option<Duration>,
+    /// Name and version of its program, as it says.
+    pub agent: String,
+    /// What it can do for others, as it says.
+    pub services: Vec<Service>,
+}
