@@ -152,8 +152,12 @@ impl Link {
     /// Takes at most `max` bytes off a stream. With a `max` of 0 only an end is reported; where bytes wait before it, the
     /// reader must come back by itself when it has room.
     pub fn read(&mut self, now: Instant, stream: u64, max: usize) -> Read {
-        let own = self.named.read(stream, max);
-        own.unwrap_or_else(|| self.carrier.streams().read(now, &mut self.window, stream, max))
+        if self.named.has_streams()
+            && let Some(own) = self.named.read(stream, max)
+        {
+            return own;
+        }
+        self.carrier.streams().read(now, &mut self.window, stream, max)
     }
 
     /// Bytes that can be written on a stream now. Where it is 0, [`Event::Writable`](crate::Event::Writable) follows.

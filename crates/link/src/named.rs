@@ -95,8 +95,13 @@ impl Named {
     pub(crate) fn may_take(&self, event: &Event) -> bool {
         match event {
             Event::Opened { protocol, .. } => *protocol == BY_NAME,
-            _ => !self.streams.is_empty(),
+            _ => self.has_streams(),
         }
+    }
+
+    /// Whether any stream is not like others yet.
+    pub(crate) fn has_streams(&self) -> bool {
+        !self.streams.is_empty()
     }
 
     /// When the first negotiation must be over.

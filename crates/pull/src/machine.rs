@@ -169,3 +169,14 @@ pub(crate) trait Machine {
     fn poll_timeout(&self) -> Option<(Instant, &'static str)>;
     fn counters(&self) -> Counters;
 }
+
+/// A deadline and its reason.
+type Due = Option<(Instant, &'static str)>;
+
+/// The earlier of two deadlines; of equal ones the first.
+pub(crate) fn earlier(first: Due, second: Due) -> Due {
+    match (first, second) {
+        (Some(first), Some(second)) => Some(if second.0 < first.0 { second } else { first }),
+        (first, second) => first.or(second),
+    }
+}

@@ -414,6 +414,7 @@ impl Links {
 }
 
 /// Whether the first event is for those above. What is told of streams that go by name is taken here; it may make others.
+#[inline]
 fn has_event(links: &mut Links) -> bool {
     while let Some(event) = links.events.front() {
         let (Event::Opened { key, .. }

@@ -36,16 +36,20 @@ impl Quic {
             match found.endpoint.handle(at, remote, local_ip, mark, datagram, &mut self.scratch) {
                 Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                     let Some(id) = found.link_of(handle) else { continue };
-                    if let Some((carrier, _)) = context.carrier::<QuicLink>(id) {
-                        carrier.handle_datagram(event, len, pinned);
+                    let up = context.carrier::<QuicLink>(id).map(|(carrier, _)| carrier);
+                    let is_up = up.is_some();
+                    let Some(carrier) = up.or_else(|| Some(self.closing.links.get_mut(&id)?.as_mut())) else {
+                        continue;
+                    };
+                    carrier.handle_datagram(event, len, pinned);
+                    if is_up {
                         if let Some(buffer) = buffer.as_ref().filter(|_| self.hoarders.is_empty())
                             && carrier.receiving.keeps(buffer)
                         {
                             self.hoarders.insert(id);
                         }
                         context.table.touch(id);
-                    } else if let Some(carrier) = self.closing.links.get_mut(&id) {
-                        carrier.handle_datagram(event, len, pinned);
+                    } else {
                         self.exchange_closing(context.now, id);
                     }
                 }

@@ -187,8 +187,8 @@ impl QuicLink {
             }
         }
         if self.sending.refused_writers.take_freed(&self.sending.outbox) {
-            let all = self.streams.keys();
-            all.into_iter().for_each(|stream| self.announce(link, stream, events));
+            let waiting = self.streams.keys_where(|_, entry| entry.blocked);
+            waiting.into_iter().for_each(|stream| self.announce(link, stream, events));
         }
     }
 

@@ -7,6 +7,11 @@ use weir_base::{Chunk, Instant, Rope};
 
 use crate::window::{Expected, RawUse, Window};
 
+/// Chunks for which a queue keeps room while it is empty.
+const FEW: usize = 4;
+/// Chunks for which it makes room beyond those: with them as many datagrams as bring 16 KiB.
+const MANY: usize = 12;
+
 /// How far the peer's direction is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReceiveEnd {
@@ -83,6 +88,9 @@ impl ReceiveHalf {
         if self.front.is_none() {
             self.front = Some(chunk);
         } else {
+            if self.queue.len() == FEW {
+                self.queue.reserve(MANY); // a burst: in one step, not doubling
+            }
             self.queue.push_back(chunk);
         }
     }
@@ -90,11 +98,16 @@ impl ReceiveHalf {
     /// At most `max` of the bytes that are queued, or what is behind them. A reader without room still hears of the end, once
     /// nothing is left before it; for bytes it comes back by itself.
     pub(crate) fn next(&mut self, max: usize) -> Next {
-        if max == 0 && self.front.is_some() {
-            return Next::NoRoom;
+        if let Some(front) = &mut self.front {
+            if max == 0 {
+                return Next::NoRoom;
+            }
+            if front.len() > max {
+                self.unread = self.unread.saturating_sub(max as u64);
+                return Next::Bytes(front.split_to(max));
+            }
         }
-        let part = self.front.as_mut().filter(|front| front.len() > max).map(|front| front.split_to(max));
-        if let Some(chunk) = part.or_else(|| self.pop()) {
+        if let Some(chunk) = self.pop() {
             self.unread = self.unread.saturating_sub(chunk.len() as u64);
             return Next::Bytes(chunk);
         }
@@ -118,7 +131,7 @@ impl ReceiveHalf {
             return self.front.take();
         }
         let next = self.queue.pop_front();
-        if self.queue.is_empty() && self.queue.capacity() > 4 {
+        if self.queue.is_empty() && self.queue.capacity() > FEW {
             self.queue = VecDeque::new(); // an idle stream keeps no buffer
         }
         std::mem::replace(&mut self.front, next)

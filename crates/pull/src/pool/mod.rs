@@ -52,7 +52,7 @@ use self::inventory::Inventory;
 use self::server::{Offers, Uploads, strike};
 use self::timer::Timer;
 use crate::keys::{Keys, NumberedKey};
-use crate::machine::{Counters, Machine, MachineSetup, Negotiated, Opened, Refused, Ticket};
+use crate::machine::{Counters, Machine, MachineSetup, Negotiated, Opened, Refused, Ticket, earlier};
 
 /// The pool of one channel, on all links: the parent of its machines. It routes streams and timers to them, settles what every
 /// input may have made possible, and carries out what concerns several of them (verdicts, publications, accounts).
@@ -242,13 +242,9 @@ impl Machine for Pool {
 
     fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let timers = self.common.timers.next().map(|(due, timer)| (due, timer.reason()));
-        let others = [
-            self.client.asking.fetch.next_timeout(),
-            self.checking.next_timeout(),
-            self.common.inventory.deferred.next_timeout(),
-            self.uploads.next_timeout(),
-        ];
-        others.into_iter().chain([timers]).flatten().min()
+        let fetches = earlier(self.client.asking.fetch.next_timeout(), self.checking.next_timeout());
+        let items = earlier(self.common.inventory.deferred.next_timeout(), self.uploads.next_timeout());
+        earlier(earlier(fetches, items), timers)
     }
 
     fn counters(&self) -> Counters {

@@ -37,8 +37,8 @@ impl Pool {
             size,
             summary,
         };
-        let heard = match (self.common.inventory.location_of(&id), self.client.asking.candidates.find(&claim))
-        {
+        let place = self.common.inventory.location_of(&id);
+        let heard = match (place, self.client.asking.candidates.find(&claim)) {
             (Some(Location::Deferred(at)), _) => {
                 self.common.inventory.deferred.get(at).map(|item| item.heard.clone())
             }
@@ -47,7 +47,7 @@ impl Pool {
             }
             _ => None,
         };
-        if !self.append(now, item, &heard.unwrap_or_default()) {
+        if !self.append(now, item, place, &heard.unwrap_or_default()) {
             return Err(Refused::Busy);
         }
         if let Some(candidate) = self.client.asking.candidates.find(&claim) {
@@ -56,11 +56,17 @@ impl Pool {
         Ok(())
     }
 
-    /// Puts an item into the log and offers it on; lower ones leave for it. `false` where it finds no place.
-    pub(crate) fn append(&mut self, now: Instant, item: Item, heard: &LinkSet) -> bool {
+    /// Puts an item into the log, from the place where it is, and offers it on; lower ones leave for it. `false` where there is no
+    /// room for it.
+    pub(crate) fn append(
+        &mut self,
+        now: Instant,
+        item: Item,
+        place: Option<Location>,
+        heard: &LinkSet,
+    ) -> bool {
         let size = item.0.bytes.len() as u64;
-        let id = item.0.id;
-        if let Some(Location::Live(_)) = self.common.inventory.location_of(&id) {
+        if let Some(Location::Live(_)) = place {
             return true;
         }
         while self.common.inventory.log.len() >= u64::from(self.common.config.max_items)
@@ -74,7 +80,7 @@ impl Pool {
             let evicted = self.common.inventory.evict(index);
             self.common.events.extend(evicted.map(|id| Event::Evicted { id }));
         }
-        self.common.inventory.append(now, item, heard);
+        self.common.inventory.append(now, item, place, heard);
         if self.common.inventory.known.len().is_multiple_of(64) {
             self.common.inventory.known.trim(self.common.links.lowest_cursor());
         }

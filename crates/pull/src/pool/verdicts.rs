@@ -70,10 +70,11 @@ impl Pool {
             self.common.blame(slot, MOSTLY_GONE);
         }
         let id = body.item.0.id;
-        if let Some(Location::Seen(_)) = self.common.inventory.location_of(&id) {
+        let place = self.common.inventory.location_of(&id);
+        if let Some(Location::Seen(_)) = place {
             return; // removed while it was being checked
         }
-        if !self.append(now, body.item, &candidate.heard) {
+        if !self.append(now, body.item, place, &candidate.heard) {
             self.common.events.push_back(Event::Evicted { id });
         }
     }

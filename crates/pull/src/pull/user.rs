@@ -4,6 +4,7 @@ use super::{
     Ask, CONTROL, Class, EARLY_STREAMS, Incoming, Instant, LinkChange, LinkId, OpenError, Opened, Origin,
     Phase, ProtocolId, Pull, Rope, Route, StreamKey, StreamUser, TAG_END, code,
 };
+use crate::machine::earlier;
 
 /// Which machine asked to open.
 pub(super) fn asker(ask: &Ask) -> u16 {
@@ -123,8 +124,7 @@ impl StreamUser for Pull {
     }
 
     fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let both = [self.calls.poll_timeout(), self.machines.poll_timeout()];
-        both.into_iter().flatten().min_by_key(|(due, _)| *due)
+        earlier(self.calls.poll_timeout(), self.machines.poll_timeout())
     }
 }
 

@@ -50,10 +50,10 @@ impl Inventory {
         })
     }
 
-    /// Puts an item into the log, from where it was. These links have it.
-    pub(crate) fn append(&mut self, now: Instant, item: Item, links: &LinkSet) {
+    /// Puts an item into the log, from the place where it is. These links have it.
+    pub(crate) fn append(&mut self, now: Instant, item: Item, place: Option<Location>, links: &LinkSet) {
         let id = item.0.id;
-        self.forget(&id);
+        place.into_iter().for_each(|place| self.forget(&id, place));
         self.heads.note(now, self.log.head());
         let index = self.log.append(item);
         self.ids.insert(&id, Location::Live(index));
@@ -67,9 +67,8 @@ impl Inventory {
         Some(item.0.id)
     }
 
-    /// Takes an item from where it is.
-    fn forget(&mut self, id: &[u8; 32]) {
-        let Some(place) = self.location_of(id) else { return };
+    /// Takes an item from its place.
+    fn forget(&mut self, id: &[u8; 32], place: Location) {
         match place {
             Location::Live(index) => drop(self.log.remove(index)),
             Location::Deferred(at) => drop(self.deferred.remove(at)),
@@ -80,10 +79,12 @@ impl Inventory {
 
     /// Takes an item from where it is, and remembers its id.
     pub(crate) fn take_out(&mut self, id: &[u8; 32]) {
-        if !matches!(self.location_of(id), Some(Location::Seen(_))) {
-            self.forget(id);
-            self.ids.remember(id);
+        let place = self.location_of(id);
+        if matches!(place, Some(Location::Seen(_))) {
+            return;
         }
+        place.into_iter().for_each(|place| self.forget(id, place));
+        self.ids.remember(id);
     }
 
     /// An item was decided and is not kept: it is not fetched again for a while.
@@ -151,8 +152,8 @@ mod tests {
         let rules = Rules { summarize: |_| Ok(Summary::EMPTY), judge: |_| Some(1) };
         let config = Config::new(rules);
         let mut inventory = Inventory::new(&keys(1), &config, Rng::from_number(1));
-        inventory.append(Instant::ZERO, item(1), &LinkSet::default());
-        inventory.append(Instant::ZERO, item(2), &LinkSet::default());
+        inventory.append(Instant::ZERO, item(1), None, &LinkSet::default());
+        inventory.append(Instant::ZERO, item(2), None, &LinkSet::default());
         assert_eq!(inventory.location_of(&[1; 32]), Some(Location::Live(0)));
         inventory.take_out(&[1; 32]);
         inventory.remember(&[2; 32]); // it is in the log
@@ -160,7 +161,8 @@ mod tests {
             [1, 2].map(|id| inventory.location_of(&[id; 32])),
             [Some(Location::Seen(0)), Some(Location::Live(1))]
         );
-        inventory.append(Instant::ZERO, item(1), &LinkSet::default());
+        let place = inventory.location_of(&[1; 32]);
+        inventory.append(Instant::ZERO, item(1), place, &LinkSet::default());
         assert_eq!((inventory.evict(1), inventory.evict(1)), (Some([2; 32]), None));
         inventory.rotate(&keys(2));
         assert_eq!([1, 2].map(|id| inventory.location_of(&[id; 32])), [Some(Location::Live(2)), None]);
