@@ -306,7 +306,9 @@ impl Yamux {
     /// Forgets a stream of which both directions are over.
     pub(super) fn remove_if_over(&mut self, id: u32) {
         let Some(stream) = self.streams.get(&id).filter(|stream| stream.is_over()) else { return };
-        if let Some(code) = stream.stopped.filter(|_| !stream.receiver.has_ended()) {
+        // Of one that was broken off before its SYN the peer knows nothing.
+        let known = stream.opening != Opening::ToOpen;
+        if let Some(code) = stream.stopped.filter(|_| known && !stream.receiver.has_ended()) {
             if stream.receiver.is_written() {
                 self.output.resets.push_back((id, code));
             } else {

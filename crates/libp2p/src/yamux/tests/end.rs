@@ -167,6 +167,17 @@ fn where_both_sides_break_a_stream_off_at_once_its_number_may_be_used_again() {
 }
 
 #[test]
+fn of_a_stream_that_ends_before_it_was_announced_nothing_is_ever_said() {
+    let mut yamux = listener(Config::default());
+    sent(&mut yamux, at(0)); // a ping
+    let id = yamux.open(at(0)).unwrap();
+    yamux.stop(id, 2);
+    yamux.reset(id, 42);
+    yamux.received(at(0), Bytes::from(data(0, id, b"unasked")));
+    assert_eq!((sent(&mut yamux, at(0)), yamux.open_streams()), (Bytes::new(), 0));
+}
+
+#[test]
 fn a_stream_is_broken_off_once_however_often_the_peer_says_so() {
     let mut yamux = listener(Config::default());
     let whole = [data(flag::SYN, 1, b"whole"), data(flag::FIN, 1, b"")].concat();
