@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
+use weir_base::codec::proto::{Fields, Value};
 use weir_base::codec::put_prefixed;
-use weir_base::codec::{Fields, Value};
 use weir_base::multiaddr::Multiaddr;
 use weir_base::{Fault, Instant, Keypair, PeerId, Rng, UnixTime};
 use weir_fuzz::seeds::here;
@@ -271,14 +271,16 @@ fn sends(bytes: &[u8]) -> Vec<u8> {
     bytes.chunks(255).flat_map(step).collect()
 }
 
+/// What streams carry is the same whatever is below them: it is kept of one stack alone.
 fn keep_all(stack: &str, name: &str, tap: &Tap, captured: &Captured) -> Result<(), Failed> {
-    if stack == "tls" {
-        keep("tls", name, &captured.raw)?;
-    } else {
-        keep("connection", name, &captured.raw)?;
-        keep("noise", name, &tap.handshake)?;
+    match stack {
+        "tls" => return keep("tls", name, &captured.raw),
+        "mplex" => return keep("mplex", name, &tap.text),
+        _ => {}
     }
-    keep(if stack == "mplex" { "mplex" } else { "yamux" }, name, &tap.text)?;
+    keep("connection", name, &captured.raw)?;
+    keep("noise", name, &tap.handshake)?;
+    keep("yamux", name, &tap.text)?;
     let (mut negotiated, mut told) = (false, false);
     for stream in captured.streams.values() {
         let theirs = matches!(stream.agreement, Agreement::Theirs(_));
