@@ -97,6 +97,18 @@ pub(crate) trait Endpoint: Send {
         None
     }
 
+    /// Has `read` fill in what has arrived on a byte stream, where there is room for it; how many bytes. `None` where it is not one of
+    /// this endpoint's. See [`Links::read_pipe`](crate::Links::read_pipe).
+    fn read_pipe(
+        &mut self,
+        _context: &mut Context<'_>,
+        _pipe: PipeId,
+        _lent: &mut [u8],
+        _read: &mut dyn FnMut(&mut [u8]) -> usize,
+    ) -> Option<usize> {
+        None
+    }
+
     /// The next bytes for a byte stream, appended to `out`; links are served as `Outputs` says.
     fn poll_pipe(&mut self, _context: &mut Context<'_>, _out: &mut BytesMut) -> Option<PipeTransmit> {
         None

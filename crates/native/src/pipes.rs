@@ -13,7 +13,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
-use bytes::{Buf as _, BytesMut};
+use bytes::BytesMut;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use weir_base::multiaddr::{Multiaddr, Transport};
@@ -28,7 +28,7 @@ use crate::engine::Allowance;
 const ACCEPTS: usize = 16;
 /// Reading system calls in a row, over all connections.
 const READS: usize = 16;
-/// Bytes of one read.
+/// Bytes of one read, but for those of a long record, which the stack bounds.
 const READ_MAX: usize = 64 * KIB;
 /// Connections that wait to be accepted, in the system.
 const BACKLOG: i32 = 1_024;
@@ -260,12 +260,16 @@ impl Pipes {
             let Some(id) = self.to_read.pop_front() else { return false };
             let Some(pipe) = self.all.get_mut(&id) else { continue };
             pipe.queued = false;
-            let room = core.stack().pipe_room(id).min(READ_MAX);
-            let Some(memory) = self.memory.get_mut(..room).filter(|memory| !memory.is_empty()) else {
-                continue; // the stack says when there is room
-            };
+            let (io, mut result) = (&mut pipe.io, None);
+            core.stack().read_pipe(now, id, &mut self.memory, &mut |memory| {
+                let read = io.read(memory);
+                let len = read.as_ref().map_or(0, |len| *len);
+                result = Some((read, memory.len()));
+                len
+            });
+            let Some((read, room)) = result else { continue }; // the stack says when there is room
             core.counters().receives += 1;
-            let change = match pipe.io.read(memory) {
+            let change = match read {
                 Ok(0) => {
                     pipe.state = State::Ended;
                     PipeChange::Finished
@@ -276,8 +280,6 @@ impl Pipes {
                         pipe.queued = true;
                         self.to_read.push_back(id);
                     }
-                    let bytes = BytesMut::from(memory.get(..len).unwrap_or_default());
-                    core.handle(now, Input::PipeData(id, bytes));
                     continue;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
@@ -307,12 +309,11 @@ impl Pipes {
             allowance.spend(transmit.len);
             let Some(pipe) = self.all.get_mut(&transmit.pipe) else { continue };
             pipe.finish |= transmit.finish;
-            let mut bytes = self.out.split_to(transmit.len.min(self.out.len()));
             core.counters().sends += 1;
-            match pipe.write(&mut bytes) {
-                Ok(()) if bytes.is_empty() => pipe.end_if_told(),
-                Ok(()) => {
-                    pipe.unsent = bytes;
+            match pipe.write(&self.out) {
+                Ok(taken) if taken == self.out.len() => pipe.end_if_told(),
+                Ok(taken) => {
+                    pipe.unsent = std::mem::take(&mut self.out).split_off(taken);
                     core.handle(now, Input::Pipe(transmit.pipe, PipeChange::Blocked));
                 }
                 Err(error) => self.broke(now, transmit.pipe, &error, core),
@@ -326,12 +327,12 @@ impl Pipes {
         let Some(pipe) = self.all.get_mut(&id).filter(|pipe| !pipe.unsent.is_empty()) else { return };
         let mut bytes = std::mem::take(&mut pipe.unsent);
         core.counters().sends += 1;
-        match pipe.write(&mut bytes) {
-            Ok(()) if bytes.is_empty() => {
+        match pipe.write(&bytes) {
+            Ok(taken) if taken == bytes.len() => {
                 pipe.end_if_told();
                 core.handle(now, Input::Pipe(id, PipeChange::Writable));
             }
-            Ok(()) => pipe.unsent = bytes,
+            Ok(taken) => pipe.unsent = bytes.split_off(taken),
             Err(error) => self.broke(now, id, &error, core),
         }
     }
@@ -345,8 +346,8 @@ impl Pipes {
     /// The stack has forgotten it: what the system still takes goes out.
     pub(crate) fn close(&mut self, id: PipeId) {
         let Some(mut pipe) = self.all.remove(&id) else { return };
-        let mut bytes = std::mem::take(&mut pipe.unsent);
-        if let Err(error) = pipe.write(&mut bytes) {
+        let bytes = std::mem::take(&mut pipe.unsent);
+        if let Err(error) = pipe.write(&bytes) {
             tracing::debug!(%error, "a connection broke while it was closed");
         }
     }
@@ -396,18 +397,19 @@ impl Pipe {
         }
     }
 
-    /// Writes until all is out or the system takes no more; takes off `bytes` what is out.
-    fn write(&mut self, bytes: &mut BytesMut) -> io::Result<()> {
-        while !bytes.is_empty() {
-            match self.io.write(bytes) {
+    /// Writes until all is out or the system takes no more; how many bytes it took.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut taken = 0;
+        while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
+            match self.io.write(rest) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(len) => bytes.advance(len),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Ok(len) => taken += len,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(taken)
     }
 
     /// Ends this side's direction, where all is out that was to go before.

@@ -286,6 +286,21 @@ impl Stack {
         self.links.pipe_room(pipe)
     }
 
+    /// Has `read` fill in what has arrived on a byte stream, from the front of the memory that it is given, and say how many bytes
+    /// those are. It is called once, or not at all where there is no room ([`pipe_room`](Self::pipe_room)). The memory is `lent`, or while the
+    /// peer sends long records the buffer in which they are decrypted, so that nothing is copied; [`Input::PipeData`] is for
+    /// hosts that have the bytes in memory already.
+    pub fn read_pipe(
+        &mut self,
+        now: Instant,
+        pipe: PipeId,
+        lent: &mut [u8],
+        read: &mut dyn FnMut(&mut [u8]) -> usize,
+    ) {
+        self.touch(now);
+        self.links.read_pipe(now, pipe, lent, read);
+    }
+
     /// The next thing for the host to do.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.turn_after(Activity::OutputTaken);

@@ -25,12 +25,36 @@ impl Connection {
         if let Some(Err(fault)) = self.private.as_mut().map(|private| private.received(&mut input)) {
             return self.fail(fault);
         }
-        if self.input.is_empty() {
-            self.input = input;
-        } else {
-            self.input.unsplit(input);
-        }
+        self.input.append(input);
         self.resume(now);
+    }
+
+    /// Has `read` fill in what has arrived, from the front of the memory that it is given, at most `most` bytes; how many it
+    /// filled. While the peer sends long records the memory is the record's own buffer, so that nothing is copied; else it is `lent`.
+    pub fn read(
+        &mut self,
+        now: Instant,
+        most: usize,
+        lent: &mut [u8],
+        read: &mut dyn FnMut(&mut [u8]) -> usize,
+    ) -> usize {
+        if let Stage::Secured(secured) = &self.stage
+            && self.private.is_none()
+        {
+            let len = |input: &[u8]| secured.session.record_len(input);
+            if self.input.begin(len) {
+                let filled = self.input.fill(most, len, read);
+                self.resume(now);
+                return filled;
+            }
+        }
+        let room = most.min(lent.len());
+        let memory = lent.get_mut(..room).unwrap_or_default();
+        let filled = read(memory).min(room);
+        if let Some(bytes) = memory.get(..filled).filter(|bytes| !bytes.is_empty()) {
+            self.received(now, BytesMut::from(bytes));
+        }
+        filled
     }
 
     /// Goes on with what has arrived: after streams were read, which makes room for more.
@@ -38,26 +62,28 @@ impl Connection {
         loop {
             match self.step(now) {
                 Ok(Step::Again) => {}
-                Ok(Step::Wait) => return,
+                Ok(Step::Wait) => break,
                 Err(fault) => return self.fail(fault),
             }
         }
+        self.input.release();
     }
 
     fn step(&mut self, now: Instant) -> Result<Step, Fault> {
+        let Some(input) = self.input.get() else { return Ok(Step::Wait) };
         match &mut self.stage {
             Stage::Failed => Ok(Step::Wait),
             Stage::Choice(_) => {
                 let Some(select) = &mut self.select else { return Ok(Step::Wait) };
-                let mut bytes = std::mem::take(&mut self.input).freeze();
+                let mut bytes = std::mem::take(input).freeze();
                 let event = select.received(&mut bytes);
-                self.input = BytesMut::from(bytes);
+                *input = BytesMut::from(bytes);
                 let Some(index) = self.selected(event.as_ref(), NO_SECURITY)? else { return Ok(Step::Wait) };
                 self.begin(now, index)?;
                 Ok(Step::Again)
             }
             Stage::Handshake(session) => {
-                let Some(proven) = session.handshake(&mut self.input)? else { return Ok(Step::Wait) };
+                let Some(proven) = session.handshake(input)? else { return Ok(Step::Wait) };
                 self.secured(now, proven);
                 Ok(Step::Again)
             }
@@ -65,7 +91,9 @@ impl Connection {
                 if secured.muxer.room() < yamux::LOW {
                     return Ok(Step::Wait); // what is unread must be read first
                 }
-                let Some(text) = secured.session.open(&mut self.input)? else { return Ok(Step::Wait) };
+                let record = secured.session.record_len(input);
+                let Some(text) = secured.session.open(input)? else { return Ok(Step::Wait) };
+                self.input.was_whole(record.unwrap_or_default());
                 self.text(now, text.freeze())?;
                 Ok(Step::Again)
             }
@@ -188,7 +216,7 @@ impl Connection {
     }
 
     fn put(&mut self, now: Instant, out: &mut BytesMut) {
-        out.unsplit(std::mem::take(&mut self.answer));
+        out.extend_from_slice(&std::mem::take(&mut self.answer)); // not `unsplit`, which drops an empty buffer with its memory
         match &mut self.stage {
             Stage::Choice(choice) => {
                 if let Some(select) = &mut self.select {

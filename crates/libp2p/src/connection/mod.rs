@@ -18,6 +18,7 @@
 
 mod alive;
 mod drive;
+mod input;
 mod muxer;
 mod security;
 mod select;
@@ -40,6 +41,7 @@ use crate::noise::{Identity, Noise};
 use crate::pnet::{Pnet, SharedKey};
 use crate::yamux::{self, Yamux};
 use alive::Pace;
+use input::Input;
 use select::Select;
 
 /// How long the whole set-up may take.
@@ -161,7 +163,7 @@ pub struct Connection {
     private: Option<Pnet>,
     select: Option<Select>, // a negotiation that is not over: of security, or of the muxer
     stage: Stage,
-    input: BytesMut,  // <= INPUT_MAX
+    input: Input,     // <= INPUT_MAX
     answer: BytesMut, // the last of a negotiation or handshake that is over, not encrypted by Noise
     due: Instant,
     events: VecDeque<Event>, // one or two
@@ -210,7 +212,7 @@ impl Connection {
             private,
             select: Some(select),
             stage: Stage::Choice(Box::new(choice)),
-            input: BytesMut::new(),
+            input: Input::default(),
             answer: BytesMut::new(),
             due: now + DEADLINE,
             events: VecDeque::new(),
@@ -230,7 +232,7 @@ impl Connection {
         matches!(self.stage, Stage::Secured(_)) && self.select.is_none()
     }
 
-    /// Bytes that [`received`](Self::received) can take now. 0: the transport must wait until streams are read.
+    /// Bytes that [`received`](Self::received) and [`read`](Self::read) can take now. 0: the transport must wait until streams are read.
     pub fn room(&self) -> usize {
         INPUT_MAX.saturating_sub(self.input.len())
     }
@@ -274,7 +276,7 @@ impl Connection {
         self.last_words();
         self.stage = Stage::Failed;
         self.select = None;
-        self.input = BytesMut::new();
+        self.input = Input::default();
         self.events.push_back(Event::Faulted(fault));
     }
 }

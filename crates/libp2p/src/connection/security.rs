@@ -65,6 +65,12 @@ pub trait Session: Send {
     /// Appends what the session has to send by itself to `out`.
     fn put(&mut self, out: &mut BytesMut);
 
+    /// After the handshake: the length of the record that `input` begins with, its head included. `None` where `input` does not tell
+    /// yet, or the session takes whatever there is.
+    fn record_len(&self, _input: &[u8]) -> Option<usize> {
+        None
+    }
+
     /// After the handshake: takes the next text off `input` and decrypts it; `None` while it is not whole. Call until `None`.
     ///
     /// # Errors

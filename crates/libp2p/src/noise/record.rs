@@ -73,6 +73,12 @@ pub struct Opener {
     counter: u64,
 }
 
+/// The length of the record that `input` begins with, and of its own length before it.
+pub(super) fn record_len(input: &[u8]) -> Option<usize> {
+    let prefix = input.first_chunk::<PREFIX>()?;
+    Some(PREFIX + usize::from(u16::from_be_bytes(*prefix)))
+}
+
 impl Opener {
     pub(super) fn new(key: &[u8; 32]) -> Option<Self> {
         Some(Self { key: Key::new(key)?, counter: 0 })
@@ -84,15 +90,14 @@ impl Opener {
     /// # Errors
     /// [`BAD_RECORD`]: the connection cannot go on.
     pub fn next(&mut self, input: &mut BytesMut) -> Result<Option<BytesMut>, Fault> {
-        let Some(prefix) = input.first_chunk::<PREFIX>() else { return Ok(None) };
-        let len = usize::from(u16::from_be_bytes(*prefix));
-        if len < TAG {
+        let Some(len) = record_len(input) else { return Ok(None) };
+        if len < PREFIX + TAG {
             return Err(BAD_RECORD);
         }
-        if input.len() < PREFIX + len {
+        if input.len() < len {
             return Ok(None);
         }
-        let mut record = input.split_to(PREFIX + len);
+        let mut record = input.split_to(len);
         record.advance(PREFIX);
         let text = self.key.open(nonce(self.counter), &[], &mut record).ok_or(BAD_RECORD)?;
         self.counter += 1; // 2^64 records never come

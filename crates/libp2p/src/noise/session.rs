@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use weir_base::{Fault, Instant, PeerId, Rng};
 
+use super::record::record_len;
 use super::{Event, Handshake, Identity, NAME, Opener, PLAINTEXT_MAX, Sealer};
 use crate::connection::{CannotBegin, Proven, Security, Session};
 use crate::multistream::Names;
@@ -67,7 +68,14 @@ impl Session for Noised {
     fn put(&mut self, out: &mut BytesMut) {
         match self {
             Self::Handshake(handshake) => drop(handshake.poll_transmit(out)),
-            Self::Open(records) => out.unsplit(std::mem::take(&mut records.last)),
+            Self::Open(records) => out.extend_from_slice(&std::mem::take(&mut records.last)),
+        }
+    }
+
+    fn record_len(&self, input: &[u8]) -> Option<usize> {
+        match self {
+            Self::Handshake(_) => None,
+            Self::Open(_) => record_len(input),
         }
     }
 

@@ -201,6 +201,26 @@ impl Links {
         endpoints.each().find_map(|endpoint| endpoint.pipe_room(&mut context, pipe)).unwrap_or(0)
     }
 
+    /// Has `read` fill in what has arrived on a byte stream, from the front of the memory that it is given, and say how many bytes
+    /// those are. It is called once, or not at all where there is no room ([`pipe_room`](Self::pipe_room)). The memory is `lent`, or where the
+    /// peer sends long records the buffer in which they are decrypted: then, unlike with
+    /// [`handle_pipe_data`](Self::handle_pipe_data), nothing is copied.
+    pub fn read_pipe(
+        &mut self,
+        now: Instant,
+        pipe: PipeId,
+        lent: &mut [u8],
+        read: &mut dyn FnMut(&mut [u8]) -> usize,
+    ) {
+        let now = self.at(now);
+        let (endpoints, mut context) = self.endpoints(now);
+        let len = endpoints.each().find_map(|endpoint| endpoint.read_pipe(&mut context, pipe, lent, read));
+        self.stats.bytes_in += len.unwrap_or_default() as u64;
+        while let Some(id) = self.table.take_urgent() {
+            self.settle_link(now, id);
+        }
+    }
+
     /// A name was resolved ([`Event::Resolve`]); no addresses where it has none.
     pub fn handle_resolved(&mut self, now: Instant, query: u64, addresses: &[IpAddr]) {
         let now = self.at(now);

@@ -49,9 +49,10 @@ impl Carrier for TcpLink {
         let all = self.streams.iter().filter(|(_, entry)| writing(entry.send.end));
         let open: Vec<u64> = all.map(|(stream, _)| *stream).collect();
         open.into_iter().for_each(|stream| self.finish(stream));
-        // Ends that wait go out before the link's.
-        while let Some((_, stream)) = self.sending.ending.next() {
-            self.sending.ending.set(stream, None);
+        // Answers and ends that wait go out before the link's.
+        while let Some((_, stream)) = self.sending.pausing.next() {
+            self.sending.pausing.set(stream, None);
+            self.answer(stream);
             self.schedule(stream);
         }
     }

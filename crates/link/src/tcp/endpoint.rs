@@ -200,6 +200,27 @@ impl Endpoint for Tcp {
         Some(carrier.pipe_room(scope.window))
     }
 
+    fn read_pipe(
+        &mut self,
+        context: &mut Context<'_>,
+        pipe: PipeId,
+        lent: &mut [u8],
+        read: &mut dyn FnMut(&mut [u8]) -> usize,
+    ) -> Option<usize> {
+        let Some(link) = self.pipes.get(&pipe)?.link else {
+            let most = lent.len().min(DROPPED);
+            return Some(read(lent.get_mut(..most).unwrap_or_default()));
+        };
+        let (carrier, mut scope) = context.carrier::<TcpLink>(link)?;
+        let len = carrier.read(&mut scope, lent, read);
+        if carrier.has_report() {
+            context.table.touch_urgently(link);
+        } else {
+            context.table.touch(link);
+        }
+        Some(len)
+    }
+
     fn poll_pipe(&mut self, context: &mut Context<'_>, out: &mut BytesMut) -> Option<PipeTransmit> {
         while let Some(pipe) = self.finishing.pop_front() {
             if let Some(found) = self.pipes.get_mut(&pipe).filter(|found| found.ending && !found.blocked) {

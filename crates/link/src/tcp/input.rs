@@ -20,6 +20,10 @@ use crate::streams::{NAMED, Negotiation, Outcome, Writers};
 /// comes together with the answer to its proposal. Whoever speaks the pull protocol does not, so hello ends the pause.
 const END_PAUSE: Duration = Duration::from_millis(5);
 
+/// How long the answer to a name waits for what the stream's user writes, where the opener did not wait for it either. So an answer
+/// that is there soon goes out in one record with it, and wakes the peer once.
+const ANSWER_PAUSE: Duration = Duration::from_millis(2);
+
 /// Where a connection's go-away codes for goodbyes begin: far above those that others use (`docs/spec/libp2p-links.md`).
 const GOODBYE: u32 = 0x5745_0000;
 
@@ -91,6 +95,30 @@ impl TcpLink {
         self.conn.received(scope.now, bytes);
         self.drain(scope);
         self.count_arrived(scope.window);
+    }
+
+    /// Has `read` fill in what has arrived, as far as there is room; how many bytes.
+    pub(super) fn read(
+        &mut self,
+        scope: &mut Scope<'_>,
+        lent: &mut [u8],
+        read: &mut dyn FnMut(&mut [u8]) -> usize,
+    ) -> usize {
+        self.now = scope.now;
+        let room = self.pipe_room(scope.window);
+        if room == 0 {
+            return 0;
+        }
+        if matches!(self.phase, Phase::Connecting | Phase::Cutting(_) | Phase::Closed) {
+            let len = read(lent); // dropped
+            self.stats.carried.bytes_in += len as u64;
+            return len;
+        }
+        let len = self.conn.read(scope.now, room, lent, read);
+        self.stats.carried.bytes_in += len as u64;
+        self.drain(scope);
+        self.count_arrived(scope.window);
+        len
     }
 
     /// Whether the parent has something to act on at once.
@@ -209,7 +237,12 @@ impl TcpLink {
                 }
             };
             let mut answer = negotiation.output();
-            muxer.write(id(stream), &mut answer);
+            let more = !rest.is_empty() || muxer.unread_of(id(stream)) > 0 || muxer.has_ended(id(stream));
+            if more && self.sending.greeted && matches!(outcome, Some(Outcome::Opened(_))) {
+                entry.answer = std::mem::take(&mut answer);
+            } else {
+                muxer.write(id(stream), &mut answer);
+            }
             if let Some(outcome) = outcome {
                 return self.negotiated(scope, stream, outcome, &rest);
             }
@@ -224,12 +257,15 @@ impl TcpLink {
             Outcome::Opened(index) => {
                 self.negotiation_over(stream);
                 let Some(protocol) = self.shared.names.owner(index) else { return };
-                if let Some(muxer) = self.conn.muxer() {
+                let (Some(entry), Some(muxer)) = (self.streams.get_mut(&stream), self.conn.muxer()) else {
+                    return;
+                };
+                if entry.answer.is_empty() {
                     muxer.accept(id(stream));
+                } else {
+                    self.sending.pausing.set(stream, Some(scope.now + ANSWER_PAUSE));
                 }
-                if let Some(entry) = self.streams.get_mut(&stream).filter(|_| !self.sending.greeted) {
-                    entry.ends_from = Some(scope.now + END_PAUSE);
-                }
+                entry.ends_from = (!self.sending.greeted).then(|| scope.now + END_PAUSE);
                 let key = StreamKey { link: scope.link, stream };
                 scope.events.push_back(Event::Opened { key, protocol });
                 self.begun(scope, stream, rest);
@@ -290,9 +326,20 @@ impl TcpLink {
         self.tell_broken(scope, stream, code, false);
     }
 
-    /// Ends negotiations that took too long, and streams whose end waited.
+    /// The answer to a stream's name that has waited, if it has, goes out.
+    pub(super) fn answer(&mut self, stream: u64) {
+        let (Some(entry), Some(muxer)) = (self.streams.get_mut(&stream), self.conn.muxer()) else { return };
+        if !entry.answer.is_empty() {
+            self.sending.pausing.set(stream, None);
+            muxer.accept(id(stream));
+            muxer.write(id(stream), &mut std::mem::take(&mut entry.answer));
+        }
+    }
+
+    /// Ends negotiations that took too long; answers and ends have waited long enough.
     pub(super) fn expire(&mut self, scope: &mut Scope<'_>) {
-        while let Some(stream) = self.sending.ending.pop_due(scope.now) {
+        while let Some(stream) = self.sending.pausing.pop_due(scope.now) {
+            self.answer(stream);
             self.schedule(stream);
         }
         while let Some(stream) = self.negotiating.pop_late(scope.now) {
@@ -308,9 +355,9 @@ impl TcpLink {
         }
     }
 
-    /// When the first negotiation must be over, or the first end that waits is due.
+    /// When the first negotiation must be over, or the first answer or end that waits is due.
     pub(super) fn negotiations_due(&self) -> Option<Instant> {
-        [self.negotiating.next_due(), self.sending.ending.next().map(|(due, _)| due)]
+        [self.negotiating.next_due(), self.sending.pausing.next().map(|(due, _)| due)]
             .into_iter()
             .flatten()
             .min()

@@ -88,7 +88,7 @@ pub(super) enum Phase {
 #[derive(Debug, Default)]
 pub(super) struct Sending {
     pub(super) backlog: Backlog,
-    pub(super) ending: Deadlines<u64>, // streams of the peer whose end waits, as they were agreed on just now
+    pub(super) pausing: Deadlines<u64>, // streams of the peer, agreed on just now, whose answer or end waits
     pub(super) greeted: bool, // the peer speaks the pull protocol: it loses no stream whose end comes with an answer
     pub(super) stuck: Option<Instant>, // the link is lost then, unless the system takes bytes again before
 }
@@ -235,6 +235,9 @@ impl TcpLink {
                 muxer.stop(id(stream), code);
             }
             self.receiving.forget(stream, &entry);
+            if !entry.answer.is_empty() {
+                self.sending.pausing.set(stream, None);
+            }
             if entry.send.scheduled {
                 self.sending.backlog.outbox.remove(stream);
             }

@@ -71,6 +71,7 @@ impl TcpLink {
         while left > 0
             && let Some(stream) = self.sending.backlog.outbox.pop()
         {
+            self.answer(stream);
             let (Some(entry), Some(muxer)) = (self.streams.get_mut(&stream), self.conn.muxer()) else {
                 continue;
             };
@@ -92,7 +93,7 @@ impl TcpLink {
             }
             if send.end == SendEnd::Finishing {
                 if let Some(due) = entry.ends_from.filter(|due| *due > self.now && self.phase == Phase::Up) {
-                    self.sending.ending.set(stream, Some(due));
+                    self.sending.pausing.set(stream, Some(due));
                     continue;
                 }
                 muxer.finish(id(stream));

@@ -1,5 +1,6 @@
 //! One stream of a connection over bytes: its halves, and the negotiation of its protocol.
 
+use bytes::Bytes;
 use weir_base::Instant;
 use weir_base::stream::Class;
 
@@ -12,6 +13,7 @@ pub(super) struct Stream {
     pub(super) send: SendHalf,
     pub(super) negotiation: Option<Box<Negotiation>>,
     pub(super) ends_from: Option<Instant>, // its end goes out at the earliest then
+    pub(super) answer: Bytes, // to the peer's proposal, where it waits for the first of this side's bytes
     pub(super) raw: bool,
     pub(super) counted: u64, // unread bytes of a raw stream that the window counts
 }
@@ -28,7 +30,15 @@ impl Stream {
     }
 
     fn new(send: SendHalf, negotiation: Option<Box<Negotiation>>) -> Self {
-        Self { receive: ReceiveHalf::default(), send, negotiation, ends_from: None, raw: false, counted: 0 }
+        Self {
+            receive: ReceiveHalf::default(),
+            send,
+            negotiation,
+            ends_from: None,
+            answer: Bytes::new(),
+            raw: false,
+            counted: 0,
+        }
     }
 
     pub(super) fn is_over(&self) -> bool {

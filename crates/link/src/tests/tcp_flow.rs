@@ -270,6 +270,52 @@ fn once_hello_is_accepted_the_end_of_a_stream_waits_for_nothing() {
 }
 
 #[test]
+fn once_hello_is_accepted_the_answer_to_a_name_waits_a_little_for_what_its_user_writes() {
+    let (mut net, link, other) = linked([config(), config()]);
+    net.nodes[1].links.link(other).unwrap().hello_accepted();
+    let sent = |net: &mut Net| net.nodes[1].links.link(other).unwrap().stats().bytes_out;
+    let mut bytes = Vec::new();
+    for answers_at_once in [false, true] {
+        let before = sent(&mut net);
+        let key = net.open(0, link, 8, Class::Pool);
+        net.write(0, key, &Bytes::from_static(b"?"));
+        net.drain();
+        net.run(net.delay + Duration::from_millis(1));
+        assert_eq!(sent(&mut net), before, "the answer to the name waits");
+        if !answers_at_once {
+            net.run(Duration::from_millis(1));
+            assert!(sent(&mut net) > before, "not for long");
+        }
+        net.write(1, there(other, key), &Bytes::from_static(b"answer"));
+        net.run(SECOND);
+        assert_eq!(net.read(0, key), (b"answer".to_vec(), false));
+        bytes.push(sent(&mut net) - before);
+    }
+    assert!(bytes[1] < bytes[0], "one record instead of two: {bytes:?}");
+}
+
+#[test]
+fn an_answer_that_waits_goes_out_before_the_links_end_and_with_a_streams() {
+    for closes in [false, true] {
+        let (mut net, link, other) = linked([config(), config()]);
+        net.nodes[1].links.link(other).unwrap().hello_accepted();
+        let key = net.open(0, link, 8, Class::Pool);
+        net.write(0, key, &Bytes::from_static(b"?"));
+        net.drain();
+        net.run(net.delay);
+        let now = net.now;
+        let far = net.nodes[1].links.link(other).unwrap();
+        if closes {
+            far.close(now, Goodbye::Shutdown);
+        } else {
+            far.finish(now, key.stream);
+        }
+        net.run(net.delay);
+        assert_eq!(net.read(0, key), (Vec::new(), true), "{closes}");
+    }
+}
+
+#[test]
 fn without_a_hello_the_end_of_a_stream_goes_out_a_while_after_the_answer_to_its_name() {
     let (mut net, link, other) = linked([config(), config()]);
     let key = answered_at_once(&mut net, link, other);

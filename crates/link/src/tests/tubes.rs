@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::harness::{Flying, Net};
 use crate::{PipeChange, PipeId, PipeTransmit};
@@ -108,16 +108,18 @@ impl Net {
                 continue;
             };
             let other = tube.other;
-            let len = node_ref.links.pipe_room(pipe).min(bytes.len());
-            if len == 0 {
-                tube.arrived.push_front(Piece::Bytes(bytes));
-                return;
-            }
-            let part = bytes.split_to(len);
+            let mut len = 0;
+            node_ref.links.read_pipe(now, pipe, &mut vec![0; SYSTEM], &mut |memory| {
+                len = memory.len().min(bytes.len());
+                memory[..len].copy_from_slice(&bytes.split_to(len));
+                len
+            });
             if !bytes.is_empty() {
                 tube.arrived.push_front(Piece::Bytes(bytes));
             }
-            node_ref.links.handle_pipe_data(now, pipe, BytesMut::from(&part[..]));
+            if len == 0 {
+                return;
+            }
             self.was_read(other, len);
         }
     }

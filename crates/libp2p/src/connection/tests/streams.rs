@@ -153,3 +153,43 @@ fn a_reader_that_stops_holds_the_transport_and_nothing_else_grows() {
     assert!(read > 900 * 1024 && pair.b.connection.room() > 0);
     assert_eq!(pair.b.fault(), None);
 }
+
+#[test]
+fn what_is_sent_goes_into_the_memory_that_the_caller_has() {
+    let mut pair = up();
+    let id = pair.a.muxer().open(pair.now).unwrap();
+    let mut out = BytesMut::with_capacity(70_000);
+    let memory = out.as_ptr();
+    for _ in 0..3 {
+        pair.a.muxer().write(id, &mut Bytes::from(vec![0; 60_000]));
+        out.clear();
+        assert!(pair.a.connection.poll_transmit(pair.now, &mut out) && out.len() > 60_000);
+        assert_eq!(out.as_ptr(), memory);
+    }
+}
+
+#[test]
+fn what_a_long_record_holds_is_read_from_the_memory_in_which_it_arrived() {
+    let mut pair = up();
+    let id = pair.a.muxer().open(pair.now).unwrap();
+    let mut lent = vec![0; 70_000];
+    for round in 0..3 {
+        pair.a.muxer().write(id, &mut Bytes::from(vec![round; 60_000]));
+        pair.a.settle(pair.now);
+        let mut wire = std::mem::take(&mut pair.a.wire);
+        let mut memory = lent.as_ptr_range();
+        while !wire.is_empty() {
+            pair.b.connection.read(pair.now, usize::MAX, &mut lent, &mut |room| {
+                let len = room.len().min(wire.len());
+                room[..len].copy_from_slice(&wire.split_to(len));
+                memory = room.as_ptr_range();
+                len
+            });
+        }
+        pair.b.settle(pair.now);
+        let Read::Data(chunk) = pair.b.muxer().read(id, usize::MAX) else { panic!("nothing came") };
+        assert_eq!(memory.contains(&chunk.as_ptr()), round > 0, "in round {round}");
+        let (rest, _) = read_all(&mut pair.b, id);
+        assert!(chunk.len() + rest.len() == 60_000 && rest.iter().all(|byte| *byte == round));
+    }
+}
