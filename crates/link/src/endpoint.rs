@@ -32,7 +32,6 @@ pub(crate) enum Input {
     /// And its bytes on a wire.
     Frame(WireId, Frame, usize),
     Pipe(PipeId, PipeChange),
-    PipeData(PipeId, BytesMut),
 }
 
 impl Input {
@@ -41,7 +40,6 @@ impl Input {
         match self {
             Self::Datagrams(datagrams) => datagrams.data.len(),
             Self::Frame(_, _, len) => *len,
-            Self::PipeData(_, bytes) => bytes.len(),
             Self::Wire(..) | Self::Pipe(..) => 0,
         }
     }
@@ -89,11 +87,6 @@ pub(crate) trait Endpoint: Send {
 
     /// The next frame to send, and its bytes on a wire; links are served as `Outputs` says.
     fn poll_frame(&mut self, _context: &mut Context<'_>) -> Option<(WireId, Frame, usize)> {
-        None
-    }
-
-    /// Bytes that a byte stream's link can take now; `None` where it is not one of this endpoint's.
-    fn pipe_room(&mut self, _context: &mut Context<'_>, _pipe: PipeId) -> Option<usize> {
         None
     }
 

@@ -125,7 +125,7 @@ pub enum WireChange {
     Refused(DialId),
 }
 
-/// A byte stream's life, told by the host. Bytes come by [`Links::handle_pipe_data`](crate::Links::handle_pipe_data).
+/// A byte stream's life, told by the host. Bytes come by [`Links::read_pipe`](crate::Links::read_pipe).
 ///
 /// Of a stream that is not known, or not any more, nothing is an error: it is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -379,7 +379,7 @@ pub enum Event {
         /// Where to.
         remote: SocketAddr,
     },
-    /// A byte stream whose [room](crate::Links::pipe_room) was 0 can be read again.
+    /// A byte stream for which there was no [room](crate::Links::read_pipe) can be read again.
     ReadPipe(PipeId),
     /// Send what was given for a byte stream, as far as it leaves without waiting for the peer, and close it both ways. The
     /// node forgets it now.

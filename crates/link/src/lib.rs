@@ -3,7 +3,7 @@
 //! [`Links`] holds all links of a node and routes between the host and them; it does no input or output of its own.
 //! - the host hands in what happened: datagrams ([`Links::handle_datagrams`]), frames of a foreign wire
 //!   ([`Links::handle_frame`]), a wire's life ([`Links::handle_wire`]), a byte stream's life and bytes
-//!   ([`Links::handle_pipe`], [`Links::handle_pipe_data`]), its sockets and clock ([`Links::handle_host`]);
+//!   ([`Links::handle_pipe`], [`Links::read_pipe`]), its sockets and clock ([`Links::handle_host`]);
 //! - the stack asks: [`Links::dial`], and on one link ([`Links::link`]) open, read, write, finish, reset, stop, close;
 //! - after each of these the host drains: [`Links::poll_event`], [`Links::poll_datagrams`], [`Links::poll_frame`],
 //!   [`Links::poll_pipe`], each until `None`, and then asks [`Links::poll_timeout`].

@@ -150,7 +150,6 @@ impl Stack {
             Input::Frame(wire, frame) => self.links.handle_frame(now, wire, frame),
             Input::Wire(wire, change) => self.links.handle_wire(now, wire, change),
             Input::Pipe(pipe, change) => self.links.handle_pipe(now, pipe, change),
-            Input::PipeData(pipe, bytes) => self.links.handle_pipe_data(now, pipe, bytes),
             Input::Resolved { query, addresses } => self.links.handle_resolved(now, query, &addresses),
             Input::Host(change) => {
                 if let HostChange::Wall(wall) = change {
@@ -280,16 +279,9 @@ impl Stack {
         poll_links(self, now, |links| links.poll_pipe(now, out))
     }
 
-    /// Bytes of a byte stream that [`Input::PipeData`] may hand in now. While it is 0 the host does not read from it, so that the
-    /// peer has to wait; [`Action::ReadPipe`] follows.
-    pub fn pipe_room(&mut self, pipe: PipeId) -> usize {
-        self.links.pipe_room(pipe)
-    }
-
     /// Has `read` fill in what has arrived on a byte stream, from the front of the memory that it is given, and say how many bytes
-    /// those are. It is called once, or not at all where there is no room ([`pipe_room`](Self::pipe_room)). The memory is `lent`, or while the
-    /// peer sends long records the buffer in which they are decrypted, so that nothing is copied; [`Input::PipeData`] is for
-    /// hosts that have the bytes in memory already.
+    /// those are. It is called once; or not at all while there is no room, so that the peer has to wait: [`Action::ReadPipe`] follows. The
+    /// memory is `lent`, or while the peer sends long records the buffer in which they are decrypted, so that nothing is copied.
     pub fn read_pipe(
         &mut self,
         now: Instant,

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::LinkInfo;
@@ -33,8 +33,6 @@ pub enum Input {
     Wire(WireId, WireChange),
     /// A byte stream was connected, accepted, ended, or can be written again.
     Pipe(PipeId, PipeChange),
-    /// Bytes of a byte stream arrived: at most [`Stack::pipe_room`](crate::Stack::pipe_room).
-    PipeData(PipeId, BytesMut),
     /// A name was resolved, as [`Action::Resolve`] asked; empty where it has no address.
     Resolved {
         /// Number of the question.

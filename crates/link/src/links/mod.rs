@@ -143,9 +143,7 @@ impl Links {
     fn handle(&mut self, now: Instant, input: Input) {
         self.stats.bytes_in += input.len() as u64;
         let (endpoints, mut context) = self.endpoints(now);
-        if let Some(Input::Pipe(pipe, PipeChange::Accepted { .. }) | Input::PipeData(pipe, _)) =
-            endpoints.handle(&mut context, input)
-        {
+        if let Some(Input::Pipe(pipe, PipeChange::Accepted { .. })) = endpoints.handle(&mut context, input) {
             self.events.push_back(Event::ClosePipe(pipe)); // no transport here takes byte streams
         }
         while let Some(id) = self.table.take_urgent() {
@@ -187,24 +185,10 @@ impl Links {
         self.drive_dials(now);
     }
 
-    /// Bytes of a byte stream arrived: at most [`pipe_room`](Self::pipe_room). They are decrypted in place, and data that is
-    /// read stays a slice of their buffer.
-    pub fn handle_pipe_data(&mut self, now: Instant, pipe: PipeId, bytes: BytesMut) {
-        let now = self.at(now);
-        self.handle(now, Input::PipeData(pipe, bytes));
-    }
-
-    /// Bytes of a byte stream that may be handed in now. While it is 0 the host does not read from it, so that the peer has to
-    /// wait; [`Event::ReadPipe`] follows. A byte stream that is not known has none.
-    pub fn pipe_room(&mut self, pipe: PipeId) -> usize {
-        let (endpoints, mut context) = self.endpoints(self.now);
-        endpoints.each().find_map(|endpoint| endpoint.pipe_room(&mut context, pipe)).unwrap_or(0)
-    }
-
     /// Has `read` fill in what has arrived on a byte stream, from the front of the memory that it is given, and say how many bytes
-    /// those are. It is called once, or not at all where there is no room ([`pipe_room`](Self::pipe_room)). The memory is `lent`, or where the
-    /// peer sends long records the buffer in which they are decrypted: then, unlike with
-    /// [`handle_pipe_data`](Self::handle_pipe_data), nothing is copied.
+    /// those are. It is called once; or not at all while there is no room, so that the peer has to wait: [`Event::ReadPipe`] follows. A byte
+    /// stream that is not known has none. The memory is `lent`, or while the peer sends long records the buffer in which they are decrypted;
+    /// what is read of it stays a slice of that.
     pub fn read_pipe(
         &mut self,
         now: Instant,

@@ -99,17 +99,6 @@ impl Tcp {
         }
     }
 
-    fn arrived(&mut self, context: &mut Context<'_>, pipe: PipeId, bytes: BytesMut) {
-        let Some(link) = self.pipes.get(&pipe).and_then(|pipe| pipe.link) else { return };
-        let Some((carrier, mut scope)) = context.carrier::<TcpLink>(link) else { return };
-        carrier.handle_bytes(&mut scope, bytes);
-        if carrier.has_report() {
-            context.table.touch_urgently(link);
-        } else {
-            context.table.touch(link);
-        }
-    }
-
     /// The host closes a byte stream.
     fn forget(&mut self, context: &mut Context<'_>, pipe: PipeId) {
         self.closing.set(pipe, None);
@@ -150,7 +139,6 @@ impl Endpoint for Tcp {
     fn handle(&mut self, context: &mut Context<'_>, input: Input) -> Option<Input> {
         match input {
             Input::Pipe(pipe, change) => self.changed(context, pipe, change),
-            Input::PipeData(pipe, bytes) => self.arrived(context, pipe, bytes),
             other => return Some(other),
         }
         None
@@ -191,13 +179,6 @@ impl Endpoint for Tcp {
         } else {
             self.linger(context, id, said_end);
         }
-    }
-
-    fn pipe_room(&mut self, context: &mut Context<'_>, pipe: PipeId) -> Option<usize> {
-        let found = self.pipes.get(&pipe)?;
-        let Some(link) = found.link else { return Some(DROPPED) };
-        let (carrier, scope) = context.carrier::<TcpLink>(link)?;
-        Some(carrier.pipe_room(scope.window))
     }
 
     fn read_pipe(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use weir_base::fault::Blame;
 use weir_base::stream::Goodbye;
 use weir_base::{Chunk, Fault, Instant, StreamKey};
@@ -83,18 +83,6 @@ impl TcpLink {
         self.report.get_or_insert(Report::Lost(why));
         self.phase = phase;
         self.sending.backlog.unblock_all();
-    }
-
-    /// Bytes arrived.
-    pub(super) fn handle_bytes(&mut self, scope: &mut Scope<'_>, bytes: BytesMut) {
-        self.now = scope.now;
-        self.stats.carried.bytes_in += bytes.len() as u64;
-        if matches!(self.phase, Phase::Connecting | Phase::Cutting(_) | Phase::Closed) {
-            return;
-        }
-        self.conn.received(scope.now, bytes);
-        self.drain(scope);
-        self.count_arrived(scope.window);
     }
 
     /// Has `read` fill in what has arrived, as far as there is room; how many bytes.

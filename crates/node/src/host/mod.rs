@@ -4,7 +4,7 @@
 //! 2. [`assemble`] builds a node of the plan: the [`Core`], which the host drives, and the handles, which it gives to the
 //!    application.
 //! 3. The host drives the core. One turn, as often as it likes:
-//!    what arrived ([`Core::handle`]) → [`Core::commands`] → [`Core::handle_timeout`] → [`Core::settle`], which hands events
+//!    what arrived ([`Core::handle`]; of byte streams [`Stack::read_pipe`]) → [`Core::commands`] → [`Core::handle_timeout`] → [`Core::settle`], which hands events
 //!    to the handles and wakes their tasks → [`Core::poll_action`] until `None` → datagrams, frames and bytes of
 //!    byte streams of [`Core::stack`] until `None`; again from `settle` while any of it brought something.
 //! 4. Then it may sleep until [`Core::poll_timeout`], but for what [`Core::sleep`] says.

@@ -162,15 +162,18 @@ impl Flows {
                     continue;
                 }
             };
-            let len = stack.pipe_room(pipe).min(bytes.len());
-            let part = bytes.split_to(len);
+            let mut len = 0;
+            stack.read_pipe(now, pipe, &mut vec![0; bytes.len()], &mut |memory| {
+                len = bytes.len().min(memory.len());
+                memory.iter_mut().zip(bytes.split_to(len)).for_each(|(to, from)| *to = from);
+                len
+            });
             if !bytes.is_empty() {
                 flow.unread.push_front(Unread::Bytes(bytes));
             }
             if len == 0 {
                 return;
             }
-            stack.handle(now, Input::PipeData(pipe, BytesMut::from(&part[..])));
             system.read_bytes(pipe, len as u64);
         }
     }

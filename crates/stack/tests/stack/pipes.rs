@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use weir_base::Instant;
 use weir_stack::{Input, PipeChange, PipeId, Stack};
 
@@ -51,15 +51,18 @@ impl Pipes {
                         continue;
                     }
                 };
-                let part = bytes.split_to(stack.pipe_room(*pipe).min(bytes.len()));
-                let stuck = part.is_empty();
+                let mut len = 0;
+                stack.read_pipe(now, *pipe, &mut vec![0; bytes.len()], &mut |memory| {
+                    len = bytes.len().min(memory.len());
+                    memory[..len].copy_from_slice(&bytes.split_to(len));
+                    len
+                });
                 if !bytes.is_empty() {
                     end.unread.push_front(Unread::Bytes(bytes));
                 }
-                if stuck {
+                if len == 0 {
                     break;
                 }
-                stack.handle(now, Input::PipeData(*pipe, BytesMut::from(&part[..])));
             }
         }
         gone.iter().for_each(|pipe| drop(self.ends.remove(pipe)));
