@@ -26,4 +26,5 @@ mod storm;
 #[cfg(not(target_family = "wasm"))]
 pub mod tls;
 mod unread;
+mod unwanted;
 pub mod yamux;

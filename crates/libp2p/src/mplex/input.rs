@@ -51,10 +51,8 @@ impl Mplex {
         self.body = (head.len > 0).then_some((reader, head.len));
         match head.kind {
             Kind::New => self.opened(now, id),
-            Kind::Data => {
-                let ended = |stream: &Stream| matches!(stream.receiving, Receiving::Ended | Receiving::Over);
-                if head.len > 0 && self.streams.get(&id).is_some_and(ended) { Err(AFTER_END) } else { Ok(()) }
-            }
+            Kind::Data if head.len > 0 => self.announced(id),
+            Kind::Data => Ok(()),
             Kind::Close => {
                 self.closed(id);
                 Ok(())
@@ -63,8 +61,25 @@ impl Mplex {
         }
     }
 
+    /// Data follows. That of a stream which is gone is dropped; the peer is told where it has not ended.
+    fn announced(&mut self, id: StreamId) -> Result<(), Fault> {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            if self.output.unwanted.take(id).is_some() && self.output.resets.len() < RESETS_MAX {
+                self.output.resets.push_back(id);
+            }
+            return Ok(());
+        };
+        match stream.receiving {
+            Receiving::Ended | Receiving::Over => return Err(AFTER_END),
+            Receiving::Stopped => stream.receiving = Receiving::Insisted,
+            Receiving::Open | Receiving::Insisted => {}
+        }
+        Ok(())
+    }
+
     fn opened(&mut self, now: Instant, id: StreamId) -> Result<(), Fault> {
-        if self.streams.contains_key(&id) || self.output.resets.contains(&id) {
+        let is_taken = self.streams.contains_key(&id) || self.output.unwanted.holds(id);
+        if is_taken || self.output.resets.contains(&id) {
             return Err(OPENED_TWICE); // the reset of the one before would be taken for one of this
         }
         if self.output.resets.len() >= RESETS_MAX {
@@ -99,10 +114,13 @@ impl Mplex {
     }
 
     fn closed(&mut self, id: StreamId) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(&id) else {
+            self.output.unwanted.take(id);
+            return;
+        };
         stream.receiving = match stream.receiving {
             Receiving::Open => Receiving::Ended,
-            Receiving::Stopped => Receiving::Over,
+            Receiving::Stopped | Receiving::Insisted => Receiving::Over,
             over @ (Receiving::Ended | Receiving::Over) => over,
         };
         if std::mem::take(&mut stream.reader_waits) {
@@ -117,6 +135,7 @@ impl Mplex {
         let Some(stream) = self.streams.get_mut(&id) else {
             // The peer may use the number again: it is told nothing more of this one.
             self.output.resets.retain(|other| *other != id);
+            self.output.unwanted.take(id);
             return Ok(());
         };
         if stream.receiving == Receiving::Ended && stream.sending == Sending::Ended {

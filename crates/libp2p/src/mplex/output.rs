@@ -42,8 +42,10 @@ impl Mplex {
         } else if stream.sending == Sending::Finishing && stream.queue.is_empty() {
             Head { kind: Kind::Close, stream: id, len: 0 }.put(out);
             stream.sending = Sending::Ended;
-            if stream.receiving == Receiving::Stopped {
-                self.output.resets.push_back(id);
+            match stream.receiving {
+                Receiving::Insisted => self.output.resets.push_back(id),
+                Receiving::Stopped => self.output.unwanted.add(id, ()),
+                Receiving::Open | Receiving::Ended | Receiving::Over => {}
             }
         }
         if stream.has_output() {

@@ -9,6 +9,7 @@ use super::codec::Heads;
 use super::{Config, Event, LOW, QUEUE_MAX};
 use crate::storm::Storm;
 use crate::unread::Unread;
+use crate::unwanted::Unwanted;
 
 /// A stream, by whose number it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +51,8 @@ pub(super) enum Receiving {
     Ended,
     /// Nobody wants the rest: it is dropped.
     Stopped,
+    /// And some came.
+    Insisted,
     /// The end was read.
     Over,
 }
@@ -87,7 +90,8 @@ impl Stream {
     }
 
     fn is_over(&self) -> bool {
-        matches!(self.receiving, Receiving::Stopped | Receiving::Over) && self.sending == Sending::Ended
+        matches!(self.receiving, Receiving::Stopped | Receiving::Insisted | Receiving::Over)
+            && self.sending == Sending::Ended
     }
 
     fn room(&self) -> usize {
@@ -135,6 +139,7 @@ pub(super) struct Stall {
 pub(super) struct Output {
     pub(super) resets: VecDeque<StreamId>, // refusals, and streams that were open: a peer that does not read opens no more
     pub(super) ready: Ready<StreamId>,
+    pub(super) unwanted: Unwanted<StreamId, ()>,
 }
 
 impl Mplex {
@@ -236,11 +241,11 @@ impl Mplex {
     }
 
     /// Wants no more of the peer's bytes. mplex cannot say so alone: they are dropped, and once this side's direction has ended
-    /// the stream is reset.
+    /// the stream is reset where the peer goes on writing.
     pub fn stop(&mut self, now: Instant, id: StreamId) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         if stream.sending == Sending::Ended && stream.receiving == Receiving::Open {
-            return self.reset(now, id);
+            self.output.unwanted.add(id, ());
         }
         self.unread -= stream.unread.len();
         stream.unread = Unread::default();

@@ -1,6 +1,6 @@
 //! Frames for the peer, made when the transport asks.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::BytesMut;
 use weir_base::{Instant, Ready};
@@ -9,6 +9,7 @@ use super::frame::{HEADER, Header, Kind, flag};
 use super::session::Yamux;
 use super::stream::{Opening, Stream};
 use super::{Event, FRAME_MAX};
+use crate::unwanted::Unwanted;
 
 /// Refusals that wait to be sent. A peer that opens more than it reads answers to is breaking the protocol.
 const REFUSALS_MAX: usize = 256;
@@ -24,36 +25,7 @@ pub(super) struct Output {
     refusals: VecDeque<(u32, u32)>,          // <= REFUSALS_MAX
     pub(super) control: Ready<u32>,          // streams with flags or a window to send
     pub(super) data: Ready<u32>,             // streams with bytes or an end to send
-    pub(super) unwanted: Unwanted,
-}
-
-/// Streams that are over at this side and may be told so later.
-const UNWANTED_MAX: usize = 1_024;
-
-/// Streams that are over at this side, of which the peer has not ended its direction.
-#[derive(Debug, Default)]
-pub(super) struct Unwanted {
-    codes: BTreeMap<u32, u32>, // <= UNWANTED_MAX; with what each was stopped
-    order: VecDeque<u32>,      // the first to be stopped first; some may be gone
-}
-
-impl Unwanted {
-    pub(super) fn add(&mut self, id: u32, code: u32) {
-        self.codes.insert(id, code);
-        self.order.push_back(id);
-        while self.order.len() > UNWANTED_MAX {
-            let oldest = self.order.pop_front();
-            oldest.and_then(|oldest| self.codes.remove(&oldest));
-        }
-    }
-
-    /// The peer has ended, or sends more: the code with which the stream was stopped. It is told once.
-    pub(super) fn take(&mut self, id: u32) -> Option<u32> {
-        if self.codes.is_empty() {
-            return None;
-        }
-        self.codes.remove(&id)
-    }
+    pub(super) unwanted: Unwanted<u32, u32>, // with the code that each was stopped with
 }
 
 impl Output {

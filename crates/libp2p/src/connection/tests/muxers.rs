@@ -102,15 +102,20 @@ fn bytes_that_nobody_wants_are_dropped_and_the_stream_ends_with_this_sides_direc
     pair.b.muxer().finish(id);
     pair.run();
     assert_eq!(pair.b.muxer().open_streams(), 0);
-    // In the other order the peer is told.
+    assert!(pair.a.told.contains(&Event::Muxer(yamux::Event::Reset(id, yamux::code::NONE))), "it went on");
+    // In the other order too, and not before the peer goes on writing.
     let id = pair.a.muxer().open(pair.now).unwrap();
+    let reset = Event::Muxer(yamux::Event::Reset(id, yamux::code::NONE));
     pair.a.muxer().write(id, &mut Bytes::from_static(b"x"));
     pair.run();
     pair.b.muxer().finish(id);
     pair.run();
     pair.b.muxer().stop(id, 0);
     pair.run();
-    assert!(pair.a.told.contains(&Event::Muxer(yamux::Event::Reset(id, yamux::code::NONE))));
+    assert_eq!((pair.b.muxer().open_streams(), pair.a.told.contains(&reset)), (0, false));
+    pair.a.muxer().write(id, &mut Bytes::from_static(b"y"));
+    pair.run();
+    assert!(pair.a.told.contains(&reset));
 }
 
 #[test]

@@ -134,3 +134,53 @@ fn a_reset_after_the_close_leaves_what_came_before_it() {
     assert_eq!(read_all(&mut a, theirs(5)), (b"whole".to_vec(), true));
     assert_eq!(a.open_streams(), 0);
 }
+
+#[test]
+fn an_end_and_a_stop_at_once_are_an_end_alone_until_the_peer_goes_on_writing() {
+    let mut a = mplex();
+    a.received(at(0), message(1, 0, b"").into());
+    a.write(theirs(1), &mut Bytes::from_static(b"answer"));
+    a.finish(theirs(1));
+    a.stop(at(0), theirs(1));
+    assert_eq!(sent(&mut a), [message(1, 1, b"answer"), message(1, 3, b"")].concat());
+    assert_eq!(a.open_streams(), 0);
+    a.received(at(0), message(1, 2, b"").into()); // no bytes
+    assert_eq!(sent(&mut a), Bytes::new());
+    a.received(at(0), message(1, 2, b"more").into());
+    assert_eq!(sent(&mut a), message(1, 5, b""));
+    a.received(at(0), message(1, 2, b"more").into());
+    assert_eq!(sent(&mut a), Bytes::new(), "it is told once");
+}
+
+#[test]
+fn a_peer_that_ends_what_nobody_wants_is_told_nothing_and_may_use_the_number_again() {
+    for (end, again) in [(Some(4), true), (Some(6), true), (None, false)] {
+        let mut a = mplex();
+        a.received(at(0), message(1, 0, b"").into());
+        a.finish(theirs(1));
+        a.stop(at(0), theirs(1));
+        assert_eq!(sent(&mut a), message(1, 3, b""));
+        if let Some(end) = end {
+            a.received(at(0), message(1, end, b"").into());
+        }
+        assert_eq!(sent(&mut a), Bytes::new());
+        events(&mut a);
+        a.received(at(0), message(1, 0, b"").into());
+        assert_eq!(events(&mut a) == [Event::Opened(theirs(1))], again, "{end:?}");
+    }
+}
+
+#[test]
+fn of_streams_that_nobody_wants_the_last_1_024_are_remembered() {
+    let mut a = mplex();
+    for number in 0..=1_024 {
+        a.received(at(number * 20), message(number, 0, b"").into());
+        a.finish(theirs(number));
+        a.stop(at(number * 20), theirs(number));
+        sent(&mut a);
+    }
+    a.received(at(30_000), message(0, 2, b"more").into());
+    assert_eq!(sent(&mut a), Bytes::new(), "the first is forgotten");
+    a.received(at(30_000), message(1, 2, b"more").into());
+    assert_eq!(sent(&mut a), message(1, 5, b""));
+}
