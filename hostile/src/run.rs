@@ -87,7 +87,8 @@ pub(crate) fn all(arguments: &Arguments) -> Result<bool, Any> {
         return Err(format!("{unrun} of {runs} could not be run").into());
     }
     if arguments.lines {
-        println!("{fine} of {runs} within what is promised");
+        let judged = if arguments.bounds { "bounds; rates were not judged" } else { "targets" };
+        println!("{fine} of {runs} within their {judged}");
     }
     Ok(fine == runs)
 }
