@@ -92,6 +92,41 @@ fn a_node_that_listens_is_pinged_identified_and_measured() {
 }
 
 #[test]
+fn a_node_says_that_it_is_reached_where_it_was_told_to_say_so() {
+    let words = ["--listen", "/ip4/127.0.0.1/tcp/0", "--announce", "203.0.113.7:4001"];
+    let listener = Listener::with(&[&words[..], &["--announce", "/dns4/node.example/tcp/4001"]].concat());
+    let told = json(&["identify", &listener.addresses()[0], "--json"]);
+    let said: Vec<&str> =
+        told["addresses"].as_array().unwrap().iter().map(|address| address.as_str().unwrap()).collect();
+    let without_peer = |address: &&str| address.split("/p2p/").next().unwrap().to_owned();
+    let said: Vec<String> = said.iter().map(without_peer).collect();
+    assert_eq!(said, ["/ip4/203.0.113.7/udp/4001/quic-v1", "/dns4/node.example/tcp/4001"]);
+    assert!(listener.addresses()[0].starts_with("/ip4/127.0.0.1/tcp/"), "it listens where it did");
+}
+
+#[test]
+fn an_address_to_announce_that_nobody_could_dial_is_refused_at_start() {
+    let other = "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp";
+    let of_another = format!("/ip4/203.0.113.7/tcp/4001/p2p/{other}");
+    for (address, reason) in [
+        ("nowhere", "neither IP:PORT nor a multiaddr"),
+        ("0.0.0.0:4001", "leads nowhere"),
+        ("/ip4/203.0.113.7/tcp/0", "leads nowhere"),
+        (of_another.as_str(), "names another peer"),
+    ] {
+        let output = weir(&["listen", "--listen", "127.0.0.1:0", "--announce", address]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("--announce") && said.contains(reason), "{said}");
+    }
+    let many: Vec<String> = (1..=65).map(|port| format!("203.0.113.7:{port}")).collect();
+    let words = many.iter().flat_map(|address| ["--announce", address]);
+    let words: Vec<&str> = ["listen", "--listen", "127.0.0.1:0"].into_iter().chain(words).collect();
+    let output = weir(&words);
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn another_peer_than_the_address_names_is_not_taken() {
     let listener = Listener::start(&["127.0.0.1:0", "/ip4/127.0.0.1/tcp/0"]);
     let other = Listener::start(&["127.0.0.1:0"]);

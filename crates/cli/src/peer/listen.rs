@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
-use weir::{Event, Events, Network};
+use weir::{Event, Events, Multiaddr, Network, PeerId};
 
 use super::{GOODBYE, NETWORK, Over};
 use crate::error::Failure;
@@ -19,6 +19,8 @@ use crate::{addresses, keys, output};
 Examples:
   weir listen                                              QUIC and TCP on ports of this machine alone
   weir listen --listen /ip4/0.0.0.0/tcp/4001 --key node.key
+  weir listen --listen /ip4/0.0.0.0/tcp/4001 --announce /ip4/203.0.113.7/tcp/4001
+                                                           behind a router that passes this port on
   weir listen --json                                       the addresses, then each event, an object a line
 
 It serves perf, which costs as much as a peer wants: do not leave it open to strangers.
@@ -29,6 +31,9 @@ pub(crate) struct Options {
     /// Where to listen, any number of times: a multiaddr, or IP:PORT for QUIC; port 0 lets the system choose.
     #[arg(long, value_name = "ADDR", default_values_t = ["/ip4/127.0.0.1/udp/0/quic-v1".to_owned(), "/ip4/127.0.0.1/tcp/0".to_owned()])]
     listen: Vec<String>,
+    /// Where others reach this node, any number of times: a multiaddr, or IP:PORT for QUIC. Peers are told these instead of where it listens.
+    #[arg(long, value_name = "ADDR")]
+    announce: Vec<String>,
     /// Listen under the key in this file (see `weir keygen`) instead of a fresh one.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -54,6 +59,7 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
     let mut config = options.over.config(Duration::ZERO)?;
     config.node.perf.max_inbound = MEASUREMENTS;
     let keypair = options.key.as_deref().map_or_else(keys::fresh, keys::read)?;
+    let announced = announced(&options.announce, keypair.peer_id())?;
     let mut builder = Network::builder(keypair, NETWORK).config(config);
     for listen in &options.listen {
         builder = builder.listen(addresses::parse("--listen", listen, addresses::Transport::Quic)?);
@@ -61,6 +67,10 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
     let signals = Signals::watch()?;
     let (net, node, ()) =
         weir::start(builder).map_err(|error| Failure::input(format!("--listen: {error}")))?;
+    if !announced.is_empty() {
+        net.block_on(net.announce(announced))
+            .map_err(|error| Failure::input(format!("--announce: {error}")))?;
+    }
     let events = net.events();
     let all: Vec<String> =
         addresses::dialable(net.addresses(), net.peer_id()).iter().map(ToString::to_string).collect();
@@ -79,6 +89,28 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
     let told = net.block_on(node.shutdown(GOODBYE));
     output::note(&format!("stopped by {signal}: {} peers were told", told.closed + told.unfinished));
     Ok(ExitCode::from(signal.exit_code()))
+}
+
+/// The addresses of `--announce`. One that leads nowhere is refused here: nobody would say so later.
+fn announced(texts: &[String], own: PeerId) -> Result<Vec<Multiaddr>, Failure> {
+    let check = |text: &String| {
+        let address = addresses::parse("--announce", text, addresses::Transport::Quic)?;
+        let leads_nowhere = address
+            .socket_addr()
+            .is_some_and(|(_, socket)| socket.port() == 0 || socket.ip().is_unspecified());
+        if leads_nowhere {
+            return Err(Failure::input(format!(
+                "--announce: `{text}` leads nowhere: name an address and a port"
+            )));
+        }
+        if let Some(other) = address.peer_id().filter(|named| *named != own) {
+            return Err(Failure::input(format!(
+                "--announce: `{text}` names another peer: this node is {own}, not {other}"
+            )));
+        }
+        Ok(address)
+    };
+    texts.iter().map(check).collect()
 }
 
 /// Says what happens, until the node stops or nobody reads.
