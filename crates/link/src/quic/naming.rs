@@ -201,6 +201,10 @@ impl QuicLink {
             }
             Outcome::Agreed(protocol) => {
                 self.naming.decided(&mut self.streams, stream);
+                if self.streams.get(stream).is_some_and(|entry| entry.is_over()) {
+                    self.remove(stream);
+                    return Ok(());
+                }
                 if protocol >= NAMED {
                     scope.events.push_back(Event::Agreed { key, protocol });
                 }
@@ -257,6 +261,9 @@ impl QuicLink {
             entry.break_reading(key, code, scope.events);
         }
         self.reset(stream, code);
+        if self.streams.get(stream).is_some_and(|entry| entry.is_over()) {
+            self.remove(stream);
+        }
         if writing && self.phase == Phase::Up {
             scope.events.push_back(Event::Stopped(key, code));
         }

@@ -168,7 +168,7 @@ impl QuicLink {
             return;
         }
         let _ = self.conn.quic.send_stream(id(stream)).finish(); // fails only where the peer stopped it
-        entry.send.end = SendEnd::Over;
+        (entry.send.end, entry.finished) = (SendEnd::Over, true);
         if entry.is_over() {
             self.remove(stream);
         }

@@ -19,6 +19,7 @@ pub(super) struct Stream {
     pub(super) blocked: bool,        // its writer found no room and waits for Writable
     pub(super) head: Option<Head>,   // what is known of the head of a stream of the peer's, until it is whole
     pub(super) negotiation: Option<Box<Negotiation>>, // where protocols are agreed on by name, until this one is
+    pub(super) finished: bool,                        // QUIC has the end of this side's direction
     pub(super) stopped: Option<u32>, // the peer wants no more of one that nobody above knows of yet
     pub(super) held: Option<ProtocolId>, // it came early and may not be read before the link is up
     pub(super) drained_at: u64, // bytes the link had received when a raw reader last saw the end of what was there
@@ -84,6 +85,7 @@ impl Stream {
             blocked: false,
             head: None,
             negotiation: None,
+            finished: false,
             stopped: None,
             held: None,
             drained_at: 0,
@@ -131,8 +133,11 @@ impl Stream {
         }
     }
 
+    /// Whether nothing more comes of it. One that was ended, not broken off, is kept while the answer to its name is to come: a
+    /// peer that cannot answer may drop what it has not read.
     pub(super) fn is_over(&self) -> bool {
-        self.receive.end == ReceiveEnd::Over && self.send.end == SendEnd::Over
+        let is_answered = !self.finished || self.negotiation.is_none();
+        self.receive.end == ReceiveEnd::Over && self.send.end == SendEnd::Over && is_answered
     }
 }
 

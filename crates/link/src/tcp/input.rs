@@ -260,6 +260,9 @@ impl TcpLink {
             }
             Outcome::Agreed(protocol) => {
                 self.negotiation_over(stream);
+                if self.streams.get(&stream).is_some_and(|entry| entry.is_over()) {
+                    return self.forget(stream);
+                }
                 if protocol >= NAMED {
                     let key = StreamKey { link: scope.link, stream };
                     scope.events.push_back(Event::Agreed { key, protocol });

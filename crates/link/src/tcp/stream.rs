@@ -41,8 +41,10 @@ impl Stream {
         }
     }
 
+    /// Whether nothing more comes of it. While the answer to its name is to come it is kept: a stop before that would make the muxer
+    /// take the answer for bytes that nobody wants, and break off what the peer has not read.
     pub(super) fn is_over(&self) -> bool {
-        self.receive.end == ReceiveEnd::Over && self.send.end == SendEnd::Over
+        self.receive.end == ReceiveEnd::Over && self.send.end == SendEnd::Over && self.negotiation.is_none()
     }
 
     /// Whether its user's bytes may go out.

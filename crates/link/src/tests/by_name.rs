@@ -73,6 +73,28 @@ fn a_single_name_costs_no_round_trip() {
     });
 }
 
+/// Over libp2p's connections, where a peer may drop what it has not read of a stream on which it cannot answer.
+#[test]
+fn a_stop_waits_for_the_answer_to_the_name_of_a_stream_that_was_ended() {
+    for over in [Over::Tcp, Over::QuicNamed] {
+        let mut net = Net::pair();
+        let (link, _) = net.join(over, 0, 1);
+        let key = net.open(0, link, 8, Class::Pool);
+        assert_eq!(net.write(0, key, &Bytes::from_static(b"at once")), 7);
+        finish(&mut net, 0, key);
+        let now = net.now;
+        net.nodes[0].links.link(link).unwrap().stop(now, key.stream, 3);
+        net.run(net.delay + Duration::from_millis(10));
+        let (there, _) = net.nodes[1].opened[0];
+        assert_eq!(net.nodes[1].stopped, [], "{over:?}: the answer is on its way");
+        net.run(SECOND); // it has come, and nothing was read
+        assert_eq!(net.read(1, there), (b"at once".to_vec(), true), "{over:?}");
+        net.write(1, there, &Bytes::from_static(b"more"));
+        net.run(SECOND);
+        assert_eq!(net.nodes[1].stopped, [(there, 3)], "{over:?}");
+    }
+}
+
 /// A link at rest hears the time from nobody: what is due counts from when the stream is opened.
 #[test]
 fn a_stream_that_is_opened_after_a_rest_has_all_its_time_for_an_answer() {

@@ -50,7 +50,10 @@ fn what_came_whole_before_a_reset_can_still_be_read() {
     let now = net.now;
     let near = net.nodes[0].links.link(link).unwrap();
     near.finish(now, key.stream);
-    near.stop(now, key.stream, 5); // told by a reset, once its own direction has ended
+    near.stop(now, key.stream, 5); // told by a reset, once its own direction has ended and the peer goes on writing
+    net.run(SECOND);
+    assert_eq!(net.nodes[1].stopped, vec![], "the answer to the name is nothing that nobody wants");
+    net.write(1, there(other, key), &Bytes::from_static(b"more"));
     net.run(SECOND);
     assert_eq!(net.nodes[1].stopped, vec![(there(other, key), 5)]);
     assert_eq!(net.read(1, there(other, key)), (b"whole".to_vec(), true));
