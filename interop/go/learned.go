@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
 )
 
 const (
@@ -51,6 +52,14 @@ func learned(node host.Host, there peer.ID) (bool, int) {
 	return pushed, len(protocols)
 }
 
+// Waits until this side has heard what the other one answers to identify: go-libp2p puts a push and an answer that come at
+// the same time into its address book in any order, so that an answer which is older can win.
+func heard(node host.Host, conn network.Conn) {
+	if node, can := node.(interface{ IDService() identify.IDService }); can {
+		<-node.IDService().IdentifyWait(conn)
+	}
+}
+
 // The listener's end of /interop/identify/1.
 func tell(node host.Host, stream network.Stream) {
 	defer stream.Close()
@@ -59,6 +68,7 @@ func tell(node host.Host, stream network.Stream) {
 		_ = stream.Reset()
 		return
 	}
+	heard(node, stream.Conn())
 	pushed, names := learned(node, stream.Conn().RemotePeer())
 	text := fmt.Sprint(names)
 	switch {
