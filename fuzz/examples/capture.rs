@@ -34,6 +34,9 @@ const LONGEST: usize = 3 * 1024;
 /// What this side speaks on streams.
 const SPOKEN: [&str; 3] = [identify::NAME, identify::PUSH_NAME, ping::NAME];
 
+/// What a connection's security layer notes and the program reads.
+type SharedTap = Arc<Mutex<Tap>>;
+
 /// What came below and inside the security of one connection.
 #[derive(Debug, Default)]
 struct Tap {
@@ -45,12 +48,12 @@ struct Tap {
 #[derive(Debug)]
 struct Overheard {
     inner: Arc<dyn Security>,
-    tap: Arc<Mutex<Tap>>,
+    tap: SharedTap,
 }
 
 struct OverheardSession {
     inner: Box<dyn Session>,
-    tap: Arc<Mutex<Tap>>,
+    tap: SharedTap,
 }
 
 impl Overheard {
@@ -164,7 +167,7 @@ fn now() -> Result<UnixTime, Failed> {
 }
 
 /// A setup of a fresh identity with one security protocol, overheard.
-fn setup(stack: &str) -> Result<(Arc<Setup>, Arc<Mutex<Tap>>, PeerId), Failed> {
+fn setup(stack: &str) -> Result<(Arc<Setup>, SharedTap, PeerId), Failed> {
     let (wall, tap) = (now()?, Arc::new(Mutex::new(Tap::default())));
     let mut rng = Rng::from_number(wall.as_secs());
     let keypair = Keypair::ed25519_from_seed(rng.bytes());

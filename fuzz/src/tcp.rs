@@ -93,6 +93,20 @@ pub(crate) fn noise(data: &[u8]) -> bool {
     answered
 }
 
+/// A connection takes what a peer without a key sends, and does not come up. What it told, and what it answered.
+fn refused(connection: &mut Connection, data: &[u8], piece: usize) -> (Vec<connection::Event>, BytesMut) {
+    let mut out = BytesMut::new();
+    for part in data.chunks(piece) {
+        connection.received(Instant::ZERO, BytesMut::from(part));
+        assert!(connection.room() + data.len() >= INPUT_MAX);
+    }
+    while connection.poll_transmit(Instant::ZERO, &mut out) {}
+    let told: Vec<connection::Event> = std::iter::from_fn(|| connection.poll_event()).collect();
+    assert!(told.iter().all(|event| matches!(event, connection::Event::Faulted(_))) && told.len() <= 1);
+    assert!(!connection.is_up());
+    (told, out)
+}
+
 /// A whole connection, either side: nobody gets in without a key, whatever the pieces, and little is kept. Taken: the listener
 /// answered.
 pub(crate) fn connection(data: &[u8]) -> bool {
@@ -109,17 +123,7 @@ pub(crate) fn connection(data: &[u8]) -> bool {
             Connection::accept(Arc::clone(&other), rng, Instant::ZERO)
         };
         let mut connection = made.ok()?;
-        let mut out = BytesMut::new();
-        for part in data.chunks(piece) {
-            connection.received(Instant::ZERO, BytesMut::from(part));
-            assert!(connection.room() + data.len() >= INPUT_MAX);
-        }
-        while connection.poll_transmit(Instant::ZERO, &mut out) {}
-        let told: Vec<connection::Event> = std::iter::from_fn(|| connection.poll_event()).collect();
-        assert!(
-            told.iter().all(|event| matches!(event, connection::Event::Faulted(_))) && !connection.is_up()
-        );
-        Some((told, out))
+        Some(refused(&mut connection, data, piece))
     };
     for dialled in [true, false] {
         assert_eq!(run(PIECE, dialled), run(data.len().max(1), dialled));
@@ -175,17 +179,7 @@ pub(crate) fn tls(data: &[u8]) -> bool {
         let listener = Connection::accept(Arc::clone(&other), Rng::from_number(4), Instant::ZERO);
         for (side, connection) in [listener, dialler].into_iter().enumerate() {
             let Ok(mut connection) = connection else { return false };
-            let mut out = BytesMut::new();
-            for part in data.chunks(piece) {
-                connection.received(Instant::ZERO, BytesMut::from(part));
-                assert!(connection.room() + data.len() >= INPUT_MAX);
-            }
-            while connection.poll_transmit(Instant::ZERO, &mut out) {}
-            let told: Vec<connection::Event> = std::iter::from_fn(|| connection.poll_event()).collect();
-            assert!(
-                told.iter().all(|event| matches!(event, connection::Event::Faulted(_))) && told.len() <= 1
-            );
-            assert!(!connection.is_up());
+            let (_, out) = refused(&mut connection, data, piece);
             answered |= side == 0 && out.len() > FLIGHT;
         }
     }

@@ -53,10 +53,10 @@ pub struct Declarations {
     named: BTreeMap<ProtocolId, Named>,
 }
 
-/// What was declared, where it holds.
+/// Declarations that passed every check.
 pub(crate) struct Checked {
     pub(crate) config: Config,
-    /// As this node keeps them, and as peers hear of them.
+    /// Each channel as the node stores it, and as hello says it.
     pub(crate) channels: Vec<(Channel, weir_pull::Channel)>,
     pub(crate) named: BTreeMap<ProtocolId, Named>,
 }

@@ -124,8 +124,8 @@ pub enum Event {
         /// Whose.
         peer: PeerId,
     },
-    /// A peer said who it is, by libp2p's identify: asked, or by itself. Texts and addresses are its own words: not to be trusted,
-    /// nor printed as they are. What it left out is as before.
+    /// A peer said who it is, by libp2p's identify: as an answer, or in a push. Texts and addresses come from the peer: do not trust
+    /// them, and escape them before printing. A field that is absent has not changed.
     Identified {
         /// Who.
         peer: PeerId,

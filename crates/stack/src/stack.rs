@@ -279,9 +279,8 @@ impl Stack {
         poll_links(self, now, |links| links.poll_pipe(now, out))
     }
 
-    /// Has `read` fill in what has arrived on a byte stream, from the front of the memory that it is given, and say how many bytes
-    /// those are. It is called once; or not at all while there is no room, so that the peer has to wait: [`Action::ReadPipe`] follows. The
-    /// memory is `lent`, or while the peer sends long records the buffer in which they are decrypted, so that nothing is copied.
+    /// Reads a byte stream by the host's `read`, as [`Links::read_pipe`] says. While there is no room `read` is not called, so that the peer
+    /// has to wait: [`Action::ReadPipe`] follows.
     pub fn read_pipe(
         &mut self,
         now: Instant,

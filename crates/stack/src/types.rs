@@ -310,7 +310,7 @@ pub enum Event {
         /// Writing and answering included.
         rtt: Duration,
     },
-    /// A peer said who it is, by libp2p's identify. Texts are its own words: not to be trusted, nor printed as they are.
+    /// A peer said who it is, by libp2p's identify. Texts come from the peer: do not trust them, and escape them before printing.
     Identified {
         /// Its link.
         link: LinkId,

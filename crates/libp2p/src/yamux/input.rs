@@ -125,7 +125,8 @@ impl Yamux {
         if self.ids.is_ours(id) {
             return Err(WRONG_STREAM);
         }
-        if self.streams.contains_key(&id) || self.output.ends(id) {
+        let is_taken = self.streams.contains_key(&id) || self.output.unwanted.holds(id);
+        if is_taken || self.output.ends(id) {
             return Err(OPENED_TWICE); // the end of the one before would be taken for the end of this one
         }
         if self.output.resets.len() >= RESETS_MAX {

@@ -185,10 +185,10 @@ impl Links {
         self.drive_dials(now);
     }
 
-    /// Has `read` fill in what has arrived on a byte stream, from the front of the memory that it is given, and say how many bytes
-    /// those are. It is called once; or not at all while there is no room, so that the peer has to wait: [`Event::ReadPipe`] follows. A byte
-    /// stream that is not known has none. The memory is `lent`, or while the peer sends long records the buffer in which they are decrypted;
-    /// what is read of it stays a slice of that.
+    /// Reads a byte stream. `read` gets memory, writes what has arrived from its front, and returns the number of bytes. It is called
+    /// once. While there is no room, or where the byte stream is not known, it is not called: the peer has to wait, and
+    /// [`Event::ReadPipe`] follows. The memory is `lent`; while the peer sends long records it is the buffer in which they are decrypted,
+    /// so that nothing is copied.
     pub fn read_pipe(
         &mut self,
         now: Instant,

@@ -1,4 +1,4 @@
-//! One node's computer in its host, to stop it, start it, or change what is around it.
+//! The operator's view of one node's computer: it stops, starts and moves the computer.
 
 use std::net::SocketAddr;
 
@@ -18,7 +18,7 @@ use crate::model::Place;
 use crate::trace::{Kind, Traced};
 
 impl<N: Node> Host<N> {
-    /// One node's computer, to stop it, start it, or change what is around it.
+    /// The computer of one node. It can be stopped, started and moved.
     pub fn computer(&mut self, id: NodeId) -> ComputerMut<'_, N> {
         ComputerMut { host: self, id }
     }
@@ -173,7 +173,7 @@ impl<'a, N: Node> ComputerMut<'a, N> {
         self.parts().map_or(local, |(_, computer)| computer.process.clock.global(local))
     }
 
-    /// The node, as it is told of after a turn in windows.
+    /// What a caller may see of the node after its turn, while nodes run in windows.
     pub fn turned(self) -> Option<Turned<'a, N>> {
         self.host.computers.get_mut(self.id.index())?.turned()
     }

@@ -70,6 +70,25 @@ fn a_stream_is_opened_once() {
 }
 
 #[test]
+fn the_number_of_a_stream_that_its_peer_has_not_ended_is_not_free() {
+    for (end, again) in [(Some(flag::FIN), true), (Some(flag::RST), true), (None, false)] {
+        let mut yamux = listener(Config::default());
+        yamux.received(at(0), Bytes::from(data(flag::SYN, 1, b"")));
+        yamux.finish(1);
+        yamux.stop(1, 7);
+        let mut out = BytesMut::new();
+        while yamux.poll_transmit(at(0), &mut out, 65_536) {}
+        if let Some(end) = end {
+            yamux.received(at(0), Bytes::from(data(end, 1, b"")));
+        }
+        events(&mut yamux);
+        yamux.received(at(0), Bytes::from(data(flag::SYN, 1, b"")));
+        let told = if again { Event::Opened(1) } else { Event::Faulted(OPENED_TWICE) };
+        assert!(events(&mut yamux).contains(&told), "{end:?}");
+    }
+}
+
+#[test]
 fn frames_for_a_stream_that_is_gone_are_dropped_with_their_bytes() {
     let mut yamux = listener(Config::default());
     yamux.received(at(0), Bytes::from(data(flag::SYN, 1, b"old")));
