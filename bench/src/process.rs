@@ -20,19 +20,19 @@ pub const ASK_USAGE: &str = "usage";
 #[derive(Debug)]
 pub struct Failed {
     side: Side,
-    why: String,
+    reason: String,
 }
 
 impl Failed {
     /// `side` gave no figure, and why.
-    pub fn new(side: Side, why: String) -> Self {
-        Self { side, why }
+    pub fn new(side: Side, reason: String) -> Self {
+        Self { side, reason }
     }
 }
 
 impl std::fmt::Display for Failed {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{}: {}", self.side.name(), self.why)
+        write!(out, "{}: {}", self.side.name(), self.reason)
     }
 }
 
@@ -53,7 +53,7 @@ impl Process {
 
     /// The same, bound to one core of the machine where one is named.
     pub fn start_on(side: Side, job: &Job, core: Option<usize>) -> Result<Self, Failed> {
-        let failed = |why: String| Failed { side, why };
+        let failed = |reason: String| Failed { side, reason };
         let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
         let order = serde_json::to_string(&(side, job)).map_err(|error| failed(error.to_string()))?;
         let mut command = match core {
@@ -83,8 +83,8 @@ impl Process {
     pub fn line(&mut self) -> Result<String, Failed> {
         self.lines.recv_timeout(PATIENCE).map_err(|_| {
             let ended = self.child.try_wait().ok().flatten().map(|status| format!("ended with {status}"));
-            let why = ended.unwrap_or_else(|| format!("no answer within {} s", PATIENCE.as_secs()));
-            Failed { side: self.side, why }
+            let reason = ended.unwrap_or_else(|| format!("no answer within {} s", PATIENCE.as_secs()));
+            Failed { side: self.side, reason }
         })
     }
 
@@ -92,13 +92,13 @@ impl Process {
     pub fn figure<T: DeserializeOwned>(&mut self) -> Result<T, Failed> {
         let line = self.line()?;
         serde_json::from_str(&line)
-            .map_err(|error| Failed { side: self.side, why: format!("{error}: {line}") })
+            .map_err(|error| Failed { side: self.side, reason: format!("{error}: {line}") })
     }
 
     /// What a server has used until now.
     pub fn usage(&mut self) -> Result<Usage, Failed> {
         let asked = self.input.as_mut().is_some_and(|input| writeln!(input, "{ASK_USAGE}").is_ok());
-        if asked { self.figure() } else { Err(Failed { side: self.side, why: "no longer listens".into() }) }
+        if asked { self.figure() } else { Err(Failed { side: self.side, reason: "no longer listens".into() }) }
     }
 }
 

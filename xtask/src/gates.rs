@@ -121,7 +121,7 @@ fn line(name: &str, outcome: &Outcome, took: Duration) -> String {
             };
             format!("  FAILED  {name:10} {seconds:6.1} s  {found}")
         }
-        Outcome::Skipped(why) => format!("  skipped {name:10} {why}"),
+        Outcome::Skipped(reason) => format!("  skipped {name:10} {reason}"),
     }
 }
 

@@ -134,8 +134,8 @@ impl Layer {
             }
             return None;
         }
-        let (_, allowed, why) = RESERVED.iter().find(|(name, ..)| *name == package)?;
-        (!allowed.contains(&own)).then(|| format!("`{own}` may not use `{package}`: {why}"))
+        let (_, allowed, reason) = RESERVED.iter().find(|(name, ..)| *name == package)?;
+        (!allowed.contains(&own)).then(|| format!("`{own}` may not use `{package}`: {reason}"))
     }
 
     fn tests_forbid(&self, package: &str) -> Option<String> {

@@ -79,12 +79,12 @@ fn forbidden(path: &str, all: &[Token<'_>], applies: fn(&Rule) -> bool) -> Vec<F
     for named in named_paths(all) {
         for rule in PATHS.iter().filter(|rule| applies(rule)) {
             if named.contains(rule.name) && !excepted(path, rule.name) {
-                found.push((named.line, format!("`{}`: {}", rule.name.join("::"), rule.why)));
+                found.push((named.line, format!("`{}`: {}", rule.name.join("::"), rule.reason)));
             }
         }
         for rule in WORDS.iter().filter(|rule| applies(rule)) {
             if named.contains(rule.name) && !excepted(path, rule.name) {
-                found.push((named.line, format!("`{}`: {}", rule.name.join("::"), rule.why)));
+                found.push((named.line, format!("`{}`: {}", rule.name.join("::"), rule.reason)));
             }
         }
         if let Some(module) = imported_whole(&named) {

@@ -49,7 +49,7 @@ pub(crate) fn chore(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {
     let mut green = true;
     for Target { triple, system, without } in TARGETS {
         let outcome = match (without, &compiler) {
-            (Some(why), _) => format!("not tried: {why}"),
+            (Some(reason), _) => format!("not tried: {reason}"),
             (None, None) => {
                 format!("not tried: no C compiler; `pip install {ZIGBUILD} {ZIG}` brings one")
             }

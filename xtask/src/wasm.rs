@@ -15,7 +15,7 @@ const UNWANTED: &[&str] = &["getrandom", "js-sys", "ring", "rustls", "quinn-prot
 pub(crate) fn chore(repo: &Repo) -> Result<bool, Error> {
     match gate(repo)? {
         Outcome::Passed => Ok(true),
-        Outcome::Skipped(why) => Err(Error::Usage(why)),
+        Outcome::Skipped(reason) => Err(Error::Usage(reason)),
         Outcome::Failed(findings) => {
             for finding in findings {
                 println!("{finding}");

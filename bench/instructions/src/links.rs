@@ -88,7 +88,7 @@ impl Pair {
     }
 
     fn dial(&mut self, over: Over) {
-        let (me, peer) = (keypair(0).peer_id(), keypair(1).peer_id());
+        let (own, peer) = (keypair(0).peer_id(), keypair(1).peer_id());
         let to = match over {
             Over::Quic => Multiaddr::from_quic(address(1)),
             Over::Frames => Multiaddr::from_memory(1),
@@ -99,20 +99,20 @@ impl Pair {
             while self.ends[0].links.poll_event(Drain::All).is_some() {} // the host connects the wire
             let opened = |peer, dialled| WireChange::Opened { peer, dialled, group: Group::Local(0) };
             self.ends[0].links.handle_wire(self.now, WIRE, opened(peer, Some(dial)));
-            self.ends[1].links.handle_wire(self.now, WIRE, opened(me, None));
+            self.ends[1].links.handle_wire(self.now, WIRE, opened(own, None));
         }
     }
 
     /// Hands each end what the other has to send, and collects what they report.
     fn exchange(&mut self) {
         self.now = self.now + STEP;
-        let mut moved = false;
+        let mut progress = false;
         for from in [0, 1] {
             let [first, second] = &mut self.ends;
             let (near, far) = if from == 0 { (first, second) } else { (second, first) };
-            moved |= near.collect();
+            progress |= near.collect();
             while let Some(transmit) = near.links.poll_datagrams(self.now, SEGMENTS, &mut self.out) {
-                moved = true;
+                progress = true;
                 let data = BytesMut::from(&self.out[..]);
                 self.out.clear();
                 let stride = transmit.segment.unwrap_or(transmit.len);
@@ -121,12 +121,12 @@ impl Pair {
                 far.links.handle_datagrams(self.now, batch);
             }
             while let Some((wire, frame)) = near.links.poll_frame(self.now) {
-                moved = true;
+                progress = true;
                 far.links.handle_frame(self.now, wire, frame);
             }
-            moved |= far.collect();
+            progress |= far.collect();
         }
-        if !moved {
+        if !progress {
             let due = self.ends.iter().filter_map(|end| end.links.poll_timeout()).map(|(due, _)| due).min();
             self.now = self.now.max(due.unwrap_or(self.now));
         }

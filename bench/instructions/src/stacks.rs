@@ -81,13 +81,13 @@ impl Pair {
     /// Lets both talk until they have nothing to say now.
     fn settle(&mut self) {
         loop {
-            let mut moved = false;
+            let mut progress = false;
             for from in [0, 1] {
                 let output = self.drain(from);
-                moved |= !output.is_empty();
+                progress |= !output.is_empty();
                 self.deliver(1 - from, output);
             }
-            if !moved {
+            if !progress {
                 return;
             }
         }

@@ -207,7 +207,7 @@ impl Store {
     }
 
     /// Keeps a block beside the chain. Durable on return.
-    pub(crate) fn put_aside(&self, block: &Block) -> Result<(), StoreError> {
+    pub(crate) fn put_side_block(&self, block: &Block) -> Result<(), StoreError> {
         let hash = *block.header.hash();
         let write = self.database.begin_write()?;
         let mut side = write.open_table(SIDE)?;

@@ -158,13 +158,13 @@ impl Admission {
     /// taken; a validated one always finds a place.
     pub(crate) fn first_packet(&self, config: &AdmissionConfig, ip: IpAddr, source: Source) -> Verdict {
         let open = &self.half_open;
-        let places = config.retry_after.min(config.max_half_open / 4);
+        let reserved = config.retry_after.min(config.max_half_open / 4);
         if source == Source::Unvalidated {
-            let free = open.unvalidated.len() < usize::try_from(places).unwrap_or(usize::MAX);
+            let free = open.unvalidated.len() < usize::try_from(reserved).unwrap_or(usize::MAX);
             return if free { Verdict::Accept } else { Verdict::Retry };
         }
         let limits = [config.half_open_per_ip, config.half_open_per_prefix, u32::MAX];
-        let full = open.counts.all >= config.max_half_open.saturating_sub(places).max(1);
+        let full = open.counts.all >= config.max_half_open.saturating_sub(reserved).max(1);
         let crowded = !is_exempt(config, ip) && !open.counts.has_room(ip, limits);
         let victim = match (crowded, full) {
             (true, _) => self.oldest_near(ip, limits),

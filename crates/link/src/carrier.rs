@@ -96,10 +96,10 @@ pub(crate) trait Carrier: Any + std::fmt::Debug + Send {
     fn poll(&mut self, scope: &mut Scope<'_>) -> Option<Report>;
 
     /// Says goodbye: no new streams, and the connection ends once all that was written is delivered.
-    fn close(&mut self, why: Goodbye);
+    fn close(&mut self, reason: Goodbye);
 
     /// Ends at once: what waits does not go out, but the reason does.
-    fn abort(&mut self, why: Goodbye);
+    fn abort(&mut self, reason: Goodbye);
 
     /// Whether nothing more will go out or be read.
     fn is_over(&self) -> bool;

@@ -73,7 +73,7 @@ pub(crate) trait Endpoint: Send {
     fn mark(&mut self, link: LinkId);
 
     /// A link is down. Its connection may have last words to say.
-    fn remove(&mut self, context: &mut Context<'_>, link: LinkId, carrier: Box<dyn Carrier>, why: Goodbye);
+    fn remove(&mut self, context: &mut Context<'_>, link: LinkId, carrier: Box<dyn Carrier>, reason: Goodbye);
 
     /// The next datagrams to send, appended to `out`; links are served as `Outputs` says.
     fn poll_datagrams(
@@ -230,11 +230,11 @@ impl Context<'_> {
     }
 
     /// Ends a link without waiting, and tells its peer why.
-    pub(crate) fn refuse(&mut self, link: LinkId, why: Goodbye) {
-        tracing::debug!(link = link.0, ?why, "link refused");
+    pub(crate) fn refuse(&mut self, link: LinkId, reason: Goodbye) {
+        tracing::debug!(link = link.0, ?reason, "link refused");
         if let Some(found) = self.table.get_mut(link) {
             found.origin.dial = None; // the dial knows already
-            found.abort(self.now, why, DownReason::Closed(why));
+            found.abort(self.now, reason, DownReason::Closed(reason));
         }
     }
 

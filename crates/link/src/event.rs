@@ -228,7 +228,7 @@ impl DialFailure {
     pub(crate) fn of(end: DownReason) -> Self {
         match end {
             DownReason::OtherPeer => Self::OtherPeer,
-            DownReason::ByPeer(why) => Self::Refused(why),
+            DownReason::ByPeer(reason) => Self::Refused(reason),
             DownReason::Lost | DownReason::Closed(_) => Self::Unreachable,
             DownReason::Reset | DownReason::Rejected | DownReason::Fault(_) => Self::Handshake,
         }

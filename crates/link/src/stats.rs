@@ -5,7 +5,7 @@
 pub struct BudgetStats {
     /// All there is.
     pub total: u64,
-    /// Set aside at start for the base windows of every link.
+    /// Reserved at start for the base windows of every link.
     pub reserved: u64,
     /// Lent to links on top of their base windows, and not yet spent.
     pub lent: u64,

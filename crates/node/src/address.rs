@@ -51,6 +51,6 @@ pub(crate) fn dialable(address: Result<Multiaddr, AddressError>) -> Result<Multi
     let address = address?;
     match weir_stack::check_dialable(&address) {
         Ok(()) => Ok(address),
-        Err(why) => Err(AddressError::new(address, why)),
+        Err(error) => Err(AddressError::new(address, error)),
     }
 }

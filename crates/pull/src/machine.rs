@@ -159,7 +159,7 @@ pub(crate) trait Machine {
     /// The wall clock reads `wall` at `now`.
     fn wall(&mut self, _now: Instant, _wall: UnixTime) {}
     fn handle_opened(&mut self, now: Instant, key: StreamKey, opened: Opened);
-    fn handle_refused(&mut self, now: Instant, tag: u64, why: OpenError);
+    fn handle_refused(&mut self, now: Instant, tag: u64, error: OpenError);
     fn class(&self, lane: u8) -> Class;
     fn room(&self, key: StreamKey) -> usize;
     fn handle_incoming(&mut self, now: Instant, key: StreamKey, input: Incoming);

@@ -44,8 +44,8 @@ impl Ending {
     }
 
     /// A link has ended.
-    pub(crate) fn count(&mut self, why: DownReason) {
-        match why {
+    pub(crate) fn count(&mut self, reason: DownReason) {
+        match reason {
             DownReason::Closed(_) | DownReason::ByPeer(_) => self.report.closed += 1,
             _ => self.report.unfinished += 1,
         }

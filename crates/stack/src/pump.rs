@@ -283,7 +283,7 @@ impl Pump {
                         self.streams.insert(key, Stream::new(owner, driver, protocol));
                         self.users.call(owner).handle_opened(now, key, Origin::Local { tag });
                     }
-                    Err(why) => self.users.call(owner).handle_refused(now, tag, why),
+                    Err(error) => self.users.call(owner).handle_refused(now, tag, error),
                 }
             }
             Ask::Resume(key) => {
@@ -313,14 +313,14 @@ impl Pump {
                 }
             }
             Ask::Blame(link, fault) => return Some(Notice::Blame(link, fault)),
-            Ask::Close(link, why) => self.close(now, links, link, why),
+            Ask::Close(link, reason) => self.close(now, links, link, reason),
         }
         None
     }
 
     /// Ends a link. What its streams' owners have not finished ends with it; an application's stream is reset, because its end would
     /// look like the end of all that was to be said.
-    pub(crate) fn close(&mut self, now: Instant, links: &mut Links, id: LinkId, why: Goodbye) {
+    pub(crate) fn close(&mut self, now: Instant, links: &mut Links, id: LinkId, reason: Goodbye) {
         let Some(link) = links.link(id) else { return };
         for key in self.streams.of_link(id) {
             let unfinished =
@@ -330,7 +330,7 @@ impl Pump {
                 self.ended(key, false);
             }
         }
-        link.close(now, why);
+        link.close(now, reason);
     }
 
     fn finish(&mut self, now: Instant, links: &mut Links, key: StreamKey) {

@@ -313,8 +313,8 @@ mod tests {
     fn the_earliest_timer_is_known_once_asks_are_drained() {
         let mut users = users();
         while users.poll_ask().is_some() {}
-        let (due, why) = users.poll_timeout().unwrap();
-        assert_eq!((due, why), (Instant::from_millis(5_000), "hello overdue"));
+        let (due, reason) = users.poll_timeout().unwrap();
+        assert_eq!((due, reason), (Instant::from_millis(5_000), "hello overdue"));
         users.handle_timeout(due);
         let told = users.poll_told();
         assert!(

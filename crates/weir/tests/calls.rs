@@ -153,10 +153,10 @@ fn a_local_call_is_not_encoded() {
     const LOCAL: Method<Here, Here> = Method::new(8, "local");
     let cluster = Cluster::new(4);
     let (net, _node, requests) = cluster.add(bare(1).channels(LOCAL.serve())).unwrap();
-    let (me, local) = (net.peer_id(), requests.caller());
+    let (own, local) = (net.peer_id(), requests.caller());
     cluster.spawn(async move {
         while let Some(request) = requests.next().await {
-            assert_eq!(request.peer(), me);
+            assert_eq!(request.peer(), own);
             request.answer(Here(request.query().0));
         }
     });

@@ -3,7 +3,7 @@
 /// A name that pure crates may not use.
 pub(super) struct Rule {
     pub(super) name: &'static [&'static str],
-    pub(super) why: &'static str,
+    pub(super) reason: &'static str,
     /// Whether it would also make two runs of the simulator differ.
     pub(super) breaks_determinism: bool,
 }
@@ -24,12 +24,12 @@ const SYSTEM: &str = "files, processes and the environment belong to the host";
 const SHARED: &str = "a machine is owned by one thread; nothing in it is shared";
 const DRAWS: &str = "it draws randomness or time by itself; pass them in";
 
-const fn pure(name: &'static [&'static str], why: &'static str) -> Rule {
-    Rule { name, why, breaks_determinism: false }
+const fn pure(name: &'static [&'static str], reason: &'static str) -> Rule {
+    Rule { name, reason, breaks_determinism: false }
 }
 
-const fn determined(name: &'static [&'static str], why: &'static str) -> Rule {
-    Rule { name, why, breaks_determinism: true }
+const fn determined(name: &'static [&'static str], reason: &'static str) -> Rule {
+    Rule { name, reason, breaks_determinism: true }
 }
 
 /// Segments that may not occur in this order in any path.

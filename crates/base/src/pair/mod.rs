@@ -192,8 +192,8 @@ impl<A: StreamUser, B: StreamUser> Pair<A, B> {
                 }
             }
             Ask::Blame(_, fault) => self.faults.push((end, fault)),
-            Ask::Close(_, why) => {
-                self.closed = Some((end, why));
+            Ask::Close(_, reason) => {
+                self.closed = Some((end, reason));
                 let sent = self
                     .flows
                     .iter()

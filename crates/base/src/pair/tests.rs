@@ -32,8 +32,8 @@ impl StreamUser for Sender {
             self.asks.extend([Ask::Write(key), Ask::Finish(key)]);
         }
     }
-    fn handle_refused(&mut self, _: Instant, _: u64, why: OpenError) {
-        panic!("{why}");
+    fn handle_refused(&mut self, _: Instant, _: u64, error: OpenError) {
+        panic!("{error}");
     }
     fn class(&self, _: ProtocolId) -> Class {
         Class::Bulk

@@ -37,14 +37,14 @@ fn store(path: &Path) -> Audit {
         block.unwrap();
     }
     let mut other = make(&path.with_extension("other"));
-    let (aside, _) = other.produce(&producer, 99, |_| Vec::new()).unwrap();
-    let aside = aside.check(&genesis.producer, &genesis.id(), |_| false).unwrap();
-    chain.add(&aside, 1000).unwrap();
+    let (side_block, _) = other.produce(&producer, 99, |_| Vec::new()).unwrap();
+    let side_block = side_block.check(&genesis.producer, &genesis.id(), |_| false).unwrap();
+    chain.add(&side_block, 1000).unwrap();
     chain.store().audit().unwrap()
 }
 
 /// The block beside the chain.
-fn aside(write: &redb::WriteTransaction) -> (u64, Hash) {
+fn side_block(write: &redb::WriteTransaction) -> (u64, Hash) {
     write.open_table(SIDE).unwrap().first().unwrap().unwrap().0.value()
 }
 
@@ -129,25 +129,25 @@ fn a_row_that_is_not_what_the_blocks_lead_to_is_named() {
         ("which chain", |write, _| _ = write.open_table(META).unwrap().remove("network").unwrap()),
         ("account", |write, _| _ = write.open_table(ACCOUNTS).unwrap().insert([4; 32], (0, 0)).unwrap()),
         ("beside the chain is missing", |write, _| {
-            let (_, aside) = aside(write);
-            write.open_table(BLOCKS).unwrap().remove(aside).unwrap();
+            let (_, side_block) = side_block(write);
+            write.open_table(BLOCKS).unwrap().remove(side_block).unwrap();
         }),
         ("beside the chain is another one", |write, _| {
-            let (height, aside) = aside(write);
+            let (height, side_block) = side_block(write);
             let mut side = write.open_table(SIDE).unwrap();
-            side.remove((height, aside)).unwrap();
-            side.insert((height + 1, aside), ()).unwrap();
+            side.remove((height, side_block)).unwrap();
+            side.insert((height + 1, side_block), ()).unwrap();
         }),
         ("signature of a block beside", |write, _| {
-            let (height, aside) = aside(write);
+            let (height, side_block) = side_block(write);
             let mut blocks = write.open_table(BLOCKS).unwrap();
-            let bytes = bytes::Bytes::copy_from_slice(blocks.remove(aside).unwrap().unwrap().value());
+            let bytes = bytes::Bytes::copy_from_slice(blocks.remove(side_block).unwrap().unwrap().value());
             let block = Block::decode(&bytes).unwrap();
             let header = Header::sign(block.header.draft, &keys().1, &genesis().id());
             let (forged, hash) = (Block { header: header.clone(), ..block }, *header.hash());
             blocks.insert(hash, &forged.encode()[..]).unwrap();
             let mut side = write.open_table(SIDE).unwrap();
-            side.remove((height, aside)).unwrap();
+            side.remove((height, side_block)).unwrap();
             side.insert((height, hash), ()).unwrap();
         }),
     ];

@@ -122,7 +122,7 @@ impl Chain {
     }
 
     /// Adds a block at this wall time (Unix milliseconds): executes it where it extends the chain, switches to its branch where
-    /// that is longer now, else keeps it aside.
+    /// that is longer now, else keeps it as a side block.
     pub fn add(&mut self, checked: &Checked, wall_ms: u64) -> Result<Added, AddError> {
         let block = checked.block();
         let (hash, draft) = (*block.header.hash(), block.header.draft);
@@ -135,7 +135,7 @@ impl Chain {
         }
         let parent = self.parent_of(&draft)?.ok_or(AddError::MissingParent(draft.parent))?;
         follows(&draft, parent, wall_ms)?;
-        self.store.put_aside(block)?;
+        self.store.put_side_block(block)?;
         if draft.height > self.head.height { self.switch(block) } else { Ok(Added::default()) }
     }
 

@@ -133,9 +133,9 @@ mod tests {
             });
             made.unwrap();
         }
-        let (aside, _) = open("other").produce(&producer, 5, |_| Vec::new()).unwrap();
-        chain.store().put_aside(&aside).unwrap();
-        (chain, aside)
+        let (side_block, _) = open("other").produce(&producer, 5, |_| Vec::new()).unwrap();
+        chain.store().put_side_block(&side_block).unwrap();
+        (chain, side_block)
     }
 
     #[test]
@@ -149,11 +149,11 @@ mod tests {
     #[test]
     fn a_range_begins_at_the_block_of_a_hash_on_the_chain_or_is_the_block_beside_it() {
         let folder = tempfile::tempdir().unwrap();
-        let (chain, aside) = chain(folder.path());
+        let (chain, side_block) = chain(folder.path());
         let from = |hash| read(chain.store(), Range { start: Start::Hash(hash), count: 64 }).unwrap();
         let second = chain.store().hash_at(2).unwrap().unwrap();
         assert_eq!(from(second), [chain.store().block(&second).unwrap().unwrap()]);
-        assert_eq!(from(*aside.header.hash()), [aside.encode()]);
+        assert_eq!(from(*side_block.header.hash()), [side_block.encode()]);
         assert_eq!(from([3; 32]), Vec::<Bytes>::new());
     }
 }

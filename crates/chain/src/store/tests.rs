@@ -54,12 +54,12 @@ fn a_damaged_row_of_the_height_signed_is_refused_and_nothing_is_signed_over_it()
 fn blocks_beside_the_chain_are_counted_and_dropped_when_the_head_has_left_them() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("s"), &genesis()).unwrap();
-    let aside = block(3);
-    store.put_aside(&aside).unwrap();
+    let side_block = block(3);
+    store.put_side_block(&side_block).unwrap();
     step(&store, &block(3 + BRANCH_MAX), None).unwrap();
-    assert!(store.block(aside.header.hash()).unwrap().is_some());
+    assert!(store.block(side_block.header.hash()).unwrap().is_some());
     step(&store, &block(4 + BRANCH_MAX), None).unwrap();
-    assert!(store.block(aside.header.hash()).unwrap().is_none());
+    assert!(store.block(side_block.header.hash()).unwrap().is_none());
 }
 
 #[test]
@@ -96,9 +96,9 @@ fn blocks_beside_the_chain_are_bounded() {
     }
     drop(side);
     write.commit().unwrap();
-    store.put_aside(&block(3)).unwrap();
-    store.put_aside(&block(3)).unwrap(); // it is there already
-    assert!(matches!(store.put_aside(&block(4)), Err(StoreError::SideFull)));
+    store.put_side_block(&block(3)).unwrap();
+    store.put_side_block(&block(3)).unwrap(); // it is there already
+    assert!(matches!(store.put_side_block(&block(4)), Err(StoreError::SideFull)));
     assert!(store.block(block(4).header.hash()).unwrap().is_none(), "nothing of it stays");
 }
 

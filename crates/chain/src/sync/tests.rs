@@ -33,7 +33,7 @@ fn at(blocks: &[Block], height: u64) -> &Block {
 struct Rig {
     sync: Sync,
     ours: Vec<Block>,
-    aside: Vec<Block>,
+    side_blocks: Vec<Block>,
     asked: Vec<(PeerId, Request)>, // ever
     open: BTreeMap<AskId, (PeerId, Request)>,
     reports: Vec<(PeerId, Misconduct)>,
@@ -44,7 +44,7 @@ impl Rig {
         let mut rig = Self {
             sync: Sync::new(Config::default(), Head { height: 0, hash: [0; 32] }),
             ours: ours.to_vec(),
-            aside: Vec::new(),
+            side_blocks: Vec::new(),
             asked: Vec::new(),
             open: BTreeMap::new(),
             reports: Vec::new(),
@@ -67,7 +67,7 @@ impl Rig {
     }
 
     fn knows(&self, hash: &Hash) -> bool {
-        self.ours.iter().chain(&self.aside).any(|block| block.header.hash() == hash)
+        self.ours.iter().chain(&self.side_blocks).any(|block| block.header.hash() == hash)
     }
 
     fn drain(&mut self, now: Instant) {
@@ -106,12 +106,12 @@ impl Rig {
             return Outcome::Orphan;
         }
         let height = block.header.draft.height;
-        self.aside.push(block);
+        self.side_blocks.push(block);
         if height > self.head().height {
-            let aside = std::mem::take(&mut self.aside);
-            let first = aside.first().map_or(1, |block| block.header.draft.height);
+            let side_blocks = std::mem::take(&mut self.side_blocks);
+            let first = side_blocks.first().map_or(1, |block| block.header.draft.height);
             self.ours.retain(|block| block.header.draft.height < first);
-            self.ours.extend(aside);
+            self.ours.extend(side_blocks);
         }
         Outcome::Added
     }

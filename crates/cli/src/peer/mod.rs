@@ -73,8 +73,9 @@ impl Over {
         config.node.tcp.security = self.security.list();
         config.node.tcp.mplex = self.mplex;
         if let Some(path) = &self.private {
-            let unusable =
-                |why: &dyn std::fmt::Display| Failure::input(format!("--private: {}: {why}", path.display()));
+            let unusable = |error: &dyn std::fmt::Display| {
+                Failure::input(format!("--private: {}: {error}", path.display()))
+            };
             let text = std::fs::read_to_string(path).map_err(|error| unusable(&error))?;
             config.node.tcp.private = Some(SharedKey::from_file(&text).map_err(|error| unusable(&error))?);
         }

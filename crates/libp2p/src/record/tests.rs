@@ -81,12 +81,12 @@ fn another_domain_type_payload_or_key_does_not_verify() {
     assert_eq!(open(&envelope, "domain", b"other"), Err(EnvelopeError::Type));
     assert_eq!(open(&envelope, "domain", b""), Err(EnvelopeError::Type));
     // What is signed has lengths: moving a byte from one field to the next changes it.
-    let moved = seal(&ed25519(), "domaint", b"ype", b"payload").unwrap();
+    let shifted = seal(&ed25519(), "domaint", b"ype", b"payload").unwrap();
     let mut forged = Vec::new();
     put_bytes_field(&mut forged, 1, &ed25519().public().to_protobuf());
     put_bytes_field(&mut forged, 2, b"type");
     put_bytes_field(&mut forged, 3, b"payload");
-    put_bytes_field(&mut forged, 5, &moved[moved.len() - 64..]);
+    put_bytes_field(&mut forged, 5, &shifted[shifted.len() - 64..]);
     assert!(matches!(open(&forged, "domain", b"type"), Err(EnvelopeError::Signature(_))));
     let mut stolen = envelope.clone();
     let key = secp256k1().public().to_protobuf();

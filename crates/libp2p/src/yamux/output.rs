@@ -76,7 +76,7 @@ impl Yamux {
         if self.life.failed {
             return false;
         }
-        if let Some(value) = self.pings.owed() {
+        if let Some(value) = self.pings.next_pong() {
             header(Kind::Ping, flag::ACK, 0, value).put(out);
             return true;
         }

@@ -22,14 +22,14 @@ enum State {
 pub(super) struct Pings {
     state: State,
     value: u32,            // counts pings, so that a late answer is not taken for another's
-    owed: VecDeque<u32>,   // <= PONGS_MAX
+    pongs: VecDeque<u32>,  // <= PONGS_MAX
     rtt: Option<Duration>, // smoothed by an eighth
 }
 
 impl Pings {
     /// The first ping is due at once: windows grow by the round trip.
     pub(super) fn new() -> Self {
-        Self { state: State::Ready, value: 0, owed: VecDeque::new(), rtt: None }
+        Self { state: State::Ready, value: 0, pongs: VecDeque::new(), rtt: None }
     }
 
     pub(super) fn rtt(&self) -> Option<Duration> {
@@ -63,8 +63,8 @@ impl Pings {
 
     /// The peer's ping; `false` where it has asked too often for what it reads.
     pub(super) fn asked(&mut self, value: u32) -> bool {
-        self.owed.push_back(value);
-        self.owed.len() <= PONGS_MAX
+        self.pongs.push_back(value);
+        self.pongs.len() <= PONGS_MAX
     }
 
     /// The peer's answer. One that nothing asked for says nothing.
@@ -80,8 +80,8 @@ impl Pings {
     }
 
     /// The next answer to send.
-    pub(super) fn owed(&mut self) -> Option<u32> {
-        self.owed.pop_front()
+    pub(super) fn next_pong(&mut self) -> Option<u32> {
+        self.pongs.pop_front()
     }
 
     /// The ping to send, if one is due. Its clock starts here.

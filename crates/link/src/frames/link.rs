@@ -350,20 +350,20 @@ impl Carrier for FrameLink {
         self.report.take()
     }
 
-    fn close(&mut self, why: Goodbye) {
+    fn close(&mut self, reason: Goodbye) {
         if self.ending != Ending::Open {
             return;
         }
-        self.ending = Ending::Flushing(why);
+        self.ending = Ending::Flushing(reason);
         let writing = |entry: &Stream| matches!(entry.send.end, SendEnd::Open | SendEnd::Waiting(_));
         let open = self.streams.keys_where(|_, entry| writing(entry));
         open.into_iter().for_each(|stream| self.finish(stream));
     }
 
     /// Ends at once: nothing that waits goes out, but the close.
-    fn abort(&mut self, why: Goodbye) {
+    fn abort(&mut self, reason: Goodbye) {
         if matches!(self.ending, Ending::Open | Ending::Flushing(_)) {
-            self.ending = Ending::Flushing(why);
+            self.ending = Ending::Flushing(reason);
             self.control.clear();
             self.sending.backlog.outbox = Outbox::default();
         }

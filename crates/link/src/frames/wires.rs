@@ -86,7 +86,13 @@ impl Endpoint for Wires {
         self.outputs.mark(link);
     }
 
-    fn remove(&mut self, context: &mut Context<'_>, link: LinkId, _carrier: Box<dyn Carrier>, _why: Goodbye) {
+    fn remove(
+        &mut self,
+        context: &mut Context<'_>,
+        link: LinkId,
+        _carrier: Box<dyn Carrier>,
+        _reason: Goodbye,
+    ) {
         self.outputs.remove(link);
         if let Some(wire) = self.names.remove(&link) {
             self.links.remove(&wire);

@@ -57,17 +57,17 @@ impl Credit {
             return; // what comes with a handshake has the base window
         }
         self.receive.give_back(link.window.take_repaid());
-        let short = link.window.deficit();
-        if short == 0 {
+        let deficit = link.window.deficit();
+        if deficit == 0 {
             self.receive.forget(id);
             return;
         }
-        let lent = self.receive.lend(id, short, turn);
+        let lent = self.receive.lend(id, deficit, turn);
         if lent > 0 {
             link.window.grow(now, lent);
             link.carrier.window_grew(&link.window);
         }
-        if lent < short && context.table.timers.get(Timer::Credit).is_none() {
+        if lent < deficit && context.table.timers.get(Timer::Credit).is_none() {
             context.table.timers.set(Timer::Credit, Some(now + budget.patience));
         }
         reset_stalled_raw(context, id);

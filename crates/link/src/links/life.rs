@@ -24,7 +24,7 @@ impl Links {
             let Some(report) = link.carrier.poll(&mut scope) else { break };
             match report {
                 Report::Connected(remote) => self.connected(now, id, remote),
-                Report::Lost(why) => link.end(now, why),
+                Report::Lost(reason) => link.end(now, reason),
                 Report::Fault(fault) => self.context(now).2.fault(id, fault),
             }
         }
@@ -38,7 +38,7 @@ impl Links {
         self.context(now).2.half_open_over(id);
         let (side, pair) = match self.admit(now, id, remote) {
             Ok(admitted) => admitted,
-            Err(why) => return self.context(now).2.refuse(id, why),
+            Err(reason) => return self.context(now).2.refuse(id, reason),
         };
         let Some(link) = self.table.get_mut(id) else { return };
         let Remote { peer, group } = remote;
@@ -62,8 +62,8 @@ impl Links {
         context.events.push_back(Event::Up { link: id, info, address, dial, preferred });
         let cut = peers.settle(&mut context, &peer);
         self.settle_cut(now, cut);
-        if let Some((why, link)) = goodbye.zip(self.table.get_mut(id)) {
-            link.close(now, why);
+        if let Some((reason, link)) = goodbye.zip(self.table.get_mut(id)) {
+            link.close(now, reason);
         }
         self.confirm(now, id);
     }

@@ -252,7 +252,7 @@ impl Peers {
         context: &mut Context<'_>,
         link: LinkId,
         peer: PeerId,
-        why: DownReason,
+        reason: DownReason,
     ) {
         if let Some(pair) = self.pairs.get(&peer).filter(|pair| [pair.winner, pair.loser].contains(&link)) {
             let left = if pair.winner == link { pair.loser } else { pair.winner };
@@ -261,7 +261,7 @@ impl Peers {
             self.links.insert(peer, left);
         } else if self.links.get(&peer) == Some(&link) {
             self.links.remove(&peer);
-            let superseded = matches!(why, DownReason::ByPeer(Goodbye::Replaced | Goodbye::Duplicate));
+            let superseded = matches!(reason, DownReason::ByPeer(Goodbye::Replaced | Goodbye::Duplicate));
             if superseded && self.key.seems_double(context.now) {
                 tracing::warn!(%peer, "a peer prefers other links of this node's key: another process uses the same key");
                 context.events.push_back(Event::KeyUsedTwice { peer });

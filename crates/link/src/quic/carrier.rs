@@ -51,19 +51,19 @@ impl Carrier for QuicLink {
         None
     }
 
-    fn close(&mut self, why: Goodbye) {
+    fn close(&mut self, reason: Goodbye) {
         if self.phase != Phase::Up {
             return;
         }
-        self.phase = Phase::Flushing(why);
+        self.phase = Phase::Flushing(reason);
         let streams = self.streams.keys();
         streams.into_iter().for_each(|stream| self.finish(stream));
     }
 
     /// Ends at once: what waits does not go out, but the reason does.
-    fn abort(&mut self, why: Goodbye) {
+    fn abort(&mut self, reason: Goodbye) {
         if !matches!(self.phase, Phase::Closed { .. }) {
-            self.phase = Phase::Cutting(why);
+            self.phase = Phase::Cutting(reason);
         }
     }
 

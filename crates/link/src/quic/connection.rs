@@ -119,8 +119,8 @@ impl Connection {
     }
 
     /// Closes it now; the peer is told why.
-    pub(super) fn close(&mut self, now: Instant, why: Goodbye) {
-        let code = VarInt::from_u32(why.code().into());
+    pub(super) fn close(&mut self, now: Instant, reason: Goodbye) {
+        let code = VarInt::from_u32(reason.code().into());
         self.quic.close(self.clock.to_quic(now), code, Bytes::new());
     }
 

@@ -195,12 +195,18 @@ impl Endpoint for Quic {
         self.outputs.mark(link);
     }
 
-    fn remove(&mut self, context: &mut Context<'_>, link: LinkId, carrier: Box<dyn Carrier>, why: Goodbye) {
+    fn remove(
+        &mut self,
+        context: &mut Context<'_>,
+        link: LinkId,
+        carrier: Box<dyn Carrier>,
+        reason: Goodbye,
+    ) {
         self.hoarders.remove(&link);
         self.outputs.remove(link);
         let carrier: Box<dyn Any> = carrier;
         if let Ok(mut carrier) = carrier.downcast::<QuicLink>() {
-            carrier.abandon(context.now, why);
+            carrier.abandon(context.now, reason);
             self.closing.keep(context.now, link, carrier);
             self.exchange_closing(context.now, link);
         }

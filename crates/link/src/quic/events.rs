@@ -41,9 +41,9 @@ impl QuicLink {
     }
 
     /// The link is down: nothing is kept but what the connection's end needs.
-    pub(crate) fn abandon(&mut self, now: Instant, why: Goodbye) {
+    pub(crate) fn abandon(&mut self, now: Instant, reason: Goodbye) {
         if !matches!(self.phase, Phase::Closed { .. }) {
-            self.close_connection(now, why);
+            self.close_connection(now, reason);
         }
         for stream in self.streams.keys_where(|_, entry| entry.receive.end == ReceiveEnd::Open) {
             self.conn.stop(stream, 0);
@@ -236,19 +236,19 @@ impl QuicLink {
     /// Closes the connection when it is time.
     pub(super) fn end(&mut self, now: Instant) {
         match self.phase {
-            Phase::Flushing(why)
+            Phase::Flushing(reason)
                 if self.sending.outbox.queued() == 0 && self.conn.quic.streams().send_streams() == 0 =>
             {
-                self.close_connection(now, why);
+                self.close_connection(now, reason);
             }
-            Phase::Cutting(why) => self.close_connection(now, why),
+            Phase::Cutting(reason) => self.close_connection(now, reason),
             _ => {}
         }
     }
 
     /// Closes the connection now.
-    pub(crate) fn close_connection(&mut self, now: Instant, why: Goodbye) {
-        self.conn.close(now, why);
+    pub(crate) fn close_connection(&mut self, now: Instant, reason: Goodbye) {
+        self.conn.close(now, reason);
         self.phase = Phase::Closed { by_peer: false };
     }
 
@@ -266,9 +266,9 @@ impl QuicLink {
         Report::Connected(Remote { peer, group })
     }
 
-    fn give_up(&mut self, why: DownReason) -> Report {
+    fn give_up(&mut self, reason: DownReason) -> Report {
         self.abort(Goodbye::Fault);
-        Report::Lost(why)
+        Report::Lost(reason)
     }
 
     pub(super) fn lost(&mut self, reason: ConnectionError) -> Report {

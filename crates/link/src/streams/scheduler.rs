@@ -53,8 +53,8 @@ impl Scheduler {
         let below = |(queue, (_, share)): &(&Queue, &(Class, u64))| {
             waiting(queue) && queue.served.saturating_mul(100) < share.saturating_mul(total)
         };
-        let short = self.rest.iter().zip(&SHARES).position(|pair| below(&pair));
-        let index = short.or_else(|| self.rest.iter().position(waiting))?;
+        let below_share = self.rest.iter().zip(&SHARES).position(|pair| below(&pair));
+        let index = below_share.or_else(|| self.rest.iter().position(waiting))?;
         self.waiting -= 1;
         self.rest.get_mut(index)?.streams.pop_front()
     }

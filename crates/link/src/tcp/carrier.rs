@@ -40,11 +40,11 @@ impl Carrier for TcpLink {
         self.report.take()
     }
 
-    fn close(&mut self, why: Goodbye) {
+    fn close(&mut self, reason: Goodbye) {
         if self.phase != Phase::Up {
             return;
         }
-        self.phase = Phase::Flushing(why);
+        self.phase = Phase::Flushing(reason);
         let writing = |end: SendEnd| matches!(end, SendEnd::Open | SendEnd::Waiting(_));
         let all = self.streams.iter().filter(|(_, entry)| writing(entry.send.end));
         let open: Vec<u64> = all.map(|(stream, _)| *stream).collect();
@@ -57,12 +57,12 @@ impl Carrier for TcpLink {
         }
     }
 
-    fn abort(&mut self, why: Goodbye) {
+    fn abort(&mut self, reason: Goodbye) {
         self.phase = match self.phase {
             Phase::Connecting | Phase::Closed | Phase::Draining => Phase::Closed,
             _ if self.pipe.inward == Inward::Gone => Phase::Closed,
             Phase::Handshake | Phase::Proven | Phase::Up | Phase::Flushing(_) | Phase::Cutting(_) => {
-                Phase::Cutting(why)
+                Phase::Cutting(reason)
             }
         };
     }

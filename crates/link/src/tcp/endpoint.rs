@@ -167,7 +167,13 @@ impl Endpoint for Tcp {
         self.outputs.mark(link);
     }
 
-    fn remove(&mut self, context: &mut Context<'_>, link: LinkId, carrier: Box<dyn Carrier>, _why: Goodbye) {
+    fn remove(
+        &mut self,
+        context: &mut Context<'_>,
+        link: LinkId,
+        carrier: Box<dyn Carrier>,
+        _reason: Goodbye,
+    ) {
         self.outputs.remove(link);
         let carrier: Box<dyn Any> = carrier;
         let Ok(carrier) = carrier.downcast::<TcpLink>() else { return };

@@ -79,8 +79,8 @@ impl TcpLink {
     }
 
     /// The connection is gone. The first reason stays.
-    fn lost(&mut self, why: DownReason, phase: Phase) {
-        self.report.get_or_insert(Report::Lost(why));
+    fn lost(&mut self, reason: DownReason, phase: Phase) {
+        self.report.get_or_insert(Report::Lost(reason));
         self.phase = phase;
         self.sending.backlog.unblock_all();
     }

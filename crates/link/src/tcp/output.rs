@@ -38,7 +38,7 @@ impl TcpLink {
                 }
                 any.then_some(false)
             }
-            Phase::Flushing(why) => {
+            Phase::Flushing(reason) => {
                 self.feed();
                 if self.conn.poll_transmit(scope.now, out) {
                     return Some(false);
@@ -48,16 +48,16 @@ impl TcpLink {
                 if !written || self.opens.any_waits() {
                     return None;
                 }
-                Some(self.last_words(scope, why, out))
+                Some(self.last_words(scope, reason, out))
             }
-            Phase::Cutting(why) => Some(self.last_words(scope, why, out)),
+            Phase::Cutting(reason) => Some(self.last_words(scope, reason, out)),
         }
     }
 
     /// The reason of the end, and the end: nothing follows.
-    fn last_words(&mut self, scope: &mut Scope<'_>, why: Goodbye, out: &mut BytesMut) -> bool {
+    fn last_words(&mut self, scope: &mut Scope<'_>, reason: Goodbye, out: &mut BytesMut) -> bool {
         if let Some(muxer) = self.conn.muxer() {
-            muxer.close(code_of(why));
+            muxer.close(code_of(reason));
         }
         self.conn.poll_transmit(scope.now, out);
         self.phase = Phase::Closed;

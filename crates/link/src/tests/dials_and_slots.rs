@@ -64,7 +64,7 @@ fn full_node(small: &Config, over: Over) {
     net.run(SECOND);
     assert!(net.nodes[2].up.len() <= 1);
     let refused = net.nodes[2].failed == vec![(dial, DialFailure::Refused(Goodbye::Full))]
-        || net.nodes[2].down.iter().any(|(_, why)| *why == DownReason::ByPeer(Goodbye::Full));
+        || net.nodes[2].down.iter().any(|(_, reason)| *reason == DownReason::ByPeer(Goodbye::Full));
     assert!(refused, "{:?} {:?}", net.nodes[2].failed, net.nodes[2].down);
     net.join(over, 0, 3);
     assert_eq!(net.nodes[0].links.stats().links, 2);

@@ -420,8 +420,8 @@ impl Net {
         self.nodes[from].wires.insert(mine, (to, theirs));
         self.nodes[to].wires.insert(theirs, (from, mine));
         let opened = |peer, dialled| WireChange::Opened { peer, dialled, group };
-        let (me, you) = (self.peer(from), self.peer(to));
-        self.fly(to, Flying::Wire(theirs, opened(me, None)));
+        let (own, you) = (self.peer(from), self.peer(to));
+        self.fly(to, Flying::Wire(theirs, opened(own, None)));
         self.fly(from, Flying::Wire(mine, opened(you, Some(dial))));
     }
 

@@ -247,8 +247,9 @@ fn a_full_node_says_so() {
     net.join_quic(1, 0);
     net.dial_quic(2, 0);
     net.run(SECOND * 7);
-    let refused = net.nodes[2].failed.iter().any(|(_, why)| *why == DialFailure::Refused(Goodbye::Full))
-        || net.nodes[2].down.iter().any(|(_, why)| *why == DownReason::ByPeer(Goodbye::Full));
+    let refused =
+        net.nodes[2].failed.iter().any(|(_, reason)| *reason == DialFailure::Refused(Goodbye::Full))
+            || net.nodes[2].down.iter().any(|(_, reason)| *reason == DownReason::ByPeer(Goodbye::Full));
     assert!(refused, "{:?} {:?}", net.nodes[2].failed, net.nodes[2].down);
     assert_eq!(net.nodes[0].links.stats().refused, 1);
 }

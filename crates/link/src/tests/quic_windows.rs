@@ -137,7 +137,8 @@ fn hoarders_of_credit_are_closed_while_an_honest_link_waits() {
         link.expect(there.stream, (item.len() - got) as u64);
     }
     assert_eq!(got, item.len());
-    let closed = net.nodes[1].down.iter().filter(|(_, why)| *why == DownReason::Closed(Goodbye::Credit));
+    let closed =
+        net.nodes[1].down.iter().filter(|(_, reason)| *reason == DownReason::Closed(Goodbye::Credit));
     assert!(closed.count() >= 1, "{:?}", net.nodes[1].down);
     assert!(net.nodes[1].blamed.is_empty(), "without a fault");
     // 10 s at the base window, then with what was lent in vain before.

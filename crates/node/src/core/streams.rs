@@ -220,11 +220,11 @@ impl Streams {
         }
     }
 
-    fn lose(&mut self, key: StreamKey, why: StreamError, wakers: &mut Vec<Waker>) {
+    fn lose(&mut self, key: StreamKey, error: StreamError, wakers: &mut Vec<Waker>) {
         if let Some(stream) = self.by_key.remove(&key) {
             self.by_pipe.remove(&stream.pipe.id);
-            stream.pipe.fail_writes(why, wakers);
-            stream.pipe.end_reads(Err(why), wakers);
+            stream.pipe.fail_writes(error, wakers);
+            stream.pipe.end_reads(Err(error), wakers);
         }
     }
 

@@ -33,28 +33,28 @@ pub(crate) struct Inbox {
 struct State {
     tips: VecDeque<Op>, // verdicts, and at most two publications of a channel
     ops: VecDeque<Op>,
-    commands: Places,
-    batches: Places,
+    commands: Capacity,
+    batches: Capacity,
     streams: Vec<Arc<Pipe>>,
     closed: bool,
 }
 
-/// The places of one kind.
+/// How many places of one kind there are, and who waits for one.
 #[derive(Debug)]
-struct Places {
-    capacity: usize,
+struct Capacity {
+    limit: usize,
     used: usize, // <= capacity
     waiting: Waiters,
 }
 
-impl Places {
-    fn new(capacity: usize) -> Self {
-        Self { capacity: capacity.max(1), used: 0, waiting: Waiters::default() }
+impl Capacity {
+    fn new(limit: usize) -> Self {
+        Self { limit: limit.max(1), used: 0, waiting: Waiters::default() }
     }
 
     /// Takes a place. False where there is none.
     fn take(&mut self) -> bool {
-        let free = self.used < self.capacity;
+        let free = self.used < self.limit;
         self.used += usize::from(free);
         free
     }
@@ -68,7 +68,7 @@ impl Places {
 
 impl State {
     /// The places that an op needs one of.
-    fn places(&mut self, slot: Slot) -> Option<&mut Places> {
+    fn capacity_of(&mut self, slot: Slot) -> Option<&mut Capacity> {
         match slot {
             Slot::Command => Some(&mut self.commands),
             Slot::Batch => Some(&mut self.batches),
@@ -105,8 +105,8 @@ impl Inbox {
         let state = State {
             tips: VecDeque::new(),
             ops: VecDeque::new(),
-            commands: Places::new(commands),
-            batches: Places::new(batches),
+            commands: Capacity::new(commands),
+            batches: Capacity::new(batches),
             streams: Vec::new(),
             closed: false,
         };
@@ -121,7 +121,7 @@ impl Inbox {
             if state.closed {
                 return Err(CommandError::Stopped);
             }
-            if !state.places(op.slot()).is_none_or(Places::take) {
+            if !state.capacity_of(op.slot()).is_none_or(Capacity::take) {
                 return Err(CommandError::Busy);
             }
             state.append(op);
@@ -187,8 +187,8 @@ impl Inbox {
             into.ops.extend(state.ops.drain(..ops));
         }
         for op in &into.ops {
-            if let Some(places) = state.places(op.slot()) {
-                places.free(wakers);
+            if let Some(capacity) = state.capacity_of(op.slot()) {
+                capacity.free(wakers);
             }
         }
     }
@@ -242,12 +242,12 @@ impl Future for InboxRoom<'_> {
         if state.closed {
             return Poll::Ready(false);
         }
-        if let Some(places) = state.places(this.slot) {
-            if !places.take() {
-                places.waiting.wait(&mut this.place, cx.waker());
+        if let Some(capacity) = state.capacity_of(this.slot) {
+            if !capacity.take() {
+                capacity.waiting.wait(&mut this.place, cx.waker());
                 return Poll::Pending;
             }
-            places.waiting.leave(&mut this.place);
+            capacity.waiting.leave(&mut this.place);
         }
         let op = this.op.take();
         let urgent = op.as_ref().is_some_and(Op::is_urgent);
@@ -264,9 +264,9 @@ impl Drop for InboxRoom<'_> {
     fn drop(&mut self) {
         let mut state = lock(&self.inbox.state);
         // Woken, and not come for its place: the wake belongs to the next in line.
-        let waker = state.places(self.slot).and_then(|places| {
-            let passed_on = places.waiting.leave(&mut self.place) && places.used < places.capacity;
-            if passed_on { places.waiting.pop() } else { None }
+        let waker = state.capacity_of(self.slot).and_then(|capacity| {
+            let passed_on = capacity.waiting.leave(&mut self.place) && capacity.used < capacity.limit;
+            if passed_on { capacity.waiting.pop() } else { None }
         });
         drop(state);
         if let Some(waker) = waker {

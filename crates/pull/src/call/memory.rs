@@ -232,9 +232,9 @@ impl Memory {
         let Hold::Handling { weighs } = hold else { return None };
         let at_once =
             richer(load_with(weighs).saturating_mul(AT_ONCE).saturating_sub(1)).filter_map(|account| {
-                let (moved, key) =
+                let (last_progress, key) =
                     account.answers.iter().find(|(_, key)| of(*key).is_some_and(|victim| helps(&victim)))?;
-                Some((account.load(hold, 0), Reverse(*moved), *key))
+                Some((account.load(hold, 0), Reverse(*last_progress), *key))
             });
         at_once.max().and_then(|(_, _, key)| of(key))
     }
@@ -264,7 +264,7 @@ impl Memory {
         match hold {
             Hold::Request => _ = account.requests.insert(key),
             Hold::Handling { .. } => {}
-            Hold::Answer(moved) => _ = account.answers.insert((moved, key)),
+            Hold::Answer(last_progress) => _ = account.answers.insert((last_progress, key)),
         }
         let holding = Holding { machine, bytes, hold };
         *account.part(hold) += holding.weighs();
@@ -286,7 +286,7 @@ impl Memory {
         match held.hold {
             Hold::Request => _ = account.requests.remove(&key),
             Hold::Handling { .. } => {}
-            Hold::Answer(moved) => _ = account.answers.remove(&(moved, key)),
+            Hold::Answer(last_progress) => _ = account.answers.remove(&(last_progress, key)),
         }
         Some(held)
     }
@@ -302,7 +302,7 @@ impl Memory {
     /// When another answer may be dropped at the latest, if it does not move.
     pub(crate) fn next_stalled(&self, now: Instant) -> Instant {
         let oldest = self.links.values().filter_map(|account| account.answers.first());
-        let stalls = oldest.map(|(moved, _)| *moved + STALLED_AFTER).filter(|at| *at > now);
+        let stalls = oldest.map(|(last_progress, _)| *last_progress + STALLED_AFTER).filter(|at| *at > now);
         stalls.min().unwrap_or(now + STALLED_AFTER)
     }
 

@@ -151,8 +151,8 @@ impl Machine for Call {
         }
     }
 
-    fn handle_refused(&mut self, _: Instant, tag: u64, why: OpenError) {
-        let error = match why {
+    fn handle_refused(&mut self, _: Instant, tag: u64, error: OpenError) {
+        let error = match error {
             OpenError::Closed => CallError::LinkDown,
             OpenError::Limit => CallError::NoStream,
         };

@@ -30,7 +30,7 @@ pub(super) struct Server {
     config: Arc<Config>,
     memory: u64, // the budget that all call channels share, in bytes
     links: BTreeMap<LinkId, Client>,
-    handed: Numbered<Ticket, StreamKey>, // over to the application and not answered: at most `concurrency` per link
+    outstanding: Numbered<Ticket, StreamKey>, // over to the application and not answered: at most `concurrency` per link
     turns: Turns,
     claims: VecDeque<Claim>, // what changed since the parent asked: a few per input
     streams: Numbered<StreamKey, Serving>,
@@ -120,7 +120,7 @@ impl Server {
             config,
             memory,
             links: BTreeMap::new(),
-            handed: Numbered::default(),
+            outstanding: Numbered::default(),
             turns: Turns::new(memory),
             claims: VecDeque::new(),
             streams: Numbered::default(),
@@ -359,7 +359,7 @@ impl Server {
         let bytes = request.len() as u64 + max_response;
         serving.state = State::Handling { ticket, deadline, since: now, bytes };
         serving.usage = self.turns.begin_use(key.link);
-        self.handed.insert(ticket, key);
+        self.outstanding.insert(ticket, key);
         let others_wait = self.turns.hand(key, ticket);
         self.events.push_back(Event::Request {
             ticket,
@@ -383,7 +383,7 @@ impl Server {
         match serving.state {
             State::Queued { .. } => self.turns.leave(key),
             State::Handling { ticket, .. } => {
-                self.handed.remove(ticket);
+                self.outstanding.remove(ticket);
                 self.turns.done(now, ticket);
                 self.charge_memory(now, key);
                 self.events.push_back(Event::Cancelled { ticket });
@@ -412,13 +412,13 @@ impl Server {
         ticket: Ticket,
         answer: Result<Bytes, Refusal>,
     ) -> Result<(), Refused> {
-        let key = *self.handed.get(ticket).ok_or(Refused::UnknownTicket)?;
+        let key = *self.outstanding.get(ticket).ok_or(Refused::UnknownTicket)?;
         let Some(client) = self.links.get_mut(&key.link) else { return Err(Refused::UnknownTicket) };
         if len(&answer) > u64::from(client.max_response) {
             return Err(Refused::TooLarge);
         }
         client.answers = len(&answer).max(client.answers / 2);
-        self.handed.remove(ticket);
+        self.outstanding.remove(ticket);
         self.turns.done(now, ticket);
         self.charge_memory(now, key);
         if let Some(serving) = self.streams.get_mut(key) {

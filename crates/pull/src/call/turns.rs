@@ -53,7 +53,7 @@ pub(super) struct Turns {
     waiting: BTreeMap<Account, VecDeque<StreamKey>>, // complete, not handed over: <= concurrency per link
     is_short: bool,                                  // of memory, since something began to wait
     held_back: BTreeSet<Account>,                    // of `waiting`: find no memory
-    handed: Numbered<Ticket, Handed>,                // and not answered
+    outstanding: Numbered<Ticket, Outstanding>,      // and not answered
     untaken: u64,
     meter: Meter,
     mean: u64, // nanoseconds that a request costs, moving
@@ -67,7 +67,7 @@ struct Usual {
 }
 
 #[derive(Debug)]
-struct Handed {
+struct Outstanding {
     account: Account,
     paid: u64,            // nanoseconds charged already
     begun: Option<Begun>, // since it was taken
@@ -93,7 +93,7 @@ impl Turns {
             dealer: Dealer::new(QUANTUM, DEBT).with_credit(CREDIT),
             waiting: BTreeMap::new(),
             held_back: BTreeSet::new(),
-            handed: Numbered::default(),
+            outstanding: Numbered::default(),
             untaken: 0,
             meter: Meter::default(),
             mean: FIRST_TIME,
@@ -188,7 +188,7 @@ impl Turns {
         let _first = self.dealer.whose_turn(); // something is served: all that wait rise
         self.dealer.charge(account, paid);
         self.note_work(account);
-        self.handed.insert(ticket, Handed { account, paid, begun: None });
+        self.outstanding.insert(ticket, Outstanding { account, paid, begun: None });
         self.untaken += 1;
         self.untaken * 2 >= self.ahead() || !self.waiting.is_empty()
     }
@@ -219,17 +219,19 @@ impl Turns {
 
     /// The application has taken a request out of its mailbox. False where it is not handed over, or was taken before.
     pub(super) fn taken(&mut self, ticket: Ticket, at: Instant) -> bool {
-        let Some(handed) = self.handed.get_mut(ticket).filter(|handed| handed.begun.is_none()) else {
+        let Some(outstanding) =
+            self.outstanding.get_mut(ticket).filter(|outstanding| outstanding.begun.is_none())
+        else {
             return false;
         };
-        handed.begun = Some(self.meter.begin(at));
+        outstanding.begun = Some(self.meter.begin(at));
         self.untaken -= 1;
         true
     }
 
     /// A request is answered, or needs no answer.
     pub(super) fn done(&mut self, now: Instant, ticket: Ticket) {
-        let Some(Handed { account, paid, begun }) = self.handed.remove(ticket) else { return };
+        let Some(Outstanding { account, paid, begun }) = self.outstanding.remove(ticket) else { return };
         let Some(begun) = begun else {
             self.untaken -= 1;
             return;
@@ -342,7 +344,7 @@ mod tests {
         turns.wait(key(29, 0));
         let (mut before, mut now) = (0, NOW + Duration::from_secs(10));
         loop {
-            let ticket = *turns.handed.keys().first().unwrap();
+            let ticket = *turns.outstanding.keys().first().unwrap();
             turns.taken(ticket, now);
             now = now + Duration::from_millis(5);
             turns.done(now, ticket);

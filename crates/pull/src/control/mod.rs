@@ -258,7 +258,7 @@ impl Control {
     }
 
     /// Ends a link: goodbye with the reason, then close. The first reason stands.
-    fn leave(&mut self, now: Instant, link: LinkId, why: &Leave) {
+    fn leave(&mut self, now: Instant, link: LinkId, leave: &Leave) {
         let Some(line) = self.lines.get_mut(&link) else { return };
         if !matches!(line.stage, Stage::Hello | Stage::Open { .. } | Stage::Ended { .. }) {
             return;
@@ -266,14 +266,15 @@ impl Control {
         if let Stage::Ended { .. } = line.stage {
             line.writable = false; // the peer is leaving, and reads no goodbye
         }
-        self.asks.extend(why.fault.map(|fault| Ask::Blame(link, fault)));
+        self.asks.extend(leave.fault.map(|fault| Ask::Blame(link, fault)));
         self.notices.push_back(Notice::Closing { link, heard: None });
         if let Some(key) = line.stream.filter(|_| line.writable) {
-            line.stage = Stage::Leaving { reason: why.reason, until: now + GOODBYE_TIMEOUT, encoded: false };
+            line.stage =
+                Stage::Leaving { reason: leave.reason, until: now + GOODBYE_TIMEOUT, encoded: false };
             self.asks.push_back(Ask::Write(key));
         } else {
             line.stage = Stage::Closed;
-            self.asks.push_back(Ask::Close(link, why.reason));
+            self.asks.push_back(Ask::Close(link, leave.reason));
         }
     }
 

@@ -163,8 +163,8 @@ impl Control {
             }
             match line.inbox.next(now) {
                 Ok(Some(message)) => {
-                    if let Err(why) = self.message(now, link, &message) {
-                        self.leave(now, link, &why);
+                    if let Err(leave) = self.message(now, link, &message) {
+                        self.leave(now, link, &leave);
                     }
                 }
                 Ok(None) => return,

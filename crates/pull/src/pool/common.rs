@@ -82,10 +82,10 @@ impl Common {
     }
 
     /// A stream of this node's own could not be opened.
-    pub(super) fn lane_refused(&mut self, now: Instant, slot: Slot, role: Role, why: OpenError) {
+    pub(super) fn lane_refused(&mut self, now: Instant, slot: Slot, role: Role, error: OpenError) {
         let Some(link) = self.links.get_mut(slot) else { return };
         link.lane_mut(role).opening = Opening::No;
-        if why == OpenError::Limit {
+        if error == OpenError::Limit {
             self.timers.set(Timer::Open(slot, role), Some(now + REOPEN));
         }
     }

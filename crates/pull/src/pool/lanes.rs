@@ -95,10 +95,10 @@ impl Pool {
     }
 
     /// A stream of this node's own could not be opened.
-    pub(super) fn refused(&mut self, now: Instant, tag: u64, why: OpenError) {
+    pub(super) fn refused(&mut self, now: Instant, tag: u64, error: OpenError) {
         let role = if tag.is_multiple_of(2) { Role::Intake } else { Role::Gets };
         let Some(slot) = self.common.links.slot(LinkId(tag / 2)) else { return };
-        self.common.lane_refused(now, slot, role, why);
+        self.common.lane_refused(now, slot, role, error);
     }
 
     pub(crate) fn incoming(&mut self, now: Instant, key: StreamKey, input: Incoming) {

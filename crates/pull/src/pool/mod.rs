@@ -210,8 +210,8 @@ impl Machine for Pool {
         self.opened(now, key, opened);
     }
 
-    fn handle_refused(&mut self, now: Instant, tag: u64, why: OpenError) {
-        self.refused(now, tag, why);
+    fn handle_refused(&mut self, now: Instant, tag: u64, error: OpenError) {
+        self.refused(now, tag, error);
     }
 
     fn class(&self, _lane: u8) -> Class {

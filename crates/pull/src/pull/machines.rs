@@ -223,7 +223,7 @@ impl Machines {
 
     pub(super) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let (due, index) = self.deadlines.next()?;
-        Some((due, self.get(index).and_then(|child| child.due).map_or("pull", |(_, why)| why)))
+        Some((due, self.get(index).and_then(|child| child.due).map_or("pull", |(_, reason)| reason)))
     }
 
     /// The counters of each channel, control (0) first.

@@ -48,9 +48,9 @@ impl StreamUser for Pull {
         self.notices(now);
     }
 
-    fn handle_refused(&mut self, now: Instant, tag: u64, why: OpenError) {
+    fn handle_refused(&mut self, now: Instant, tag: u64, error: OpenError) {
         let (index, tag) = split(tag);
-        self.machines.with(index, |machine| machine.handle_refused(now, tag, why));
+        self.machines.with(index, |machine| machine.handle_refused(now, tag, error));
         self.notices(now);
     }
 

@@ -77,9 +77,9 @@ impl Machine for Tip {
         }
     }
 
-    fn handle_refused(&mut self, now: Instant, tag: u64, why: OpenError) {
+    fn handle_refused(&mut self, now: Instant, tag: u64, error: OpenError) {
         let link = LinkId(tag);
-        if let (OpenError::Limit, Some(peer)) = (why, self.links.get_mut(&link)) {
+        if let (OpenError::Limit, Some(peer)) = (error, self.links.get_mut(&link)) {
             peer.client.reopen = Some(now + REOPEN);
             self.retime(link);
         }

@@ -32,7 +32,7 @@ pub(super) struct PoolWatch {
     gets: BTreeMap<u64, u64>, // asked and not answered: the size offered
     coming: Option<Coming>,
     items_over: u64,
-    moved: u64,
+    last_move: u64,
     covered: u64, // of the server's log
     dry: bool,    // its last entry was used before more were granted
 }
@@ -103,7 +103,7 @@ impl Default for PoolWatch {
             gets: BTreeMap::new(),
             coming: None,
             items_over: 0,
-            moved: 0,
+            last_move: 0,
             covered: 0,
             dry: false,
         }
@@ -124,14 +124,14 @@ impl PoolWatch {
         self.sizes.forget_below(through);
         number()?; // the floor
         if !reader.is_empty() {
-            self.moved = self.moved.max(reader.varint(u64::MAX)?);
+            self.last_move = self.last_move.max(reader.varint(u64::MAX)?);
         }
         Ok(())
     }
 
     /// The highest number of a move that the client made on this link.
-    pub(super) const fn moved(&self) -> u64 {
-        self.moved
+    pub(super) const fn last_move(&self) -> u64 {
+        self.last_move
     }
 
     /// The server writes on lane 0.

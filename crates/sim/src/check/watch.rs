@@ -20,7 +20,7 @@ const INITIAL: u64 = 64 * 1024;
 /// Watches what one node sends.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    me: NodeId,
+    node: NodeId,
     declared: Arc<Declared>,
     wires: BTreeMap<u64, Box<Wire>>,
     offered: Option<Offers>,
@@ -66,8 +66,8 @@ struct Incoming {
 
 impl Watch {
     /// Watches what is declared.
-    pub(crate) const fn new(me: NodeId, declared: Arc<Declared>) -> Self {
-        Self { me, declared, wires: BTreeMap::new(), offered: None }
+    pub(crate) const fn new(node: NodeId, declared: Arc<Declared>) -> Self {
+        Self { node, declared, wires: BTreeMap::new(), offered: None }
     }
 
     /// Counts from now on how often each index of this node's log is offered to each peer.
@@ -85,7 +85,7 @@ impl Watch {
         self.wires.values().map(|wire| {
             let served = wire.pools.values().map(|pool| pool.served());
             let (covered, dry) = served.fold((0, false), |sum, one| (sum.0 + one.0, sum.1 | one.1));
-            Served { from: self.me, to: wire.peer, covered, dry }
+            Served { from: self.node, to: wire.peer, covered, dry }
         })
     }
 
@@ -103,7 +103,7 @@ impl Watch {
     /// A frame leaves this node: what it carries is held by the peer from now on.
     pub(crate) fn sent(&mut self, now: Instant, wire: u64, frame: &Frame) -> Change {
         let mut change = Change::default();
-        let Self { me, declared, wires, offered } = self;
+        let Self { node, declared, wires, offered } = self;
         let Some(wire) = wires.get_mut(&wire) else { return change };
         let (stream, bytes) = match frame {
             Frame::Open { stream, protocol } => {
@@ -145,7 +145,7 @@ impl Watch {
         let read = match stream.what {
             Sends::Offers(channel) => {
                 let pool = wire.pools.entry(channel).or_default();
-                let (from, to) = (*me, wire.peer);
+                let (from, to) = (*node, wire.peer);
                 let seen = |index| {
                     if let Some(offered) = offered {
                         *offered.entries.entry((from, to, index)).or_default() += 1;
@@ -168,7 +168,7 @@ impl Watch {
     /// A frame of the peer reaches this node: what it grants is granted from now on.
     pub(crate) fn received(&mut self, wire: u64, frame: &Frame) -> Change {
         let mut change = Change::default();
-        let Self { me, declared, wires, offered } = self;
+        let Self { node, declared, wires, offered } = self;
         let Some(wire) = wires.get_mut(&wire) else { return change };
         match frame {
             Frame::Open { stream, protocol } => {
@@ -196,15 +196,15 @@ impl Watch {
                 change.unread += u64::from(wire.rules.receive(*stream, bytes).is_err());
                 let Some(stream) = wire.incoming.get_mut(stream) else { return change };
                 let pool = wire.pools.entry(stream.channel).or_default();
-                let (before, gets) = (pool.moved(), stream.gets);
+                let (before, gets) = (pool.last_move(), stream.gets);
                 let sums = &mut change.permits;
                 let read = stream.cutter.messages(bytes, |kind, body, _| {
                     if gets { pool.get(kind, body, sums) } else { pool.want(kind, body, sums) }
                 });
                 if let Some(offered) = offered
-                    && pool.moved() > before
+                    && pool.last_move() > before
                 {
-                    *offered.moves.entry((*me, wire.peer)).or_default() += pool.moved() - before;
+                    *offered.moves.entry((*node, wire.peer)).or_default() += pool.last_move() - before;
                 }
                 change.unread += u64::from(read.is_err());
             }

@@ -129,16 +129,16 @@ fn a_node_that_crashes_ends_its_handles_and_comes_back_in_its_place() {
     let (net, _node, requests) = cluster.add(builder(1)).unwrap();
     let (other, _other_node, _) = cluster.add(builder(2).peer(net.addresses()[0].clone())).unwrap();
     let events = other.events();
-    let (me, address) = (net.peer_id(), net.addresses().to_vec());
-    assert_eq!(cluster.run_until(next_up(&events)), me);
+    let (peer_id, address) = (net.peer_id(), net.addresses().to_vec());
+    assert_eq!(cluster.run_until(next_up(&events)), peer_id);
     let error = cluster.add(builder(1)).unwrap_err();
-    assert!(matches!(error, StartError::DuplicateKey { peer } if peer == me), "{error}");
-    assert!(cluster.crash(me));
+    assert!(matches!(error, StartError::DuplicateKey { peer } if peer == peer_id), "{error}");
+    assert!(cluster.crash(peer_id));
     assert!(requests.next_blocking().is_none());
     assert_eq!(cluster.run_until(net.sleep(Duration::from_secs(1))), Err(Stopped));
     let (net, _node, _) = cluster.add(builder(1)).unwrap();
     assert_eq!(net.addresses(), address);
-    assert_eq!(cluster.run_until(next_up(&events)), me, "its persistent peer dials again");
+    assert_eq!(cluster.run_until(next_up(&events)), peer_id, "its persistent peer dials again");
 }
 
 #[test]

@@ -102,7 +102,7 @@ impl Pipe {
 impl End {
     pub(super) fn new(
         world: &World,
-        (me, peer): (NodeId, NodeId),
+        (node, peer): (NodeId, NodeId),
         wire: u64,
         state: State,
         carries: Purpose,
@@ -111,10 +111,10 @@ impl End {
             peer,
             state,
             carries,
-            one_way: nanos(world.round_trip(me, peer)) / 2,
+            one_way: nanos(world.round_trip(node, peer)) / 2,
             sends: Sends {
                 pace: Pace::new(&world.model),
-                draws: world.draws(me, peer, 1 + wire),
+                draws: world.draws(node, peer, 1 + wire),
                 losses: Losses::default(),
                 waiting: VecDeque::new(),
                 releasing: false,

@@ -38,8 +38,8 @@ pub use framing::{BadFrame, Framing, LengthPrefix, Measure, Rest, UntilEnd};
 pub use types::{Command, Config, Event, Failure, Limits};
 
 use crate::named::{self, NamedShape};
-use crate::places::{Place, Places};
 use crate::profile::Profile;
+use crate::quotas::{Place, Quotas};
 use crate::refused::Refused;
 use framing::{READ_AHEAD, Reader};
 use stream::{State, Stream};
@@ -49,8 +49,8 @@ use stream::{State, Stream};
 struct Protocol {
     served: bool,
     config: Arc<Config>,
-    asked: Places,    // requests of this side's
-    answered: Places, // of peers
+    asked: Quotas,    // requests of this side's
+    answered: Quotas, // of peers
 }
 
 /// The largest message in its frame, either way, with what is read ahead: what a node's memory for requests must hold at least.
@@ -86,7 +86,7 @@ pub struct Exchange {
     tickets: BTreeMap<Ticket, StreamKey>, // of requests of this side's
     opening: BTreeMap<u64, Opening>,      // by tag; answered at once by the pump; each has a place
     deadlines: Deadlines<StreamKey>,
-    memory: Places, // bytes
+    memory: Quotas, // bytes
     asks: VecDeque<Ask>,
     events: VecDeque<Event>, // a few per stream
 }
@@ -98,8 +98,8 @@ impl Exchange {
         let (mut protocols, mut firsts) = (BTreeMap::new(), BTreeMap::new());
         for (first, declared) in named::numbered(&profile.protocols) {
             let NamedShape::Exchange(config) = &declared.shape else { continue };
-            let places = || Places::new(config.limits.per_peer.into(), config.limits.total.into());
-            let (asked, answered) = (places(), places());
+            let quotas = || Quotas::new(config.limits.per_peer.into(), config.limits.total.into());
+            let (asked, answered) = (quotas(), quotas());
             let config = Arc::new(config.clone());
             protocols.insert(first, Protocol { served: declared.served, config, asked, answered });
             firsts.extend(named::numbers(first, declared).map(|number| (number, first)));
@@ -112,7 +112,7 @@ impl Exchange {
             tickets: BTreeMap::new(),
             opening: BTreeMap::new(),
             deadlines: Deadlines::default(),
-            memory: Places::new(u64::MAX, memory),
+            memory: Quotas::new(u64::MAX, memory),
             asks: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -331,7 +331,7 @@ impl Exchange {
     }
 }
 
-/// Places and streams.
+/// Quotas and streams.
 impl Exchange {
     fn streams_of(&self, link: LinkId) -> Vec<StreamKey> {
         let (first, last) = (StreamKey { link, stream: 0 }, StreamKey { link, stream: u64::MAX });
@@ -425,16 +425,16 @@ impl StreamUser for Exchange {
     }
 
     fn handle_link(&mut self, _: Instant, link: LinkId, change: &LinkChange) {
-        let places = self.protocols.values_mut().flat_map(|of| [&mut of.asked, &mut of.answered]);
+        let quotas = self.protocols.values_mut().flat_map(|of| [&mut of.asked, &mut of.answered]);
         match change {
             LinkChange::Early(_) => {} // a request may do anything: it waits
             LinkChange::Up(info) => {
-                places.for_each(|places| places.link_up(link, info));
+                quotas.for_each(|quotas| quotas.link_up(link, info));
                 self.memory.link_up(link, info);
                 self.links.insert(link, Link { peer: info.peer, known: false });
             }
             LinkChange::Down => {
-                places.for_each(|places| places.link_down(link));
+                quotas.for_each(|quotas| quotas.link_down(link));
                 self.memory.link_down(link);
                 self.streams_of(link).into_iter().for_each(|key| self.fail(key, Failure::Gone));
                 self.links.remove(&link);

@@ -75,8 +75,8 @@ fn ask(exchange: &mut Exchange, number: u64) -> StreamKey {
 /// What a peer does on a stream.
 type Deed = fn(&mut Exchange, StreamKey);
 
-/// Places of requests of this side's and of peers, by link.
-fn places(exchange: &Exchange) -> [Vec<u64>; 2] {
+/// What is held of the quotas of requests of this side's and of peers, by link.
+fn quotas(exchange: &Exchange) -> [Vec<u64>; 2] {
     let protocol = &exchange.protocols[&NAMED];
     [protocol.asked.held(), protocol.answered.held()]
 }
@@ -87,7 +87,7 @@ fn is_idle(exchange: &Exchange) -> bool {
     empty
         && held == 0
         && exchange.poll_timeout().is_none()
-        && places(exchange).concat().iter().all(|held| *held == 0)
+        && quotas(exchange).concat().iter().all(|held| *held == 0)
 }
 
 fn ends(asks: &[Ask], key: StreamKey, code: u32) -> bool {
@@ -105,7 +105,7 @@ fn a_request_goes_out_framed_and_its_response_comes_back() {
     data(&mut exchange, 2, key, b"wer");
     let result = Ok((ProtocolId(NAMED.0 + 1), Bytes::from_static(b"answer")));
     assert_eq!(events(&mut exchange), [Event::Answered { ticket: Ticket(1), result }]);
-    assert_eq!(places(&exchange), [[0, 0], [0, 0]], "the next may be asked at once");
+    assert_eq!(quotas(&exchange), [[0, 0], [0, 0]], "the next may be asked at once");
     exchange.handle_incoming(at(3), key, Incoming::End);
     assert_eq!((asks(&mut exchange), is_idle(&exchange)), (vec![], true));
 }
@@ -283,7 +283,7 @@ fn where_all_places_are_taken_the_newest_of_who_has_most_gives_way() {
     exchange.handle_opened(at(0), key(3, 0), Origin::Peer(NAMED));
     assert!(ends(&asks(&mut exchange), key(1, 1), code::LIMIT));
     assert_eq!(events(&mut exchange), [Event::Cancelled(key(1, 1))]);
-    assert_eq!(places(&exchange)[1], [1, 1, 1]);
+    assert_eq!(quotas(&exchange)[1], [1, 1, 1]);
 }
 
 #[test]

@@ -78,7 +78,8 @@ impl Config {
     pub(crate) fn known(&self) -> Result<Vec<Known>, ConfigError> {
         let known = |text: &String| {
             let field = "peers.persistent";
-            let wrong = |why: String| ConfigError::Field { field, remedy: format!("has `{text}`: {why}") };
+            let wrong =
+                |reason: String| ConfigError::Field { field, remedy: format!("has `{text}`: {reason}") };
             let address: weir_base::multiaddr::Multiaddr = text
                 .parse()
                 .map_err(|error: weir_base::multiaddr::ParseMultiaddrError| wrong(error.to_string()))?;

@@ -27,7 +27,7 @@ impl Streams<'_> {
         }
         match &read {
             Read::Data(chunk) => raw.counters.read += chunk.len() as u64,
-            Read::Blocked => raw.note_blocked(key),
+            Read::Blocked => raw.note_read_blocked(key),
             Read::End | Read::Reset(_) | Read::Closed => {
                 raw.ended(key, true);
                 self.pump.read_to_end(key);
@@ -48,7 +48,7 @@ impl Streams<'_> {
         while !rope.is_empty() {
             // Bounded by what the link may hold; a room of 0 also asks it to tell when there is some.
             if link.room(key.stream) == 0 {
-                raw.note_short(key);
+                raw.note_write_blocked(key);
                 break;
             }
             let left = rope.len();
@@ -71,7 +71,7 @@ impl Streams<'_> {
         }
         let room = self.links.link(key.link).map_or(0, |link| link.room(key.stream));
         if room == 0 {
-            raw.note_short(key);
+            raw.note_write_blocked(key);
         }
         room
     }

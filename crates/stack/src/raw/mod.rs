@@ -28,8 +28,8 @@ use weir_pull::framing::code;
 use weir_pull::{ChannelId, PeerHello, Shape, Ticket};
 
 use crate::named::{self, NamedShape};
-use crate::places::{Place, Places};
 use crate::profile::Profile;
+use crate::quotas::{Place, Quotas};
 use crate::refused::Refused;
 
 /// The lane of raw streams within their channel.
@@ -123,8 +123,8 @@ pub enum NotOpened {
 }
 
 impl From<OpenError> for NotOpened {
-    fn from(why: OpenError) -> Self {
-        match why {
+    fn from(error: OpenError) -> Self {
+        match error {
             OpenError::Closed => Self::Closed,
             OpenError::Limit => Self::Limit,
         }
@@ -169,7 +169,7 @@ enum Reading {
 enum Writing {
     Open,
     /// A write left something over.
-    Short,
+    Blocked,
     Ended,
 }
 
@@ -207,7 +207,7 @@ impl Spoken {
 /// All raw streams of the node. What the application reads and writes goes past it, in `drive`.
 #[derive(Debug)]
 pub(crate) struct Raw {
-    places: Places,
+    quotas: Quotas,
     spoken: BTreeMap<ProtocolId, Spoken>, // of a protocol by name all its numbers
     links: BTreeMap<LinkId, Link>,
     streams: BTreeMap<StreamKey, Stream>, // each has a place, and so has what is opened
@@ -229,7 +229,7 @@ impl Raw {
             spoken.extend(named::numbers(first, protocol).map(|number| (number, named)));
         }
         Self {
-            places: Places::new(config.max_per_link.into(), config.max_streams.into()),
+            quotas: Quotas::new(config.max_per_link.into(), config.max_streams.into()),
             spoken,
             counters: Counters::default(),
             links: BTreeMap::new(),
@@ -285,7 +285,7 @@ impl Raw {
         if !self.make_room(link) {
             return Err(Refused::Limit);
         }
-        self.places.take(link);
+        self.quotas.take(link);
         self.opening.insert(ticket.0, (link, protocol));
         self.asks.push_back(Ask::Open { link, protocol, class, tag: ticket.0 });
         Ok(())
@@ -336,14 +336,14 @@ impl Raw {
     }
 
     /// The user's write left something over.
-    pub(crate) fn note_short(&mut self, key: StreamKey) {
+    pub(crate) fn note_write_blocked(&mut self, key: StreamKey) {
         if let Some(stream) = self.streams.get_mut(&key).filter(|stream| stream.writing == Writing::Open) {
-            stream.writing = Writing::Short;
+            stream.writing = Writing::Blocked;
         }
     }
 
     /// The user's read found nothing.
-    pub(crate) fn note_blocked(&mut self, key: StreamKey) {
+    pub(crate) fn note_read_blocked(&mut self, key: StreamKey) {
         if let Some(stream) = self.streams.get_mut(&key).filter(|stream| stream.reading == Reading::Told) {
             stream.reading = Reading::Idle;
         }
@@ -383,7 +383,7 @@ impl Raw {
 
     /// Whether there is a place for one more stream of a link; the newest stream of another one may have to give way.
     fn make_room(&mut self, newcomer: LinkId) -> bool {
-        let most = match self.places.find(newcomer) {
+        let most = match self.quotas.find(newcomer) {
             Place::Free => return true,
             Place::Full => return false,
             Place::Of(most) => most,
@@ -412,7 +412,7 @@ impl Raw {
 
     fn forget(&mut self, key: StreamKey) {
         if self.streams.remove(&key).is_some() {
-            self.places.give_back(key.link);
+            self.quotas.give_back(key.link);
         }
     }
 
@@ -440,7 +440,7 @@ impl StreamUser for Raw {
         match change {
             LinkChange::Early(_) => {} // an open may do anything: it waits
             LinkChange::Up(info) => {
-                self.places.link_up(link, info);
+                self.quotas.link_up(link, info);
                 self.links.insert(link, Link { peer: info.peer, shared: None });
             }
             LinkChange::Down => {
@@ -448,7 +448,7 @@ impl StreamUser for Raw {
                     self.streams.remove(&key);
                     self.lost(key, stream);
                 }
-                self.places.link_down(link);
+                self.quotas.link_down(link);
                 self.links.remove(&link);
             }
         }
@@ -481,7 +481,7 @@ impl StreamUser for Raw {
                 if !self.make_room(key.link) {
                     return self.break_off(key, code::LIMIT);
                 }
-                self.places.take(key.link);
+                self.quotas.take(key.link);
                 self.insert(key, protocol, if shared.is_some() { Stage::Shown } else { Stage::Hidden });
                 if shared.is_some() {
                     self.events.push_back(Event::Accepted { key, protocol, peer });
@@ -492,7 +492,7 @@ impl StreamUser for Raw {
 
     fn handle_refused(&mut self, _: Instant, tag: u64, reason: OpenError) {
         if let Some((link, _)) = self.opening.remove(&tag) {
-            self.places.give_back(link);
+            self.quotas.give_back(link);
             self.events.push_back(Event::Refused { ticket: Ticket(tag), reason: reason.into() });
         }
     }
@@ -516,8 +516,8 @@ impl StreamUser for Raw {
     }
 
     fn handle_writable(&mut self, key: StreamKey) {
-        let short = |stream: &&mut Stream| stream.writing == Writing::Short;
-        let Some(stream) = self.streams.get_mut(&key).filter(short) else { return };
+        let blocked = |stream: &&mut Stream| stream.writing == Writing::Blocked;
+        let Some(stream) = self.streams.get_mut(&key).filter(blocked) else { return };
         stream.writing = Writing::Open;
         self.events.push_back(Event::Writable(key));
     }

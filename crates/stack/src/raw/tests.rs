@@ -31,7 +31,7 @@ fn open(raw: &mut Raw, link: u64, streams: std::ops::Range<u64>) -> u64 {
 }
 
 fn counts(raw: &Raw) -> Vec<u64> {
-    raw.places.held()
+    raw.quotas.held()
 }
 
 /// Links are numbered from 1 on.

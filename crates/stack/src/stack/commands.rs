@@ -44,11 +44,11 @@ impl Stack {
             let command = call::Command::Call { link, request: request.clone(), deadline };
             match self.pump.users.pull().command(now, weir_pull::Command::Call(channel, command)) {
                 Ok(ticket) => begun.push((ticket, link, peer)),
-                Err(why) => refused = Some(why),
+                Err(error) => refused = Some(error),
             }
         }
         match refused {
-            Some(why) if begun.is_empty() => Err(why.into()),
+            Some(error) if begun.is_empty() => Err(error.into()),
             _ => {
                 let group = self.tickets.next();
                 self.targets.begin(group, channel, &begun);
@@ -109,7 +109,7 @@ impl Stack {
                     let again = matches!(reach, Reach::Early(_)).then_some(call);
                     self.targets.begun(wait, ticket, link, again);
                 }
-                Err(why) => self.events.extend(self.targets.refused(wait, why)),
+                Err(error) => self.events.extend(self.targets.refused(wait, error)),
             }
         }
     }

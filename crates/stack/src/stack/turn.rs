@@ -83,9 +83,9 @@ impl Stack {
         let Some((id, dial)) = self.peers.next_dial(now) else { return false };
         match self.links.dial(now, dial) {
             Ok(dial) => drop(self.peers.dialled(now, id, Some(dial))),
-            Err(why) => {
+            Err(error) => {
                 let unreached = self.peers.dialled(now, id, None);
-                self.dials().unreached(unreached, why.into());
+                self.dials().unreached(unreached, error.into());
             }
         }
         true
@@ -142,14 +142,14 @@ impl Stack {
                 }
                 weir_link::Event::Down { link, reason } => self.down(link, reason),
                 weir_link::Event::DialFailed { dial, error } => {
-                    let why = DialProblem::Link(error);
+                    let problem = DialProblem::Link(error);
                     self.peers.joins.dial_failed(dial, error);
                     match self.peers.handle_failed(now, dial) {
                         Ok((ticket, dial)) => {
                             let instead = ways::instead_of(&self.peers, &dial);
-                            self.dials().failed(ticket, instead, why);
+                            self.dials().failed(ticket, instead, problem);
                         }
-                        Err(unreached) => self.dials().unreached(unreached, why),
+                        Err(unreached) => self.dials().unreached(unreached, problem),
                     }
                     self.resume_calls();
                 }

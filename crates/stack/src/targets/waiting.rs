@@ -115,8 +115,8 @@ impl Targets {
     }
 
     /// A call that waited could not be made: the answer to tell.
-    pub(crate) fn refused(&mut self, ticket: Ticket, why: weir_pull::Refused) -> Option<Event> {
-        let error = match why {
+    pub(crate) fn refused(&mut self, ticket: Ticket, reason: weir_pull::Refused) -> Option<Event> {
+        let error = match reason {
             weir_pull::Refused::TooLarge => CallError::TooLarge,
             weir_pull::Refused::Busy => CallError::NoStream,
             _ => CallError::Unsupported,

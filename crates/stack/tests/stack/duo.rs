@@ -48,11 +48,11 @@ impl Duo {
 
     /// The peer dials the node, whatever became of the link before.
     pub(crate) fn dial(&mut self) {
-        let (me, group) = (self.node.local_peer(), Group::Local(0));
-        let dial = Dial { peer: Some(me), addresses: vec![Multiaddr::from_memory(0)], pinned: false };
+        let (own, group) = (self.node.local_peer(), Group::Local(0));
+        let dial = Dial { peer: Some(own), addresses: vec![Multiaddr::from_memory(0)], pinned: false };
         let dial = self.peer.dial(self.now, dial).unwrap();
         self.settle();
-        self.peer.handle_wire(self.now, PEERS, WireChange::Opened { peer: me, dialled: Some(dial), group });
+        self.peer.handle_wire(self.now, PEERS, WireChange::Opened { peer: own, dialled: Some(dial), group });
         let theirs = WireChange::Opened { peer: self.id, dialled: None, group };
         self.node.handle(self.now, Input::Wire(NODES, theirs));
         self.settle();
@@ -65,27 +65,27 @@ impl Duo {
 
     pub(crate) fn settle(&mut self) {
         loop {
-            let mut moved = false;
+            let mut progress = false;
             while let Some(event) = self.peer.poll_event(Drain::All) {
                 self.heard.push(event);
             }
             while let Some((_, frame)) = self.peer.poll_frame(self.now) {
                 self.node.handle(self.now, Input::Frame(NODES, frame));
-                moved = true;
+                progress = true;
             }
             while let Some(event) = self.node.poll_event() {
                 self.events.push(event);
             }
             while let Some((_, frame)) = self.node.poll_frame(self.now) {
                 self.peer.handle_frame(self.now, PEERS, frame);
-                moved = true;
+                progress = true;
             }
             while let Some(action) = self.node.poll_action() {
                 if let Action::CloseWire(_) = action {
                     self.peer.handle_wire(self.now, PEERS, WireChange::Closed);
                 }
             }
-            if !moved {
+            if !progress {
                 return;
             }
         }

@@ -172,10 +172,10 @@ fn a_call_to_a_peer_that_is_not_reached_ends_with_the_dial_and_one_to_nobody_is_
         _ => None,
     });
     assert_eq!(failed, Some(dialled));
-    let why = |ticket| outcome.answered[&ticket];
+    let answer = |ticket| outcome.answered[&ticket];
     // A call's own deadline is as long as the dial's: either may come first.
-    assert!(matches!(why(safe), Err(call::CallError::LinkDown | call::CallError::Timeout)), "{outcome:?}");
-    assert!(matches!(why(other), Err(call::CallError::NoLink | call::CallError::Timeout)), "{outcome:?}");
+    assert!(matches!(answer(safe), Err(call::CallError::LinkDown | call::CallError::Timeout)), "{outcome:?}");
+    assert!(matches!(answer(other), Err(call::CallError::NoLink | call::CallError::Timeout)), "{outcome:?}");
     assert!(!outcome.answered.contains_key(&late));
     assert!(outcome.ran.is_empty());
 }

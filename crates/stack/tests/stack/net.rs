@@ -367,9 +367,9 @@ impl Net {
                 }
                 self.nodes[index].wires.insert(wires[0], (to, wires[1]));
                 self.nodes[to].wires.insert(wires[1], (index, wires[0]));
-                let (me, peer, group) = (self.nodes[index].peer, self.nodes[to].peer, Group::Local(0));
+                let (own, peer, group) = (self.nodes[index].peer, self.nodes[to].peer, Group::Local(0));
                 let ours = WireChange::Opened { peer, dialled: Some(dial), group };
-                let theirs = WireChange::Opened { peer: me, dialled: None, group };
+                let theirs = WireChange::Opened { peer: own, dialled: None, group };
                 self.fly(to, index, Flight::Wire(wires[0], ours));
                 self.fly(index, to, Flight::Wire(wires[1], theirs));
             }

@@ -14,7 +14,7 @@ use super::page::{Head, Page};
 #[derive(Debug)]
 pub struct Book {
     file: File,
-    places: Vec<(u64, usize)>, // offset and length of each page
+    pages: Vec<(u64, usize)>, // offset and length of each page
     notes: BTreeSet<ItemId>,
     last: Option<Head>,
 }
@@ -25,7 +25,7 @@ impl Book {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        let mut book = Self { file, places: Vec::new(), notes: BTreeSet::new(), last: None };
+        let mut book = Self { file, pages: Vec::new(), notes: BTreeSet::new(), last: None };
         let mut rest = Bytes::from(bytes);
         let mut whole = 0;
         while let Some((len, behind)) = rest.split_first_chunk() {
@@ -52,7 +52,7 @@ impl Book {
 
     /// The number of the next page.
     pub fn next(&self) -> u64 {
-        self.places.len() as u64 + 1
+        self.pages.len() as u64 + 1
     }
 
     /// Whether this is the next page, and by the writer.
@@ -72,7 +72,7 @@ impl Book {
     }
 
     fn note_down(&mut self, at: u64, len: usize, page: &Page) {
-        self.places.push((at, len));
+        self.pages.push((at, len));
         self.notes.extend(page.notes.iter().map(Note::id));
         self.last = Some(page.head.clone());
     }
@@ -85,7 +85,7 @@ impl Book {
     /// The page with this number, if it is here.
     pub fn page(&mut self, number: u64) -> io::Result<Option<Page>> {
         let index = number.checked_sub(1).and_then(|index| usize::try_from(index).ok());
-        let Some((at, len)) = index.and_then(|index| self.places.get(index)).copied() else {
+        let Some((at, len)) = index.and_then(|index| self.pages.get(index)).copied() else {
             return Ok(None);
         };
         let mut bytes = vec![0; len];

@@ -148,7 +148,7 @@ pub fn build(wanted: &[Kind]) -> Result<Vec<Peer>, Failed> {
         };
         match built {
             Ok((version, program)) => all.push(Peer { kind: *kind, name, version, program }),
-            Err(why) => println!("{name}: n/a ({why})"),
+            Err(reason) => println!("{name}: n/a ({reason})"),
         }
     }
     Ok(all)

@@ -160,7 +160,7 @@ fn a_peer_that_is_silent_over_mplex_is_asked_for_a_sign_of_life_and_then_given_u
     let (interval, timeout) = pace();
     let moment = Duration::from_millis(1);
     let mut pair = over_mplex();
-    assert_eq!(pair.a.connection.poll_timeout().map(|(_, why)| why), Some("a sign of life over mplex"));
+    assert_eq!(pair.a.connection.poll_timeout().map(|(_, reason)| reason), Some("a sign of life over mplex"));
     wait(&mut pair, interval.saturating_sub(Duration::from_secs(1)));
     pair.a.settle(pair.now);
     assert!(pair.a.wire.is_empty(), "it was heard less than an interval ago");

@@ -301,18 +301,21 @@ mod tests {
         let mut candidates = candidates();
         let mut intake = with(&mut candidates, 5);
         let begin = Instant::from_millis(20_000);
-        let moved = |intake: &mut Intake| intake.take_move().map(|to| (to.number, to.epoch, to.index));
-        assert_eq!((intake.move_to(begin, 9), moved(&mut intake)), (Ok(()), Some((1, EPOCH, 9))));
+        let next_move = |intake: &mut Intake| intake.take_move().map(|to| (to.number, to.epoch, to.index));
+        assert_eq!((intake.move_to(begin, 9), next_move(&mut intake)), (Ok(()), Some((1, EPOCH, 9))));
         let allowed = begin + MOVE_PAUSE;
         let just_before = Instant::from_nanos(allowed.as_nanos() - 1);
         for index in [7, 5, 6] {
             assert_eq!(intake.move_to(just_before, index), Err(allowed));
         }
-        assert_eq!((moved(&mut intake), intake.take_wished(), intake.take_wished()), (None, Some(5), None));
-        assert_eq!((intake.move_to(allowed, 5), moved(&mut intake)), (Ok(()), Some((2, EPOCH, 5))));
+        assert_eq!(
+            (next_move(&mut intake), intake.take_wished(), intake.take_wished()),
+            (None, Some(5), None)
+        );
+        assert_eq!((intake.move_to(allowed, 5), next_move(&mut intake)), (Ok(()), Some((2, EPOCH, 5))));
         let mut fresh = Intake::new(16, None);
         assert_eq!(fresh.move_to(begin, 9), Ok(()));
-        assert_eq!(moved(&mut fresh), Some((1, Epoch([0; 8]), 0)), "no epoch was shown: from the start");
+        assert_eq!(next_move(&mut fresh), Some((1, Epoch([0; 8]), 0)), "no epoch was shown: from the start");
     }
 
     #[test]

@@ -237,8 +237,9 @@ mod tests {
             candidate(&mut asking, id).announcers_mut()[usize::from(slot)].tried = 1;
         });
         assert!(asking.admit(&mut links, id, newcomer));
-        let places = candidate(&mut asking, id).announcers().iter().map(|kept| kept.slot).collect::<Vec<_>>();
-        assert!(places.contains(&Slot(kept)) && !places.contains(&Slot(4)), "{places:?}");
+        let kept_slots =
+            candidate(&mut asking, id).announcers().iter().map(|kept| kept.slot).collect::<Vec<_>>();
+        assert!(kept_slots.contains(&Slot(kept)) && !kept_slots.contains(&Slot(4)), "{kept_slots:?}");
     }
 
     #[test]

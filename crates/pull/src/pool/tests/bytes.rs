@@ -188,8 +188,8 @@ proptest! {
     }
 
     #[test]
-    fn wants_survive(totals in (0..INDEX_END, 0..INDEX_END, 0..INDEX_END, any::<u64>()), moved in any::<bool>()) {
-        let from = moved.then_some(Move { number: 1 + totals.0 / 2, epoch: Epoch([3; 8]), index: totals.1 });
+    fn wants_survive(totals in (0..INDEX_END, 0..INDEX_END, 0..INDEX_END, any::<u64>()), moves_back in any::<bool>()) {
+        let from = moves_back.then_some(Move { number: 1 + totals.0 / 2, epoch: Epoch([3; 8]), index: totals.1 });
         let want = Want { entries: totals.0, bytes: totals.1, through: totals.2, floor: totals.3, from };
         let mut out = BytesMut::new();
         encode_want(&want, &mut out);

@@ -126,7 +126,7 @@ fn timers_of_gets_that_were_answered_are_forgotten() {
 fn a_stream_that_finds_no_place_is_tried_again_after_a_second() {
     use weir_base::stream::{Ask, OpenError};
 
-    for (why, again) in [(OpenError::Limit, true), (OpenError::Closed, false)] {
+    for (error, again) in [(OpenError::Limit, true), (OpenError::Closed, false)] {
         let (mut mesh, _) = with_strangers(&config(), 0);
         mesh.add(None);
         let (now, info) = (
@@ -145,7 +145,7 @@ fn a_stream_that_finds_no_place_is_tried_again_after_a_second() {
             asks.filter_map(|ask| if let Ask::Open { tag, .. } = ask { Some(tag) } else { None }).collect()
         };
         assert_eq!(opens(&mut mesh), [14]);
-        mesh.pool(0).handle_refused(now, 14, why);
+        mesh.pool(0).handle_refused(now, 14, error);
         let due = mesh.pool(0).poll_timeout().map(|(due, _)| due);
         assert_eq!(due, again.then(|| now + ms(1_000)));
         mesh.pool(0).handle_timeout(now + ms(1_000));

@@ -133,7 +133,7 @@ fn it_is_given_up_when_all_have_failed_and_nothing_is_kept_of_it() {
 }
 
 #[test]
-fn who_was_set_aside_and_is_gone_is_forgotten() {
+fn an_announcer_in_the_reserve_that_is_gone_is_forgotten() {
     let (mut mesh, mut strangers) = announced(2);
     let left = strangers.pop().unwrap();
     mesh.unlink(left.link);

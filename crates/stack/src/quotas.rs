@@ -1,4 +1,4 @@
-//! Places for what peers have open here, or bytes that they make this node hold: so many in all, so many of one link, and who gives way
+//! Quotas for what peers have open here, or bytes that they make this node hold: so many in all, so many of one link, and who gives way
 //! where all are taken (`docs/spec/fairness.md`).
 
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use weir_base::stream::{Group, LinkInfo, Side};
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct Quotas {
     per_link: u64,
     total: u64,
     taken: u64, // <= total, but while who gives way does so
@@ -32,7 +32,7 @@ pub(crate) enum Place {
     Full,
 }
 
-impl Places {
+impl Quotas {
     pub(crate) const fn new(per_link: u64, total: u64) -> Self {
         Self { per_link, total, taken: 0, links: BTreeMap::new() }
     }
@@ -106,11 +106,11 @@ impl Places {
         let wanted = |id: LinkId, holder: &Holder| holder.held + u64::from(Some(id) == newcomer);
         let (mut sides, mut groups) = ([0_u64; 2], BTreeMap::<(bool, Option<Group>), u64>::new());
         for (id, holder) in &self.links {
-            let places = wanted(*id, holder);
+            let held = wanted(*id, holder);
             if let Some(side) = sides.get_mut(usize::from(holder.chosen)) {
-                *side += places;
+                *side += held;
             }
-            *groups.entry((holder.chosen, holder.group)).or_default() += places;
+            *groups.entry((holder.chosen, holder.group)).or_default() += held;
         }
         let rank = |(id, holder): &(&LinkId, &Holder)| {
             let side = sides.get(usize::from(holder.chosen)).copied();
