@@ -8,7 +8,7 @@
 //! Faults: a wrong echo or bytes that nothing asked for (*misbehaved*), and no echo in time (*unreliable*).
 //!
 //! Threat: a peer may open many streams, send half a ping and nothing more, or ping without end. Streams of a peer are bounded
-//! per link, each holds one payload, and nothing is read before the echo is out and its time has come.
+//! per link, each holds one payload, and nothing is read before the echo is out and its time has come, on a new stream as on the old.
 //!
 //! Source: libp2p specs, `ping/ping.md`; here `docs/spec/ping.md`.
 
@@ -59,7 +59,8 @@ pub struct Config {
     pub timeout: Duration,
     /// Ping streams that one peer may have open at once; further ones are refused. Default: 2, as the specification says.
     pub max_inbound: u32,
-    /// Pause between an echo and the reading of the next ping on that stream, so that pings cost little. Default: 100 ms.
+    /// Pause between an echo and the reading of the next ping, on that stream or on one that is opened later on the same link, so that
+    /// pings cost little. Default: 100 ms.
     #[serde(with = "units::duration")]
     pub pause: Duration,
 }
@@ -119,8 +120,9 @@ pub struct Ping {
     rng: Rng,
     requesters: BTreeMap<LinkId, Requester>, // one per link that is up
     responders: BTreeMap<StreamKey, Responder>, // <= config.max_inbound per link
-    asks: VecDeque<Ask>,                     // a few per input
-    events: VecDeque<Event>,                 // at most one per input
+    paused: BTreeMap<LinkId, Instant>, // until when streams of the peer that are opened now wait; one per link that is up
+    asks: VecDeque<Ask>,               // a few per input
+    events: VecDeque<Event>,           // at most one per input
     deadlines: Deadlines<Timer>,
 }
 
@@ -134,6 +136,7 @@ impl Ping {
             rng,
             requesters: BTreeMap::new(),
             responders: BTreeMap::new(),
+            paused: BTreeMap::new(),
             asks: VecDeque::new(),
             events: VecDeque::new(),
             deadlines: Deadlines::default(),
@@ -180,13 +183,15 @@ impl Ping {
         self.requesters.get(&key.link).is_some_and(|requester| requester.stream() == Some(key))
     }
 
-    /// A peer's stream, if it may have another.
-    fn serve(&mut self, key: StreamKey) {
+    /// A peer's stream, if it may have another. It begins no earlier than the next ping of a stream before it would.
+    fn serve(&mut self, now: Instant, key: StreamKey) {
         let open = self.responders.range(keys_of(key.link)).count();
         if open >= self.config.max_inbound as usize || !self.requesters.contains_key(&key.link) {
             return self.asks.extend([Ask::Reset(key, LIMIT), Ask::Stop(key, LIMIT)]);
         }
-        self.responders.insert(key, Responder::default());
+        let next = self.paused.get(&key.link).copied().filter(|next| *next > now);
+        self.responders.insert(key, Responder::new(next.is_some()));
+        self.deadlines.set(Timer::Serve(key), next);
     }
 
     fn forget(&mut self, key: StreamKey) {
@@ -240,6 +245,7 @@ impl StreamUser for Ping {
             }
             LinkChange::Down => {
                 self.requesters.remove(&link);
+                self.paused.remove(&link);
                 self.deadlines.set(Timer::Request(link), None);
                 let streams: Vec<StreamKey> =
                     self.responders.range(keys_of(link)).map(|(key, _)| *key).collect();
@@ -250,7 +256,7 @@ impl StreamUser for Ping {
 
     fn handle_opened(&mut self, now: Instant, key: StreamKey, origin: Origin) {
         match origin {
-            Origin::Peer(_) => self.serve(key),
+            Origin::Peer(_) => self.serve(now, key),
             Origin::Local { .. } => {
                 self.request(now, key.link, |requester, _, _| requester.handle_opened(now, key));
             }
@@ -292,11 +298,13 @@ impl StreamUser for Ping {
         }
         let Some(responder) = self.responders.get_mut(&key) else { return };
         out.put(responder.echo(room));
-        match responder.echoed(now + self.config.pause) {
-            responder::Echoed::Partly => {}
-            responder::Echoed::Wholly(next) => self.deadlines.set(Timer::Serve(key), Some(next)),
+        let next = now + self.config.pause;
+        match responder.echoed() {
+            responder::Echoed::Partly => return,
+            responder::Echoed::Wholly => self.deadlines.set(Timer::Serve(key), Some(next)),
             responder::Echoed::Last => self.forget(key),
         }
+        self.paused.insert(key.link, next);
     }
 
     fn poll_ask(&mut self) -> Option<Ask> {

@@ -1,15 +1,13 @@
 //! The side that echoes, on one stream.
 
-use weir_base::Instant;
-
 use super::PAYLOAD;
 
 /// How far an echo is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Echoed {
     Partly,
-    /// The next ping is read from then on.
-    Wholly(Instant),
+    /// The next ping is read after the pause.
+    Wholly,
     /// And no further ping comes.
     Last,
 }
@@ -25,6 +23,11 @@ pub(super) struct Responder {
 }
 
 impl Responder {
+    /// `paused`: the first ping is not read before [`resume`](Self::resume).
+    pub(super) fn new(paused: bool) -> Self {
+        Self { paused, ..Self::default() }
+    }
+
     /// What it can take: the rest of one ping, and nothing before the last one was echoed and the pause is over.
     pub(super) fn room(&self) -> usize {
         if self.paused { 0 } else { PAYLOAD - self.filled }
@@ -53,8 +56,8 @@ impl Responder {
         self.payload.get(start..self.echoed).unwrap_or_default()
     }
 
-    /// Whether the echo is out. Where it is, the next ping is read from `next` on.
-    pub(super) fn echoed(&mut self, next: Instant) -> Echoed {
+    /// Whether the echo is out. Where it is, nothing is read until [`resume`](Self::resume).
+    pub(super) fn echoed(&mut self) -> Echoed {
         if self.echoed < PAYLOAD {
             return Echoed::Partly;
         }
@@ -62,7 +65,7 @@ impl Responder {
             return Echoed::Last;
         }
         (self.filled, self.echoed, self.paused) = (0, 0, true);
-        Echoed::Wholly(next)
+        Echoed::Wholly
     }
 
     /// The pause is over.

@@ -1,5 +1,6 @@
 use weir_base::pair::{End, LINK, Pair, Pipe};
-use weir_base::{Keypair, PeerId};
+use weir_base::stream::{Group, LinkInfo, Side};
+use weir_base::{Chunk, Keypair, PeerId};
 
 use super::*;
 
@@ -184,6 +185,33 @@ fn a_peer_has_two_streams_and_pings_on_them_at_a_pace() {
     assert_eq!(pair.a.stopped, [LIMIT; 3]);
     assert_eq!(pair.a.got, 2 * 10 * PAYLOAD, "one at once, then one every 100 ms, on each of two streams");
     assert_eq!(pair.faults, []);
+}
+
+#[test]
+fn a_new_stream_for_each_ping_does_not_go_around_the_pause() {
+    let mut ping = ping(0);
+    let info = LinkInfo { peer: peers().0, side: Side::Inbound, dialler: false, group: Group::Local(0) };
+    ping.handle_link(Instant::ZERO, LINK, &LinkChange::Up(info));
+    let mut answered = 0;
+    for millis in 0..1_000 {
+        let now = Instant::from_millis(millis);
+        let key = StreamKey { link: LINK, stream: millis };
+        ping.handle_timeout(now);
+        ping.handle_opened(now, key, Origin::Peer(PING));
+        let len = ping.room(key);
+        if len > 0 {
+            ping.handle_incoming(now, key, Incoming::Data(Chunk::whole(vec![9; len].into())));
+            ping.handle_incoming(now, key, Incoming::End);
+            let mut echo = Rope::new();
+            ping.poll_write(now, key, PAYLOAD, &mut echo);
+            answered += echo.len();
+        }
+        // It gives up what waits, and tries again.
+        ping.handle_incoming(now, key, Incoming::Reset(0));
+        while ping.poll_ask().is_some() {}
+    }
+    assert_eq!(answered, 10 * PAYLOAD, "one every 100 ms");
+    assert!(ping.responders.is_empty());
 }
 
 #[test]
