@@ -11,26 +11,64 @@ const EACH: Duration = Duration::from_millis(10);
 
 /// Counts down, and recovers with time.
 #[derive(Debug)]
-pub(crate) struct Storm {
-    left: u32, // <= BURST
+pub(crate) struct Rate {
+    burst: u32,
+    each: Duration, // above zero
+    left: u32,      // <= burst
     since: Instant,
+}
+
+impl Rate {
+    /// `burst` at once, and another one `each` so long.
+    pub(crate) fn new(burst: u32, each: Duration, now: Instant) -> Self {
+        Self { burst, each, left: burst, since: now }
+    }
+
+    /// Counts so many; `false` where it is too much.
+    pub(crate) fn take(&mut self, now: Instant, count: u32) -> bool {
+        let passed = now.since(self.since).as_nanos() / self.each.as_nanos();
+        let passed = u32::try_from(passed).unwrap_or(u32::MAX);
+        if passed > 0 {
+            self.left = self.left.saturating_add(passed).min(self.burst);
+            self.since = now;
+        }
+        let Some(left) = self.left.checked_sub(count) else { return false };
+        self.left = left;
+        true
+    }
+}
+
+/// Counts frames that move nothing. Some of them are the answer to what this side did, such as window updates for a stream that it
+/// has ended. Those are expected, and have no rate: there are no more of them than this side called for.
+#[derive(Debug)]
+pub(crate) struct Storm {
+    rate: Rate,
+    expected: u64,
 }
 
 impl Storm {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { left: BURST, since: now }
+        Self { rate: Rate::new(BURST, EACH, now), expected: 0 }
     }
 
-    /// Counts one; `false` where it is too much.
+    /// This side did something that the peer may answer with so many of them.
+    pub(crate) fn expect(&mut self, count: u64) {
+        self.expected = self.expected.saturating_add(count);
+    }
+
+    /// Counts one that nothing this side did calls for; `false` where it is too much.
     pub(crate) fn take(&mut self, now: Instant) -> bool {
-        let passed = now.since(self.since).as_nanos() / EACH.as_nanos();
-        let passed = u32::try_from(passed).unwrap_or(u32::MAX);
-        if passed > 0 {
-            self.left = self.left.saturating_add(passed).min(BURST);
-            self.since = now;
+        self.rate.take(now, 1)
+    }
+
+    /// Counts one that this side may have called for; `false` where it is too much.
+    pub(crate) fn take_stray(&mut self, now: Instant) -> bool {
+        match self.expected.checked_sub(1) {
+            Some(expected) => {
+                self.expected = expected;
+                true
+            }
+            None => self.take(now),
         }
-        let Some(left) = self.left.checked_sub(1) else { return false };
-        self.left = left;
-        true
     }
 }

@@ -4,9 +4,10 @@ use bytes::{Bytes, BytesMut};
 use weir_base::{Fault, Instant};
 
 use super::select::Select;
-use super::{Connection, Event, Muxer, NO_SECURITY, Proven, Secured, Stage};
+use super::{Connection, EMPTY, Event, Muxer, NO_SECURITY, Proven, Secured, Stage};
 use crate::multistream;
 use crate::noise::NO_MUXER;
+use crate::storm::Storm;
 use crate::yamux;
 
 /// Whether there is more to do with what has arrived.
@@ -93,6 +94,9 @@ impl Connection {
                 }
                 let record = secured.session.record_len(input);
                 let Some(text) = secured.session.open(input)? else { return Ok(Step::Wait) };
+                if text.is_empty() && !secured.empty.take(now) {
+                    return Err(EMPTY);
+                }
                 self.input.was_whole(record.unwrap_or_default());
                 self.text(now, text.freeze())?;
                 Ok(Step::Again)
@@ -162,7 +166,8 @@ impl Connection {
             self.select = Some(Select::new(self.side, setup.muxer_names(), now));
         }
         let peer = Some((proven.peer, proven.key));
-        self.stage = Stage::Secured(Box::new(Secured { session, muxer, answer: BytesMut::new(), peer }));
+        let (answer, empty) = (BytesMut::new(), Storm::new(now));
+        self.stage = Stage::Secured(Box::new(Secured { session, muxer, answer, peer, empty }));
         self.tell();
     }
 

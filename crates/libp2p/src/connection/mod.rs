@@ -39,6 +39,7 @@ use crate::mplex;
 use crate::multistream::{NameError, Names};
 use crate::noise::{Identity, Noise};
 use crate::pnet::{Pnet, SharedKey};
+use crate::storm::Storm;
 use crate::yamux::{self, Yamux};
 use alive::Pace;
 use input::Input;
@@ -53,6 +54,9 @@ pub const INPUT_MAX: usize = 128 * 1024;
 pub const LATE: Fault = Fault::unreliable("connection not set up in time");
 /// The peer speaks no security of ours.
 pub const NO_SECURITY: Fault = Fault::incompatible("no security protocol in common");
+
+/// Records of the security without any byte, without end.
+pub const EMPTY: Fault = Fault::misbehaved("storm of empty records");
 
 /// What all connections of a node share.
 #[derive(Clone, Debug)]
@@ -153,6 +157,7 @@ struct Secured {
     muxer: Muxer,
     answer: BytesMut,                  // the last of a negotiation of the muxer
     peer: Option<(PeerId, PublicKey)>, // until it is told
+    empty: Storm,                      // records without bytes
 }
 
 /// One connection. After any call but `poll_*`, call [`poll_event`](Self::poll_event) until `None`, use the streams of

@@ -199,6 +199,14 @@ impl Muxer {
         }
     }
 
+    /// The user had no use for a stream of the peer, which it resets or ends. Peers that open such streams without end are to blame.
+    pub fn count_useless(&mut self, now: Instant) {
+        match self {
+            Self::Yamux(yamux) => yamux.count_useless(now),
+            Self::Mplex(adapted) => adapted.mplex.count_useless(now),
+        }
+    }
+
     /// Wants no more of the peer's bytes; neither muxer can say so alone: they are dropped, and once this side's direction has
     /// ended too the stream is reset.
     pub fn stop(&mut self, id: u32, code: u32) {

@@ -20,7 +20,7 @@ impl Mplex {
             }
         }
         let pinned = input.len();
-        while self.storm.is_some() && !input.is_empty() {
+        while self.idle.is_some() && !input.is_empty() {
             if let Some((id, left)) = self.body.take() {
                 let bytes = input.split_to(left.min(input.len()));
                 self.body = Some((id, left - bytes.len())).filter(|(_, left)| *left > 0);
@@ -48,16 +48,20 @@ impl Mplex {
         // The name of an opening goes to nobody: no stream of ours has this number.
         let nobody = StreamId { number: u64::MAX, ours: true };
         let reader = if head.kind == Kind::Data { id } else { nobody };
+        if let Some(idle) = self.idle.as_mut().filter(|_| !self.streams.contains_key(&reader)) {
+            idle.drop_bytes(now, head.len)?;
+        }
         self.body = (head.len > 0).then_some((reader, head.len));
-        match head.kind {
-            Kind::New => self.opened(now, id),
-            Kind::Data if head.len > 0 => self.announced(id),
-            Kind::Data => Ok(()),
-            Kind::Close => {
-                self.closed(id);
-                Ok(())
-            }
-            Kind::Reset => self.reset_by_peer(now, id),
+        let moves = match head.kind {
+            Kind::New => self.opened(now, id).map(|()| true)?,
+            Kind::Data if head.len > 0 => self.announced(id).map(|()| true)?,
+            Kind::Data => false,
+            Kind::Close => self.closed(id),
+            Kind::Reset => self.reset_by_peer(now, id)?,
+        };
+        match &mut self.idle {
+            Some(idle) if !moves => idle.take_stray(now),
+            _ => Ok(()),
         }
     }
 
@@ -87,7 +91,8 @@ impl Mplex {
         }
         if self.inbound >= self.config.max_inbound || id.number > NUMBER_MAX {
             self.output.resets.push_back(id);
-            return if self.take(now) { Ok(()) } else { Err(STORM) };
+            self.expect_rest();
+            return self.take(now);
         }
         self.inbound += 1;
         self.streams.insert(id, Stream::new(false));
@@ -96,8 +101,8 @@ impl Mplex {
     }
 
     /// Counts one message that moves nothing.
-    fn take(&mut self, now: Instant) -> bool {
-        self.storm.as_mut().is_some_and(|storm| storm.take(now))
+    fn take(&mut self, now: Instant) -> Result<(), Fault> {
+        self.idle.as_mut().map_or(Ok(()), |idle| idle.take(now))
     }
 
     fn data(&mut self, id: StreamId, chunk: Chunk) {
@@ -113,11 +118,12 @@ impl Mplex {
         }
     }
 
-    fn closed(&mut self, id: StreamId) {
+    /// Whether the end of this direction was not known.
+    fn closed(&mut self, id: StreamId) -> bool {
         let Some(stream) = self.streams.get_mut(&id) else {
-            self.output.unwanted.take(id);
-            return;
+            return self.output.unwanted.take(id).is_some();
         };
+        let news = !matches!(stream.receiving, Receiving::Ended | Receiving::Over);
         stream.receiving = match stream.receiving {
             Receiving::Open => Receiving::Ended,
             Receiving::Stopped | Receiving::Insisted => Receiving::Over,
@@ -126,20 +132,22 @@ impl Mplex {
         if std::mem::take(&mut stream.reader_waits) {
             self.events.push_back(Event::Readable(id));
         }
+        news
     }
 
-    fn reset_by_peer(&mut self, now: Instant, id: StreamId) -> Result<(), Fault> {
-        if !id.ours && !self.take(now) {
-            return Err(STORM);
+    /// Whether there was anything to break off, or it is counted already.
+    fn reset_by_peer(&mut self, now: Instant, id: StreamId) -> Result<bool, Fault> {
+        if !id.ours {
+            self.take(now)?;
         }
         let Some(stream) = self.streams.get_mut(&id) else {
             // The peer may use the number again: it is told nothing more of this one.
             self.output.resets.retain(|other| *other != id);
             self.output.unwanted.take(id);
-            return Ok(());
+            return Ok(!id.ours);
         };
         if stream.receiving == Receiving::Ended && stream.sending == Sending::Ended {
-            return Ok(()); // there is nothing left to break off, and nothing to tell
+            return Ok(!id.ours); // there is nothing left to break off, and nothing to tell
         }
         self.events.push_back(Event::Reset(id));
         if stream.receiving == Receiving::Ended {
@@ -148,6 +156,6 @@ impl Mplex {
         } else {
             self.end(now, id);
         }
-        Ok(())
+        Ok(true)
     }
 }

@@ -6,7 +6,8 @@
 //!
 //! Threat: a peer may send on any stream as much as it likes. What is unread is bounded for the whole connection:
 //! [`Mplex::room`] says when the transport must stop reading, which stalls all streams. Where that lasts and next to nothing is read,
-//! the fullest stream is reset. Streams are counted, messages are never allocated for, and openings and resets have a rate.
+//! the fullest stream is reset. Streams are counted, messages are never allocated for, and what moves nothing has a rate, in messages
+//! and in bytes.
 //!
 //! Source: libp2p specs `mplex/README.md`; `docs/spec/mplex.md`.
 
@@ -48,7 +49,7 @@ pub const OPENED_TWICE: Fault = Fault::misbehaved("mplex stream opened twice");
 pub const UNKNOWN_STREAM: Fault = Fault::misbehaved("mplex message for a stream that was never opened");
 /// Data after the close of its direction.
 pub const AFTER_END: Fault = Fault::misbehaved("mplex data after its end");
-/// Openings and resets without end, or refusals that the peer does not read.
+/// Openings, resets, empty messages or bytes for nobody without end, or refusals that the peer does not read.
 pub const STORM: Fault = Fault::misbehaved("storm of mplex messages that move nothing");
 
 /// Limits of one connection.

@@ -1,15 +1,24 @@
 //! The connection as its owner uses it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
-use weir_base::{Chunk, Fault, Instant, Ready, Rope};
+use weir_base::{Chunk, Fault, Instant, KIB, Ready, Rope};
 
 use super::codec::Heads;
-use super::{Config, Event, LOW, QUEUE_MAX};
-use crate::storm::Storm;
+use super::{Config, Event, LOW, QUEUE_MAX, STORM};
+use crate::storm::{Rate, Storm};
 use crate::unread::Unread;
 use crate::unwanted::Unwanted;
+
+/// Closes and resets that may still come for a stream which is over at this side: one of each.
+const LAST_WORDS: u64 = 2;
+
+/// Bytes for nobody, in KiB, that may come at once: more than are on their way on a path of 1 Gbit/s in 400 ms.
+const DROPPED_KIB: u32 = 64 * 1024;
+/// Each this long another KiB may come: 4 MiB a second.
+const DROPPED_EACH: Duration = Duration::from_micros(250);
 
 /// A stream, by whose number it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -122,7 +131,7 @@ pub struct Mplex {
     pub(super) fresh: Vec<StreamId>,            // streams that got slices of the last input
     pub(super) output: Output,
     pub(super) stalled: Option<Stall>,  // while there is no room
-    pub(super) storm: Option<Storm>,    // none once it has failed
+    pub(super) idle: Option<Idle>,      // none once it has failed
     pub(super) events: VecDeque<Event>, // a few per message of one input
 }
 
@@ -132,6 +141,35 @@ pub struct Mplex {
 pub(super) struct Stall {
     since: Instant,
     read: usize, // < LOW
+}
+
+/// What has come and moved nothing.
+#[derive(Debug)]
+pub(super) struct Idle {
+    storm: Storm,  // messages
+    dropped: Rate, // bytes for nobody, in KiB
+}
+
+impl Idle {
+    fn new(now: Instant) -> Self {
+        Self { storm: Storm::new(now), dropped: Rate::new(DROPPED_KIB, DROPPED_EACH, now) }
+    }
+
+    /// Counts one message that nothing this side did calls for.
+    pub(super) fn take(&mut self, now: Instant) -> Result<(), Fault> {
+        if self.storm.take(now) { Ok(()) } else { Err(STORM) }
+    }
+
+    /// Counts one message that this side may have called for.
+    pub(super) fn take_stray(&mut self, now: Instant) -> Result<(), Fault> {
+        if self.storm.take_stray(now) { Ok(()) } else { Err(STORM) }
+    }
+
+    /// Counts the bytes of a message that go to nobody.
+    pub(super) fn drop_bytes(&mut self, now: Instant, len: usize) -> Result<(), Fault> {
+        let kib = u32::try_from(len.div_ceil(KIB)).unwrap_or(u32::MAX);
+        if self.dropped.take(now, kib) { Ok(()) } else { Err(STORM) }
+    }
 }
 
 /// What waits to be sent, but for the streams' own bytes.
@@ -156,7 +194,7 @@ impl Mplex {
             fresh: Vec::new(),
             output: Output::default(),
             stalled: None,
-            storm: Some(Storm::new(now)),
+            idle: Some(Idle::new(now)),
             events: VecDeque::new(),
         }
     }
@@ -166,7 +204,7 @@ impl Mplex {
     /// # Errors
     /// [`OpenError`].
     pub fn open(&mut self) -> Result<StreamId, OpenError> {
-        if self.storm.is_some() && !self.may_open() {
+        if self.idle.is_some() && !self.may_open() {
             return Err(OpenError::Limit);
         }
         self.begin().ok_or(OpenError::Closed)
@@ -174,7 +212,7 @@ impl Mplex {
 
     /// Opens a stream whatever the limit is; `None` where the connection has failed. The caller has one such stream at most.
     pub(crate) fn begin(&mut self) -> Option<StreamId> {
-        self.storm.as_ref()?;
+        self.idle.as_ref()?;
         let id = StreamId { number: self.next, ours: true };
         self.next += 1;
         self.streams.insert(id, Stream::new(true));
@@ -331,6 +369,7 @@ impl Mplex {
         self.unread -= stream.unread.len();
         self.inbound -= u32::from(!id.ours);
         self.output.ready.remove(id);
+        self.expect_rest();
         self.watch(now);
         Some(stream)
     }
@@ -340,12 +379,28 @@ impl Mplex {
             self.streams.remove(&id);
             self.inbound -= u32::from(!id.ours);
             self.output.ready.remove(id);
+            self.expect_rest();
+        }
+    }
+
+    /// A stream is over at this side, and its peer's last words may be on their way.
+    pub(super) fn expect_rest(&mut self) {
+        if let Some(idle) = &mut self.idle {
+            idle.storm.expect(LAST_WORDS);
+        }
+    }
+
+    /// The user had no use for a stream of the peer. Peers that open such streams faster than the rate for messages that move nothing
+    /// are to blame.
+    pub fn count_useless(&mut self, now: Instant) {
+        if self.idle.as_mut().is_some_and(|idle| idle.take(now).is_err()) {
+            self.fail(STORM);
         }
     }
 
     /// Ends everything.
     pub(crate) fn fail(&mut self, fault: Fault) {
-        self.storm = None;
+        self.idle = None;
         self.streams.clear();
         self.fresh = Vec::new();
         (self.inbound, self.unread, self.stalled, self.body) = (0, 0, None, None);

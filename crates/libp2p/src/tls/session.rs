@@ -102,27 +102,51 @@ struct Tlsed {
     muxers: Option<Names>,
     proven: bool,
     text: BytesMut, // to be encrypted; empty between calls
+    left: usize,    // bytes of the record that is being handed to rustls
 }
+
+/// Bytes of a record's head; the last two are the length of the rest (RFC 8446 §5.1).
+const HEAD: usize = 5;
 
 impl Tlsed {
     fn new(mut tls: Connection, muxers: Option<Names>) -> Self {
         tls.set_buffer_limit(None); // all is taken at once; TEXT_MAX is the limit
-        Self { tls, muxers, proven: false, text: BytesMut::new() }
+        Self { tls, muxers, proven: false, text: BytesMut::new(), left: 0 }
     }
 
-    /// Hands rustls the next piece of `input`. `false`: there is none, or the peer has closed.
+    /// Hands rustls the next piece of `input`, of one record at most. `false`: there is none, or the peer has closed.
     fn feed(&mut self, input: &mut BytesMut) -> Result<bool, Fault> {
-        if input.is_empty() {
+        if self.left == 0 {
+            let Some([.., high, low]) = input.first_chunk::<HEAD>() else { return Ok(false) };
+            self.left = HEAD + usize::from(u16::from_be_bytes([*high, *low]));
+        }
+        let mut piece = input.get(..self.left.min(input.len())).unwrap_or_default();
+        if piece.is_empty() {
             return Ok(false);
         }
-        let taken = self.tls.read_tls(&mut &input[..]).map_err(|_| BROKEN)?;
+        let taken = self.tls.read_tls(&mut piece).map_err(|_| BROKEN)?;
         if taken == 0 {
             input.clear(); // behind its close_notify
             return Ok(false);
         }
         input.advance(taken);
+        self.left -= taken;
         self.tls.process_new_packets().map_err(|error| blame(&error))?;
         Ok(true)
+    }
+
+    /// What rustls has decrypted.
+    fn decrypted(&mut self) -> BytesMut {
+        let mut text = BytesMut::new();
+        let mut reader = self.tls.reader();
+        while let Ok(piece) = reader.fill_buf()
+            && !piece.is_empty()
+        {
+            text.extend_from_slice(piece);
+            let len = piece.len();
+            reader.consume(len);
+        }
+        text
     }
 
     fn proven(&mut self) -> Result<Proven, Fault> {
@@ -156,20 +180,15 @@ impl Session for Tlsed {
 
     fn open(&mut self, input: &mut BytesMut) -> Result<Option<BytesMut>, Fault> {
         loop {
-            let mut text = BytesMut::new();
-            let mut reader = self.tls.reader();
-            while let Ok(piece) = reader.fill_buf()
-                && !piece.is_empty()
-            {
-                text.extend_from_slice(piece);
-                let len = piece.len();
-                reader.consume(len);
-            }
+            let text = self.decrypted();
             if !text.is_empty() {
                 return Ok(Some(text));
             }
             if !self.feed(input)? {
                 return Ok(None);
+            }
+            if self.left == 0 {
+                return Ok(Some(self.decrypted())); // a record is whole, even where it has no text
             }
         }
     }
@@ -197,5 +216,41 @@ fn blame(error: &Error) -> Fault {
         Error::AlertReceived(_) => REFUSED,
         Error::DecryptError => BAD_RECORD,
         _ => BROKEN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::tests::keypair;
+    use crate::tls::CertificateKind;
+
+    fn tls(seed: u8) -> Tls {
+        let identity = TlsIdentity::new(&keypair(seed), CertificateKind::P256, [seed; 32]).unwrap();
+        let now = UnixTime::from_secs(1_790_000_000);
+        Tls::new(&identity, &WallClock::new(now), None).unwrap()
+    }
+
+    #[test]
+    fn a_record_without_text_is_told_from_no_record() {
+        let name = ServerName::try_from(server_name(None)).unwrap();
+        let mut client = Tlsed::new(ClientConnection::new(tls(1).client, name).unwrap().into(), None);
+        let mut server = Tlsed::new(ServerConnection::new(tls(2).server).unwrap().into(), None);
+        let (mut there, mut back, mut proven) = (BytesMut::new(), BytesMut::new(), 0);
+        while proven < 2 {
+            client.put(&mut there);
+            proven += usize::from(server.handshake(&mut there).unwrap().is_some());
+            server.put(&mut back);
+            proven += usize::from(client.handshake(&mut back).unwrap().is_some());
+        }
+        assert!(server.open(&mut there).unwrap().is_none());
+        client.tls.refresh_traffic_keys().unwrap();
+        client.put(&mut there);
+        client.seal(&mut there, &mut |out, _| out.put_slice(b"hello"));
+        let mut texts = Vec::new();
+        while let Some(text) = server.open(&mut there).unwrap() {
+            texts.push(text);
+        }
+        assert_eq!(texts, [&b""[..], b"hello"]);
     }
 }

@@ -6,7 +6,7 @@ use weir_base::{Chunk, Fault, Instant};
 use super::frame::{HEADER, Header, Kind, flag};
 use super::session::Yamux;
 use super::stream::{Opening, Sending, Stream};
-use super::{ACK_BACKLOG, Event, OPENED_TWICE, STORM, UNKNOWN_STREAM, WRONG_STREAM, away, code};
+use super::{ACK_BACKLOG, Event, OPENED_TWICE, STORM, UNKNOWN_STREAM, WINDOW_MIN, WRONG_STREAM, away, code};
 
 /// Resets that wait to be sent when a peer opens another stream.
 const RESETS_MAX: usize = 1_024;
@@ -71,23 +71,34 @@ impl Yamux {
             Kind::Data | Kind::Window => self.stream_frame(now, header),
             Kind::Ping | Kind::Away if header.stream != 0 => Err(WRONG_STREAM),
             Kind::Ping if header.has(flag::ACK) => {
-                let rtt = self.pings.answered(now, &self.config, header.length);
-                self.events.extend(rtt.map(Event::Rtt));
+                let Some(rtt) = self.pings.answered(now, &self.config, header.length) else {
+                    return self.idle.take(now);
+                };
+                self.events.push_back(Event::Rtt(rtt));
                 Ok(())
             }
             Kind::Ping => {
-                if self.storm.take(now) && self.pings.asked(header.length) {
-                    Ok(())
-                } else {
-                    Err(STORM)
-                }
+                self.idle.take(now)?;
+                if self.pings.asked(header.length) { Ok(()) } else { Err(STORM) }
             }
             Kind::Away => {
-                if !std::mem::replace(&mut self.life.away_heard, true) {
-                    self.events.push_back(Event::Away(header.length));
+                if std::mem::replace(&mut self.life.away_heard, true) {
+                    return self.idle.take(now);
                 }
+                self.events.push_back(Event::Away(header.length));
                 Ok(())
             }
+        }
+    }
+
+    /// The user had no use for a stream of the peer. Peers that open such streams faster than the rate for frames that move nothing are
+    /// to blame.
+    pub fn count_useless(&mut self, now: Instant) {
+        if self.life.failed {
+            return;
+        }
+        if let Err(fault) = self.idle.take(now) {
+            self.fail(fault, away::PROTOCOL);
         }
     }
 
@@ -97,28 +108,27 @@ impl Yamux {
         if id == 0 {
             return Err(WRONG_STREAM);
         }
-        if header.has(flag::SYN) {
+        let mut moves = header.has(flag::SYN); // a refusal is counted as such
+        if moves {
             self.opened_by_peer(now, id)?;
         }
         if !self.ids.was_opened(id) {
             return Err(UNKNOWN_STREAM);
         }
         if header.has(flag::ACK) {
-            self.acknowledged(id)?;
+            moves |= self.acknowledged(id)?;
         }
         if header.kind == Kind::Data {
-            self.announced(header)?;
+            moves |= self.announced(header)?;
         } else if !header.has(flag::RST) {
             self.credited(id, header.length)?;
-            if header.has(flag::FIN) {
-                self.ended(id);
-            }
+            moves |= header.has(flag::FIN) && self.ended(id);
         }
         if header.has(flag::RST) {
             let code = if header.kind == Kind::Window { header.length } else { code::NONE };
-            self.reset_by_peer(now, id, code)?;
+            moves |= self.reset_by_peer(now, id, code)?;
         }
-        Ok(())
+        if moves { Ok(()) } else { self.idle.take_stray(now) }
     }
 
     fn opened_by_peer(&mut self, now: Instant, id: u32) -> Result<(), Fault> {
@@ -136,8 +146,9 @@ impl Yamux {
         let full = self.counts.inbound >= self.config.max_inbound || self.counts.offered >= ACK_BACKLOG;
         if full || self.life.away_said {
             let code = if full { code::LIMIT } else { code::CLOSING };
-            let taken = self.storm.take(now) && self.output.refuse(id, code);
-            return if taken { Ok(()) } else { Err(STORM) };
+            self.idle.take(now)?;
+            self.idle.expect_rest(WINDOW_MIN);
+            return if self.output.refuse(id, code) { Ok(()) } else { Err(STORM) };
         }
         self.streams.insert(id, Stream::new(Opening::Offered, now));
         self.counts.inbound += 1;
@@ -146,22 +157,23 @@ impl Yamux {
         Ok(())
     }
 
-    fn acknowledged(&mut self, id: u32) -> Result<(), Fault> {
-        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+    /// Whether this is the first time that the peer says so.
+    fn acknowledged(&mut self, id: u32) -> Result<bool, Fault> {
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(false) };
         match stream.opening {
-            Opening::ToOpen => return Err(UNKNOWN_STREAM), // not yet told
+            Opening::ToOpen => Err(UNKNOWN_STREAM), // not yet told
             Opening::Opened => {
                 stream.opening = Opening::Done;
                 self.counts.unacked -= 1;
                 self.tell_openable();
+                Ok(true)
             }
-            Opening::Offered | Opening::ToAccept | Opening::Done => {}
+            Opening::Offered | Opening::ToAccept | Opening::Done => Ok(false),
         }
-        Ok(())
     }
 
-    /// Data follows. That of a stream which is gone is dropped.
-    fn announced(&mut self, header: Header) -> Result<(), Fault> {
+    /// Data follows. That of a stream which is gone is dropped. Returns whether the frame moves anything: bytes, or an end.
+    fn announced(&mut self, header: Header) -> Result<bool, Fault> {
         let (stream, left) = (header.stream, header.length);
         let ends = header.has(flag::FIN);
         if let Some(stream) = self.streams.get_mut(&stream) {
@@ -169,6 +181,8 @@ impl Yamux {
                 return Err(UNKNOWN_STREAM);
             }
             stream.receiver.announced(left)?;
+        } else {
+            self.idle.take_late(left)?;
         }
         if left > 0 {
             if let Some(code) =
@@ -177,10 +191,9 @@ impl Yamux {
                 self.output.resets.push_back((stream, code));
             }
             self.input.body = Some(Body { stream, left, ends });
-        } else if ends {
-            self.ended(stream);
+            return Ok(true);
         }
-        Ok(())
+        Ok(ends && self.ended(stream))
     }
 
     fn credited(&mut self, id: u32, delta: u32) -> Result<(), Fault> {
@@ -220,32 +233,35 @@ impl Yamux {
         }
     }
 
-    /// FIN: the peer's direction has ended.
-    fn ended(&mut self, id: u32) {
+    /// FIN: the peer's direction has ended. Whether that was not known.
+    fn ended(&mut self, id: u32) -> bool {
         let Some(stream) = self.streams.get_mut(&id) else {
-            self.output.unwanted.take(id);
-            return;
+            return self.output.unwanted.take(id).is_some();
         };
+        let news = !stream.receiver.has_ended();
         if stream.receiver.end() {
             self.events.push_back(Event::Readable(id));
         }
         self.remove_if_over(id);
+        news
     }
 
-    fn reset_by_peer(&mut self, now: Instant, id: u32, code: u32) -> Result<(), Fault> {
+    /// Whether there was anything to break off, or it is counted already.
+    fn reset_by_peer(&mut self, now: Instant, id: u32, code: u32) -> Result<bool, Fault> {
         // what the peer opens and resets costs this node more than the peer
-        if !self.ids.is_ours(id) && !self.storm.take(now) {
-            return Err(STORM);
+        let counted = !self.ids.is_ours(id);
+        if counted {
+            self.idle.take(now)?;
         }
         let Some(stream) = self.streams.get_mut(&id) else {
             self.output.ended(id);
-            return Ok(());
+            return Ok(counted);
         };
         if stream.opening == Opening::ToOpen {
             return Err(UNKNOWN_STREAM);
         }
         if stream.receiver.has_ended() && stream.sender.state == Sending::Ended {
-            return Ok(()); // there is nothing left to break off, and nothing to tell
+            return Ok(counted); // there is nothing left to break off, and nothing to tell
         }
         let before = stream.receiver.unread();
         stream.receiver.reset();
@@ -253,6 +269,6 @@ impl Yamux {
         stream.sender.end();
         self.events.push_back(Event::Reset(id, code));
         self.remove_if_over(id);
-        Ok(())
+        Ok(true)
     }
 }

@@ -12,12 +12,13 @@
 //!
 //! Threat: every field of a header can be wrong, streams can be opened without end, never be read, reset in storms, and
 //! windows be overrun or overflow. Streams and unacknowledged ones are counted, bytes beyond a window and credit beyond 32 bits
-//! are faults, small frames that move nothing have a rate, and [`Yamux::room`] says when what is unread has reached the limit
+//! are faults, frames that move nothing have a rate, bytes for a stream that is gone stay within the window it had, and [`Yamux::room`] says when what is unread has reached the limit
 //! of the whole connection, so that the transport stops reading.
 //!
 //! Source: libp2p specs `yamux/README.md` r0; reset codes as go-libp2p sends them; `docs/spec/yamux.md`.
 
 mod frame;
+mod idle;
 mod input;
 mod output;
 mod ping;

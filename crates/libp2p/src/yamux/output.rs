@@ -153,22 +153,17 @@ impl Yamux {
             let length = u32::try_from(len).unwrap_or(0); // <= FRAME_MAX
             Header { kind: Kind::Data, flags, stream: id, length }.put(out);
             put_bytes(stream, len, out);
-            self.sent(id);
+            self.idle.expect_updates(length);
+            if stream.sender.has_output() {
+                self.output.data.mark(id);
+            }
+            if stream.sender.unblocked() {
+                self.events.push_back(Event::Writable(id));
+            }
+            self.remove_if_over(id);
             return true;
         }
         false
-    }
-
-    /// After a frame of data.
-    fn sent(&mut self, id: u32) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
-        if stream.sender.has_output() {
-            self.output.data.mark(id);
-        }
-        if stream.sender.unblocked() {
-            self.events.push_back(Event::Writable(id));
-        }
-        self.remove_if_over(id);
     }
 }
 

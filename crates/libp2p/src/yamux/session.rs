@@ -6,12 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use weir_base::{Chunk, Fault, Instant};
 
+use super::idle::Idle;
 use super::input::Input;
 use super::output::Output;
 use super::ping::Pings;
 use super::stream::{Opening, Stream};
 use super::{ACK_BACKLOG, Config, Event, Side, away};
-use crate::storm::Storm;
 
 /// Why a stream cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,7 +49,7 @@ pub struct Yamux {
     pub(super) input: Input,
     pub(super) output: Output,
     pub(super) pings: Pings,
-    pub(super) storm: Storm,
+    pub(super) idle: Idle,
     pub(super) fresh: Vec<u32>, // streams that got slices of the last input
     pub(super) life: Life,
     pub(super) events: VecDeque<Event>, // a few per frame of one input
@@ -113,7 +113,7 @@ impl Yamux {
             input: Input::default(),
             output: Output::default(),
             pings: Pings::new(),
-            storm: Storm::new(now),
+            idle: Idle::new(now),
             fresh: Vec::new(),
             life: Life::default(),
             events: VecDeque::new(),
@@ -316,6 +316,7 @@ impl Yamux {
             }
         }
         self.budget = self.budget.saturating_add(u64::from(stream.receiver.grown()));
+        let credit = stream.receiver.credit();
         match stream.opening {
             Opening::ToOpen | Opening::Opened => self.counts.unacked -= 1,
             Opening::Offered => self.counts.offered -= 1,
@@ -328,6 +329,7 @@ impl Yamux {
         }
         self.streams.remove(&id);
         self.output.forget(id);
+        self.idle.expect_rest(if known { credit } else { 0 });
         self.tell_openable();
     }
 

@@ -60,11 +60,11 @@ pub(super) struct Receiver {
     queue: Unread,
     unread: u32,      // its bytes
     coming: u32,      // bytes announced by a header that have not come
-    credit: u32,      // bytes that may still be announced; unread + coming + credit <= window
-    window: u32,      // WINDOW_MIN <= window <= Config::window_max
+    credit: u32, // bytes that may still be announced; unread + coming + credit <= window, and 0 behind the end
+    window: u32, // WINDOW_MIN <= window <= Config::window_max
     updated: Instant, // when the last window update went out
-    blocked: bool,    // the last read found nothing
-    insisted: bool,   // bytes came after this side wanted no more
+    blocked: bool, // the last read found nothing
+    insisted: bool, // bytes came after this side wanted no more
 }
 
 impl Receiver {
@@ -92,6 +92,11 @@ impl Receiver {
 
     pub(super) fn unread(&self) -> usize {
         self.unread as usize
+    }
+
+    /// Bytes that the peer may still announce: none behind its end.
+    pub(super) fn credit(&self) -> u32 {
+        self.credit
     }
 
     /// What this window has beyond that of its birth.
@@ -124,6 +129,7 @@ impl Receiver {
 
     /// The direction's end. Whether the reader is to be told.
     pub(super) fn end(&mut self) -> bool {
+        self.credit = 0;
         match self.state {
             Receiving::Open => self.state = Receiving::Ended,
             Receiving::Stopped => self.state = Receiving::Over,

@@ -179,7 +179,10 @@ impl TcpLink {
         let full = self.negotiating.theirs() >= self.shared.config.streams.max_negotiating;
         match offered {
             None => muxer.reset(id(stream), yamux::code::CLOSING),
-            Some(_) if full => muxer.reset(id(stream), yamux::code::LIMIT),
+            Some(_) if full => {
+                muxer.reset(id(stream), yamux::code::LIMIT);
+                muxer.count_useless(scope.now);
+            }
             Some(names) => {
                 let negotiation = Negotiation::theirs(names, scope.now);
                 self.negotiating.add(stream, &negotiation);
@@ -276,10 +279,18 @@ impl TcpLink {
                 if let Some(muxer) = self.conn.muxer() {
                     muxer.finish(id(stream));
                     muxer.stop(id(stream), UNKNOWN);
+                    muxer.count_useless(scope.now);
                 }
                 self.break_off(None, stream, UNKNOWN, false);
             }
-            Outcome::Refused => self.refuse(scope, stream, UNKNOWN),
+            Outcome::Refused => {
+                let negotiation = self.streams.get(&stream).and_then(|entry| entry.negotiation.as_deref());
+                let is_theirs = negotiation.is_some_and(Negotiation::is_theirs);
+                self.refuse(scope, stream, UNKNOWN);
+                if let Some(muxer) = self.conn.muxer().filter(|_| is_theirs) {
+                    muxer.count_useless(scope.now);
+                }
+            }
             Outcome::Faulted(fault) => self.report = Some(Report::Fault(fault)),
         }
     }

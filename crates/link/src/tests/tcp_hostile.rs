@@ -335,6 +335,35 @@ fn floods_of_streams_end_the_link_and_hold_nothing() {
 }
 
 #[test]
+fn streams_without_a_name_that_is_served_are_a_storm_beyond_their_rate() {
+    let foreign = named("/no/such/protocol");
+    let silent = token(multistream::HEADER);
+    // Of those that do not end 64 may be undecided, and are no storm.
+    for (first, ends, beyond) in
+        [(&foreign, true, 0), (&foreign, false, 64), (&silent, true, 0), (&silent, false, 64)]
+    {
+        let mut victim = Victim::new(config());
+        let mut peer = Peer::linked(&mut victim, 3);
+        let _honest = Peer::linked(&mut victim, 4);
+        victim.pass(SECOND); // the first ping counts, too
+        let mut open = |victim: &mut Victim, count: usize| {
+            for _ in 0..count {
+                let id = peer.open(victim, first);
+                if ends {
+                    peer.conn.muxer().unwrap().finish(id);
+                }
+            }
+            peer.talk(victim);
+        };
+        (0..(1_000 + beyond) / 8).for_each(|_| open(&mut victim, 8));
+        assert_eq!((victim.blamed(), victim.down()), (vec![], vec![]), "ends: {ends}, {beyond} beyond");
+        open(&mut victim, 1);
+        assert_eq!(victim.blamed(), vec![yamux::STORM]);
+        assert_eq!(victim.down(), vec![DownReason::Fault(yamux::STORM)], "and no other link ends");
+    }
+}
+
+#[test]
 fn what_a_peer_sends_and_nobody_reads_is_bounded_by_the_window_and_one_record() {
     let mut victim = Victim::new(config());
     let mut peer = Peer::linked(&mut victim, 3);

@@ -91,6 +91,36 @@ fn after_the_handshake_a_changed_record_ends_the_connection() {
     assert!(pair.b.connection.muxer().is_none());
 }
 
+/// A security of which each byte is a record without text.
+struct Hollow;
+
+impl Session for Hollow {
+    fn handshake(&mut self, _: &mut BytesMut) -> Result<Option<Proven>, Fault> {
+        Ok(None)
+    }
+
+    fn put(&mut self, _: &mut BytesMut) {}
+
+    fn open(&mut self, input: &mut BytesMut) -> Result<Option<BytesMut>, Fault> {
+        Ok((!input.is_empty()).then(|| input.split_to(1).split_off(1)))
+    }
+
+    fn seal(&mut self, _: &mut BytesMut, _: &mut dyn FnMut(&mut BytesMut, usize)) {}
+}
+
+#[test]
+fn records_without_a_byte_are_a_fault_beyond_their_rate() {
+    let mut pair = Pair::usual();
+    pair.run();
+    let Stage::Secured(secured) = &mut pair.b.connection.stage else { panic!() };
+    secured.session = Box::new(Hollow);
+    for (count, fault) in [(1_000, None), (1, Some(EMPTY))] {
+        pair.b.connection.received(pair.now, BytesMut::from(&vec![0; count][..]));
+        pair.b.settle(pair.now);
+        assert_eq!(pair.b.fault(), fault);
+    }
+}
+
 #[test]
 fn a_fault_of_the_muxer_is_told_with_its_reason_as_the_last_bytes() {
     let mut pair = Pair::usual();

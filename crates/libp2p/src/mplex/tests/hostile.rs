@@ -72,6 +72,70 @@ fn floods_of_openings_and_resets_are_faults_beyond_their_rate() {
     assert!(events(&mut unread).contains(&Event::Faulted(STORM)));
 }
 
+/// How many of these messages a peer may send at once behind the ones before.
+fn taken(a: &mut Mplex, before: &[Vec<u8>], useless: &[u8]) -> usize {
+    a.received(at(0), Bytes::from(before.concat()));
+    let taken = |a: &mut Mplex| {
+        a.received(at(0), Bytes::copy_from_slice(useless));
+        !events(a).contains(&Event::Faulted(STORM))
+    };
+    (0..).take(5_000).take_while(|_| taken(a)).count()
+}
+
+#[test]
+fn messages_that_change_nothing_are_a_fault_beyond_their_rate() {
+    let open = message(1, 0, b"");
+    for (what, useless, most) in [
+        ("data without bytes", message(1, 2, b""), 1_000),
+        ("an end again", message(1, 4, b""), 1_001),
+        ("an end of no stream", message(9, 4, b""), 1_000),
+        ("data without bytes for no stream", message(9, 2, b""), 1_000),
+    ] {
+        assert_eq!(taken(&mut mplex(), std::slice::from_ref(&open), &useless), most, "{what}");
+    }
+    // A stream of this side that the peer resets again and again: once it counts, and two messages may cross.
+    let mut a = mplex();
+    a.open().unwrap();
+    sent(&mut a);
+    assert_eq!(taken(&mut a, &[], &message(0, 5, b"")), 1 + 2 + 1_000);
+}
+
+#[test]
+fn bytes_for_nobody_are_a_fault_beyond_their_rate() {
+    let long = vec![0; 1 << 20];
+    let open = message(1, 0, b"");
+    for (what, before, useless) in [
+        ("data of a stream that is gone", vec![], message(9, 2, &long)),
+        (
+            "data of a stream that the peer has reset",
+            vec![open.clone(), message(1, 6, b"")],
+            message(1, 2, &long),
+        ),
+    ] {
+        assert_eq!(taken(&mut mplex(), &before, &useless), 64, "64 MiB at once: {what}");
+    }
+    let mut a = mplex();
+    let names: Vec<Bytes> = (0..65).map(|number| Bytes::from(message(number, 0, &long))).collect();
+    names.into_iter().for_each(|name| a.received(at(0), name));
+    assert!(events(&mut a).contains(&Event::Faulted(STORM)), "names of streams");
+    let mut slow = mplex();
+    for second in 0..100 {
+        let megabytes = [message(9, 2, &long), message(9, 2, &long), message(9, 2, &long)].concat();
+        slow.received(at(second * 1_000), Bytes::from(megabytes));
+    }
+    assert_eq!(events(&mut slow), [], "3 MiB a second");
+}
+
+#[test]
+fn streams_of_no_use_to_the_user_are_a_fault_beyond_their_rate() {
+    let mut a = mplex();
+    (0..1_000).for_each(|_| a.count_useless(at(0)));
+    assert_eq!(events(&mut a), []);
+    a.count_useless(at(0));
+    a.count_useless(at(0));
+    assert_eq!(events(&mut a), [Event::Faulted(STORM)]);
+}
+
 #[test]
 fn a_reader_that_stops_stalls_the_transport_and_loses_its_stream() {
     let config = Config::default();
@@ -169,10 +233,10 @@ fn what_stays_unread_pins_at_most_twice_its_length() {
     a.received(at(0), Bytes::from(message(1, 0, b"")));
     let padding: Vec<u8> = (0..1_000).flat_map(|_| message(77, 2, b"")).collect();
     let mut pins = Vec::new();
-    for _ in 0..50 {
+    for n in 0..50 {
         let buffer = Bytes::from([message(1, 2, b"x"), padding.clone()].concat());
         pins.push(buffer.clone());
-        a.received(at(0), buffer);
+        a.received(at(n * 10_000), buffer); // so many messages that move nothing are allowed in that time
     }
     a.received(at(0), Bytes::new());
     assert!(a.unread() == 50 && pins.iter().all(Bytes::is_unique));

@@ -173,8 +173,9 @@ fn of_a_stream_that_ends_before_it_was_announced_nothing_is_ever_said() {
     let id = yamux.open(at(0)).unwrap();
     yamux.stop(id, 2);
     yamux.reset(id, 42);
-    yamux.received(at(0), Bytes::from(data(0, id, b"unasked")));
     assert_eq!((sent(&mut yamux, at(0)), yamux.open_streams()), (Bytes::new(), 0));
+    yamux.received(at(0), Bytes::from(data(0, id, b"unasked")));
+    assert_eq!(events(&mut yamux), [Event::Faulted(OVERRUN)], "its peer cannot know it");
 }
 
 #[test]
