@@ -114,7 +114,9 @@ fn start(stack: &str, listens: bool, large: bool) -> Result<Started, Failed> {
         "noise" | "mplex" | "pnet" | "quic" => vec![Security::Noise],
         other => return Err(format!("no such stack: {other}").into()),
     };
-    tcp.mplex = stack == "mplex";
+    if stack == "mplex" {
+        tcp.mplex = vec!["/mplex/6.7.0".to_owned()];
+    }
     tcp.private = (stack == "pnet").then(|| SharedKey::new(KEY));
     let builder: Builder = Network::builder(weir::random_keypair()?, NetworkId([0x69; 32])).config(config);
     let listening = match stack {

@@ -398,9 +398,10 @@ pub struct TcpConfig {
     pub security: Vec<Security>,
     /// Names of yamux, the best first: what a network calls it. Default: `/yamux/1.0.0`.
     pub yamux: Vec<String>,
-    /// Whether mplex is spoken too, with peers that have nothing better: there a stream that is not read stalls all others.
-    /// Default: no.
-    pub mplex: bool,
+    /// Names of mplex, the best first, behind those of yamux: it is spoken with peers that have nothing better, for there a stream that is
+    /// not read stalls all others. Default: none, and mplex is not spoken. In a file `true` means its usual name, `/mplex/6.7.0`.
+    #[serde(deserialize_with = "names_of_mplex")]
+    pub mplex: Vec<String>,
     /// The key of a private network, which all its nodes share: every connection is encrypted with it, below all else. Not of a file: its
     /// own has a form of its own ([`SharedKey::from_file`]).
     #[serde(skip)]
@@ -421,12 +422,27 @@ impl Default for TcpConfig {
             max_outbound: 256,
             security: Vec::new(),
             yamux: vec![weir_libp2p::yamux::NAME.to_owned()],
-            mplex: false,
+            mplex: Vec::new(),
             private: None,
             ping_interval: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(10),
         }
     }
+}
+
+/// Names, or whether the usual one is meant.
+fn names_of_mplex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        IsSpoken(bool),
+        Names(Vec<String>),
+    }
+    Ok(match Given::deserialize(deserializer)? {
+        Given::IsSpoken(true) => vec![weir_libp2p::mplex::NAME.to_owned()],
+        Given::IsSpoken(false) => Vec::new(),
+        Given::Names(names) => names,
+    })
 }
 
 impl TcpConfig {
@@ -437,6 +453,10 @@ impl TcpConfig {
         }
         if self.yamux.is_empty() {
             return Err(ConfigError { field: "tcp.yamux", value: 0, remedy: "name at least one".into() });
+        }
+        if self.mplex.iter().any(|name| self.yamux.contains(name)) {
+            let remedy = "no name of `tcp.yamux`: one name is one muxer".into();
+            return Err(ConfigError { field: "tcp.mplex", value: 0, remedy });
         }
         let pauses = [("tcp.ping_interval", self.ping_interval), ("tcp.ping_timeout", self.ping_timeout)];
         for (field, pause) in pauses {
@@ -537,57 +557,4 @@ impl Config {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_defaults_fit() {
-        assert_eq!(Config::default().check(), Ok(()));
-    }
-
-    #[test]
-    fn a_total_that_cannot_hold_the_base_windows_is_named() {
-        let mut config = Config::default();
-        config.admission.max_links = 2000;
-        let error = config.check().unwrap_err();
-        assert_eq!(error.field, "budget.receive_total");
-        assert!(error.remedy.contains("at least"), "{error}");
-    }
-
-    #[test]
-    fn a_message_larger_than_what_can_be_reserved_is_refused_at_start() {
-        let mut config = Config::default();
-        config.budget.largest_message = config.budget.receive_total;
-        assert_eq!(config.check().unwrap_err().field, "budget.receive_total");
-    }
-
-    #[test]
-    fn a_sign_of_life_that_would_come_too_late_is_refused() {
-        for (idle, alive, field) in [
-            (30, 30, "quic.keep_alive"),
-            (30, 0, "quic.keep_alive"),
-            (0, 0, "quic.idle_timeout"),
-            (9999, 1, "quic.idle_timeout"),
-        ] {
-            let mut config = Config::default();
-            config.quic.idle_timeout = Duration::from_secs(idle);
-            config.quic.keep_alive = Duration::from_secs(alive);
-            assert_eq!(config.check().unwrap_err().field, field);
-        }
-    }
-
-    #[test]
-    fn networks_contain_their_addresses() {
-        let network = Network { address: "10.1.0.0".parse().unwrap(), bits: 16 };
-        assert!(network.contains("10.1.200.3".parse().unwrap()));
-        assert!(network.contains("::ffff:10.1.0.1".parse().unwrap()));
-        assert!(!network.contains("10.2.0.1".parse().unwrap()));
-        assert_eq!("10.1.0.0/16".parse(), Ok(network));
-        assert_eq!(network.to_string(), "10.1.0.0/16");
-        for wrong in ["10.1.0.0", "10.1.0.0/33", "::/129", "ten/8", "10.0.0.0/-1"] {
-            assert_eq!(wrong.parse::<Network>(), Err(ParseNetworkError), "{wrong}");
-        }
-        let all = Network { address: "::".parse().unwrap(), bits: 0 };
-        assert!(all.contains("2001:db8::1".parse().unwrap()));
-    }
-}
+mod tests;

@@ -18,6 +18,8 @@ use crate::{addresses, keys};
 
 /// The network of these nodes, so that they say hello to each other. Nodes of libp2p say none.
 const NETWORK: NetworkId = NetworkId(*b"weir listen, a net of its own. .");
+/// mplex by its usual name.
+const MPLEX: &str = "/mplex/6.7.0";
 /// How long the farewell may take.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -71,7 +73,9 @@ impl Over {
         let mut config = weir::Config::default();
         config.node.ping.interval = interval;
         config.node.tcp.security = self.security.list();
-        config.node.tcp.mplex = self.mplex;
+        if self.mplex {
+            config.node.tcp.mplex = vec![MPLEX.to_owned()];
+        }
         if let Some(path) = &self.private {
             let unusable = |error: &dyn std::fmt::Display| {
                 Failure::input(format!("--private: {}: {error}", path.display()))

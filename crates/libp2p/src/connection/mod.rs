@@ -73,9 +73,11 @@ pub struct Setup {
     pub early_muxer: bool,
     /// Limits of each connection's streams.
     pub yamux: yamux::Config,
-    /// Limits of mplex, by its name [`mplex::NAME`]; none: it is not spoken. It is the last in preference, for a peer that reads
-    /// slowly there stalls all streams. Signs of life are asked for at yamux's interval, and with its timeout.
+    /// Limits of mplex; none: it is not spoken. It is the last in preference, for a peer that reads slowly there stalls all streams.
+    /// Signs of life are asked for at yamux's interval, and with its timeout.
     pub mplex: Option<mplex::Config>,
+    /// Names of mplex, in order of preference, where it is spoken: [`mplex::NAME`], or what the network calls it.
+    pub mplex_names: Names,
     /// Bytes by which the windows of one connection's streams may grow together.
     pub budget: u64,
 }
@@ -84,7 +86,7 @@ impl Setup {
     /// The usual one: not private, Noise alone, yamux by its usual name, agreed on early, and no budget for windows.
     ///
     /// # Errors
-    /// Never, as that name is one.
+    /// Never, as these names are some.
     pub fn new(identity: Arc<Identity>) -> Result<Self, NameError> {
         let muxers = Names::new([yamux::NAME])?;
         Ok(Self {
@@ -94,13 +96,14 @@ impl Setup {
             early_muxer: true,
             yamux: yamux::Config::default(),
             mplex: None,
+            mplex_names: Names::new([mplex::NAME])?,
             budget: 0,
         })
     }
 
     /// The names of all muxers, in order of preference.
     pub fn muxer_names(&self) -> Names {
-        let with_mplex = self.mplex.as_ref().map(|_| self.muxers.iter().chain([mplex::NAME]));
+        let with_mplex = self.mplex.as_ref().map(|_| self.muxers.iter().chain(self.mplex_names.iter()));
         // A list that is full has no place for it.
         with_mplex.and_then(|names| Names::new(names).ok()).unwrap_or_else(|| self.muxers.clone())
     }

@@ -86,7 +86,11 @@ impl Tcp {
         let unnamed = |error: NameError| fail("tcp.yamux", format!("its names must be valid: {error}"));
         let mut setup = Setup::new(Arc::clone(&identity)).map_err(unnamed)?;
         setup.muxers = Names::new(config.tcp.yamux.iter().map(String::as_str)).map_err(unnamed)?;
-        setup.mplex = config.tcp.mplex.then(mplex::Config::default);
+        if !config.tcp.mplex.is_empty() {
+            let unnamed = |error: NameError| fail("tcp.mplex", format!("its names must be valid: {error}"));
+            setup.mplex_names = Names::new(config.tcp.mplex.iter().map(String::as_str)).map_err(unnamed)?;
+            setup.mplex = Some(mplex::Config::default());
+        }
         setup.private.clone_from(&config.tcp.private);
         let muxers = setup.muxer_names();
         let mut secure = |security: &config::Security| match security {

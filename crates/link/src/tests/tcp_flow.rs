@@ -153,7 +153,7 @@ fn a_connection_that_breaks_is_a_lost_link_and_one_that_cannot_be_made_nobodys()
 fn a_link_over_mplex_stays_while_it_is_idle_and_is_lost_with_a_peer_that_is_silent() {
     let mplex = |name: &str| {
         let mut config = config();
-        config.tcp.mplex = true;
+        config.tcp.mplex = vec![weir_libp2p::mplex::NAME.to_owned()];
         config.tcp.yamux = vec![name.to_owned()];
         config
     };

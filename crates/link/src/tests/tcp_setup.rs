@@ -68,13 +68,19 @@ fn a_muxer_is_found_by_any_name_in_common_and_mplex_only_where_both_want_it() {
         yamux: names.iter().map(|name| (*name).to_owned()).collect(),
         ..TcpConfig::default()
     };
-    let mplex = || TcpConfig { mplex: true, ..named(&["/mine/yamux"]) };
+    let spoken = |name: &str| vec![name.to_owned()];
+    let mplex = || TcpConfig { mplex: spoken("/mplex/6.7.0"), ..named(&["/mine/yamux"]) };
     assert!(talk([named(&["/coda/yamux/1.0.0", "/yamux/1.0.0"]), named(&["/yamux/1.0.0"])]));
     assert!(talk([named(&["/coda/yamux/1.0.0"]), named(&["/yamux/1.0.0", "/coda/yamux/1.0.0"])]));
     assert!(!talk([named(&["/coda/yamux/1.0.0"]), named(&["/yamux/1.0.0"])]));
-    let other = TcpConfig { mplex: true, ..TcpConfig::default() };
+    let other = TcpConfig { mplex: spoken("/mplex/6.7.0"), ..TcpConfig::default() };
     assert!(talk([mplex(), other.clone()]), "mplex is all that both have");
     assert!(!talk([mplex(), TcpConfig::default()]));
+    let coda = || TcpConfig { mplex: spoken("/coda/mplex/1.0.0"), ..named(&["/mine/yamux"]) };
+    let both =
+        TcpConfig { mplex: [spoken("/mplex/6.7.0"), spoken("/coda/mplex/1.0.0")].concat(), ..named(&["/a"]) };
+    assert!(talk([coda(), both]), "by the name that its network uses");
+    assert!(!talk([coda(), other.clone()]));
     assert!(talk([other.clone(), other]));
 }
 

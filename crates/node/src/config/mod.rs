@@ -212,4 +212,16 @@ mod tests {
             [given.mailboxes.open_deadline, given.mailboxes.publish_deadline].map(|time| time.as_millis());
         assert_eq!(millis, [250, 40]);
     }
+
+    #[test]
+    fn mplex_is_named_or_spoken_by_its_usual_name() {
+        let names = |given: &str| {
+            let config: Config = toml::from_str(&format!("[node.tcp]\nmplex = {given}\n")).unwrap();
+            config.node.tcp.mplex
+        };
+        assert_eq!(names("true"), ["/mplex/6.7.0"]);
+        assert_eq!(names("['/coda/mplex/1.0.0']"), ["/coda/mplex/1.0.0"]);
+        assert!(names("false").is_empty() && Config::default().node.tcp.mplex.is_empty());
+        assert!(error("[node.tcp]\nmplex = 7\n").contains("mplex"), "{}", error("[node.tcp]\nmplex = 7\n"));
+    }
 }

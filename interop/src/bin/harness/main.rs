@@ -105,7 +105,7 @@ pub fn config(transport: Transport, security: &str, muxer: &str) -> Result<Confi
     match muxer {
         "yamux" => {}
         "mplex" => {
-            config.node.tcp.mplex = true;
+            config.node.tcp.mplex = vec!["/mplex/6.7.0".to_owned()];
             config.node.tcp.yamux = vec![NO_YAMUX.to_owned()];
         }
         other => return Err(Wrong::Told(format!("muxer {other}: Weir has yamux and mplex").into())),

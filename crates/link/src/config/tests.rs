@@ -1,0 +1,61 @@
+use super::*;
+
+#[test]
+fn the_defaults_fit() {
+    assert_eq!(Config::default().check(), Ok(()));
+}
+
+#[test]
+fn a_total_that_cannot_hold_the_base_windows_is_named() {
+    let mut config = Config::default();
+    config.admission.max_links = 2000;
+    let error = config.check().unwrap_err();
+    assert_eq!(error.field, "budget.receive_total");
+    assert!(error.remedy.contains("at least"), "{error}");
+}
+
+#[test]
+fn a_message_larger_than_what_can_be_reserved_is_refused_at_start() {
+    let mut config = Config::default();
+    config.budget.largest_message = config.budget.receive_total;
+    assert_eq!(config.check().unwrap_err().field, "budget.receive_total");
+}
+
+#[test]
+fn a_sign_of_life_that_would_come_too_late_is_refused() {
+    for (idle, alive, field) in [
+        (30, 30, "quic.keep_alive"),
+        (30, 0, "quic.keep_alive"),
+        (0, 0, "quic.idle_timeout"),
+        (9999, 1, "quic.idle_timeout"),
+    ] {
+        let mut config = Config::default();
+        config.quic.idle_timeout = Duration::from_secs(idle);
+        config.quic.keep_alive = Duration::from_secs(alive);
+        assert_eq!(config.check().unwrap_err().field, field);
+    }
+}
+
+#[test]
+fn networks_contain_their_addresses() {
+    let network = Network { address: "10.1.0.0".parse().unwrap(), bits: 16 };
+    assert!(network.contains("10.1.200.3".parse().unwrap()));
+    assert!(network.contains("::ffff:10.1.0.1".parse().unwrap()));
+    assert!(!network.contains("10.2.0.1".parse().unwrap()));
+    assert_eq!("10.1.0.0/16".parse(), Ok(network));
+    assert_eq!(network.to_string(), "10.1.0.0/16");
+    for wrong in ["10.1.0.0", "10.1.0.0/33", "::/129", "ten/8", "10.0.0.0/-1"] {
+        assert_eq!(wrong.parse::<Network>(), Err(ParseNetworkError), "{wrong}");
+    }
+    let all = Network { address: "::".parse().unwrap(), bits: 0 };
+    assert!(all.contains("2001:db8::1".parse().unwrap()));
+}
+
+#[test]
+fn a_name_of_yamux_cannot_be_one_of_mplex_too() {
+    let mut config = Config::default();
+    config.tcp.mplex = vec!["/mplex/6.7.0".to_owned()];
+    assert_eq!(config.check(), Ok(()));
+    config.tcp.mplex.extend(config.tcp.yamux.clone());
+    assert_eq!(config.check().unwrap_err().field, "tcp.mplex");
+}
