@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use weir_base::time::nanos;
 use weir_stack::{Ecn, Transmit};
 
-use super::lane::{Began, Lane};
+use super::lane::{Began, FLOWS, Lane};
 use super::node::Power;
 use super::paths::Path;
 use super::system::{Arrived, System};
@@ -28,6 +28,7 @@ pub(super) const DRIVER: u32 = u32::MAX;
 /// A datagram that arrives.
 pub(super) struct Incoming {
     pub(super) remote: SocketAddr,
+    pub(super) port: u16, // of the device before the node
     pub(super) ecn: Option<Ecn>,
     pub(super) data: BytesMut,
     pub(super) lined: bool,
@@ -60,14 +61,20 @@ impl System {
         self.line.uplink_free = left;
         self.record.traffic.sent(bytes.len());
         self.record.traffic.headers(HEADERS);
-        let (Some(to), Some(public)) =
-            (world.addresses.get(&remote).copied(), world.public.get(self.id.index()))
-        else {
+        let (Some(to), Some(public)) = (world.node_at(remote), world.public.get(self.id.index())) else {
             return;
         };
         let (id, open) = (self.id, self.paths.to(to) == Path::Open);
         let lane = self.lanes.entry(to).or_insert_with(|| Lane::new(world, id, to, Began::Us));
-        let source = if lane.began == Began::Us { public.mapped } else { public.listens };
+        let source = match (lane.began, model.mapping) {
+            (Began::Them, _) => public.listens,
+            (Began::Us, None) => public.mapped,
+            (Began::Us, Some(forgotten)) => {
+                let (port, another) = lane.leave(forgotten, now);
+                self.record.traffic.remapped += u64::from(another);
+                SocketAddr::new(public.mapped.ip(), port)
+            }
+        };
         if let Some(captured) = &mut self.record.captured {
             captured.push(Captured { at: now, from: source, to, bytes: bytes.to_vec() });
         }
@@ -94,14 +101,14 @@ impl System {
         let ecn = if ecn.is_some() && queue > model.queue / 4 { Some(Ecn::Ce) } else { ecn };
         for data in twice.into_iter().chain([data]) {
             let key = self.agenda.key(due);
-            let due = Due::Datagram { remote: source, ecn, data, lined: false };
+            let due = Due::Datagram { remote: source, port: remote.port(), ecn, data, lined: false };
             self.agenda.post(to, key, due);
         }
     }
 
     /// A datagram arrives at this node's line, or has passed it.
     pub(super) fn datagram_due(&mut self, world: &World, key: Key, incoming: Incoming) {
-        let Incoming { remote, mut ecn, data, lined } = incoming;
+        let Incoming { remote, port, mut ecn, data, lined } = incoming;
         let now = self.now;
         let Some(place) = world.place(self.id) else { return };
         if lined {
@@ -120,7 +127,7 @@ impl System {
             if free > now + SHORT_QUEUE || self.line.waiting > 0 {
                 self.line.waiting += 1;
                 let key = Key { due: free, ..key };
-                return self.agenda.push(key, Due::Datagram { remote, ecn, data, lined: true });
+                return self.agenda.push(key, Due::Datagram { remote, port, ecn, data, lined: true });
             }
         }
         if self.power == Power::Off || !self.power.is_up() {
@@ -131,6 +138,11 @@ impl System {
             let lane = self.lanes.entry(from).or_insert_with(|| Lane::new(world, id, from, Began::Them));
             self.record.traffic.overtaken += u64::from(key.sequence < lane.newest);
             lane.newest = lane.newest.max(key.sequence);
+            let known = world.model.mapping.is_some_and(|forgotten| lane.lets_in(forgotten, now, port));
+            if port >= FLOWS && !known {
+                self.record.traffic.unmapped += 1;
+                return;
+            }
         }
         if !self.inbox.has_room(world, data.len()) {
             return self.drop_datagram();

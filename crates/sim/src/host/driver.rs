@@ -57,7 +57,8 @@ impl<N: Node> Host<N> {
     pub fn inject(&mut self, from: SocketAddr, to: NodeId, bytes: &[u8]) {
         self.injected += 1;
         let key = Key { due: self.now, from: DRIVER, sequence: self.injected };
-        let due = Due::Datagram { remote: from, ecn: None, data: BytesMut::from(bytes), lined: false };
+        let (port, data) = (self.world.udp_of(to).port(), BytesMut::from(bytes));
+        let due = Due::Datagram { remote: from, port, ecn: None, data, lined: false };
         if let Some(computer) = self.computers.get_mut(to.index()) {
             computer.system.agenda.push(key, due);
         }

@@ -9,6 +9,7 @@ use weir_stack::{HostChange, SocketId};
 use super::Host;
 use super::carry::Tampering;
 use super::computer::{Computer, Turned};
+use super::lane::Lane;
 use super::node::{Birth, Node, Power, Tamper, Udp};
 use super::pipes::Flows;
 use super::system::Arrived;
@@ -118,7 +119,7 @@ impl<'a, N: Node> ComputerMut<'a, N> {
     /// The device before it forgets the flows that the node began, as NAT devices do: what the node sends on them from now on
     /// comes from another port, and what is sent to the port before is lost. What it listens on is forwarded as before. The node
     /// is not told.
-    pub fn rebind(self) {
+    pub fn rebind(mut self) {
         let world = &mut self.host.world;
         let Some(public) = world.public.get_mut(self.id.index()) else { return };
         let before = public.mapped;
@@ -128,6 +129,14 @@ impl<'a, N: Node> ComputerMut<'a, N> {
             world.addresses.remove(&before);
         }
         world.addresses.insert(mapped, self.id);
+        self.forget_flows();
+    }
+
+    /// The device before it has other ports for flows that the node goes on with.
+    fn forget_flows(&mut self) {
+        if let Some((_, computer)) = self.parts() {
+            computer.system.lanes.values_mut().for_each(Lane::forget);
+        }
     }
 
     /// It moves to another place: its address there is a new one, its wires are reset, and the node is told that its socket was
@@ -141,6 +150,7 @@ impl<'a, N: Node> ComputerMut<'a, N> {
         world.addresses.remove(&before.mapped);
         world.addresses.insert(address, self.id);
         *world.places.get_mut(self.id.index())? = place;
+        self.forget_flows();
         let (world, computer) = self.parts()?;
         let udp = computer.system.udp;
         computer.system.lose_wires(world);

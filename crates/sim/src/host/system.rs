@@ -226,8 +226,8 @@ impl System {
                 Some(due) => self.agenda.push(Key { due, ..key }, Due::Signal { wire, from, signal }),
                 None => self.signal_due(world, wire, from, signal),
             },
-            Due::Datagram { remote, ecn, data, lined } => {
-                self.datagram_due(world, key, super::datagrams::Incoming { remote, ecn, data, lined });
+            Due::Datagram { remote, port, ecn, data, lined } => {
+                self.datagram_due(world, key, super::datagrams::Incoming { remote, port, ecn, data, lined });
             }
             Due::Release { wire } => self.release(world, wire),
             Due::Retry { wire, tries } => self.retry(world, wire, tries),

@@ -26,6 +26,10 @@ pub struct NodeTraffic {
     pub overtaken: u64,
     /// Datagrams and pieces of byte streams that went out, of which the path turned a bit.
     pub altered: u64,
+    /// Flows to which the device before the node gave another port, as it had forgotten the one before.
+    pub remapped: u64,
+    /// Datagrams that this device dropped, as it had forgotten the flow they came on.
+    pub unmapped: u64,
     /// Datagrams that came in marked (ECN): they waited long before a line.
     pub marked: u64,
 }

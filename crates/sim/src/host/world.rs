@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use weir_base::identity::PeerId;
 use weir_stack::{Ecn, Frame, Start};
 
+use super::lane::FLOWS;
 use crate::id::NodeId;
 use crate::model::{Draws, Model, Place};
 use crate::queue::Key;
@@ -61,6 +62,13 @@ impl World {
         id.0.is_multiple_of(self.sample)
     }
 
+    /// The node that an address leads to.
+    pub(super) fn node_at(&self, address: SocketAddr) -> Option<NodeId> {
+        let flow =
+            || node_of(address.ip()).filter(|id| address.port() >= FLOWS && id.index() < self.places.len());
+        self.addresses.get(&address).copied().or_else(flow)
+    }
+
     /// Real time on the host's clock; 0 where none was handed in.
     pub(super) fn stopwatch(&self) -> Duration {
         self.stopwatch.map_or(Duration::ZERO, |read| read())
@@ -112,8 +120,8 @@ pub(super) enum Due {
     },
     /// The systems of both ends have something to say about a wire.
     Signal { wire: u64, from: NodeId, signal: Signal },
-    /// A datagram arrives.
-    Datagram { remote: SocketAddr, ecn: Option<Ecn>, data: BytesMut, lined: bool },
+    /// A datagram arrives, at this port of the device before the node.
+    Datagram { remote: SocketAddr, port: u16, ecn: Option<Ecn>, data: BytesMut, lined: bool },
     /// A direction that its window held back may send again.
     Release { wire: u64 },
     /// The other end has not answered a handshake.
@@ -179,4 +187,28 @@ pub(super) fn udp_of(id: NodeId) -> SocketAddr {
     let [_, high, middle, low] = id.0.to_be_bytes();
     let ip = Ipv4Addr::new(128 + (middle & 0x3f), low, high, 1 + (middle >> 6));
     SocketAddr::new(IpAddr::V4(ip), PORT)
+}
+
+/// The node at this IP address: the inverse of [`udp_of`].
+fn node_of(ip: IpAddr) -> Option<NodeId> {
+    let IpAddr::V4(ip) = ip else { return None };
+    let [first, low, high, last] = ip.octets();
+    let middle = first.checked_sub(128).filter(|part| *part < 64)?
+        | (last.checked_sub(1).filter(|part| *part < 4)? << 6);
+    Some(NodeId(u32::from_be_bytes([0, high, middle, low])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_leads_to_its_node() {
+        for id in [0, 1, 255, 256, 16_383, 16_384, 70_000, 1 << 20].map(NodeId) {
+            assert_eq!(node_of(udp_of(id).ip()), Some(id));
+        }
+        for other in [[9, 9, 9, 9], [192, 0, 0, 1], [128, 0, 0, 0], [128, 0, 0, 5]] {
+            assert_eq!(node_of(IpAddr::V4(Ipv4Addr::from(other))), None, "{other:?}");
+        }
+    }
 }

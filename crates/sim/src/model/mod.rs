@@ -143,6 +143,9 @@ pub struct Model {
     pub initial_window: u64,
     /// What would wait longer than this before a line is dropped there; a frame is sent again. Default: 250 ms.
     pub queue: Duration,
+    /// The device before a node forgets a flow that the node began and has sent nothing on for so long: what comes to its port is
+    /// dropped from then on, and what the node sends next leaves from another one (RFC 4787, sections 4.3 and 5). Default: none does.
+    pub mapping: Option<Duration>,
     /// What nodes' processors take.
     pub processor: Processor,
 }
@@ -162,6 +165,7 @@ impl Default for Model {
             mtu: 1_472,
             initial_window: 10,
             queue: Duration::from_millis(250),
+            mapping: None,
             processor: Processor::default(),
         }
     }
