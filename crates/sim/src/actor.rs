@@ -16,6 +16,9 @@ use crate::bodies::Bodies;
 use crate::host::{Birth, Node, NodeId};
 use crate::load::{number_of, transaction};
 
+/// Numbers of planned commands; those of transactions are below.
+const INTENDED: u64 = 1 << 32;
+
 /// How long an application takes to decide on a candidate, and what it decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checking {
@@ -92,9 +95,10 @@ pub struct Actor {
     decisions: Decisions,
     shared: Shared,
     best: Bytes,
-    wrong: BTreeSet<Bytes>,         // tips that proved wrong
-    notes: Vec<(Instant, Note)>,    // with the time on its clock
-    load: Option<(ChannelId, u64)>, // where planned transactions go, and their seed
+    wrong: BTreeSet<Bytes>,                // tips that proved wrong
+    notes: Vec<(Instant, Note)>,           // with the time on its clock
+    load: Option<(ChannelId, u64)>,        // where planned transactions go, and their seed
+    intended: BTreeMap<u64, Box<Command>>, // by the number of what its computer planned
     counts: Counts,
 }
 
@@ -169,6 +173,7 @@ impl Actor {
             wrong: BTreeSet::new(),
             notes: Vec::new(),
             load: None,
+            intended: BTreeMap::new(),
             counts: Counts::default(),
         };
         Ok((actor, peer))
@@ -215,6 +220,14 @@ impl Actor {
     /// [`transaction`](crate::flood::transaction).
     pub fn set_load(&mut self, channel: ChannelId, seed: u64) {
         self.load = Some((channel, seed));
+    }
+
+    /// Its stack gets this command when its computer has what it planned under the number returned: once, and dropped where the stack
+    /// refuses it.
+    pub(crate) fn intend(&mut self, command: Command) -> u64 {
+        let number = self.intended.last_key_value().map_or(INTENDED, |(last, _)| last + 1);
+        self.intended.insert(number, Box::new(command));
+        number
     }
 
     /// Puts an item into its pool; whether the pool took it.
@@ -365,6 +378,9 @@ impl Node for Actor {
     }
 
     fn planned(&mut self, now: Instant, number: u64) {
+        if let Some(command) = self.intended.remove(&number) {
+            return drop(self.stack.command(now, *command));
+        }
         let Some((channel, seed)) = self.load else { return };
         let bytes = transaction(u32::try_from(number).unwrap_or(u32::MAX), seed);
         let inserted = self.insert(now, channel, bytes);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use weir_stack::ConfigError;
 
+use crate::dials::Dials;
 use crate::flood::{Flood, Load, pool_channel, pool_of};
 use crate::host::Work;
 use crate::model::{Model, Place, Processor};
@@ -59,7 +60,7 @@ pub fn calibrate(transport: Transport) -> Result<Option<Calibration>, ConfigErro
 
 fn measure(transport: Transport, rate: u32, delay: Duration) -> Result<Option<Sample>, ConfigError> {
     let mut setup = Setup::new(NODES, LINKS, 1, vec![pool_channel()]);
-    setup.transport = transport;
+    (setup.transport, setup.dials) = (transport, Dials::OneEnd); // no link that has to end is measured
     setup.place = |_, _| Place::NEAR;
     setup.model = Model { processor: Processor::INSTANT, ..Model::default() };
     if let Some(pool) = pool_of(&mut setup.config) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use weir_stack::ConfigError;
 
+use crate::dials::Dials;
 use crate::flood::{Flood, Load, pool_channel};
 use crate::host::Work;
 use crate::model::{Model, Place, Processor};
@@ -116,7 +117,7 @@ pub fn simulate(case: &Case) -> Result<Figures, ConfigError> {
 
 fn flood(case: &Case) -> Result<Flood, ConfigError> {
     let mut setup = Setup::new(case.nodes, case.links, case.seed, vec![pool_channel()]);
-    setup.transport = Transport::Quic;
+    (setup.transport, setup.dials) = (Transport::Quic, Dials::OneEnd); // as the plan says
     setup.place = match case.apart {
         Apart::Loopback => |_, _| Apart::Loopback.place(),
         Apart::Region => |_, _| Apart::Region.place(),

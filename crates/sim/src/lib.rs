@@ -17,6 +17,7 @@ pub mod check;
 pub mod cluster;
 pub mod compare;
 mod deliveries;
+mod dials;
 pub mod flood;
 pub mod host;
 mod id;
@@ -32,6 +33,7 @@ mod trace;
 
 pub use actor::{Actor, Checking, Note, Told, Undecided, keypair};
 pub use calibrate::{Calibration, calibrate};
+pub use dials::Dials;
 pub use host::{
     Birth, Captured, Host, Node, NodeId, NodeTraffic, Outcome, Path, Step, Tamper, Turned, Udp, WALL, Work,
 };

@@ -13,6 +13,7 @@ use weir_stack::{Channel, Command, Config, ConfigError, Event, Known, Profile, R
 use crate::actor::{Actor, Checking, Note, Told, Undecided, keypair};
 use crate::bodies::Bodies;
 use crate::check::{Checker, Found, PoolTraffic};
+use crate::dials::{Dial, Dials};
 use crate::host::{Birth, Host, NodeId, Step, Udp};
 use crate::load::Graph;
 use crate::look::{Look, Sights, TableBound, most_undecided};
@@ -55,6 +56,8 @@ pub struct Setup {
     pub links: u32,
     /// Who is linked to whom. Default: [`Graph::Expander`].
     pub graph: Graph,
+    /// From which ends links are dialled. Default: [`Dials::BothEnds`].
+    pub dials: Dials,
     /// Decides everything random.
     pub seed: u64,
     /// What carries links.
@@ -67,6 +70,8 @@ pub struct Setup {
     pub place: fn(u32, &mut Rng) -> Place,
     /// What every stack may use and speaks.
     pub config: Config,
+    /// What is granted is checked at one node of so many. Default: 1, at all.
+    pub sample: u32,
     /// The clock on which it is measured what the checker takes. Default: none, and nothing is measured.
     pub stopwatch: Option<Stopwatch>,
     /// Threads that build nodes, and carry them out in windows. The run is the same with any number. Default: 1.
@@ -89,8 +94,22 @@ impl Setup {
         let (transport, checking) = (Transport::Frames, Checking::AtOnce);
         let place = |_, rng: &mut Rng| Place::random(rng);
         let (graph, model, threads) = (Graph::Expander, Model::default(), 1);
-        let stopwatch = None;
-        Self { nodes, links, graph, seed, transport, model, checking, place, config, stopwatch, threads }
+        let (dials, sample, stopwatch) = (Dials::BothEnds, 1, None);
+        Self {
+            nodes,
+            links,
+            graph,
+            dials,
+            seed,
+            transport,
+            model,
+            checking,
+            place,
+            config,
+            sample,
+            stopwatch,
+            threads,
+        }
     }
 }
 
@@ -113,7 +132,7 @@ pub struct Seen {
 pub struct Network {
     /// The nodes and what is between them.
     pub host: Host<Actor>,
-    /// Who dialled whom.
+    /// Who is linked to whom; the first of two dials where one end does.
     pub edges: Vec<(NodeId, NodeId)>,
     /// Faults so far, but *incompatible* ones.
     pub faults: Vec<Seen>,
@@ -124,11 +143,10 @@ pub struct Network {
     pub undecided: Undecided,
     /// The most that tables beside the ledgers may take at a node.
     pub tables: TableBound,
-    /// Links that are up, counted at both ends.
-    pub up: u64,
     /// Random choices of the driver.
     pub rng: Rng,
     setup: Setup,
+    up: BTreeMap<(NodeId, NodeId), u32>, // how many links a node has with another
     looking: Spent, // outside of windows all of it is its own; in them it is within the nodes' time
     common: Common,
     by_peer: BTreeMap<PeerId, NodeId>,
@@ -151,6 +169,7 @@ impl Network {
         let mut places = rng.child("places");
         let mut host = Host::new(setup.seed, setup.model);
         host.check(Checker::of(&setup.config));
+        host.sample(setup.sample);
         setup.stopwatch.into_iter().for_each(|stopwatch| host.measure(stopwatch));
         let edges = setup.graph.edges(setup.nodes, setup.links, &mut rng.child("graph"));
         let edges = edges.into_iter().map(|(one, other)| (NodeId(one), NodeId(other))).collect();
@@ -167,9 +186,9 @@ impl Network {
             compared: Found::default(),
             undecided,
             tables,
-            up: 0,
             rng,
             setup,
+            up: BTreeMap::new(),
             looking: Spent::default(),
             common: Common { config: Arc::new(config), bodies: Arc::default() },
             by_peer: BTreeMap::new(),
@@ -278,9 +297,12 @@ impl Network {
 
     /// Lets one node dial another.
     pub fn dial(&mut self, one: NodeId, other: NodeId) {
-        let address = self.address(other);
-        let peer = self.host.world().peer(other);
-        self.host.with(one, |actor, now| dial(actor, now, peer, address));
+        use crate::host::Node as _;
+        let (peer, addresses) = (self.host.world().peer(other), vec![self.address(other)]);
+        // refused where they are linked already
+        self.host.with(one, |actor, now| {
+            drop(actor.stack().command(now, Command::Dial { peer, addresses }));
+        });
     }
 
     /// One node's operator names others: it always wants links to them.
@@ -301,14 +323,7 @@ impl Network {
 
     fn add_known(&mut self, one: NodeId, others: &[NodeId], role: Role) -> Result<(), weir_stack::Refused> {
         use crate::host::Node as _;
-        let known: Vec<Known> = others
-            .iter()
-            .map(|other| Known {
-                peer: self.host.world().peer(*other),
-                addresses: vec![self.address(*other)],
-                role,
-            })
-            .collect();
+        let known: Vec<Known> = others.iter().map(|other| self.known(*other, role)).collect();
         let named = self.host.with(one, |actor, now| {
             known
                 .into_iter()
@@ -317,25 +332,22 @@ impl Network {
         named.unwrap_or(Ok(()))
     }
 
-    /// Every node always wants links to those it dials, so that what ends comes up again; `false` where some links are not
-    /// there after 30 s.
+    /// A node as others know it.
+    fn known(&self, id: NodeId, role: Role) -> Known {
+        Known { peer: self.host.world().peer(id), addresses: vec![self.address(id)], role }
+    }
+
+    /// Every node always wants links to those it dials ([`Setup::dials`]), so that what ends comes up again; `false` where some links
+    /// are not there after 30 s.
     pub fn name_edges(&mut self) -> bool {
-        for id in self.host.ids() {
-            self.name_of(id);
-        }
-        let wanted = self.edges.len() as u64 * 2;
-        let limit = self.host.now() + LINKING;
-        while self.up < wanted {
-            let Some(step) = self.host.step(limit) else { return false };
-            self.notes(step);
-        }
-        true
+        self.command_edges(|network, other| Command::AddPeer(network.known(other, Role::Persistent)));
+        self.wait_for_links()
     }
 
     /// A node that was just started wants links to those it dials.
     pub fn name_of(&mut self, id: NodeId) {
-        let others: Vec<NodeId> =
-            self.edges.iter().filter(|(one, _)| *one == id).map(|(_, other)| *other).collect();
+        let own = self.dials().into_iter().filter(|dial| dial.by == id);
+        let others: Vec<NodeId> = own.map(|dial| dial.whom).collect();
         // its book has room for thousands: a link that is missing would tell otherwise
         drop(self.name(id, &others));
     }
@@ -356,14 +368,51 @@ impl Network {
         self.host.node(one).is_some_and(|actor| actor.stack().peers().ready_link(&peer).is_some())
     }
 
+    /// Links that are up, counted at both ends; two between the same nodes once.
+    pub fn up(&self) -> u64 {
+        self.up.len() as u64
+    }
+
+    /// Who dials whom when.
+    fn dials(&self) -> Vec<Dial> {
+        let (world, Setup { dials, seed, .. }) = (self.host.world(), &self.setup);
+        self.edges.iter().flat_map(|edge| dials.of(world, *seed, *edge)).collect()
+    }
+
+    /// Gives each node that dials a command for each whom it dials, at its time.
+    fn command_edges(&mut self, make: impl Fn(&Self, NodeId) -> Command) {
+        use crate::host::Node as _;
+        let begin = self.host.now();
+        for Dial { by, whom, after } in self.dials() {
+            let command = make(self, whom);
+            if after.is_zero() {
+                // refused where they are linked already
+                self.host.with(by, |actor, now| drop(actor.stack().command(now, command)));
+            } else if let Some(actor) = self.host.node(by) {
+                let number = actor.intend(command);
+                self.host.computer(by).plan(begin + after, number);
+            }
+        }
+    }
+
+    /// Has all edges dialled ([`Setup::dials`]).
+    pub fn dial_edges(&mut self) {
+        self.command_edges(|network, other| Command::Dial {
+            peer: network.host.world().peer(other),
+            addresses: vec![network.address(other)],
+        });
+    }
+
     /// Dials all edges and waits until both ends of each are up; `false` where some are not after 30 s.
     pub fn link_up(&mut self) -> bool {
-        for (one, other) in self.edges.clone() {
-            self.dial(one, other);
-        }
+        self.dial_edges();
+        self.wait_for_links()
+    }
+
+    fn wait_for_links(&mut self) -> bool {
         let wanted = self.edges.len() as u64 * 2;
         let limit = self.host.now() + LINKING;
-        while self.up < wanted {
+        while self.up() < wanted {
             let Some(step) = self.host.step(limit) else { return false };
             self.notes(step);
         }
@@ -372,21 +421,10 @@ impl Network {
 
     /// As [`link_up`](Self::link_up), in windows.
     pub fn link_up_in_windows(&mut self) -> bool {
-        let who =
-            self.host.ids().map(|id| (self.host.world().peer(id), self.address(id))).collect::<Vec<_>>();
-        let mut dialled = vec![Vec::new(); who.len()];
-        for (one, other) in &self.edges {
-            dialled[one.0 as usize].push(other.0 as usize);
-        }
-        self.host.with_all(self.setup.threads, |id, driven| {
-            for other in &dialled[id.0 as usize] {
-                let (peer, address) = who[*other].clone();
-                driven.with(|actor, now| dial(actor, now, peer, address));
-            }
-        });
+        self.dial_edges();
         let wanted = self.edges.len() as u64 * 2;
         let limit = self.host.now() + LINKING;
-        while self.up < wanted {
+        while self.up() < wanted {
             if self.window(limit).is_none() {
                 return false;
             }
@@ -462,8 +500,13 @@ impl Network {
     fn count(&mut self, id: NodeId, notes: &[(Instant, Note)]) {
         for (at, note) in notes {
             match note {
-                Note::Told(Event::PeerUp { .. }) => self.up += 1,
-                Note::Told(Event::PeerDown { .. }) => self.up = self.up.saturating_sub(1),
+                Note::Told(Event::PeerUp { info, .. }) => {
+                    let other = self.of_peer(&info.peer).unwrap_or(id);
+                    *self.up.entry((id, other)).or_default() += 1;
+                }
+                Note::Told(Event::PeerDown { peer, .. }) => {
+                    self.lost_link(id, self.of_peer(peer).unwrap_or(id));
+                }
                 Note::Told(Event::Fault { peer, fault, reaction, .. })
                     if fault.blame != Blame::Incompatible =>
                 {
@@ -472,6 +515,15 @@ impl Network {
                     self.faults.push(Seen { at: *at, by: id, whom, fault: *fault, banned });
                 }
                 _ => {}
+            }
+        }
+    }
+
+    fn lost_link(&mut self, id: NodeId, other: NodeId) {
+        if let Some(links) = self.up.get_mut(&(id, other)) {
+            *links -= 1;
+            if *links == 0 {
+                self.up.remove(&(id, other));
             }
         }
     }
@@ -526,10 +578,4 @@ impl Network {
     ) -> impl Iterator<Item = &'a Seen> {
         self.faults.iter().filter(move |seen| !hostile.contains(&seen.by) && !hostile.contains(&seen.whom))
     }
-}
-
-/// Lets a node dial another. Refused where they are linked already.
-fn dial(actor: &mut Actor, now: Instant, peer: Option<PeerId>, address: Multiaddr) {
-    use crate::host::Node as _;
-    drop(actor.stack().command(now, Command::Dial { peer, addresses: vec![address] }));
 }

@@ -1,34 +1,15 @@
-//! Many nodes at once, on several threads: put in, or given something to do. What comes of it is the same as one by one, in the order
-//! of their numbers: until it has a turn in time, no node is touched by another.
+//! Many nodes at once, put in on several threads. What comes of it is the same as one by one, in the order of their numbers: until it
+//! has a turn in time, no node is touched by another.
 
-use weir_base::Instant;
 use weir_base::identity::PeerId;
 
 use super::Host;
 use super::computer::Computer;
 use super::node::{Birth, Node, Udp};
 use super::windows::on_threads;
-use super::world::{Public, World, udp_of};
+use super::world::{Public, udp_of};
 use crate::id::NodeId;
 use crate::model::Place;
-
-/// A node that is given something to do: [`Host::with_all`].
-pub struct Driven<'a, N> {
-    world: &'a World,
-    computer: &'a mut Computer<N>,
-    now: Instant,
-}
-
-impl<N: Node> Driven<'_, N> {
-    /// As [`Host::with`]. `None` where the node does not run.
-    pub fn with<R>(&mut self, act: impl FnOnce(&mut N, Instant) -> R) -> Option<R> {
-        let local = self.computer.process.clock.local(self.now);
-        let done = act(self.computer.process.node.as_deref_mut()?, local);
-        self.computer.system.now = self.now;
-        self.computer.turn_now(self.world);
-        Some(done)
-    }
-}
 
 impl<N: Node + Send> Host<N> {
     /// Puts nodes in at these places, as [`add`](Self::add) does one by one, on so many threads. Returns their numbers.
@@ -83,20 +64,5 @@ impl<N: Node + Send> Host<N> {
         let ids: Vec<NodeId> = births.iter().map(|birth| birth.id).collect();
         ids.iter().for_each(|id| self.settle(*id));
         Ok(ids)
-    }
-
-    /// Gives each node something to do, on so many threads: as [`with`](Self::with), node by node.
-    pub fn with_all(&mut self, threads: usize, act: impl Fn(NodeId, &mut Driven<'_, N>) + Sync) {
-        let each = self.computers.len().div_ceil(threads.max(1)).max(1);
-        let (world, now, act) = (&self.world, self.now, &act);
-        let work = self.computers.chunks_mut(each).map(|computers| {
-            move || {
-                for computer in computers {
-                    act(computer.system.id, &mut Driven { world, computer, now });
-                }
-            }
-        });
-        on_threads(work.collect());
-        self.ids().for_each(|id| self.settle(id));
     }
 }

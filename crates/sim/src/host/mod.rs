@@ -47,7 +47,6 @@ use crate::trace::Trace;
 use computer::Computer;
 pub use computer::Turned;
 use letters::Windows;
-pub use many::Driven;
 use node::earliest;
 pub use node::{Birth, Node, Outcome, Step, Tamper, Udp};
 pub use operator::ComputerMut;

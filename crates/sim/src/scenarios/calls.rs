@@ -58,7 +58,7 @@ impl Calling {
         let others: Vec<NodeId> = self.network.host.ids().filter(|id| *id != node).collect();
         let limit = self.network.host.now() + LINKING;
         others.iter().for_each(|other| self.network.dial(*other, node));
-        while self.network.up < 2 * others.len() as u64 {
+        while self.network.up() < 2 * others.len() as u64 {
             let Some(step) = self.network.host.step(limit) else { return false };
             self.network.notes(step);
         }

@@ -9,6 +9,7 @@ use weir_stack::{Command, Event};
 
 use super::{Measured, Run, RunError};
 use crate::actor::{Checking, Note};
+use crate::dials::Dials;
 use crate::flood::{TXS, number_of, pool_channel, pool_of, transaction};
 use crate::host::{Node as _, NodeId, Step};
 use crate::model::Place;
@@ -46,6 +47,7 @@ const FIRST_PACKETS: u16 = 64;
 fn setup(run: &Run<'_>) -> Setup {
     let mut setup = run.setup(3, 0, vec![pool_channel()]);
     setup.place = |_, _| Place { site: Some(1), ..Place::NEAR };
+    setup.dials = Dials::OneEnd; // who comes is nobody that the node dials
     setup
 }
 

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Measured, Run, RunError};
+use crate::dials::Dials;
 use crate::flood::{Flood, Load, TXS, pool_channel};
 use crate::host::{NodeId, Step};
 use crate::load::{Graph, seeds_of};
@@ -47,7 +48,7 @@ struct Discovery {
 pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
     let options = run.options;
     let mut setup = run.setup(run.nodes, options.links, vec![pool_channel()]);
-    setup.graph = Graph::Seeds;
+    (setup.graph, setup.dials) = (Graph::Seeds, Dials::OneEnd); // seeds do not know who comes
     setup.config.peers.target = options.links;
     let load = Load {
         rate: options.rate.unwrap_or(Load::default().rate),

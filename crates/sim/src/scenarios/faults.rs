@@ -6,6 +6,7 @@ use std::time::Duration;
 use weir_base::UnixTime;
 
 use super::{Measured, Run, RunError};
+use crate::dials::Dials;
 use crate::flood::{Arrivals, Flood, Load, pool_channel};
 use crate::host::{NodeId, Path, Step};
 use crate::load::Graph;
@@ -18,6 +19,13 @@ const TICKS: u64 = 1 << 32;
 
 /// What [`Fault::Garblers`] do: enough that QUIC loses much, and that a byte stream lives for a few hundred writes.
 const DAMAGE: Damage = Damage { corrupted: 50_000, doubled: 100_000, overtaken: 100_000, flipped: 5_000 };
+
+/// After so long without a datagram from inside, devices forget a flow: less than the 15 s between the pings of a link that carries
+/// nothing else. Real ones wait 30 s and more.
+const FORGOTTEN: Duration = Duration::from_secs(10);
+
+/// Before the load nothing is submitted for so long, in which flows are forgotten several times.
+const SILENCE: Duration = Duration::from_secs(40);
 
 /// Seconds of an hour.
 const HOUR: u64 = 3_600;
@@ -39,6 +47,8 @@ pub(super) enum Fault {
     Hangs,
     /// The device before one node in ten gives it another port.
     Rebinding,
+    /// Devices before all nodes forget a flow on which the node was silent for [`FORGOTTEN`]; the load comes after [`SILENCE`].
+    Mappings,
     /// Clocks are up to 500 parts per million too fast or too slow.
     Clocks,
     /// Two packets of a hundred are lost, in bursts of ten.
@@ -101,6 +111,9 @@ pub(super) fn run(run: &Run<'_>, fault: Fault) -> Result<Measured, RunError> {
             flood.hostile.insert(id);
         }
     }
+    if fault == Fault::Mappings {
+        flood.net.run(SILENCE, |_, _, _| {});
+    }
     flood.start();
     let begin = flood.net.host.now() + Duration::from_secs(1);
     for second in 0..=options.seconds {
@@ -127,7 +140,9 @@ pub(super) fn run(run: &Run<'_>, fault: Fault) -> Result<Measured, RunError> {
     if fault == Fault::Garblers && unjust > 0 {
         problems.push(format!("honest nodes blamed each other {unjust} times"));
     }
+    let figures = if fault == Fault::Mappings { forgotten(&flood, &mut problems) } else { Vec::new() };
     Ok(Measured {
+        figures,
         submitted: spread.submitted,
         bodies_per_node: spread.bodies_per_node,
         control_bytes: spread.control_bytes,
@@ -140,10 +155,27 @@ pub(super) fn run(run: &Run<'_>, fault: Fault) -> Result<Measured, RunError> {
     })
 }
 
+/// What devices forgot, and what was lost of it.
+fn forgotten(flood: &Flood, problems: &mut Vec<String>) -> Vec<(&'static str, f64)> {
+    let traffic: Vec<_> = flood.net.host.ids().map(|id| flood.net.host.traffic(id)).collect();
+    let remapped = traffic.iter().map(|traffic| traffic.remapped).sum::<u64>();
+    let unmapped = traffic.iter().map(|traffic| traffic.unmapped).sum::<u64>();
+    if remapped == 0 || unmapped == 0 {
+        problems
+            .push(format!("{remapped} flows got another port, {unmapped} datagrams came to forgotten ones"));
+    }
+    vec![("remapped_flows", remapped as f64), ("unmapped_datagrams", unmapped as f64)]
+}
+
 /// What is other from the beginning.
 fn prepare(setup: &mut Setup, fault: Fault) {
     match fault {
-        Fault::Rebinding => setup.transport = Transport::Quic,
+        // two nodes that dial each other have one flow for a device, which both began: who listens would answer from another port
+        Fault::Rebinding => (setup.transport, setup.dials) = (Transport::Quic, Dials::OneEnd),
+        Fault::Mappings => {
+            (setup.transport, setup.dials) = (Transport::Quic, Dials::OneEnd);
+            setup.model.mapping = Some(FORGOTTEN);
+        }
         Fault::Bursts => (setup.model.loss_per_million, setup.model.burst) = (20_000, 10),
         Fault::SlowProcessors => {
             let usual = Processor::default();
@@ -248,7 +280,8 @@ fn trouble(flood: &mut Flood, fault: Fault, second: u32) -> Vec<NodeId> {
                 flood.net.host.computer(id).set_wall(wall);
             }
         }
-        Fault::Bursts
+        Fault::Mappings
+        | Fault::Bursts
         | Fault::SlowProcessors
         | Fault::Neighbours
         | Fault::Peaks

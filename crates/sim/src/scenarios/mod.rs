@@ -156,6 +156,12 @@ pub const SCENARIOS: &[Scenario] = &[
         run: |run| faults::run(run, faults::Fault::Rebinding),
     },
     Scenario {
+        name: "mappings",
+        about: "devices before all nodes forget flows that are silent for 10 s, and the load comes after 40 s of silence, over QUIC",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::Mappings),
+    },
+    Scenario {
         name: "clocks",
         about: "clocks are up to 500 parts per million too fast or too slow, and change",
         nodes: 50,
@@ -334,7 +340,7 @@ impl Run<'_> {
         let mut setup = Setup::new(nodes, links, self.options.seed, channels);
         setup.transport = self.options.transport;
         setup.threads = self.options.threads as usize;
-        setup.stopwatch = self.stopwatch;
+        (setup.sample, setup.stopwatch) = (self.options.sample, self.stopwatch);
         setup
     }
 }
@@ -453,5 +459,24 @@ mod tests {
         assert_eq!(error.to_string(), "`--nodes` is 1: give 2 to 20000");
         let error = run("flood", &Options::default()).unwrap_err();
         assert!(error.to_string().contains("weir sim --list"), "{error}");
+    }
+
+    #[test]
+    fn a_sample_is_honoured_whatever_the_scenario_and_changes_nothing_else() {
+        for name in ["tx-flood", "crashes", "tips"] {
+            let with = |sample| {
+                let (nodes, rate) = (Some(6), Some(20));
+                run(name, &Options { nodes, links: 4, seconds: 2, rate, sample, ..Options::default() })
+                    .unwrap()
+            };
+            let (all, some) = (with(1), with(5));
+            assert_eq!((&some.trace_hash, &some.problems), (&all.trace_hash, &all.problems), "{name}");
+            assert!(
+                some.checks > 0 && some.checks * 3 / 2 < all.checks,
+                "{name}: {} of {}",
+                some.checks,
+                all.checks
+            );
+        }
     }
 }

@@ -9,6 +9,7 @@ use weir_base::Instant;
 
 use super::{Measured, Run, RunError};
 use crate::actor::Note;
+use crate::dials::Dials;
 use crate::flood::{TXS, number_of, pool_channel};
 use crate::host::{NodeId, Tamper};
 use crate::misbehave::{Late, Trickler};
@@ -130,6 +131,7 @@ fn honest_server(run: &Run<'_>, problems: &mut Vec<String>) -> Result<(Network, 
 fn beside(run: &Run<'_>, slowness: Option<Slowness>) -> Result<Option<Duration>, RunError> {
     let mut setup = run.setup(3, 0, vec![pool_channel()]);
     setup.place = |_, _| Place::NEAR;
+    setup.dials = Dials::OneEnd; // who is slow on purpose comes by itself
     if let Some(Slowness::Line) = slowness {
         setup.place = |number, _| {
             let up = if number == SLOW.0 { 64_000 } else { Line::CENTRE.up };

@@ -13,7 +13,6 @@ pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
         ..Load::default()
     };
     let mut flood = Flood::new(setup, load)?;
-    flood.net.host.sample(options.sample);
     flood.run_in_windows();
     let (spread, problems) = (flood.spread(), flood.problems());
     Ok(Measured {

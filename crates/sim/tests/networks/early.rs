@@ -6,7 +6,7 @@ use bytes::Bytes;
 use weir_base::Instant;
 use weir_pull::ChannelId;
 use weir_sim::flood::pool_channel;
-use weir_sim::{Model, Network, Node as _, NodeId, Note, Setup, Transport};
+use weir_sim::{Dials, Model, Network, Node as _, NodeId, Note, Setup, Transport};
 use weir_stack::{Channel, Command, Event, Shape, Target, call};
 
 pub(crate) const SAFE: ChannelId = ChannelId(5);
@@ -41,7 +41,7 @@ fn method(id: ChannelId, name: &str, replay_safe: bool) -> Channel {
 pub(crate) fn strangers(seed: u64, early: bool) -> Network {
     let channels = vec![pool_channel(), method(SAFE, "safe", true), method(UNSAFE, "unsafe", false)];
     let mut setup = Setup::new(2, 1, seed, channels);
-    (setup.transport, setup.model) = (Transport::Quic, Model::calm());
+    (setup.transport, setup.model, setup.dials) = (Transport::Quic, Model::calm(), Dials::OneEnd);
     setup.config.quic.early = early;
     Network::new(setup).unwrap()
 }

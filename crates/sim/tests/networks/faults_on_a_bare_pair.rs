@@ -1,6 +1,7 @@
 //! What the simulator can do to nodes and paths, each shown on two bare nodes.
 
 use crate::common;
+use crate::pair::{A, B, accepted, both, insert, linked_after, millis, pair};
 
 use std::time::Duration;
 
@@ -8,56 +9,13 @@ use weir_base::Instant;
 use weir_sim::flood::{TXS, transaction};
 use weir_sim::misbehave::{Damage, Garbler};
 use weir_sim::{
-    Actor, Checking, Host, LAN, Model, Network, Node, NodeId, Note, Path, Place, Processor, Rng, Transport,
-    Udp,
+    Actor, Checking, Dials, Host, LAN, Model, Network, Node, NodeId, Note, Path, Place, Processor, Rng,
+    Transport, Udp,
 };
 use weir_stack::{Event, Stack};
 
-const A: NodeId = NodeId(0);
-const B: NodeId = NodeId(1);
 /// A line down on which many datagrams wait.
 const NARROW: weir_sim::Line = weir_sim::Line { down: 2_000_000, up: 1_000_000_000 };
-
-/// Two nodes, 20 ms apart, on a path without chance; `change` the rest.
-fn pair(change: impl FnOnce(&mut weir_sim::Setup)) -> Network {
-    let mut setup = common::setup(2, 1, 3);
-    setup.model = Model::calm();
-    setup.place = |_, _| Place::NEAR;
-    change(&mut setup);
-    Network::new(setup).unwrap()
-}
-
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-fn linked_after(net: &mut Network, pause: u64) -> bool {
-    net.run(millis(pause), |_, _, _| {});
-    net.linked(A, B) && net.linked(B, A)
-}
-
-fn both(net: &mut Network, path: Path) {
-    net.host.set_path(A, B, path);
-    net.host.set_path(B, A, path);
-}
-
-/// When a node accepted items, within `pause`.
-fn accepted(net: &mut Network, pause: u64, by: NodeId) -> Vec<Instant> {
-    let mut times = Vec::new();
-    net.run(millis(pause), |net, id, note| {
-        if id == by && matches!(note, Note::Accepted { .. }) {
-            times.push(net.host.now());
-        }
-    });
-    times
-}
-
-fn insert(net: &mut Network, id: NodeId, numbers: std::ops::Range<u32>) {
-    for number in numbers {
-        let taken = net.host.with(id, |actor, now| actor.insert(now, TXS, transaction(number, 1)));
-        assert_eq!(taken, Some(true));
-    }
-}
 
 #[test]
 fn a_dial_into_silence_is_tried_again_after_a_second() {
@@ -463,7 +421,7 @@ fn what_an_application_kept_is_not_fetched_again_after_a_restart() {
 #[test]
 fn an_incast_is_dropped_before_the_receivers_line_and_comes_in_the_end() {
     let mut setup = common::setup(13, 12, 3);
-    setup.model = Model::calm();
+    (setup.model, setup.dials) = (Model::calm(), Dials::OneEnd);
     setup.model.queue = millis(5);
     setup.place = |number, _| {
         let line = weir_sim::Line { down: 4_000_000, up: 100_000_000 };

@@ -1,35 +1,14 @@
 //! What a network does to byte streams: crashes, silence and resets, on a path without chance; and a flood over them.
 
 use crate::common;
-
-use std::time::Duration;
+use crate::pair::{A, B, both, linked_after, millis};
 
 use weir_sim::flood::{Flood, TXS, transaction};
-use weir_sim::{Model, Network, NodeId, Note, Path, Place, Transport};
+use weir_sim::{Network, Note, Path, Transport};
 use weir_stack::Event;
 
-const A: NodeId = NodeId(0);
-const B: NodeId = NodeId(1);
-
 fn pair() -> Network {
-    let mut setup = common::setup(2, 1, 3);
-    (setup.transport, setup.model) = (Transport::Tcp, Model::calm());
-    setup.place = |_, _| Place::NEAR;
-    Network::new(setup).unwrap()
-}
-
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-fn linked_after(net: &mut Network, pause: u64) -> bool {
-    net.run(millis(pause), |_, _, _| {});
-    net.linked(A, B) && net.linked(B, A)
-}
-
-fn both(net: &mut Network, path: Path) {
-    net.host.set_path(A, B, path);
-    net.host.set_path(B, A, path);
+    crate::pair::pair(|setup| setup.transport = Transport::Tcp)
 }
 
 #[test]

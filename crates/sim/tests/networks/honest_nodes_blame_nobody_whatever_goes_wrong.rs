@@ -24,7 +24,7 @@ fn when_half_of_the_nodes_hears_nothing_of_the_others() {
 
 #[test]
 fn when_ports_change_behind_nat_devices() {
-    run("rebinding");
+    ["rebinding", "mappings"].into_iter().for_each(run);
 }
 
 #[test]

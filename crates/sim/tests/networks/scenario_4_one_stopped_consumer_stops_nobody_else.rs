@@ -222,7 +222,7 @@ fn advances(transport: Transport, stopped: Stopped) {
     let found = net.found();
     assert_eq!((found.peak_over, found.unread), (0, 0), "{found:?}");
     assert!(found.checks > 0 && net.faults.is_empty(), "{found:?} {:?}", net.faults);
-    assert_eq!(net.up, 2, "the link stays");
+    assert_eq!(net.up(), 2, "the link stays");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use weir_base::Instant;
 use weir_sim::flood::Flood;
-use weir_sim::{NodeId, Outcome, Tamper};
+use weir_sim::{Dials, NodeId, Outcome, Tamper};
 use weir_stack::{Frame, WireId};
 
 /// Frames of each stream that are held back and mixed.
@@ -76,7 +76,9 @@ impl Tamper for Mixer {
 fn first_frames_in_any_order_across_streams_do_no_harm() {
     // four frames have at most 4! = 24 orders at each side
     for order in 0..24 * 24 {
-        let mut flood = Flood::new(common::setup(2, 1, 7), common::load(10, 1, 1)).unwrap();
+        let mut setup = common::setup(2, 1, 7);
+        setup.dials = Dials::OneEnd; // one link, whose first frames these are
+        let mut flood = Flood::new(setup, common::load(10, 1, 1)).unwrap();
         for (id, order) in [(NodeId(0), order / 24), (NodeId(1), order % 24)] {
             flood.net.host.computer(id).tamper(Box::new(Mixer { order, held: BTreeMap::new() }));
         }

@@ -30,9 +30,7 @@ fn windows_are_the_same_as_steps() {
             let mut setup = common::setup(10, 4, 7);
             (setup.transport, setup.threads) = (transport, threads);
             let mut network = Network::new(setup).unwrap();
-            for (one, other) in network.edges.clone() {
-                network.dial(one, other);
-            }
+            network.dial_edges();
             network
         };
         let (mut steps, mut windows) = (network(1), network(2));
