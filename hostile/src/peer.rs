@@ -19,7 +19,7 @@ pub struct Peer {
     pub connection: Connection,
     /// Number and key of the victim's short ids.
     pub key: (u64, [u8; 16]),
-    _endpoint: Endpoint,
+    endpoint: Endpoint,
 }
 
 impl Peer {
@@ -37,7 +37,14 @@ impl Peer {
         let hello = timeout(PATIENCE, next_message(&mut recv, &mut buffer)).await?.ok_or("no hello")?.1;
         let key = wire::key_of(&hello).ok_or("a hello without key")?;
         tokio::spawn(answer_pings(send, recv, buffer));
-        Ok(Self { connection, key, _endpoint: endpoint })
+        Ok(Self { connection, key, endpoint })
+    }
+
+    /// Closes its connection, and waits until that is said: a process that ends at once says nothing, and the victim would believe the peer there
+    /// until its idle timeout.
+    pub async fn leave(self) {
+        self.connection.close(0_u8.into(), b"");
+        self.endpoint.wait_idle().await;
     }
 
     /// Opens a stream that begins with a protocol number.

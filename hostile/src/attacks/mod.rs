@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::peer::{Answer, Items, Peer};
@@ -92,14 +93,25 @@ pub struct Field {
     pub arrangement: Arrangement,
 }
 
-/// Attacks until standard input ends: the work of a process of its own.
+/// How long attackers have to leave.
+const LEAVING: Duration = Duration::from_secs(2);
+
+/// Attacks until standard input ends, then leaves: the work of a process of its own.
 pub fn run(field: &Field) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let work = runtime.spawn(field.attack.run(*field));
+    let (end, ended) = watch::channel(false);
+    let work = runtime.spawn(field.attack.run(*field, ended));
     std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink())?;
-    work.abort();
+    end.send_replace(true);
+    // who has no connection yet has none to close
+    runtime.block_on(async { drop(tokio::time::timeout(LEAVING, work).await) });
     runtime.shutdown_background();
     Ok(())
+}
+
+/// Waits for the end of the attack.
+async fn end_of(ended: &mut watch::Receiver<bool>) {
+    drop(ended.wait_for(|ended| *ended).await);
 }
 
 impl Attack {
@@ -140,21 +152,28 @@ impl Attack {
         }
     }
 
-    /// Runs it; the work ends when the future is dropped.
-    pub async fn run(self, field: Field) {
+    /// Runs it until `ended`.
+    pub async fn run(self, field: Field, mut ended: watch::Receiver<bool>) {
         if self == Self::FirstPackets {
-            return floods::first_packets(field).await;
+            return tokio::select! {
+                () = floods::first_packets(field) => (),
+                () = end_of(&mut ended) => (),
+            };
         }
         let mut peers = JoinSet::new();
         for index in 0..self.peers() {
+            let mut ended = ended.clone();
             peers.spawn(async move {
-                loop {
+                while !*ended.borrow() {
                     // refused, closed or banned: it comes back as somebody else after a moment
                     let local = field.arrangement.address(index);
                     if self.is_tcp() {
-                        drop(self.once_over_tcp(field.victim, local).await);
+                        tokio::select! {
+                            done = self.once_over_tcp(field.victim, local) => drop(done),
+                            () = end_of(&mut ended) => return, // the system closes what it had
+                        }
                     } else {
-                        drop(self.once(field.victim, local).await);
+                        drop(self.once(field.victim, local, &mut ended).await);
                     }
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -168,8 +187,22 @@ impl Attack {
         self,
         victim: SocketAddr,
         local: IpAddr,
+        ended: &mut watch::Receiver<bool>,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let peer = Peer::dial(victim, local).await?;
+        let done = tokio::select! {
+            done = self.with(&peer) => Some(done),
+            () = end_of(ended) => None,
+        };
+        let Some(done) = done else {
+            peer.leave().await;
+            return Ok(());
+        };
+        done
+    }
+
+    /// What a peer does once it has said hello.
+    async fn with(self, peer: &Peer) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         match self {
             Self::HitAndRun => {
                 let serve = peer.serve(Items::new(b'x')?, Answer::Item);
@@ -179,14 +212,14 @@ impl Attack {
             }
             Self::ManyItems => peer.serve(Items::new(USELESS)?, Answer::Item).await,
             Self::GoneStorm => peer.serve(Items::new(USELESS)?, Answer::Gone).await,
-            Self::UnreadAnswers => calls::unread(&peer).await,
-            Self::SlowRequests => calls::a_byte_at_a_time(&peer).await,
-            Self::ManyCalls => calls::many(&peer).await,
-            Self::HalfHeads => streams::half_heads(&peer).await,
-            Self::MovesBack => streams::moves_back(&peer).await,
-            Self::SixFaults => streams::six_faults(&peer).await,
-            Self::RawStreams => streams::raw(&peer).await,
-            Self::OddMessages => floods::odd_messages(&peer).await,
+            Self::UnreadAnswers => calls::unread(peer).await,
+            Self::SlowRequests => calls::a_byte_at_a_time(peer).await,
+            Self::ManyCalls => calls::many(peer).await,
+            Self::HalfHeads => streams::half_heads(peer).await,
+            Self::MovesBack => streams::moves_back(peer).await,
+            Self::SixFaults => streams::six_faults(peer).await,
+            Self::RawStreams => streams::raw(peer).await,
+            Self::OddMessages => floods::odd_messages(peer).await,
             _ => Ok(()), // not of these
         }
     }
