@@ -456,18 +456,22 @@ impl<Resp: Message> PendingAnswer<Resp> {
                     );
                 }
                 let result = if fits { Ok(bytes) } else { Err(Refusal { retry_after: RETRY_DROPPED }) };
-                self.shared.inbox.post(Op::Answer(self.channel, ticket, result));
+                self.post(ticket, result);
             }
             Some(Reply::Local(promise)) => promise.fill_now(Ok(response)),
             None => {}
         }
     }
 
+    fn post(&self, ticket: weir_pull::Ticket, result: Result<Bytes, Refusal>) {
+        self.shared.inbox.post(Op::Answer(self.channel, ticket, self.shared.now(), result));
+    }
+
     fn refuse(&self, retry_after: Duration) {
         let reply = lock(&self.reply).take();
         match reply {
             Some(Reply::Remote(ticket)) => {
-                self.shared.inbox.post(Op::Answer(self.channel, ticket, Err(Refusal { retry_after })));
+                self.post(ticket, Err(Refusal { retry_after }));
             }
             Some(Reply::Local(promise)) => promise.fill_now(Err(CallError::Refused { retry_after })),
             None => {}

@@ -158,7 +158,8 @@ impl Core {
                 if pushed {
                     self.calls.requested(now, ticket, cancelled);
                 } else {
-                    self.answer(now, channel, ticket, Err(Refusal { retry_after: RETRY_DROPPED }));
+                    let response = Err(Refusal { retry_after: RETRY_DROPPED });
+                    self.request(now, channel, call::Command::Answer { ticket, at: now, response });
                 }
             }
             call::Event::Cancelled { ticket } => {

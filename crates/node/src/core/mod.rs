@@ -239,12 +239,11 @@ impl Core {
             Op::Call(op) => self.calls.begin(now, &mut self.stack, *op, &mut self.wakers),
             Op::CancelCall(id) => self.calls.cancel(now, &mut self.stack, id),
             Op::TookRequest(channel, ticket, at) => {
-                let command = weir_pull::Command::Call(channel, call::Command::Taken { ticket, at });
-                note_refusal("call", channel, self.stack.command(now, Command::Pull(command)));
+                self.request(now, channel, call::Command::Taken { ticket, at });
             }
-            Op::Answer(channel, ticket, response) => {
+            Op::Answer(channel, ticket, at, response) => {
                 self.calls.request_over(ticket);
-                self.answer(now, channel, ticket, response);
+                self.request(now, channel, call::Command::Answer { ticket, at, response });
             }
             Op::Exchange(op) => self.exchanges.begin(now, &mut self.stack, *op, &mut self.wakers),
             Op::CancelExchange(id) => self.exchanges.cancel(now, &mut self.stack, id),
@@ -279,14 +278,8 @@ impl Core {
         }
     }
 
-    fn answer(
-        &mut self,
-        now: Instant,
-        channel: ChannelId,
-        ticket: Ticket,
-        response: Result<bytes::Bytes, call::Refusal>,
-    ) {
-        let command = call::Command::Answer { ticket, response };
+    /// Says what became of a peer's request.
+    fn request(&mut self, now: Instant, channel: ChannelId, command: call::Command) {
         let told = self.stack.command(now, Command::Pull(weir_pull::Command::Call(channel, command)));
         note_refusal("call", channel, told);
     }

@@ -35,8 +35,8 @@ pub(crate) enum Op {
     CancelCall(u64),
     /// The application took a request out of its mailbox then.
     TookRequest(ChannelId, Ticket, Instant),
-    /// Answers a request.
-    Answer(ChannelId, Ticket, Result<Bytes, call::Refusal>),
+    /// Answered a request then.
+    Answer(ChannelId, Ticket, Instant, Result<Bytes, call::Refusal>),
     /// Asks a peer by name.
     Exchange(Box<ExchangeOp>),
     /// The future of a request by name was dropped.

@@ -67,8 +67,8 @@ impl Call {
             }
             Command::Cancel { ticket } => self.caller.cancel(ticket).map(|()| ticket),
             Command::Taken { ticket, at } => self.server.taken(ticket, at).map(|()| ticket),
-            Command::Answer { ticket, response } => {
-                self.server.answer(now, ticket, response).map(|()| ticket)
+            Command::Answer { ticket, at, response } => {
+                self.server.answer(now, ticket, at.min(now), response).map(|()| ticket)
             }
         }
     }

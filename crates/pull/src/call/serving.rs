@@ -406,10 +406,12 @@ impl Server {
         break_off(&mut self.asks, key, code::CANCELLED);
     }
 
+    /// The application has answered, at a time not after now.
     pub(super) fn answer(
         &mut self,
         now: Instant,
         ticket: Ticket,
+        at: Instant,
         answer: Result<Bytes, Refusal>,
     ) -> Result<(), Refused> {
         let key = *self.outstanding.get(ticket).ok_or(Refused::UnknownTicket)?;
@@ -419,7 +421,7 @@ impl Server {
         }
         client.answers = len(&answer).max(client.answers / 2);
         self.outstanding.remove(ticket);
-        self.turns.done(now, ticket);
+        self.turns.done(at, ticket);
         self.charge_memory(now, key);
         if let Some(serving) = self.streams.get_mut(key) {
             self.claims.push_back(Claim::Keep { key, bytes: len(&answer), hold: Hold::Answer(now) });

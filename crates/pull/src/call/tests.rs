@@ -77,7 +77,7 @@ fn take(call: &mut Call, now: Instant) -> (StreamKey, Ticket) {
 }
 
 fn answer(call: &mut Call, now: Instant, ticket: Ticket, bytes: usize) -> Result<Ticket, Refused> {
-    call.command(now, Command::Answer { ticket, response: Ok(Bytes::from(vec![7; bytes])) })
+    call.command(now, Command::Answer { ticket, at: now, response: Ok(Bytes::from(vec![7; bytes])) })
 }
 
 /// What is written into so much room.
@@ -268,6 +268,23 @@ fn a_lowered_share_of_handling_time_is_a_quarter_of_its_equals() {
     assert_eq!(of_the_first_link(1 << 20, |_| ()), 10);
     let lowered = of_the_first_link(1 << 20, |call| call.link_share(LinkId(1), 1));
     assert!((3..=5).contains(&lowered), "{lowered}");
+}
+
+#[test]
+fn a_request_costs_the_time_until_it_is_answered_and_not_until_the_method_hears_of_it() {
+    let first = |answered, heard| {
+        of_the_first_link(1 << 20, |call| {
+            ask(call, NOW, key(1, 1), 10);
+            let (key, ticket) = take(call, NOW);
+            let response = Ok(Bytes::from_static(b"yes"));
+            call.command(heard, Command::Answer { ticket, at: answered, response }).unwrap();
+            write(call, heard, key, 1_000);
+        })
+    };
+    let at_once = first(at(100), at(100)); // ten requests' time
+    assert!((2..=6).contains(&at_once), "{at_once}");
+    assert_eq!(first(at(100), at(1_000)), at_once);
+    assert_eq!(first(at(1_900), at(100)), at_once, "nothing is answered later than it is heard of");
 }
 
 #[test]

@@ -229,14 +229,14 @@ impl Turns {
         true
     }
 
-    /// A request is answered, or needs no answer.
-    pub(super) fn done(&mut self, now: Instant, ticket: Ticket) {
+    /// A request was answered at this time, or needs no answer from then on.
+    pub(super) fn done(&mut self, at: Instant, ticket: Ticket) {
         let Some(Outstanding { account, paid, begun }) = self.outstanding.remove(ticket) else { return };
         let Some(begun) = begun else {
             self.untaken -= 1;
             return;
         };
-        let cost = self.meter.end(now, begun);
+        let cost = self.meter.end(at, begun);
         self.mean = self.mean / 8 * 7 + cost / 8;
         if let Some(usual) = self.usual.get_mut(&account) {
             usual.nanos = usual.nanos / 2 + cost / 2;

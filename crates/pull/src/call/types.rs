@@ -163,6 +163,8 @@ pub enum Command {
     Answer {
         /// Names the request.
         ticket: Ticket,
+        /// When the application answered: until then the request was being handled.
+        at: Instant,
         /// The response, encoded once and shared, or a refusal.
         response: Result<Bytes, Refusal>,
     },

@@ -49,7 +49,7 @@ fn serve(pull: &mut Pull, now: weir_base::Instant, seen: &mut Seen) {
                 Command::Tip(TIP, tip::Command::Verdict { ticket, verdict })
             }
             Event::Call(_, call::Event::Request { ticket, request, .. }) => {
-                Command::Call(CALL, call::Command::Answer { ticket, response: Ok(request) })
+                Command::Call(CALL, call::Command::Answer { ticket, at: now, response: Ok(request) })
             }
             Event::Call(_, call::Event::Response { result, .. }) => {
                 assert!(result.is_ok(), "{result:?}");

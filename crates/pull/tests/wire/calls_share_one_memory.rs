@@ -119,7 +119,7 @@ impl Server {
         let mut answered = Vec::new();
         while let Some((link, ticket)) = self.requests.pop() {
             take(&mut self.pull, self.now, CALL, ticket);
-            let command = CallCommand::Answer { ticket, response: Ok(response(link)) };
+            let command = CallCommand::Answer { ticket, at: self.now, response: Ok(response(link)) };
             self.pull.command(self.now, Command::Call(CALL, command)).unwrap();
             answered.push(link);
             self.settle();
@@ -234,7 +234,7 @@ fn who_leaves_an_answer_unread_and_comes_back_pays_for_the_time_it_was_kept() {
     let (_, ticket) = server.requests.pop().unwrap();
     take(&mut server.pull, server.now, CALL, ticket);
     server.pass(Duration::from_millis(400)); // handling
-    let command = CallCommand::Answer { ticket, response: Ok(Bytes::new()) };
+    let command = CallCommand::Answer { ticket, at: server.now, response: Ok(Bytes::new()) };
     server.pull.command(server.now, Command::Call(CALL, command)).unwrap();
     server.pass(Duration::from_millis(4_600));
     server.pull.handle_link(server.now, LinkId(1), &LinkChange::Down);
@@ -247,7 +247,7 @@ fn who_leaves_an_answer_unread_and_comes_back_pays_for_the_time_it_was_kept() {
         let (link, ticket) = server.requests.remove(0);
         order.push(link);
         take(&mut server.pull, server.now, CALL, ticket);
-        let command = CallCommand::Answer { ticket, response: Ok(Bytes::new()) };
+        let command = CallCommand::Answer { ticket, at: server.now, response: Ok(Bytes::new()) };
         server.pull.command(server.now, Command::Call(CALL, command)).unwrap();
         server.settle();
     }
@@ -340,7 +340,7 @@ fn calls_of_5_ms_from_24_peers_leave_an_honest_caller_its_share() {
         let (link, ticket) = ticket;
         take(&mut server.pull, server.now, CALL, ticket);
         server.pass(Duration::from_millis(5));
-        let command = CallCommand::Answer { ticket, response: Ok(yes.clone()) };
+        let command = CallCommand::Answer { ticket, at: server.now, response: Ok(yes.clone()) };
         let done: Result<Ticket, Refused> = server.pull.command(server.now, Command::Call(CALL, command));
         if done.is_ok() && link == HONEST {
             let since = honest_waits.remove(0);

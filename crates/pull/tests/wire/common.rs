@@ -146,7 +146,7 @@ pub fn answer(
     ticket: Ticket,
     response: Result<Bytes, call::Refusal>,
 ) -> Result<Ticket, Refused> {
-    pull.command(now, Command::Call(CALL, call::Command::Answer { ticket, response }))
+    pull.command(now, Command::Call(CALL, call::Command::Answer { ticket, at: now, response }))
 }
 
 /// A message as it stands on the wire.

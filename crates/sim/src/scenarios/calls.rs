@@ -120,7 +120,7 @@ impl Calling {
                 let response = Ok(self.answers.slice(..size.min(LARGEST)));
                 self.network.host.with(id, |actor, now| {
                     let taken = call::Command::Taken { ticket, at: now };
-                    let answer = call::Command::Answer { ticket, response };
+                    let answer = call::Command::Answer { ticket, at: now, response };
                     for command in [taken, answer] {
                         // it may have been cancelled meanwhile
                         drop(

@@ -76,7 +76,8 @@ pub(crate) fn watch(net: &mut Network, pause: Duration) -> Seen {
         Note::Told(Event::Call(channel, call::Event::Request { ticket, .. })) => {
             seen.requests.push(channel);
             net.host.with(id, |actor, now| {
-                let answer = call::Command::Answer { ticket, response: Ok(Bytes::from_static(b"response")) };
+                let response = Ok(Bytes::from_static(b"response"));
+                let answer = call::Command::Answer { ticket, at: now, response };
                 let command = weir_pull::Command::Call(channel, answer);
                 actor.stack().command(now, Command::Pull(command)).unwrap();
             });

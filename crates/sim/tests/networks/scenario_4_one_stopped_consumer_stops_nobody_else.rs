@@ -127,7 +127,7 @@ fn run(net: &mut Network, pause: Duration, progress: &mut Progress) {
             Note::Tip { .. } => progress.tips += 1,
             Note::Told(Event::Call(CALLS, call::Event::Request { ticket, .. })) => {
                 let response = Ok(Bytes::from(vec![9; LARGEST]));
-                let answer = call::Command::Answer { ticket, response };
+                let answer = call::Command::Answer { ticket, at: net.host.now(), response };
                 command(net, id, Command::Pull(weir_pull::Command::Call(CALLS, answer)));
             }
             Note::Told(Event::Call(HELD, call::Event::Request { ticket, .. })) => {

@@ -88,7 +88,7 @@ fn a_call_is_answered_and_a_large_answer_arrives_whole() {
             });
             assert_eq!(heard, request);
             let response = Bytes::from(vec![2; size]);
-            let answer = call::Command::Answer { ticket, response: Ok(response.clone()) };
+            let answer = call::Command::Answer { ticket, at: net.now, response: Ok(response.clone()) };
             net.pull(1, weir_pull::Command::Call(CALL, answer));
             let result = net.wait(0, |event| match event {
                 Event::Call(CALL, call::Event::Response { ticket, result }) if *ticket == asked => {
@@ -125,7 +125,8 @@ fn as_many_large_calls_as_allowed_need_few_round_trips_of_a_long_path() {
                 Event::Call(CALL, call::Event::Request { ticket, .. }) => Some(*ticket),
                 _ => None,
             });
-            let answer = call::Command::Answer { ticket, response: Ok(Bytes::from(vec![2; 60_000])) };
+            let answer =
+                call::Command::Answer { ticket, at: net.now, response: Ok(Bytes::from(vec![2; 60_000])) };
             net.pull(1, weir_pull::Command::Call(CALL, answer));
         }
         for _ in 0..64 {

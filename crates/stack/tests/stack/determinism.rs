@@ -71,7 +71,7 @@ fn answer(net: &mut Net, node: usize, seen: &mut Vec<String>) {
         _ => None,
     }) {
         seen.push(format!("request of {} bytes", request.len()));
-        let answer = call::Command::Answer { ticket, response: Ok(request) };
+        let answer = call::Command::Answer { ticket, at: net.now, response: Ok(request) };
         net.pull(node, weir_pull::Command::Call(CALL, answer));
     }
     while let Some(result) = net.take(node, |event| match event {

@@ -74,7 +74,8 @@ fn watch(net: &mut Net, pause: Duration) -> Outcome {
         }) {
             *outcome.ran.entry(channel).or_default() += 1;
             let response = Ok(Bytes::from_static(b"!"));
-            net.pull(1, weir_pull::Command::Call(channel, call::Command::Answer { ticket, response }));
+            let answer = call::Command::Answer { ticket, at: net.now, response };
+            net.pull(1, weir_pull::Command::Call(channel, answer));
         }
         while let Some((ticket, result)) = net.take(0, |event| match event {
             Event::Answer { ticket, result, left: 0, .. } => Some((*ticket, result.clone())),

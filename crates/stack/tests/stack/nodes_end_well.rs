@@ -30,7 +30,7 @@ fn everything_written_is_delivered_before_the_end() {
             _ => None,
         });
         let response = Bytes::from(vec![5; MIB]);
-        let answer = call::Command::Answer { ticket, response: Ok(response.clone()) };
+        let answer = call::Command::Answer { ticket, at: net.now, response: Ok(response.clone()) };
         net.pull(2, weir_pull::Command::Call(CALL, answer));
         net.command(2, Command::Shutdown { deadline: Duration::from_secs(20) });
         let result = net.wait(1, |event| match event {

@@ -38,7 +38,8 @@ fn call(net: &mut Net, target: Target) -> Result<Vec<(PeerId, Bytes)>, Refused> 
             _ => None,
         }) {
             let response = Ok(Bytes::from(vec![u8::try_from(node).unwrap()]));
-            net.pull(node, weir_pull::Command::Call(CALL, call::Command::Answer { ticket, response }));
+            let answer = call::Command::Answer { ticket, at: net.now, response };
+            net.pull(node, weir_pull::Command::Call(CALL, answer));
         }
     }
     net.run_for(Duration::from_secs(1));
