@@ -103,18 +103,13 @@ impl<K: Copy + Ord> Dealer<K> {
     pub fn remove(&mut self, member: K) {
         self.lowered.remove(&member);
         self.set_waiting(member, false);
-        match self.members.remove(&member) {
-            Some(Place::Own) => self.own.remove(member),
-            Some(Place::Inbound(group)) => {
-                if let Some(level) = self.inbound.get_mut(&group) {
-                    level.remove(member);
-                    if level.queues.is_empty() {
-                        self.inbound.remove(&group);
-                        self.groups.remove(group);
-                    }
-                }
-            }
-            None => {}
+        self.own.remove(member); // where it is there
+        let Some(Place::Inbound(group)) = self.members.remove(&member) else { return };
+        let Some(level) = self.inbound.get_mut(&group) else { return };
+        level.remove(member);
+        if level.queues.is_empty() {
+            self.inbound.remove(&group);
+            self.groups.remove(group);
         }
     }
 
@@ -164,21 +159,27 @@ impl<K: Copy + Ord> Dealer<K> {
 
     /// `member` was served at this cost. Where it has left, nobody is charged.
     pub fn charge(&mut self, member: K, cost: u64) {
-        let own = signed(cost.saturating_mul(4) / self.quarters(member)); // who has a smaller share pays more among its equals
-        let (cost, limits) = (signed(cost), self.limits);
-        match self.members.get(&member) {
-            Some(Place::Own) => {
-                self.own.charge(member, own, limits);
-                self.sides.charge(Half::Own, cost, limits);
-            }
+        let half = match self.members.get(&member) {
+            Some(Place::Own) => Half::Own,
             Some(Place::Inbound(group)) => {
-                if let Some(level) = self.inbound.get_mut(group) {
-                    level.charge(member, own, limits);
-                }
-                self.groups.charge(*group, cost, limits);
-                self.sides.charge(Half::Inbound, cost, limits);
+                self.groups.charge(*group, signed(cost), self.limits);
+                Half::Inbound
             }
-            None => {}
+            None => return,
+        };
+        self.sides.charge(half, signed(cost), self.limits);
+        self.charge_alone(member, cost);
+    }
+
+    /// As [`charge`](Self::charge), but its group and side are not charged: `member` owes this, and another was served in its place.
+    pub fn charge_alone(&mut self, member: K, cost: u64) {
+        let cost = signed(cost.saturating_mul(4) / self.quarters(member)); // who has a smaller share pays more among its equals
+        let level = match self.members.get(&member) {
+            Some(Place::Inbound(group)) => self.inbound.get_mut(group),
+            Some(Place::Own) | None => Some(&mut self.own),
+        };
+        if let Some(level) = level {
+            level.charge(member, cost, self.limits);
         }
     }
 

@@ -169,6 +169,23 @@ fn a_lowered_share_is_that_part_of_what_its_equals_get() {
 }
 
 #[test]
+fn who_owes_alone_waits_for_its_equals_while_its_group_and_side_lose_nothing() {
+    let (own, inbound) = (Side::Dialled, Side::Inbound);
+    for others in [(inbound, NET[0]), (own, NET[0])] {
+        let mut dealer = busy(&[(0, others.0, others.1), (1, others.0, others.1)]);
+        dealer.charge_alone(0, 1_000);
+        let before = serve_while(&mut dealer, 1);
+        assert!((900..=1_100).contains(&before), "{before}");
+    }
+    for others in [(inbound, NET[1]), (own, NET[1])] {
+        let mut dealer = busy(&[(0, inbound, NET[0]), (1, others.0, others.1)]);
+        dealer.charge_alone(0, 1_000);
+        let given = serve(&mut dealer, 100, |_| 10);
+        assert_eq!((given[&0], given[&1]), (500, 500));
+    }
+}
+
+#[test]
 fn of_equals_the_one_served_least_recently_is_next() {
     let mut dealer = busy(&[0, 1, 2].map(|member| (member, Side::Inbound, NET[0])));
     let mut turns = Vec::new();

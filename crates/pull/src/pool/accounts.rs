@@ -1,7 +1,7 @@
 //! Accounts of links that ended: who delivered pays, whether it is still linked or not (`docs/spec/fairness.md`).
 //!
 //! A link's slot stays its account's when it ends: a peer that comes back from where it was finds what it owes, its queue, and
-//! the candidates charged to it. What it had delivered is handed over in its turn, as if it were there.
+//! the candidates charged to it. What it had delivered is handed over in the turns of those that left (`turns`).
 //!
 //! Bounds: 1,024 accounts; beyond it, what the first to leave had delivered joins the queue of another of its group. Of what
 //! they delivered at most an eighth of all grants, and of all bytes in flight; beyond it, the longest queue loses its last half.
@@ -13,6 +13,7 @@ use weir_base::Instant;
 use super::Pool;
 use super::client::{CandId, State};
 use super::links::{Account, Joined, Link, Slot};
+use super::turns::Presence;
 
 /// How long an account is kept once its link has ended and nothing of it waits: as long as the largest debt.
 const REMEMBERED: Duration = Duration::from_secs(10);
@@ -28,12 +29,13 @@ impl Pool {
         let info = link.info;
         let slot = match self.common.links.insert(link)? {
             Joined::New(slot) => {
-                self.add_account(slot, &Account::of(&info));
+                self.add_account(slot, &Account::of(&info), Presence::Linked);
                 slot
             }
             Joined::Back(slot) => {
                 let charged = self.common.links.get(slot).map_or(0, |link| link.intake.grant.charged());
                 self.client.demand.lent.add(info.side, charged);
+                self.checking.come_back(slot);
                 slot
             }
         };
@@ -41,16 +43,17 @@ impl Pool {
         Some(slot)
     }
 
-    fn add_account(&mut self, slot: Slot, account: &Account) {
+    fn add_account(&mut self, slot: Slot, account: &Account, presence: Presence) {
         let (side, group) = (account.side(), account.group());
         self.client.asking.fetch.add(slot, side, group);
-        self.checking.add(slot, side, group);
+        self.checking.add(slot, (side, group), presence);
         self.uploads.add(slot, side, group);
     }
 
     /// A link has ended, and all of it is settled but what it delivered.
     pub(crate) fn depart(&mut self, now: Instant, slot: Slot) {
         self.client.asking.fetch.depart(slot);
+        self.checking.depart(slot);
         self.uploads.depart(slot);
         self.client.demand.parts.remove(slot);
         if let Some(link) = self.common.links.get(slot) {
@@ -67,7 +70,7 @@ impl Pool {
             return Some(slot);
         }
         let slot = self.common.links.open(now, *account)?;
-        self.add_account(slot, account);
+        self.add_account(slot, account, Presence::Departed);
         Some(slot)
     }
 

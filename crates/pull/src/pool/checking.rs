@@ -1,4 +1,4 @@
-//! Hand-over to the application and its verdicts. Checking time is dealt among deliverers.
+//! Hand-over to the application and its verdicts. Checking time is dealt among deliverers (`turns`).
 //!
 //! A body waits in the queue of its deliverer's account, which outlives the link. It is handed over, then taken by the
 //! application, then decided. From *taken* to the verdict it is being checked; the time that passes meanwhile is shared by all
@@ -10,31 +10,25 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use weir_base::Instant;
 use weir_base::stream::{Group, Side};
 use weir_base::time::nanos;
-use weir_base::{Dealer, Instant};
 
 use super::client::{CandId, Candidates, State};
 use super::common::Common;
 use super::links::Slot;
+use super::turns::{Presence, Turns};
 use super::types::Event;
 use crate::machine::{Refused, Ticket};
 use crate::meter::{Begun, Meter};
 
-/// Nanoseconds of one turn: none. With more, who delivers little would wait for as much of everybody who has not had so much since.
-const QUANTUM: u64 = 0;
 /// Nanoseconds that an item of a deliverer of whom none was checked yet is expected to take at least.
 const FIRST_COST: u64 = 1_000_000;
-/// Nanoseconds that a deliverer keeps of what it leaves to others: less than a millisecond more than usual, while the system lets
-/// something else run, does not put one that delivers little behind all others. If all others use theirs at once it waits for so long each.
-const CREDIT: u64 = 1_000_000;
-/// Nanoseconds that a link may be behind.
-const DEBT: u64 = 10_000_000_000;
 
 /// Candidates on their way to the application, or there.
 #[derive(Debug)]
 pub(crate) struct Checking {
-    dealer: Dealer<Slot>,
+    turns: Turns,
     deliverers: BTreeMap<Slot, Queue>,
     open: BTreeMap<Ticket, Open>, // <= Config::checking
     ahead: Ahead,
@@ -73,7 +67,7 @@ struct Open {
 impl Checking {
     pub(crate) fn new() -> Self {
         Self {
-            dealer: Dealer::new(QUANTUM, DEBT).with_credit(CREDIT),
+            turns: Turns::new(),
             deliverers: BTreeMap::new(),
             open: BTreeMap::new(),
             ahead: Ahead::default(),
@@ -83,17 +77,27 @@ impl Checking {
         }
     }
 
-    pub(crate) fn add(&mut self, slot: Slot, side: Side, group: Group) {
-        self.dealer.add(slot, side, group);
+    pub(crate) fn add(&mut self, slot: Slot, of: (Side, Group), presence: Presence) {
+        self.turns.add(slot, of, presence);
         self.deliverers.insert(slot, Queue::default());
     }
 
+    /// A deliverer's link has ended: what waits of it waits with that of others whose links have.
+    pub(crate) fn depart(&mut self, slot: Slot) {
+        self.turns.depart(slot);
+    }
+
+    /// A deliverer has a link again: what waits of it has its own turns.
+    pub(crate) fn come_back(&mut self, slot: Slot) {
+        self.turns.come_back(slot);
+    }
+
     pub(crate) fn set_share(&mut self, slot: Slot, quarters: u8) {
-        self.dealer.set_share(slot, quarters);
+        self.turns.set_share(slot, quarters);
     }
 
     pub(crate) fn remove(&mut self, slot: Slot) {
-        self.dealer.remove(slot);
+        self.turns.remove(slot);
         self.deliverers.remove(&slot);
     }
 
@@ -118,7 +122,7 @@ impl Checking {
         let Some(queue) = self.deliverers.get_mut(&slot) else { return };
         queue.held.push_back((id, size));
         queue.bytes += u64::from(size);
-        self.dealer.set_waiting(slot, true);
+        self.turns.set_waiting(slot, true);
     }
 
     /// Takes the body that waits first in a deliverer's queue.
@@ -192,18 +196,18 @@ impl Checking {
             let mean = queue.cost.unwrap_or(cost);
             queue.cost = Some(if cost > mean { mean + (cost - mean) / 2 } else { mean - (mean - cost) / 16 });
         }
-        self.dealer.charge(open.deliverer, cost);
+        self.turns.charge(open.deliverer, cost);
     }
 
     pub(crate) fn next_timeout(&self) -> Option<(Instant, &'static str)> {
         self.taken.front().map(|(due, _)| (*due, "a verdict is overdue"))
     }
 
-    /// Hands over what the application may have, by the dealer: few ahead of what it has taken, at least one.
+    /// Hands over what the application may have, in turns: few ahead of what it has taken, at least one.
     pub(crate) fn hand_over(&mut self, common: &mut Common, candidates: &mut Candidates, now: Instant) {
         let most = nanos(common.config.ahead_time);
         while self.open.len() < common.config.checking as usize {
-            let Some(slot) = self.dealer.whose_turn() else { return };
+            let Some(slot) = self.turns.whose_turn() else { return };
             let (expected, ahead) = (self.expected(slot), &self.ahead);
             let full = ahead.items >= common.config.ahead || ahead.expected.saturating_add(expected) > most;
             if full && ahead.items > 0 {
@@ -213,7 +217,7 @@ impl Checking {
                 self.hand(common, candidates, now, (id, slot, expected));
             }
             if self.waiting(slot).0 == 0 {
-                self.dealer.set_waiting(slot, false);
+                self.turns.set_waiting(slot, false);
             }
         }
     }
@@ -236,7 +240,7 @@ impl Checking {
             bytes: body.item.0.bytes.clone(),
         };
         candidate.state = State::Checking { body: body.clone(), ticket, since: now };
-        self.dealer.charge(deliverer, 1); // takes turns; the cost itself is known at the verdict
+        self.turns.begin(deliverer); // the cost itself is known at the verdict
         self.open.insert(ticket, Open { candidate: id, deliverer, expected, begun: None });
         (self.ahead.items, self.ahead.expected) = (self.ahead.items + 1, self.ahead.expected + expected);
         self.deliverers.entry(deliverer).or_default().open += 1;
@@ -300,7 +304,7 @@ mod tests {
     fn checking() -> Checking {
         let mut checking = Checking::new();
         for slot in [FROM, Slot(2)] {
-            checking.add(slot, Side::Inbound, Group::Local(slot.0.into()));
+            checking.add(slot, (Side::Inbound, Group::Local(slot.0.into())), Presence::Linked);
         }
         checking
     }
@@ -367,7 +371,7 @@ mod tests {
     #[test]
     fn an_heir_gets_what_waits_and_what_is_handed_over_of_that_one_alone() {
         let mut checking = checking();
-        checking.add(Slot(3), Side::Inbound, Group::Local(3));
+        checking.add(Slot(3), (Side::Inbound, Group::Local(3)), Presence::Linked);
         checking.hold(FROM, a_candidate(), 100);
         open(&mut checking, 1, FROM);
         open(&mut checking, 2, FROM);

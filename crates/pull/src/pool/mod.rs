@@ -12,7 +12,7 @@
 //! - `links`: the streams with each link, and the accounts that outlive links; `common`: these and what else every part works on;
 //! - `client`: permits and offers in, who is asked for what, what comes of it;
 //! - `server`: offers out, answers out;
-//! - `checking`: hand-over to the application, and whose checking time it was;
+//! - `checking` over `turns`: hand-over to the application, and whose checking time it was;
 //! - `Pool` routes streams (`lanes`), carries out publications (`publish`) and verdicts (`verdicts`), and keeps all parts' accounts
 //!   (`accounts`).
 //!
@@ -33,6 +33,7 @@ mod links;
 mod publish;
 mod server;
 mod timer;
+mod turns;
 mod types;
 mod verdicts;
 

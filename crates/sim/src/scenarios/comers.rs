@@ -1,6 +1,6 @@
 //! Comers and goers. One identity that comes again 140 times in three seconds takes at most two places. 200 candidates of a peer that leaves
-//! delay an honest peer's next item no more than had it stayed. And, over QUIC, first packets from 64 addresses of one group do not keep
-//! an honest peer out.
+//! delay an honest peer's next item no more than had it stayed. A second after 24 peers left that had delivered what takes ten seconds to
+//! check, an honest peer has all that it asks for. And, over QUIC, first packets from 64 addresses of one group do not keep an honest peer out.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -39,6 +39,14 @@ const DIALLED: Duration = Duration::from_micros(100);
 const DELIVERED: u32 = 200;
 const CHECK: Duration = Duration::from_millis(10);
 const LEAVES_AFTER: Duration = Duration::from_secs(1);
+
+/// Peers that deliver so many items each, and leave together.
+const LEAVERS: u32 = 24;
+const OF_EACH: u32 = 40;
+/// An honest peer publishes an item so often: it asks for a fifth of the checking time.
+const EVERY: Duration = Duration::from_millis(50);
+/// A second after the others left, its items a second are counted for so many seconds.
+const COUNTED: u32 = 2;
 
 /// First packets of handshakes that never go on.
 const FIRST_PACKETS: u16 = 64;
@@ -118,6 +126,50 @@ fn after_delivery(run: &Run<'_>, leaves: bool) -> Result<Option<Duration>, RunEr
     Ok(None)
 }
 
+/// How many items a second of an honest peer are accepted, from a second after many peers left whose items wait for checks of 10 ms.
+fn after_many_left(run: &Run<'_>) -> Result<f64, RunError> {
+    let mut setup = run.setup(2 + LEAVERS, 0, vec![pool_channel()]);
+    setup.place = |_, _| Place { site: Some(1), ..Place::NEAR };
+    setup.checking = Checking::After(CHECK);
+    if let Some(pool) = pool_of(&mut setup.config) {
+        pool.checking = 1;
+    }
+    let mut network = Network::new(setup)?;
+    let others = (1..2 + LEAVERS).map(NodeId);
+    network.edges = others.clone().map(|other| (other, NODE)).collect();
+    if !network.link_up() {
+        return Ok(0.0);
+    }
+    let (seed, leavers) = (run.options.seed, others.filter(|other| *other != HONEST));
+    for (leaver, first) in leavers.clone().zip((0..).step_by(OF_EACH as usize)) {
+        for number in first..first + OF_EACH {
+            let bytes = transaction(number, seed);
+            network.host.with(leaver, |actor, now| actor.insert(now, TXS, bytes));
+        }
+    }
+    network.run(LEAVES_AFTER, |_, _, _| {});
+    if let Some(peer) = network.host.world().peer(NODE) {
+        for leaver in leavers {
+            let leave = Command::Disconnect(peer);
+            network.host.with(leaver, |actor, now| drop(actor.stack().command(now, leave)));
+        }
+    }
+    let (left, first) = (network.host.now(), LEAVERS * OF_EACH);
+    let (from, until) = (left + Duration::from_secs(1), left + Duration::from_secs(1 + u64::from(COUNTED)));
+    let (mut number, mut accepted) = (first, 0);
+    while network.host.now() < until {
+        let bytes = transaction(number, seed);
+        network.host.with(HONEST, |actor, now| actor.insert(now, TXS, bytes));
+        number += 1;
+        network.run(EVERY, |network, id, note| {
+            let Note::Accepted { bytes, .. } = note else { return };
+            let counts = id == NODE && network.host.now() >= from;
+            accepted += u32::from(counts && number_of(&bytes).is_some_and(|number| number >= first));
+        });
+    }
+    Ok(f64::from(accepted) / f64::from(COUNTED))
+}
+
 /// First packets of as many handshakes, as the network saw them.
 fn first_packets(network: &mut Network) -> Result<Vec<Vec<u8>>, RunError> {
     network.host.capture();
@@ -183,11 +235,16 @@ pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
             "an item took {leaves:?} after a delivery and a leave, {stays:?} had the peer stayed"
         ));
     }
+    let served = after_many_left(run)?;
+    if served < 0.9 / EVERY.as_secs_f64() {
+        problems.push(format!("an honest peer had {served} items a second after {LEAVERS} peers left"));
+    }
     let mut figures = vec![
         ("places_of_one_identity", most as f64),
         ("places_of_one_silent_identity", silent as f64),
         ("item_ms_after_a_delivery", millis(stays)),
         ("item_ms_after_a_leave", millis(leaves)),
+        ("items_per_s_after_many_left", served),
     ];
     if run.options.transport == Transport::Quic {
         let linked = flooded(run)?;

@@ -1,4 +1,5 @@
-//! Who delivers and leaves is treated as if it had stayed: its items wait in its queue, cost it its time, and are its fault.
+//! Who delivers and leaves gains nothing by it: its items wait, cost it its time, and are its fault. Many that leave have one part
+//! together.
 
 use std::time::Duration;
 
@@ -90,6 +91,85 @@ fn who_delivers_again_and_again_and_leaves_pays_with_its_group() {
     let honest: Vec<_> = (1_000..1_050).map(|number| id(&item(5, number, 100))).collect();
     let (good, all) = (since.iter().filter(|id| honest.contains(id)).count(), since.len());
     assert!(good * 10 >= all * 4 && all > 60, "{good} of {all}");
+}
+
+/// Each offers and delivers this many items of this priority, all at the same time.
+fn deliver_all(mesh: &mut Mesh, strangers: &mut [Stranger], priority: u8, items: u64) {
+    for stranger in &mut *strangers {
+        let first = 1_000 * stranger.node as u64;
+        (first..first + items).for_each(|number| stranger.offer(mesh, &item(priority, number, 100)));
+    }
+    mesh.run_for(ms(120));
+    strangers.iter_mut().for_each(|stranger| stranger.serve(mesh));
+    mesh.run_for(ms(60));
+}
+
+/// Of the `most` items that were handed over after the first `before`, and after the first of this peer: how many are its own.
+fn part_of(mesh: &Mesh, stranger: &Stranger, priority: u8, before: usize, most: usize) -> usize {
+    let first = 1_000 * stranger.node as u64;
+    let own: Vec<_> = (first..first + 100).map(|number| id(&item(priority, number, 100))).collect();
+    let since = mesh.nodes[0].candidates[before..].iter().map(|id| own.contains(id));
+    let since: Vec<bool> = since.skip_while(|own| !own).take(most).collect();
+    assert_eq!(since.len(), most);
+    since.into_iter().filter(|own| *own).count()
+}
+
+/// 24 peers of these groups deliver what takes 3.6 s to check, and leave. Of the next 100 items, those of an inbound peer of group 1.
+fn after_24_left(group: impl Fn(u32) -> u32) -> usize {
+    let mut mesh = victim(&config(), |_| 5);
+    let mut honest = dial(&mut mesh, 1);
+    let mut others: Vec<_> = (0..24).map(|number| dial(&mut mesh, group(number))).collect();
+    deliver_all(&mut mesh, &mut others, 2, 30);
+    others.iter().for_each(|other| mesh.unlink(other.link));
+    let before = mesh.nodes[0].candidates.len();
+    deliver(&mut mesh, &mut honest, 5, 60);
+    mesh.run_for(ms(600));
+    part_of(&mesh, &honest, 5, before, 100)
+}
+
+#[test]
+fn many_that_leave_at_once_take_one_groups_part_from_who_stays() {
+    let part = after_24_left(|number| 2 + number);
+    assert!((45..=55).contains(&part), "{part} of 100");
+}
+
+#[test]
+fn many_that_leave_its_group_at_once_take_one_links_part_from_who_stays() {
+    let part = after_24_left(|_| 1);
+    assert!((45..=55).contains(&part), "{part} of 100");
+}
+
+#[test]
+fn who_comes_back_finds_its_items_in_its_own_turns_again() {
+    let mut mesh = victim(&config(), |_| 5);
+    let mut all: Vec<_> = (1..=26).map(|group| dial(&mut mesh, group)).collect();
+    deliver_all(&mut mesh, &mut all, 2, 80);
+    all[1..].iter().for_each(|other| mesh.unlink(other.link));
+    mesh.run_for(ms(200));
+    let back = Stranger::dial(&mut mesh, all[1].node, 0);
+    let before = mesh.nodes[0].candidates.len();
+    mesh.run_for(ms(600));
+    let part = part_of(&mesh, &back, 2, before, 90);
+    assert!((27..=33).contains(&part), "{part} of 90: the third part");
+}
+
+#[test]
+fn deferred_items_of_many_that_left_long_ago_are_checked_again_as_one_links() {
+    let mut mesh = victim(&config(), |_| 0);
+    mesh.app = Box::new(|_, _| (Duration::ZERO, Some(Verdict::Defer(Duration::from_secs(20)))));
+    let mut others: Vec<_> = (2..26).map(|group| dial(&mut mesh, group)).collect();
+    deliver_all(&mut mesh, &mut others, 2, 10);
+    others.iter().for_each(|other| mesh.unlink(other.link));
+    mesh.run_for(Duration::from_secs(15));
+    mesh.app = Box::new(|_, _| (ms(5), Some(Verdict::Accept)));
+    let mut honest = dial(&mut mesh, 1);
+    assert_eq!(mesh.pool(0).common.links.all_departed().count(), 0, "they are forgotten");
+    let before = mesh.nodes[0].candidates.len();
+    mesh.run_for(Duration::from_secs(5));
+    deliver(&mut mesh, &mut honest, 5, 60);
+    mesh.run_for(ms(600));
+    let part = part_of(&mesh, &honest, 5, before, 100);
+    assert!((45..=55).contains(&part), "{part} of 100");
 }
 
 #[test]
