@@ -58,6 +58,19 @@ impl Endpoints {
         self.0.push(Box::new(endpoint));
     }
 
+    /// Puts another one in the place of that which dials a kind of address.
+    #[cfg(test)]
+    pub(crate) fn replace<E: Endpoint + 'static>(
+        &mut self,
+        of: Transport,
+        make: impl FnOnce(EndpointId) -> E,
+    ) {
+        let place = self.0.iter().position(|endpoint| endpoint.transport() == Some(of));
+        if let Some(place) = place {
+            self.0[place] = Box::new(make(EndpointId(place)));
+        }
+    }
+
     /// That of a link.
     pub(crate) fn of(&mut self, id: EndpointId) -> Option<&mut dyn Endpoint> {
         Some(self.0.get_mut(id.0)?.as_mut())

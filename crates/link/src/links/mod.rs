@@ -105,6 +105,15 @@ impl Links {
         })
     }
 
+    /// Puts a transport of a test in the place of TCP.
+    #[cfg(test)]
+    pub(crate) fn replace_tcp<E: crate::endpoint::Endpoint + 'static>(
+        &mut self,
+        make: impl FnOnce(crate::carrier::EndpointId) -> E,
+    ) {
+        self.endpoints.replace(weir_base::multiaddr::Transport::Tcp, make);
+    }
+
     /// Time never goes back.
     fn at(&mut self, now: Instant) -> Instant {
         self.now = self.now.max(now);

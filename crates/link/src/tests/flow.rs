@@ -102,23 +102,27 @@ fn a_stream_ends_each_way_by_itself() {
 #[test]
 fn reset_and_stop_carry_their_codes() {
     // Over TCP there is one reset for both directions: `tcp_flow.rs`.
-    over_some(&[Over::Frames, Over::Quic, Over::QuicNamed], &config(), |(mut net, link, other)| {
-        let key = net.open(0, link, 8, Class::Pool);
-        let there = StreamKey { link: other, stream: key.stream };
-        net.write(0, key, &Bytes::from_static(b"lost"));
-        net.run(SECOND);
-        let now = net.now;
-        net.nodes[0].links.link(link).unwrap().reset(now, key.stream, 71);
-        net.nodes[0].links.link(link).unwrap().stop(now, key.stream, 72);
-        net.run(SECOND);
-        let far = net.nodes[1].links.link(other).unwrap();
-        assert!(matches!(far.read(now, key.stream, 9), Read::Reset(71)));
-        assert_eq!(net.nodes[1].stopped, vec![(there, 72)]);
-        net.run(SECOND);
-        let now = net.now;
-        assert_eq!(net.nodes[1].links.link(other).unwrap().room(key.stream), 0);
-        assert!(matches!(net.nodes[0].links.link(link).unwrap().read(now, key.stream, 9), Read::Closed));
-    });
+    over_some(
+        &[Over::Frames, Over::Pipes, Over::Quic, Over::QuicNamed],
+        &config(),
+        |(mut net, link, other)| {
+            let key = net.open(0, link, 8, Class::Pool);
+            let there = StreamKey { link: other, stream: key.stream };
+            net.write(0, key, &Bytes::from_static(b"lost"));
+            net.run(SECOND);
+            let now = net.now;
+            net.nodes[0].links.link(link).unwrap().reset(now, key.stream, 71);
+            net.nodes[0].links.link(link).unwrap().stop(now, key.stream, 72);
+            net.run(SECOND);
+            let far = net.nodes[1].links.link(other).unwrap();
+            assert!(matches!(far.read(now, key.stream, 9), Read::Reset(71)));
+            assert_eq!(net.nodes[1].stopped, vec![(there, 72)]);
+            net.run(SECOND);
+            let now = net.now;
+            assert_eq!(net.nodes[1].links.link(other).unwrap().room(key.stream), 0);
+            assert!(matches!(net.nodes[0].links.link(link).unwrap().read(now, key.stream, 9), Read::Closed));
+        },
+    );
 }
 
 #[test]
@@ -179,7 +183,7 @@ fn bytes_arrive_in_order_and_what_is_expected_arrives_in_fewer_round_trips() {
         })
     };
     // Over TCP the windows of streams grow by themselves, whatever is expected.
-    for (slow, fast) in times(false).into_iter().zip(times(true)).take(3) {
+    for (slow, fast) in times(false).into_iter().zip(times(true)).take(4) {
         assert!(slow > Duration::from_millis(64 * 30), "64 KiB per round trip: {slow:?}");
         assert!(fast < slow * 7 / 10, "lent what was reserved: {fast:?} instead of {slow:?}");
     }
@@ -209,7 +213,7 @@ fn raw_streams_past_the_cap_lose_the_latest() {
     let mut small = config();
     small.streams.window = 64 * 1024;
     small.budget.max_raw = 130 * 1024;
-    over_some(&[Over::Frames, Over::Quic, Over::QuicNamed], &small, latest_is_lost);
+    over_some(&[Over::Frames, Over::Pipes, Over::Quic, Over::QuicNamed], &small, latest_is_lost);
     small.streams.window = 256 * 1024; // the least over TCP
     small.budget.max_raw = 520 * 1024;
     over_some(&[Over::Tcp], &small, latest_is_lost);
@@ -239,7 +243,7 @@ fn latest_is_lost((mut net, link, other): Linked) {
 #[test]
 fn what_is_asked_of_a_stream_that_waits_is_done_when_it_opens() {
     // Over TCP no peer tells its limit: `tcp_flow.rs`. Over QUIC by name it is the larger one from the start: `quic_names.rs`.
-    over_some(&[Over::Frames, Over::Quic], &config(), |(mut net, link, other)| {
+    over_some(&[Over::Frames, Over::Pipes, Over::Quic], &config(), |(mut net, link, other)| {
         let keys: Vec<StreamKey> = (0..40).map(|_| net.open(0, link, 8, Class::Pool)).collect();
         let now = net.now;
         let near = net.nodes[0].links.link(link).unwrap();

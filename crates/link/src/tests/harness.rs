@@ -13,6 +13,7 @@ use weir_base::pair::Agenda;
 use weir_base::stream::{Class, Group, LinkInfo};
 use weir_base::{Fault, Instant, LinkId, ProtocolId, Rng, Rope, StreamKey, UnixTime};
 
+use super::pipes::{PIPES, Pipes};
 use super::tubes::{Piece, Tube};
 use crate::gate::Refusal;
 use crate::quic::QuicLink;
@@ -65,10 +66,12 @@ pub(crate) enum Over {
     /// QUIC, ALPN `libp2p`.
     QuicNamed,
     Tcp,
+    /// Plain byte pipes, a transport of these tests alone.
+    Pipes,
 }
 
 impl Over {
-    pub(crate) const ALL: [Self; 4] = [Self::Frames, Self::Quic, Self::QuicNamed, Self::Tcp];
+    pub(crate) const ALL: [Self; 5] = [Self::Frames, Self::Pipes, Self::Quic, Self::QuicNamed, Self::Tcp];
 }
 
 /// The network. Everything it does follows from the seed.
@@ -90,6 +93,7 @@ pub(crate) struct Net {
     /// A handle and the length of each such buffer, where a test asks for them.
     pub(crate) buffers: Option<Vec<(Bytes, usize)>>,
     configs: Vec<Config>,
+    piped: bool, // nodes have pipes in place of TCP
     flying: Agenda<(usize, Flying)>,
     wires: u64,
     pub(super) tubes: u64,
@@ -114,6 +118,7 @@ impl Net {
             joined: 0,
             buffers: None,
             configs: Vec::new(),
+            piped: false,
             flying: Agenda::new(),
             wires: 0,
             tubes: 0,
@@ -166,6 +171,15 @@ impl Net {
         self.nodes[node].links.handle_host(self.now, bound);
         self.nodes[node].links.handle_host(self.now, HostChange::Pipes);
         self.nodes[node].pipes.clear();
+        if self.piped {
+            self.give_pipes(node);
+        }
+    }
+
+    /// A node has pipes in place of TCP.
+    fn give_pipes(&mut self, node: usize) {
+        let peer = self.peer(node);
+        self.nodes[node].links.replace_tcp(|id| Pipes::new(id, peer));
     }
 
     /// A node crashes and comes back with its key, and offers and takes these ALPNs.
@@ -216,10 +230,13 @@ impl Net {
         if over == Over::QuicNamed {
             self.offer_only_libp2p();
         }
+        if over == Over::Pipes && !std::mem::replace(&mut self.piped, true) {
+            (0..self.nodes.len()).for_each(|node| self.give_pipes(node));
+        }
         let address = match over {
             Over::Frames => Multiaddr::from_memory(to as u64),
             Over::Quic | Over::QuicNamed => Multiaddr::from_quic(self.nodes[to].address),
-            Over::Tcp => Multiaddr::from_tcp(self.nodes[to].address),
+            Over::Tcp | Over::Pipes => Multiaddr::from_tcp(self.nodes[to].address),
         };
         let dial = Dial { peer, addresses: vec![address], pinned: false };
         self.nodes[from].links.dial(self.now, dial).unwrap()
@@ -434,11 +451,19 @@ impl Net {
         if self.sniff {
             self.sniffed.push((from, to, bytes.clone()));
         }
-        if bytes.len() + 28 > self.mtu || self.rng.chance(self.loss, 1000) {
+        if socket != PIPES && (bytes.len() + 28 > self.mtu || self.rng.chance(self.loss, 1000)) {
             return;
         }
         let source = self.nodes[from].address;
         self.fly(to, Flying::Datagram(socket, source, BytesMut::from(&bytes[..])));
+    }
+
+    /// Puts bytes on the first pipe that another node dialled, as if it had sent them.
+    pub(crate) fn piece(&mut self, to: usize, from: usize, bytes: &[u8]) {
+        let source = self.nodes[from].address;
+        let piece = [&[0, 0, 0, 3], bytes].concat();
+        self.fly(to, Flying::Datagram(PIPES, source, BytesMut::from(&piece[..])));
+        self.run(self.delay);
     }
 
     /// Sends a datagram from an address, whoever has it.

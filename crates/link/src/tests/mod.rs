@@ -14,6 +14,7 @@ mod gates;
 mod gives_way;
 mod harness;
 mod pinned;
+mod pipes;
 
 mod quic_flow;
 mod quic_hostile;
