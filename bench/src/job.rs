@@ -18,8 +18,6 @@ pub enum Over {
 pub enum Side {
     /// Weir through its public handles.
     Weir(Over),
-    /// The same without inline turns: whoever calls wakes the network thread.
-    Woken,
     /// As little as can carry bytes: over QUIC, quinn-proto, mio and quinn-udp on one thread; over TCP, records that are sealed and written
     /// to a socket, without handshake of Noise's, streams or windows.
     Bare(Over),
@@ -36,7 +34,6 @@ impl Side {
             Self::Weir(Over::Quic) => "weir",
             Self::Weir(Over::Noise) => "weir, Noise",
             Self::Weir(Over::Tls) => "weir, TLS",
-            Self::Woken => "weir without inline turns",
             Self::Bare(Over::Quic) => "bare loop",
             Self::Bare(Over::Noise) => "bare loop, ring",
             Self::Bare(Over::Tls) => "bare loop, rustls",

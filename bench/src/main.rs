@@ -30,8 +30,6 @@ enum Name {
     Setup,
     /// Calls of 1 KiB each way between two processes: latency one at a time, rate with 64 in flight.
     Call,
-    /// Calls of 1 KiB, one at a time, with and without inline turns: processes free to move, and bound to a core each.
-    Inline,
     /// Short streams on one link, opened, echoed and ended.
     Streams,
     /// 16 nodes in one process spread items of 1 KiB: CPU, copies and latency of each delivery.

@@ -29,7 +29,6 @@ pub fn run(order: &str) -> ExitCode {
     crate::machine::raise_open_files();
     match side {
         Side::Weir(over) => on_tokio(weir(over, job)),
-        Side::Woken => on_tokio(woken(job)),
         Side::Bare(over) => bare(over, &job),
         Side::Quinn => on_tokio(quinn(job)),
         #[cfg(feature = "libp2p")]
@@ -79,18 +78,6 @@ async fn weir(over: Over, job: Job) {
         Job::Pool { items } => print_figure(&weir_pool::run(items).await),
         Job::IdleServe => weir::serve_idle(over).await,
         Job::Idle { to, links } => weir::run_idle(over, &to, links).await,
-    }
-}
-
-async fn woken(job: Job) {
-    let mut config = weir::config(Over::Quic);
-    config.sockets.inline_turns = false;
-    match job {
-        Job::CallServe => weir::serve_call(Over::Quic, config).await,
-        Job::Call { to, calls, at_once } => {
-            print_figure(&weir::run_call(config, &to, calls, at_once).await);
-        }
-        job => unsupported(Side::Woken, &job),
     }
 }
 

@@ -3,7 +3,6 @@
 mod call;
 mod idle;
 mod idle_tcp;
-mod inline;
 mod pool;
 mod quic;
 mod setup;
@@ -81,7 +80,6 @@ pub const SUITES: &[&Suite] = &[
     &tcp::SUITE,
     &setup::SUITE,
     &call::SUITE,
-    &inline::SUITE,
     &streams::SUITE,
     &pool::SUITE,
     &idle::SUITE,

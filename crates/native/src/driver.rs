@@ -1,14 +1,10 @@
-//! Who drives a node: its network thread, and for single turns the thread of a handle while the network thread sleeps.
-//!
-//! A call with no other call in progress waits mostly for threads to wake each other. So the thread that makes it, or answers
-//! it, carries out the turn that sends it where the network thread is asleep, and wakes nobody. It never waits for the engine,
-//! and sends a bounded number of datagrams; whatever is left wakes the network thread.
+//! Who drives a node: its network thread.
 
 use std::cell::Cell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -23,12 +19,10 @@ thread_local! {
     static DRIVING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// See the module. The engine is there while the node runs.
+/// See the module.
 pub(crate) struct Driver {
     anchor: std::time::Instant,
     waker: Arc<mio::Waker>,
-    engine: Mutex<Option<Engine>>,
-    inline: bool, // as configured
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -39,59 +33,45 @@ impl std::fmt::Debug for Driver {
 }
 
 impl Driver {
-    /// For a node whose clock is zero at `anchor`. `inline`: other threads may carry out turns.
-    pub(crate) const fn new(anchor: std::time::Instant, waker: Arc<mio::Waker>, inline: bool) -> Self {
-        Self { anchor, waker, engine: Mutex::new(None), inline, thread: Mutex::new(None) }
+    /// For a node whose clock is zero at `anchor`.
+    pub(crate) const fn new(anchor: std::time::Instant, waker: Arc<mio::Waker>) -> Self {
+        Self { anchor, waker, thread: Mutex::new(None) }
     }
 
     /// The thread to wait for when the node ends.
     pub(crate) fn runs_on(&self, thread: JoinHandle<()>) {
         *lock(&self.thread) = Some(thread);
     }
+}
 
-    /// The network thread: until the node has ended. A panic ends the node too, with every handle, and is passed on.
-    pub(crate) fn run(&self, mut poll: mio::Poll, engine: Engine) {
-        DRIVING.set(true);
-        *lock(&self.engine) = Some(engine);
-        let ended = catch_unwind(AssertUnwindSafe(|| self.drive(&mut poll)));
-        // Outside the panic, so that closing may itself run code of the application.
-        drop(self.take());
-        if let Err(panic) = ended {
-            resume_unwind(panic);
-        }
+/// The network thread: until the node has ended. A panic ends the node too, with every handle, and is passed on.
+pub(crate) fn run(mut poll: mio::Poll, mut engine: Engine) {
+    DRIVING.set(true);
+    let ended = catch_unwind(AssertUnwindSafe(|| drive(&mut poll, &mut engine)));
+    // Outside the panic, so that closing may itself run code of the application.
+    drop(engine);
+    if let Err(panic) = ended {
+        resume_unwind(panic);
     }
+}
 
-    fn drive(&self, poll: &mut mio::Poll) {
-        let mut events = mio::Events::with_capacity(64);
-        let mut pause = Some(Duration::ZERO);
-        loop {
-            match poll.poll(&mut events, pause) {
-                Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
-                    tracing::error!(%error, "the event queue failed; the node stops");
-                    return;
-                }
-                _ => {}
-            }
-            // An inline turn that has panicked leaves nothing to go on with.
-            let Ok(mut held) = self.engine.lock() else { return };
-            let Some(engine) = held.as_mut() else { return };
-            engine.wake_up(&events);
-            let busy = !engine.core.stopped() && engine.turn();
-            if engine.core.stopped() {
+fn drive(poll: &mut mio::Poll, engine: &mut Engine) {
+    let mut events = mio::Events::with_capacity(64);
+    let mut pause = Some(Duration::ZERO);
+    loop {
+        match poll.poll(&mut events, pause) {
+            Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
+                tracing::error!(%error, "the event queue failed; the node stops");
                 return;
             }
-            pause = if busy { Some(Duration::ZERO) } else { engine.sleep_for() };
+            _ => {}
         }
-    }
-
-    fn take(&self) -> Option<Engine> {
-        lock(&self.engine).take()
-    }
-
-    fn wake_thread(&self) {
-        if let Err(error) = self.waker.wake() {
-            tracing::warn!(%error, "cannot wake the network thread");
+        engine.wake_up(&events);
+        let busy = !engine.core.stopped() && engine.turn();
+        if engine.core.stopped() {
+            return;
         }
+        pause = if busy { Some(Duration::ZERO) } else { engine.sleep_for() };
     }
 }
 
@@ -101,19 +81,8 @@ impl Host for Driver {
     }
 
     fn wake(&self) {
-        self.wake_thread();
-    }
-
-    fn run_inline(&self) -> bool {
-        if !self.inline {
-            return false;
-        }
-        match self.engine.try_lock() {
-            Ok(mut held) => {
-                let _driving = Driving::begin(self);
-                held.as_mut().is_none_or(Engine::inline_turn)
-            }
-            Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => false,
+        if let Err(error) = self.waker.wake() {
+            tracing::warn!(%error, "cannot wake the network thread");
         }
     }
 
@@ -125,27 +94,6 @@ impl Host for Driver {
         let Some(thread) = lock(&self.thread).take() else { return };
         if !DRIVING.get() && thread.join().is_err() {
             tracing::error!("the network thread has panicked");
-        }
-    }
-}
-
-/// While it lives, this thread drives a node that is not its own.
-struct Driving<'a> {
-    driver: &'a Driver,
-    before: bool,
-}
-
-impl<'a> Driving<'a> {
-    fn begin(driver: &'a Driver) -> Self {
-        Self { driver, before: DRIVING.replace(true) }
-    }
-}
-
-impl Drop for Driving<'_> {
-    fn drop(&mut self) {
-        DRIVING.set(self.before);
-        if std::thread::panicking() {
-            self.driver.wake_thread(); // the network thread finds what is left, and ends
         }
     }
 }

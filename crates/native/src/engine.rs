@@ -1,4 +1,4 @@
-//! All that drives a node: the core, its sockets and the resolver. Whoever holds it may carry out a turn.
+//! All that drives a node: the core, its sockets and the resolver.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -33,31 +33,25 @@ const TURN_BYTES: usize = 2 << 20;
 /// Bytes that a turn sends while a socket still has what was not read: everybody's next request waits behind that. So
 /// the socket empties faster than acknowledgements of what is sent fill it.
 const UNREAD_BYTES: usize = 128 * KIB;
-/// What an inline turn sends. The rest is the network thread's.
-const INLINE: Allowance = Allowance { calls: 4, bytes: TURN_BYTES };
 
-/// What may still be sent in a turn.
+/// Bytes that may still be sent in a turn.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Allowance {
-    calls: usize, // of the system
-    bytes: usize,
-}
+pub(super) struct Allowance(usize);
 
 impl Allowance {
-    /// Of a turn of the network thread.
+    /// Of a turn.
     const fn of_turn(unread: bool) -> Self {
-        Self { calls: usize::MAX, bytes: if unread { UNREAD_BYTES } else { TURN_BYTES } }
+        Self(if unread { UNREAD_BYTES } else { TURN_BYTES })
     }
 
     /// One call has sent so much. The last one may send more than was left.
     pub(super) const fn spend(&mut self, bytes: usize) {
-        self.calls = self.calls.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(bytes);
+        self.0 = self.0.saturating_sub(bytes);
     }
 
     /// Whether nothing more may be sent.
     pub(super) const fn is_spent(&self) -> bool {
-        self.calls == 0 || self.bytes == 0
+        self.0 == 0
     }
 }
 
@@ -70,7 +64,6 @@ pub(super) struct Engine {
     wall: (Instant, UnixTime), // when it was last compared, and the step told so far is in `origin`
     origin: UnixTime,      // wall time at the zero of the monotonic clock, as the stack knows it
     anchor: std::time::Instant, // the zero of the monotonic clock
-    until: Option<Instant>, // when the network thread wakes by itself, while it sleeps; `None` for never
 }
 
 impl Engine {
@@ -81,16 +74,7 @@ impl Engine {
         anchor: std::time::Instant,
         wall: UnixTime,
     ) -> Self {
-        Self {
-            core,
-            sockets,
-            pipes,
-            resolver,
-            anchor,
-            wall: (Instant::ZERO, wall),
-            origin: wall,
-            until: None,
-        }
+        Self { core, sockets, pipes, resolver, anchor, wall: (Instant::ZERO, wall), origin: wall }
     }
 
     fn now(&self) -> Instant {
@@ -111,25 +95,16 @@ impl Engine {
     pub(super) fn sleep_for(&mut self) -> Option<Duration> {
         let now = self.now();
         let due = [self.core.poll_timeout(now), self.pipes.due()].into_iter().flatten().min();
-        if !self.sleep() {
+        if !self.core.sleep() {
+            self.core.wake_up(); // a handle was quicker
             return Some(Duration::ZERO);
         }
-        self.until = due;
-        let pause = self.until.map(|until| until.since(now));
+        let pause = due.map(|due| due.since(now));
         self.core.counters().sleeps += u64::from(pause != Some(Duration::ZERO));
         pause
     }
 
-    /// Lets handles wake the network thread. False where one was quicker: then nothing has changed.
-    fn sleep(&self) -> bool {
-        let asleep = self.core.sleep();
-        if !asleep {
-            self.core.wake_up();
-        }
-        asleep
-    }
-
-    /// A turn of the network thread. True where work is left.
+    /// A turn. True where work is left.
     pub(super) fn turn(&mut self) -> bool {
         self.core.counters().rounds += 1;
         let now = self.now();
@@ -144,21 +119,6 @@ impl Engine {
         let uncommanded = self.core.commands(now, commands);
         self.core.handle_timeout(now);
         self.drain(now, Allowance::of_turn(unread)) || unread || uncommanded || self.pipes.wants_to_read()
-    }
-
-    /// A turn on the thread of a handle that has something urgent, while the network thread sleeps. False where the network
-    /// thread has to wake: something is left, or due before it would.
-    pub(super) fn inline_turn(&mut self) -> bool {
-        self.core.counters().inline_turns += 1;
-        let now = self.now();
-        let uncommanded = self.core.commands(now, SLICE);
-        let left = self.drain(now, INLINE) || uncommanded || self.pipes.wants_to_read();
-        if left || self.core.is_ending() {
-            return false;
-        }
-        let due = self.core.poll_timeout(now);
-        let in_time = due.is_none_or(|due| self.until.is_some_and(|until| until <= due));
-        in_time && self.sleep()
     }
 
     /// Hands over, acts and sends, as much as is allowed, until nothing comes of it. True where there may be more.
@@ -274,29 +234,17 @@ mod tests {
     }
 
     #[test]
-    fn an_inline_turn_sends_four_times_and_leaves_the_rest_to_the_network_thread() {
-        let peers = silent_peers(8);
-        let (mut parts, _) = node(&peers);
-        let now = parts.engine.now();
-        parts.engine.core.handle_timeout(now);
-        assert!(!parts.engine.inline_turn(), "something is left");
-        assert_eq!(reached(&peers).0, 4);
-        parts.engine.turn();
-        assert!(reached(&peers).0 >= 4, "the other four");
-    }
-
-    #[test]
     fn what_is_drained_is_as_many_bytes_as_are_allowed_and_what_the_last_call_sends_beyond_them() {
         let peers = silent_peers(8);
         let (mut parts, _) = node(&peers);
         let now = parts.engine.now();
         parts.engine.core.handle_timeout(now);
-        assert!(parts.engine.drain(now, Allowance { calls: usize::MAX, bytes: 1 }), "something is left");
+        assert!(parts.engine.drain(now, Allowance(1)), "something is left");
         let (one, bytes) = reached(&peers);
         assert_eq!(one, 1);
-        assert!(parts.engine.drain(now, Allowance { calls: usize::MAX, bytes: bytes + 1 }));
+        assert!(parts.engine.drain(now, Allowance(bytes + 1)));
         assert_eq!(reached(&peers).0, 2);
-        assert!(!parts.engine.drain(now, Allowance { calls: usize::MAX, bytes: 1 << 20 }));
+        assert!(!parts.engine.drain(now, Allowance(1 << 20)));
         assert_eq!(reached(&peers).0, 5);
     }
 

@@ -63,10 +63,9 @@ fn random_bytes<const LEN: usize>() -> io::Result<[u8; LEN]> {
 /// [`StartError`], which names the field, address or port and the remedy. Nothing is left behind.
 pub fn start<H>(node: Builder<H>) -> Result<(Network, Node, H), StartError> {
     let Parts { driver, poll, engine, application: (network, node, handles) } = prepare(node)?;
-    let runner = Arc::clone(&driver);
     let thread = std::thread::Builder::new()
         .name("weir-net".into())
-        .spawn(move || runner.run(poll, engine))
+        .spawn(move || driver::run(poll, engine))
         .map_err(|source| StartError::System { what: "no thread", source })?;
     driver.runs_on(thread);
     tracing::info!(peer = %network.peer_id(), addresses = ?network.addresses(), "the node has started");
@@ -105,7 +104,7 @@ fn prepare<H>(node: Builder<H>) -> Result<Parts<H>, StartError> {
     let resolver = Resolver::new(plan.config().sockets.max_queries as usize, Arc::clone(&waker));
 
     let (anchor, wall) = (std::time::Instant::now(), wall_time());
-    let driver = Arc::new(Driver::new(anchor, waker, plan.config().sockets.inline_turns));
+    let driver = Arc::new(Driver::new(anchor, waker));
     let setup = Setup {
         seed: random_seed()?,
         start: Start { anchor, wall },

@@ -4,7 +4,7 @@ use weir_base::multiaddr::Multiaddr;
 
 use crate::error::AddressError;
 
-/// What can stand for an address: a [`Multiaddr`], its text, or an IP address and UDP port (QUIC).
+/// What can stand for an address: a [`Multiaddr`], its text, or an IP address and UDP port (QUIC). A TCP port is said by a multiaddress, `/ip4/…/tcp/…`.
 pub trait ToAddress {
     /// The address.
     ///

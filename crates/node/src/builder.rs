@@ -120,7 +120,7 @@ impl<H: 'static> Builder<H> {
 }
 
 impl<H> Builder<H> {
-    /// Listens on this address too: `IP:PORT` or `/ip4/…/udp/…/quic-v1`; port 0 takes a free one. A node without any binds a
+    /// Listens on this address too: `IP:PORT` (QUIC), `/ip4/…/udp/…/quic-v1` or `/ip4/…/tcp/…`; port 0 takes a free one. A node without any binds a
     /// port of its own for dialling, in each family; so does, in the other family, one that listens on every address of one
     /// only (`0.0.0.0`, `[::]`). In a cluster addresses are given, and this is not needed.
     #[must_use]

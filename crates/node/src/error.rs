@@ -116,7 +116,7 @@ pub enum StartError {
     ListenAddress(#[source] AddressError),
     /// A peer to dial has no address, or none that this node can dial.
     #[error(
-        "cannot dial the peer {0}; use IP:PORT or /…/udp/…/quic-v1, better with /p2p/… and the peer's id"
+        "cannot dial the peer {0}; use IP:PORT, /…/udp/…/quic-v1 or /…/tcp/…, better with /p2p/… and the peer's id"
     )]
     PeerAddress(#[source] AddressError),
     /// The address book does not take a peer.

@@ -28,9 +28,6 @@ pub struct HostStats {
     pub sleeps: u64,
     /// Times another thread had to wake it.
     pub rings: u64,
-    /// Turns that the thread of a handle carried out while the network thread slept: a call or an answer went out without
-    /// waking it.
-    pub inline_turns: u64,
     /// Receiving system calls.
     pub receives: u64,
     /// Sending system calls.

@@ -159,39 +159,8 @@ fn an_idle_node_sleeps() {
 }
 
 #[test]
-fn a_call_with_nothing_beside_it_wakes_no_network_thread_to_go_out() {
-    let (server, (client, echo), peer, _client_node) = served();
-    // Whether a network thread sleeps just then is chance; in thousands of calls it does.
-    let lent =
-        || [&client, &server].map(|network| weir::block_on(network.stats()).unwrap().host.inline_turns);
-    for _ in 0..5_000 {
-        weir::block_on(ask(echo.clone(), peer));
-        if lent().iter().all(|lent| *lent > 10) {
-            break;
-        }
-    }
-    let [calling, answering_turns] = lent();
-    assert!(calling > 10 && answering_turns > 10, "{calling} and {answering_turns}");
-}
-
-#[test]
-fn without_inline_turns_the_network_thread_alone_sends() {
-    let mut config = Config::default();
-    config.sockets.inline_turns = false;
-    let (server, _node, (requests, _)) = weir::start(builder().config(config.clone())).unwrap();
-    let (client, _client_node, (echo, _)) = weir::start(builder().config(config)).unwrap();
-    std::thread::spawn(move || weir::block_on(serve(requests)));
-    let peer = weir::block_on(client.connect(&server.addresses()[0])).unwrap();
-    (0..50).for_each(|_| weir::block_on(ask(echo.caller(), peer)));
-    for network in [&client, &server] {
-        assert_eq!(weir::block_on(network.stats()).unwrap().host.inline_turns, 0);
-    }
-}
-
-#[test]
-fn calls_of_many_threads_all_end_whoever_drives_the_node() {
+fn calls_of_many_threads_all_end() {
     let (_server, (_client, echo), peer, _client_node) = served();
-    // One caller, then two, then eight: alone, at the limit of what is lent, and beyond.
     for callers in [1, 2, 8] {
         let threads: Vec<_> = (0..callers)
             .map(|_| {

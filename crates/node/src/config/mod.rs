@@ -113,7 +113,7 @@ impl Default for Mailboxes {
     }
 }
 
-/// UDP sockets of the native host.
+/// Sockets of the native host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sockets {
@@ -123,16 +123,13 @@ pub struct Sockets {
     /// Bytes asked of the system for each socket's receive buffer. The system may give less. Default: 4 MiB.
     #[serde(with = "units::size")]
     pub receive_buffer: u32,
-    /// Whether the thread that makes or answers a call may carry out a turn in place of the network thread while that sleeps, so
-    /// that nobody has to be woken. Without it no thread of the application sends or receives. Default: true.
-    pub inline_turns: bool,
     /// Names that wait to be resolved; beyond it they count as unknown. Default: 256.
     pub max_queries: u32,
 }
 
 impl Default for Sockets {
     fn default() -> Self {
-        Self { send_buffer: 2 * MIB, receive_buffer: 4 * MIB, inline_turns: true, max_queries: 256 }
+        Self { send_buffer: 2 * MIB, receive_buffer: 4 * MIB, max_queries: 256 }
     }
 }
 

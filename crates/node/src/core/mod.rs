@@ -110,11 +110,6 @@ impl Core {
         self.ending.stopped()
     }
 
-    /// Whether it is to end, or has.
-    pub fn is_ending(&self) -> bool {
-        self.ending.is_asked() || self.ending.stopped()
-    }
-
     /// Whether it ended without goodbye ([`Node::abort`](crate::Node::abort)).
     pub fn aborted(&self) -> bool {
         self.ending.aborted()
@@ -122,7 +117,7 @@ impl Core {
 
     /// From here on handles wake the host, once, when they have something.
     pub fn listen(&self) {
-        self.shared.inbox.bell().sleep(self.is_quiet());
+        self.shared.inbox.bell().sleep();
     }
 
     /// As [`listen`](Self::listen), for a host that is about to sleep. False where handles have something already: then the

@@ -116,11 +116,6 @@ pub(crate) enum PoolOp {
 }
 
 impl Op {
-    /// Whether somebody waits for what it sends: a user's thread may carry it out while the network thread sleeps.
-    pub(crate) const fn is_urgent(&self) -> bool {
-        matches!(self, Self::Call(_) | Self::Answer(..) | Self::Exchange(_) | Self::Respond(..))
-    }
-
     /// Which of the inbox's places it takes.
     pub(crate) fn slot(&self) -> Slot {
         match self {

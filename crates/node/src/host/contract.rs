@@ -19,11 +19,6 @@ pub trait Host: std::fmt::Debug + Send + Sync {
         false
     }
 
-    /// Carries out one turn on the calling thread, in place of a driver that sleeps. `false`: the driver has to be woken.
-    fn run_inline(&self) -> bool {
-        false
-    }
-
     /// Lets the calling thread wait until `future` is ready: for the blocking calls of handles.
     ///
     /// # Panics

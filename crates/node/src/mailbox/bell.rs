@@ -17,8 +17,6 @@ pub(crate) struct Bell {
 const AWAKE: u8 = 0;
 /// It sleeps.
 const ASLEEP: u8 = 1;
-/// It sleeps, and whoever has something urgent may carry out a turn in its place.
-const INLINE: u8 = 2;
 
 impl Bell {
     /// The bell of a host that is awake.
@@ -26,10 +24,9 @@ impl Bell {
         Self { state: AtomicU8::new(AWAKE), rings: AtomicU64::new(0), host }
     }
 
-    /// The host is about to sleep: it must look into the inbox once more after this. With `inline`, others may carry
-    /// out its turns meanwhile.
-    pub(crate) fn sleep(&self, inline: bool) {
-        self.state.store(if inline { INLINE } else { ASLEEP }, Ordering::SeqCst);
+    /// The host is about to sleep: it must look into the inbox once more after this.
+    pub(crate) fn sleep(&self) {
+        self.state.store(ASLEEP, Ordering::SeqCst);
     }
 
     /// It is awake again: nobody needs to ring.
@@ -48,17 +45,11 @@ impl Bell {
     }
 
     /// The inbox has something.
-    pub(super) fn ring(&self, urgent: bool) {
-        if self.state.load(Ordering::SeqCst) == AWAKE {
+    pub(super) fn ring(&self) {
+        if self.state.load(Ordering::SeqCst) == AWAKE || self.state.swap(AWAKE, Ordering::SeqCst) == AWAKE {
             return;
         }
-        match self.state.swap(AWAKE, Ordering::SeqCst) {
-            AWAKE => {}
-            INLINE if urgent && self.host.run_inline() => {}
-            _ => {
-                self.rings.fetch_add(1, Ordering::Relaxed);
-                self.host.wake();
-            }
-        }
+        self.rings.fetch_add(1, Ordering::Relaxed);
+        self.host.wake();
     }
 }

@@ -115,7 +115,6 @@ impl Inbox {
 
     /// Appends a command that may have to wait.
     pub(crate) fn offer(&self, op: Op) -> Result<(), CommandError> {
-        let urgent = op.is_urgent();
         {
             let mut state = lock(&self.state);
             if state.closed {
@@ -126,16 +125,15 @@ impl Inbox {
             }
             state.append(op);
         }
-        self.bell.ring(urgent);
+        self.bell.ring();
         Ok(())
     }
 
     /// Appends what always has a place (see the module). False where the node has stopped: then it is dropped.
     pub(crate) fn post(&self, op: Op) -> bool {
-        let urgent = op.is_urgent();
         let open = self.append(op);
         if open {
-            self.bell.ring(urgent);
+            self.bell.ring();
         }
         open
     }
@@ -143,7 +141,7 @@ impl Inbox {
     /// As [`post`](Self::post), for what can wait until the network thread is up for another reason.
     pub(crate) fn post_quietly(&self, op: Op) {
         if self.append(op) && self.bell.host().wakes_cheaply() {
-            self.bell.ring(false);
+            self.bell.ring();
         }
     }
 
@@ -165,7 +163,7 @@ impl Inbox {
             }
             state.streams.push(pipe);
         }
-        self.bell.ring(false);
+        self.bell.ring();
     }
 
     /// Waits for room and appends `op`; gives `false` where the node has stopped.
@@ -249,13 +247,11 @@ impl Future for InboxRoom<'_> {
             }
             capacity.waiting.leave(&mut this.place);
         }
-        let op = this.op.take();
-        let urgent = op.as_ref().is_some_and(Op::is_urgent);
-        if let Some(op) = op {
+        if let Some(op) = this.op.take() {
             state.append(op);
         }
         drop(state);
-        this.inbox.bell.ring(urgent);
+        this.inbox.bell.ring();
         Poll::Ready(true)
     }
 }

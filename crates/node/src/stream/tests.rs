@@ -34,7 +34,7 @@ fn wait<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
 
 fn setup(send: usize, receive: usize) -> (Arc<Pipe>, Inbox) {
     let bell = unused_bell();
-    bell.sleep(false);
+    bell.sleep();
     (Arc::new(Pipe::new(1, send, receive)), Inbox::new(4, 1, bell))
 }
 
@@ -199,7 +199,7 @@ fn a_thread_writes_and_another_reads() {
     let (mut total, mut rounds) = (0, 0_u64);
     loop {
         let mut taken = Taken::default();
-        inbox.bell().sleep(false);
+        inbox.bell().sleep();
         inbox.take(usize::MAX, &mut taken, &mut Vec::new());
         inbox.bell().wake_up();
         rounds += 1;
