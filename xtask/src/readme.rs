@@ -1,4 +1,4 @@
-//! The README's example in a crate of its own, as a reader would make it: its manifest and its code as they stand in the page.
+//! The README's programs in a crate of their own, as a reader would make it: manifest and code as they stand in the page.
 
 use std::path::Path;
 
@@ -10,9 +10,10 @@ use crate::run::{self, Error};
 /// instead of the repository's address.
 pub(crate) fn gate(repo: &Repo) -> Result<Outcome, Error> {
     let page = repo.read("README.md")?;
-    let (Some(manifest), Some(program)) = (block(&page, "manifest"), block(&page, "example")) else {
+    let all = (block(&page, "manifest"), block(&page, "lines"), block(&page, "example"));
+    let (Some(manifest), Some(lines), Some(program)) = all else {
         return Ok(Outcome::Failed(vec![
-            "README.md: no block between the marks `manifest` or `example`".into(),
+            "README.md: no block between the marks `manifest`, `lines` or `example`".into(),
         ]));
     };
     let Some(manifest) = here(manifest, repo.root()) else {
@@ -22,15 +23,21 @@ pub(crate) fn gate(repo: &Repo) -> Result<Outcome, Error> {
     // a workspace of its own, with the versions that this one has locked
     write(&folder.join("Cargo.toml"), &format!("{PACKAGE}{manifest}\n[workspace]\n"))?;
     write(&folder.join("src/main.rs"), program)?;
+    write(&folder.join("examples/lines.rs"), lines)?; // it would run for ever: compiled only
     write(&folder.join("Cargo.lock"), &repo.read("Cargo.lock")?)?;
-    let mut command = run::cargo(repo);
-    command.args(["run", "--quiet", "--manifest-path"]).arg(folder.join("Cargo.toml"));
-    command.arg("--target-dir").arg(folder.join("target"));
-    Ok(if run::succeeds(&mut command)? {
-        Outcome::Passed
-    } else {
-        Outcome::Failed(vec!["README.md: its example does not run in a crate of its own".into()])
-    })
+    let mut findings = Vec::new();
+    for (what, wrong) in [
+        (&["build", "--example", "lines"][..], "its first lines do not compile"),
+        (&["run"][..], "its example does not run"),
+    ] {
+        let mut command = run::cargo(repo);
+        command.args(what).args(["--quiet", "--manifest-path"]).arg(folder.join("Cargo.toml"));
+        command.arg("--target-dir").arg(folder.join("target"));
+        if !run::succeeds(&mut command)? {
+            findings.push(format!("README.md: {wrong} in a crate of its own"));
+        }
+    }
+    Ok(if findings.is_empty() { Outcome::Passed } else { Outcome::Failed(findings) })
 }
 
 const PACKAGE: &str =

@@ -1,6 +1,6 @@
 //! Calls: a request, a response, and what to do without one.
 //!
-//! `cargo run -p weir --example call`
+//! `cargo run -p weir-net --example call`
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;

@@ -1,6 +1,6 @@
 //! A whole network in one thread and in virtual time: thirty nodes, a pool, a crash, the same run for the same seed.
 //!
-//! `cargo run -p weir --features testing --example cluster`
+//! `cargo run -p weir-net --features testing --example cluster`
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;

@@ -1,6 +1,6 @@
 //! What happens at a node: peers, events, counters.
 //!
-//! `cargo run -p weir --example events`
+//! `cargo run -p weir-net --example events`
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;

@@ -1,6 +1,6 @@
 //! A rule of one's own about connections: this node talks to validators alone, and says whom it turned away and why.
 //!
-//! `cargo run -p weir --features testing --example gate`
+//! `cargo run -p weir-net --features testing --example gate`
 #![allow(clippy::print_stdout)]
 
 use weir::testing::Cluster;

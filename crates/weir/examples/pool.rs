@@ -1,6 +1,6 @@
 //! A pool: what one node publishes, another checks and accepts.
 //!
-//! `cargo run -p weir --example pool`
+//! `cargo run -p weir-net --example pool`
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;

@@ -1,6 +1,6 @@
 //! Raw streams: bytes of the application's own, with backpressure from end to end.
 //!
-//! `cargo run -p weir --example raw`
+//! `cargo run -p weir-net --example raw`
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;

@@ -1,6 +1,6 @@
 //! A tip: one current value per node, the newest wins.
 //!
-//! `cargo run -p weir --example tip`
+//! `cargo run -p weir-net --example tip`
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;

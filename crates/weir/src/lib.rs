@@ -69,7 +69,7 @@
 //!
 //! # Features
 //!
-//! `native` (default): UDP sockets and a network thread per node. `testing`: clusters in virtual time. `serde`: `Postcard<T>`,
+//! `native` (default): UDP and TCP sockets, and a network thread per node. `testing`: clusters in virtual time. `serde`: `Postcard<T>`,
 //! which makes a message of any type that serde writes. With neither of the first two, what is
 //! written against the handles compiles, and whoever uses it chooses the host: one of these, or one of its own ([`host`]).
 #![forbid(unsafe_code)]
