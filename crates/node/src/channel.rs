@@ -62,6 +62,7 @@ pub(crate) struct Declared {
     pub(crate) id: u16,
     pub(crate) name: &'static str,
     pub(crate) version: u16,
+    pub(crate) oldest: u16,
     pub(crate) class: Class,
 }
 
@@ -69,7 +70,7 @@ impl Declared {
     const fn new(id: u16, name: &'static str, class: Class) -> Self {
         assert!(id >= 1 && id <= ChannelId::MAX.0, "the id of a channel is between 1 and 16,383");
         assert!(is_name(name), "the name of a channel has 1 to 32 bytes of a-z 0-9 . _ - /");
-        Self { id, name, version: 1, class }
+        Self { id, name, version: 1, oldest: 1, class }
     }
 }
 
@@ -105,10 +106,23 @@ copied!(Served<Req, Resp>);
 
 macro_rules! common {
     () => {
-        /// Another version than 1, 0 to 65,535: nodes with different versions do not share the channel.
+        /// Another version than 1, 0 to 65,535. Nodes that have no version in common do not share the channel.
         #[must_use]
-        pub const fn version(mut self, version: u16) -> Self {
-            self.declared.version = version;
+        pub const fn version(self, version: u16) -> Self {
+            self.versions(version, version)
+        }
+
+        /// All versions from `oldest` to `newest`. Two nodes use the highest that both have
+        /// ([`SharedChannel::version`](crate::SharedChannel::version)), so that a network upgrades a channel node by node: new nodes
+        /// speak the old version and the new one until no old node is left (`docs/spec/control.md`).
+        ///
+        /// # Panics
+        /// Where `oldest` is above `newest`; in a constant that is an error of the compiler.
+        #[must_use]
+        pub const fn versions(mut self, oldest: u16, newest: u16) -> Self {
+            assert!(oldest <= newest, "the oldest version of a channel is not above the newest");
+            self.declared.oldest = oldest;
+            self.declared.version = newest;
             self
         }
 

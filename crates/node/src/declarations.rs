@@ -92,7 +92,7 @@ impl Declarations {
     pub(crate) fn checked(mut self) -> Result<Checked, StartError> {
         let mut checked: Vec<(Channel, weir_pull::Channel)> = Vec::with_capacity(self.list.len());
         for (channel, shape) in self.list {
-            let Declared { id, name, version, .. } = channel.declared;
+            let Declared { id, name, version, oldest, .. } = channel.declared;
             let same = |(other, _): &&(Channel, _)| other.declared.id == id || other.declared.name == name;
             if let Some((other, _)) = checked.iter().find(same) {
                 let other = other.declared;
@@ -104,7 +104,7 @@ impl Declarations {
                 });
             }
             let (id, name) = (ChannelId(id), name.to_owned());
-            checked.push((channel, weir_pull::Channel { id, name, version, oldest: version, shape }));
+            checked.push((channel, weir_pull::Channel { id, name, version, oldest, shape }));
         }
         self.config.node.profile.protocols = self.protocols;
         Ok(Checked { config: self.config, channels: checked, named: self.named })

@@ -12,6 +12,7 @@ use weir_stack::{DialProblem, DownReason, Network as Prefix, NetworkBan as Prefi
 
 use crate::error::Failure;
 use crate::message::ItemId;
+use crate::peer::SharedChannel;
 
 /// One thing that happened. With serde it is written as an object whose `event` names the variant; times are nanoseconds of the
 /// host's clock.
@@ -34,6 +35,8 @@ pub enum Event {
         agent: String,
         /// What it can do for others, as it says.
         services: Vec<Service>,
+        /// The channels that both have, by id.
+        channels: Vec<SharedChannel>,
     },
     /// A peer did not keep to a protocol of requests: its request was too large or malformed, ended early or did not come whole in time, it
     /// went on after its request or response, or did not take the response in time. The stream was broken off, and nothing else followed.

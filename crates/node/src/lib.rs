@@ -94,7 +94,7 @@ pub use exchange::{Framing, InboundRequest, Requester, Responder, Response};
 pub use message::{ItemId, Malformed, Message, PoolItem, TipValue};
 pub use network::Network;
 pub use node::Node;
-pub use peer::{Ban, Banned, Peer};
+pub use peer::{Ban, Banned, Peer, SharedChannel};
 pub use peers::{PeerError, Peers};
 pub use pool::{Candidate, PoolHandle, Undecided};
 pub use report::ShutdownReport;

@@ -7,7 +7,7 @@ use weir_base::Instant;
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::Side;
-use weir_pull::Service;
+use weir_pull::{PeerHello, Service};
 
 use crate::Prefix;
 
@@ -68,4 +68,25 @@ pub struct Peer {
     pub agent: String,
     /// What it can do for others, as it says.
     pub services: Vec<Service>,
+    /// The channels that both have, by id. None where the peer says no hello of the pull protocol.
+    pub channels: Vec<SharedChannel>,
+}
+
+/// A channel that this node and a peer both have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct SharedChannel {
+    /// Its id.
+    pub id: u16,
+    /// The version that both use: the highest that both have. Where it decides how a request, an answer or a raw stream is written, the
+    /// application looks here first.
+    pub version: u16,
+}
+
+impl SharedChannel {
+    /// Those that a hello agreed on.
+    pub(crate) fn all(hello: Option<&PeerHello>) -> Vec<Self> {
+        let both = hello.into_iter().flat_map(|hello| hello.channels.iter().zip(&hello.limits));
+        both.map(|(id, agreed)| Self { id: id.0, version: agreed.version }).collect()
+    }
 }

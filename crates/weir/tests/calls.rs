@@ -298,3 +298,27 @@ fn requests_beyond_the_rate_are_refused_with_the_time_to_retry() {
     cluster.run_for(*retry_after);
     assert!(cluster.run_until(limited.call(peer, "x".into())).is_ok(), "after {retry_after:?}");
 }
+
+#[test]
+fn a_network_changes_a_channel_node_by_node() {
+    let cluster = Cluster::new(6);
+    let add = |number, oldest, newest| {
+        let served = WORK.versions(oldest, newest).serve();
+        let (net, node, requests) = cluster.add(bare(number).channels(served)).unwrap();
+        let caller = requests.caller();
+        cluster.spawn(serve(node, requests));
+        (net, caller)
+    };
+    let (old, both, new) = (add(1, 1, 1), add(2, 1, 2), add(3, 2, 2));
+    // What the first uses with the second: the version that both say, and what comes of a call.
+    let between = |from: &(Network, Caller<Order, String>), to: &(Network, Caller<Order, String>)| {
+        let peer = cluster.run_until(from.0.connect(&to.0.addresses()[0])).unwrap();
+        let peers = cluster.run_until(from.0.peers().list()).unwrap();
+        let channels = &peers.iter().find(|known| known.peer == peer).unwrap().channels;
+        let version = channels.iter().find(|shared| shared.id == WORK.id()).map(|shared| shared.version);
+        (version, cluster.run_until(from.1.call(peer, Order::Echo("hi".into()))))
+    };
+    assert_eq!(between(&old, &both), (Some(1), Ok("hi".into())));
+    assert_eq!(between(&both, &new), (Some(2), Ok("hi".into())));
+    assert_eq!(between(&old, &new), (None, Err(CallError::Unsupported)));
+}

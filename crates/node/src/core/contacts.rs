@@ -12,7 +12,7 @@ use weir_stack::{Command, DialError, DialProblem, Linked, Refused, Stack};
 
 use crate::error::{AddressError, ConnectError};
 use crate::mailbox::Promise;
-use crate::peer::{Ban, Banned, Peer};
+use crate::peer::{Ban, Banned, Peer, SharedChannel};
 
 /// Measurements under way at once; further ones are refused. Each moves as many bytes as its caller likes.
 const MAX_MEASUREMENTS: usize = 64;
@@ -113,6 +113,7 @@ impl Contacts {
                 rtt: self.rtts.get(&link).copied(),
                 agent: known.agent.clone(),
                 services: known.services.clone(),
+                channels: SharedChannel::all(known.hello.as_deref()),
             })
             .collect();
         list.sort_by_key(|peer| peer.peer);

@@ -14,6 +14,7 @@ use crate::call::RETRY_DROPPED;
 use crate::event::Event;
 use crate::mailbox::Cancelled;
 use crate::message::ItemId;
+use crate::peer::SharedChannel;
 use crate::shared::Mail;
 
 impl Core {
@@ -70,8 +71,17 @@ impl Core {
                 if let Some(ticket) = ticket {
                     self.contacts.dialled(ticket, Ok(info.peer), &mut self.wakers);
                 }
-                let Speaks { protocols, agent, services, .. } = speaks;
-                Event::PeerUp { peer: info.peer, side: info.side, address, protocols, agent, services }
+                let Speaks { hello, protocols, agent, services } = speaks;
+                let channels = SharedChannel::all(hello.as_deref());
+                Event::PeerUp {
+                    peer: info.peer,
+                    side: info.side,
+                    address,
+                    protocols,
+                    agent,
+                    services,
+                    channels,
+                }
             }
             StackEvent::PeerDown { link, peer, address, reason } => {
                 tracing::debug!(%peer, ?reason, "peer down");
