@@ -50,7 +50,7 @@ impl Allowance {
     }
 
     /// Whether nothing more may be sent.
-    pub(super) const fn is_spent(&self) -> bool {
+    pub(super) const fn is_spent(self) -> bool {
         self.0 == 0
     }
 }
