@@ -13,7 +13,7 @@ use weir_base::{Instant, LinkId};
 
 use crate::Network;
 use crate::config::AdmissionConfig;
-use crate::gate::Refusal;
+use crate::gate::{Attempt, Gate, Refusal};
 use crate::link::Source;
 use crate::table::Table;
 
@@ -21,6 +21,24 @@ use crate::table::Table;
 const REFUSALS_TOLD: u32 = 16;
 /// Peers that are remembered as pinned: far more than an operator names.
 const PINNED_MAX: usize = 1024;
+
+/// What the lists and the rule say of a connection with `ip` (`None`: a wire).
+pub(crate) fn check(
+    lists: &AdmissionConfig,
+    gate: Option<&Gate>,
+    ip: Option<IpAddr>,
+    attempt: &Attempt<'_>,
+) -> Result<(), Refusal> {
+    if let Some(ip) = ip {
+        if let Some(network) = lists.deny.iter().find(|network| network.contains(ip)) {
+            return Err(Refusal::Denied(*network));
+        }
+        if !lists.allow.is_empty() && !lists.allow.iter().any(|network| network.contains(ip)) {
+            return Err(Refusal::NotAllowed(ip.to_canonical()));
+        }
+    }
+    gate.map_or(Ok(()), |gate| gate.ask(attempt).map_err(Refusal::Gate))
+}
 
 /// What to do with the first packet of an inbound handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

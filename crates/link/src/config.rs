@@ -1,17 +1,14 @@
 //! Every limit of links, by name, with its default and unit; and the check that they fit together.
 
-use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 use std::time::Duration;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use weir_base::{KIB, MIB, ProtocolId, units};
 use weir_libp2p::pnet::SharedKey;
 
-use crate::Gate;
 use crate::frames::{LINK_INITIAL, STREAM_INITIAL};
+use crate::{Gate, Network};
 
 /// The limits of [`Links`](crate::Links).
 #[derive(Clone, Debug, Default)]
@@ -35,68 +32,6 @@ pub struct Config {
     pub unserved: Vec<ProtocolId>,
     /// The node's own rule about connections.
     pub gate: Option<Gate>,
-}
-
-/// A network of IP addresses: an address and the number of its leading bits that count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Network {
-    /// Any address in it.
-    pub address: IpAddr,
-    /// How many leading bits count: at most 32 for IPv4, 128 for IPv6.
-    pub bits: u8,
-}
-
-impl Network {
-    /// Whether `ip` lies in it; IPv4-mapped addresses count as IPv4.
-    pub fn contains(&self, ip: IpAddr) -> bool {
-        let same = |mine: u128, other: u128, width: u8| {
-            let bits = self.bits.min(width);
-            bits == 0 || (mine ^ other) >> (width - bits) == 0
-        };
-        match (self.address.to_canonical(), ip.to_canonical()) {
-            (IpAddr::V4(mine), IpAddr::V4(other)) => {
-                same(u128::from(mine.to_bits()), u128::from(other.to_bits()), 32)
-            }
-            (IpAddr::V6(mine), IpAddr::V6(other)) => same(mine.to_bits(), other.to_bits(), 128),
-            _ => false,
-        }
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.bits)
-    }
-}
-
-/// Why a text is no [`Network`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is no network; write 10.0.0.0/8 or fd00::/8")]
-pub struct ParseNetworkError;
-
-impl FromStr for Network {
-    type Err = ParseNetworkError;
-
-    fn from_str(text: &str) -> Result<Self, ParseNetworkError> {
-        let (address, bits) = text.split_once('/').ok_or(ParseNetworkError)?;
-        let address: IpAddr = address.parse().map_err(|_| ParseNetworkError)?;
-        let bits: u8 = bits.parse().map_err(|_| ParseNetworkError)?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        if bits > most { Err(ParseNetworkError) } else { Ok(Self { address, bits }) }
-    }
-}
-
-impl Serialize for Network {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Network {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|error| D::Error::custom(format_args!("`{text}` {error}")))
-    }
 }
 
 /// Who may be linked, and how many. Over a limit a peer is refused with its reason.

@@ -14,11 +14,11 @@ use weir_base::multiaddr::{Multiaddr, Transport};
 use weir_base::stream::{Goodbye, LinkInfo};
 use weir_base::{Fault, Instant, LinkId};
 
-use crate::admission::{Admission, Verdict};
+use crate::admission::{self, Admission, Verdict};
 use crate::carrier::{Carrier, EndpointId, Scope};
 use crate::dial::{Attempt, Dialler};
 use crate::event::{DialFailure, DownReason, PipeChange, PipeId, PipeTransmit, Transmit, WireId};
-use crate::gate::{self, Attempt as Asked, Refusal};
+use crate::gate::{Attempt as Asked, Refusal};
 use crate::link::{Life, Link, LinkOrigin, Source, address_of};
 use crate::table::Table;
 use crate::window::Window;
@@ -157,7 +157,7 @@ impl Context<'_> {
 
     /// What this node's own lists and rule say of a connection.
     pub(crate) fn check(&self, ip: Option<IpAddr>, attempt: &Asked<'_>) -> Result<(), Refusal> {
-        gate::check(&self.config.admission, self.config.gate.as_ref(), ip, attempt)
+        admission::check(&self.config.admission, self.config.gate.as_ref(), ip, attempt)
     }
 
     /// Whether this node's own lists and rule let it dial an address. A refusal is told.

@@ -1,5 +1,4 @@
-//! Who a node does not want to be connected with, beside its limits: lists of networks, and a rule of its own; and how a
-//! refusal is put.
+//! A node's own rule about connections, and how a refusal is put. Lists of networks and limits are `admission`'s.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +9,6 @@ use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
 
 use crate::Network;
-use crate::config::AdmissionConfig;
 
 /// A connection that is about to be made, or used. Each is asked about at every step that it comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,22 +106,4 @@ pub enum Refusal {
     /// The node's own rule says so.
     #[error("{0}")]
     Gate(Cow<'static, str>),
-}
-
-/// What the lists and the rule say of a connection with `ip` (`None`: a wire).
-pub(crate) fn check(
-    lists: &AdmissionConfig,
-    gate: Option<&Gate>,
-    ip: Option<IpAddr>,
-    attempt: &Attempt<'_>,
-) -> Result<(), Refusal> {
-    if let Some(ip) = ip {
-        if let Some(network) = lists.deny.iter().find(|network| network.contains(ip)) {
-            return Err(Refusal::Denied(*network));
-        }
-        if !lists.allow.is_empty() && !lists.allow.iter().any(|network| network.contains(ip)) {
-            return Err(Refusal::NotAllowed(ip.to_canonical()));
-        }
-    }
-    gate.map_or(Ok(()), |gate| gate.ask(attempt).map_err(Refusal::Gate))
 }

@@ -26,6 +26,7 @@ mod gate;
 mod link;
 mod links;
 mod named;
+mod network;
 mod outputs;
 #[cfg(not(target_family = "wasm"))]
 mod quic;
@@ -40,8 +41,8 @@ mod window;
 
 pub use carrier::{LinkStats, Read};
 pub use config::{
-    AdmissionConfig, Alpn, BudgetConfig, Config, ConfigError, DialConfig, Network, ParseNetworkError,
-    QuicConfig, Security, StreamsConfig, TcpConfig,
+    AdmissionConfig, Alpn, BudgetConfig, Config, ConfigError, DialConfig, QuicConfig, Security,
+    StreamsConfig, TcpConfig,
 };
 pub use dial::check_dialable;
 pub use event::{
@@ -54,6 +55,7 @@ pub use frames::{
 pub use gate::{Attempt, Gate, Refusal};
 pub use link::Link;
 pub use links::{Drain, Links};
+pub use network::{Network, ParseNetworkError};
 pub use stats::{BudgetStats, Stats};
 pub use streams::{BY_NAME, NAMED};
 pub use transports::{Anchor, Start};

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use quinn_proto::crypto::rustls::HandshakeData;
-use quinn_proto::{ConnectionHandle, Endpoint, ReadError, Side, VarInt};
+use quinn_proto::{ConnectionHandle, EcnCodepoint, Endpoint, ReadError, Side, VarInt};
 use rustls::pki_types::CertificateDer;
 use weir_base::Instant;
 use weir_base::identity::PeerId;
@@ -13,9 +13,8 @@ use weir_libp2p::tls::peer_id_of;
 
 use super::stream::{code32, id};
 use super::time::Clock;
-use super::to_send;
 use crate::Alpn;
-use crate::event::{SocketId, Transmit};
+use crate::event::{Ecn, SocketId, Transmit};
 
 /// What is next on a stream.
 pub(super) enum Piece {
@@ -127,5 +126,21 @@ impl Connection {
     /// The peer should send no more on a stream.
     pub(super) fn stop(&mut self, stream: u64, code: u32) {
         let _ = self.quic.recv_stream(id(stream)).stop(VarInt::from_u32(code)); // fails where the peer has ended it
+    }
+}
+
+/// What QUIC wants sent, in our words.
+pub(super) fn to_send(socket: SocketId, transmit: &quinn_proto::Transmit) -> Transmit {
+    Transmit {
+        socket,
+        remote: transmit.destination,
+        local_ip: transmit.src_ip,
+        ecn: transmit.ecn.map(|mark| match mark {
+            EcnCodepoint::Ect0 => Ecn::Ect0,
+            EcnCodepoint::Ect1 => Ecn::Ect1,
+            EcnCodepoint::Ce => Ecn::Ce,
+        }),
+        segment: transmit.segment_size,
+        len: transmit.size,
     }
 }

@@ -17,6 +17,7 @@ mod endpoint;
 mod events;
 mod link;
 mod naming;
+mod negotiating;
 mod output;
 mod pins;
 mod receiving;
@@ -40,7 +41,7 @@ use crate::event::{DialFailure, Ecn, SocketId, Transmit};
 use crate::outputs::Outputs;
 use crate::{Config, ConfigError, Start};
 use config::Configs;
-use connection::Connection;
+use connection::{Connection, to_send};
 use time::Clock;
 
 /// Answers that need no connection (retry, refusal, stateless reset) and wait to be sent. More are dropped: their senders
@@ -248,22 +249,6 @@ impl Socket {
         if let Some(slot) = self.links.get_mut(handle.0).filter(|slot| **slot == Some(id)) {
             *slot = None;
         }
-    }
-}
-
-/// What QUIC wants sent, in our words.
-pub(crate) fn to_send(socket: SocketId, transmit: &quinn_proto::Transmit) -> Transmit {
-    Transmit {
-        socket,
-        remote: transmit.destination,
-        local_ip: transmit.src_ip,
-        ecn: transmit.ecn.map(|mark| match mark {
-            EcnCodepoint::Ect0 => Ecn::Ect0,
-            EcnCodepoint::Ect1 => Ecn::Ect1,
-            EcnCodepoint::Ce => Ecn::Ce,
-        }),
-        segment: transmit.segment_size,
-        len: transmit.size,
     }
 }
 

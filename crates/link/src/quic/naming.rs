@@ -2,31 +2,19 @@
 //!
 //! - which of the two a connection speaks, its handshake has agreed on: [`Naming::by_name`] is known once that is complete;
 //! - a stream of this side's begins with its proposal; what its user writes follows at once where there is one name;
-//! - a stream of the peer's is read here until its protocol is known, and only then told of.
+//! - a stream of the peer's is read until its protocol is known, and only then told of (`negotiating`).
 //!
 //! Threat: `docs/spec/libp2p-links.md`, "Names". What a negotiation holds is a token each way and the answers, whose number it
 //! bounds; how many of a peer's may be undecided is `streams.max_negotiating`, and for how long its deadline.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use weir_base::stream::Class;
-use weir_base::{Chunk, Fault, Instant, Numbered, ProtocolId, Rope, StreamKey};
-use weir_libp2p::multistream::Names;
+use weir_base::{Instant, Numbered};
 
-use super::connection::Piece;
-use super::link::{Phase, QuicLink};
 use super::stream::Stream;
-use crate::Event;
-use crate::carrier::{Scope, Streams};
-use crate::streams::negotiation::{LATE, READ, UNKNOWN};
-use crate::streams::{NAMED, Negotiating, Negotiation, Outcome, ProtocolNames, ReceiveEnd, SendEnd};
-
-/// So many streams of the peer are undecided already (`docs/spec/streams.md`, "Codes").
-const TOO_MANY: u32 = 4;
-
-/// A stream that ended before it said what it is (`docs/spec/streams.md`, "Codes").
-const SILENT: u32 = 0;
+use crate::streams::negotiation::UNKNOWN;
+use crate::streams::{Negotiating, ProtocolNames, ReceiveEnd, SendEnd};
 
 /// Where the numbers of streams begin that exist at this side alone: above all of QUIC's.
 const UNNAMED: u64 = 1 << 62;
@@ -36,10 +24,10 @@ const UNNAMED: u64 = 1 << 62;
 pub(crate) struct Naming {
     pub(super) table: Arc<ProtocolNames>,
     pub(super) by_name: bool, // ALPN `libp2p`
-    now: Instant,             // of the last call that told it
-    negotiating: Negotiating,
-    unnamed: u64,   // streams that were opened for protocols without a name
-    told: Vec<u64>, // of these, whose reader is still to be told
+    pub(super) now: Instant,  // of the last call that told it
+    pub(super) negotiating: Negotiating,
+    unnamed: u64,              // streams that were opened for protocols without a name
+    pub(super) told: Vec<u64>, // of these, whose reader is still to be told
 }
 
 impl Naming {
@@ -83,7 +71,7 @@ impl Naming {
     }
 
     /// The negotiation of a stream that goes on is over.
-    fn decided(&mut self, streams: &mut Numbered<u64, Box<Stream>>, stream: u64) {
+    pub(super) fn decided(&mut self, streams: &mut Numbered<u64, Box<Stream>>, stream: u64) {
         if let Some(entry) = streams.get_mut(stream) {
             self.over(stream, entry);
         }
@@ -98,174 +86,5 @@ impl Naming {
     /// All streams are gone.
     pub(super) fn forget_all(&mut self) {
         self.negotiating = Negotiating::default();
-    }
-}
-
-impl QuicLink {
-    /// Tells the readers of streams that were refused here, and ends negotiations that took too long.
-    pub(super) fn settle_names(&mut self, scope: &mut Scope<'_>) {
-        self.naming.now = scope.now;
-        for stream in std::mem::take(&mut self.naming.told) {
-            scope.events.push_back(Event::Readable(StreamKey { link: scope.link, stream }));
-        }
-        while let Some(stream) = self.naming.negotiating.pop_late(scope.now) {
-            self.break_off(scope, stream, LATE);
-        }
-    }
-
-    /// QUIC has opened a stream of this side's: it begins with its proposal.
-    pub(super) fn propose(&mut self, stream: u64, protocol: ProtocolId, names: Names) {
-        let mut negotiation = Negotiation::ours(protocol, names, self.naming.now);
-        self.naming.negotiating.add(stream, &negotiation);
-        let mut proposal = Rope::new();
-        proposal.push(negotiation.output());
-        if let Some(entry) = self.streams.get_mut(stream) {
-            entry.negotiation = Some(Box::new(negotiation));
-        }
-        self.take(stream, &mut proposal);
-    }
-
-    /// The peer opened a stream. Returns whether it may say what it is.
-    pub(super) fn hear(&mut self, stream: u64) -> bool {
-        let full = self.naming.negotiating.theirs() >= self.config.streams.max_negotiating;
-        let refusal = if full { TOO_MANY } else { UNKNOWN };
-        let Some(names) = self.naming.table.offered().filter(|_| !full) else {
-            self.reset(stream, refusal);
-            self.conn.stop(stream, refusal);
-            self.streams.remove(stream);
-            return false;
-        };
-        let negotiation = Negotiation::theirs(names, self.naming.now);
-        self.naming.negotiating.add(stream, &negotiation);
-        if let Some(entry) = self.streams.get_mut(stream) {
-            entry.negotiation = Some(Box::new(negotiation));
-        }
-        true
-    }
-
-    /// What has come on a stream whose protocol is not agreed on.
-    pub(super) fn negotiate(&mut self, scope: &mut Scope<'_>, stream: u64) -> Result<(), Fault> {
-        let key = StreamKey { link: scope.link, stream };
-        loop {
-            let came = self.conn.next_piece(stream, READ);
-            let taken = if let Piece::Bytes(bytes) = &came { bytes.len() as u64 } else { 0 };
-            self.receiving.credit.returned(&mut self.conn, scope.now, scope.window, taken);
-            let Some(entry) = self.streams.get_mut(stream) else { return Ok(()) };
-            let Some(negotiation) = entry.negotiation.as_deref_mut() else { return Ok(()) };
-            let (outcome, rest) = match came {
-                Piece::Nothing => return Ok(()),
-                Piece::Reset(code) => {
-                    // The answer may be lost with what the peer broke off, so that this side's direction goes on where it can.
-                    let (theirs, writes) = (negotiation.is_theirs(), negotiation.may_write());
-                    if writes {
-                        self.naming.over(stream, entry);
-                        entry.break_reading(key, code, scope.events);
-                        if entry.is_over() {
-                            self.remove(stream);
-                        }
-                    } else {
-                        self.break_off(scope, stream, if theirs { SILENT } else { code });
-                    }
-                    return Ok(());
-                }
-                Piece::End => (negotiation.handle_end(), Bytes::new()),
-                Piece::Bytes(mut bytes) => (negotiation.received(&mut bytes), bytes),
-            };
-            let mut answer = Rope::new();
-            answer.push(negotiation.output());
-            if !answer.is_empty() {
-                self.take(stream, &mut answer);
-            }
-            if let Some(outcome) = outcome {
-                return self.negotiated(scope, stream, outcome, &rest);
-            }
-        }
-    }
-
-    fn negotiated(
-        &mut self,
-        scope: &mut Scope<'_>,
-        stream: u64,
-        outcome: Outcome,
-        rest: &Bytes,
-    ) -> Result<(), Fault> {
-        let key = StreamKey { link: scope.link, stream };
-        match outcome {
-            Outcome::Opened(index) => {
-                self.naming.decided(&mut self.streams, stream);
-                let Some(protocol) = self.naming.table.owner(index) else { return Ok(()) };
-                if let Some(entry) = self.streams.get_mut(stream) {
-                    entry.tell_opened(key, protocol, scope.events);
-                }
-                self.begun(scope, stream, rest);
-            }
-            Outcome::Agreed(protocol) => {
-                self.naming.decided(&mut self.streams, stream);
-                if self.streams.get(stream).is_some_and(|entry| entry.is_over()) {
-                    self.remove(stream);
-                    return Ok(());
-                }
-                if protocol >= NAMED {
-                    scope.events.push_back(Event::Agreed { key, protocol });
-                }
-                self.writable(scope.link, stream, scope.events);
-                self.end_send(stream); // where its user asked for that meanwhile
-                self.begun(scope, stream, rest);
-            }
-            Outcome::Declined => {
-                // The answer goes out first.
-                self.naming.decided(&mut self.streams, stream);
-                if let Some(entry) = self.streams.get_mut(stream)
-                    && entry.receive.end == ReceiveEnd::Open
-                {
-                    entry.receive.end = ReceiveEnd::Over;
-                    self.conn.stop(stream, UNKNOWN);
-                }
-                self.finish(stream);
-            }
-            Outcome::Refused => self.break_off(scope, stream, UNKNOWN),
-            Outcome::Faulted(fault) => return Err(fault),
-        }
-        Ok(())
-    }
-
-    /// The protocol is agreed on; `rest` came behind the answer.
-    fn begun(&mut self, scope: &mut Scope<'_>, stream: u64, rest: &Bytes) {
-        let Some(entry) = self.streams.get_mut(stream) else { return };
-        if let Some(code) = entry.receive.stop.take() {
-            self.conn.stop(stream, code); // its user wanted no more before
-            return;
-        }
-        if !rest.is_empty() {
-            entry.receive.push(Chunk::whole(Bytes::copy_from_slice(rest)));
-        }
-        // Whether more is there only QUIC knows: its reader looks.
-        if entry.receive.end != ReceiveEnd::Over && entry.receive.notify() {
-            scope.events.push_back(Event::Readable(StreamKey { link: scope.link, stream }));
-        }
-    }
-
-    /// Breaks an undecided stream off, both ways. Its user hears of it, where there is one.
-    fn break_off(&mut self, scope: &mut Scope<'_>, stream: u64, code: u32) {
-        let key = StreamKey { link: scope.link, stream };
-        let Some(entry) = self.streams.get_mut(stream) else { return };
-        let (hidden, writing) = (entry.is_hidden(), entry.send.end == SendEnd::Open);
-        self.naming.decided(&mut self.streams, stream);
-        self.conn.stop(stream, code);
-        if hidden {
-            self.reset(stream, code);
-            self.streams.remove(stream);
-            return;
-        }
-        if let Some(entry) = self.streams.get_mut(stream) {
-            entry.break_reading(key, code, scope.events);
-        }
-        self.reset(stream, code);
-        if self.streams.get(stream).is_some_and(|entry| entry.is_over()) {
-            self.remove(stream);
-        }
-        if writing && self.phase == Phase::Up {
-            scope.events.push_back(Event::Stopped(key, code));
-        }
     }
 }

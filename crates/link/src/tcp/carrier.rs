@@ -27,10 +27,10 @@ impl Carrier for TcpLink {
         if let Some(report) = self.report.take() {
             return Some(report);
         }
-        let readable = self.go_on(scope.window);
+        let readable = self.receiving.go_on(&mut self.conn, scope);
         self.expire(scope);
         self.drain(scope);
-        self.count_arrived(scope.window);
+        self.receiving.count_arrived(&mut self.conn, &mut self.streams, scope.window);
         for stream in std::mem::take(&mut self.receiving.told) {
             scope.events.push_back(Event::Readable(StreamKey { link: scope.link, stream }));
         }

@@ -8,8 +8,9 @@ use weir_base::stream::Goodbye;
 use weir_base::{Chunk, Fault, Instant, StreamKey};
 use weir_libp2p::{connection, noise, yamux};
 
-use super::link::{Inward, Phase, TcpLink, id, stream_of};
-use super::stream::Stream;
+use super::goodbye::goodbye_of;
+use super::link::{Inward, Phase, TcpLink};
+use super::stream::{Stream, id, stream_of};
 use crate::Event;
 use crate::carrier::{Remote, Report, Scope};
 use crate::event::{DownReason, PipeChange};
@@ -23,26 +24,6 @@ const END_PAUSE: Duration = Duration::from_millis(5);
 /// How long the answer to a name waits for what the stream's user writes, where the opener did not wait for it either. So an answer
 /// that is there soon goes out in one record with it, and wakes the peer once.
 const ANSWER_PAUSE: Duration = Duration::from_millis(2);
-
-/// Where a connection's go-away codes for goodbyes begin: far above those that others use (`docs/spec/libp2p-links.md`).
-const GOODBYE: u32 = 0x5745_0000;
-
-/// The go-away code of a goodbye.
-pub(super) fn code_of(goodbye: Goodbye) -> u32 {
-    match goodbye {
-        Goodbye::Shutdown => yamux::away::NORMAL,
-        other => GOODBYE | u32::from(other.code()),
-    }
-}
-
-/// What a go-away code means.
-fn goodbye_of(code: u32) -> Goodbye {
-    match u16::try_from(code ^ GOODBYE) {
-        Ok(code) => Goodbye::from_code(code),
-        Err(_) if code == yamux::away::PROTOCOL => Goodbye::Fault,
-        Err(_) => Goodbye::Shutdown,
-    }
-}
 
 impl TcpLink {
     /// The byte stream changed.
@@ -93,7 +74,7 @@ impl TcpLink {
         read: &mut dyn FnMut(&mut [u8]) -> usize,
     ) -> usize {
         self.now = scope.now;
-        let room = self.pipe_room(scope.window);
+        let room = self.receiving.room(&mut self.conn, scope.window);
         if room == 0 {
             return 0;
         }
@@ -105,7 +86,7 @@ impl TcpLink {
         let len = self.conn.read(scope.now, room, lent, read);
         self.stats.carried.bytes_in += len as u64;
         self.drain(scope);
-        self.count_arrived(scope.window);
+        self.receiving.count_arrived(&mut self.conn, &mut self.streams, scope.window);
         len
     }
 

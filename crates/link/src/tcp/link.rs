@@ -11,9 +11,8 @@ use weir_libp2p::multistream::Names;
 use weir_libp2p::yamux;
 
 use super::Shared;
-use super::output::FEED;
 use super::receiving::Receiving;
-use super::stream::Stream;
+use super::stream::{Stream, id};
 use crate::Event;
 use crate::carrier::{LinkStats, Read, Report, Scope, Streams};
 use crate::event::PipeId;
@@ -22,6 +21,10 @@ use crate::streams::{
     After, Backlog, Negotiating, Negotiation, Next, Opens, ReceiveEnd, SendEnd, Writer, Writers,
 };
 use crate::window::Window;
+
+/// Bytes that the muxer is given for one record, so that the class of what follows is decided when the next one is made: what a
+/// record holds, less the headers of its frames and some window updates.
+pub(super) const FEED: usize = 64_800;
 
 /// Streams over one byte stream.
 #[derive(Debug)]
@@ -262,16 +265,6 @@ impl TcpLink {
 
 /// Where the numbers of streams begin that exist at this side alone: above all of the muxer's.
 const UNNAMED: u64 = 1 << 32;
-
-/// The muxer's number of a stream. Numbers beyond its 32 bits are of streams that it does not have: it has no stream 0.
-pub(super) fn id(stream: u64) -> u32 {
-    u32::try_from(stream + 1).unwrap_or(0)
-}
-
-/// The other way round: the dialler's streams are even, as over every transport.
-pub(super) fn stream_of(id: u32) -> u64 {
-    u64::from(id).saturating_sub(1)
-}
 
 impl Writers for TcpLink {
     fn writer(&mut self, stream: u64) -> Option<Writer<'_>> {

@@ -13,6 +13,7 @@
 
 mod carrier;
 mod endpoint;
+mod goodbye;
 mod input;
 mod link;
 mod output;

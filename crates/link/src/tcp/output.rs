@@ -3,14 +3,11 @@
 use bytes::BytesMut;
 use weir_base::stream::Goodbye;
 
-use super::input::code_of;
-use super::link::{Phase, TcpLink, id};
+use super::goodbye::code_of;
+use super::link::{FEED, Phase, TcpLink};
+use super::stream::id;
 use crate::carrier::Scope;
 use crate::streams::{SendEnd, Writers};
-
-/// Bytes that the muxer is given for one record, so that the class of what follows is decided when the next one is made: what a
-/// record holds, less the headers of its frames and some window updates.
-pub(super) const FEED: usize = 64_800;
 
 /// Bytes that a stream is given at a time: one frame.
 const PIECE: usize = weir_libp2p::yamux::FRAME_MAX;

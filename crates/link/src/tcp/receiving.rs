@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_libp2p::connection::{INPUT_MAX, Muxer};
+use weir_libp2p::connection::{Connection, INPUT_MAX, Muxer};
 use weir_libp2p::yamux;
 
-use super::link::{TcpLink, id};
-use super::stream::Stream;
+use super::stream::{Stream, id};
+use crate::carrier::Scope;
 use crate::window::{RawUse, Window};
 
 /// Unread bytes of streams that are not raw, beyond which the base window pays for them: what the peer may send on one stream at
@@ -57,40 +57,43 @@ impl Receiving {
         let others = unread.saturating_sub(self.raw);
         self.held.count(window, self.raw + others.min(UNREAD_MAX), 0);
     }
-}
 
-impl TcpLink {
     /// Bytes that the host may hand in: the link's window and one record, less what is unread, decrypted or not.
-    pub(super) fn pipe_room(&mut self, window: &Window) -> usize {
-        let waits = INPUT_MAX.saturating_sub(self.conn.room());
-        let unread = self.conn.muxer().map_or(0, |muxer| muxer.unread()) as u64 + self.receiving.kept;
+    pub(super) fn room(&mut self, conn: &mut Connection, window: &Window) -> usize {
+        let waits = INPUT_MAX.saturating_sub(conn.room());
+        let unread = conn.muxer().map_or(0, |muxer| muxer.unread()) as u64 + self.kept;
         let left = (window.granted() + RECORD).saturating_sub(unread + waits as u64);
-        let room = self.conn.room().min(usize::try_from(left).unwrap_or(usize::MAX));
-        self.receiving.starved = room == 0;
+        let room = conn.room().min(usize::try_from(left).unwrap_or(usize::MAX));
+        self.starved = room == 0;
         room
     }
 
     /// What was read has left memory: what waits to be decrypted goes on. Returns whether the host, which was told not to read, can
     /// go on, too.
-    pub(super) fn go_on(&mut self, window: &Window) -> bool {
-        let limit = usize::try_from(window.granted() + RECORD).unwrap_or(usize::MAX);
-        if let Some(muxer) = self.conn.muxer() {
+    pub(super) fn go_on(&mut self, conn: &mut Connection, scope: &Scope<'_>) -> bool {
+        let limit = usize::try_from(scope.window.granted() + RECORD).unwrap_or(usize::MAX);
+        if let Some(muxer) = conn.muxer() {
             muxer.limit_unread(limit);
         }
-        if self.conn.room() < INPUT_MAX {
-            self.conn.resume(self.now);
+        if conn.room() < INPUT_MAX {
+            conn.resume(scope.now);
         }
-        self.receiving.starved && self.pipe_room(window) > 0
+        self.starved && self.room(conn, scope.window) > 0
     }
 
     /// After bytes arrived or streams ended: counts what is unread.
-    pub(super) fn count_arrived(&mut self, window: &mut Window) {
-        let Some(muxer) = self.conn.muxer() else { return };
-        let raws = std::mem::take(&mut self.receiving.unread_raws);
+    pub(super) fn count_arrived(
+        &mut self,
+        conn: &mut Connection,
+        streams: &mut BTreeMap<u64, Box<Stream>>,
+        window: &mut Window,
+    ) {
+        let Some(muxer) = conn.muxer() else { return };
+        let raws = std::mem::take(&mut self.unread_raws);
         for stream in &raws {
-            self.receiving.count_raw(muxer, &mut self.streams, *stream);
+            self.count_raw(muxer, streams, *stream);
         }
-        self.receiving.unread_raws = raws;
-        self.receiving.count(muxer, window);
+        self.unread_raws = raws;
+        self.count(muxer, window);
     }
 }

@@ -53,3 +53,13 @@ impl Stream {
             && self.negotiation.as_ref().is_none_or(|negotiation| negotiation.may_write())
     }
 }
+
+/// The muxer's number of a stream. Numbers beyond its 32 bits are of streams that it does not have: it has no stream 0.
+pub(super) fn id(stream: u64) -> u32 {
+    u32::try_from(stream + 1).unwrap_or(0)
+}
+
+/// The other way round: the dialler's streams are even, as over every transport.
+pub(super) fn stream_of(id: u32) -> u64 {
+    u64::from(id).saturating_sub(1)
+}
