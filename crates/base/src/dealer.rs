@@ -294,12 +294,12 @@ impl<C: Copy + Ord> Level<C> {
 
 fn enter<C: Copy + Ord>(ranks: &mut VecDeque<Rank<C>>, rank: Rank<C>) {
     let at = if ranks.back() < Some(&rank) { ranks.len() } else { ranks.partition_point(|it| *it < rank) };
-    ranks.insert(at, rank);
+    if at == ranks.len() { ranks.push_back(rank) } else { ranks.insert(at, rank) }
 }
 
-fn leave<C: Copy + Ord>(ranks: &mut VecDeque<Rank<C>>, rank: Rank<C>) {
+fn leave<C: Copy + Ord>(ranks: &mut VecDeque<Rank<C>>, rank: Rank<C>) -> Option<Rank<C>> {
     let at = if ranks.front() == Some(&rank) { 0 } else { ranks.partition_point(|it| *it < rank) };
-    ranks.remove(at);
+    if at == 0 { ranks.pop_front() } else { ranks.remove(at) }
 }
 
 /// Where `member` is, or would be.

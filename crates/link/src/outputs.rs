@@ -104,10 +104,10 @@ impl Outputs {
 
     /// A link has nothing to send, or may not send now.
     pub(crate) fn idle(&mut self, link: LinkId) {
+        self.members.set_waiting(link, false); // first: a charge moves only those that wait
         if self.turn.is_some_and(|(of, _)| of == link) {
             self.end_turn();
         }
-        self.members.set_waiting(link, false);
         if self.others.first() == Some(link) {
             self.others.pop();
         }

@@ -426,9 +426,13 @@ impl Links {
     }
 }
 
-/// Whether the first event is for those above. What is told of streams that go by name is taken here; it may make others.
-#[inline]
+/// Whether the first event is for those above.
 fn has_event(links: &mut Links) -> bool {
+    if links.names.is_empty() { !links.events.is_empty() } else { pass_named(links) }
+}
+
+/// The same where streams may go by name. What is told of these is taken here; it may make others.
+fn pass_named(links: &mut Links) -> bool {
     while let Some(event) = links.events.front() {
         let (Event::Opened { key, .. }
         | Event::Readable(key)
@@ -437,9 +441,6 @@ fn has_event(links: &mut Links) -> bool {
         else {
             return true;
         };
-        if links.names.is_empty() {
-            return true;
-        }
         let Some(link) = links.table.get_mut(key.link).filter(|link| link.named.may_take(event)) else {
             return true;
         };

@@ -23,6 +23,7 @@ impl Quic {
         let (at, mark) = (self.clock.to_quic(context.now), ecn.map(to_mark));
         let buffer = Buffer::of(&mut data, stride);
         let pinned = data.capacity();
+        let mut before = None; // the link of the datagram before: most of a batch are of one
         while !data.is_empty() {
             let len = if stride == 0 { data.len() } else { stride.min(data.len()) };
             let mut datagram = data.split_to(len);
@@ -36,22 +37,24 @@ impl Quic {
             match found.endpoint.handle(at, remote, local_ip, mark, datagram, &mut self.scratch) {
                 Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                     let Some(id) = found.link_of(handle) else { continue };
-                    let up = context.carrier::<QuicLink>(id).map(|(carrier, _)| carrier);
-                    let is_up = up.is_some();
-                    let Some(carrier) = up.or_else(|| Some(self.closing.links.get_mut(&id)?.as_mut())) else {
+                    let Some((carrier, _)) = context.carrier::<QuicLink>(id) else {
+                        if let Some(carrier) = self.closing.links.get_mut(&id) {
+                            carrier.handle_datagram(event, len, pinned);
+                            self.exchange_closing(context.now, id);
+                        }
                         continue;
                     };
                     carrier.handle_datagram(event, len, pinned);
-                    if is_up {
-                        if let Some(buffer) = buffer.as_ref().filter(|_| self.hoarders.is_empty())
-                            && carrier.receiving.keeps(buffer)
-                        {
-                            self.hoarders.insert(id);
-                        }
-                        context.table.touch(id);
-                    } else {
-                        self.exchange_closing(context.now, id);
+                    if before == Some(id) {
+                        continue; // it is touched, and has the buffer
                     }
+                    before = Some(id);
+                    if let Some(buffer) = buffer.as_ref().filter(|_| self.hoarders.is_empty())
+                        && carrier.receiving.keeps(buffer)
+                    {
+                        self.hoarders.insert(id);
+                    }
+                    context.table.touch(id);
                 }
                 Some(DatagramEvent::NewConnection(incoming)) => self.first_packet(context, socket, incoming),
                 Some(DatagramEvent::Response(answer)) => self.answer(socket, &answer),

@@ -8,7 +8,6 @@ use weir_base::{Instant, Numbered, ProtocolId, Rope, StreamKey};
 
 use super::connection::Connection;
 use super::naming::Naming;
-use super::output::{EARLY_MAX, ROOM};
 use super::receiving::Receiving;
 use super::refused_writers::RefusedWriters;
 use super::stream::{OwnHead, Stream, id, priority};
@@ -19,6 +18,12 @@ use crate::{Config, Event};
 
 /// Bytes taken from QUIC at a time.
 const SESSION: usize = 32 * 1024;
+
+/// What one write may bring. Larger ones would only wait.
+const ROOM: usize = 64 * 1024;
+
+/// What may be written before the handshake is confirmed: a first flight with some permits.
+const EARLY_MAX: usize = 8 * 1024;
 
 /// Streams of one QUIC connection.
 #[derive(Debug)]

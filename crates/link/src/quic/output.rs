@@ -12,18 +12,12 @@ use weir_base::stream::Class;
 use weir_base::{LinkId, Rope, StreamKey};
 
 use super::link::{Phase, QuicLink};
-use super::stream::{Stream, id};
+use super::stream::id;
 use crate::Event;
 use crate::streams::SendEnd;
 
-/// What one write may bring. Larger ones would only wait.
-pub(super) const ROOM: usize = 64 * 1024;
-
 /// Bytes that a stream gives QUIC at a turn while others wait: as a frame.
 const QUANTUM: usize = 16 * 1024;
-
-/// What may be written before the handshake is confirmed: a first flight with some permits.
-pub(super) const EARLY_MAX: usize = 8 * 1024;
 
 /// Parts of a write that are shorter than this are copied together, up to [`GATHER_MAX`]: QUIC walks a list of parts for every
 /// packet.
@@ -106,15 +100,21 @@ impl QuicLink {
         }
     }
 
-    /// Writes the heads of streams on which nothing was written yet.
+    /// Writes the heads of streams on which nothing was written yet. Where the writer found no room the head waits too: it goes along
+    /// with what is written once there is some.
     pub(crate) fn write_heads(&mut self) {
         let mut unwritten_heads = std::mem::take(&mut self.sending.unwritten_heads);
-        for stream in unwritten_heads.drain(..) {
-            let silent = |entry: &Stream| !entry.own_head.is_empty() && entry.send.end != SendEnd::Over;
-            if self.streams.get(stream).is_some_and(|entry| silent(entry)) {
-                self.take(stream, &mut Rope::new());
+        unwritten_heads.retain(|stream| {
+            let Some(entry) = self.streams.get(*stream) else { return false };
+            if entry.own_head.is_empty() || entry.send.end == SendEnd::Over {
+                return false;
             }
-        }
+            let waits = entry.blocked;
+            if !waits {
+                self.take(*stream, &mut Rope::new());
+            }
+            waits
+        });
         self.sending.unwritten_heads = unwritten_heads;
     }
 

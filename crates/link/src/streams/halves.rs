@@ -87,16 +87,18 @@ impl ReceiveHalf {
         self.unread += chunk.len() as u64;
         if self.front.is_none() {
             self.front = Some(chunk);
-        } else {
-            if self.queue.len() == FEW {
-                self.queue.reserve(MANY); // a burst: in one step, not doubling
-            }
-            self.queue.push_back(chunk);
+            return;
         }
+        let many_expected = self.queue.capacity() == 0 && self.expected.bytes() > self.unread * FEW as u64;
+        if self.queue.len() == FEW || many_expected {
+            self.queue.reserve(FEW + MANY - self.queue.len()); // a burst: in one step, not doubling
+        }
+        self.queue.push_back(chunk);
     }
 
     /// At most `max` of the bytes that are queued, or what is behind them. A reader without room still hears of the end, once
     /// nothing is left before it; for bytes it comes back by itself.
+    #[inline]
     pub(crate) fn next(&mut self, max: usize) -> Next {
         if let Some(front) = &mut self.front {
             if max == 0 {

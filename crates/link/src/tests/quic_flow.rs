@@ -49,6 +49,31 @@ fn opens_beyond_the_peers_limit_wait() {
 }
 
 #[test]
+fn the_head_of_a_stream_waits_for_room_with_its_writer_and_goes_out_whatever_that_writes() {
+    let (mut net, body) = (Net::pair(), pattern(MIB));
+    let (link, other) = net.join_quic(0, 1);
+    let mut full = Vec::new();
+    let waits = loop {
+        let key = net.open(0, link, 8, Class::Pool);
+        if net.write(0, key, &body) == 0 {
+            break key;
+        }
+        full.push(StreamKey { link: other, stream: key.stream });
+        assert!(full.len() < 30, "a class has so much room");
+    };
+    net.run(SECOND);
+    let there = StreamKey { link: other, stream: waits.stream };
+    let is_known = |net: &Net| net.nodes[1].opened.iter().any(|(key, _)| *key == there);
+    assert!(!is_known(&net), "its first bytes are to come with it");
+    for _ in 0..20 {
+        full.iter().for_each(|key| drop(net.read(1, *key)));
+        net.run(Duration::from_millis(50));
+    }
+    assert!(net.nodes[0].writable.contains(&waits));
+    assert!(is_known(&net), "though nothing was written");
+}
+
+#[test]
 fn a_peer_that_falls_silent_is_lost_after_the_idle_timeout() {
     let mut net = Net::pair();
     let (link, _) = net.join_quic(0, 1);
