@@ -9,7 +9,7 @@ use weir_base::stream::{Goodbye, LinkInfo};
 use weir_base::{Instant, Rng, Rope, StreamKey};
 
 use super::codec::{self, Hello};
-use super::{BYTE_RATE, Config, MAX_PONGS, MESSAGE_RATE, SERVICES_PAUSE};
+use super::config::{BYTE_RATE, Config, MAX_PONGS, MESSAGE_RATE, SERVICES_PAUSE};
 use crate::bucket::Bucket;
 use crate::framing::{self, Inbox};
 

@@ -12,6 +12,7 @@
 
 mod agreement;
 pub mod codec;
+mod config;
 mod hello;
 mod line;
 #[cfg(test)]
@@ -22,12 +23,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::channel::ChannelId;
 use weir_base::stream::{Ask, Goodbye};
-use weir_base::{Deadlines, Fault, Instant, LinkId, ProtocolId, Rng, units};
+use weir_base::{Deadlines, Fault, Instant, LinkId, ProtocolId, Rng};
 
+pub use config::{BYTE_RATE, Config, MESSAGE_RATE};
 pub use hello::{
     MAX_AGENT, MAX_CHANNELS, MAX_NAME, MAX_SERVICE_PAYLOAD, MAX_SERVICES, PeerHello, Service, is_name,
     services_hold,
@@ -41,17 +41,9 @@ use line::{Line, Ping, Stage};
 
 /// The version of the protocol this is.
 pub const VERSION: u16 = 1;
-/// Messages per second that a peer may send, and hold back for one second.
-pub const MESSAGE_RATE: u64 = 64;
-/// Bytes per second likewise.
-pub const BYTE_RATE: u64 = 16_000;
-/// Pongs that wait to be written; of more the oldest are dropped.
-const MAX_PONGS: usize = 4;
 /// How long a goodbye may take to be written, or its sender to close the link, before this side closes it. Also how long a link
 /// may live on after its control stream ended without goodbye.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Between two updates of services to one peer: far below what the peer's rate limit allows.
-const SERVICES_PAUSE: Duration = Duration::from_secs(1);
 
 /// A peer opened a control stream where there was one already, or though it did not dial.
 const SECOND_STREAM: Fault = Fault::misbehaved("opened a control stream that is not its to open");
@@ -71,66 +63,6 @@ pub const NO_HELLO: Fault = Fault::unreliable("no hello in time");
 const NETWORK: Fault = Fault::incompatible("belongs to another network");
 /// No common version.
 const NO_VERSION: Fault = Fault::incompatible("speaks no version in common");
-
-/// Keep-alive, deadlines and key rotation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Pause between a pong and the next ping. Default: 15 s.
-    #[serde(with = "units::duration")]
-    pub interval: Duration,
-    /// A link on which nothing was heard on control, or no pong came to a ping, for so long is closed. Default: 45 s.
-    #[serde(with = "units::duration")]
-    pub idle_timeout: Duration,
-    /// How long the peer's hello may take. Default: 5 s.
-    #[serde(with = "units::duration")]
-    pub hello_timeout: Duration,
-    /// How long a short-id key is current. Default: 1 h.
-    #[serde(with = "units::duration")]
-    pub key_life: Duration,
-    /// How long the key before it stays valid. Default: 60 s.
-    #[serde(with = "units::duration")]
-    pub key_grace: Duration,
-    /// Streams that the peer may have open at once on a link, told in hello. Default: 256. Not of a file: the stack takes it from
-    /// `streams.max_inbound`.
-    #[serde(skip)]
-    pub max_streams: u32,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(15),
-            idle_timeout: Duration::from_secs(45),
-            hello_timeout: Duration::from_secs(5),
-            key_life: Duration::from_secs(3600),
-            key_grace: Duration::from_secs(60),
-            max_streams: 256,
-        }
-    }
-}
-
-impl Config {
-    /// Checks every field; names the field and the remedy.
-    pub(crate) fn validate(&self) -> Result<(), (&'static str, &'static str)> {
-        if self.interval.is_zero() {
-            return Err(("interval", "must be above zero; 15 s is usual"));
-        }
-        if self.idle_timeout <= self.interval {
-            return Err(("idle_timeout", "must be longer than `interval`"));
-        }
-        if self.hello_timeout.is_zero() {
-            return Err(("hello_timeout", "must be above zero; 5 s is usual"));
-        }
-        if self.max_streams < codec::MIN_STREAMS {
-            return Err(("max_streams", "must be at least 32: what a peer may open before hello"));
-        }
-        if self.key_life <= self.key_grace {
-            return Err(("key_life", "must be longer than `key_grace`"));
-        }
-        Ok(())
-    }
-}
 
 /// What the user wants of control.
 #[derive(Clone, Debug)]

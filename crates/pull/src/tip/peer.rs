@@ -6,9 +6,10 @@ use weir_base::{Instant, Rope, StreamKey};
 
 use super::codec::{MAX_WANT, OVERHEAD};
 use super::relay::Relay;
-use super::{Config, Ticket};
+use super::types::Config;
 use crate::bucket::Bucket;
 use crate::framing::Inbox;
+use crate::machine::Ticket;
 
 #[derive(Debug)]
 pub(super) struct Peer {

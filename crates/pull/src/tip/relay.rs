@@ -7,7 +7,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use weir_base::{Instant, UnixTime};
 
-use super::{Config, Grounds, SlotKey};
+use super::types::{Config, Grounds, SlotKey};
 use crate::machine::Refused;
 
 /// Evidence kept for peers that are slow to ask; of more the oldest is dropped.

@@ -1,5 +1,5 @@
 use crate::channel::ChannelId;
-use weir_base::{Rng, ShortKey};
+use weir_base::{Rng, ShortKey, UnixTime};
 
 use super::*;
 use crate::keys::{Keys, NumberedKey};
