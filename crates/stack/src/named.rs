@@ -12,7 +12,7 @@ use weir_base::ProtocolId;
 use weir_link::NAMED;
 
 use crate::config_error::ConfigError;
-use crate::exchange;
+use crate::exchange::Config as ExchangeConfig;
 
 /// Names of all protocols of a node together: identify has to tell them all, and peers keep them.
 pub const NAMES_MAX: usize = 64;
@@ -40,7 +40,7 @@ pub enum NamedShape {
     /// The application reads and writes bytes ([`raw`](crate::raw)).
     Stream,
     /// One request, one response ([`exchange`](crate::exchange)).
-    Exchange(exchange::Config),
+    Exchange(ExchangeConfig),
 }
 
 /// Each with the number of its first name.
@@ -78,7 +78,7 @@ pub(crate) fn check(protocols: &[NamedProtocol], memory: u64) -> Result<(), Conf
     }
     let holds = |protocol: &NamedProtocol| match &protocol.shape {
         NamedShape::Stream => true,
-        NamedShape::Exchange(exchange::Config { limits, .. }) => {
+        NamedShape::Exchange(ExchangeConfig { limits, .. }) => {
             limits.per_peer > 0 && limits.total > 0 && !limits.deadline.is_zero()
         }
     };
@@ -88,7 +88,7 @@ pub(crate) fn check(protocols: &[NamedProtocol], memory: u64) -> Result<(), Conf
     }
     let too_large = |protocol: &&NamedProtocol| match &protocol.shape {
         NamedShape::Stream => false,
-        NamedShape::Exchange(config) => exchange::largest(config) > memory,
+        NamedShape::Exchange(config) => config.largest() > memory,
     };
     if let Some(large) = protocols.iter().find(too_large) {
         let name = large.names.first().map_or("", String::as_str);

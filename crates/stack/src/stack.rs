@@ -24,7 +24,7 @@ use crate::raw;
 use crate::targets::{Targets, method};
 use crate::types::{Action, Command, DialProblem, Event, Input, Refused, Target, Timeout};
 use crate::users::{Make, Named, Told, Users};
-use introductions::Own;
+use own::Own;
 
 /// Steps of one turn: what a burst of 64 inputs needs, and not so many that a host waits.
 const STEPS: usize = 4096;
@@ -408,4 +408,5 @@ fn poll_links<T>(
 
 mod commands;
 mod introductions;
+mod own;
 mod turn;

@@ -41,7 +41,7 @@ use crate::named::{self, NamedShape};
 use crate::profile::Profile;
 use crate::quotas::{Place, Quotas};
 use crate::refused::Refused;
-use framing::{READ_AHEAD, Reader};
+use framing::Reader;
 use stream::{State, Stream};
 
 /// A declared protocol, and who has exchanges of it under way.
@@ -51,13 +51,6 @@ struct Protocol {
     config: Arc<Config>,
     asked: Quotas,    // requests of this side's
     answered: Quotas, // of peers
-}
-
-/// The largest message in its frame, either way, with what is read ahead: what a node's memory for requests must hold at least.
-pub(crate) fn largest(config: &Config) -> u64 {
-    let Config { framing, limits } = config;
-    let frame = |max: u32| framing.most(max as usize).saturating_add(READ_AHEAD);
-    frame(limits.max_request).max(frame(limits.max_response)) as u64
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -11,7 +11,7 @@ use weir_base::{Instant, ProtocolId, StreamKey};
 use weir_pull::Ticket;
 use weir_pull::framing::code;
 
-use super::framing::{BadFrame, Framing};
+use super::framing::{BadFrame, Framing, READ_AHEAD};
 
 /// A protocol of requests and responses.
 #[derive(Clone, Debug)]
@@ -20,6 +20,14 @@ pub struct Config {
     pub framing: Arc<dyn Framing>,
     /// What it may take.
     pub limits: Limits,
+}
+
+impl Config {
+    /// The largest message in its frame, either way, with what is read ahead: what a node's memory for requests must hold at least.
+    pub(crate) fn largest(&self) -> u64 {
+        let frame = |max: u32| self.framing.most(max as usize).saturating_add(READ_AHEAD);
+        frame(self.limits.max_request).max(frame(self.limits.max_response)) as u64
+    }
 }
 
 /// Limits of a protocol of requests and responses. All above 0.

@@ -1,12 +1,9 @@
 //! Who a peer says it is, by libp2p's identify: the second source, beside hello, of what it speaks.
 
-use std::sync::Arc;
-
+use weir_base::LinkId;
 use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::Goodbye;
-use weir_base::{KIB, Keypair, LinkId, PeerId, UnixTime};
 use weir_libp2p::identify;
-use weir_libp2p::record::{ADDRESSES_MAX, PeerRecord};
 use weir_link::Links;
 use weir_pull::control;
 
@@ -15,35 +12,6 @@ use crate::peers::{Heard, Speaks, hear, note_no_hello};
 use crate::protocols;
 use crate::types::{Event, Refused};
 use crate::users::Users;
-
-/// Bytes of a record of this node's: so it fits into one identify message beside the rest.
-const RECORD_MAX: usize = 3 * KIB;
-
-/// Who this node is: whom its peer records name, and which number the next one has.
-#[derive(Debug)]
-pub(super) struct Own {
-    keypair: Arc<Keypair>,
-    peer: PeerId,
-    next: u64,
-}
-
-impl Own {
-    /// Numbers of records grow from one run to the next because they begin at wall time, in milliseconds.
-    pub(super) fn new(keypair: Arc<Keypair>, wall: UnixTime) -> Self {
-        Self { peer: keypair.peer_id(), keypair, next: wall.as_millis() }
-    }
-
-    pub(super) const fn peer(&self) -> PeerId {
-        self.peer
-    }
-
-    fn record(&mut self, addresses: &[Multiaddr]) -> Result<Vec<u8>, Refused> {
-        let record = PeerRecord::seal(&self.keypair, self.next, addresses).ok();
-        let record = record.filter(|record| addresses.len() <= ADDRESSES_MAX && record.len() <= RECORD_MAX);
-        self.next += 1;
-        record.ok_or(Refused::Addresses)
-    }
-}
 
 /// This node is reached at these addresses from now on: its peers are told, once more.
 pub(super) fn announce(stack: &mut Stack, addresses: Vec<Multiaddr>) -> Result<(), Refused> {
