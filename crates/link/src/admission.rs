@@ -1,7 +1,7 @@
-//! Who may come in: limits on half-open handshakes and inbound links, per address, prefix, group and in all.
+//! Who may come in: limits on half-open handshakes and inbound links, per address, prefix, group and in all, in number and in rate.
 //!
-//! Threat: one operator with many addresses fills the slots, or starts handshakes and leaves. Each limit is counted by what
-//! an address costs its owner: one IP (IPv6 /64), a prefix (/24, /56), a group (`Group`: /16, /32).
+//! Threat: one operator with many addresses fills the slots, starts handshakes and leaves, or completes one after the other. Each limit is
+//! counted by what an address costs its owner: one IP (IPv6 /64), a prefix (/24, /56), a group (`Group`: /16, /32).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -15,12 +15,20 @@ use crate::Network;
 use crate::config::AdmissionConfig;
 use crate::gate::{Attempt, Gate, Refusal};
 use crate::link::Source;
+use crate::origins::{Prefix, prefixes};
+use crate::rates::{Cost, Rates};
 use crate::table::Table;
 
 /// Refusals that the user is told of in a second: peers cause them.
 const REFUSALS_TOLD: u32 = 16;
 /// Peers that are remembered as pinned: far more than an operator names.
 const PINNED_MAX: usize = 1024;
+/// A handshake from an address that has all its links takes so much from its buckets: it leads to a link only where a peer comes
+/// back to its place.
+const AT_LIMIT: u32 = 2;
+/// Steps in which it is told apart who began more handshakes lately: an eighth of what may begin at once, by default two of an IP, so
+/// that a peer that tries again is no worse than one that tries once.
+const PACES: u128 = 8;
 
 /// What the lists and the rule say of a connection with `ip` (`None`: a wire).
 pub(crate) fn check(
@@ -47,8 +55,10 @@ pub(crate) enum Verdict {
     Accept,
     /// Let it prove its address first.
     Retry,
-    /// Go on with it, and give this one up for it: of those under way the oldest of the most crowded address.
+    /// Go on with it, and give this one up for it: of those under way the oldest from where most come.
     Replace(LinkId),
+    /// Too many began lately from there.
+    TooFast(Network),
 }
 
 /// A link whose handshake is complete and that wants a place.
@@ -84,6 +94,7 @@ struct HalfOpen {
 #[derive(Debug, Default)]
 pub(crate) struct Admission {
     half_open: HalfOpen,
+    rates: Rates,
     inbound: Counts,
     pinned: BTreeSet<PeerId>, // <= PINNED_MAX
     refusals: Refusals,
@@ -102,37 +113,6 @@ struct Refusals {
 struct Counts {
     all: u32,
     prefixes: BTreeMap<Prefix, u32>,
-}
-
-/// Leading bits of an address, and how many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Prefix {
-    six: bool,
-    bits: u8,
-    number: u128,
-}
-
-impl Prefix {
-    /// The first address that begins so.
-    fn address(&self) -> IpAddr {
-        if self.six {
-            return IpAddr::from((self.number << (128 - self.bits)).to_be_bytes());
-        }
-        let number = u32::try_from(self.number << (32 - self.bits)).unwrap_or(0);
-        IpAddr::from(number.to_be_bytes())
-    }
-}
-
-/// An address at three widths: itself, its prefix, its group.
-fn prefixes(ip: IpAddr) -> [Prefix; 3] {
-    let place = |six: bool, bits: u8, number: u128| {
-        let width: u8 = if six { 128 } else { 32 };
-        Prefix { six, bits, number: number >> (width - bits) }
-    };
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => [32, 24, Group::V4_BITS].map(|bits| place(false, bits, u128::from(ip.to_bits()))),
-        IpAddr::V6(ip) => [64, 56, Group::V6_BITS].map(|bits| place(true, bits, ip.to_bits())),
-    }
 }
 
 impl Counts {
@@ -173,23 +153,58 @@ impl Counts {
 
 impl Admission {
     /// What to do with a first packet from `ip`. Unvalidated ones have places of their own, and are told to retry when those are
-    /// taken; a validated one always finds a place.
-    pub(crate) fn first_packet(&self, config: &AdmissionConfig, ip: IpAddr, source: Source) -> Verdict {
-        let open = &self.half_open;
+    /// taken, or when they come too fast. A validated one that does not come too fast always finds a place.
+    pub(crate) fn first_packet(
+        &mut self,
+        now: Instant,
+        config: &AdmissionConfig,
+        ip: IpAddr,
+        source: Source,
+    ) -> Verdict {
         let reserved = config.retry_after.min(config.max_half_open / 4);
+        let exempt = is_exempt(config, ip);
+        let costs = self.costs(config, ip);
         if source == Source::Unvalidated {
-            let free = open.unvalidated.len() < usize::try_from(reserved).unwrap_or(usize::MAX);
-            return if free { Verdict::Accept } else { Verdict::Retry };
+            let free = self.half_open.unvalidated.len() < usize::try_from(reserved).unwrap_or(usize::MAX);
+            let has_room = free && (exempt || self.rates.has_room(now, costs, config.handshake_bucket()));
+            let goes_on = has_room && (exempt || self.rates.take_unproven(now, reserved));
+            return if goes_on { Verdict::Accept } else { Verdict::Retry };
+        }
+        if !exempt && let Err(prefix) = self.rates.take(now, costs, config.handshake_bucket()) {
+            return Verdict::TooFast(prefix.network());
         }
         let limits = [config.half_open_per_ip, config.half_open_per_prefix, u32::MAX];
-        let full = open.counts.all >= config.max_half_open.saturating_sub(reserved).max(1);
-        let crowded = !is_exempt(config, ip) && !open.counts.has_room(ip, limits);
+        let counts = &self.half_open.counts;
+        let full = counts.all >= config.max_half_open.saturating_sub(reserved).max(1);
+        let crowded = !exempt && !counts.has_room(ip, limits);
         let victim = match (crowded, full) {
             (true, _) => self.oldest_near(ip, limits),
-            (false, true) => self.oldest_of_the_most_crowded(),
+            (false, true) => self.oldest_of_the_fastest(now, config.handshake_bucket()),
             (false, false) => None,
         };
         victim.map_or(Verdict::Accept, Verdict::Replace)
+    }
+
+    /// A handshake is complete whose address was not proven when it began: now it counts for the address.
+    pub(crate) fn note_proven(&mut self, now: Instant, config: &AdmissionConfig, ip: IpAddr) {
+        if !is_exempt(config, ip) {
+            let costs = self.costs(config, ip);
+            self.rates.charge(now, costs, config.handshake_bucket());
+        }
+    }
+
+    /// What one more handshake from `ip` costs it.
+    fn costs(&self, config: &AdmissionConfig, ip: IpAddr) -> [Cost; 3] {
+        let [own, prefix, group] = prefixes(ip);
+        let cost = |prefix: Prefix, limit: u32| {
+            let times = if self.inbound.of(&prefix) >= limit { AT_LIMIT } else { 1 };
+            (prefix, config.handshake_interval.saturating_mul(times) / limit.max(1))
+        };
+        [
+            cost(own, config.inbound_per_ip),
+            cost(prefix, config.inbound_per_prefix),
+            cost(group, config.inbound_per_group),
+        ]
     }
 
     /// The oldest handshake of the address or prefix of `ip` that is at its limit.
@@ -203,10 +218,17 @@ impl Admission {
             .map(|(link, _)| *link)
     }
 
-    fn oldest_of_the_most_crowded(&self) -> Option<LinkId> {
+    /// The oldest handshake from where most began lately, and of those that are equal in this the oldest of the most crowded group. So
+    /// one that takes long is not given up because others come fast.
+    fn oldest_of_the_fastest(&self, now: Instant, bucket: Duration) -> Option<LinkId> {
         let counts = &self.half_open.counts;
+        let pace = |ip: IpAddr| {
+            let used = prefixes(ip).into_iter().map(|prefix| self.rates.used(now, prefix)).max();
+            used.unwrap_or_default().as_nanos() * PACES / bucket.as_nanos().max(1)
+        };
         let all = self.half_open.validated.iter();
-        all.max_by_key(|(link, ip)| (counts.crowd(**ip), std::cmp::Reverse(**link))).map(|(link, _)| *link)
+        all.max_by_key(|(link, ip)| (pace(**ip), counts.crowd(**ip), std::cmp::Reverse(**link)))
+            .map(|(link, _)| *link)
     }
 
     /// Whether a confirmed link has a place. The one of the same peer that it is a pair with gives up its own soon, so its place
@@ -279,8 +301,7 @@ impl Admission {
         let limits = [config.inbound_per_ip, config.inbound_per_prefix, config.inbound_per_group];
         let mut reached = prefixes(ip).into_iter().zip(limits);
         let (prefix, limit) = reached.find(|(prefix, limit)| self.inbound.of(prefix) >= *limit)?;
-        let network = Network { address: prefix.address(), bits: prefix.bits };
-        Some(Refusal::Crowded { count: self.inbound.of(&prefix), limit, network })
+        Some(Refusal::Crowded { count: self.inbound.of(&prefix), limit, network: prefix.network() })
     }
 
     /// A refusal is to be told. How many were not since the last one that was; `None` where this one is not either: too many were
@@ -333,178 +354,4 @@ fn is_exempt(config: &AdmissionConfig, ip: IpAddr) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn inbound_links_are_limited_by_address_prefix_and_group() {
-        let config = AdmissionConfig {
-            inbound_per_ip: 1,
-            inbound_per_prefix: 2,
-            inbound_per_group: 3,
-            ..AdmissionConfig::default()
-        };
-        let mut admission = Admission::default();
-        let mut try_enter = |address: &str| {
-            let slot = admission.crowded(&config, Some(ip(address))).is_none();
-            if slot {
-                admission.enter(Some(ip(address)));
-            }
-            slot
-        };
-        assert!(try_enter("192.0.2.1"));
-        assert!(!try_enter("192.0.2.1"), "per IP");
-        assert!(try_enter("192.0.2.2"));
-        assert!(!try_enter("192.0.2.3"), "per /24");
-        assert!(try_enter("192.0.3.1"));
-        assert!(!try_enter("192.0.4.1"), "per /16");
-        assert!(try_enter("192.1.0.1"));
-        assert!(try_enter("2001:db8:0:1::1"));
-        assert!(!try_enter("2001:db8:0:1::2"), "per /64");
-        assert!(try_enter("2001:db8:0:2::1"));
-        assert!(!try_enter("2001:db8:0:3::1"), "per /56");
-        assert!(try_enter("2001:db8:8000::1"));
-        assert!(!try_enter("2001:db8:ffff::1"), "per /32");
-        assert!(try_enter("2001:db9::1"));
-        for _ in 0..10 {
-            assert!(try_enter("127.0.0.1"), "loopback is exempt");
-        }
-        admission.leave(Some(ip("192.0.2.1")));
-        assert!(admission.crowded(&config, Some(ip("192.0.2.9"))).is_none());
-    }
-
-    /// Fills places with validated handshakes from these addresses; which were given up for others.
-    fn fill(admission: &mut Admission, config: &AdmissionConfig, first: u64, ips: &[IpAddr]) -> Vec<LinkId> {
-        let mut replaced = Vec::new();
-        for (link, ip) in (first..).map(LinkId).zip(ips) {
-            match admission.first_packet(config, *ip, Source::Validated) {
-                Verdict::Replace(victim) => {
-                    admission.end(victim);
-                    replaced.push(victim);
-                }
-                verdict => assert_eq!(verdict, Verdict::Accept),
-            }
-            admission.begin(link, *ip, Source::Validated);
-            assert!(admission.half_open() <= usize::try_from(config.max_half_open).unwrap());
-        }
-        replaced
-    }
-
-    #[test]
-    fn spoofed_first_packets_take_no_place_of_an_address_and_then_are_told_to_retry() {
-        let config = AdmissionConfig::default();
-        let mut admission = Admission::default();
-        let spoofed = ip("198.51.100.7");
-        for link in 0..16 {
-            assert_eq!(admission.first_packet(&config, spoofed, Source::Unvalidated), Verdict::Accept);
-            admission.begin(LinkId(link), spoofed, Source::Unvalidated);
-        }
-        for address in ["198.51.100.7", "203.0.113.1"] {
-            assert_eq!(admission.first_packet(&config, ip(address), Source::Unvalidated), Verdict::Retry);
-            assert_eq!(admission.first_packet(&config, ip(address), Source::Validated), Verdict::Accept);
-        }
-        admission.end(LinkId(3));
-        assert_eq!(admission.first_packet(&config, spoofed, Source::Unvalidated), Verdict::Accept);
-    }
-
-    #[test]
-    fn one_operator_does_not_keep_everybody_else_out() {
-        let config = AdmissionConfig::default();
-        let mut admission = Admission::default();
-        // All of these addresses are really the attacker's.
-        let address = |prefix: u16, host: u16| ip(&format!("2001:db8:0:{:x}::1", prefix << 8 | host));
-        let attacker: Vec<IpAddr> =
-            (0..4).flat_map(|prefix| (0..16).map(move |host| address(prefix, host))).collect();
-        fill(&mut admission, &config, 0, &attacker);
-        let honest = ["198.51.100.7", "203.0.113.9", "2a02:1::1"].map(ip);
-        assert_eq!(fill(&mut admission, &config, 100, &honest).len(), 3, "the attacker's go");
-        let replaced = fill(&mut admission, &config, 200, &attacker);
-        assert!(replaced.iter().all(|link| !(100..200).contains(&link.0)), "and not the honest ones");
-    }
-
-    #[test]
-    fn a_neighbour_in_a_crowded_prefix_takes_a_place_of_the_address_with_the_most() {
-        let config = AdmissionConfig::default();
-        let mut admission = Admission::default();
-        let crowd = [[ip("192.0.2.1"); 8], [ip("192.0.2.2"); 8]].concat();
-        assert_eq!(fill(&mut admission, &config, 0, &crowd), []);
-        assert_eq!(fill(&mut admission, &config, 100, &[ip("192.0.2.1")]), [LinkId(0)], "per IP");
-        assert_eq!(fill(&mut admission, &config, 101, &[ip("192.0.2.9")]), [LinkId(1)], "per /24");
-        assert_eq!(fill(&mut admission, &config, 102, &[ip("192.0.3.9")]), []);
-    }
-
-    #[test]
-    fn a_refusal_names_the_network_that_is_full() {
-        let named = |config: &AdmissionConfig, address: &str| {
-            let mut admission = Admission::default();
-            admission.enter(Some(ip(address)));
-            match admission.crowded(config, Some(ip(address))) {
-                Some(Refusal::Crowded { count: 1, limit: 1, network }) => (network.address, network.bits),
-                other => panic!("{other:?}"),
-            }
-        };
-        let by = |inbound_per_ip, inbound_per_prefix, inbound_per_group| AdmissionConfig {
-            inbound_per_ip,
-            inbound_per_prefix,
-            inbound_per_group,
-            ..AdmissionConfig::default()
-        };
-        let (own, prefix, group) = (by(1, 9, 9), by(9, 1, 9), by(9, 9, 1));
-        assert_eq!(named(&own, "192.0.2.77"), (ip("192.0.2.77"), 32));
-        assert_eq!(named(&prefix, "192.0.2.77"), (ip("192.0.2.0"), 24));
-        assert_eq!(named(&group, "192.0.2.77"), (ip("192.0.0.0"), 16));
-        assert_eq!(named(&own, "2001:db8:1:2ff:9::1"), (ip("2001:db8:1:2ff::"), 64));
-        assert_eq!(named(&prefix, "2001:db8:1:2ff:9::1"), (ip("2001:db8:1:200::"), 56));
-        assert_eq!(named(&group, "2001:db8:1:2ff:9::1"), (ip("2001:db8::"), 32));
-    }
-
-    #[test]
-    fn of_few_places_a_quarter_is_for_addresses_that_are_not_proven() {
-        let config = AdmissionConfig { retry_after: 16, max_half_open: 8, ..AdmissionConfig::default() };
-        let mut admission = Admission::default();
-        for link in 0..2 {
-            assert_eq!(
-                admission.first_packet(&config, ip("192.0.2.1"), Source::Unvalidated),
-                Verdict::Accept
-            );
-            admission.begin(LinkId(link), ip("192.0.2.1"), Source::Unvalidated);
-        }
-        assert_eq!(admission.first_packet(&config, ip("192.0.2.1"), Source::Unvalidated), Verdict::Retry);
-        for link in 2..5 {
-            admission.begin(LinkId(link), ip(&format!("10.{link}.0.1")), Source::Validated);
-        }
-        assert_eq!(admission.half_open(), 5);
-        for link in 5..8 {
-            assert_eq!(admission.first_packet(&config, ip("192.0.2.1"), Source::Validated), Verdict::Accept);
-            admission.begin(LinkId(link), ip(&format!("10.{link}.0.1")), Source::Validated);
-        }
-        let full = admission.first_packet(&config, ip("192.0.2.1"), Source::Validated);
-        assert_eq!(full, Verdict::Replace(LinkId(2)), "six of eight are the proven ones'");
-    }
-
-    #[test]
-    fn so_many_pinned_peers_are_remembered() {
-        let mut admission = Admission::default();
-        let peer = |number: usize| {
-            let mut seed = [0; 32];
-            seed.iter_mut().zip(number.to_le_bytes()).for_each(|(to, from)| *to = from);
-            weir_base::Keypair::ed25519_from_seed(seed).peer_id()
-        };
-        (0..=PINNED_MAX).for_each(|number| admission.pin(peer(number)));
-        assert!(admission.is_pinned(&peer(PINNED_MAX - 1)) && !admission.is_pinned(&peer(PINNED_MAX)));
-    }
-
-    #[test]
-    fn sixteen_refusals_a_second_are_told_and_how_many_were_not() {
-        let mut admission = Admission::default();
-        let begin = Instant::from_millis(5_000);
-        assert!((0..16).all(|_| admission.tell_refusal(begin) == Some(0)));
-        assert!((0..3).all(|_| admission.tell_refusal(Instant::from_millis(5_999)).is_none()));
-        assert_eq!(admission.tell_refusal(Instant::from_millis(6_000)), Some(3));
-        assert_eq!(admission.tell_refusal(Instant::from_millis(6_000)), Some(0));
-    }
-}
+mod tests;

@@ -58,8 +58,16 @@ pub struct AdmissionConfig {
     pub inbound_per_prefix: u32,
     /// Inbound links from one group (IPv4 /16, IPv6 /32). Default: 32.
     pub inbound_per_group: u32,
+    /// Inbound handshakes that an IP address, prefix or group may begin at once, for each link that it may have: all its peers start
+    /// again, over two transports, and try twice. Default: 4, at least 1. A handshake from where there are as many links as there may be counts twice.
+    pub handshakes_per_link: u32,
+    /// The time after which one more may begin, for each link that it may have: a node's own pauses between dials grow beyond that
+    /// soon. 0: no limit. Default: 8 s.
+    #[serde(with = "units::duration")]
+    pub handshake_interval: Duration,
     /// With so many inbound handshakes of unvalidated addresses under way, each address must first prove that it is real (QUIC
-    /// retry). At most a quarter of `max_half_open` is used. Default: 16.
+    /// retry). So it must where more of them begin in a second, and four times as many at once. At most a quarter of
+    /// `max_half_open` is used. Default: 16.
     pub retry_after: u32,
     /// Addresses without limits per address, prefix and group. Default: loopback.
     pub exempt: Vec<Network>,
@@ -73,6 +81,11 @@ impl AdmissionConfig {
     /// Slots kept for links that the node dials itself: `min(8, dial_target / 2)`.
     pub fn dial_reserve(&self) -> u32 {
         (self.dial_target / 2).min(8)
+    }
+
+    /// What the handshakes that may begin at once take, as the time in which as many more may begin.
+    pub(crate) fn handshake_bucket(&self) -> Duration {
+        self.handshake_interval.saturating_mul(self.handshakes_per_link)
     }
 }
 
@@ -88,6 +101,8 @@ impl Default for AdmissionConfig {
             inbound_per_ip: 4,
             inbound_per_prefix: 8,
             inbound_per_group: 32,
+            handshakes_per_link: 4,
+            handshake_interval: Duration::from_secs(8),
             retry_after: 16,
             exempt: vec![
                 Network { address: IpAddr::from([127, 0, 0, 0]), bits: 8 },
@@ -450,6 +465,9 @@ impl Config {
         if admission.max_inbound > most {
             let remedy = format!("at most {most}, so that the node can dial links of its own");
             return fail("admission.max_inbound", admission.max_inbound.into(), remedy);
+        }
+        if admission.handshakes_per_link == 0 {
+            return fail("admission.handshakes_per_link", 0, "at least 1, or nobody could connect".into());
         }
         if budget.base_window < LINK_INITIAL {
             return fail("budget.base_window", budget.base_window, format!("at least {LINK_INITIAL}"));

@@ -132,18 +132,14 @@ impl Context<'_> {
     pub(crate) fn first_packet(&mut self, ip: IpAddr, source: Source) -> Admitted {
         let attempt = Asked::Accept { from: ip };
         if let Err(refusal) = self.check(Some(ip), &attempt) {
-            let address = match ip.to_canonical() {
-                IpAddr::V4(ip) => format!("/ip4/{ip}"),
-                IpAddr::V6(ip) => format!("/ip6/{ip}"),
-            };
-            self.tell_refusal(None, address.parse().ok(), refusal);
-            return Admitted::Refused;
+            return self.refuse_address(ip, refusal);
         }
-        match self.admission.first_packet(&self.config.admission, ip, source) {
+        match self.admission.first_packet(self.now, &self.config.admission, ip, source) {
             Verdict::Retry => {
                 self.stats.retries += 1;
                 return Admitted::Retry;
             }
+            Verdict::TooFast(network) => return self.refuse_address(ip, Refusal::TooFast { network }),
             Verdict::Accept => {}
             Verdict::Replace(victim) => {
                 self.stats.half_open_replaced += 1;
@@ -153,6 +149,16 @@ impl Context<'_> {
             }
         }
         Admitted::Accept
+    }
+
+    /// Tells that nobody at an address was answered.
+    fn refuse_address(&mut self, ip: IpAddr, refusal: Refusal) -> Admitted {
+        let address = match ip.to_canonical() {
+            IpAddr::V4(ip) => format!("/ip4/{ip}"),
+            IpAddr::V6(ip) => format!("/ip6/{ip}"),
+        };
+        self.tell_refusal(None, address.parse().ok(), refusal);
+        Admitted::Refused
     }
 
     /// What this node's own lists and rule say of a connection.
@@ -235,6 +241,14 @@ impl Context<'_> {
         if let Some(found) = self.table.get_mut(link) {
             found.origin.dial = None; // the dial knows already
             found.abort(self.now, reason, DownReason::Closed(reason));
+        }
+    }
+
+    /// A handshake is complete, so the address of its peer is proven.
+    pub(crate) fn note_proven(&mut self, link: LinkId) {
+        let found = self.table.get(link).and_then(|found| found.origin.half_open);
+        if let Some((ip, Source::Unvalidated)) = found {
+            self.admission.note_proven(self.now, &self.config.admission, ip);
         }
     }
 

@@ -97,6 +97,12 @@ pub enum Refusal {
         /// From where.
         network: Network,
     },
+    /// Too many handshakes began there lately (`admission.handshakes_per_link`, `handshake_interval`).
+    #[error("handshakes from {network} come too fast")]
+    TooFast {
+        /// From where.
+        network: Network,
+    },
     /// It is in a network of `admission.deny`.
     #[error("{0} is in `admission.deny`")]
     Denied(Network),

@@ -27,9 +27,11 @@ mod link;
 mod links;
 mod named;
 mod network;
+mod origins;
 mod outputs;
 #[cfg(not(target_family = "wasm"))]
 mod quic;
+mod rates;
 mod stats;
 mod streams;
 mod table;

@@ -15,6 +15,13 @@ fn a_total_that_cannot_hold_the_base_windows_is_named() {
 }
 
 #[test]
+fn a_node_to_which_nobody_could_connect_is_refused_at_start() {
+    let mut config = Config::default();
+    config.admission.handshakes_per_link = 0;
+    assert_eq!(config.check().unwrap_err().field, "admission.handshakes_per_link");
+}
+
+#[test]
 fn a_message_larger_than_what_can_be_reserved_is_refused_at_start() {
     let mut config = Config::default();
     config.budget.largest_message = config.budget.receive_total;

@@ -35,7 +35,9 @@ impl Links {
     /// A handshake is complete: takes the link up, or closes it with a reason.
     fn connected(&mut self, now: Instant, id: LinkId, remote: Remote) {
         self.table.touch(id);
-        self.context(now).2.half_open_over(id);
+        let mut context = self.context(now).2;
+        context.note_proven(id);
+        context.half_open_over(id);
         let (side, pair) = match self.admit(now, id, remote) {
             Ok(admitted) => admitted,
             Err(reason) => return self.context(now).2.refuse(id, reason),

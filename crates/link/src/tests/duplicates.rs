@@ -89,7 +89,9 @@ fn no_link_ends_before_the_other_one_is_known_to_be_used_by_both_sides() {
 
 #[test]
 fn one_peer_that_comes_again_and_again_holds_two_places_at_most() {
-    let mut net = Net::new(vec![config(), config(), config()]);
+    let mut in_haste = config();
+    in_haste.admission.handshake_interval = Duration::ZERO;
+    let mut net = Net::new(vec![config(), in_haste, config()]);
     net.delay = Duration::from_millis(5);
     let address = net.nodes[0].address;
     let mut most = (0, 0);

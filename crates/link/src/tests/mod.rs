@@ -24,6 +24,7 @@ mod quic_setup;
 mod quic_windows;
 mod random_use;
 mod reset_tokens;
+mod storms;
 mod tcp_flow;
 mod tcp_hostile;
 mod tcp_setup;

@@ -20,22 +20,22 @@ use crate::{Config, DownReason, Drain, Event, HostChange, Links, PipeChange, Pip
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A node, and the byte streams of whoever connects to it.
-struct Victim {
-    now: Instant,
-    links: Links,
+pub(super) struct Victim {
+    pub(super) now: Instant,
+    pub(super) links: Links,
     pipes: u64,
-    events: Vec<Event>,
+    pub(super) events: Vec<Event>,
     sent: Vec<(PipeId, BytesMut)>,
 }
 
 impl Victim {
-    fn new(config: Config) -> Self {
+    pub(super) fn new(config: Config) -> Self {
         let mut links = Links::new(config, Arc::new(keypair(0)), [1; 32], start()).unwrap();
         links.handle_host(Instant::ZERO, HostChange::Pipes);
         Self { now: Instant::ZERO, links, pipes: 0, events: Vec::new(), sent: Vec::new() }
     }
 
-    fn accept(&mut self, address: [u8; 4]) -> PipeId {
+    pub(super) fn accept(&mut self, address: [u8; 4]) -> PipeId {
         let pipe = PipeId(self.pipes * 2 + 1);
         self.pipes += 1;
         let remote = SocketAddr::from((address, 4001));
@@ -91,7 +91,7 @@ impl Victim {
         assert!(ledger.reserved + ledger.lent <= ledger.total, "{ledger:?}");
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         while let Some((due, _)) = self.links.poll_timeout().filter(|(due, _)| *due <= until) {
             self.now = self.now.max(due);
@@ -101,7 +101,7 @@ impl Victim {
         self.now = until;
     }
 
-    fn closed(&self, pipe: PipeId) -> bool {
+    pub(super) fn closed(&self, pipe: PipeId) -> bool {
         self.events.iter().any(|event| matches!(event, Event::ClosePipe(closed) if *closed == pipe))
     }
 
@@ -128,8 +128,8 @@ impl Victim {
 }
 
 /// A peer that completes its handshake and then does what it likes with the muxer.
-struct Peer {
-    conn: Connection,
+pub(super) struct Peer {
+    pub(super) conn: Connection,
     pipe: PipeId,
     waits: VecDeque<u8>, // sent, and not taken by the victim
     resets: Vec<(u32, u32)>,
@@ -137,7 +137,7 @@ struct Peer {
 }
 
 impl Peer {
-    fn new(victim: &Victim, number: u8, pipe: PipeId) -> Self {
+    pub(super) fn new(victim: &Victim, number: u8, pipe: PipeId) -> Self {
         let identity = Identity::new(&keypair(number.into()), &mut Rng::new([number; 32]));
         let mut setup = Setup::new(Arc::new(identity)).unwrap();
         setup.yamux.max_outbound = 100_000;
@@ -154,7 +154,7 @@ impl Peer {
     }
 
     /// Everything both sides have to say goes to and fro, as far as the victim reads.
-    fn talk(&mut self, victim: &mut Victim) {
+    pub(super) fn talk(&mut self, victim: &mut Victim) {
         loop {
             let mut out = BytesMut::new();
             while self.conn.poll_transmit(victim.now, &mut out) {}
