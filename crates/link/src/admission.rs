@@ -166,8 +166,8 @@ impl Admission {
         let costs = self.costs(config, ip);
         if source == Source::Unvalidated {
             let free = self.half_open.unvalidated.len() < usize::try_from(reserved).unwrap_or(usize::MAX);
-            let has_room = free && (exempt || self.rates.has_room(now, costs, config.handshake_bucket()));
-            let goes_on = has_room && (exempt || self.rates.take_unproven(now, reserved));
+            let in_time = exempt || self.rates.check(now, costs, config.handshake_bucket()).is_ok();
+            let goes_on = free && in_time && (exempt || self.rates.take_unproven(now, reserved));
             return if goes_on { Verdict::Accept } else { Verdict::Retry };
         }
         if !exempt && let Err(prefix) = self.rates.take(now, costs, config.handshake_bucket()) {
@@ -218,16 +218,15 @@ impl Admission {
             .map(|(link, _)| *link)
     }
 
-    /// The oldest handshake from where most began lately, and of those that are equal in this the oldest of the most crowded group. So
-    /// one that takes long is not given up because others come fast.
+    /// The oldest handshake from where most began lately, its address, prefix and group taken together; of those that are equal in this
+    /// the oldest of the most crowded group. So one that takes long is not given up because others come fast.
     fn oldest_of_the_fastest(&self, now: Instant, bucket: Duration) -> Option<LinkId> {
         let counts = &self.half_open.counts;
-        let pace = |ip: IpAddr| {
-            let used = prefixes(ip).into_iter().map(|prefix| self.rates.used(now, prefix)).max();
-            used.unwrap_or_default().as_nanos() * PACES / bucket.as_nanos().max(1)
-        };
+        let pace =
+            |prefix: Prefix| self.rates.used(now, prefix).as_nanos() * PACES / bucket.as_nanos().max(1);
+        let paces = |ip: IpAddr| prefixes(ip).into_iter().map(pace).sum::<u128>();
         let all = self.half_open.validated.iter();
-        all.max_by_key(|(link, ip)| (pace(**ip), counts.crowd(**ip), std::cmp::Reverse(**link)))
+        all.max_by_key(|(link, ip)| (paces(**ip), counts.crowd(**ip), std::cmp::Reverse(**link)))
             .map(|(link, _)| *link)
     }
 

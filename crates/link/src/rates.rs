@@ -31,29 +31,40 @@ pub(crate) struct Rates {
 }
 
 impl Rates {
-    /// Takes from all three buckets, each of which holds `whole`.
+    /// Takes from all three buckets, each of which holds `whole`. An address whose own bucket is full may overdraw those that it shares
+    /// by as much again: it is not refused because its neighbours come fast.
     ///
     /// # Errors
     /// Whose bucket has too little left. Nothing is taken then.
     pub(crate) fn take(&mut self, now: Instant, costs: [Cost; 3], whole: Duration) -> Result<(), Prefix> {
-        if let Some((prefix, _)) = costs.iter().find(|(prefix, cost)| self.used(now, *prefix) + *cost > whole) {
-            return Err(*prefix);
-        }
+        self.check(now, costs, whole)?;
         self.charge(now, costs, whole);
         Ok(())
     }
 
     /// Whether [`take`](Self::take) would succeed.
-    pub(crate) fn has_room(&self, now: Instant, costs: [Cost; 3], whole: Duration) -> bool {
-        costs.iter().all(|(prefix, cost)| self.used(now, *prefix) + *cost <= whole)
+    ///
+    /// # Errors
+    /// Whose bucket has too little left.
+    pub(crate) fn check(&self, now: Instant, costs: [Cost; 3], whole: Duration) -> Result<(), Prefix> {
+        let [own, shared @ ..] = costs;
+        let is_full = self.used(now, own.0).is_zero();
+        let most = if is_full { whole.saturating_mul(2) } else { whole };
+        let lacks = |(prefix, cost): &Cost, most: Duration| self.used(now, *prefix) + *cost > most;
+        if lacks(&own, whole) {
+            return Err(own.0);
+        }
+        shared.iter().find(|cost| lacks(cost, most)).map_or(Ok(()), |(prefix, _)| Err(*prefix))
     }
 
     /// Takes from all three buckets what is there.
     pub(crate) fn charge(&mut self, now: Instant, costs: [Cost; 3], whole: Duration) {
         while self.full_at.pop_due(now).is_some() {}
+        let mut most = whole;
         for (prefix, cost) in costs {
-            let used = (self.used(now, prefix) + cost).min(whole);
+            let used = (self.used(now, prefix) + cost).min(most);
             self.full_at.set(prefix, Some(now + used));
+            most = whole.saturating_mul(2); // those after its own are shared
         }
         while self.full_at.len() > BUCKETS
             && let Some((_, first)) = self.full_at.next()
@@ -101,8 +112,8 @@ mod tests {
             assert_eq!(rates.take(begin, first, WHOLE), Ok(()));
         }
         assert_eq!(rates.take(begin, first, WHOLE), Err(first[0].0));
-        assert!(!rates.has_room(begin + SECOND / 2, first, WHOLE));
-        assert!(rates.has_room(begin + SECOND, first, WHOLE));
+        assert!(rates.check(begin + SECOND / 2, first, WHOLE).is_err());
+        assert!(rates.check(begin + SECOND, first, WHOLE).is_ok());
         assert_eq!(rates.take(begin + SECOND, first, WHOLE), Ok(()));
         assert_eq!(rates.take(begin + SECOND, first, WHOLE), Err(first[0].0), "only that one");
         rates.charge(begin + SECOND, first, WHOLE);
@@ -110,14 +121,26 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_handshake_takes_from_no_bucket() {
+    fn who_has_begun_none_lately_is_not_refused_for_its_neighbours() {
         let mut rates = Rates::default();
-        let (one, neighbour) = (costs(0x0102_0304, SECOND), costs(0x0102_0305, SECOND));
+        let one = costs(0x0102_0300, SECOND);
         for _ in 0..8 {
             rates.take(Instant::ZERO, one, WHOLE).unwrap();
         }
-        assert_eq!(rates.take(Instant::ZERO, neighbour, WHOLE), Err(neighbour[1].0), "the /24 is empty");
-        assert_eq!(rates.used(Instant::ZERO, neighbour[0].0), Duration::ZERO);
+        for neighbour in 1..=8 {
+            let neighbour = costs(0x0102_0300 + neighbour, SECOND);
+            assert_eq!(rates.take(Instant::ZERO, neighbour, WHOLE), Ok(()));
+            assert_eq!(rates.take(Instant::ZERO, neighbour, WHOLE), Err(neighbour[1].0), "the second time");
+            assert_eq!(rates.used(Instant::ZERO, neighbour[0].0), SECOND, "what is refused takes nothing");
+        }
+        let last = costs(0x0102_0309, SECOND);
+        assert_eq!(rates.take(Instant::ZERO, last, WHOLE), Err(last[1].0), "the /24 has overdrawn its own");
+        assert_eq!(rates.used(Instant::ZERO, last[1].0), WHOLE * 2);
+        assert_eq!(
+            rates.take(Instant::ZERO, costs(0x0102_0400, SECOND), WHOLE),
+            Err(last[2].0),
+            "the /16, too"
+        );
     }
 
     #[test]

@@ -146,9 +146,7 @@ fn who_has_all_its_links_begins_half_as_many() {
 fn handshakes_whose_address_is_proven_later_count_for_it_then() {
     let (config, mut admission) = (AdmissionConfig::default(), Admission::default());
     let (fast, other) = (ip("192.0.2.1"), ip("198.51.100.7"));
-    let first = |admission: &mut Admission, ip| {
-        admission.first_packet(NOW, &config, ip, Source::Unvalidated)
-    };
+    let first = |admission: &mut Admission, ip| admission.first_packet(NOW, &config, ip, Source::Unvalidated);
     for _ in 0..16 {
         assert_eq!(first(&mut admission, fast), Verdict::Accept);
         admission.note_proven(NOW, &config, fast);

@@ -34,9 +34,10 @@ fn storm_over_tcp(config: Config, address: [u8; 4]) -> (usize, usize) {
         victim.pass(SECOND / 10);
         then += attempts(&mut victim, 2);
     }
-    let told = victim.events.iter().filter(|event| {
-        matches!(event, Event::Refused { peer: None, refusal: Refusal::TooFast { .. }, .. })
-    });
+    let told = victim
+        .events
+        .iter()
+        .filter(|event| matches!(event, Event::Refused { peer: None, refusal: Refusal::TooFast { .. }, .. }));
     assert_eq!(told.count() > 0, first < 60, "it is told with its reason");
     (first, then)
 }
