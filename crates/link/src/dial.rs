@@ -1,7 +1,8 @@
 //! Dials under way: which address comes next, when, and what the outcome is.
 //!
 //! - a dial ranks its addresses: wires, then the transports in the order of their registry, each with the families taking
-//!   turns; names are resolved at once, and their addresses join the end;
+//!   turns; names are resolved at once, and their addresses join those of their transport;
+//! - an address waits a moment for the names of better transports;
 //! - the next address is tried when the last attempt failed, or `stagger` after it began;
 //! - the first attempt that becomes a link ends the dial, and the others with it; one deadline ends all.
 //!
@@ -9,6 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::{Host, Multiaddr, Transport};
@@ -16,6 +18,9 @@ use weir_base::{Deadlines, Instant, LinkId};
 
 use crate::config::DialConfig;
 use crate::event::{Dial, DialError, DialFailure, DialId, Family};
+
+/// From when the first address can be tried, so long names of better transports may still be resolved before it (RFC 8305 §3).
+const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 
 /// What the parent should do.
 #[derive(Debug)]
@@ -68,6 +73,7 @@ struct Pending {
     pinned: bool,
     deadline: Instant,
     next: Instant,               // when the next candidate may begin beside those under way
+    unheld: Option<Instant>,     // from when on names are not waited for, once there is a candidate
     candidates: VecDeque<Route>, // <= max_addresses
     attempts: BTreeSet<Running>,
     error: DialFailure,
@@ -130,11 +136,12 @@ impl Dialler {
             pinned,
             deadline: now + config.timeout,
             next: now,
+            unheld: None,
             candidates: VecDeque::new(),
             attempts: BTreeSet::new(),
             error: DialFailure::NoRoute,
         };
-        let mut sockets = Vec::new();
+        let (mut sockets, mut names) = (Vec::new(), Vec::new());
         for address in &addresses {
             if let Some(endpoint) = address.memory() {
                 pending.candidates.push_back(Route::Wire(endpoint));
@@ -156,11 +163,15 @@ impl Dialler {
                 Host::Dns4(name) => (name, Family::V4),
                 Host::Dns6(name) => (name, Family::V6),
             };
+            names.push((rank(&self.transports, transport), transport, target.port, name.to_string(), family));
+        }
+        names.sort_by_key(|(rank, ..)| *rank); // the best is asked for first
+        for (_, transport, port, name, family) in names {
             self.last_query += 1;
             let query = self.last_query;
-            self.queries.insert(query, (id, transport, target.port));
+            self.queries.insert(query, (id, transport, port));
             pending.attempts.insert(Running::Query(query));
-            self.steps.push_back(Step::Resolve { query, name: name.to_string(), family });
+            self.steps.push_back(Step::Resolve { query, name, family });
         }
         for transport in &self.transports {
             let own = sockets.iter().filter(|(other, _)| other == transport).map(|(_, remote)| *remote);
@@ -205,11 +216,16 @@ impl Dialler {
             pending.error = DialFailure::Unresolved;
         }
         let found = addresses.iter().map(|ip| SocketAddr::new(ip.to_canonical(), port)).collect();
+        let worse = |route: &Route| match route {
+            Route::Wire(_) => false,
+            Route::Socket(other, _) => rank(&self.transports, *other) > rank(&self.transports, transport),
+        };
         for remote in take_turns(found) {
             let route = Route::Socket(transport, remote);
             let known = pending.candidates.contains(&route);
             if !known && pending.candidates.len() < config.max_addresses {
-                pending.candidates.push_back(route);
+                let place = pending.candidates.iter().position(worse).unwrap_or(pending.candidates.len());
+                pending.candidates.insert(place, route);
             }
         }
         self.advance(now, dial, config);
@@ -309,7 +325,9 @@ impl Dialler {
     fn advance(&mut self, now: Instant, dial: DialId, config: &DialConfig) {
         let Some(pending) = self.dials.get_mut(&dial) else { return };
         let idle = pending.attempts.iter().all(|attempt| matches!(attempt, Running::Query(_)));
-        if (idle || pending.next <= now)
+        let held = pending.waits_for_a_name(now, &self.queries, &self.transports);
+        if held.is_none()
+            && (idle || pending.next <= now)
             && let Some(route) = pending.candidates.pop_front()
         {
             pending.next = now + config.stagger;
@@ -335,8 +353,8 @@ impl Dialler {
             let error = pending.error;
             return self.fail(dial, error);
         }
-        let due =
-            if pending.candidates.is_empty() { pending.deadline } else { pending.deadline.min(pending.next) };
+        let next = held.unwrap_or(pending.next);
+        let due = if pending.candidates.is_empty() { pending.deadline } else { pending.deadline.min(next) };
         self.deadlines.set(dial, Some(due));
     }
 
@@ -353,6 +371,32 @@ impl Dialler {
         }
         links
     }
+}
+
+impl Pending {
+    /// Until when the next candidate waits for the name of a better transport.
+    fn waits_for_a_name(
+        &mut self,
+        now: Instant,
+        queries: &BTreeMap<u64, (DialId, Transport, u16)>,
+        transports: &[Transport],
+    ) -> Option<Instant> {
+        let Some(Route::Socket(transport, _)) = self.candidates.front() else { return None };
+        let unheld = *self.unheld.get_or_insert(now + RESOLUTION_DELAY);
+        let is_better = |query: &u64| {
+            queries
+                .get(query)
+                .is_some_and(|(_, other, _)| rank(transports, *other) < rank(transports, *transport))
+        };
+        let waits =
+            self.attempts.iter().any(|attempt| matches!(attempt, Running::Query(query) if is_better(query)));
+        (waits && now < unheld).then_some(unheld)
+    }
+}
+
+/// The place of a transport in their order.
+fn rank(transports: &[Transport], transport: Transport) -> usize {
+    transports.iter().position(|other| *other == transport).unwrap_or(transports.len())
 }
 
 /// Addresses with the families taking turns, IPv6 first, each family in the order given.

@@ -114,6 +114,36 @@ fn a_tcp_address_is_refused_clearly_and_a_name_without_an_address_too() {
     assert_eq!(net.nodes[0].failed[1], (dial, DialFailure::Unresolved));
 }
 
+/// Node 0 dials node 1 by name over both transports, TCP named first. Their names are resolved after so long; over which the link is.
+fn dial_by_name(quic_after: Duration, tcp_after: Duration) -> String {
+    let mut net = Net::pair();
+    let names = ["/dns/node.example/tcp/4001", "/dns/node.example/udp/4001/quic-v1"];
+    let addresses = names.iter().map(|name| name.parse().unwrap()).collect();
+    let (begin, peer, ip) = (net.now, net.peer(1), net.nodes[1].address.ip());
+    net.nodes[0].links.dial(begin, Dial { peer: Some(peer), addresses, pinned: false }).unwrap();
+    net.drain();
+    let [(quic, _), (tcp, _)] = net.nodes[0].resolves[..] else { panic!("{:?}", net.nodes[0].resolves) };
+    let mut answers = [(begin + quic_after, quic), (begin + tcp_after, tcp)];
+    answers.sort_unstable();
+    for (at, query) in answers {
+        net.run_until(at);
+        net.nodes[0].links.handle_resolved(at, query, &[ip]);
+    }
+    net.run(SECOND);
+    let [(link, _)] = net.nodes[0].up[..] else { panic!("{:?}", net.nodes[0].failed) };
+    net.nodes[0].links.link(link).unwrap().origin.address.as_ref().unwrap().to_string()
+}
+
+#[test]
+fn of_addresses_by_name_quic_comes_first_too_unless_its_name_takes_long() {
+    let millis = Duration::from_millis;
+    for (quic_after, tcp_after) in [(0, 0), (1, 0), (49, 0), (0, 49), (80, 31)] {
+        let address = dial_by_name(millis(quic_after), millis(tcp_after));
+        assert_eq!(address, "/ip4/10.0.1.1/udp/4001/quic-v1", "{quic_after} {tcp_after}");
+    }
+    assert_eq!(dial_by_name(millis(300), millis(0)), "/ip4/10.0.1.1/tcp/4001");
+}
+
 #[test]
 fn a_dial_ends_at_its_deadline_and_a_cancelled_one_says_nothing() {
     let mut net = Net::pair();
