@@ -124,15 +124,44 @@ fn tell(events: &Events, json: bool) {
 }
 
 fn say(event: &Event) -> Result<(), Failure> {
-    let text = match event {
+    text(event).map_or(Ok(()), |text| output::print(&format!("{text}\n")))
+}
+
+/// What there is to say of an event, in a line.
+fn text(event: &Event) -> Option<String> {
+    Some(match event {
         Event::PeerUp { peer, agent, .. } => format!("{peer} is there: {}", agent.escape_debug()),
         Event::PeerDown { peer, reason, .. } => format!("{peer} is gone: {reason:?}"),
         Event::Refused { peer, reason, .. } => format!("{peer} was refused: {reason:?}"),
+        Event::ConnectionRefused { peer, address, reason, suppressed } => {
+            let peer = peer.as_ref().map(ToString::to_string);
+            let address = address.as_ref().map(ToString::to_string);
+            let whom = peer.or(address).unwrap_or_else(|| "a peer".into());
+            let more = if *suppressed > 0 { format!(", and {suppressed} more were") } else { String::new() };
+            format!("{whom} was {reason}{more}")
+        }
         Event::Fault { peer, fault, .. } => format!("{peer} did wrong: {fault}"),
         Event::Identified { peer, agent: Some(agent), .. } => {
             format!("{peer} says it is {}", agent.escape_debug())
         }
-        _ => return Ok(()),
-    };
-    output::print(&format!("{text}\n"))
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_refused_is_named_with_the_reason() {
+        let refused = |address: Option<&str>, suppressed| Event::ConnectionRefused {
+            peer: None,
+            address: address.map(|address| address.parse().unwrap()),
+            reason: "refused: 8 of 8 inbound links from 10.1.0.0/16".into(),
+            suppressed,
+        };
+        let reason = "was refused: 8 of 8 inbound links from 10.1.0.0/16";
+        assert_eq!(text(&refused(Some("/ip4/10.1.2.3"), 0)), Some(format!("/ip4/10.1.2.3 {reason}")));
+        assert_eq!(text(&refused(None, 24)), Some(format!("a peer {reason}, and 24 more were")));
+    }
 }
