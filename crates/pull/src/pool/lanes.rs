@@ -72,7 +72,7 @@ impl Pool {
         self.depart(now, slot);
     }
 
-    pub(crate) fn opened(&mut self, _now: Instant, key: StreamKey, opened: Opened) {
+    pub(crate) fn opened(&mut self, key: StreamKey, opened: Opened) {
         let Some(slot) = self.common.links.slot(key.link) else { return };
         let role = match opened {
             Opened::Local { tag } if tag % 2 == 0 => Role::Intake,

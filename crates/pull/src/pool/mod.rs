@@ -207,8 +207,8 @@ impl Machine for Pool {
         self.rotate(keys);
     }
 
-    fn handle_opened(&mut self, now: Instant, key: StreamKey, opened: Opened) {
-        self.opened(now, key, opened);
+    fn handle_opened(&mut self, _now: Instant, key: StreamKey, opened: Opened) {
+        self.opened(key, opened);
     }
 
     fn handle_refused(&mut self, now: Instant, tag: u64, error: OpenError) {
