@@ -12,6 +12,7 @@ use weir_base::stream::Group;
 use weir_base::{Instant, LinkId};
 
 use crate::Network;
+use crate::bans::{Ban, Bans, End};
 use crate::config::AdmissionConfig;
 use crate::gate::{Attempt, Gate, Refusal};
 use crate::link::Source;
@@ -96,6 +97,7 @@ pub(crate) struct Admission {
     half_open: HalfOpen,
     rates: Rates,
     inbound: Counts,
+    bans: Bans,
     pinned: BTreeSet<PeerId>, // <= PINNED_MAX
     refusals: Refusals,
 }
@@ -288,6 +290,30 @@ impl Admission {
         if self.pinned.len() < PINNED_MAX {
             self.pinned.insert(peer);
         }
+    }
+
+    /// A ban holds until then; `None`: it has ended.
+    pub(crate) fn set_ban(&mut self, ban: Ban, until: Option<Instant>) {
+        self.bans.set(ban, until);
+    }
+
+    /// Whether bans let anybody connect, or be dialled, at an address.
+    pub(crate) fn check_address(&self, now: Instant, ip: IpAddr, dialler: bool) -> Result<(), Refusal> {
+        let end = if dialler || !self.pinned.is_empty() { End::Other } else { End::Comer };
+        self.bans.check_address(now, ip, end)
+    }
+
+    /// Whether bans let a peer that has proven who it is have a link.
+    pub(crate) fn check_peer(
+        &self,
+        now: Instant,
+        peer: &PeerId,
+        ip: Option<IpAddr>,
+        dialler: bool,
+    ) -> Result<(), Refusal> {
+        self.bans.check_peer(now, peer)?;
+        let end = if dialler || self.is_pinned(peer) { End::Other } else { End::Comer };
+        ip.map_or(Ok(()), |ip| self.bans.check_address(now, ip, end))
     }
 
     pub(crate) fn is_pinned(&self, peer: &PeerId) -> bool {

@@ -161,12 +161,19 @@ impl Context<'_> {
         Admitted::Refused
     }
 
-    /// What this node's own lists and rule say of a connection.
-    pub(crate) fn check(&self, ip: Option<IpAddr>, attempt: &Asked<'_>) -> Result<(), Refusal> {
+    /// What bans and this node's own lists and rule say of a connection.
+    fn check(&self, ip: Option<IpAddr>, attempt: &Asked<'_>) -> Result<(), Refusal> {
+        let (bans, now) = (&self.admission, self.now);
+        match (*attempt, ip) {
+            (Asked::Secured { peer, dialler, .. }, _) => bans.check_peer(now, peer, ip, dialler)?,
+            (Asked::Dial { .. }, Some(ip)) => bans.check_address(now, ip, true)?,
+            (Asked::Accept { .. }, Some(ip)) => bans.check_address(now, ip, false)?,
+            (_, None) => {}
+        }
         admission::check(&self.config.admission, self.config.gate.as_ref(), ip, attempt)
     }
 
-    /// Whether this node's own lists and rule let it dial an address. A refusal is told.
+    /// Whether bans and this node's own lists and rule let it dial an address. A refusal is told.
     pub(crate) fn may_dial(&mut self, transport: Transport, attempt: &Attempt) -> Result<(), DialFailure> {
         let asked = Asked::Dial { peer: attempt.peer.as_ref(), remote: attempt.remote };
         self.check(Some(attempt.remote.ip()), &asked).map_err(|refusal| {
@@ -176,7 +183,7 @@ impl Context<'_> {
         })
     }
 
-    /// What this node's own lists and rule say of a link whose peer has proven who it is.
+    /// What bans and this node's own lists and rule say of a link whose peer has proven who it is.
     pub(crate) fn may_use(&self, link: LinkId, peer: &PeerId) -> Result<(), Refusal> {
         let Some(origin) = self.table.get(link).map(|link| &link.origin) else { return Ok(()) };
         let address = origin.address.as_ref();

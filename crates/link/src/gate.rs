@@ -4,9 +4,11 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
+use weir_base::stream::Goodbye;
 
 use crate::Network;
 
@@ -103,6 +105,20 @@ pub enum Refusal {
         /// From where.
         network: Network,
     },
+    /// The peer is banned.
+    #[error("the peer is banned for {} s more", .left.as_secs())]
+    BannedPeer {
+        /// For how long.
+        left: Duration,
+    },
+    /// The address is in a network that is banned.
+    #[error("{network} is banned for {} s more", .left.as_secs())]
+    BannedNetwork {
+        /// Which.
+        network: Network,
+        /// For how long.
+        left: Duration,
+    },
     /// It is in a network of `admission.deny`.
     #[error("{0} is in `admission.deny`")]
     Denied(Network),
@@ -112,4 +128,15 @@ pub enum Refusal {
     /// The node's own rule says so.
     #[error("{0}")]
     Gate(Cow<'static, str>),
+}
+
+impl Refusal {
+    /// What the peer is told, where it has proven who it is.
+    pub(crate) fn goodbye(&self) -> Goodbye {
+        match self {
+            Self::Links { .. } | Self::Inbound { .. } | Self::Crowded { .. } => Goodbye::Full,
+            Self::BannedPeer { .. } | Self::BannedNetwork { .. } => Goodbye::Banned,
+            Self::TooFast { .. } | Self::Denied(_) | Self::NotAllowed(_) | Self::Gate(_) => Goodbye::Asked,
+        }
+    }
 }

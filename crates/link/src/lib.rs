@@ -15,6 +15,7 @@
 #![warn(clippy::indexing_slicing)]
 
 mod admission;
+mod bans;
 mod budget;
 mod carrier;
 mod config;
@@ -41,6 +42,7 @@ mod tests;
 mod transports;
 mod window;
 
+pub use bans::Ban;
 pub use carrier::{LinkStats, Read};
 pub use config::{
     AdmissionConfig, Alpn, BudgetConfig, Config, ConfigError, DialConfig, QuicConfig, Security,

@@ -214,7 +214,6 @@ impl Stack {
             }
             Command::BanNetwork { network, duration } => {
                 self.peers.reputation.ban_network(now, network, now + duration)?;
-                self.close_banned();
                 Ok(self.tickets.next())
             }
             Command::UnbanNetwork(network) => {
@@ -241,7 +240,6 @@ impl Stack {
             }
             Command::RestoreNetwork(ban) => {
                 self.peers.reputation.restore_network(now, &ban)?;
-                self.close_banned();
                 Ok(self.tickets.next())
             }
             Command::Pull(command) => Ok(self.pump.users.pull().command(now, command)?),

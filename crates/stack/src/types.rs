@@ -262,7 +262,7 @@ pub enum Event {
         /// Why, whichever side said so.
         reason: DownReason,
     },
-    /// This node refused a connection: its limits, its lists or its own rule. At most sixteen of these come in a second.
+    /// This node refused a connection: a ban, its limits, its lists or its own rule. At most sixteen of these come in a second.
     ConnectionRefused {
         /// Who it was with, where that is known.
         peer: Option<PeerId>,

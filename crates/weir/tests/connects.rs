@@ -16,6 +16,13 @@ fn builder() -> Builder {
     Network::builder(Keypair::ed25519_from_seed(seed), NetworkId([1; 32])).listen("127.0.0.1:0")
 }
 
+/// One that gives up soon where nobody answers.
+fn hasty() -> Builder {
+    let mut config = weir::Config::default();
+    config.node.dial.timeout = Duration::from_secs(4);
+    builder().config(config)
+}
+
 /// A node, and what happens at it from the start.
 struct Running(Network, Node, Events);
 
@@ -174,7 +181,7 @@ fn a_ban_of_a_prefix_is_told_and_holds_in_the_next_run() {
         config.node.admission.exempt.clear();
         Running::start(builder().config(config))
     };
-    let (first, client) = (server(), Running::start(builder()));
+    let (first, client) = (server(), Running::start(hasty()));
     let prefix: weir::Prefix = "127.0.0.0/8".parse().unwrap();
     let told = || loop {
         match first.2.next_blocking() {
@@ -227,7 +234,7 @@ fn bans_are_listed_while_they_hold() {
 fn bans_hold_for_addresses_and_prefixes_too() {
     let mut config = weir::Config::default();
     config.node.admission.exempt.clear();
-    let (server, client) = (Running::start(builder().config(config)), Running::start(builder()));
+    let (server, client) = (Running::start(builder().config(config)), Running::start(hasty()));
     let address = server.address(0);
     let hour = Duration::from_secs(3600);
     let ip: std::net::IpAddr = "127.0.0.1".parse().unwrap();

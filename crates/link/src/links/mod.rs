@@ -29,7 +29,7 @@ use credit::Credit;
 use peers::Peers;
 
 use crate::{
-    Config, ConfigError, Datagrams, Dial, DialError, DialId, Event, Frame, HostChange, Link, PipeChange,
+    Ban, Config, ConfigError, Datagrams, Dial, DialError, DialId, Event, Frame, HostChange, Link, PipeChange,
     PipeId, PipeTransmit, Start, Stats, Transmit, WireChange, WireId,
 };
 
@@ -74,15 +74,12 @@ impl Links {
     /// [`ConfigError`], where limits do not fit together.
     #[allow(clippy::needless_pass_by_value)] // shared with whoever signs for a transport later
     pub fn new(
-        mut config: Config,
+        config: Config,
         keypair: Arc<Keypair>,
         seed: [u8; 32],
         start: Start,
     ) -> Result<Self, ConfigError> {
         config.check()?;
-        if !config.quic.early {
-            config.streams.early.clear();
-        }
         let config = Arc::new(config);
         let named: Vec<_> = config.protocols.iter().filter(|(id, _)| *id >= NAMED).cloned().collect();
         let names = Arc::new(ProtocolNames::new(&named, &config.unserved)?);
@@ -277,6 +274,12 @@ impl Links {
         }
         self.drive_dials(now);
         Ok(id)
+    }
+
+    /// A peer or network is banned until then, instead of what was said of it before; `None`: it is not. It gets no link from now on; one
+    /// that it has stays. Who says so bounds how many there are.
+    pub fn set_ban(&mut self, ban: Ban, until: Option<Instant>) {
+        self.admission.set_ban(ban, until);
     }
 
     /// Gives a dial up. No event follows.

@@ -10,8 +10,8 @@ use quinn_proto::{
     NoneTokenLog, NoneTokenStore, ServerConfig, TransportConfig, ValidationTokenConfig, VarInt,
 };
 use ring::{hkdf, hmac};
-use weir_base::Rng;
 use weir_base::identity::Keypair;
+use weir_base::{ProtocolId, Rng};
 use weir_libp2p::tls::{
     CertificateKind, ClientOptions, EarlyData, ServerOptions, TlsIdentity, WallClock, client_config,
     server_config,
@@ -50,6 +50,13 @@ pub(crate) struct Configs {
     max_mtu: u16,
 }
 
+impl Config {
+    /// What may be written and read before a handshake is confirmed: nothing where that is switched off.
+    pub(super) fn early(&self) -> &[ProtocolId] {
+        if self.quic.early { &self.streams.early } else { &[] }
+    }
+}
+
 impl Configs {
     pub(crate) fn new(
         config: &Config,
@@ -62,7 +69,7 @@ impl Configs {
         let alpn: Vec<Vec<u8>> = config.quic.alpn.iter().map(|alpn| alpn.as_bytes().to_vec()).collect();
         let sessions = config.quic.sessions;
         let numbered = config.quic.alpn.contains(&Alpn::Weir); // only what streams on it begin with may be replayed
-        let wanted = sessions > 0 && numbered && !config.streams.early.is_empty();
+        let wanted = sessions > 0 && numbered && !config.early().is_empty();
         let early_data = if wanted { EarlyData::On } else { EarlyData::Off };
         let server = ServerOptions { alpn: alpn.clone(), sessions, early_data };
         let client = ClientOptions { alpn, session_peers: sessions, early_data };

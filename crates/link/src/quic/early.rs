@@ -40,7 +40,7 @@ impl QuicLink {
             return;
         }
         self.naming.by_name = self.conn.is_libp2p();
-        if self.naming.by_name || self.config.streams.early.is_empty() {
+        if self.naming.by_name || self.config.early().is_empty() {
             return; // it is read once the handshake is complete
         }
         if let Some(peer) = self.conn.peer() {
@@ -53,12 +53,12 @@ impl QuicLink {
 
     /// Whether this side may open such a stream before the handshake is complete.
     pub(super) fn may_open_early(&self, protocol: ProtocolId) -> bool {
-        self.is_early() && self.conn.is_client() && self.config.streams.early.contains(&protocol)
+        self.is_early() && self.conn.is_client() && self.config.early().contains(&protocol)
     }
 
     /// Notes a stream of the peer that came early and must wait. Returns whether it does.
     pub(super) fn hold_early(&mut self, stream: u64, protocol: ProtocolId) -> bool {
-        let holds = self.is_early() && !self.config.streams.early.contains(&protocol);
+        let holds = self.is_early() && !self.config.early().contains(&protocol);
         if holds && let Some(entry) = self.streams.get_mut(stream) {
             entry.held = Some(protocol);
         }

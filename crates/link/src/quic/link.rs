@@ -67,7 +67,7 @@ pub(super) struct Sending {
 
 impl QuicLink {
     pub(crate) fn new(conn: Connection, config: Arc<Config>, names: Arc<ProtocolNames>) -> Self {
-        let early = conn.is_client() && conn.quic.has_0rtt() && !config.streams.early.is_empty();
+        let early = conn.is_client() && conn.quic.has_0rtt() && !config.early().is_empty();
         let sending = Sending {
             window: config.budget.base_send,
             outbox: Outbox::default(),

@@ -1,12 +1,14 @@
 //! A node's own lists and rule refuse connections before a dial, at accept and after the handshake, and say why.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
+
+use weir_base::identity::PeerId;
 
 use super::harness::{Net, Over, config, keypair};
 use crate::gate::Refusal;
-use crate::{Attempt, Config, DialFailure, Gate};
+use crate::{Attempt, Ban, Config, Dial, DialFailure, Gate, Network};
 
 const SECOND: Duration = Duration::from_secs(1);
 const OVER: [Over; 3] = [Over::Quic, Over::QuicNamed, Over::Tcp];
@@ -59,6 +61,61 @@ fn who_is_denied_or_not_allowed_is_not_answered() {
             assert_eq!((peer, address.as_deref()), (&None, Some("/ip4/10.0.0.1")));
             assert_eq!(refusal.to_string(), reason);
         }
+    }
+}
+
+const EVERYBODY: Network = Network { address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)), bits: 16 };
+
+/// Three nodes, of which the second bans the network that all are in.
+fn banned(ban: Ban) -> Net {
+    let mut net = Net::new(vec![config(), config(), config()]);
+    let until = net.now + SECOND * 3600;
+    net.nodes[1].links.set_ban(ban, Some(until));
+    net
+}
+
+#[test]
+fn who_is_in_a_banned_network_is_neither_answered_nor_dialled() {
+    for over in [Over::Quic, Over::Tcp] {
+        let mut net = banned(Ban::Network(EVERYBODY));
+        net.dial(over, 0, 1);
+        let dial = net.dial(over, 1, 2);
+        for _ in 0..20 {
+            net.run(SECOND);
+            assert_eq!(net.nodes[1].links.stats().half_open, 0);
+        }
+        assert!(nobody_is_up(&net), "{over:?}");
+        assert_eq!(net.nodes[1].failed, [(dial, DialFailure::Gated)]);
+        let told = |peer: &Option<PeerId>| {
+            let of = |refused: &&(_, _, Refusal, _)| refused.0 == *peer;
+            net.nodes[1].refused.iter().find(of).map(|refused| refused.2.clone())
+        };
+        for peer in [None, Some(net.peer(2))] {
+            let Some(Refusal::BannedNetwork { network, .. }) = told(&peer) else { panic!("{over:?}") };
+            assert_eq!(network, EVERYBODY);
+        }
+    }
+}
+
+#[test]
+fn who_was_dialled_or_is_pinned_does_not_pay_for_its_neighbours() {
+    for over in [Over::Quic, Over::Tcp] {
+        let mut net = banned(Ban::Inbound(EVERYBODY));
+        net.dial(over, 0, 1);
+        net.run(SECOND * 11);
+        assert!(nobody_is_up(&net) && net.nodes[1].links.stats().half_open == 0, "{over:?}");
+        let nowhere = "/ip4/192.0.2.9/udp/1/quic-v1".parse().unwrap();
+        let (now, peer) = (net.now, Some(net.peer(0)));
+        net.nodes[1].links.dial(now, Dial { peer, addresses: vec![nowhere], pinned: true }).unwrap();
+        net.run(SECOND * 20);
+        net.join(over, 0, 1);
+        net.dial(over, 2, 1);
+        net.run(SECOND);
+        let (peer, _, refusal, _) = net.nodes[1].refused.last().unwrap();
+        assert_eq!(*peer, Some(net.peer(2)), "only its handshake shows that it is not pinned");
+        assert!(matches!(refusal, Refusal::BannedNetwork { .. }));
+        net.join(over, 1, 2);
+        assert_eq!(net.nodes[1].links.stats().links, 2);
     }
 }
 

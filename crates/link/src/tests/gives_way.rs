@@ -9,7 +9,7 @@ use weir_base::stream::Goodbye;
 
 use super::harness::{Net, config, keypair, start};
 use crate::gate::Refusal;
-use crate::{Dial, DownReason, HostChange, Links, SocketId};
+use crate::{Ban, Dial, DownReason, HostChange, Links, SocketId};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -53,6 +53,24 @@ fn the_youngest_link_of_the_most_crowded_group_gives_way_to_newcomers_from_elsew
     assert_eq!([1, 2, 3].map(|node| has_link(&net, node)), [true, false, false], "the oldest stays");
     assert!(!comes_in(&mut net, 7), "every group has one link");
     assert_eq!(net.nodes[0].links.stats().gave_way, 2);
+}
+
+#[test]
+fn nobody_gives_way_to_a_banned_peer() {
+    let mut net = net(&[[10, 1, 0, 1], [10, 1, 0, 2], [10, 1, 0, 3], [172, 16, 0, 1]]);
+    let (banned, until) = (net.peer(4), net.now + SECOND * 3600);
+    net.nodes[0].links.set_ban(Ban::Peer(banned), Some(until));
+    assert!((1..=3).all(|node| comes_in(&mut net, node)));
+    assert!(!comes_in(&mut net, 4));
+    let Some((Some(peer), _, Refusal::BannedPeer { left }, 0)) = net.nodes[0].refused.last() else {
+        panic!("{:?}", net.nodes[0].refused)
+    };
+    assert!(*peer == banned && *left < SECOND * 3600 && *left > SECOND * 3590);
+    assert_eq!(net.nodes[4].down.last().map(|down| down.1), Some(DownReason::ByPeer(Goodbye::Banned)));
+    assert!((1..=3).all(|node| has_link(&net, node)));
+    assert!(net.nodes[0].up.iter().all(|(_, info)| info.peer != banned));
+    net.nodes[0].links.set_ban(Ban::Peer(banned), None);
+    assert!(comes_in(&mut net, 4), "its ban is over");
 }
 
 #[test]

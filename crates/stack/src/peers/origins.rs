@@ -63,6 +63,7 @@ pub(crate) struct Origins {
     bans: BTreeMap<Network, (Instant, BannedBy)>, // <= MAX_BANS
     ends: Deadlines<Network>,                     // of bans
     changed: BTreeSet<Network>, // bans not yet offered for keeping, or ended; <= 2 * MAX_BANS
+    moved: BTreeSet<Network>,   // whose bans began or ended and links were not told; taken in each turn
 }
 
 impl Origins {
@@ -74,6 +75,7 @@ impl Origins {
             bans: BTreeMap::new(),
             ends: Deadlines::default(),
             changed: BTreeSet::new(),
+            moved: BTreeSet::new(),
         }
     }
 
@@ -196,7 +198,14 @@ impl Origins {
         self.set(network, until, ban.by)
     }
 
+    /// A network whose ban began or ended, and its ban.
+    pub(crate) fn pop_moved(&mut self) -> Option<(Network, Option<(Instant, BannedBy)>)> {
+        let network = self.moved.pop_first()?;
+        Some((network, self.bans.get(&network).copied()))
+    }
+
     fn note(&mut self, network: Network) {
+        self.moved.insert(network);
         if self.changed.len() < 2 * MAX_BANS {
             self.changed.insert(network);
         }

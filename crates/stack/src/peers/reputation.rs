@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use weir_base::identity::PeerId;
 use weir_base::{Blame, Instant, UnixTime};
-use weir_link::Network;
+use weir_link::{Ban, Network};
 
-use super::origins::{Inbound, NetworkBan, Origins, TooManyBans};
+use super::origins::{BannedBy, Inbound, NetworkBan, Origins, TooManyBans};
 use super::standing::{self, Reaction, Record, Share, Standing};
 
 /// Who pays for a fault.
@@ -178,6 +178,19 @@ impl Reputation {
     pub(crate) fn persist_now(&mut self, now: Instant) {
         if self.has_changed() {
             self.persist_at = Some(now);
+        }
+    }
+
+    /// The next ban that began or ended, as links are asked about it, and until when it holds.
+    pub(crate) fn pop_ban(&mut self) -> Option<(Ban, Option<Instant>)> {
+        if let Some((peer, until)) = self.standing.pop_moved() {
+            return Some((Ban::Peer(peer), until));
+        }
+        let (network, ban) = self.origins.pop_moved()?;
+        let until = ban.map(|(until, _)| until);
+        match ban {
+            Some((_, BannedBy::Faults)) => Some((Ban::Inbound(network), until)),
+            _ => Some((Ban::Network(network), until)),
         }
     }
 

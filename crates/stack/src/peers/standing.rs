@@ -178,11 +178,13 @@ pub struct Standing {
     peers: BTreeMap<PeerId, Entry>, // <= config.max_peers
     bans: Deadlines<PeerId>,
     changed: BTreeSet<PeerId>, // not yet offered for keeping; may name forgotten ones, <= 2 * max_peers
+    moved: BTreeSet<PeerId>,   // whose bans began or ended and links were not told; taken in each turn
 }
 
 impl Standing {
     pub(crate) fn new(config: Config) -> Self {
-        Self { config, peers: BTreeMap::new(), bans: Deadlines::default(), changed: BTreeSet::new() }
+        let (changed, moved) = (BTreeSet::new(), BTreeSet::new());
+        Self { config, peers: BTreeMap::new(), bans: Deadlines::default(), changed, moved }
     }
 
     /// Adds what a fault weighs and says what follows.
@@ -218,14 +220,14 @@ impl Standing {
         let entry = self.entry(now, peer);
         entry.bans = entry.bans.saturating_add(1);
         entry.banned_until = Some(until);
-        self.bans.set(peer, Some(until));
+        self.set_ban(peer, Some(until));
         self.note(peer);
     }
 
     /// Ends a ban; the points that led to it are halved below the threshold, so that the next fault does not ban at once.
     pub(crate) fn unban(&mut self, now: Instant, peer: PeerId) {
         let limit = u64::from(self.config.disconnect) * MILLI / 2;
-        self.bans.set(peer, None);
+        self.set_ban(peer, None);
         if let Some(entry) = self.peers.get_mut(&peer) {
             entry.decay(now, &self.config);
             entry.banned_until = None;
@@ -236,7 +238,7 @@ impl Standing {
 
     /// Forgets everything against `peer`.
     pub(crate) fn forgive(&mut self, peer: PeerId) {
-        self.bans.set(peer, None);
+        self.set_ban(peer, None);
         if self.peers.remove(&peer).is_some() {
             self.note(peer);
         }
@@ -277,6 +279,7 @@ impl Standing {
     /// Ends the bans that are over; returns one such peer per call.
     pub(crate) fn pop_released(&mut self, now: Instant) -> Option<PeerId> {
         let peer = self.bans.pop_due(now)?;
+        self.moved.insert(peer);
         self.unban(now, peer);
         Some(peer)
     }
@@ -322,7 +325,20 @@ impl Standing {
         entry.banned_until =
             record.banned_until.map(left).filter(|left| !left.is_zero()).map(|left| now + left);
         let until = entry.banned_until;
-        self.bans.set(record.peer, until);
+        self.set_ban(record.peer, until);
+    }
+
+    fn set_ban(&mut self, peer: PeerId, until: Option<Instant>) {
+        if until.is_some() || self.bans.get(peer).is_some() {
+            self.moved.insert(peer);
+        }
+        self.bans.set(peer, until);
+    }
+
+    /// A peer whose ban began or ended, and until when it is banned.
+    pub(crate) fn pop_moved(&mut self) -> Option<(PeerId, Option<Instant>)> {
+        let peer = self.moved.pop_first()?;
+        Some((peer, self.bans.get(peer)))
     }
 
     fn note(&mut self, peer: PeerId) {

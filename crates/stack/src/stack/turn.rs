@@ -8,7 +8,7 @@ use super::{
 use crate::peers::ways;
 use crate::peers::{Blamed, Speaks};
 use crate::targets::Ended;
-use weir_link::Drain;
+use weir_link::{Ban, Drain};
 
 impl Stack {
     /// Notes that something was handed in.
@@ -43,6 +43,7 @@ impl Stack {
     fn turn(&mut self) {
         let mut steps = STEPS;
         loop {
+            self.apply_bans();
             let notice = self.pump.turn(self.now, &mut self.links, &mut steps);
             let (read, idle) = (matches!(notice, Some(Notice::Read)), notice.is_none());
             if let Some(notice) = notice {
@@ -220,7 +221,6 @@ impl Stack {
         self.events.push_back(Event::Fault { link, address, peer, fault, reaction });
         if let Some((network, until)) = network {
             self.events.push_back(Event::NetworkBanned { network, until });
-            self.close_banned();
         }
         let Some(link) = link else { return };
         self.share(link);
@@ -231,10 +231,17 @@ impl Stack {
         }
     }
 
-    /// Closes the links whose address is banned.
-    pub(super) fn close_banned(&mut self) {
-        let links = self.peers.banned_links(self.now);
-        links.into_iter().for_each(|link| self.goodbye(link, Goodbye::Banned));
+    /// Tells links which bans began or ended, and closes those whose network is banned now.
+    fn apply_bans(&mut self) {
+        let mut networks = false;
+        while let Some((ban, until)) = self.peers.reputation.pop_ban() {
+            networks |= until.is_some() && !matches!(ban, Ban::Peer(_));
+            self.links.set_ban(ban, until);
+        }
+        if networks {
+            let links = self.peers.banned_links(self.now);
+            links.into_iter().for_each(|link| self.goodbye(link, Goodbye::Banned));
+        }
     }
 
     /// Tells channels what standing leaves of a link's share, if that has changed.

@@ -8,7 +8,7 @@ use weir_base::stream::{Goodbye, Side};
 use weir_base::{Blame, Fault, Instant, NetworkId};
 use weir_stack::{
     Action, BannedBy, Command, Config, DialProblem, DownReason, Event, Known, Network, Profile, Reaction,
-    Refused, Role, peers, tip,
+    Refusal, Refused, Role, peers, tip,
 };
 
 use crate::net::{Carrier, Net, TIP, config, profile};
@@ -393,12 +393,21 @@ fn an_operator_bans_a_network() {
     assert!(!net.are_peers(0, 1));
     let addresses = vec![net.address(1)];
     assert_eq!(net.try_command(0, Command::Dial { peer: None, addresses }), Err(Refused::Banned));
+    let told = net.wait(1, |event| match event {
+        Event::PeerDown { reason, .. } => Some(*reason),
+        _ => None,
+    });
+    assert_eq!(told, DownReason::ByPeer(Goodbye::Banned), "it is told why");
     net.know(1, 0, Role::Persistent);
+    net.logging = true;
     net.run_for(Duration::from_secs(60));
-    assert!(!net.are_peers(0, 1), "neither dialled nor let in");
-    let told =
-        |event: &Event| matches!(event, Event::Refused { reason: DownReason::ByPeer(Goodbye::Banned), .. });
-    assert!(net.nodes[1].events.iter().any(told), "it is told why");
+    assert!(!net.are_peers(0, 1), "neither dialled nor answered");
+    assert!(net.log.iter().all(|(_, from, ..)| *from == 1) && !net.log.is_empty());
+    let refusal = net.take(0, |event| match event {
+        Event::ConnectionRefused { refusal, .. } => Some(refusal.clone()),
+        _ => None,
+    });
+    assert!(matches!(refusal, Some(Refusal::BannedNetwork { network: of, .. }) if of == network));
     assert_eq!(net.nodes[0].stack.peers().banned_networks().count(), 1);
     net.command(0, Command::UnbanNetwork(network));
     assert!(net.run_until(net.now + Duration::from_secs(2), |net| net.are_peers(0, 1)), "tried at once");

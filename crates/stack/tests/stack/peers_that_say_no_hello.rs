@@ -5,7 +5,7 @@ use std::time::Duration;
 use weir_base::stream::{Class, Goodbye};
 use weir_base::{Fault, ProtocolId, StreamKey};
 use weir_link::Read;
-use weir_stack::{Command, DownReason, Event, Reaction, Refused, raw};
+use weir_stack::{Command, DownReason, Event, Reaction, Refusal, Refused, raw};
 
 use crate::duo::Duo;
 use crate::net::RAW;
@@ -56,8 +56,12 @@ fn with_raw_streams_and_ping_it_is_a_whole_peer() {
     assert!(duo.events.iter().any(down) && duo.node.stats().peers == 0);
     duo.dial();
     duo.run_for(Duration::from_secs(1));
-    let refused =
-        |event: &Event| matches!(event, Event::Refused { reason: DownReason::Closed(Goodbye::Banned), .. });
+    let refused = |event: &Event| match event {
+        Event::ConnectionRefused { peer, refusal, .. } => {
+            *peer == Some(duo.id) && matches!(refusal, Refusal::BannedPeer { .. })
+        }
+        _ => false,
+    };
     assert!(duo.events.iter().any(refused), "{:?}", duo.events);
 }
 
