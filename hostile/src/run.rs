@@ -22,6 +22,12 @@ const RSS_LIMIT: u64 = (64 + 64 + 32 + 64 + 64) << 20;
 /// Below this a p99 in milliseconds says more about two cores shared by victim, attackers and honest pair than about the victim.
 const NOISE_MS: f64 = 25.0;
 
+/// Faults of one address prefix, *misbehaved* and of other peers each, after which it is banned: more than it needs (`peers.md`).
+const PREFIX_FAULTS: u64 = 8;
+
+/// Links of the honest pair, with one more for each where both sides have dialled, and those of newcomers that are just leaving.
+const HONEST_LINKS: u64 = 4 + 6;
+
 /// How much of what it asks for, or of its share, an honest link gets at least.
 const SHARE: f64 = 0.9;
 
@@ -48,6 +54,9 @@ struct Report {
     rss_limit: u64,
     cpu_share: f64,
     faults: std::collections::BTreeMap<String, u64>,
+    /// Links of the victim at the end of the attack.
+    links: u64,
+    prefixes_banned: u64,
     honest_blamed: bool,
     longest_ban_s: u64,
     /// Bounds that did not hold, on whatever machine.
@@ -102,7 +111,8 @@ async fn one(
     arguments: &Arguments,
 ) -> Result<Report, Any> {
     let listen_tcp = attack.is_tcp().then(|| "127.0.0.1:0".into());
-    let order = Order { listen: "127.0.0.1:0".into(), listen_tcp, handling_us };
+    let mplex = attack == Attack::TcpMplex;
+    let order = Order { listen: "127.0.0.1:0".into(), listen_tcp, mplex, handling_us };
     let mut victim = Process::start(&order)?;
     let over = if attack.is_tcp() { Transport::Tcp } else { Transport::Quic };
     let mut pair = Pair::start(["127.1.1.1:0", "127.1.2.1:0"], over)?;
@@ -167,6 +177,8 @@ async fn one(
         cpu_share: (busy.cpu_s - idle.cpu_s) / (ended - struck).as_secs_f64(),
         honest_blamed: honest.iter().any(|id| last.blamed.contains(id)),
         faults: last.faults,
+        links: busy.links,
+        prefixes_banned: last.prefixes_banned,
         longest_ban_s: last.longest_ban_s,
         broken: Vec::new(),
         slow: Vec::new(),
@@ -272,9 +284,17 @@ fn broken(report: &Report, newcomers: Option<u32>) -> Vec<String> {
     if report.honest_blamed {
         broken.push("an honest peer was blamed".into());
     }
-    let due = report.attack.blamed_after().is_some_and(|due| due.as_secs_f64() < report.seconds);
-    if due && report.faults.values().sum::<u64>() == 0 {
-        broken.push("nobody was blamed".into());
+    if let Some(blame) = report.attack.blame().filter(|blame| blame.within.as_secs_f64() < report.seconds) {
+        let missing = blame.missing(&report.faults);
+        broken.extend(missing.into_iter().map(|fault| format!("nobody was blamed: {fault}")));
+        let misbehaved = report.faults.iter().filter(|(fault, _)| fault.starts_with("misbehaved"));
+        let misbehaved: u64 = misbehaved.map(|(_, count)| count).sum();
+        if misbehaved > u64::from(report.attackers) * PREFIX_FAULTS && report.prefixes_banned == 0 {
+            broken.push(format!("{misbehaved} faults of few prefixes, and none was banned"));
+        }
+    }
+    if report.attack.is_unproven() && report.links > HONEST_LINKS {
+        broken.push(format!("{} links, though no attacker has proved who it is", report.links));
     }
     if report.attack == Attack::SixFaults && report.longest_ban_s > 3600 {
         broken.push(format!("one act led to a ban of {} s", report.longest_ban_s));

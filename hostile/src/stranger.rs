@@ -1,11 +1,11 @@
 //! One hostile peer over TCP, by hand from `noise.md`, `multistream.md` and `yamux.md`: a Noise handshake under a fresh identity, and frames of
-//! yamux that say what they like.
+//! yamux, or messages of mplex, that say what they like.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ed25519_dalek::{Signer as _, SigningKey};
-use snow::TransportState;
+use snow::{HandshakeState, TransportState};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -20,6 +20,8 @@ const TEXT: usize = 65_519;
 
 /// Flags of yamux's frames.
 pub const SYN: u16 = 1;
+/// One direction ends.
+pub const FIN: u16 = 4;
 /// Both directions are broken off.
 pub const RST: u16 = 8;
 
@@ -29,6 +31,11 @@ pub const DATA: u8 = 0;
 pub const WINDOW: u8 = 1;
 /// See [`DATA`].
 pub const PING: u8 = 2;
+
+/// The usual names of the muxers.
+pub const YAMUX: &str = "/yamux/1.0.0";
+/// See [`YAMUX`].
+pub const MPLEX: &str = "/mplex/6.7.0";
 
 /// A frame of yamux: its twelve bytes, and what follows them.
 pub fn frame(kind: u8, flags: u16, stream: u32, length: u32, data: &[u8]) -> Vec<u8> {
@@ -58,34 +65,74 @@ pub async fn connect(victim: SocketAddr, local: IpAddr) -> Result<TcpStream, Any
     Ok(timeout(PATIENCE, socket.connect(victim)).await??)
 }
 
-/// A peer whose handshake is done: what it writes from now on are frames of yamux.
+/// A handshake that has not begun.
+pub struct Handshake {
+    noise: HandshakeState,
+    static_key: Vec<u8>,
+    /// All that a dialler says before it hears anything.
+    pub first: Vec<u8>,
+}
+
+impl Handshake {
+    /// With fresh keys.
+    pub fn new() -> Result<Self, Any> {
+        let builder = snow::Builder::new("Noise_XX_25519_ChaChaPoly_SHA256".parse()?);
+        let key = builder.generate_keypair()?;
+        let mut noise = builder.local_private_key(&key.private)?.build_initiator()?;
+        let mut message = vec![0; 4096];
+        let len = noise.write_message(&[], &mut message)?;
+        let mut first = [token(HEADER), token("/noise")].concat();
+        first.extend_from_slice(&prefixed(&message[..len]));
+        Ok(Self { noise, static_key: key.public, first })
+    }
+
+    /// Hears the answer to what it has said first. Returns its last message, with what `payload` makes of the static key.
+    pub async fn last(&mut self, stream: &mut TcpStream, payload: MakePayload) -> Result<Vec<u8>, Any> {
+        let mut message = vec![0; 4096];
+        let mut answer = vec![0; token(HEADER).len() + token("/noise").len()];
+        timeout(PATIENCE, stream.read_exact(&mut answer)).await??;
+        let second = timeout(PATIENCE, record(stream)).await??;
+        self.noise.read_message(&second, &mut message)?;
+        let len = self.noise.write_message(&payload(&self.static_key)?, &mut message)?;
+        Ok(prefixed(&message[..len]))
+    }
+}
+
+/// What a dialler says of itself, given its static key.
+pub type MakePayload = fn(&[u8]) -> Result<Vec<u8>, Any>;
+
+/// A peer whose handshake is done: what it writes from now on are frames of its muxer.
 pub struct Stranger {
     stream: TcpStream,
     noise: TransportState,
 }
 
 impl Stranger {
-    /// Dials `victim` from `local` under a fresh identity.
+    /// Dials `victim` from `local` under a fresh identity, and speaks yamux.
     pub async fn dial(victim: SocketAddr, local: IpAddr) -> Result<Self, Any> {
+        Self::dial_with(victim, local, |key| payload(key, YAMUX)).await
+    }
+
+    /// The same with another payload.
+    pub async fn dial_with(victim: SocketAddr, local: IpAddr, payload: MakePayload) -> Result<Self, Any> {
         let mut stream = connect(victim, local).await?;
         stream.set_nodelay(true)?;
-        let builder = snow::Builder::new("Noise_XX_25519_ChaChaPoly_SHA256".parse()?);
-        let key = builder.generate_keypair()?;
-        let mut noise = builder.local_private_key(&key.private)?.build_initiator()?;
-        let mut message = vec![0; 4096];
+        let mut handshake = Handshake::new()?;
+        stream.write_all(&handshake.first).await?;
+        let last = handshake.last(&mut stream, payload).await?;
+        stream.write_all(&last).await?;
+        Ok(Self { stream, noise: handshake.noise.into_transport_mode()? })
+    }
 
-        let len = noise.write_message(&[], &mut message)?;
-        let mut first = [token(HEADER), token("/noise")].concat();
-        first.extend_from_slice(&prefixed(&message[..len]));
-        stream.write_all(&first).await?;
-        let mut answer = vec![0; token(HEADER).len() + token("/noise").len()];
-        timeout(PATIENCE, stream.read_exact(&mut answer)).await??;
-        let second = timeout(PATIENCE, record(&mut stream)).await??;
-        noise.read_message(&second, &mut message)?;
-
-        let len = noise.write_message(&payload(&key.public)?, &mut message)?;
-        stream.write_all(&prefixed(&message[..len])).await?;
-        Ok(Self { stream, noise: noise.into_transport_mode()? })
+    /// So many records without a byte.
+    pub async fn say_nothing(&mut self, records: usize) -> Result<(), Any> {
+        let mut out = Vec::new();
+        for _ in 0..records {
+            let mut sealed = [0; 16];
+            let len = self.noise.write_message(&[], &mut sealed)?;
+            out.extend_from_slice(&prefixed(&sealed[..len]));
+        }
+        Ok(self.stream.write_all(&out).await?)
     }
 
     /// Says these bytes, whatever they are.
@@ -132,8 +179,8 @@ async fn record(stream: &mut TcpStream) -> Result<Vec<u8>, std::io::Error> {
     Ok(message)
 }
 
-/// Who it says it is, that it has the static key, and that it speaks yamux.
-fn payload(static_key: &[u8]) -> Result<Vec<u8>, Any> {
+/// Who it says it is, that it has the static key, and that it speaks this muxer.
+pub fn payload(static_key: &[u8], muxer: &str) -> Result<Vec<u8>, Any> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
     let host = SigningKey::from_bytes(&seed);
@@ -141,12 +188,11 @@ fn payload(static_key: &[u8]) -> Result<Vec<u8>, Any> {
     public.extend_from_slice(host.verifying_key().as_bytes());
     let signed = [b"noise-libp2p-static-key:", static_key].concat();
     let signature = host.sign(&signed).to_bytes();
-    let muxer = b"/yamux/1.0.0";
     let mut out = vec![0x0a, public.len() as u8];
     out.extend_from_slice(&public);
     out.extend_from_slice(&[0x12, 64]);
     out.extend_from_slice(&signature);
     out.extend_from_slice(&[0x22, muxer.len() as u8 + 2, 0x12, muxer.len() as u8]);
-    out.extend_from_slice(muxer);
+    out.extend_from_slice(muxer.as_bytes());
     Ok(out)
 }

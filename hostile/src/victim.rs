@@ -32,6 +32,8 @@ pub struct Order {
     pub listen: String,
     /// See `listen`.
     pub listen_tcp: Option<String>,
+    /// Whether it speaks mplex, too.
+    pub mplex: bool,
     /// How long each item and each request takes to handle, in microseconds.
     pub handling_us: u64,
 }
@@ -54,8 +56,10 @@ pub struct Usage {
     pub rss_peak: u64,
     /// User and system time so far, in seconds.
     pub cpu_s: f64,
-    /// Faults by blame, of all peers.
+    /// Faults of all peers, by how they weigh and what happened.
     pub faults: BTreeMap<String, u64>,
+    /// Address prefixes that were banned so far.
+    pub prefixes_banned: u64,
     /// Peers with a fault.
     pub blamed: Vec<String>,
     /// The longest ban so far, in seconds.
@@ -99,8 +103,12 @@ pub fn config() -> Config {
 
 /// Runs until standard input ends.
 pub fn run(order: &Order) -> Result<(), Any> {
+    let mut config = config();
+    if order.mplex {
+        config.node.tcp.mplex = vec!["/mplex/6.7.0".to_owned()];
+    }
     let (net, _node, (pool, requests, streams)) =
-        node_with(&order.listen, order.listen_tcp.as_deref(), config())?;
+        node_with(&order.listen, order.listen_tcp.as_deref(), config)?;
     let handling = Duration::from_micros(order.handling_us);
     let usage = Arc::new(std::sync::Mutex::new(Usage::default()));
     let handled = Arc::new(AtomicU64::new(0));
@@ -134,9 +142,13 @@ pub fn run(order: &Order) -> Result<(), Any> {
     let (seen, clock) = (Arc::clone(&usage), net.clone());
     std::thread::spawn(move || {
         while let Some(event) = events.next_blocking() {
-            let weir::Event::Fault { peer, fault, reaction, .. } = event else { continue };
             let Ok(mut usage) = seen.lock() else { return };
-            *usage.faults.entry(fault.blame.as_str().to_owned()).or_default() += 1;
+            if let weir::Event::PrefixBanned { .. } = event {
+                usage.prefixes_banned += 1;
+            }
+            let weir::Event::Fault { peer, fault, reaction, .. } = event else { continue };
+            let what = format!("{}: {}", fault.blame.as_str(), fault.what);
+            *usage.faults.entry(what).or_default() += 1;
             let peer = peer.to_string();
             if usage.blamed.len() < 4096 && !usage.blamed.contains(&peer) {
                 usage.blamed.push(peer);

@@ -12,8 +12,11 @@ use crate::stranger::Stranger;
 use crate::victim::USELESS;
 use crate::wire;
 
+mod blame;
 mod calls;
 mod floods;
+mod handshakes;
+mod muxer;
 mod streams;
 mod tcp;
 
@@ -59,6 +62,34 @@ pub enum Attack {
     TcpNameless,
     /// Over TCP: questions without end, whose answers nobody reads.
     TcpUnread,
+    /// Over TCP: handshakes cut at every byte.
+    TcpCut,
+    /// Over TCP: handshakes a byte a second.
+    TcpSlow,
+    /// Over TCP: peers that stop at each state of the set-up and read nothing.
+    TcpStops,
+    /// Over TCP: handshakes with wrong signatures, keys and payloads, and replayed ones.
+    TcpForged,
+    /// Over TCP: proposals of protocols without end on one stream.
+    TcpTokens,
+    /// Over TCP: frames of yamux with a field that cannot be.
+    TcpFields,
+    /// Over TCP: credit beyond 32 bits.
+    TcpCredit,
+    /// Over TCP: bytes without end for a stream that is gone.
+    TcpGone,
+    /// Over TCP: frames of yamux that change nothing, and records without a byte.
+    TcpUseless,
+    /// Over TCP: streams without end for a protocol that nobody serves.
+    TcpUnknown,
+    /// Over TCP: peers that answer no ping and acknowledge no stream.
+    TcpDeaf,
+    /// Over TCP: an identify of a gigabyte.
+    TcpIdentify,
+    /// Over TCP: pushes of identify without end.
+    TcpPushes,
+    /// Over TCP: streams of mplex without end, with names that nobody reads and messages that move nothing.
+    TcpMplex,
 }
 
 /// Where attackers are, as the victim's address groups see it.
@@ -115,31 +146,28 @@ async fn end_of(ended: &mut watch::Receiver<bool>) {
 }
 
 impl Attack {
-    /// Where what it does is a fault: how long the victim may take to notice, by the specification. A request must end within
-    /// 10 s + size / 16 kB/s, the 17th move back within 10 s is a fault, and so are a thousand frames of yamux that move nothing.
-    pub const fn blamed_after(self) -> Option<Duration> {
-        match self {
-            Self::HitAndRun | Self::SixFaults | Self::OddMessages => Some(Duration::ZERO),
-            Self::TcpOverrun => Some(Duration::ZERO),
-            Self::TcpOpenings | Self::TcpResets | Self::TcpPings => Some(Duration::from_secs(2)),
-            Self::MovesBack => Some(Duration::from_secs(8)),
-            Self::SlowRequests => Some(Duration::from_secs(15)),
-            _ => None,
-        }
-    }
-
     /// Whether it goes over TCP.
     pub const fn is_tcp(self) -> bool {
-        matches!(
+        !matches!(
             self,
-            Self::TcpSilent
-                | Self::TcpOpenings
-                | Self::TcpResets
-                | Self::TcpOverrun
-                | Self::TcpPings
-                | Self::TcpNameless
-                | Self::TcpUnread
+            Self::HitAndRun
+                | Self::UnreadAnswers
+                | Self::SlowRequests
+                | Self::ManyItems
+                | Self::ManyCalls
+                | Self::FirstPackets
+                | Self::GoneStorm
+                | Self::HalfHeads
+                | Self::MovesBack
+                | Self::SixFaults
+                | Self::RawStreams
+                | Self::OddMessages
         )
+    }
+
+    /// Whether nobody who does so has proved who it is: none of them may become a link.
+    pub const fn is_unproven(self) -> bool {
+        matches!(self, Self::FirstPackets | Self::TcpSilent | Self::TcpSlow | Self::TcpForged)
     }
 
     /// Attackers at work at once.
@@ -230,8 +258,14 @@ impl Attack {
         victim: SocketAddr,
         local: IpAddr,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        if self == Self::TcpSilent {
-            return tcp::silent(victim, local).await;
+        match self {
+            Self::TcpSilent => return tcp::silent(victim, local).await,
+            Self::TcpCut => return handshakes::cut(victim, local).await,
+            Self::TcpSlow => return handshakes::slow(victim, local).await,
+            Self::TcpStops => return handshakes::stops(victim, local).await,
+            Self::TcpForged => return handshakes::forged(victim, local).await,
+            Self::TcpMplex => return muxer::mplex(victim, local).await,
+            _ => {}
         }
         let peer = Stranger::dial(victim, local).await?;
         match self {
@@ -241,6 +275,15 @@ impl Attack {
             Self::TcpPings => tcp::pings(peer).await,
             Self::TcpNameless => tcp::nameless(peer).await,
             Self::TcpUnread => tcp::unread(peer).await,
+            Self::TcpTokens => muxer::tokens(peer).await,
+            Self::TcpFields => muxer::fields(peer).await,
+            Self::TcpCredit => muxer::credit(peer).await,
+            Self::TcpGone => muxer::gone(peer).await,
+            Self::TcpUseless => muxer::useless(peer).await,
+            Self::TcpUnknown => muxer::unknown(peer).await,
+            Self::TcpDeaf => muxer::deaf(peer).await,
+            Self::TcpIdentify => muxer::identify(peer).await,
+            Self::TcpPushes => muxer::pushes(peer).await,
             _ => Ok(()), // not of these
         }
     }
