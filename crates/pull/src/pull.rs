@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::channel::ChannelId;
+use weir_base::identity::PeerId;
 use weir_base::stream::{Ask, Class, Goodbye, Incoming, LinkChange, LinkInfo, OpenError, Origin, StreamUser};
 use weir_base::{Instant, LinkId, Numbered, ProtocolId, Rng, Rope, StreamKey, UnixTime};
 
@@ -172,6 +173,12 @@ impl Pull {
     /// The counters of a pool; `None` where the channel is none.
     pub fn pool_stats(&self, channel: ChannelId) -> Option<pool::Stats> {
         self.machines.pool_stats(channel)
+    }
+
+    /// Peers whose permit on this pool channel is used up: what is new waits until they grant more. A peer stands here once for each
+    /// such link; nobody where the channel is no pool.
+    pub fn permits_used_up(&self, channel: ChannelId) -> impl Iterator<Item = PeerId> {
+        self.machines.used_up(channel)
     }
 
     /// Bytes that requests and answers hold on all call channels, and their bound.

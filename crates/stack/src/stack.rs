@@ -12,7 +12,7 @@ use weir_base::{Fault, Instant, LinkId, ProtocolId, Rng};
 use weir_link::{
     DialFailure, DownReason, Frame, HostChange, Links, PipeId, PipeTransmit, Start, Transmit, WireId,
 };
-use weir_pull::{Ticket, call, control};
+use weir_pull::{ChannelId, Ticket, call, control};
 
 use crate::budget::Stats;
 use crate::config::{Config, ConfigError};
@@ -352,6 +352,12 @@ impl Stack {
     /// Who is known, linked and trusted.
     pub fn peers(&self) -> &Peers {
         &self.peers
+    }
+
+    /// Peers whose permit on this pool channel is used up: what is new waits until they grant more. A peer stands here once for each
+    /// such link; nobody where the channel is no pool.
+    pub fn permits_used_up(&self, channel: ChannelId) -> impl Iterator<Item = PeerId> {
+        self.pump.users.named().pull.permits_used_up(channel)
     }
 
     /// Counters.

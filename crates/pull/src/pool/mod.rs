@@ -43,6 +43,7 @@ pub use faults::{
 };
 pub use types::{Command, Config, Event, Item, MAX_BATCH, MAX_SUMMARY, Rules, Stats, Summary, Verdict};
 
+use weir_base::identity::PeerId;
 use weir_base::stream::{Ask, Class, Incoming, LinkInfo, OpenError};
 use weir_base::{Instant, LinkId, Rope, StreamKey};
 
@@ -123,6 +124,11 @@ impl Pool {
         stats.item_bytes = self.common.inventory.log.bytes();
         stats.table_bytes = table_bytes(self) as u64;
         stats
+    }
+
+    /// Peers that have granted entries of which none is left.
+    pub(crate) fn used_up(&self) -> impl Iterator<Item = PeerId> {
+        self.common.links.iter().filter(|(_, link)| link.outlet.is_used_up()).map(|(_, link)| link.peer())
     }
 
     /// What every input may have made possible: fetches, hand-overs, uploads.

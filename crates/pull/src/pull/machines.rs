@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use weir_base::identity::PeerId;
 use weir_base::stream::Ask;
 use weir_base::{Deadlines, Instant, ProtocolId, Ready};
 
@@ -240,6 +241,16 @@ impl Machines {
             Shaped::Pool(pool) => Some(pool.stats()),
             _ => None,
         }
+    }
+
+    /// Peers that have granted entries of a pool of which none is left; nobody where the channel is none.
+    pub(super) fn used_up(&self, channel: ChannelId) -> impl Iterator<Item = PeerId> {
+        let child = self.index(channel).and_then(|index| self.get(index));
+        let pool = child.and_then(|child| match &child.machine {
+            Shaped::Pool(pool) => Some(pool),
+            _ => None,
+        });
+        pool.into_iter().flat_map(|pool| pool.used_up())
     }
 
     /// The machine of a stream that speaks `protocol`, and its lane.

@@ -210,6 +210,11 @@ impl Outlet {
             && permit.bytes >= permit.sent_bytes + (MAX_ENTRY + MAX_OFFER_HEAD) as u64
     }
 
+    /// Whether the client has granted entries and all of them are used.
+    pub(crate) const fn is_used_up(&self) -> bool {
+        self.permit.entries > 0 && self.permit.sent >= self.permit.entries
+    }
+
     /// When more may be looked at, where it is too much again now.
     pub(crate) fn waits_until(&self) -> Instant {
         self.cursor.again.since + AGAIN_TIME

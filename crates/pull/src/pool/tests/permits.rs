@@ -1,9 +1,14 @@
 //! When a permit is sent: at once, within a round trip, or once other links have given back the credit that was lent to them.
 
+use bytes::BytesMut;
+use weir_base::Chunk;
+use weir_base::codec::put_varint;
+
 use super::super::*;
 use super::fetching::{config, with_strangers};
-use super::mesh::{Mesh, item, ms};
+use super::mesh::{Mesh, item, ms, peer, pool};
 use super::stranger::Stranger;
+use crate::machine::Opened;
 
 /// A message that is skipped: the link's credit is looked at.
 fn touch(mesh: &mut Mesh, stranger: &Stranger) {
@@ -102,4 +107,34 @@ fn a_paused_node_sends_no_permits_when_it_decides() {
     stranger.serve(&mut mesh);
     mesh.run_for(ms(500));
     assert_eq!((mesh.ids(0).len(), mesh.stats(0).wants_sent), (200, before));
+}
+
+#[test]
+fn a_peer_whose_permit_is_used_up_is_named_until_it_grants_more() {
+    let mut mesh = Mesh::new(1);
+    mesh.add(Some(pool(0, config(), 1)));
+    mesh.add(None);
+    let key = StreamKey { link: mesh.link(1, 0, 50), stream: 77 };
+    mesh.run_for(ms(10));
+    items(0, 5).iter().for_each(|item| mesh.insert(0, item));
+    let now = mesh.now;
+    mesh.pool(0).handle_opened(now, key, Opened::Peer { lane: 0 });
+    let used_up = |mesh: &mut Mesh, entries: u64| {
+        let (mut body, mut message) = (BytesMut::new(), BytesMut::new());
+        put_varint(&mut body, codec::WANT);
+        codec::encode_want(
+            &codec::Want { entries, bytes: 1 << 20, through: 0, floor: 0, from: None },
+            &mut body,
+        );
+        put_varint(&mut message, body.len() as u64);
+        message.extend_from_slice(&body);
+        let server = mesh.pool(0);
+        server.handle_timeout(now + ms(1_000));
+        server.handle_incoming(now + ms(1_000), key, Incoming::Data(Chunk::whole(message.freeze())));
+        server.poll_write(now + ms(1_000), key, 1 << 16, &mut Rope::new());
+        server.used_up().collect::<Vec<_>>()
+    };
+    assert_eq!(mesh.pool(0).used_up().count(), 0, "it has granted nothing yet");
+    assert_eq!(used_up(&mut mesh, 3), [peer(1)]);
+    assert!(used_up(&mut mesh, 6).is_empty(), "five items, and room for one more");
 }
