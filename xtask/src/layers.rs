@@ -35,7 +35,7 @@ pub(crate) const LAYERS: &[Layer] = &[
     Layer::pure("stack", &["base", "libp2p", "link", "pull"]),
     Layer::pure("node", &["base", "libp2p", "pull", "stack"]),
     Layer::host("native", &["base", "stack", "node"], &[], &[]),
-    Layer::host("sim", &["base", "pull", "stack", "node"], &[], &[]),
+    Layer::host("sim", &["base", "libp2p", "pull", "stack", "node"], &[], &[]),
     Layer::host("weir", &["node", "native", "sim"], &["native", "sim"], &[]),
     Layer::host("chain", &["weir"], &[], &[]),
     Layer::host("cli", &["weir", "chain", "sim"], &[], &[]),

@@ -35,11 +35,12 @@ pub use actor::{Actor, Checking, Note, Told, Undecided, keypair};
 pub use calibrate::{Calibration, calibrate};
 pub use dials::Dials;
 pub use host::{
-    Birth, Captured, Host, Node, NodeId, NodeTraffic, Outcome, Path, Step, Tamper, Turned, Udp, WALL, Work,
+    Birth, ByHand, Captured, Heard, Host, Inside, Node, NodeId, NodeTraffic, Outcome, Path, Step, Tamper,
+    Turned, Udp, WALL, Work,
 };
 pub use look::TableBound;
 pub use model::{LAN, Line, Model, Place, Processor, Region};
-pub use network::{Network, Seen, Setup, Transport};
+pub use network::{Network, Seen, Setup, Transport, tamper};
 pub use report::{Percentiles, Report, Stopwatch};
 pub use scenarios::{Options, RunError, SCENARIOS, Scenario, run, run_measured};
 pub use weir_base::Rng;

@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::multiaddr::Multiaddr;
 use weir_base::{Blame, Fault, Instant, NetworkId, Rng};
+use weir_pull::ChannelId;
 use weir_stack::{Channel, Command, Config, ConfigError, Event, Known, Profile, Reaction, Role};
 
 use crate::actor::{Actor, Checking, Note, Told, Undecided, keypair};
 use crate::bodies::Bodies;
 use crate::check::{Checker, Found, PoolTraffic};
 use crate::dials::{Dial, Dials};
-use crate::host::{Birth, Host, NodeId, Step, Udp};
+use crate::host::{Birth, Host, Inside, NodeId, Step, Tamper, Udp};
 use crate::load::Graph;
 use crate::look::{Look, Sights, TableBound, most_undecided};
 use crate::model::{Model, Place};
@@ -578,4 +579,20 @@ impl Network {
     ) -> impl Iterator<Item = &'a Seen> {
         self.faults.iter().filter(move |seen| !hostile.contains(&seen.by) && !hostile.contains(&seen.whom))
     }
+}
+
+/// From now on `by` stands between a node's stack and the network: over TCP inside Noise and yamux, where it is given what streams of
+/// control and channels carry; over QUIC outside, where it is given datagrams.
+pub fn tamper(network: &mut Network, id: NodeId, by: Box<dyn Tamper>) {
+    let computer = network.host.computer(id);
+    if network.setup.transport != Transport::Tcp {
+        return computer.tamper(by);
+    }
+    let control = ("/weir/control/1".to_owned(), ChannelId::CONTROL.protocol(0));
+    let lanes = network.setup.config.profile.channels.iter().flat_map(|channel| {
+        (0..channel.shape.lanes())
+            .map(move |lane| (format!("/weir/{}/{lane}/1", channel.name), channel.id.protocol(lane)))
+    });
+    let protocols = lanes.chain([control]).collect();
+    computer.tamper_inside(by, Inside { protocols, key_of: keypair });
 }

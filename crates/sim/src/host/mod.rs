@@ -8,6 +8,9 @@
 //! A node costs work only when something happens to it: it has one entry for its next timeout in the queue, moved lazily.
 //! Everything random comes from the run's seed, in the order of events, so that the same seed gives the same run.
 
+mod bridge;
+mod bridges;
+mod by_hand;
 mod carry;
 mod clock;
 mod computer;
@@ -44,6 +47,8 @@ use crate::queue::{Key, Queue};
 use crate::report::{Spent, Stopwatch};
 use crate::trace::Trace;
 
+pub use bridges::Inside;
+pub use by_hand::{ByHand, Heard};
 use computer::Computer;
 pub use computer::Turned;
 use letters::Windows;

@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 
 use weir_base::identity::PeerId;
-use weir_base::{Instant, UnixTime};
+use weir_base::{Instant, Rng, UnixTime};
 use weir_stack::{HostChange, SocketId};
 
 use super::Host;
-use super::carry::Tampering;
+use super::bridges::{Bridges, Inside};
+use super::by_hand::ByHand;
+use super::carry::{Output, Tampering};
 use super::computer::{Computer, Turned};
 use super::lane::Lane;
 use super::node::{Birth, Node, Power, Tamper, Udp};
@@ -57,6 +59,7 @@ impl<'a, N: Node> ComputerMut<'a, N> {
         (system.line.uplink_free, process.busy_until) = (Instant::ZERO, system.now);
         system.inbox.clear();
         process.pipes = Flows::default();
+        process.tamper.iter_mut().for_each(Tampering::clear);
         process.leaving.clear();
         system.note(Traced::number(Kind::Life, told));
         system.drop_wires(world);
@@ -168,6 +171,26 @@ impl<'a, N: Node> ComputerMut<'a, N> {
         if let Some((_, computer)) = self.parts() {
             computer.process.tamper = Some(Tampering::new(by));
         }
+    }
+
+    /// From now on `by` stands between its stack and the network, and inside the encryption of the byte streams that are connected
+    /// from then on: it is given what streams carry as frames, with the number of the byte stream for a wire. Credit and windows are not
+    /// told, and what it makes of them is dropped.
+    pub fn tamper_inside(mut self, by: Box<dyn Tamper>, inside: Inside) {
+        let (id, now) = (self.id, self.host.now);
+        if let Some((world, Computer { process, .. })) = self.parts() {
+            let rng = Rng::new(world.birth(id, process.lives, now).seed).child("bridges");
+            process.tamper = Some(Tampering::inside(by, Bridges::new(inside, id, rng)));
+        }
+    }
+
+    /// Connects a byte stream to another node, whose end here `by` holds instead of the stack.
+    pub fn dial_by_hand(mut self, to: NodeId, by: Box<dyn ByHand>) {
+        let remote = self.host.world.udp_of(to);
+        let Some((_, Computer { process, .. })) = self.parts() else { return };
+        let pipe = process.pipes.hands.add(by);
+        process.leaving.push(Output::DialPipe { pipe, remote });
+        self.host.settle(self.id);
     }
 
     /// [`Node::planned`] with this number is called at `due`, in a turn of this node; not where it does not run then.

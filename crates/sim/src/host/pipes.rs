@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use weir_base::Instant;
 use weir_stack::{Input, PipeChange, PipeId, Stack};
 
+use super::by_hand::Hands;
 use super::end::{End, Pipe, Purpose, State};
 use super::system::{Arrived, System};
 use super::world::{Cargo, Signal, World};
@@ -73,7 +74,7 @@ impl System {
     }
 
     /// The node has read bytes.
-    fn read_bytes(&mut self, pipe: PipeId, len: u64) {
+    pub(super) fn read_bytes(&mut self, pipe: PipeId, len: u64) {
         let Some(wire) = self.wires.pipes.get(&pipe).copied() else { return };
         let Some(Purpose::Bytes(own)) = self.wires.ends.get_mut(&wire).map(|end| &mut end.carries) else {
             return;
@@ -111,8 +112,11 @@ impl System {
 }
 
 /// The byte streams of a process, as its host keeps them.
-#[derive(Debug, Default)]
-pub(super) struct Flows(BTreeMap<PipeId, Flow>);
+#[derive(Default)]
+pub(super) struct Flows {
+    list: BTreeMap<PipeId, Flow>,
+    pub(super) hands: Hands, // those that the stack does not hold
+}
 
 /// One of them.
 #[derive(Debug, Default)]
@@ -130,7 +134,7 @@ enum Unread {
 
 impl Flows {
     pub(super) fn arrived(&mut self, pipe: PipeId, bytes: Bytes) {
-        if let Some(flow) = self.0.get_mut(&pipe) {
+        if let Some(flow) = self.list.get_mut(&pipe) {
             flow.unread.push_back(Unread::Bytes(bytes));
         }
     }
@@ -138,9 +142,9 @@ impl Flows {
     pub(super) fn changed(&mut self, pipe: PipeId, change: PipeChange) {
         let flow = match change {
             PipeChange::Accepted { .. } | PipeChange::Connected | PipeChange::Failed => {
-                Some(self.0.entry(pipe).or_default())
+                Some(self.list.entry(pipe).or_default())
             }
-            _ => self.0.get_mut(&pipe),
+            _ => self.list.get_mut(&pipe),
         };
         if let Some(flow) = flow {
             flow.unread.push_back(Unread::Change(change));
@@ -149,14 +153,14 @@ impl Flows {
 
     /// The node reads what it has room for.
     pub(super) fn give(&mut self, system: &mut System, stack: &mut Stack, now: Instant, pipe: PipeId) {
-        while let Some(flow) = self.0.get_mut(&pipe)
+        while let Some(flow) = self.list.get_mut(&pipe)
             && let Some(next) = flow.unread.pop_front()
         {
             let mut bytes = match next {
                 Unread::Bytes(bytes) => bytes,
                 Unread::Change(change) => {
                     if matches!(change, PipeChange::Failed | PipeChange::Closed) {
-                        self.0.remove(&pipe);
+                        self.list.remove(&pipe);
                     }
                     stack.handle(now, Input::Pipe(pipe, change));
                     continue;
@@ -180,7 +184,7 @@ impl Flows {
 
     /// The node gave bytes: it has to wait where the system has too many.
     pub(super) fn given(&mut self, stack: &mut Stack, now: Instant, pipe: PipeId, len: usize) {
-        let Some(flow) = self.0.get_mut(&pipe) else { return };
+        let Some(flow) = self.list.get_mut(&pipe) else { return };
         flow.outstanding += len as u64;
         if flow.outstanding >= HELD && !std::mem::replace(&mut flow.blocked, true) {
             stack.handle(now, Input::Pipe(pipe, PipeChange::Blocked));
@@ -189,7 +193,7 @@ impl Flows {
 
     /// The other node has read bytes.
     pub(super) fn taken(&mut self, stack: &mut Stack, now: Instant, pipe: PipeId, len: u64) {
-        let Some(flow) = self.0.get_mut(&pipe) else { return };
+        let Some(flow) = self.list.get_mut(&pipe) else { return };
         flow.outstanding = flow.outstanding.saturating_sub(len);
         if flow.blocked && flow.outstanding <= LOW {
             flow.blocked = false;
@@ -198,6 +202,6 @@ impl Flows {
     }
 
     pub(super) fn forget(&mut self, pipe: PipeId) {
-        self.0.remove(&pipe);
+        self.list.remove(&pipe);
     }
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use weir_base::Instant;
-use weir_stack::{Action, Datagrams, Frame, Input, SocketId, WireId};
+use weir_stack::{Action, Datagrams, Frame, Input, PipeId, SocketId, Stack, WireId};
 
+use super::bridge::{Bridge, Scope};
 use super::carry::{Output, Tampering};
 use super::clock::Clock;
 use super::node::{Node, earliest};
@@ -133,8 +134,9 @@ impl<N: Node> Process<N> {
             system.note(Traced::timeout());
         }
         if let Some(tamper) = &mut self.tamper {
-            tamper.handle_timeout(local, &mut self.leaving);
+            tamper.handle_timeout(local, node.stack(), &mut self.leaving);
         }
+        self.pipes.hands.handle_timeout(local, &mut self.leaving);
         let mut rounds = 0;
         while self.drain(system, node.as_mut(), local, &mut load) {
             rounds += 1;
@@ -153,6 +155,7 @@ impl<N: Node> Process<N> {
         self.watch_idle(system.now, load);
         let due = earliest(node.stack().poll_timeout().map(|(due, _)| due), node.poll_timeout());
         let due = earliest(due, self.tamper.as_ref().and_then(Tampering::poll_timeout));
+        let due = earliest(due, self.pipes.hands.poll_timeout());
         self.node = Some(node);
         if !system.inbox.is_empty() {
             self.turn_at = self.busy_until;
@@ -214,12 +217,30 @@ impl<N: Node> Process<N> {
             Arrived::Bytes(pipe, bytes) => {
                 load.packet(bytes.len());
                 system.note(Traced::bytes(pipe.0, &bytes));
+                if self.on_bridge(node.stack(), local, pipe, |bridge, scope| bridge.arrived(scope, &bytes)) {
+                    return system.read_bytes(pipe, bytes.len() as u64);
+                }
+                if self.pipes.hands.has(pipe) {
+                    if self.pipes.hands.bytes(local, pipe, &bytes, &mut self.leaving) {
+                        system.read_bytes(pipe, bytes.len() as u64);
+                    }
+                    return;
+                }
                 self.pipes.arrived(pipe, bytes);
                 self.pipes.give(system, node.stack(), local, pipe);
             }
             Arrived::Pipe(pipe, change) => {
                 load.packet(0);
                 system.note(Traced::pipe(pipe.0, change));
+                if let Some(tamper) = &mut self.tamper {
+                    tamper.connected(system, local, pipe, change);
+                }
+                if self.on_bridge(node.stack(), local, pipe, |bridge, scope| bridge.changed(scope, change)) {
+                    return;
+                }
+                if self.pipes.hands.has(pipe) {
+                    return self.pipes.hands.changed(local, pipe, change, &mut self.leaving);
+                }
                 self.pipes.changed(pipe, change);
                 self.pipes.give(system, node.stack(), local, pipe);
             }
@@ -250,26 +271,36 @@ impl<N: Node> Process<N> {
             }
             buffer.clear();
         }
-        let mut bytes = BytesMut::new();
+        let (mut bytes, mut acted) = (BytesMut::new(), false);
         while let Some(transmit) = stack.poll_pipe(local, &mut bytes) {
             load.packet(transmit.len);
             let (pipe, finish) = (transmit.pipe, transmit.finish);
+            if self.tamper.as_ref().is_some_and(|tamper| tamper.has_bridge(pipe)) {
+                let sent = bytes.split();
+                acted |= self.on_bridge(stack, local, pipe, |bridge, scope| bridge.sent(scope, sent, finish));
+                continue;
+            }
             self.pipes.given(stack, local, pipe, transmit.len);
             if let Some(tamper) = &mut self.tamper {
                 tamper.stream(local, &mut bytes);
             }
             self.leaving.push(Output::Bytes { pipe, bytes: bytes.split().freeze(), finish });
         }
-        let mut acted = self.tamper.as_mut().is_some_and(|tamper| tamper.hand_back(local, stack));
+        acted |= self.tamper.as_mut().is_some_and(|tamper| tamper.hand_back(local, stack));
         while let Some(action) = node.stack().poll_action() {
             acted = true;
             match action {
                 Action::DialWire { dial, endpoint } => self.leaving.push(Output::Dial { dial, endpoint }),
                 Action::CloseWire(wire) => self.leaving.push(Output::Close(wire)),
                 Action::DialPipe { pipe, remote } => self.leaving.push(Output::DialPipe { pipe, remote }),
-                Action::ReadPipe(pipe) => self.pipes.give(system, node.stack(), local, pipe),
+                Action::ReadPipe(pipe) => {
+                    if !self.on_bridge(node.stack(), local, pipe, Bridge::pump) {
+                        self.pipes.give(system, node.stack(), local, pipe);
+                    }
+                }
                 Action::ClosePipe(pipe) => {
                     self.pipes.forget(pipe);
+                    self.tamper.iter_mut().for_each(|tamper| tamper.forget(pipe));
                     self.leaving.push(Output::ClosePipe(pipe));
                 }
                 other => node.action(local, other),
@@ -277,6 +308,18 @@ impl<N: Node> Process<N> {
         }
         load.acted |= again || acted;
         again || acted
+    }
+
+    /// Lets the bridge of a byte stream act, where it goes over one. Whether it does.
+    fn on_bridge(
+        &mut self,
+        stack: &mut Stack,
+        local: Instant,
+        pipe: PipeId,
+        act: impl FnOnce(&mut Bridge, &mut Scope<'_>),
+    ) -> bool {
+        let Self { tamper, leaving, .. } = self;
+        tamper.as_mut().is_some_and(|tamper| tamper.on_bridge((local, stack), pipe, leaving, act))
     }
 
     fn put_out(&mut self, local: Instant, wire: WireId, frame: Frame) {

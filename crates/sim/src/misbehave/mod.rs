@@ -4,11 +4,15 @@
 //! What they do is what a peer can do: lie about what it has, not deliver, deliver something else, send more than granted.
 //! All of them keep to the wire's rules but for what their name says, so that nothing else gives them away.
 //!
+//! A [`Stranger`] has no stack: each of its bytes on a byte stream is decided by a test.
+//!
 //! A replayer is not a node: see [`Host::capture`](crate::Host::capture) and [`Host::inject`](crate::Host::inject).
 
 mod garble;
 mod lanes;
+mod rules;
 mod slow;
+mod stranger;
 
 use bytes::Bytes;
 use weir_base::Instant;
@@ -19,7 +23,9 @@ use weir_stack::{Frame, WireId};
 use crate::host::{Outcome, Tamper};
 pub use garble::{Damage, Garbler};
 use lanes::{Lane, Lanes};
+pub use rules::{Broken, broken_rules, frame, opening};
 pub use slow::{Deaf, Late, Trickler};
+pub use stranger::{Conduct, Said, Stranger, named, token};
 
 /// Offers everything and delivers nothing: what peers ask for never reaches its stack.
 #[derive(Debug)]

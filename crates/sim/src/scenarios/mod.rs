@@ -11,6 +11,7 @@ mod slow;
 mod tips;
 mod tx_flood;
 mod weapons;
+mod withholders;
 
 use std::time::{Duration, Instant as WallClock};
 
@@ -87,6 +88,16 @@ pub enum RunError {
         least: u64,
         /// The most that works.
         most: u64,
+    },
+    /// What its peers do cannot be done over this transport.
+    #[error(
+        "`{scenario}` cannot run over {transport}, where nobody can change what a peer says; run it over frames or TCP"
+    )]
+    Sealed {
+        /// The scenario.
+        scenario: &'static str,
+        /// The transport's name.
+        transport: &'static str,
     },
     /// The stack refuses its configuration.
     #[error(transparent)]
@@ -196,6 +207,12 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "one signer publishes a thousand headers without body a second: two a link at most, and the next block arrives",
         nodes: 50,
         run: headers::run,
+    },
+    Scenario {
+        name: "withholders",
+        about: "7 of 20 links offer everything and deliver nothing, and come as somebody else: items are little later, none comes twice",
+        nodes: 50,
+        run: withholders::run,
     },
     Scenario {
         name: "comers",

@@ -141,7 +141,7 @@ fn beside(run: &Run<'_>, slowness: Option<Slowness>) -> Result<Option<Duration>,
     }
     let mut network = linked(setup)?;
     if let Some(tamper) = slowness.and_then(Slowness::tamper) {
-        network.host.computer(SLOW).tamper(tamper);
+        crate::network::tamper(&mut network, SLOW, tamper);
     }
     if !network.link_up() {
         return Ok(None);
@@ -177,11 +177,11 @@ pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
     let mut figures = vec![("slow_server_faults", network.faults.len() as f64)];
     let usual = beside(run, None)?;
     figures.push(("longest_s_alone", usual.map_or(f64::INFINITY, |usual| usual.as_secs_f64())));
-    let slow = if run.options.transport == Transport::Frames {
+    let slow = if run.options.transport == Transport::Quic {
+        vec![("longest_s_beside_slow_line", Slowness::Line)]
+    } else {
         let trip = Slowness::RoundTrip(Duration::from_secs(40));
         vec![("longest_s_beside_trip_40_s", trip), ("longest_s_beside_45_bytes_s", Slowness::Items)]
-    } else {
-        vec![("longest_s_beside_slow_line", Slowness::Line)]
     };
     for (name, slowness) in slow {
         let beside = beside(run, Some(slowness))?;

@@ -3,9 +3,10 @@
 use crate::common;
 use crate::pair::{A, B, both, linked_after, millis};
 
+use weir_base::Instant;
 use weir_sim::flood::{Flood, TXS, transaction};
-use weir_sim::{Network, Note, Path, Transport};
-use weir_stack::Event;
+use weir_sim::{Network, NodeId, Note, Outcome, Path, Tamper, Transport, tamper};
+use weir_stack::{Event, Frame, WireId};
 
 fn pair() -> Network {
     crate::pair::pair(|setup| setup.transport = Transport::Tcp)
@@ -99,4 +100,32 @@ fn twenty_nodes_agree_and_copy_hardly_anything() {
     common::assert_well(&mut flood);
     let bodies = flood.spread().bodies_per_node.unwrap();
     assert!(bodies <= 1.05, "{bodies}");
+}
+
+/// Stands inside Noise and yamux, and changes nothing.
+struct Passing;
+
+impl Tamper for Passing {
+    fn outgoing(&mut self, _: Instant, _: WireId, frame: Frame, out: &mut Outcome) {
+        out.send.push(frame);
+    }
+
+    fn incoming(&mut self, _: Instant, _: WireId, frame: Frame, out: &mut Outcome) {
+        out.receive.push(frame);
+    }
+}
+
+#[test]
+fn nodes_behind_a_bridge_that_changes_nothing_are_as_any_others_and_every_run_is_the_same() {
+    let run = || {
+        let mut setup = common::setup(12, 5, 5);
+        setup.transport = Transport::Tcp;
+        let mut flood = Flood::new(setup, common::load(50, 2, 20)).unwrap();
+        (0..4).for_each(|id| tamper(&mut flood.net, NodeId(id), Box::new(Passing)));
+        flood.run();
+        common::assert_well(&mut flood);
+        assert!(flood.net.faults.is_empty());
+        flood.net.host.trace_hash()
+    };
+    assert_eq!(run(), run());
 }

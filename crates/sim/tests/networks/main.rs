@@ -26,6 +26,7 @@ mod scenario_6_pools_agree_after_anything;
 mod scenario_7_poisoned_offers_hide_nothing;
 mod scenario_9_replayed_flights_do_nothing;
 mod scenario_9_start_up_in_any_order;
+mod strangers_over_tcp;
 mod threads_and_windows_change_nothing;
 mod what_a_slow_application_holds_is_bounded;
 mod what_checking_takes_is_measured;

@@ -13,6 +13,11 @@ fn slow_servers_over_frames_are_not_blamed_and_delay_nobody() {
 }
 
 #[test]
+fn slow_servers_over_tcp_are_not_blamed_and_delay_nobody() {
+    passes_for("slow", weir_sim::Transport::Tcp, seconds());
+}
+
+#[test]
 fn slow_servers_over_quic_are_not_blamed_and_delay_nobody() {
     passes_for("slow", weir_sim::Transport::Quic, seconds());
 }

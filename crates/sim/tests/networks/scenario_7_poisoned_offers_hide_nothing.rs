@@ -6,14 +6,26 @@ use crate::common;
 use weir_sim::flood::{Flood, TXS};
 use weir_sim::misbehave::{GoneStormer, Liar, Lie};
 use weir_sim::report::nearest_rank;
-use weir_sim::{NodeId, Tamper};
+use weir_sim::{NodeId, Setup, Tamper, Transport, tamper};
 
 /// 50 nodes with 20 links, 8 of them hostile, all in the same way.
 fn run(make: impl Fn() -> Box<dyn Tamper>) -> Flood {
-    let mut flood = Flood::new(common::setup(50, 20, 3), common::load(100, 3, 60)).unwrap();
-    for id in (0..8).map(NodeId) {
+    run_on(common::setup(50, 20, 3), 8, make)
+}
+
+/// The same over TCP, where hostile nodes change what is inside Noise and yamux; 25 nodes unless all of it is asked for.
+fn run_over_tcp(make: impl Fn() -> Box<dyn Tamper>) -> Flood {
+    let (nodes, links, hostile) = if common::full() { (50, 20, 8) } else { (25, 10, 4) };
+    let mut setup = common::setup(nodes, links, 3);
+    setup.transport = Transport::Tcp;
+    run_on(setup, hostile, make)
+}
+
+fn run_on(setup: Setup, hostile: u32, make: impl Fn() -> Box<dyn Tamper>) -> Flood {
+    let mut flood = Flood::new(setup, common::load(100, 3, 60)).unwrap();
+    for id in (0..hostile).map(NodeId) {
         flood.hostile.insert(id);
-        flood.net.host.computer(id).tamper(make());
+        tamper(&mut flood.net, id, make());
     }
     flood.run();
     let spread = flood.spread();
@@ -53,4 +65,15 @@ fn malleated_bodies_hide_nothing() {
 #[test]
 fn storms_of_gone_hide_nothing() {
     run(|| Box::new(GoneStormer::new(TXS)));
+}
+
+#[test]
+fn false_summaries_and_malleated_bodies_over_tcp_hide_nothing() {
+    assert!(blamed(&run_over_tcp(|| Box::new(Liar::new(TXS, Lie::Summary)))));
+    assert!(blamed(&run_over_tcp(|| Box::new(Liar::new(TXS, Lie::Body)))));
+}
+
+#[test]
+fn storms_of_gone_over_tcp_hide_nothing() {
+    run_over_tcp(|| Box::new(GoneStormer::new(TXS)));
 }
