@@ -33,7 +33,7 @@ pub use named::{NAME_MAX, NAMES_BYTES_MAX, NAMES_MAX, NamedProtocol, NamedShape,
 pub use peers::{
     BannedBy, BookError, Heard, Known, Linked, NetworkBan, Peers, Reaction, Record, Role, Speaks, TooManyBans,
 };
-pub use stack::Stack;
+pub use stack::{Stack, permits_used_up};
 pub use types::{Action, Command, DialProblem, Event, Input, Refused, Report, Target, Timeout};
 pub use weir_libp2p::identify::Info;
 pub use weir_link::{

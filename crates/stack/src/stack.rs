@@ -354,12 +354,6 @@ impl Stack {
         &self.peers
     }
 
-    /// Peers whose permit on this pool channel is used up: what is new waits until they grant more. A peer stands here once for each
-    /// such link; nobody where the channel is no pool.
-    pub fn permits_used_up(&self, channel: ChannelId) -> impl Iterator<Item = PeerId> {
-        self.pump.users.named().pull.permits_used_up(channel)
-    }
-
     /// Counters.
     pub fn stats(&self) -> Stats {
         let counters = &self.pump.counters;
@@ -380,6 +374,12 @@ impl Stack {
             ..self.peers.stats()
         }
     }
+}
+
+/// Peers whose permit on this pool channel is used up: what is new waits until they grant more. A peer stands here once for each such
+/// link; nobody where the channel is no pool.
+pub fn permits_used_up(stack: &Stack, channel: ChannelId) -> impl Iterator<Item = PeerId> {
+    stack.pump.users.named().pull.permits_used_up(channel)
 }
 
 impl fmt::Debug for Stack {

@@ -126,11 +126,6 @@ impl Pool {
         stats
     }
 
-    /// Peers that have granted entries of which none is left.
-    pub(crate) fn used_up(&self) -> impl Iterator<Item = PeerId> {
-        self.common.links.iter().filter(|(_, link)| link.outlet.is_used_up()).map(|(_, link)| link.peer())
-    }
-
     /// What every input may have made possible: fetches, hand-overs, uploads.
     fn settle(&mut self, now: Instant) {
         let asking = &mut self.client.asking;
@@ -159,6 +154,11 @@ impl Pool {
         self.release_deferred(now, now);
         self.uploads.turns_due(now);
     }
+}
+
+/// Peers that have granted entries of which none is left.
+pub(crate) fn used_up(pool: &Pool) -> impl Iterator<Item = PeerId> {
+    pool.common.links.iter().filter(|(_, link)| link.outlet.is_used_up()).map(|(_, link)| link.peer())
 }
 
 /// Bytes of a pool's tables that grow with what peers offer.

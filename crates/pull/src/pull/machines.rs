@@ -247,10 +247,10 @@ impl Machines {
     pub(super) fn used_up(&self, channel: ChannelId) -> impl Iterator<Item = PeerId> {
         let child = self.index(channel).and_then(|index| self.get(index));
         let pool = child.and_then(|child| match &child.machine {
-            Shaped::Pool(pool) => Some(pool),
+            Shaped::Pool(pool) => Some(pool.as_ref()),
             _ => None,
         });
-        pool.into_iter().flat_map(|pool| pool.used_up())
+        pool.into_iter().flat_map(pool::used_up)
     }
 
     /// The machine of a stream that speaks `protocol`, and its lane.

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use weir_stack::permits_used_up;
+
 use super::{Measured, Run, RunError};
 use crate::actor::Note;
 use crate::flood::{Flood, Load, TXS, pool_channel};
@@ -118,7 +120,7 @@ impl Hostile {
             return;
         }
         let Some(actor) = flood.net.host.node(id) else { return };
-        let peers: Vec<_> = actor.stack().permits_used_up(TXS).collect();
+        let peers: Vec<_> = permits_used_up(actor.stack(), TXS).collect();
         self.dry.extend(peers.iter().filter_map(|peer| Some((id, flood.net.of_peer(peer)?))));
     }
 }

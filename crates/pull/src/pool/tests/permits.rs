@@ -119,7 +119,7 @@ fn a_peer_whose_permit_is_used_up_is_named_until_it_grants_more() {
     items(0, 5).iter().for_each(|item| mesh.insert(0, item));
     let now = mesh.now;
     mesh.pool(0).handle_opened(now, key, Opened::Peer { lane: 0 });
-    let used_up = |mesh: &mut Mesh, entries: u64| {
+    let granted = |mesh: &mut Mesh, entries: u64| {
         let (mut body, mut message) = (BytesMut::new(), BytesMut::new());
         put_varint(&mut body, codec::WANT);
         codec::encode_want(
@@ -132,9 +132,9 @@ fn a_peer_whose_permit_is_used_up_is_named_until_it_grants_more() {
         server.handle_timeout(now + ms(1_000));
         server.handle_incoming(now + ms(1_000), key, Incoming::Data(Chunk::whole(message.freeze())));
         server.poll_write(now + ms(1_000), key, 1 << 16, &mut Rope::new());
-        server.used_up().collect::<Vec<_>>()
+        used_up(server).collect::<Vec<_>>()
     };
-    assert_eq!(mesh.pool(0).used_up().count(), 0, "it has granted nothing yet");
-    assert_eq!(used_up(&mut mesh, 3), [peer(1)]);
-    assert!(used_up(&mut mesh, 6).is_empty(), "five items, and room for one more");
+    assert_eq!(used_up(mesh.pool(0)).count(), 0, "it has granted nothing yet");
+    assert_eq!(granted(&mut mesh, 3), [peer(1)]);
+    assert!(granted(&mut mesh, 6).is_empty(), "five items, and room for one more");
 }
