@@ -129,8 +129,9 @@ fn points_off_the_curve_and_of_small_order_are_refused() {
     assert_eq!(error, PublicKeyError::Point(KeyKind::Secp256k1));
 }
 
+/// libp2p-core took any bytes of the right length for a signature of Ed25519.
 #[test]
-fn a_signature_verifies_for_its_message_and_key_only() {
+fn rustsec_2019_0004_a_signature_verifies_for_its_message_and_key_only() {
     let ed25519 = Keypair::ed25519_from_seed([7; 32]);
     for (keypair, other) in [(ed25519.clone(), secp256k1()), (secp256k1(), ed25519)] {
         let signature = keypair.sign(b"message");

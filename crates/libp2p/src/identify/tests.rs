@@ -320,8 +320,9 @@ fn an_end_too_early_says_nothing_and_is_nobodys_fault() {
     }
 }
 
+/// go-libp2p kept records of as many peers as one peer liked to make up.
 #[test]
-fn a_key_or_a_record_of_another_peer_is_a_fault() {
+fn cve_2023_40583_a_key_or_a_record_of_another_peer_is_a_fault() {
     for bytes in [encode(&own(3), None), encode(&Info::default(), Some(&record(3)))] {
         let (faults, told) = asked(framed(&bytes), false);
         assert_eq!((faults, told), (vec![(End::A, NOT_ITS_OWN)], vec![Event::Unanswered { link: LINK }]));

@@ -134,8 +134,9 @@ fn a_missing_doubled_or_unsupported_part_is_refused_by_name() {
     assert!(matches!(sealed, Err(SealError::TooLong(len)) if len > ENVELOPE_MAX));
 }
 
+/// libp2p-core took a record whose envelope another key had signed.
 #[test]
-fn a_record_of_somebody_else_is_refused() {
+fn rustsec_2022_0009_a_record_of_somebody_else_is_refused() {
     let other = secp256k1().peer_id();
     let bytes = record(|payload| put_bytes_field(payload, 1, other.as_bytes()));
     assert_eq!(PeerRecord::open(&bytes), Err(RecordError::WrongPeer(other)));

@@ -145,9 +145,9 @@ fn no_stream_can_be_used_before_the_peer_is_known() {
     assert!(a.muxer().is_none());
 }
 
-/// Teku's audit of 2020 (CL-2020-07): a length field alone made a node allocate.
+/// Teku: a length field alone made a node allocate.
 #[test]
-fn a_length_that_is_only_announced_costs_its_own_bytes() {
+fn cl_2020_07_a_length_that_is_only_announced_costs_its_own_bytes() {
     // A token of 1,024 bytes, and a handshake message of 4,096.
     assert_eq!(heard(&[0x80, 0x08]).connection.room(), INPUT_MAX, "multistream holds the two bytes");
     let first = b"\x13/multistream/1.0.0\n\x07/noise\n\x10\x00";

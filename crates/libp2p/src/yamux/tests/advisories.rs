@@ -47,6 +47,38 @@ fn cve_2022_23486_streams_and_bytes_without_end() {
     panic!("{fault:?}");
 }
 
+/// rust-yamux (CVE-2024-32984): frames that waited for a peer that read nothing were kept without a bound.
+#[test]
+fn ghsa_3999_5ffv_wp2r_frames_that_wait_for_a_peer_that_does_not_read() {
+    let ping: fn(u32) -> Vec<u8> = |n| frame(Kind::Ping, flag::SYN, 0, n);
+    let opening: fn(u32) -> Vec<u8> = |n| frame(Kind::Window, flag::SYN, 2 * n + 1, 0);
+    // Whatever asks for a frame in answer: an echo of a ping, a refusal of a stream, credit for what is read.
+    for (makes, refuses) in [(ping, false), (opening, false), (opening, true)] {
+        let mut yamux = listener(Config::default());
+        let mut ended = false;
+        for n in 0..20_000 {
+            yamux.received(at(0), Bytes::from(makes(n)));
+            if refuses {
+                yamux.reset(2 * n + 1, 0);
+            }
+            ended |= events(&mut yamux).contains(&Event::Faulted(STORM));
+        }
+        let waits = sent(&mut yamux, at(0)).len();
+        assert!(ended && waits <= 12, "{waits} bytes wait: the reason alone");
+    }
+    let mut yamux = listener(Config::default());
+    yamux.received(at(0), Bytes::from(data(flag::SYN, 1, b"")));
+    yamux.accept(1);
+    for _ in 0..10_000 {
+        yamux.received(at(0), Bytes::from(data(0, 1, &[7; 16])));
+        read_all(&mut yamux, 1);
+    }
+    assert!(
+        sent(&mut yamux, at(0)).len() <= 24,
+        "credit adds up in one frame, beside the answer to the opening"
+    );
+}
+
 /// mina-rust: the window was not enforced, and a frame of 256 MiB was taken.
 #[test]
 fn a_frame_of_256_mib_is_refused_by_its_header() {
