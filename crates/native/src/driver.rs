@@ -1,6 +1,5 @@
 //! Who drives a node: its network thread.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
@@ -13,11 +12,7 @@ use weir_node::host::Host;
 
 use crate::engine::Engine;
 use crate::lock;
-
-thread_local! {
-    /// Whether this thread drives a node: it must not wait for one to end.
-    static DRIVING: Cell<bool> = const { Cell::new(false) };
-}
+use crate::turns::{Driving, Turn, is_driving, turn};
 
 /// See the module.
 pub(crate) struct Driver {
@@ -46,7 +41,7 @@ impl Driver {
 
 /// The network thread: until the node has ended. A panic ends the node too, with every handle, and is passed on.
 pub(crate) fn run(mut poll: mio::Poll, mut engine: Engine) {
-    DRIVING.set(true);
+    let _driving = Driving::begin();
     let ended = catch_unwind(AssertUnwindSafe(|| drive(&mut poll, &mut engine)));
     // Outside the panic, so that closing may itself run code of the application.
     drop(engine);
@@ -56,22 +51,18 @@ pub(crate) fn run(mut poll: mio::Poll, mut engine: Engine) {
 }
 
 fn drive(poll: &mut mio::Poll, engine: &mut Engine) {
-    let mut events = mio::Events::with_capacity(64);
+    let mut events = mio::Events::with_capacity(crate::EVENTS);
     let mut pause = Some(Duration::ZERO);
     loop {
-        match poll.poll(&mut events, pause) {
-            Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
-                tracing::error!(%error, "the event queue failed; the node stops");
-                return;
-            }
-            _ => {}
-        }
-        engine.wake_up(&events);
-        let busy = !engine.core.stopped() && engine.turn();
-        if engine.core.stopped() {
+        if let Err(error) = crate::look(poll, &mut events, pause) {
+            tracing::error!(%error, "the event queue failed; the node stops");
             return;
         }
-        pause = if busy { Some(Duration::ZERO) } else { engine.sleep_for() };
+        pause = match turn(engine, &events) {
+            Turn::Again => Some(Duration::ZERO),
+            Turn::Wait(pause) => pause,
+            Turn::Over => return,
+        };
     }
 }
 
@@ -81,9 +72,7 @@ impl Host for Driver {
     }
 
     fn wake(&self) {
-        if let Err(error) = self.waker.wake() {
-            tracing::warn!(%error, "cannot wake the network thread");
-        }
+        crate::wake(&self.waker);
     }
 
     fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) {
@@ -92,7 +81,7 @@ impl Host for Driver {
 
     fn join(&self) {
         let Some(thread) = lock(&self.thread).take() else { return };
-        if !DRIVING.get() && thread.join().is_err() {
+        if !is_driving() && thread.join().is_err() {
             tracing::error!("the network thread has panicked");
         }
     }

@@ -187,6 +187,7 @@ mod tests {
     use weir_node::{Config, Network};
 
     use super::*;
+    use crate::driver::Driver;
     use crate::{Parts, prepare};
 
     /// Peers that never answer: a socket for each.
@@ -200,7 +201,7 @@ mod tests {
     }
 
     /// A node that dials all of them in its next turn, and the address of its socket.
-    fn node(peers: &[UdpSocket]) -> (Parts<()>, Multiaddr) {
+    fn node(peers: &[UdpSocket]) -> (Parts<Driver, ()>, Multiaddr) {
         let mut config = Config::default();
         config.node.peers.max_dials = u32::try_from(peers.len()).unwrap();
         config.node.dial.max_dials = peers.len();
@@ -214,7 +215,7 @@ mod tests {
             .listen("/ip4/127.0.0.1/udp/0/quic-v1")
             .peers(named)
             .config(config);
-        let parts = prepare(builder).unwrap();
+        let parts = prepare(builder, Driver::new).unwrap();
         let address = parts.application.0.addresses()[0].clone();
         (parts, address)
     }

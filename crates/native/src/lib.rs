@@ -1,4 +1,4 @@
-//! The native host: one thread per node, `mio`, UDP sockets with segmentation offload, and TCP.
+//! The native host: one thread per node, or an event loop that the application drives; `mio`, UDP sockets with segmentation offload, and TCP.
 //!
 //! A turn: look for work (sleeping until the next timeout where there is none) → receive, at most 4 batches, and at most
 //! 16 reads → carry out at
@@ -9,15 +9,18 @@
 
 mod driver;
 mod engine;
+mod event_loop;
 mod keyfile;
 mod park;
 mod pipes;
 mod resolver;
 mod socket;
+mod turns;
 
 use std::io;
 use std::net::{IpAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use weir_base::Instant;
 use weir_base::identity::Keypair;
@@ -28,14 +31,18 @@ use weir_stack::{Command, HostChange, Security, Start};
 
 use driver::Driver;
 use engine::{Engine, wall_time};
+pub use event_loop::{EventLoop, Woken};
 pub use keyfile::{KeyFile, KeyFileError};
 pub use park::block_on;
 use pipes::Pipes;
 use resolver::Resolver;
 use socket::Sockets;
+pub use turns::Turn;
 
 /// The token of the waker; sockets have their numbers.
 const WAKE: mio::Token = mio::Token(usize::MAX);
+/// What the system says of sockets at once.
+const EVENTS: usize = 64;
 
 /// A new identity, Ed25519, from the system's randomness, for a node whose peers need not know it again. One that they should
 /// is kept in a file: [`KeyFile::load_or_create`].
@@ -62,7 +69,7 @@ fn random_bytes<const LEN: usize>() -> io::Result<[u8; LEN]> {
 /// # Errors
 /// [`StartError`], which names the field, address or port and the remedy. Nothing is left behind.
 pub fn start<H>(node: Builder<H>) -> Result<(Network, Node, H), StartError> {
-    let Parts { driver, poll, engine, application: (network, node, handles) } = prepare(node)?;
+    let Parts { driver, poll, engine, application: (network, node, handles) } = prepare(node, Driver::new)?;
     let thread = std::thread::Builder::new()
         .name("weir-net".into())
         .spawn(move || driver::run(poll, engine))
@@ -72,15 +79,19 @@ pub fn start<H>(node: Builder<H>) -> Result<(Network, Node, H), StartError> {
     Ok((network, node, handles))
 }
 
-/// A node that nothing drives yet.
-struct Parts<H> {
-    driver: Arc<Driver>,
+/// A node that nothing drives yet, and the host that is to drive it.
+struct Parts<D, H> {
+    driver: Arc<D>,
     poll: mio::Poll,
     engine: Engine,
     application: (Network, Node, H),
 }
 
-fn prepare<H>(node: Builder<H>) -> Result<Parts<H>, StartError> {
+/// A node that `host` makes a host for: of the zero of its clock, and of what wakes its event queue.
+fn prepare<D: Host + 'static, H>(
+    node: Builder<H>,
+    host: impl FnOnce(std::time::Instant, Arc<mio::Waker>) -> D,
+) -> Result<Parts<D, H>, StartError> {
     let mut plan = node.plan()?;
     plan.secure_with(if has_aes() {
         [Security::Tls, Security::Noise]
@@ -104,7 +115,7 @@ fn prepare<H>(node: Builder<H>) -> Result<Parts<H>, StartError> {
     let resolver = Resolver::new(plan.config().sockets.max_queries as usize, Arc::clone(&waker));
 
     let (anchor, wall) = (std::time::Instant::now(), wall_time());
-    let driver = Arc::new(Driver::new(anchor, waker));
+    let driver = Arc::new(host(anchor, waker));
     let setup = Setup {
         seed: random_seed()?,
         start: Start { anchor, wall },
@@ -124,6 +135,20 @@ fn prepare<H>(node: Builder<H>) -> Result<Parts<H>, StartError> {
     }
     let engine = Engine::new(core, (sockets, pipes), resolver, anchor, wall);
     Ok(Parts { driver, poll, engine, application: (network, node, handles) })
+}
+
+/// Waits for what the system says of sockets, at most so long.
+fn look(poll: &mut mio::Poll, events: &mut mio::Events, pause: Option<Duration>) -> io::Result<()> {
+    match poll.poll(events, pause) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn wake(waker: &mio::Waker) {
+    if let Err(error) = waker.wake() {
+        tracing::warn!(%error, "cannot wake the event queue");
+    }
 }
 
 /// Whether a node listens there on every address of the computer.

@@ -1,6 +1,7 @@
 //! The book: what this library is used for, a page each, in the order in which a node is built.
 //!
-//! [start] · [channels] · [verdicts] · [calls] · [streams] · [protocols] · [testing] · [operating] · [a host of your own](own_host)
+//! [start] · [channels] · [verdicts] · [calls] · [streams] · [protocols] · [testing] · [operating] · [an event loop of your own](own_loop) ·
+//! [a host of your own](own_host)
 
 #[doc = include_str!("book/start.md")]
 pub mod start {}
@@ -25,6 +26,9 @@ pub mod testing {}
 
 #[doc = include_str!("book/operating.md")]
 pub mod operating {}
+
+#[doc = include_str!("book/own_loop.md")]
+pub mod own_loop {}
 
 #[doc = include_str!("book/own_host.md")]
 pub mod own_host {}

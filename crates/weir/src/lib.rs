@@ -46,6 +46,7 @@
 //! | `book::protocols` | other people's protocols, by name | [`Protocol`], [`RequestResponse`], [`exchange`] | `protocol.rs`, `request.rs` |
 //! | `book::testing` | whole networks in virtual time | `testing`, with the feature of this name | `cluster.rs` |
 //! | `book::operating` | peers, limits, what happens | [`Peers`], [`Config`], [`Event`], [`Stats`], [`error`] | `events.rs` |
+//! | `book::own_loop` | a node without a thread of its own, on your runtime | `EventLoop`, with the feature `native` | `on_tokio.rs` |
 //! | `book::own_host` | a host of your own | [`host`] | `own_host.rs` |
 //!
 //! Examples are in `crates/weir/examples`; `cargo run -p weir-net --example pool`.
@@ -69,7 +70,8 @@
 //!
 //! # Features
 //!
-//! `native` (default): UDP and TCP sockets, and a network thread per node. `testing`: clusters in virtual time. `serde`: `Postcard<T>`,
+//! `native` (default): UDP and TCP sockets, and a network thread per node or an event loop that the application runs. `testing`: clusters in
+//! virtual time. `serde`: `Postcard<T>`,
 //! which makes a message of any type that serde writes. With neither of the first two, what is
 //! written against the handles compiles, and whoever uses it chooses the host: one of these, or one of its own ([`host`]).
 #![forbid(unsafe_code)]
@@ -81,7 +83,7 @@ mod postcard;
 pub use crate::postcard::Postcard;
 #[cfg(feature = "native")]
 #[doc(inline)]
-pub use weir_native::{KeyFile, KeyFileError, block_on, random_keypair, start};
+pub use weir_native::{EventLoop, KeyFile, KeyFileError, Turn, Woken, block_on, random_keypair, start};
 #[doc(inline)]
 pub use weir_node::*;
 #[cfg(feature = "testing")]

@@ -9,6 +9,8 @@ mod cluster;
 mod events;
 #[path = "../examples/gate.rs"]
 mod gate;
+#[path = "../examples/on_tokio.rs"]
+mod on_tokio;
 #[path = "../examples/own_host.rs"]
 mod own_host;
 #[path = "../examples/pool.rs"]
@@ -40,6 +42,11 @@ fn events_runs() {
 #[test]
 fn gate_runs() {
     gate::main().unwrap();
+}
+
+#[test]
+fn on_tokio_runs() {
+    on_tokio::main().unwrap();
 }
 
 #[test]
