@@ -13,14 +13,27 @@ pub enum Over {
     Tls,
 }
 
+/// How many threads a process has at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Threads {
+    /// The one that reads goes on with what it has read.
+    One,
+    /// One reads, and wakes the other.
+    Two,
+}
+
 /// A program that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Side {
     /// Weir through its public handles.
     Weir(Over),
+    /// The same, driven by a task of the application's tokio in place of a network thread.
+    Task(Over),
     /// As little as can carry bytes: over QUIC, quinn-proto, mio and quinn-udp on one thread; over TCP, records that are sealed and written
     /// to a socket, without handshake of Noise's, streams or windows.
     Bare(Over),
+    /// Messages over TCP, not sealed, echoed by blocking threads.
+    Echo(Threads),
     /// quinn on multi-thread tokio.
     Quinn,
     /// rust-libp2p on multi-thread tokio.
@@ -34,9 +47,14 @@ impl Side {
             Self::Weir(Over::Quic) => "weir",
             Self::Weir(Over::Noise) => "weir, Noise",
             Self::Weir(Over::Tls) => "weir, TLS",
+            Self::Task(Over::Quic) => "weir on tokio",
+            Self::Task(Over::Noise) => "weir on tokio, Noise",
+            Self::Task(Over::Tls) => "weir on tokio, TLS",
             Self::Bare(Over::Quic) => "bare loop",
             Self::Bare(Over::Noise) => "bare loop, ring",
             Self::Bare(Over::Tls) => "bare loop, rustls",
+            Self::Echo(Threads::One) => "bare echo over TCP",
+            Self::Echo(Threads::Two) => "bare echo over TCP, two threads each",
             Self::Quinn => "raw quinn",
             Self::Libp2p(Over::Quic) => "rust-libp2p",
             Self::Libp2p(Over::Noise) => "rust-libp2p, Noise",

@@ -1,6 +1,7 @@
 //! The programs that are measured beside each other: each runs in a child process, told by one line of JSON.
 
 mod bare;
+mod bare_echo;
 mod bare_tcp;
 #[cfg(feature = "libp2p")]
 mod gossipsub;
@@ -8,11 +9,12 @@ mod raw_quinn;
 #[cfg(feature = "libp2p")]
 mod rust_libp2p;
 mod weir;
+mod weir_loop;
 mod weir_pool;
 
 use std::process::ExitCode;
 
-use crate::job::{Job, Over, Side};
+use crate::job::{Job, Over, Side, Threads};
 use crate::process::print_figure;
 
 /// Whether this program was built with `side`.
@@ -29,7 +31,9 @@ pub fn run(order: &str) -> ExitCode {
     crate::machine::raise_open_files();
     match side {
         Side::Weir(over) => on_tokio(weir(over, job)),
+        Side::Task(over) => on_tokio(task(over, job)),
         Side::Bare(over) => bare(over, &job),
+        Side::Echo(threads) => echo(threads, &job),
         Side::Quinn => on_tokio(quinn(job)),
         #[cfg(feature = "libp2p")]
         Side::Libp2p(over) => on_tokio(libp2p(over, job)),
@@ -62,13 +66,22 @@ fn bare(over: Over, job: &Job) {
     }
 }
 
+fn echo(threads: Threads, job: &Job) {
+    match job {
+        Job::CallServe => bare_echo::serve(threads),
+        Job::Call { to, calls, at_once: 1 } => print_figure(&bare_echo::run(to, *calls, threads)),
+        job => unsupported(Side::Echo(threads), job),
+    }
+}
+
 async fn weir(over: Over, job: Job) {
     match job {
         Job::UploadServe => weir::serve_upload(over).await,
         Job::Upload { to, bytes, write } => print_figure(&weir::run_upload(over, &to, bytes, write).await),
-        Job::CallServe => weir::serve_call(over, weir::config(over)).await,
+        Job::CallServe => weir::serve_call(weir::Host::Thread, over, weir::config(over)).await,
         Job::Call { to, calls, at_once } => {
-            print_figure(&weir::run_call(weir::config(over), &to, calls, at_once).await);
+            let config = weir::config(over);
+            print_figure(&weir::run_call(weir::Host::Thread, config, &to, calls, at_once).await);
         }
         Job::Setup { to } => print_figure(&weir::run_setup(over, &to).await),
         Job::StreamsServe => weir::serve_streams(over).await,
@@ -78,6 +91,17 @@ async fn weir(over: Over, job: Job) {
         Job::Pool { items } => print_figure(&weir_pool::run(items).await),
         Job::IdleServe => weir::serve_idle(over).await,
         Job::Idle { to, links } => weir::run_idle(over, &to, links).await,
+    }
+}
+
+async fn task(over: Over, job: Job) {
+    let config = weir::config(over);
+    match job {
+        Job::CallServe => weir::serve_call(weir::Host::Task, over, config).await,
+        Job::Call { to, calls, at_once } => {
+            print_figure(&weir::run_call(weir::Host::Task, config, &to, calls, at_once).await);
+        }
+        job => unsupported(Side::Task(over), &job),
     }
 }
 

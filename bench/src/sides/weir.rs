@@ -51,7 +51,25 @@ pub fn builder(config: Config, over: Over) -> Builder {
 }
 
 fn start<H>(builder: Builder<H>) -> (Network, Node, H) {
-    weir::start(builder).expect("a node")
+    Host::Thread.start(builder)
+}
+
+/// Who drives a node.
+#[derive(Clone, Copy, Debug)]
+pub enum Host {
+    /// A network thread of its own.
+    Thread,
+    /// A task of the application's runtime.
+    Task,
+}
+
+impl Host {
+    fn start<H>(self, builder: Builder<H>) -> (Network, Node, H) {
+        match self {
+            Self::Thread => weir::start(builder).expect("a node"),
+            Self::Task => super::weir_loop::start(builder),
+        }
+    }
 }
 
 /// Where `net` listens.
@@ -96,8 +114,8 @@ pub async fn run_upload(over: Over, to: &str, bytes: u64, write: usize) -> Trans
 }
 
 /// Answers in a task of its own.
-pub async fn serve_call(over: Over, config: Config) {
-    let (net, node, requests) = start(builder(config, over).channels(ECHO.serve()));
+pub async fn serve_call(host: Host, over: Over, config: Config) {
+    let (net, node, requests) = host.start(builder(config, over).channels(ECHO.serve()));
     tokio::spawn(async move {
         while let Some(request) = requests.next().await {
             request.answer(request.query().clone());
@@ -108,8 +126,8 @@ pub async fn serve_call(over: Over, config: Config) {
 }
 
 /// Calls `calls` times with `at_once` in flight.
-pub async fn run_call(config: Config, to: &str, calls: u64, at_once: u64) -> Latencies {
-    let (net, _node, echo) = start(builder(config, Over::Quic).channels(ECHO));
+pub async fn run_call(host: Host, config: Config, to: &str, calls: u64, at_once: u64) -> Latencies {
+    let (net, _node, echo) = host.start(builder(config, Over::Quic).channels(ECHO));
     let peer = net.connect(to).await.expect("connected");
     drive(calls, at_once, move || {
         let echo = echo.clone();
