@@ -302,7 +302,7 @@ mod tests {
     fn before_it_waits_it_has_seen_all_that_the_system_says() {
         let (mut events, (network, ..)) = node(&["/ip4/127.0.0.1/tcp/0"; 5]);
         settle(&mut events);
-        let addresses = network.addresses().iter().filter_map(|address| address.socket_addr());
+        let addresses = network.addresses().iter().filter_map(weir_base::Multiaddr::socket_addr);
         let strangers: Vec<TcpStream> =
             addresses.flat_map(|(_, to)| (0..16).map(move |_| TcpStream::connect(to).unwrap())).collect();
         assert!(strangers.len() > EVENTS);
