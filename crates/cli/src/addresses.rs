@@ -18,6 +18,14 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
+    /// The same of an address.
+    fn of(transport: multiaddr::Transport) -> Self {
+        match transport {
+            multiaddr::Transport::Quic => Self::Quic,
+            multiaddr::Transport::Tcp => Self::Tcp,
+        }
+    }
+
     /// The address of a socket.
     pub(crate) fn address(self, socket: SocketAddr) -> Multiaddr {
         match self {
@@ -25,6 +33,20 @@ impl Transport {
             Self::Tcp => Multiaddr::from_tcp(socket),
         }
     }
+}
+
+impl std::fmt::Display for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Quic => "QUIC",
+            Self::Tcp => "TCP",
+        })
+    }
+}
+
+/// What carries the bytes to an address; `None` where it leads to no socket.
+pub(crate) fn transport(address: &Multiaddr) -> Option<Transport> {
+    address.target().map(|target| Transport::of(target.transport))
 }
 
 /// The address that `text` is: a multiaddr, or `IP:PORT` over `transport`. `option` is where the user wrote it.
@@ -48,10 +70,7 @@ pub(crate) fn dialable(bound: &[Multiaddr], peer: PeerId) -> Vec<Multiaddr> {
             found.push(address.clone());
             continue;
         };
-        let transport = match carrier {
-            multiaddr::Transport::Quic => Transport::Quic,
-            multiaddr::Transport::Tcp => Transport::Tcp,
-        };
+        let transport = Transport::of(carrier);
         found
             .extend(expand(socket, outside(socket.ip())).into_iter().map(|socket| transport.address(socket)));
     }

@@ -3,6 +3,8 @@
 
 use std::fmt::Display;
 
+use weir::{ConnectError, DialProblem};
+
 use crate::signals::Signal;
 
 /// Why a command did not do what was asked.
@@ -14,6 +16,9 @@ pub(crate) enum Failure {
     /// It ran and did not come out as it must. Exit code 1.
     #[error("{0}")]
     Run(String),
+    /// No link came up, for this reason. Exit code 1.
+    #[error("{text}")]
+    Connect { text: String, reason: DialProblem },
     /// It was told to stop. Exit code 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP.
     #[error("stopped by {0}")]
     Stopped(Signal),
@@ -24,14 +29,30 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Input(_) => 2,
-            Self::Run(_) => 1,
+            Self::Run(_) | Self::Connect { .. } => 1,
             Self::Stopped(signal) => signal.exit_code(),
+        }
+    }
+
+    /// Why no link came up, where that is what failed.
+    pub(crate) fn reason(&self) -> Option<DialProblem> {
+        match self {
+            Self::Connect { reason, .. } => Some(*reason),
+            Self::Input(_) | Self::Run(_) | Self::Stopped(_) => None,
         }
     }
 
     /// The input is at fault.
     pub(crate) fn input(what: impl Display) -> Self {
         Self::Input(what.to_string())
+    }
+
+    /// A dial is, and `what` says so in words.
+    pub(crate) fn connect(what: impl Display, error: &ConnectError) -> Self {
+        match error {
+            ConnectError::Failed(reason) => Self::Connect { text: what.to_string(), reason: *reason },
+            _ => Self::run(what),
+        }
     }
 
     /// The run is.

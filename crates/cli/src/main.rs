@@ -7,6 +7,7 @@ mod error;
 mod keys;
 mod log;
 mod output;
+mod over;
 mod peer;
 mod perf;
 mod process;
@@ -16,6 +17,7 @@ mod sim;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use weir::DialProblem;
 
 use crate::error::Failure;
 
@@ -65,13 +67,13 @@ fn main() -> ExitCode {
             if json {
                 // clap's error begins with this word and ends with advice.
                 let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-                told_in_json(first);
+                told_in_json(first, None);
             }
             ExitCode::from(2)
         }
         Err(Refused::Command(failure)) => {
             if json {
-                told_in_json(&failure.to_string());
+                told_in_json(&failure.to_string(), failure.reason());
             }
             fail(&failure)
         }
@@ -103,8 +105,8 @@ fn fail(failure: &Failure) -> ExitCode {
     ExitCode::from(failure.exit_code())
 }
 
-fn told_in_json(error: &str) {
-    if let Err(failure) = output::print_failure(error) {
+fn told_in_json(error: &str, reason: Option<DialProblem>) {
+    if let Err(failure) = output::print_failure(error, reason) {
         output::note(&format!("error: {failure}"));
     }
 }

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
+use weir::DialProblem;
 
 use crate::error::Failure;
 
@@ -28,6 +29,9 @@ impl Build {
 struct Failed<'a> {
     ok: bool,
     error: &'a str,
+    /// Where no link came up: why, in the words of the event `unreachable`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<DialProblem>,
     #[serde(flatten)]
     build: Build,
 }
@@ -60,8 +64,8 @@ pub(crate) fn print_json(result: &impl Serialize, error: Option<&str>) -> Result
 }
 
 /// Writes the JSON object of a command without a result.
-pub(crate) fn print_failure(error: &str) -> Result<(), Failure> {
-    line(&Failed { ok: false, error, build: Build::THIS })
+pub(crate) fn print_failure(error: &str, reason: Option<DialProblem>) -> Result<(), Failure> {
+    line(&Failed { ok: false, error, reason, build: Build::THIS })
 }
 
 /// Writes one JSON object and a line end to standard output.

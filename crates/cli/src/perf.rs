@@ -13,7 +13,8 @@ use serde::Serialize;
 use weir::{BlockingStream, Event, Events, Multiaddr, Network, NetworkId, PeerId, Raw, Streams};
 
 use crate::error::Failure;
-use crate::peer::{Connected, Over, with_peer};
+use crate::over::Over;
+use crate::peer::{Connected, with_peer};
 use crate::signals::Signals;
 use crate::{addresses, keys, output};
 
@@ -30,7 +31,8 @@ const GOODBYE: Duration = Duration::from_secs(2);
 Examples:
   weir perf serve --listen 127.0.0.1:4001
   weir perf run --to /ip4/127.0.0.1/udp/4001/quic-v1/p2p/12D3… --upload-bytes 1073741824 --json
-  weir perf serve --listen 127.0.0.1:4001 --transport tcp
+  weir perf serve --listen 127.0.0.1:4001 --transport tcp --security noise
+  weir perf run --to 127.0.0.1:4001 --transport tcp --security noise
   weir perf peer /ip4/127.0.0.1/tcp/4001                        any node that serves /perf/1.0.0
 
 Exit codes: 0 done; 1 it could not connect, or a transfer broke off; 2 an option or address cannot be used; 129, 130, 143
@@ -50,12 +52,11 @@ pub(crate) enum Command {
     after_help = "Exit codes: 2 an option, file or address cannot be used; 129, 130, 143 stopped by a signal."
 )]
 pub(crate) struct Serve {
-    /// Where to listen: `IP:PORT` or a multiaddr; port 0 lets the system choose.
+    /// Where to listen: a multiaddr, or IP:PORT (over `--transport`); port 0 lets the system choose.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: String,
-    /// What carries the bytes, where only IP:PORT is given.
-    #[arg(long, value_enum, default_value_t = addresses::Transport::Quic, value_name = "TRANSPORT")]
-    transport: addresses::Transport,
+    #[command(flatten)]
+    over: Over,
     /// Serve under the key in this file (see `weir keygen`) instead of a fresh one.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -74,9 +75,8 @@ pub(crate) struct Run {
     /// The server's address, as `serve` prints it.
     #[arg(long, value_name = "ADDRESS")]
     to: String,
-    /// What carries the bytes, where only IP:PORT is given.
-    #[arg(long, value_enum, default_value_t = addresses::Transport::Quic, value_name = "TRANSPORT")]
-    transport: addresses::Transport,
+    #[command(flatten)]
+    over: Over,
     /// Bytes to upload; 0 for none.
     #[arg(long, value_name = "N", default_value_t = 1 << 30)]
     upload_bytes: u64,
@@ -98,7 +98,7 @@ pub(crate) struct Run {
 129, 130, 143 stopped by a signal."
 )]
 pub(crate) struct Peer {
-    /// The node's address: a multiaddr, or IP:PORT for QUIC.
+    /// The node's address: a multiaddr, or IP:PORT (over `--transport`).
     #[arg(value_name = "ADDR")]
     address: String,
     /// Bytes to upload; 0 for none.
@@ -187,12 +187,21 @@ fn rate(rate: Option<f64>) -> String {
     rate.map_or_else(|| "-".into(), |rate| format!("{rate:.2} Gbit/s"))
 }
 
+/// What a node is told that listens on, or dials, this address.
+fn config(over: &Over, address: &Multiaddr) -> Result<weir::Config, Failure> {
+    over.check(std::slice::from_ref(address))?;
+    let mut config = weir::Config::default();
+    over.apply(&mut config)?;
+    Ok(config)
+}
+
 fn serve(options: &Serve) -> Result<ExitCode, Failure> {
-    let listen = addresses::parse("--listen", &options.listen, options.transport)?;
+    let listen = options.over.address("--listen", &options.listen)?;
+    let config = config(&options.over, &listen)?;
     let keypair = options.key.as_deref().map_or_else(keys::fresh, keys::read)?;
     let signals = Signals::watch()?;
     let (net, node, streams) =
-        weir::start(Network::builder(keypair, NETWORK).channels(STREAM).listen(listen))
+        weir::start(Network::builder(keypair, NETWORK).config(config).channels(STREAM).listen(listen))
             .map_err(|error| Failure::input(format!("--listen: {error}")))?;
     let addresses: Vec<String> =
         addresses::dialable(net.addresses(), net.peer_id()).iter().map(ToString::to_string).collect();
@@ -276,14 +285,16 @@ fn send(stream: &mut impl Write, bytes: u64, write: usize) -> std::io::Result<()
 }
 
 fn run(options: &Run) -> Result<ExitCode, Failure> {
-    let to = addresses::parse("--to", &options.to, options.transport)?;
+    let to = options.over.address("--to", &options.to)?;
+    let config = config(&options.over, &to)?;
     if !(1..=16 << 20).contains(&options.write_bytes) {
         let given = options.write_bytes;
         return Err(Failure::input(format!("--write-bytes: {given} is not between 1 and 16777216")));
     }
     let signals = Signals::watch()?;
     let (net, node, streams) =
-        weir::start(Network::builder(keys::fresh()?, NETWORK).channels(STREAM)).map_err(Failure::run)?;
+        weir::start(Network::builder(keys::fresh()?, NETWORK).config(config).channels(STREAM))
+            .map_err(Failure::run)?;
     let (client, plan) = (net.clone(), options.clone());
     let measuring = signals.run(move || measure((&client, &streams), to, &plan))?;
     let measured = loop {
@@ -306,10 +317,9 @@ fn run(options: &Run) -> Result<ExitCode, Failure> {
 fn measure((net, streams): (&Network, &Streams), to: Multiaddr, options: &Run) -> Result<Figures, Failure> {
     let begun = Instant::now();
     let peer = net.block_on(net.connect(to)).map_err(|error| {
-        Failure::run(format!(
-            "--to: cannot connect to {}: {error}; is `weir perf serve` running there?",
-            options.to
-        ))
+        let text =
+            format!("--to: cannot connect to {}: {error}; is `weir perf serve` running there?", options.to);
+        Failure::connect(text, &error)
     })?;
     let connected = begun.elapsed();
     exchange((net, streams), peer, 1, 0, 1)?;

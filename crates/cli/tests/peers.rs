@@ -136,7 +136,46 @@ fn another_peer_than_the_address_names_is_not_taken() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains("another peer"), "{said}");
+        let output = weir(&["ping", &wrong, "--json"]);
+        let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(object["reason"]["link"], "other_peer", "{object}");
     }
+}
+
+#[test]
+fn tcp_is_secured_and_divided_as_both_sides_are_told() {
+    let listening = |words: &[&str]| {
+        let listener = Listener::with(&[&["--transport", "tcp"][..], words].concat());
+        let addresses = listener.addresses();
+        let [address] = addresses.as_slice() else { panic!("{addresses:?}") };
+        let port = address.split('/').nth(4).unwrap();
+        (format!("127.0.0.1:{port}"), listener)
+    };
+    let code = |to: &str, words: &[&str]| {
+        let ping = ["ping", to, "--transport", "tcp", "--count", "1"];
+        weir(&[&ping[..], words].concat()).status.code()
+    };
+    let (noise, _noise) = listening(&["--security", "noise", "--muxer", "yamux"]);
+    let (tls, _tls) = listening(&["--security", "tls", "--muxer", "mplex"]);
+    let (both, _both) = listening(&["--security", "both", "--muxer", "both"]);
+    for (to, security, muxer, wanted) in [
+        (&noise, "noise", "yamux", 0),
+        (&noise, "both", "both", 0),
+        (&noise, "tls", "yamux", 1),
+        (&noise, "noise", "mplex", 1),
+        (&tls, "tls", "mplex", 0),
+        (&tls, "both", "both", 0),
+        (&tls, "noise", "mplex", 1),
+        (&tls, "tls", "yamux", 1),
+        (&both, "noise", "mplex", 0),
+        (&both, "tls", "yamux", 0),
+    ] {
+        let words = ["--security", security, "--muxer", muxer];
+        assert_eq!(code(to, &words), Some(wanted), "{words:?} to {to}");
+    }
+    assert_eq!(code(&both, &[]), Some(0), "as nodes have it");
+    let to_quic = weir(&["ping", &noise, "--count", "1", "--transport", "quic"]);
+    assert_eq!(to_quic.status.code(), Some(1), "nobody listens there over QUIC");
 }
 
 #[test]

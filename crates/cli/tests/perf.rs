@@ -13,15 +13,34 @@ impl Drop for Stopped {
     }
 }
 
-#[test]
-fn a_run_uploads_and_downloads_what_was_asked() {
+/// Starts a server; its first address.
+fn serve(words: &[&str]) -> (Stopped, String) {
     let mut server = Command::new(env!("CARGO_BIN_EXE_weir"));
-    server.args(["perf", "serve", "--listen", "127.0.0.1:0", "--json"]).stdout(Stdio::piped());
+    server.args(["perf", "serve", "--listen", "127.0.0.1:0", "--json"]).args(words).stdout(Stdio::piped());
     let mut server = Stopped(server.spawn().unwrap());
     let mut first = String::new();
     BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut first).unwrap();
     let address: serde_json::Value = serde_json::from_str(&first).unwrap();
-    let to = address["address"].as_str().unwrap();
+    (server, address["address"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn tcp_is_secured_as_both_sides_are_told() {
+    let (_server, to) = serve(&["--transport", "tcp", "--security", "tls"]);
+    assert!(to.contains("/tcp/"), "{to}");
+    for (security, code) in [("tls", 0), ("both", 0), ("noise", 1)] {
+        let words = ["--security", security, "--upload-bytes", "1000", "--download-bytes", "1000"];
+        let mut run = Command::new(env!("CARGO_BIN_EXE_weir"));
+        let output = run.args(["perf", "run", "--to", &to]).args(words).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{security}: {said}");
+    }
+}
+
+#[test]
+fn a_run_uploads_and_downloads_what_was_asked() {
+    let (_server, to) = serve(&[]);
+    let to = to.as_str();
     let run = |upload: &str, download: &str, write: &str| {
         let words =
             ["--upload-bytes", upload, "--download-bytes", download, "--write-bytes", write, "--json"];

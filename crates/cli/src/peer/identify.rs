@@ -8,21 +8,23 @@ use clap::Args;
 use serde::Serialize;
 use weir::Event;
 
-use super::{Connected, Over, next, with_peer};
+use super::{Connected, next, with_peer};
 use crate::error::Failure;
 use crate::output;
+use crate::over::Over;
 
 /// Ask a node who it is and what it speaks, by libp2p's identify.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
   weir identify /ip4/127.0.0.1/tcp/4001
+  weir identify 127.0.0.1:4001 --transport tcp --security noise
   weir identify /dns4/node.example.org/tcp/4001/p2p/12D3… --json
 
 Exit codes: 0 it answered; 1 it could not connect, or there was no answer; 2 an option or address cannot be used; 129, 130, 143
 stopped by SIGHUP, SIGINT (Ctrl-C), SIGTERM.")]
 pub(crate) struct Options {
-    /// The node's address: a multiaddr, or IP:PORT for QUIC.
+    /// The node's address: a multiaddr, or IP:PORT (over `--transport`).
     #[arg(value_name = "ADDR")]
     address: String,
     #[command(flatten)]

@@ -1,5 +1,6 @@
 //! `weir listen`.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,8 +9,10 @@ use clap::Args;
 use serde::Serialize;
 use weir::{Event, Events, Multiaddr, Network, PeerId};
 
-use super::{GOODBYE, NETWORK, Over};
+use super::{GOODBYE, NETWORK, config};
+use crate::addresses::Transport;
 use crate::error::Failure;
+use crate::over::Over;
 use crate::signals::Signals;
 use crate::{addresses, keys, output};
 
@@ -18,7 +21,7 @@ use crate::{addresses, keys, output};
 #[command(after_help = "\
 Examples:
   weir listen                                              QUIC and TCP on ports of this machine alone
-  weir listen --listen /ip4/0.0.0.0/tcp/4001 --key node.key
+  weir listen --listen 0.0.0.0:4001 --transport tcp --key node.key
   weir listen --listen /ip4/0.0.0.0/tcp/4001 --announce /ip4/203.0.113.7/tcp/4001
                                                            behind a router that passes this port on
   weir listen --json                                       the addresses, then each event, an object a line
@@ -28,10 +31,11 @@ It serves perf, which costs as much as a peer wants: do not leave it open to str
 Exit codes: 1 it could not go on; 2 an option, file or address cannot be used; 129, 130, 143 stopped by SIGHUP, SIGINT (Ctrl-C),
 SIGTERM: peers are told; a second signal stops at once.")]
 pub(crate) struct Options {
-    /// Where to listen, any number of times: a multiaddr, or IP:PORT for QUIC; port 0 lets the system choose.
-    #[arg(long, value_name = "ADDR", default_values_t = ["/ip4/127.0.0.1/udp/0/quic-v1".to_owned(), "/ip4/127.0.0.1/tcp/0".to_owned()])]
+    /// Where to listen, any number of times: a multiaddr, or IP:PORT (over `--transport`); port 0 lets the system choose
+    /// [default: a port of 127.0.0.1 over QUIC and one over TCP; with `--transport`, over that alone].
+    #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
-    /// Where others reach this node, any number of times: a multiaddr, or IP:PORT for QUIC. Peers are told these instead of where it listens.
+    /// Where others reach this node, any number of times: a multiaddr, or IP:PORT (over `--transport`). Peers are told these instead of where it listens.
     #[arg(long, value_name = "ADDR")]
     announce: Vec<String>,
     /// Listen under the key in this file (see `weir keygen`) instead of a fresh one.
@@ -56,14 +60,14 @@ struct Listening {
 
 /// Runs the command.
 pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
-    let mut config = options.over.config(Duration::ZERO)?;
+    let listens = listens(&options.over, &options.listen)?;
+    options.over.check(&listens)?;
+    let mut config = config(&options.over, Duration::ZERO)?;
     config.node.perf.max_inbound = MEASUREMENTS;
     let keypair = options.key.as_deref().map_or_else(keys::fresh, keys::read)?;
-    let announced = announced(&options.announce, keypair.peer_id())?;
-    let mut builder = Network::builder(keypair, NETWORK).config(config);
-    for listen in &options.listen {
-        builder = builder.listen(addresses::parse("--listen", listen, addresses::Transport::Quic)?);
-    }
+    let announced = announced(options, keypair.peer_id())?;
+    let builder = Network::builder(keypair, NETWORK).config(config);
+    let builder = listens.into_iter().fold(builder, weir::Builder::listen);
     let signals = Signals::watch()?;
     let (net, node, ()) =
         weir::start(builder).map_err(|error| Failure::input(format!("--listen: {error}")))?;
@@ -91,10 +95,21 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(signal.exit_code()))
 }
 
+/// The addresses of `--listen`; where there is none, a port of this machine alone over each transport, or over that of `--transport`.
+fn listens(over: &Over, texts: &[String]) -> Result<Vec<Multiaddr>, Failure> {
+    if !texts.is_empty() {
+        return texts.iter().map(|text| over.address("--listen", text)).collect();
+    }
+    let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let transports = over.transport().map_or_else(|| vec![Transport::Quic, Transport::Tcp], |one| vec![one]);
+    Ok(transports.into_iter().map(|transport| transport.address(here)).collect())
+}
+
 /// The addresses of `--announce`. One that leads nowhere is refused here: nobody would say so later.
-fn announced(texts: &[String], own: PeerId) -> Result<Vec<Multiaddr>, Failure> {
+fn announced(options: &Options, own: PeerId) -> Result<Vec<Multiaddr>, Failure> {
+    let transport = options.over.transport().unwrap_or_default();
     let check = |text: &String| {
-        let address = addresses::parse("--announce", text, addresses::Transport::Quic)?;
+        let address = addresses::parse("--announce", text, transport)?;
         let leads_nowhere = address
             .socket_addr()
             .is_some_and(|(_, socket)| socket.port() == 0 || socket.ip().is_unspecified());
@@ -110,7 +125,7 @@ fn announced(texts: &[String], own: PeerId) -> Result<Vec<Multiaddr>, Failure> {
         }
         Ok(address)
     };
-    texts.iter().map(check).collect()
+    options.announce.iter().map(check).collect()
 }
 
 /// Says what happens, until the node stops or nobody reads.

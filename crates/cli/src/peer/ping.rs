@@ -7,9 +7,10 @@ use clap::Args;
 use serde::Serialize;
 use weir::Event;
 
-use super::{Connected, Over, next, with_peer};
+use super::{Connected, next, with_peer};
 use crate::error::Failure;
 use crate::output;
+use crate::over::Over;
 
 /// Measure round trips to a node, by libp2p's ping.
 #[derive(Args, Clone, Debug)]
@@ -19,11 +20,12 @@ Examples:
   weir ping /ip4/127.0.0.1/tcp/4001/p2p/12D3… --count 10  this peer, or nobody
   weir ping /ip4/127.0.0.1/udp/4001/quic-v1               the same over QUIC
   weir ping 127.0.0.1:4001 --json                         as short as that over QUIC
+  weir ping 127.0.0.1:4001 --transport tcp --security tls --muxer yamux
 
 Exit codes: 0 every ping was answered; 1 it could not connect, or an answer is missing; 2 an option or address cannot be used;
 129, 130, 143 stopped by SIGHUP, SIGINT (Ctrl-C), SIGTERM.")]
 pub(crate) struct Options {
-    /// The node's address: a multiaddr, or IP:PORT for QUIC.
+    /// The node's address: a multiaddr, or IP:PORT (over `--transport`).
     #[arg(value_name = "ADDR")]
     address: String,
     /// How many pings, 1 to 1,000,000.

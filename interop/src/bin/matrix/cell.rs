@@ -38,7 +38,7 @@ impl Weir {
             Stack::Noise => &["--security", "noise"],
             Stack::Tls => &["--security", "tls"],
             Stack::Both => &["--security", "both"],
-            Stack::Mplex => &["--security", "noise", "--mplex"],
+            Stack::Mplex => &["--security", "noise", "--muxer", "both"],
             Stack::Pnet => &["--security", "noise", "--private"],
             Stack::Quic => &[],
         };
