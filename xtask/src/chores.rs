@@ -85,8 +85,8 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "mesh",
-        arguments: "[--json] [NODES ROUNDS RESTARTS]",
-        about: "native nodes that all name each other, started and restarted at once (8 50 20): faults, bans, links missing",
+        arguments: "[--json] [--untimed] [NODES ROUNDS RESTARTS]",
+        about: "native nodes that all name each other, started and restarted at once (8 50 20): faults, bans, links missing or later than 2 s (unless --untimed)",
         run: mesh,
     },
     Chore {

@@ -1,5 +1,6 @@
 //! Runs a mesh of native nodes that all name each other and prints what they held against each other. `cargo xtask mesh`
-//! builds and runs it: `mesh [--json] [NODES ROUNDS RESTARTS]`.
+//! builds and runs it: `mesh [--json] [--untimed] [NODES ROUNDS RESTARTS]`. It ends with 0 where nobody was blamed and every link was
+//! there within 2 s of its round's start; with `--untimed`, for a machine that does other work, whenever it came.
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a measurement: what fails ends it
 
 #[path = "../tests/support/mesh.rs"]
@@ -25,22 +26,25 @@ fn main() {
     let json = options.iter().any(|option| option == "--json");
     for (name, tally) in [("start", &starts), ("restart-one", &one), ("restart-all", &all)] {
         let Tally { rounds, faults, bans, missing, slowest, told } = tally;
+        let in_time = tally.is_in_time();
         let slowest = slowest.as_millis();
         if json {
             println!(
                 "{{\"case\":\"{name}\",\"nodes\":{nodes},\"rounds\":{rounds},\"faults\":{faults},\"bans\":{bans},\
-                 \"missing\":{missing},\"slowest_ms\":{slowest}}}"
+                 \"missing\":{missing},\"slowest_ms\":{slowest},\"in_time\":{in_time}}}"
             );
         } else {
             println!(
                 "{name}: {nodes} nodes, {rounds} rounds, {faults} faults, {bans} bans, {missing} links missing, \
-                 slowest link {slowest} ms"
+                 slowest link {slowest} ms{}",
+                if in_time { "" } else { ": too late" }
             );
             told.iter().for_each(|fault| println!("  {fault}"));
         }
     }
-    let clean = |tally: &Tally| (tally.faults, tally.bans, tally.missing) == (0, 0, 0);
-    if ![&starts, &one, &all].into_iter().all(clean) {
+    let untimed = options.iter().any(|option| option == "--untimed");
+    let well = |tally: &Tally| tally.is_clean() && (untimed || tally.is_in_time());
+    if ![&starts, &one, &all].into_iter().all(well) {
         std::process::exit(1);
     }
 }

@@ -6,12 +6,25 @@ mod mesh;
 
 use std::time::Duration;
 
-use mesh::{Mesh, Restart, Tally};
+use mesh::{IN_TIME, Mesh, Restart, Tally};
 
 /// Nobody is blamed, and every pair has its link in time.
 fn check(tally: &Tally) {
-    assert_eq!((tally.faults, tally.bans, tally.missing), (0, 0, 0), "{tally:?}");
-    assert!(tally.slowest < Duration::from_secs(2), "{tally:?}");
+    assert!(tally.is_clean() && tally.is_in_time(), "{tally:?}");
+}
+
+#[test]
+fn what_is_blamed_missing_or_late_is_told_from_what_is_well() {
+    let well = Tally { rounds: 50, slowest: Duration::from_millis(1_999), ..Tally::default() };
+    assert!(well.is_clean() && well.is_in_time());
+    assert!(!Tally { slowest: IN_TIME, ..well.clone() }.is_in_time());
+    for wrong in [
+        Tally { faults: 1, ..well.clone() },
+        Tally { bans: 1, ..well.clone() },
+        Tally { missing: 1, ..well.clone() },
+    ] {
+        assert!(!wrong.is_clean(), "{wrong:?}");
+    }
 }
 
 #[test]

@@ -14,6 +14,9 @@ use weir::{Bytes, Event, Keypair, Method, Multiaddr, Network, NetworkId, Node, P
 /// A round that takes longer has failed.
 const DEADLINE: Duration = Duration::from_secs(20);
 
+/// Every link must be there so long after the start of its round.
+pub(crate) const IN_TIME: Duration = Duration::from_secs(2);
+
 /// A round is over when no node reports anything for so long. Longer than what is left of a set-up after the last link.
 const QUIET: Duration = Duration::from_millis(300);
 
@@ -37,6 +40,18 @@ pub(crate) struct Tally {
     pub(crate) slowest: Duration,
     /// The faults in words, at most 20.
     pub(crate) told: Vec<String>,
+}
+
+impl Tally {
+    /// Whether nobody was blamed and every pair had its link, whenever it came.
+    pub(crate) fn is_clean(&self) -> bool {
+        (self.faults, self.bans, self.missing) == (0, 0, 0)
+    }
+
+    /// Whether every link was there within [`IN_TIME`].
+    pub(crate) fn is_in_time(&self) -> bool {
+        self.slowest < IN_TIME
+    }
 }
 
 /// Which nodes a round stops and starts again.
