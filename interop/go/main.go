@@ -4,12 +4,12 @@
 //	go-peer ping SECURITY ADDRESS     three round trips
 //	go-peer identify SECURITY ADDRESS what the other end says of itself
 //	go-peer perf SECURITY ADDRESS     16 MiB each way over /perf/1.0.0
-//	go-peer streams|reset|idle|hold|push|large SECURITY ADDRESS [COUNT]
+//	go-peer echo|streams|reset|idle|hold|push|large SECURITY ADDRESS [COUNT]
 //
-// The last ones are what Weir's example does (crates/cli/examples/interop.rs), and are in streams.go and learned.go.
+// The last ones are what Weir's example does (crates/cli/examples/interop.rs), and are in pattern.go, streams.go and learned.go.
 //
 // SECURITY is noise, tls, or both (which prefers TLS), over TCP; pnet, a private network with Noise; or quic, which is QUIC
-// instead. It ends with 1 where another peer is there than the address names.
+// instead. Where another peer is there than the address names, it prints `another peer` and ends with 3.
 package main
 
 import (
@@ -51,14 +51,15 @@ func main() {
 	fmt.Fprintln(os.Stderr, err)
 	var other sec.ErrPeerIDMismatch
 	if errors.As(err, &other) {
-		os.Exit(1)
+		fmt.Println("another peer")
+		os.Exit(3)
 	}
 	os.Exit(2)
 }
 
 func run(args []string) error {
 	if len(args) < 2 {
-		return errors.New("go-peer listen|ping|identify|perf|streams|reset|idle|hold|push|large noise|tls|both|pnet|quic [ADDRESS [COUNT]]")
+		return errors.New("go-peer listen|ping|identify|perf|echo|streams|reset|idle|hold|push|large noise|tls|both|pnet|quic [ADDRESS [COUNT]]")
 	}
 	node, err := start(args[0] == "listen", args[1])
 	if err != nil {
@@ -130,6 +131,7 @@ func start(listens bool, security string) (host.Host, error) {
 	if err == nil {
 		node.SetStreamHandler(perf, serve)
 		node.SetStreamHandler(echoName, echo)
+		node.SetStreamHandler(patternName, returnPattern)
 		node.SetStreamHandler(resetName, answer)
 		node.SetStreamHandler(identifyName, func(stream network.Stream) { tell(node, stream) })
 	}

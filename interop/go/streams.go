@@ -52,6 +52,8 @@ func limitOf(what string) time.Duration {
 
 func ownStreams(ctx context.Context, node host.Host, there peer.ID, args []string) error {
 	switch args[0] {
+	case "echo":
+		return largeEcho(ctx, node, there)
 	case "streams":
 		streams := count
 		if len(args) > 3 {

@@ -4,11 +4,12 @@
 //   main.js ping SECURITY ADDRESS     three round trips
 //   main.js identify SECURITY ADDRESS what the other end says of itself
 //   main.js perf SECURITY ADDRESS     16 MiB each way over /perf/1.0.0
+//   main.js echo SECURITY ADDRESS     in pattern.js
 //   main.js streams|reset|idle|hold SECURITY ADDRESS [COUNT]   in streams.js
 //   main.js push|large SECURITY ADDRESS   in learned.js
 //
 // SECURITY is noise, tls, or both (which prefers TLS), over TCP; mplex, which is Noise and mplex; pnet, a private network with Noise; or
-// quic, which is QUIC instead. It ends with 1 where another peer is there than the address names.
+// quic, which is QUIC instead. Where another peer is there than the address names, it prints `another peer` and ends with 3.
 import { noise } from '@chainsafe/libp2p-noise'
 import { quic } from '@chainsafe/libp2p-quic'
 import { yamux } from '@chainsafe/libp2p-yamux'
@@ -21,6 +22,7 @@ import { tls } from '@libp2p/tls'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import * as learned from './learned.js'
+import * as pattern from './pattern.js'
 import * as streams from './streams.js'
 
 const PERF = '/perf/1.0.0'
@@ -53,6 +55,7 @@ async function start (listens, security, large) {
   })
   await node.handle(PERF, (stream) => { serve(stream).catch((error) => { console.error(error); stream.abort(error) }) })
   await streams.serve(node)
+  await pattern.serve(node)
   await learned.serve(node, large)
   return node
 }
@@ -122,6 +125,7 @@ async function run ([what, security, address, count]) {
     }
   } else if (what === 'identify') await told
   else if (what === 'perf') await perf(connection, signal)
+  else if (what === 'echo') await pattern.echo(connection, signal)
   else if (what === 'push' || what === 'large') await learned.run(what, node, connection, signal)
   else await streams.run(what, connection, count, signal)
 }
@@ -129,5 +133,7 @@ async function run ([what, security, address, count]) {
 run(process.argv.slice(2)).then(() => process.exit(0), (error) => {
   console.error(error)
   const all = [error, error?.cause, ...(error?.errors ?? [])]
-  process.exit(all.some((one) => /unexpected peer|does not match expected remote identity|but connected to/i.test(`${one?.name} ${one?.message}`)) ? 1 : 2)
+  if (!all.some((one) => /unexpected peer|does not match expected remote identity|but connected to/i.test(`${one?.name} ${one?.message}`))) process.exit(2)
+  console.log('another peer')
+  process.exit(3)
 })

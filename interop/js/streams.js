@@ -12,7 +12,7 @@ const QUESTIONS = 50
 const PAUSE = 60_000
 
 /// More than any node here opens: js-libp2p has limits of its own for each protocol.
-const LIMITS = { maxInboundStreams: 1000, maxOutboundStreams: 1000 }
+export const LIMITS = { maxInboundStreams: 1000, maxOutboundStreams: 1000 }
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 

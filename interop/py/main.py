@@ -4,13 +4,15 @@
     main.py ping STACK ADDRESS     three round trips
     main.py identify STACK ADDRESS what the other end says of itself
     main.py perf STACK ADDRESS     16 MiB each way over /perf/1.0.0
-    main.py streams|reset|idle|hold|push|large STACK ADDRESS [COUNT]   as Weir's example (crates/cli/examples/interop.rs)
+    main.py echo|streams|reset|idle|hold|push|large STACK ADDRESS [COUNT]   as Weir's example (crates/cli/examples/interop.rs)
 
 STACK is noise, tls, or both (which prefers TLS), over TCP with yamux; mplex, which is Noise and mplex; pnet, a private network with
-Noise. It ends with 1 where another peer is there than the address names.
+Noise. Where another peer is there than the address names, it prints `another peer` and ends with 3.
 """
 
+import functools
 import sys
+from array import array
 
 import multiaddr
 import trio
@@ -30,6 +32,7 @@ from libp2p.utils import read_length_prefixed_protobuf
 PING = "/ipfs/ping/1.0.0"
 PERF = "/perf/1.0.0"
 ECHO = "/interop/echo/1"
+PATTERN = "/interop/pattern/1"
 RESET = "/interop/reset/1"
 IDENTIFY = "/interop/identify/1"
 # What the other side pushes, and this one.
@@ -41,6 +44,8 @@ LONG_NAMES = 80
 LONG_BYTES = 80
 SIZE = 16 << 20
 PIECE = bytes(64 * 1024)
+# The first word of the pattern: "Weir".
+SEED = 0x57656972
 COUNT = 1000
 AT_ONCE = 32
 PAYLOAD = 1000
@@ -81,6 +86,36 @@ async def drained(stream):
         if not part:
             return b"".join(parts), "ended"
         parts.append(part)
+
+
+@functools.cache
+def pattern():
+    """What the large echo sends: words of four bytes, little-endian, each made of the one before."""
+    words, word = array("I", bytes(SIZE)), SEED
+    for at in range(len(words)):
+        words[at] = word
+        word = (word * 1664525 + 1013904223) & 0xFFFFFFFF
+    if sys.byteorder == "big":
+        words.byteswap()
+    return words.tobytes()
+
+
+async def compared(stream, then):
+    """Reads the pattern to the end of the stream, and hands each part of it on."""
+    at = 0
+    while True:
+        try:
+            part = await stream.read(len(PIECE))
+        except StreamEOF:
+            break
+        if not part:
+            break
+        if part != pattern()[at : at + len(part)]:
+            raise RuntimeError(f"other bytes than were sent, after {at}")
+        at += len(part)
+        await then(part)
+    if at != SIZE:
+        raise RuntimeError(f"it ends after {at} of {SIZE} bytes")
 
 
 async def exactly(stream, length):
@@ -147,6 +182,14 @@ def serve(host, large):
             await stream.write(sent)
             await stream.close()
 
+    async def give_back(stream):
+        try:
+            await compared(stream, stream.write)
+            await stream.close()
+        except Exception as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            await stream.reset()
+
     async def reset(stream):
         what = (await exactly(stream, 5))[0]
         if what == 0:
@@ -161,6 +204,7 @@ def serve(host, large):
     host.set_stream_handler(PING, handle_ping)
     host.set_stream_handler(PERF, perf)
     host.set_stream_handler(ECHO, echo)
+    host.set_stream_handler(PATTERN, give_back)
     host.set_stream_handler(RESET, reset)
     host.set_stream_handler(IDENTIFY, tell)
     host.set_stream_handler(ID_PUSH, identify_push_handler_for(host))
@@ -176,6 +220,25 @@ async def one(host, peer, number):
     got, how = await drained(stream)
     if (got, how) != (sent, "ended"):
         raise RuntimeError(f"stream {number}: {how}, {len(got)} bytes came back")
+
+
+async def large_echo(host, peer):
+    """Its last piece waits for the first bytes that come back: a listener that returns nothing before the end never gets it."""
+    stream, came = await host.new_stream(peer, [PATTERN]), trio.Event()
+
+    async def write():
+        for at in range(0, SIZE, len(PIECE)):
+            if at == SIZE - len(PIECE):
+                await came.wait()
+            await stream.write(pattern()[at : at + len(PIECE)])
+        await stream.close_write()
+
+    async def note(_):
+        came.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(write)
+        await compared(stream, note)
 
 
 async def many(host, peer, count):
@@ -260,6 +323,8 @@ async def dial(what, host, address, count):
         print(told.agent_version, list(told.protocols))
     elif what == "perf":
         await measure(host, peer)
+    elif what == "echo":
+        await large_echo(host, peer)
     elif what == "push":
         await both_push(host, peer)
     elif what == "large":
@@ -314,4 +379,7 @@ if __name__ == "__main__":
     except BaseException as error:
         print(repr(error), file=sys.stderr)
         all_of_it = " ".join(f"{type(one).__name__} {one}" for one in causes(error)).lower()
-        sys.exit(1 if "mismatch" in all_of_it else 2)
+        if "mismatch" not in all_of_it:
+            sys.exit(2)
+        print("another peer")
+        sys.exit(3)

@@ -1,6 +1,8 @@
 //! Weir's end of `cargo xtask interop`, for checks that take streams of one's own: the same arguments as the nodes in `interop/`.
 //!
 //! - `interop listen STACK [large]`: prints its address as the last word of a line, then `gone PEER REASON` for each link that ends;
+//! - `interop echo STACK ADDRESS`: 16 MiB of a pattern that both sides know and compare, there and back at the same time, with
+//!   half-close;
 //! - `interop streams STACK ADDRESS [COUNT]`: 1,000 streams (or so many), 32 at a time, each an echo with half-close;
 //! - `interop reset STACK ADDRESS`: prints `CODE CODE`: that of the listener's reset, and that which the listener saw;
 //! - `interop idle STACK ADDRESS`: an echo, 60 s of nothing, another echo on the same link;
@@ -11,6 +13,7 @@
 //!   the listener of this side's. Both have them: the listener was told `large`.
 //!
 //! STACK is `noise`, `tls`, `both`, `mplex`, `pnet` or `quic`. The protocols are `/interop/echo/1`, which returns what it gets;
+//! `/interop/pattern/1`, which returns the pattern while it reads it, ends where all of it came and ended, and breaks off else;
 //! `/interop/reset/1`, whose first byte says what is wanted: 0 and a code, to be reset with it; 1, to be answered a byte and to see a
 //! reset; 2, to be told what the last one was; and `/interop/identify/1`, likewise: 0, that the other side pushes; 1, to be told `yes`
 //! once it was pushed to; 2, to be told how many long names it has learned.
@@ -24,15 +27,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use weir::config::{Security, SharedKey};
-use weir::{Builder, Event, Events, Network, NetworkId, PeerId, Protocol, RawStream, StreamError, Streams};
+use weir::{
+    Builder, Bytes, Event, Events, Network, NetworkId, PeerId, Protocol, RawStream, StreamError, Streams,
+};
 
 type Failed = Box<dyn Error + Send + Sync>;
-/// Streams of echo, reset, identify, and of the long names.
-type Handles = (Streams, Streams, Streams, Streams);
+/// Streams of both echoes, reset, identify, and of the long names.
+type Handles = (Streams, Streams, Streams, Streams, Streams);
 /// A node and its handles. The node ends with them.
 type Started = (Network, weir::Node, Handles);
 
 const ECHO: Protocol = Protocol::new(&["/interop/echo/1"]);
+const PATTERN: Protocol = Protocol::new(&["/interop/pattern/1"]);
 const RESET: Protocol = Protocol::new(&["/interop/reset/1"]);
 const IDENTIFY: Protocol = Protocol::new(&["/interop/identify/1"]);
 /// What all long names begin with.
@@ -54,6 +60,13 @@ const COUNT: u32 = 1_000;
 const AT_ONCE: u32 = 32;
 /// Bytes that each stream carries each way.
 const BYTES: usize = 1_000;
+/// Bytes of the pattern, and its first word: "Weir".
+const PATTERN_BYTES: usize = 16 << 20;
+const PATTERN_SEED: u32 = 0x5765_6972;
+/// Bytes of the pattern that are written at once.
+const PIECE: usize = 65_536;
+/// How long the pattern may take, there and back, on a busy machine.
+const PATTERN_LIMIT: Duration = Duration::from_secs(90);
 /// Codes of resets: of the listener, and of the dialler.
 const CODES: (u32, u32) = (7, 9);
 /// How long nothing is done.
@@ -76,7 +89,7 @@ fn main() -> ExitCode {
             count.parse().map_err(Failed::from).and_then(|count| dial(check, stack, address, count))
         }
         _ => {
-            Err("listen STACK [large] | streams|reset|idle|vanish|hold|push|large STACK ADDRESS [COUNT]"
+            Err("listen STACK [large] | echo|streams|reset|idle|vanish|hold|push|large STACK ADDRESS [COUNT]"
                 .into())
         }
     };
@@ -124,7 +137,7 @@ fn start(stack: &str, listens: bool, large: bool) -> Result<Started, Failed> {
         _ => "/ip4/127.0.0.1/tcp/0",
     };
     let builder = if listens { builder.listen(listening) } else { builder };
-    Ok(weir::start(builder.channels((ECHO, RESET, IDENTIFY, long_names(large))))?)
+    Ok(weir::start(builder.channels((ECHO, PATTERN, RESET, IDENTIFY, long_names(large))))?)
 }
 
 /// What a node has learned of its peer by identify.
@@ -146,7 +159,7 @@ impl Learned {
 }
 
 fn listen(stack: &str, large: bool) -> Result<(), Failed> {
-    let (net, _node, (echoes, resets, identifies, _long)) = start(stack, true, large)?;
+    let (net, _node, (echoes, patterns, resets, identifies, _long)) = start(stack, true, large)?;
     if large {
         net.block_on(announce_many(&net))?;
     }
@@ -164,6 +177,11 @@ fn listen(stack: &str, large: bool) -> Result<(), Failed> {
     std::thread::spawn(move || {
         while let Some(stream) = echoes.next_blocking() {
             std::thread::spawn(move || echo(stream));
+        }
+    });
+    std::thread::spawn(move || {
+        while let Some(stream) = patterns.next_blocking() {
+            std::thread::spawn(move || weir::block_on(give_back(stream)));
         }
     });
     let seen = Arc::new(Mutex::new("nothing".to_owned()));
@@ -195,6 +213,82 @@ fn echo(mut stream: RawStream) {
         }
         stream.finish();
     });
+}
+
+/// Words of four bytes, little-endian, each made of the one before.
+fn pattern() -> Bytes {
+    let (mut bytes, mut word) = (Vec::with_capacity(PATTERN_BYTES), PATTERN_SEED);
+    while bytes.len() < PATTERN_BYTES {
+        bytes.extend_from_slice(&word.to_le_bytes());
+        word = word.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+    }
+    bytes.into()
+}
+
+/// What of the pattern is still to come.
+struct Left(Bytes);
+
+impl Left {
+    fn compare(&mut self, bytes: &[u8]) -> Result<(), Failed> {
+        if !self.0.starts_with(bytes) {
+            let at = PATTERN_BYTES - self.0.len();
+            return Err(format!("other bytes than were sent, after {at}").into());
+        }
+        let _ = self.0.split_to(bytes.len());
+        Ok(())
+    }
+
+    fn end(&self) -> Result<(), Failed> {
+        let left = self.0.len();
+        if left == 0 { Ok(()) } else { Err(format!("it ends {left} of {PATTERN_BYTES} bytes early").into()) }
+    }
+}
+
+/// The listener's end of `/interop/pattern/1`.
+async fn give_back(mut stream: RawStream) {
+    let mut left = Left(pattern());
+    let done = async {
+        while let Some(bytes) = stream.read_chunk().await? {
+            left.compare(&bytes)?;
+            stream.write_bytes(bytes).await?;
+        }
+        left.end()
+    };
+    match done.await {
+        Ok(()) => stream.finish(),
+        Err(error) => {
+            eprintln!("{error}");
+            stream.reset(CODES.0);
+        }
+    }
+}
+
+/// The dialler's end of `/interop/pattern/1`. Its last piece waits for the first bytes that come back: a listener that returns nothing
+/// before the end never gets it.
+fn large_echo(net: &Network, patterns: &Streams, peer: PeerId) -> Result<(), Failed> {
+    let (mut reader, mut writer) = net.block_on(patterns.open(peer))?.split();
+    let sent = pattern();
+    let mut left = Left(sent.clone());
+    let (came, comes) = std::sync::mpsc::sync_channel(1);
+    let writing = std::thread::spawn(move || -> Result<(), StreamError> {
+        for at in (0..PATTERN_BYTES).step_by(PIECE) {
+            if at == PATTERN_BYTES - PIECE && comes.recv().is_err() {
+                break; // whoever reads says why
+            }
+            weir::block_on(writer.write_bytes(sent.slice(at..at + PIECE)))?;
+        }
+        writer.finish();
+        Ok(())
+    });
+    let reading = async {
+        while let Some(bytes) = reader.read_chunk().await? {
+            let _ = came.try_send(());
+            left.compare(&bytes)?;
+        }
+        left.end()
+    };
+    net.block_on(net.within(PATTERN_LIMIT, reading)).map_err(|_| "it takes too long")??;
+    Ok(writing.join().map_err(|_| "a thread panicked")??)
 }
 
 /// The listener's end of `/interop/reset/1`.
@@ -280,11 +374,12 @@ fn dial(check: &str, stack: &str, address: &str, count: u32) -> Result<(), Faile
 fn check_peer(
     check: &str,
     (net, peer): (&Network, PeerId),
-    (echoes, resets, identifies, _): &Handles,
+    (echoes, patterns, resets, identifies, _): &Handles,
     events: &Events,
     count: u32,
 ) -> Result<(), Failed> {
     match check {
+        "echo" => large_echo(net, patterns, peer),
         "streams" => many(echoes, peer, count),
         "reset" => {
             let (by, saw) = net.block_on(both_resets(net, resets, peer))?;

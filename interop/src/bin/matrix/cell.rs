@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::Failed;
 use crate::peers::{Looks, Peer, Reads};
 use crate::plan::{Check, FEW, Stack};
-use crate::process::Running;
+use crate::process::{End, Running};
 
 /// How long a program may take to say that it listens or has connected.
 const LIMIT: Duration = Duration::from_secs(40);
@@ -18,6 +18,10 @@ const LONG: Duration = Duration::from_secs(100);
 const NOBODY: &str = "12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5";
 /// The bytes that perf moves each way.
 const BYTES: &str = "16777216";
+/// What the command `weir` says, in JSON, where another peer is there than it dials.
+const WEIR_REFUSED: &str = r#""reason":{"link":"other_peer"}"#;
+/// What the other programs end with and say then: a code that no crash has.
+const PEER_REFUSED: (i32, &str) = (3, "another peer");
 /// Codes of resets, as the programs have them: of the listener, and of the dialler.
 const CODES: (&str, &str) = ("7", "9");
 /// Long names, as the programs have them: Weir, whose identify is several messages then, and its peers, whose is one.
@@ -88,14 +92,18 @@ impl Cell<'_> {
                 is_lost(&listener.line("gone", LONG)?)
             }
             check => {
-                let (code, said) = dialler.end(LONG)?;
-                let wanted = if check == Check::WrongPeer { 1 } else { 0 };
-                if code != Some(wanted) {
-                    return Err(format!("ends with {code:?}: {said}").into());
-                }
+                let end = dialler.end(LONG)?;
+                let wanted = match check {
+                    Check::WrongPeer if self.weir_dials => weir_refused(&end),
+                    Check::WrongPeer => peer_refused(&end),
+                    _ => end.code == Some(0),
+                };
                 match check {
-                    Check::Reset => self.judge_codes(&said),
-                    Check::LargeIdentify => self.judge_names(&said),
+                    _ if !wanted => {
+                        Err(format!("ends with {:?}: {} {}", end.code, end.said, end.errors).into())
+                    }
+                    Check::Reset => self.judge_codes(&end.said),
+                    Check::LargeIdentify => self.judge_names(&end.said),
                     _ => Ok(()),
                 }
             }
@@ -138,6 +146,7 @@ impl Cell<'_> {
                     "--download-bytes",
                     BYTES,
                 ]),
+                Check::WrongPeer => command.args(["ping", address, "--count", "1", "--json"]),
                 _ => command.args(["ping", address, "--count", "3", "--interval-ms", "50"]),
             };
             command.args(weir.options(self.stack));
@@ -147,6 +156,7 @@ impl Cell<'_> {
         match self.check {
             Check::Identify => command.args(["identify", stack, address]),
             Check::Perf => command.args(["perf", stack, address]),
+            Check::Echo => command.args(["echo", stack, address]),
             Check::Push => command.args(["push", stack, address]),
             Check::LargeIdentify => command.args(["large", stack, address]),
             Check::Streams => command.args(["streams", stack, address]),
@@ -197,6 +207,16 @@ impl Cell<'_> {
     }
 }
 
+/// Whether Weir met another peer and says so. No connection at all, or a crash, is no refusal.
+fn weir_refused(end: &End) -> bool {
+    end.code == Some(1) && end.said.contains(WEIR_REFUSED)
+}
+
+/// The same of the others.
+fn peer_refused(end: &End) -> bool {
+    (end.code, end.said.as_str()) == (Some(PEER_REFUSED.0), PEER_REFUSED.1)
+}
+
 /// Whether Weir says of a peer that its link was lost, and nothing else.
 fn is_lost(line: &str) -> Result<(), Failed> {
     if line.ends_with("Lost") { Ok(()) } else { Err(format!("weir says `{line}`").into()) }
@@ -206,4 +226,35 @@ fn is_lost(line: &str) -> Result<(), Failed> {
 fn wrong(address: &str) -> String {
     let (socket, _) = address.rsplit_once("/p2p/").unwrap_or((address, ""));
     format!("{socket}/p2p/{NOBODY}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(code: Option<i32>, said: &str) -> End {
+        End { code, said: said.to_owned(), errors: String::new() }
+    }
+
+    #[test]
+    fn only_who_says_that_another_peer_is_there_has_refused_it() {
+        let weir = |reason: &str| format!("{{\"ok\":false,\"error\":\"…\",{reason}\"version\":\"1\"}}");
+        let other = weir(r#""reason":{"link":"other_peer"},"#);
+        assert!(weir_refused(&end(Some(1), &other)));
+        for (code, said) in [
+            (Some(1), weir(r#""reason":{"link":"unreachable"},"#)),
+            (Some(1), weir("")),
+            (Some(1), String::new()),
+            (Some(0), other.clone()),
+            (Some(101), other.clone()),
+            (None, other),
+        ] {
+            assert!(!weir_refused(&end(code, &said)), "{code:?} {said}");
+        }
+        assert!(peer_refused(&end(Some(3), "another peer")));
+        for (code, said) in [(1, "another peer"), (3, ""), (1, ""), (2, ""), (0, "another peer")] {
+            assert!(!peer_refused(&end(Some(code), said)), "{code} {said}");
+        }
+        assert!(!peer_refused(&end(None, "another peer")), "a signal ended it");
+    }
 }

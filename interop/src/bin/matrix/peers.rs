@@ -29,6 +29,25 @@ impl Kind {
             _ => None,
         }
     }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rust => "rust-libp2p",
+            Self::Go => "go-libp2p",
+            Self::Js => "js-libp2p",
+            Self::Py => "py-libp2p",
+        }
+    }
+
+    /// What its node needs to be built.
+    fn needs(self) -> &'static str {
+        match self {
+            Self::Rust => "build it with cargo",
+            Self::Go => "install Go (`go`), and let it fetch modules",
+            Self::Js => "install Node's `npm`, and let it fetch packages",
+            Self::Py => "install Python 3 (`python3`) with `venv`, and let its pip fetch packages",
+        }
+    }
 }
 
 /// What an implementation lets its users do and know of resets.
@@ -99,7 +118,7 @@ impl Peer {
             (Kind::Go, Stack::Mplex, _) => Some(Lack::Mplex),
             (Kind::Py, Stack::Pnet, _) => Some(Lack::OtherCipher),
             (Kind::Py, Stack::Quic, _) => Some(Lack::OtherThanTcp),
-            (Kind::Js, Stack::Pnet, Check::Perf) => Some(Lack::LongPrivate),
+            (Kind::Js, Stack::Pnet, Check::Perf | Check::Echo) => Some(Lack::LongPrivate),
             _ => None,
         }
     }
@@ -134,24 +153,37 @@ impl Peer {
     }
 }
 
-/// The nodes that can run here and are wanted; of others, says why not.
-pub fn build(wanted: &[Kind]) -> Result<Vec<Peer>, Failed> {
+/// A node that cannot run here.
+pub struct Missing {
+    pub kind: Kind,
+    /// What became of building it.
+    pub reason: Failed,
+}
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} is missing: {}; {}", self.kind.name(), self.reason, self.kind.needs())
+    }
+}
+
+/// Those of the wanted nodes that can run here, and those that cannot.
+pub fn build(wanted: &[Kind]) -> Result<(Vec<Peer>, Vec<Missing>), Failed> {
     let here = std::env::current_exe()?;
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let mut all = Vec::new();
-    for kind in wanted {
-        let (name, built) = match kind {
-            Kind::Rust => ("rust-libp2p", rust(&here, &folder)),
-            Kind::Go => ("go-libp2p", go(&here, &folder.join("go"))),
-            Kind::Js => ("js-libp2p", js(&folder.join("js"))),
-            Kind::Py => ("py-libp2p", py(&folder.join("py"))),
+    let (mut peers, mut missing) = (Vec::new(), Vec::new());
+    for kind in wanted.iter().copied() {
+        let built = match kind {
+            Kind::Rust => rust(&here, &folder),
+            Kind::Go => go(&here, &folder.join("go")),
+            Kind::Js => js(&folder.join("js")),
+            Kind::Py => py(&folder.join("py")),
         };
         match built {
-            Ok((version, program)) => all.push(Peer { kind: *kind, name, version, program }),
-            Err(reason) => println!("{name}: n/a ({reason})"),
+            Ok((version, program)) => peers.push(Peer { kind, name: kind.name(), version, program }),
+            Err(reason) => missing.push(Missing { kind, reason }),
         }
     }
-    Ok(all)
+    Ok((peers, missing))
 }
 
 type Built = Result<(String, Vec<OsString>), Failed>;

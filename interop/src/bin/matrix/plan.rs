@@ -47,6 +47,7 @@ pub enum Check {
     Push,
     LargeIdentify,
     Perf,
+    Echo,
     WrongPeer,
     /// As [`Check::Streams`], with [`FEW`] of them: what a short run does.
     FewStreams,
@@ -61,12 +62,13 @@ pub const FEW: &str = "40";
 
 impl Check {
     /// Those of a full run.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Ping,
         Self::Identify,
         Self::Push,
         Self::LargeIdentify,
         Self::Perf,
+        Self::Echo,
         Self::WrongPeer,
         Self::Streams,
         Self::Reset,
@@ -81,6 +83,7 @@ impl Check {
             Self::Push => "push",
             Self::LargeIdentify => "large identify",
             Self::Perf => "perf",
+            Self::Echo => "16 MiB echo",
             Self::WrongPeer => "wrong peer",
             Self::FewStreams => "40 streams",
             Self::Streams => "1,000 streams",

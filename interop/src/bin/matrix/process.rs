@@ -10,6 +10,17 @@ use crate::Failed;
 /// Lines of a program that wait to be read; further ones are dropped. None says nearly so much.
 const LINES: usize = 256;
 
+/// How a program ended.
+#[derive(Debug, Default)]
+pub struct End {
+    /// None where a signal ended it.
+    pub code: Option<i32>,
+    /// The last line that it said.
+    pub said: String,
+    /// What it said of its errors.
+    pub errors: String,
+}
+
 /// Ends with whoever holds it.
 pub struct Running {
     child: Child,
@@ -63,8 +74,8 @@ impl Running {
         if status.success() { Ok(()) } else { Err(format!("kill: {status}").into()) }
     }
 
-    /// Waits for its end: its code, and the last line that it said.
-    pub fn end(mut self, limit: Duration) -> Result<(Option<i32>, String), Failed> {
+    /// Waits for its end.
+    pub fn end(mut self, limit: Duration) -> Result<End, Failed> {
         let end = Instant::now() + limit;
         let status = loop {
             if let Some(status) = self.child.try_wait()? {
@@ -75,9 +86,8 @@ impl Running {
             }
             std::thread::sleep(Duration::from_millis(10));
         };
-        let said =
-            if status.success() { self.lines.iter().last().unwrap_or_default() } else { self.errors() };
-        Ok((status.code(), said))
+        let said = self.lines.iter().last().unwrap_or_default();
+        Ok(End { code: status.code(), said, errors: self.errors() })
     }
 
     /// What it said of its errors, once it has ended.

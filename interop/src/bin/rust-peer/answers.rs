@@ -20,6 +20,7 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol};
 use tokio::sync::mpsc::Sender;
 
+use crate::pattern::{self, PATTERN};
 use crate::{ECHO, IDENTIFY, LONG, PERF, PUSHED, RESET, told};
 
 /// Long names of a node that has them.
@@ -46,7 +47,7 @@ pub struct Known {
 
 impl Known {
     pub fn new(pushes: Sender<PeerId>, large: bool) -> Arc<Self> {
-        let mut names = vec![PERF, ECHO, RESET, IDENTIFY];
+        let mut names = vec![PERF, ECHO, PATTERN, RESET, IDENTIFY];
         let long = |number| format!("{LONG}{number:03}/{:x<width$}", "", width = LONG_BYTES - LONG.len() - 4);
         let count = if large { LONG_NAMES } else { 0 };
         names.extend((0..count).filter_map(|number| StreamProtocol::try_from_owned(long(number)).ok()));
@@ -71,7 +72,7 @@ impl Known {
     }
 }
 
-/// Answers perf, echo, reset and identify on every connection.
+/// Answers perf, both echoes, reset and identify on every connection.
 pub struct Behaviour {
     known: Arc<Known>,
 }
@@ -182,6 +183,7 @@ async fn answer(stream: Stream, name: StreamProtocol, known: Arc<Known>, peer: P
     let done = match name.as_ref() {
         "/perf/1.0.0" => perf(stream).await,
         "/interop/echo/1" => echo(stream).await,
+        "/interop/pattern/1" => pattern::answer(stream).await,
         "/interop/reset/1" => reset(stream, &known.seen).await,
         "/interop/identify/1" => tell(stream, &known, peer).await,
         _ => Ok(()), // a long name is there to be told

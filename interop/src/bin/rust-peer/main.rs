@@ -1,15 +1,17 @@
 //! A rust-libp2p node, for Weir to talk to.
 //!
 //! - `rust-peer listen STACK [large]`: prints `listening ADDRESS`, answers ping, identify, `/perf/1.0.0`, `/interop/echo/1`,
-//!   `/interop/reset/1` and `/interop/identify/1` until its input ends;
+//!   `/interop/pattern/1`, `/interop/reset/1` and `/interop/identify/1` until its input ends;
 //! - `rust-peer ping STACK ADDRESS`, `rust-peer identify …`, `rust-peer perf …`: dials, prints `ok` and what it found, and ends
-//!   with 0; or says what failed and ends with 1;
-//! - `rust-peer streams|reset|idle|hold|push|large STACK ADDRESS`: as Weir's example `interop` (`crates/cli/examples/interop.rs`).
+//!   with 0; or says what failed and ends with 1; where another peer is there than the address names, prints `another peer` and ends
+//!   with 3;
+//! - `rust-peer echo|streams|reset|idle|hold|push|large STACK ADDRESS`: as Weir's example `interop` (`crates/cli/examples/interop.rs`).
 //!
 //! STACK is `noise`, `tls` or `both`, over TCP with yamux; `mplex`, which is Noise and mplex; `pnet`, a private network with Noise and
 //! yamux; or `quic`, which is QUIC instead.
 
 mod answers;
+mod pattern;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -21,7 +23,7 @@ use libp2p::core::Transport as _;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::pnet::{PnetConfig, PreSharedKey};
-use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
+use libp2p::swarm::{DialError, NetworkBehaviour, SwarmEvent};
 use libp2p::{
     Multiaddr, PeerId, Stream, StreamProtocol, Swarm, SwarmBuilder, identify, noise, ping, tcp, tls, yamux,
 };
@@ -61,6 +63,9 @@ const SLOW: Duration = Duration::from_secs(15);
 
 /// The key of the private network.
 const KEY: [u8; 32] = [0x57; 32];
+
+/// What is printed, and the code at the end, where another peer is there than the address names: no crash looks so.
+const OTHER_PEER: (&str, u8) = ("another peer", 3);
 
 type Failed = Box<dyn Error>;
 /// Why a transport cannot be made.
@@ -159,17 +164,21 @@ async fn main() -> ExitCode {
         [what, stack, address, ref rest @ ..] => {
             let count = rest.first().and_then(|count| count.parse().ok()).unwrap_or(COUNT);
             // Over mplex, what a dropped stream has to say goes out with the next ping.
-            let limit = if matches!(what, "idle" | "reset") { PATIENT } else { LIMIT };
+            let limit = if matches!(what, "echo" | "idle" | "reset") { PATIENT } else { LIMIT };
             let dialled = tokio::time::timeout(limit, dial(what, stack, address, count)).await;
             dialled.unwrap_or_else(|_| Err("took too long".into()))
         }
-        _ => Err("listen STACK [large] | ping|identify|perf|streams|reset|idle|hold|push|large STACK ADDRESS [COUNT]".into()),
+        _ => Err("listen STACK [large] | ping|identify|perf|echo|streams|reset|idle|hold|push|large STACK ADDRESS [COUNT]".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
-            ExitCode::FAILURE
+            if !matches!(error.downcast_ref(), Some(DialError::WrongPeerId { .. })) {
+                return ExitCode::FAILURE;
+            }
+            println!("{}", OTHER_PEER.0);
+            ExitCode::from(OTHER_PEER.1)
         }
     }
 }
@@ -238,6 +247,7 @@ async fn dial(what: &str, stack: &str, address: &str, count: u32) -> Result<(), 
 async fn work(what: String, mut control: Control, peer: PeerId, count: u32, known: Arc<Known>) {
     let done = match what.as_str() {
         "perf" => measure(&mut control, peer).await,
+        "echo" => pattern::echo(&mut control, peer).await,
         "streams" => many(&control, peer, count).await,
         "reset" => both_resets(&mut control, peer).await,
         "idle" => idle(&mut control, peer).await,
