@@ -130,8 +130,10 @@ pub(crate) trait Carrier: Any + std::fmt::Debug + Send {
         false
     }
 
-    /// The receive window grew.
-    fn window_grew(&mut self, _window: &Window) {}
+    /// The receive window grew. Whether something waited for that, and goes on at the next [`poll`](Self::poll).
+    fn window_grew(&mut self, _window: &Window) -> bool {
+        false
+    }
 
     /// Lent credit that the carrier itself accounts for, to be given back when the link ends.
     fn lent(&self) -> Lent {

@@ -65,7 +65,9 @@ impl Credit {
         let lent = self.receive.lend(id, deficit, turn);
         if lent > 0 {
             link.window.grow(now, lent);
-            link.carrier.window_grew(&link.window);
+            if link.carrier.window_grew(&link.window) {
+                context.table.touch(id); // nothing else may ever touch it: what is read next may be what its readers wait for
+            }
         }
         if lent < deficit && context.table.timers.get(Timer::Credit).is_none() {
             context.table.timers.set(Timer::Credit, Some(now + budget.patience));

@@ -148,8 +148,9 @@ impl Carrier for QuicLink {
         self.naming.by_name
     }
 
-    fn window_grew(&mut self, window: &Window) {
+    fn window_grew(&mut self, window: &Window) -> bool {
         self.receiving.credit.window_changed(&mut self.conn, window);
+        false
     }
 
     fn lent(&self) -> Lent {

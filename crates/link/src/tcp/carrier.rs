@@ -9,6 +9,7 @@ use super::link::{Inward, Phase, TcpLink};
 use crate::Event;
 use crate::carrier::{Carrier, Early, LinkStats, Report, Scope, Streams};
 use crate::streams::{ReceiveEnd, SendEnd};
+use crate::window::Window;
 
 /// A round trip before one was measured.
 const RTT_UNKNOWN: Duration = Duration::from_millis(100);
@@ -92,6 +93,10 @@ impl Carrier for TcpLink {
             (self.phase, self.pipe.was_up) = (Phase::Up, true);
         }
         Ok(Early::None)
+    }
+
+    fn window_grew(&mut self, _window: &Window) -> bool {
+        self.waits_for_room()
     }
 
     fn is_libp2p(&self) -> bool {

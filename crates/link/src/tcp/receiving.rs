@@ -81,6 +81,11 @@ impl Receiving {
         self.starved && self.room(conn, scope.window) > 0
     }
 
+    /// Whether the host was told not to read, or what it read waits to be decrypted.
+    pub(super) fn waits_for_room(&self) -> bool {
+        self.receiving.starved || self.conn.room() < INPUT_MAX
+    }
+
     /// After bytes arrived or streams ended: counts what is unread.
     pub(super) fn count_arrived(
         &mut self,

@@ -97,6 +97,8 @@ pub(crate) struct Net {
     flying: Agenda<(usize, Flying)>,
     wires: u64,
     pub(super) tubes: u64,
+    /// Bytes that the systems of both ends of a byte stream hold for one direction.
+    pub(crate) system: usize,
     rng: Rng,
 }
 
@@ -122,6 +124,7 @@ impl Net {
             flying: Agenda::new(),
             wires: 0,
             tubes: 0,
+            system: 64 * 1024,
             rng: Rng::from_number(7),
         };
         configs.into_iter().for_each(|config| net.add(config));

@@ -252,6 +252,30 @@ fn raw_streams_may_leave_as_much_unread_as_is_lent_for_them() {
 }
 
 /// Node 0 asks on a new stream; node 1 answers at once, with the stream's end.
+#[test]
+fn what_waits_behind_unread_raw_bytes_goes_on_as_soon_as_credit_is_lent_for_them() {
+    let (mut net, link, other) = linked([config(), config()]);
+    net.system = 256 * 1024;
+    let [raw, behind] = [(); 2].map(|()| net.open(0, link, 400, Class::Bulk));
+    for key in [raw, behind] {
+        net.write(0, key, &Bytes::from_static(b"r"));
+    }
+    net.run(SECOND);
+    net.nodes[1].links.link(other).unwrap().mark_raw(raw.stream);
+    assert_eq!(net.read(1, there(other, behind)).0, b"r");
+    // More than the base window and a record, at once.
+    let mut sent = 0;
+    for _ in 0..4 {
+        sent += net.write(0, raw, &Bytes::from(vec![7; 50 * 1024]));
+        net.drain();
+    }
+    assert_eq!(sent, 200 * 1024);
+    net.write(0, behind, &Bytes::from_static(b"behind"));
+    net.run(SECOND);
+    assert_eq!(net.read(1, there(other, behind)).0, b"behind");
+    assert_eq!(net.nodes[1].links.stats().raw_resets, 0);
+}
+
 fn answered_at_once(net: &mut Net, link: LinkId, other: LinkId) -> StreamKey {
     let key = net.open(0, link, 8, Class::Pool);
     net.write(0, key, &Bytes::from_static(b"?"));

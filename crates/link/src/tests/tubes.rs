@@ -8,9 +8,6 @@ use bytes::Bytes;
 use super::harness::{Flying, Net};
 use crate::{PipeChange, PipeId, PipeTransmit};
 
-/// Bytes that the systems of both sides hold for one direction.
-const SYSTEM: usize = 64 * 1024;
-
 /// Pieces are of all sizes up to this, in bytes.
 const PIECE_MAX: usize = 1400;
 
@@ -71,7 +68,7 @@ impl Net {
 
     fn flush_tube(&mut self, node: usize, pipe: PipeId) {
         while let Some(tube) = self.nodes[node].pipes.get_mut(&pipe)
-            && tube.outstanding < SYSTEM
+            && tube.outstanding < self.system
             && let Some(piece) = tube.rest.pop_front()
         {
             if let Piece::Bytes(bytes) = &piece {
@@ -109,7 +106,7 @@ impl Net {
             };
             let other = tube.other;
             let mut len = 0;
-            node_ref.links.read_pipe(now, pipe, &mut vec![0; SYSTEM], &mut |memory| {
+            node_ref.links.read_pipe(now, pipe, &mut vec![0; self.system], &mut |memory| {
                 len = memory.len().min(bytes.len());
                 memory[..len].copy_from_slice(&bytes.split_to(len));
                 len
