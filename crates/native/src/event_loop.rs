@@ -4,7 +4,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -30,8 +30,8 @@ use crate::{EVENTS, Parts, lock, look, prepare, wake};
 pub struct EventLoop {
     poll: mio::Poll,
     events: mio::Events,
-    engine: Option<Engine>, // while the node runs
-    in_turn: bool,          // also after a turn that panicked
+    engine: Mutex<Option<Engine>>, // while the node runs; never locked: only that a shared loop may be waited for from any thread
+    in_turn: bool,                 // also after a turn that panicked
     inner: Arc<Inner>,
 }
 
@@ -77,7 +77,7 @@ impl EventLoop {
         let inner = |anchor, waker| Inner { anchor, waker, waiting: Mutex::default() };
         let Parts { driver: inner, poll, engine, application } = prepare(node, inner)?;
         let events = mio::Events::with_capacity(EVENTS);
-        Ok((Self { poll, events, engine: Some(engine), in_turn: false, inner }, application))
+        Ok((Self { poll, events, engine: Mutex::new(Some(engine)), in_turn: false, inner }, application))
     }
 
     /// Carries out what there is to do, up to a bound, and says what comes next. It never waits. After a turn that panicked the node is over.
@@ -111,7 +111,7 @@ impl EventLoop {
             return Turn::Over;
         }
         let panicked = std::mem::replace(&mut self.in_turn, true);
-        let turn = match &mut self.engine {
+        let turn = match self.engine.get_mut().unwrap_or_else(PoisonError::into_inner) {
             Some(engine) if !panicked => {
                 let _driving = Driving::begin();
                 turn(engine, &self.events)
@@ -130,7 +130,7 @@ impl EventLoop {
     /// The node ends, with every handle.
     fn end(&mut self) {
         let _driving = Driving::begin();
-        self.engine = None;
+        *self.engine.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

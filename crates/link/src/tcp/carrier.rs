@@ -96,7 +96,7 @@ impl Carrier for TcpLink {
     }
 
     fn window_grew(&mut self, _window: &Window) -> bool {
-        self.waits_for_room()
+        self.receiving.waits_for_room(&self.conn)
     }
 
     fn is_libp2p(&self) -> bool {

@@ -82,8 +82,8 @@ impl Receiving {
     }
 
     /// Whether the host was told not to read, or what it read waits to be decrypted.
-    pub(super) fn waits_for_room(&self) -> bool {
-        self.receiving.starved || self.conn.room() < INPUT_MAX
+    pub(super) fn waits_for_room(&self, conn: &Connection) -> bool {
+        self.starved || conn.room() < INPUT_MAX
     }
 
     /// After bytes arrived or streams ended: counts what is unread.

@@ -81,17 +81,11 @@ impl Pipe {
     fn arrived(&mut self, scope: &mut Scope<'_>, mut piece: Bytes, group: Group) -> Result<(), Fault> {
         const BROKEN: Fault = Fault::misbehaved("sent no frames");
         while let Some(body) = self.framer.next(&mut piece).map_err(|_| BROKEN)? {
-            match self.remote {
-                None => {
-                    self.remote =
-                        Some(Remote { peer: PeerId::from_bytes(&body).map_err(|_| BROKEN)?, group });
-                }
-                Some(_) => {
-                    let len = body.len();
-                    if let Some(frame) = Frame::decode(&body).map_err(|_| BROKEN)? {
-                        self.frames.handle(scope, frame, len);
-                    }
-                }
+            if self.remote.is_none() {
+                let peer = PeerId::from_bytes(&body).map_err(|_| BROKEN)?;
+                self.remote = Some(Remote { peer, group });
+            } else if let Some(frame) = Frame::decode(&body).map_err(|_| BROKEN)? {
+                self.frames.handle(scope, frame, body.len());
             }
         }
         Ok(())
