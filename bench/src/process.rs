@@ -98,7 +98,11 @@ impl Process {
     /// What a server has used until now.
     pub fn usage(&mut self) -> Result<Usage, Failed> {
         let asked = self.input.as_mut().is_some_and(|input| writeln!(input, "{ASK_USAGE}").is_ok());
-        if asked { self.figure() } else { Err(Failed { side: self.side, reason: "no longer listens".into() }) }
+        if asked {
+            self.figure()
+        } else {
+            Err(Failed { side: self.side, reason: "no longer listens".into() })
+        }
     }
 }
 

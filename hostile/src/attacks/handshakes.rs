@@ -10,6 +10,8 @@ use tokio::time::timeout;
 use crate::stranger::{Handshake, Stranger, YAMUX, connect, payload};
 
 type Any = Box<dyn std::error::Error + Send + Sync>;
+/// What stands in the payload of a handshake, of the static key that it was made with.
+type Forged = fn(&[u8]) -> Result<Vec<u8>, Any>;
 
 /// Connections that each attacker holds at once.
 const HELD: usize = 20;
@@ -76,7 +78,7 @@ pub(super) async fn stops(victim: SocketAddr, local: IpAddr) -> Result<(), Any> 
 /// Handshakes that are whole, and prove nothing: one after the other with each of these payloads, with a last message that was said
 /// before, and with one that is changed.
 pub(super) async fn forged(victim: SocketAddr, local: IpAddr) -> Result<(), Any> {
-    let payloads: [fn(&[u8]) -> Result<Vec<u8>, Any>; 4] = [
+    let payloads: [Forged; 4] = [
         |_| payload(&[9; 32], YAMUX), // signed for another static key
         |key| Ok([&payload(key, YAMUX)?[..], &[0x12, 1, 0]].concat()), // two signatures
         |_| Ok(vec![0xff; 200]),      // no protobuf

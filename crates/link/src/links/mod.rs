@@ -102,15 +102,6 @@ impl Links {
         })
     }
 
-    /// Puts a transport of a test in the place of TCP.
-    #[cfg(test)]
-    pub(crate) fn replace_tcp<E: crate::endpoint::Endpoint + 'static>(
-        &mut self,
-        make: impl FnOnce(crate::carrier::EndpointId) -> E,
-    ) {
-        self.endpoints.replace(weir_base::multiaddr::Transport::Tcp, make);
-    }
-
     /// Time never goes back.
     fn at(&mut self, now: Instant) -> Instant {
         self.now = self.now.max(now);
@@ -458,4 +449,13 @@ fn pass_named(links: &mut Links) -> bool {
         }
     }
     false
+}
+
+/// Puts a transport of a test in the place of TCP.
+#[cfg(test)]
+pub(crate) fn replace_tcp<E: crate::endpoint::Endpoint + 'static>(
+    links: &mut Links,
+    make: impl FnOnce(crate::carrier::EndpointId) -> E,
+) {
+    links.endpoints.replace(weir_base::multiaddr::Transport::Tcp, make);
 }

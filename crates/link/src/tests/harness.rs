@@ -182,7 +182,7 @@ impl Net {
     /// A node has pipes in place of TCP.
     fn give_pipes(&mut self, node: usize) {
         let peer = self.peer(node);
-        self.nodes[node].links.replace_tcp(|id| Pipes::new(id, peer));
+        crate::links::replace_tcp(&mut self.nodes[node].links, |id| Pipes::new(id, peer));
     }
 
     /// A node crashes and comes back with its key, and offers and takes these ALPNs.
