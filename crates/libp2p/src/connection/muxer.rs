@@ -28,12 +28,21 @@ pub struct Adapted {
     closing: bool,    // this side opens no more
     wants_open: bool, // an open was refused for a limit
     alive: Alive,
+    unread_max: usize, // as configured
 }
 
 impl Adapted {
     pub(super) fn new(config: mplex::Config, pace: Pace, side: Side, now: Instant) -> Self {
-        let (mplex, alive) = (Mplex::new(config, now), Alive::new(pace, now));
-        Self { mplex, side, now, closing: false, wants_open: false, alive }
+        let (unread_max, alive) = (config.unread_max, Alive::new(pace, now));
+        Self {
+            mplex: Mplex::new(config, now),
+            side,
+            now,
+            closing: false,
+            wants_open: false,
+            alive,
+            unread_max,
+        }
     }
 
     fn open(&mut self) -> Result<u32, OpenError> {
@@ -257,11 +266,12 @@ impl Muxer {
         }
     }
 
-    /// Replaces the limit of unread bytes of the configuration. What is unread already stays.
+    /// Replaces the limit of unread bytes of the configuration. What is unread already stays. Over mplex it is never above what is
+    /// configured: no peer has a window there, and what more may be unread it sends at once.
     pub fn limit_unread(&mut self, bytes: usize) {
         match self {
             Self::Yamux(yamux) => yamux.limit_unread(bytes),
-            Self::Mplex(adapted) => adapted.mplex.limit_unread(bytes),
+            Self::Mplex(adapted) => adapted.mplex.limit_unread(bytes.min(adapted.unread_max)),
         }
     }
 

@@ -149,15 +149,94 @@ fn a_connection_that_breaks_is_a_lost_link_and_one_that_cannot_be_made_nobodys()
     assert_eq!(net.nodes[0].failed, vec![(dial, DialFailure::Unreachable)]);
 }
 
-#[test]
-fn a_link_over_mplex_stays_while_it_is_idle_and_is_lost_with_a_peer_that_is_silent() {
-    let mplex = |name: &str| {
+/// Two nodes that have no yamux in common.
+fn linked_over_mplex() -> (Net, LinkId, LinkId) {
+    linked(["/one/1", "/two/1"].map(|name| {
         let mut config = config();
         config.tcp.mplex = vec![weir_libp2p::mplex::NAME.to_owned()];
         config.tcp.yamux = vec![name.to_owned()];
         config
+    }))
+}
+
+#[test]
+fn a_raw_reader_over_mplex_that_comes_late_loses_nothing() {
+    let (mut net, link, other) = linked_over_mplex();
+    let key = net.open(0, link, 400, Class::Bulk);
+    let mut sent = net.write(0, key, &Bytes::from_static(b"r"));
+    net.run(SECOND);
+    net.nodes[1].links.link(other).unwrap().mark_raw(there(other, key).stream);
+    for _ in 0..300 {
+        sent += net.write(0, key, &Bytes::from(vec![7; 64 * 1024]));
+        net.run(Duration::from_millis(10));
+    }
+    assert_eq!(net.nodes[1].links.stats().raw_resets, 0);
+    let (mut read, begun) = (0, net.now);
+    while read < 16 << 20 && net.now < begun + SECOND * 60 {
+        read += net.read(1, there(other, key)).0.len();
+        sent += net.write(0, key, &Bytes::from(vec![7; 64 * 1024]));
+        net.run(Duration::from_millis(10));
+    }
+    assert!(read >= 16 << 20 && sent > read - 1, "{read} of {sent}");
+    assert_eq!(net.nodes[1].links.stats().raw_resets, 0);
+}
+
+/// Echoes what comes on a stream, and acts only where it is told that it can.
+fn echo_as_told(net: &mut Net, node: usize, key: StreamKey) -> usize {
+    let told = |net: &mut Net| {
+        let node = &mut net.nodes[node];
+        let told = node.readable.contains(&key) || node.writable.contains(&key);
+        node.readable.clear();
+        node.writable.clear();
+        told
     };
-    let (mut net, link, _) = linked([mplex("/one/1"), mplex("/two/1")]);
+    let mut echoed = 0;
+    if !told(net) {
+        return 0;
+    }
+    loop {
+        let now = net.now;
+        let link = net.nodes[node].links.link(key.link).unwrap();
+        let room = link.room(key.stream);
+        if room == 0 {
+            return echoed; // it is told of room
+        }
+        match link.read(now, key.stream, room) {
+            Read::Data(chunk) => echoed += net.write(node, key, &Bytes::copy_from_slice(&chunk)),
+            Read::Blocked => return echoed, // it is told of more
+            other => panic!("{other:?}"),
+        }
+        net.drain();
+    }
+}
+
+#[test]
+fn an_echo_over_mplex_goes_on_as_long_as_it_is_told_of_bytes_and_of_room() {
+    let (mut net, link, other) = linked_over_mplex();
+    let key = net.open(0, link, 400, Class::Bulk);
+    let mut sent = net.write(0, key, &Bytes::from_static(b"r"));
+    net.run(SECOND);
+    net.nodes[1].links.link(other).unwrap().mark_raw(there(other, key).stream);
+    net.nodes[0].links.link(link).unwrap().mark_raw(key.stream);
+    let (mut came, mut turns, total) = (0, 0, 16 << 20);
+    let begun = net.now;
+    while came < total && net.now < begun + SECOND * 300 {
+        if sent < total {
+            sent += net.write(0, key, &Bytes::from(vec![7; (total - sent).min(64 * 1024)]));
+        }
+        came += net.read(0, key).0.len();
+        turns += 1;
+        if turns % 50 == 0 {
+            echo_as_told(&mut net, 1, there(other, key)); // late, so that more comes than may be unread
+        }
+        net.run(Duration::from_millis(1));
+    }
+    assert_eq!((came, sent), (total, total), "after {:?}", net.now - begun);
+}
+
+#[test]
+fn a_link_over_mplex_stays_while_it_is_idle_and_is_lost_with_a_peer_that_is_silent() {
+    let (mut net, link, _) = linked_over_mplex();
     net.run(SECOND * 600);
     assert!(net.nodes.iter().all(|node| node.down.is_empty() && node.opened.is_empty()));
     net.restart(1);

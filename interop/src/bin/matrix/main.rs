@@ -154,7 +154,7 @@ fn run(mut words: impl Iterator<Item = String>) -> Result<bool, Failed> {
 /// Tries one cell, and says how it came out.
 fn attempt(cell: &Cell, weir: &Weir) -> Outcome {
     let name = cell.name();
-    if let Some(lack) = cell.peer.lacks(cell.stack, cell.check) {
+    if let Some(lack) = cell.peer.lacks(cell.stack, cell.check, cell.weir_dials) {
         println!("{name}: n/a: {}", lack.reason());
         return Outcome::Lacks(lack);
     }

@@ -76,10 +76,12 @@ pub enum Lack {
     OtherThanTcp,
     LongPrivate,
     OtherCipher,
+    Ahead,
 }
 
 impl Lack {
-    pub const ALL: [Self; 4] = [Self::Mplex, Self::OtherThanTcp, Self::LongPrivate, Self::OtherCipher];
+    pub const ALL: [Self; 5] =
+        [Self::Mplex, Self::OtherThanTcp, Self::LongPrivate, Self::OtherCipher, Self::Ahead];
 
     /// Its place in the list, from 1.
     pub fn number(self) -> usize {
@@ -92,6 +94,9 @@ impl Lack {
             Self::OtherThanTcp => "only its TCP is tried",
             Self::OtherCipher => "its private networks have another cipher, Salsa20 with nonces of 8 bytes",
             Self::LongPrivate => "its cipher for private networks runs out of memory in long transfers",
+            Self::Ahead => {
+                "mplex has no windows: what it sends comes before its answer to identify, which this node waits for"
+            }
         }
     }
 }
@@ -112,13 +117,14 @@ impl Peer {
         command
     }
 
-    /// Why this cell cannot be; `None` where it can.
-    pub fn lacks(&self, stack: Stack, check: Check) -> Option<Lack> {
+    /// Why this cell cannot be, with Weir as the dialler or not; `None` where it can.
+    pub fn lacks(&self, stack: Stack, check: Check, weir_dials: bool) -> Option<Lack> {
         match (self.kind, stack, check) {
             (Kind::Go, Stack::Mplex, _) => Some(Lack::Mplex),
             (Kind::Py, Stack::Pnet, _) => Some(Lack::OtherCipher),
             (Kind::Py, Stack::Quic, _) => Some(Lack::OtherThanTcp),
             (Kind::Js, Stack::Pnet, Check::Perf | Check::Echo) => Some(Lack::LongPrivate),
+            (Kind::Js | Kind::Py, Stack::Mplex, Check::Echo) if !weir_dials => Some(Lack::Ahead),
             _ => None,
         }
     }
