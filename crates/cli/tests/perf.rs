@@ -44,14 +44,21 @@ fn a_run_uploads_and_downloads_what_was_asked() {
     let run = |upload: &str, download: &str, write: &str| {
         let words =
             ["--upload-bytes", upload, "--download-bytes", download, "--write-bytes", write, "--json"];
+        let begun = std::time::Instant::now();
         let output =
             Command::new(env!("CARGO_BIN_EXE_weir")).args(["perf", "run", "--to", to]).args(words).output();
         let output = output.unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+        let mut figures: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        figures["took_s"] = begun.elapsed().as_secs_f64().into();
+        figures
     };
     let both = run("20000000", "10000000", "1000");
-    assert!(both["upload_gbit_s"].as_f64().unwrap() > 0.0 && both["download_gbit_s"].as_f64().unwrap() > 0.0);
+    let told = ["upload_bytes", "download_bytes", "write_bytes"].map(|figure| both[figure].as_u64());
+    assert_eq!(told, [Some(20_000_000), Some(10_000_000), Some(1_000)]);
+    let seconds = |bytes: f64, rate: &str| 8.0 * bytes / 1e9 / both[rate].as_f64().unwrap();
+    let moving = seconds(20e6, "upload_gbit_s") + seconds(10e6, "download_gbit_s");
+    assert!(moving > 0.0 && moving <= both["took_s"].as_f64().unwrap(), "{both}");
     assert!(both["connect_ms"].as_f64().unwrap() <= both["first_response_ms"].as_f64().unwrap());
     let none = run("0", "1", "65536");
     assert!(none["upload_gbit_s"].is_null());

@@ -27,9 +27,9 @@ const PINNED_MAX: usize = 1024;
 /// A handshake from an address that has all its links takes so much from its buckets: it leads to a link only where a peer comes
 /// back to its place.
 const AT_LIMIT: u32 = 2;
-/// Steps in which it is told apart who began more handshakes lately: an eighth of what may begin at once, by default two of an IP, so
+/// Steps in which it is told apart who began more handshakes lately: a quarter of what may begin at once, by default four of an IP, so
 /// that a peer that tries again is no worse than one that tries once.
-const PACES: u128 = 8;
+const PACES: u128 = 4;
 
 /// What the lists and the rule say of a connection with `ip` (`None`: a wire).
 pub(crate) fn check(
