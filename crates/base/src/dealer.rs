@@ -17,12 +17,11 @@ use crate::stream::{Group, Side};
 #[derive(Clone, Debug)]
 pub struct Dealer<K> {
     limits: Limits,
-    members: BTreeMap<K, Place>,
-    lowered: BTreeMap<K, u64>, // quarters of its share, 1 to 3; who is not here has all four
+    members: Vec<(K, Member)>, // ascending
     sides: Level<Half>,
     own: Level<K>,
-    groups: Level<Group>,
-    inbound: BTreeMap<Group, Level<K>>,
+    groups: Level<u64>, // by their numbers
+    inbound: BTreeMap<u64, Level<K>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -39,11 +38,17 @@ enum Half {
     Inbound,
 }
 
-/// Where a member stands.
+/// Where a member stands, and how many quarters of its share it has: 1 to 4.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    place: Place,
+    quarters: u8,
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Place {
     Own,
-    Inbound(Group),
+    Inbound(u64), // the number of its group
 }
 
 impl<K: Copy + Ord> Dealer<K> {
@@ -55,8 +60,7 @@ impl<K: Copy + Ord> Dealer<K> {
         sides.add(Half::Inbound);
         Self {
             limits: Limits { quantum: signed(quantum), debt: signed(debt), credit: 0 },
-            members: BTreeMap::new(),
-            lowered: BTreeMap::new(),
+            members: Vec::new(),
             sides,
             own: Level::default(),
             groups: Level::default(),
@@ -75,36 +79,39 @@ impl<K: Copy + Ord> Dealer<K> {
     /// A member joins, with nothing waiting. One that is in already begins anew.
     pub fn add(&mut self, member: K, side: Side, group: Group) {
         self.remove(member);
-        if let Side::Inbound = side {
-            self.members.insert(member, Place::Inbound(group));
-            self.groups.add(group);
-            self.inbound.entry(group).or_default().add(member);
-        } else {
-            self.members.insert(member, Place::Own);
-            self.own.add(member);
-        }
+        let Err(at) = position(&self.members, member) else { return };
+        let place = match side {
+            Side::Inbound => {
+                let group = group.number();
+                self.groups.add(group);
+                self.inbound.entry(group).or_default().add(member);
+                Place::Inbound(group)
+            }
+            Side::Dialled | Side::Pinned => {
+                self.own.add(member);
+                Place::Own
+            }
+        };
+        self.members.insert(at, (member, Member { place, quarters: 4 }));
     }
 
     /// From now on `member` gets so many quarters of what it would get among its equals: 1 to 4, and 4 is the share it
     /// joins with.
     pub fn set_share(&mut self, member: K, quarters: u8) {
-        if quarters < 4 && self.members.contains_key(&member) {
-            self.lowered.insert(member, u64::from(quarters.max(1)));
-        } else {
-            self.lowered.remove(&member);
+        if let Ok(at) = position(&self.members, member) {
+            self.members[at].1.quarters = quarters.clamp(1, 4);
         }
     }
 
-    fn quarters(&self, member: K) -> u64 {
-        self.lowered.get(&member).copied().unwrap_or(4)
+    fn member(&self, member: K) -> Option<Member> {
+        Some(self.members[position(&self.members, member).ok()?].1)
     }
 
     /// A member leaves.
     pub fn remove(&mut self, member: K) {
-        self.lowered.remove(&member);
+        let Ok(at) = position(&self.members, member) else { return };
         self.set_waiting(member, false);
-        self.own.remove(member); // where it is there
-        let Some(Place::Inbound(group)) = self.members.remove(&member) else { return };
+        let Place::Inbound(group) = self.members.remove(at).1.place else { return self.own.remove(member) };
         let Some(level) = self.inbound.get_mut(&group) else { return };
         level.remove(member);
         if level.queues.is_empty() {
@@ -113,22 +120,29 @@ impl<K: Copy + Ord> Dealer<K> {
         }
     }
 
-    /// Whether something waits for `member`.
-    pub fn set_waiting(&mut self, member: K, waiting: bool) {
+    /// Whether something waits for `member`. Returns whether it is a member.
+    pub fn set_waiting(&mut self, member: K, waiting: bool) -> bool {
+        let Some(Member { place, .. }) = self.member(member) else { return false };
+        self.set_waiting_at(member, place, waiting);
+        true
+    }
+
+    fn set_waiting_at(&mut self, member: K, place: Place, waiting: bool) {
         let credit = self.limits.credit;
-        match self.members.get(&member) {
-            Some(Place::Own) if self.own.set_waiting(member, waiting, credit) => {
-                self.sides.set_waiting(Half::Own, !self.own.waiting.is_empty(), credit);
+        match place {
+            Place::Own => {
+                if self.own.set_waiting(member, waiting, credit) {
+                    self.sides.set_waiting(Half::Own, !self.own.waiting.is_empty(), credit);
+                }
             }
-            Some(Place::Inbound(group)) => {
-                let Some(level) = self.inbound.get_mut(group) else { return };
+            Place::Inbound(group) => {
+                let Some(level) = self.inbound.get_mut(&group) else { return };
                 if level.set_waiting(member, waiting, credit)
-                    && self.groups.set_waiting(*group, !level.waiting.is_empty(), credit)
+                    && self.groups.set_waiting(group, !level.waiting.is_empty(), credit)
                 {
                     self.sides.set_waiting(Half::Inbound, !self.groups.waiting.is_empty(), credit);
                 }
             }
-            Some(Place::Own) | None => {}
         }
     }
 
@@ -159,28 +173,39 @@ impl<K: Copy + Ord> Dealer<K> {
 
     /// `member` was served at this cost. Where it has left, nobody is charged.
     pub fn charge(&mut self, member: K, cost: u64) {
-        let half = match self.members.get(&member) {
-            Some(Place::Own) => Half::Own,
-            Some(Place::Inbound(group)) => {
-                self.groups.charge(*group, signed(cost), self.limits);
+        let Some(of) = self.member(member) else { return };
+        let half = match of.place {
+            Place::Own => Half::Own,
+            Place::Inbound(group) => {
+                self.groups.charge(group, signed(cost), self.limits);
                 Half::Inbound
             }
-            None => return,
         };
         self.sides.charge(half, signed(cost), self.limits);
-        self.charge_alone(member, cost);
+        self.charge_member(member, of, cost);
     }
 
     /// As [`charge`](Self::charge), but its group and side are not charged: `member` owes this, and another was served in its place.
     pub fn charge_alone(&mut self, member: K, cost: u64) {
-        let cost = signed(cost.saturating_mul(4) / self.quarters(member)); // who has a smaller share pays more among its equals
-        let level = match self.members.get(&member) {
-            Some(Place::Inbound(group)) => self.inbound.get_mut(group),
-            Some(Place::Own) | None => Some(&mut self.own),
+        if let Some(of) = self.member(member) {
+            self.charge_member(member, of, cost);
+        }
+    }
+
+    fn charge_member(&mut self, member: K, Member { place, quarters }: Member, cost: u64) {
+        let cost = signed(cost.saturating_mul(4) / u64::from(quarters)); // who has a smaller share pays more among its equals
+        let level = match place {
+            Place::Inbound(group) => self.inbound.get_mut(&group),
+            Place::Own => Some(&mut self.own),
         };
         if let Some(level) = level {
             level.charge(member, cost, self.limits);
         }
+    }
+
+    /// Whether `member` is one.
+    pub fn contains(&self, member: K) -> bool {
+        position(&self.members, member).is_ok()
     }
 
     /// How many members there are.
@@ -193,15 +218,16 @@ impl<K: Copy + Ord> Dealer<K> {
     pub fn part(&self, member: K, total: u64) -> u64 {
         let (own, inbound) = (self.own.queues.len() as u64, self.groups.queues.len() as u64);
         let half = total / 2;
-        let whole = match self.members.get(&member) {
-            Some(Place::Own) => half / own.max(1),
-            Some(Place::Inbound(group)) => {
-                let links = self.inbound.get(group).map_or(1, |level| level.queues.len() as u64);
+        let Some(Member { place, quarters }) = self.member(member) else { return 0 };
+        let whole = match place {
+            Place::Own => half / own.max(1),
+            Place::Inbound(group) => {
+                let links = self.inbound.get(&group).map_or(1, |level| level.queues.len() as u64);
                 half / inbound.max(1) / links.max(1)
             }
-            None => 0,
         };
-        whole / 4 * self.quarters(member) + whole % 4 * self.quarters(member) / 4
+        let quarters = u64::from(quarters);
+        whole / 4 * quarters + whole % 4 * quarters / 4
     }
 }
 
@@ -232,7 +258,7 @@ impl<C> Default for Level<C> {
 
 impl<C: Copy + Ord> Level<C> {
     fn add(&mut self, member: C) {
-        let Err(at) = place(&self.queues, member) else { return };
+        let Err(at) = position(&self.queues, member) else { return };
         if self.queues.is_empty() {
             self.queues.reserve_exact(1);
         }
@@ -242,7 +268,7 @@ impl<C: Copy + Ord> Level<C> {
 
     fn remove(&mut self, member: C) {
         self.set_waiting(member, false, 0);
-        if let Ok(at) = place(&self.queues, member) {
+        if let Ok(at) = position(&self.queues, member) {
             self.queues.remove(at);
         }
     }
@@ -303,12 +329,12 @@ fn leave<C: Copy + Ord>(ranks: &mut VecDeque<Rank<C>>, rank: Rank<C>) -> Option<
 }
 
 /// Where `member` is, or would be.
-fn place<C: Copy + Ord>(queues: &[(C, Queue)], member: C) -> Result<usize, usize> {
-    queues.binary_search_by_key(&member, |(other, _)| *other)
+fn position<C: Copy + Ord, T>(members: &[(C, T)], member: C) -> Result<usize, usize> {
+    members.binary_search_by_key(&member, |(other, _)| *other)
 }
 
 fn queue_of<C: Copy + Ord>(queues: &mut [(C, Queue)], member: C) -> Option<&mut Queue> {
-    Some(&mut queues.get_mut(place(queues, member).ok()?)?.1)
+    Some(&mut queues[position(queues, member).ok()?].1)
 }
 
 fn signed(value: u64) -> i64 {

@@ -65,6 +65,16 @@ pub enum Group {
 }
 
 impl Group {
+    /// A number of its own, below 2^34: a key that is compared with one instruction.
+    #[inline]
+    pub const fn number(self) -> u64 {
+        match self {
+            Self::V4(bytes) => u16::from_be_bytes(bytes) as u64,
+            Self::V6(bytes) => 1 << 32 | u32::from_be_bytes(bytes) as u64,
+            Self::Local(number) => 2 << 32 | number as u64,
+        }
+    }
+
     /// Leading bits of an IPv4 address that make its group. Admission and fairness both count by it.
     pub const V4_BITS: u8 = 16;
     /// Leading bits of an IPv6 address that make its group: what one provider is given. One customer of it has many longer prefixes.

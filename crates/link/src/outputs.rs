@@ -8,8 +8,6 @@
 //! Links in their handshake, and those that say their last words, belong to nobody yet or any more: they take turns among
 //! themselves, every other turn is theirs, and admission bounds their number.
 
-use std::collections::BTreeSet;
-
 use weir_base::stream::LinkInfo;
 use weir_base::{Dealer, LinkId, Ready};
 
@@ -25,8 +23,7 @@ const DEBT: u64 = 32 << 20;
 /// The links of one endpoint that may have something to send.
 #[derive(Debug)]
 pub(crate) struct Outputs {
-    up: BTreeSet<LinkId>,
-    members: Dealer<LinkId>,     // the same
+    members: Dealer<LinkId>,     // those that are up
     turn: Option<(LinkId, u64)>, // whose turn it is of those that are up, and the bytes it has sent in it
     others: Ready<LinkId>,
     others_next: bool,
@@ -36,7 +33,7 @@ impl Default for Outputs {
     fn default() -> Self {
         // Without a quantum whoever was served least is next: a turn of a link is what it sends at once.
         let members = Dealer::new(0, DEBT).with_credit(CREDIT);
-        Self { up: BTreeSet::new(), members, turn: None, others: Ready::default(), others_next: true }
+        Self { members, turn: None, others: Ready::default(), others_next: true }
     }
 }
 
@@ -44,7 +41,6 @@ impl Outputs {
     /// A link is up.
     pub(crate) fn join(&mut self, link: LinkId, info: &LinkInfo) {
         self.others.remove(link);
-        self.up.insert(link);
         self.members.add(link, info.side, info.group);
         self.members.set_waiting(link, true);
     }
@@ -52,16 +48,13 @@ impl Outputs {
     /// A link is down. Its connection may be marked again.
     pub(crate) fn remove(&mut self, link: LinkId) {
         self.others.remove(link);
-        self.up.remove(&link);
         self.turn = self.turn.filter(|(of, _)| *of != link);
         self.members.remove(link);
     }
 
     /// A link may have something to send.
     pub(crate) fn mark(&mut self, link: LinkId) {
-        if self.up.contains(&link) {
-            self.members.set_waiting(link, true);
-        } else {
+        if !self.members.set_waiting(link, true) {
             self.others.mark(link);
         }
     }
@@ -86,7 +79,7 @@ impl Outputs {
             if *sent >= TURN {
                 self.end_turn();
             }
-        } else if self.up.contains(&link) {
+        } else if self.members.contains(link) {
             self.members.charge(link, bytes as u64); // out of turn
         } else {
             self.idle(link);

@@ -30,8 +30,9 @@ use crate::{EVENTS, Parts, lock, look, prepare, wake};
 pub struct EventLoop {
     poll: mio::Poll,
     events: mio::Events,
-    engine: Mutex<Option<Engine>>, // while the node runs; never locked: only that a shared loop may be waited for from any thread
-    in_turn: bool,                 // also after a turn that panicked
+    /// While the node runs, and out of here during a turn, so that a turn that panics ends it. The lock is never taken: with it, a shared
+    /// loop may be waited for from any thread.
+    engine: Mutex<Option<Box<Engine>>>,
     inner: Arc<Inner>,
 }
 
@@ -77,7 +78,7 @@ impl EventLoop {
         let inner = |anchor, waker| Inner { anchor, waker, waiting: Mutex::default() };
         let Parts { driver: inner, poll, engine, application } = prepare(node, inner)?;
         let events = mio::Events::with_capacity(EVENTS);
-        Ok((Self { poll, events, engine: Mutex::new(Some(engine)), in_turn: false, inner }, application))
+        Ok((Self { poll, events, engine: Mutex::new(Some(Box::new(engine))), inner }, application))
     }
 
     /// Carries out what there is to do, up to a bound, and says what comes next. It never waits. After a turn that panicked the node is over.
@@ -110,18 +111,17 @@ impl EventLoop {
             self.end();
             return Turn::Over;
         }
-        let panicked = std::mem::replace(&mut self.in_turn, true);
-        let turn = match self.engine.get_mut().unwrap_or_else(PoisonError::into_inner) {
-            Some(engine) if !panicked => {
-                let _driving = Driving::begin();
-                turn(engine, &self.events)
-            }
-            _ => Turn::Over,
+        let Some(mut engine) = self.engine().take() else {
+            return Turn::Over;
         };
-        self.in_turn = false;
+        let driving = Driving::begin();
+        let turn = turn(&mut engine, &self.events);
         if turn == Turn::Over {
-            self.end();
+            drop(engine);
+        } else {
+            *self.engine() = Some(engine);
         }
+        drop(driving);
         // With as many events there may be more, of which the descriptor tells nobody again.
         let full = self.events.iter().count() >= EVENTS;
         if full && turn != Turn::Over { Turn::Again } else { turn }
@@ -130,7 +130,11 @@ impl EventLoop {
     /// The node ends, with every handle.
     fn end(&mut self) {
         let _driving = Driving::begin();
-        *self.engine.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.engine() = None;
+    }
+
+    fn engine(&mut self) -> &mut Option<Box<Engine>> {
+        self.engine.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -308,6 +312,27 @@ mod tests {
         assert!(strangers.len() > EVENTS);
         settle(&mut events);
         assert!(!is_readable(&mut events));
+    }
+
+    /// A waker of an application that fails it.
+    struct Panics;
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker that panics");
+        }
+    }
+
+    #[test]
+    fn a_task_whose_waker_panics_ends_no_node() {
+        let (mut events, (network, ..)) = node(&["127.0.0.1:0"]);
+        settle(&mut events);
+        let mut stats: Pin<Box<dyn Future<Output = _>>> = Box::pin(async { network.stats().await });
+        let waker = Waker::from(Arc::new(Panics));
+        assert!(stats.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        settle(&mut events);
+        assert!(matches!(stats.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(_))));
+        assert_ne!(events.turn(), Turn::Over);
     }
 
     #[test]

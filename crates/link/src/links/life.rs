@@ -117,10 +117,10 @@ impl Links {
         }
         let context = self.context(now).2;
         if let Err(refusal) = context.may_use(id, &peer) {
-            let why = refusal.goodbye();
+            let goodbye = refusal.goodbye();
             self.context(now).2.tell_refused(id, peer, refusal);
             self.attempt_failed(now, dial, id, DialFailure::Gated);
-            return Err(why);
+            return Err(goodbye);
         }
         let newcomer =
             Newcomer { peer, group: remote.group, ip, dialler, older: older.map(|older| older.link) };

@@ -124,6 +124,7 @@ impl QuicLink {
         }
         let key = StreamKey { link, stream };
         let Some(mut entry) = self.streams.get_mut(stream) else { return Ok(()) };
+        entry.is_dry = false;
         if entry.negotiation.is_some() {
             return self.negotiate(&mut Scope { now, link, window, events }, stream);
         }

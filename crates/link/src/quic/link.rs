@@ -174,11 +174,13 @@ impl Streams for QuicLink {
             if entry.head.is_some() || entry.negotiation.is_some() {
                 return Read::Blocked;
             }
-            if entry.receive.unread() == 0 && !matches!(entry.send.end, SendEnd::Waiting(_)) {
+            let may_fetch = !entry.is_dry && !matches!(entry.send.end, SendEnd::Waiting(_));
+            if may_fetch && entry.receive.unread() == 0 {
                 let most = max.min(SESSION);
-                let found =
+                let fetched =
                     self.receiving.fetch(now, &mut self.conn, window, (stream, &mut entry.receive), most);
-                if found && max == 0 {
+                entry.is_dry = fetched.all;
+                if fetched.any && max == 0 {
                     return Read::Blocked;
                 }
             }

@@ -29,6 +29,13 @@ pub(crate) struct Receiving {
     pub(super) heads: Deadlines<u64>, // streams of the peer whose head has not come whole, <= its stream limit
 }
 
+/// What QUIC had of a stream.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Fetched {
+    pub(super) any: bool, // there were bytes, taken or not
+    pub(super) all: bool, // nothing is left, and it has not ended
+}
+
 impl Receiving {
     pub(super) fn new(base_window: u64) -> Self {
         Self {
@@ -41,7 +48,7 @@ impl Receiving {
         }
     }
 
-    /// Takes at most `most` bytes of a stream from QUIC, in one go. Returns whether there were any, taken or not.
+    /// Takes at most `most` bytes of a stream from QUIC, in one go.
     pub(super) fn fetch(
         &mut self,
         now: Instant,
@@ -49,17 +56,17 @@ impl Receiving {
         window: &mut Window,
         (stream, receive): (u64, &mut ReceiveHalf),
         most: usize,
-    ) -> bool {
+    ) -> Fetched {
         let mut quic = conn.quic.recv_stream(id(stream));
         let Ok(mut chunks) = quic.read(true) else {
             receive.end = ReceiveEnd::Over;
-            return false;
+            return Fetched::default();
         };
-        let (mut total, mut waits) = (0, false);
+        let (mut total, mut fetched) = (0, Fetched::default());
         loop {
             match chunks.next(most - total) {
                 Ok(Some(chunk)) => {
-                    waits = true;
+                    fetched.any = true;
                     total += chunk.bytes.len();
                     if !chunk.bytes.is_empty() {
                         receive.push(Chunk::new(chunk.bytes, self.pinned));
@@ -76,7 +83,10 @@ impl Receiving {
                     receive.end = ReceiveEnd::Reset(code32(code));
                     break;
                 }
-                Err(ReadError::Blocked) => break,
+                Err(ReadError::Blocked) => {
+                    fetched.all = true;
+                    break;
+                }
             }
         }
         let _ = chunks.finalize(); // what is to be sent is asked for when the link is settled
@@ -86,7 +96,7 @@ impl Receiving {
         }
         receive.was_read(now, window, conn.quic.rtt().max(TRIP_MIN), len);
         self.credit.returned(conn, now, window, len);
-        waits
+        fetched
     }
 
     /// The last datagram came in this buffer. Whether those that are alive are too large for the link's window.

@@ -22,6 +22,7 @@ pub(super) struct Stream {
     pub(super) finished: bool,                        // QUIC has the end of this side's direction
     pub(super) stopped: Option<u32>, // the peer wants no more of one that nobody above knows of yet
     pub(super) held: Option<ProtocolId>, // it came early and may not be read before the link is up
+    pub(super) is_dry: bool,         // all that QUIC had of it was taken; it tells of more
     pub(super) drained_at: u64, // bytes the link had received when a raw reader last saw the end of what was there
     pub(super) own_head: OwnHead, // of a stream of this side's; not said yet
     pub(super) early: Vec<Bytes>, // written before the handshake was confirmed; sent again if it is refused
@@ -88,6 +89,7 @@ impl Stream {
             finished: false,
             stopped: None,
             held: None,
+            is_dry: false,
             drained_at: 0,
             own_head: OwnHead::default(),
             early: Vec::new(),

@@ -49,7 +49,7 @@ fn opens_beyond_the_peers_limit_wait() {
 }
 
 #[test]
-fn the_head_of_a_stream_waits_for_room_with_its_writer_and_goes_out_whatever_that_writes() {
+fn a_head_goes_out_once_there_is_room_though_its_writer_writes_nothing() {
     let (mut net, body) = (Net::pair(), pattern(MIB));
     let (link, other) = net.join_quic(0, 1);
     let mut full = Vec::new();

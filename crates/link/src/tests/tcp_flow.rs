@@ -211,7 +211,7 @@ fn echo_as_told(net: &mut Net, node: usize, key: StreamKey) -> usize {
 }
 
 #[test]
-fn an_echo_over_mplex_goes_on_as_long_as_it_is_told_of_bytes_and_of_room() {
+fn an_echo_over_mplex_that_acts_on_events_alone_never_stands_still() {
     let (mut net, link, other) = linked_over_mplex();
     let key = net.open(0, link, 400, Class::Bulk);
     let mut sent = net.write(0, key, &Bytes::from_static(b"r"));

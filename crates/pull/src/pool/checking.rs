@@ -64,6 +64,36 @@ struct Open {
     begun: Option<Begun>,
 }
 
+impl Queue {
+    /// Takes the body that waits first.
+    fn next(&mut self) -> Option<CandId> {
+        let (id, size) = self.held.pop_front()?;
+        self.bytes -= u64::from(size);
+        if self.held.capacity() > 4 * self.held.len().max(16) {
+            self.held.shrink_to(2 * self.held.len());
+        }
+        Some(id)
+    }
+}
+
+/// Hands a candidate over, unless it was decided meanwhile.
+fn hand(common: &mut Common, candidates: &mut Candidates, now: Instant, id: CandId) -> Option<Ticket> {
+    let candidate = candidates.get_mut(id)?;
+    let body = candidate.take_held()?;
+    let ticket = common.tickets.next();
+    let event = Event::Candidate {
+        ticket,
+        link: body.from.link,
+        peer: body.from.account.peer(),
+        id: body.item.0.id,
+        bytes: body.item.0.bytes.clone(),
+    };
+    candidate.state = State::Checking { body, ticket, since: now };
+    common.stats.candidates += 1;
+    common.events.push_back(event);
+    Some(ticket)
+}
+
 impl Checking {
     pub(crate) fn new() -> Self {
         Self {
@@ -125,17 +155,6 @@ impl Checking {
         self.turns.set_waiting(slot, true);
     }
 
-    /// Takes the body that waits first in a deliverer's queue.
-    fn next(&mut self, slot: Slot) -> Option<CandId> {
-        let queue = self.deliverers.get_mut(&slot)?;
-        let (id, size) = queue.held.pop_front()?;
-        queue.bytes -= u64::from(size);
-        if queue.held.capacity() > 4 * queue.held.len().max(16) {
-            queue.held.shrink_to(2 * queue.held.len());
-        }
-        Some(id)
-    }
-
     /// Takes the body that waits last in a deliverer's queue.
     pub(crate) fn last(&mut self, slot: Slot) -> Option<CandId> {
         let queue = self.deliverers.get_mut(&slot)?;
@@ -166,12 +185,6 @@ impl Checking {
     /// What the application has of this deliverer.
     pub(crate) fn open_of(&self, slot: Slot) -> Vec<CandId> {
         self.open.values().filter(|open| open.deliverer == slot).map(|open| open.candidate).collect()
-    }
-
-    /// Nanoseconds that the next item of this deliverer is expected to take.
-    fn expected(&self, slot: Slot) -> u64 {
-        let cost = self.deliverers.get(&slot).and_then(|queue| queue.cost);
-        cost.unwrap_or(self.cost.max(FIRST_COST))
     }
 
     /// The application has taken this, or needs it no more.
@@ -208,44 +221,23 @@ impl Checking {
         let most = nanos(common.config.ahead_time);
         while self.open.len() < common.config.checking as usize {
             let Some(slot) = self.turns.whose_turn() else { return };
-            let (expected, ahead) = (self.expected(slot), &self.ahead);
+            let Some(queue) = self.deliverers.get_mut(&slot) else { return };
+            let expected = queue.cost.unwrap_or(self.cost.max(FIRST_COST));
+            let ahead = &mut self.ahead;
             let full = ahead.items >= common.config.ahead || ahead.expected.saturating_add(expected) > most;
             if full && ahead.items > 0 {
                 return;
             }
-            if let Some(id) = self.next(slot) {
-                self.hand(common, candidates, now, (id, slot, expected));
+            let handed = queue.next().and_then(|id| Some((id, hand(common, candidates, now, id)?)));
+            if queue.held.is_empty() {
+                self.turns.set_waiting(slot, false); // first: a charge moves only those that wait
             }
-            if self.waiting(slot).0 == 0 {
-                self.turns.set_waiting(slot, false);
-            }
+            let Some((candidate, ticket)) = handed else { continue };
+            queue.open += 1;
+            (ahead.items, ahead.expected) = (ahead.items + 1, ahead.expected + expected);
+            self.turns.begin(slot); // the cost itself is known at the verdict
+            self.open.insert(ticket, Open { candidate, deliverer: slot, expected, begun: None });
         }
-    }
-
-    fn hand(
-        &mut self,
-        common: &mut Common,
-        candidates: &mut Candidates,
-        now: Instant,
-        (id, deliverer, expected): (CandId, Slot, u64),
-    ) {
-        let Some(candidate) = candidates.get_mut(id) else { return };
-        let State::Held(body) = &candidate.state else { return };
-        let ticket = common.tickets.next();
-        let event = Event::Candidate {
-            ticket,
-            link: body.from.link,
-            peer: body.from.account.peer(),
-            id: body.item.0.id,
-            bytes: body.item.0.bytes.clone(),
-        };
-        candidate.state = State::Checking { body: body.clone(), ticket, since: now };
-        self.turns.begin(deliverer); // the cost itself is known at the verdict
-        self.open.insert(ticket, Open { candidate: id, deliverer, expected, begun: None });
-        (self.ahead.items, self.ahead.expected) = (self.ahead.items + 1, self.ahead.expected + expected);
-        self.deliverers.entry(deliverer).or_default().open += 1;
-        common.stats.candidates += 1;
-        common.events.push_back(event);
     }
 
     /// The application has taken a candidate out of its mailbox. Where several threads took some at the same time and are

@@ -35,20 +35,16 @@ const WITHOUT_LINKS: Group = Group::V4([0, 0]);
 pub(crate) struct Turns {
     dealer: Dealer<Member>,
     accounts: BTreeMap<Slot, Account>,
-    origins: BTreeMap<Origin, Place>, // of these
+    origins: BTreeMap<Member, Place>, // of these, by what has departed
 }
 
-/// Who has a part.
+/// Who has a part: a link (once it has ended, what it owes), or what links of an origin delivered that have ended. One number, as it is
+/// compared several times for each item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Member {
-    /// A link. Once it has ended, what it owes.
-    Link(Slot),
-    /// What links of this origin delivered that have ended.
-    Departed(Origin),
-}
+struct Member(u64);
 
 /// Where links are from: accounts of one origin have the same equals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
     Own,
     Inbound(Group),
@@ -80,6 +76,25 @@ struct Place {
     dealt: Option<Group>,    // where what the departed ones delivered is dealt, since there were any
 }
 
+impl Member {
+    const fn link(Slot(slot): Slot) -> Self {
+        Self(slot as u64)
+    }
+
+    /// What links of this origin delivered that have ended.
+    const fn departed(origin: Origin) -> Self {
+        match origin {
+            Origin::Own => Self(1 << 40),
+            Origin::Inbound(group) => Self(2 << 40 | group.number()),
+        }
+    }
+
+    /// The link; `None` for what links delivered that have ended.
+    fn as_link(self) -> Option<Slot> {
+        u16::try_from(self.0).ok().map(Slot)
+    }
+}
+
 impl Origin {
     const fn of(side: Side, group: Group) -> Self {
         match side {
@@ -102,7 +117,7 @@ impl Turns {
     pub(crate) fn new() -> Self {
         let mut dealer = Dealer::new(QUANTUM, DEBT).with_credit(CREDIT);
         // what the group of those without links owes stays while it is empty
-        dealer.add(Member::Departed(Origin::Inbound(WITHOUT_LINKS)), Side::Inbound, WITHOUT_LINKS);
+        dealer.add(Member::departed(Origin::Inbound(WITHOUT_LINKS)), Side::Inbound, WITHOUT_LINKS);
         Self { dealer, accounts: BTreeMap::new(), origins: BTreeMap::new() }
     }
 
@@ -110,14 +125,14 @@ impl Turns {
     pub(crate) fn add(&mut self, slot: Slot, (side, group): (Side, Group), presence: Presence) {
         self.remove(slot);
         let account = Account { origin: Origin::of(side, group), presence, quarters: 4, has_work: false };
-        self.dealer.add(Member::Link(slot), side, group);
+        self.dealer.add(Member::link(slot), side, group);
         self.put(slot, account);
     }
 
     /// An account is closed.
     pub(crate) fn remove(&mut self, slot: Slot) {
         if let Some(account) = self.take(slot) {
-            self.dealer.remove(Member::Link(slot));
+            self.dealer.remove(Member::link(slot));
             self.settle(account.origin);
         }
     }
@@ -141,7 +156,7 @@ impl Turns {
     pub(crate) fn set_share(&mut self, slot: Slot, quarters: u8) {
         if let Some(account) = self.accounts.get_mut(&slot) {
             account.quarters = quarters;
-            self.dealer.set_share(Member::Link(slot), quarters);
+            self.dealer.set_share(Member::link(slot), quarters);
         }
     }
 
@@ -152,57 +167,65 @@ impl Turns {
         };
         account.has_work = waiting;
         let Account { origin, presence, .. } = *account;
-        match (presence, self.origins.get_mut(&origin)) {
-            (Presence::Linked, _) => self.dealer.set_waiting(Member::Link(slot), waiting),
-            (Presence::Departed, Some(place)) => {
+        match presence {
+            Presence::Linked => {
+                self.dealer.set_waiting(Member::link(slot), waiting);
+            }
+            Presence::Departed => {
+                let Some(place) = self.origins.get_mut(&Member::departed(origin)) else { return };
                 place.waiting.retain(|other| *other != slot);
                 place.waiting.extend(waiting.then_some(slot));
                 self.settle(origin);
             }
-            (Presence::Departed, None) => {}
         }
     }
 
     /// Whose body is next; `None` where none waits. The same one's until [`begin`](Self::begin) or a change.
     pub(crate) fn whose_turn(&mut self) -> Option<Slot> {
-        match self.dealer.whose_turn()? {
-            Member::Link(slot) => Some(slot),
-            Member::Departed(origin) => self.origins.get(&origin)?.waiting.front().copied(),
-        }
+        let member = self.dealer.whose_turn()?;
+        member.as_link().or_else(|| self.origins.get(&member)?.waiting.front().copied())
     }
 
     /// A body of an account is handed over: others have their turn. What it costs is known later.
     pub(crate) fn begin(&mut self, slot: Slot) {
-        self.charge(slot, 1);
-        let place = self.accounts.get(&slot).and_then(|account| self.origins.get_mut(&account.origin));
-        let Some(place) = place.filter(|place| place.waiting.front() == Some(&slot)) else { return };
-        place.waiting.rotate_left(1);
+        let Some(Account { origin, presence: Presence::Departed, .. }) = self.charge_account(slot, 1) else {
+            return;
+        };
+        let place = self
+            .origins
+            .get_mut(&Member::departed(origin))
+            .filter(|place| place.waiting.front() == Some(&slot));
+        place.into_iter().for_each(|place| place.waiting.rotate_left(1));
     }
 
     /// A body that an account delivered has cost so many nanoseconds.
     pub(crate) fn charge(&mut self, slot: Slot, cost: u64) {
-        let Some(Account { origin, presence, quarters, .. }) = self.accounts.get(&slot).copied() else {
-            return;
-        };
+        self.charge_account(slot, cost);
+    }
+
+    fn charge_account(&mut self, slot: Slot, cost: u64) -> Option<Account> {
+        let account = *self.accounts.get(&slot)?;
+        let Account { origin, presence, quarters, .. } = account;
         match presence {
-            Presence::Linked => self.dealer.charge(Member::Link(slot), cost),
+            Presence::Linked => self.dealer.charge(Member::link(slot), cost),
             Presence::Departed => {
-                let departed = Member::Departed(origin);
+                let departed = Member::departed(origin);
                 self.dealer.set_share(departed, quarters);
                 self.dealer.charge(departed, cost);
-                self.dealer.charge_alone(Member::Link(slot), cost);
+                self.dealer.charge_alone(Member::link(slot), cost);
             }
         }
+        Some(account)
     }
 
     /// Takes an account off its place.
     fn take(&mut self, slot: Slot) -> Option<Account> {
         let account = self.accounts.remove(&slot)?;
-        let place = self.origins.get_mut(&account.origin)?;
+        let place = self.origins.get_mut(&Member::departed(account.origin))?;
         match account.presence {
             Presence::Linked => {
                 place.links -= 1;
-                self.dealer.set_waiting(Member::Link(slot), false);
+                self.dealer.set_waiting(Member::link(slot), false);
             }
             Presence::Departed => {
                 place.departed -= 1;
@@ -214,11 +237,11 @@ impl Turns {
 
     /// Gives an account its place.
     fn put(&mut self, slot: Slot, account: Account) {
-        let place = self.origins.entry(account.origin).or_default();
+        let place = self.origins.entry(Member::departed(account.origin)).or_default();
         match account.presence {
             Presence::Linked => {
                 place.links += 1;
-                self.dealer.set_waiting(Member::Link(slot), account.has_work);
+                self.dealer.set_waiting(Member::link(slot), account.has_work);
             }
             Presence::Departed => {
                 place.departed += 1;
@@ -231,8 +254,8 @@ impl Turns {
 
     /// Deals what links of an origin delivered that ended where it belongs now.
     fn settle(&mut self, origin: Origin) {
-        let Some(place) = self.origins.get_mut(&origin) else { return };
-        let departed = Member::Departed(origin);
+        let departed = Member::departed(origin);
+        let Some(place) = self.origins.get_mut(&departed) else { return };
         let (side, group) = origin.of_departed(place.links);
         let was_dealt = place.links > 0 && place.dealt.is_some(); // what it owes stays while none has departed
         let dealt = (place.departed > 0 || was_dealt).then_some(group);
@@ -244,7 +267,7 @@ impl Turns {
         }
         self.dealer.set_waiting(departed, !place.waiting.is_empty());
         if place.links == 0 && place.departed == 0 {
-            self.origins.remove(&origin);
+            self.origins.remove(&departed);
         }
     }
 }

@@ -225,6 +225,25 @@ fn a_reader_that_gives_credit_for_every_byte_it_was_sent_makes_no_storm() {
 }
 
 #[test]
+fn window_updates_behind_a_stream_are_expected_as_its_bytes_called_for_them() {
+    for len in [1, 256, 51_200] {
+        let mut yamux = listener(Config::default());
+        yamux.received(at(0), Bytes::from(data(flag::SYN | flag::FIN, 1, b"question")));
+        yamux.accept(1);
+        assert_eq!(read_all(&mut yamux, 1), (b"question".to_vec(), true));
+        yamux.write(1, &mut Bytes::from(vec![7; len]));
+        sent(&mut yamux, at(0));
+        yamux.finish(1);
+        sent(&mut yamux, at(0));
+        assert_eq!(yamux.open_streams(), 0);
+        let update = frame(Kind::Window, 0, 1, 1);
+        let taken = (0..).take(5_000).take_while(|_| no_fault(&mut yamux, &update)).count();
+        // Four for each frame, of which the end is one, one for each 256 bytes, the stream's last words, and a storm's worth.
+        assert_eq!(taken, 2 * 4 + len / 256 + 3 + 1_000, "{len}");
+    }
+}
+
+#[test]
 fn streams_of_no_use_to_the_user_are_a_fault_beyond_their_rate() {
     let mut yamux = listener(Config::default());
     for n in 0..1_000 {

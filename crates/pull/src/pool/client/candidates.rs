@@ -108,6 +108,17 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
+    /// Takes its body, where that waits to be handed over. The caller says at once where it stands now.
+    pub(crate) fn take_held(&mut self) -> Option<Box<Body>> {
+        match std::mem::replace(&mut self.state, State::Wanted) {
+            State::Held(body) => Some(body),
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+
     pub(crate) fn new(claim: Claim, priority: u64, charged: Option<Announcer>) -> Self {
         let mut candidate = Self {
             claim,
