@@ -179,7 +179,8 @@ impl Stack {
                 Ok(self.tickets.next())
             }
             Command::Announce(addresses) => {
-                introductions::announce(self, addresses)?;
+                let around = (&self.peers, &self.links);
+                introductions::announce(&mut self.own, &mut self.pump.users, around, addresses)?;
                 Ok(self.tickets.next())
             }
             Command::Identify(peer) => {

@@ -146,7 +146,8 @@ impl Targets {
             self.less_busy(link);
             return Ended::Told(Event::Answer { ticket, from: peer, result, left: 0 });
         }
-        if self.wait_again(ticket, &result) {
+        let peer = self.members.get(&ticket).map(|member| member.peer);
+        if self.waiting.wait_again(ticket, peer, &result) {
             return Ended::Waits;
         }
         self.conclude(ticket, result).map_or_else(Ended::Other, Ended::Told)
@@ -202,6 +203,73 @@ impl Targets {
 
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         self.waiting.poll_timeout().map(|due| (due, "a call waits for a link"))
+    }
+
+    /// A call to a peer that is being dialled. The tickets are the command's and the call's own.
+    pub(crate) fn wait(
+        &mut self,
+        (group, ticket): (Ticket, Ticket),
+        peer: PeerId,
+        call: Again,
+        method: &call::Config,
+    ) -> Result<(), Refused> {
+        if call.request.len() > method.max_request as usize {
+            return Err(weir_pull::Refused::TooLarge.into());
+        }
+        if self.waiting.count(peer, call.channel) >= method.concurrency as usize {
+            return Err(weir_pull::Refused::Busy.into());
+        }
+        self.begin(group, call.channel, &[(ticket, NO_LINK, peer)]);
+        self.waiting.insert(ticket, peer, call);
+        Ok(())
+    }
+
+    /// The calls that wait, in order: to whom, and whether each may be sent twice.
+    pub(crate) fn waiting(&self) -> Vec<(Ticket, PeerId, bool)> {
+        self.waiting.list()
+    }
+
+    /// Takes a call that waits, to be made; [`begun`](Self::begun) or [`refused`](Self::refused) follows.
+    pub(crate) fn take(&mut self, ticket: Ticket) -> Option<Again> {
+        self.waiting.take(ticket)
+    }
+
+    /// A call that waited was made on a link, under a ticket of its channel. `again`: the link is not confirmed.
+    pub(crate) fn begun(&mut self, waited: Ticket, ticket: Ticket, link: LinkId, again: Option<Again>) {
+        let Some(Member { group, peer, .. }) = self.forget(waited) else { return };
+        let Some(channel) = self.groups.get_mut(&group).map(|group| {
+            group.calls.remove(&waited);
+            group.channel
+        }) else {
+            return;
+        };
+        self.begin(group, channel, &[(ticket, link, peer)]);
+        if let Some(again) = again {
+            self.waiting.sent(ticket, again);
+        }
+    }
+
+    /// A call that waited could not be made: the answer to tell.
+    pub(crate) fn refused(&mut self, ticket: Ticket, reason: weir_pull::Refused) -> Option<Event> {
+        let error = match reason {
+            weir_pull::Refused::TooLarge => CallError::TooLarge,
+            weir_pull::Refused::Busy => CallError::NoStream,
+            _ => CallError::Unsupported,
+        };
+        self.conclude(ticket, Err(error)).ok()
+    }
+
+    /// No link will come: the answer to tell.
+    pub(crate) fn give_up(&mut self, ticket: Ticket) -> Option<Event> {
+        let tried = self.take(ticket)?.tried;
+        let error = if tried { CallError::LinkDown } else { CallError::NoLink };
+        self.conclude(ticket, Err(error)).ok()
+    }
+
+    /// A handshake is complete: what went along with it is on a link like any other.
+    pub(crate) fn proven(&mut self, link: LinkId) {
+        let members = &self.members;
+        self.waiting.proven(|ticket| members.get(&ticket).is_some_and(|member| member.link != link));
     }
 
     fn forget(&mut self, ticket: Ticket) -> Option<Member> {

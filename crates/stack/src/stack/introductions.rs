@@ -1,24 +1,29 @@
 //! Who a peer says it is, by libp2p's identify: the second source, beside hello, of what it speaks.
 
-use weir_base::LinkId;
 use weir_base::multiaddr::Multiaddr;
-use weir_base::stream::Goodbye;
+use weir_base::{Fault, LinkId};
 use weir_libp2p::identify;
 use weir_link::Links;
 use weir_pull::control;
 
-use super::Stack;
-use crate::peers::{Heard, Speaks, hear, note_no_hello};
+use super::own::Own;
+use crate::peers::{Heard, Peers, Speaks, hear, note_no_hello};
 use crate::protocols;
-use crate::types::{Event, Refused};
+use crate::pump::Pump;
+use crate::types::Refused;
 use crate::users::Users;
 
 /// This node is reached at these addresses from now on: its peers are told, once more.
-pub(super) fn announce(stack: &mut Stack, addresses: Vec<Multiaddr>) -> Result<(), Refused> {
-    let record = stack.own.record(&addresses)?;
-    let identify = stack.pump.users.identify();
+pub(super) fn announce(
+    own: &mut Own,
+    users: &mut Users,
+    (peers, links): (&Peers, &Links),
+    addresses: Vec<Multiaddr>,
+) -> Result<(), Refused> {
+    let record = own.record(&addresses)?;
+    let identify = users.identify();
     identify.update(identify::Info { addresses, ..identify.own().clone() }, Some(record));
-    for (link, _) in stack.peers.links().filter(|(link, _)| stack.links.is_libp2p(*link)) {
+    for (link, _) in peers.links().filter(|(link, _)| links.is_libp2p(*link)) {
         identify.push(link);
     }
     Ok(())
@@ -35,51 +40,40 @@ pub(super) fn begin(users: &mut Users, links: &Links, link: LinkId, address: Opt
     }
 }
 
-/// A peer has said who it is, or did not answer. One that does not speak the pull protocol is known by that, and need not be
-/// waited for.
-pub(super) fn told(stack: &mut Stack, event: identify::Event) {
-    let (link, info, pushed) = match event {
-        identify::Event::Identified { link, info, pushed } => (link, info, pushed),
-        identify::Event::Unanswered { link } => return settle(stack, link),
-    };
+/// Notes what the peer of a link has said of itself. Whether it is a peer by that: one that does not speak the pull protocol need not
+/// be waited for.
+pub(super) fn told(peers: &mut Peers, link: LinkId, info: &identify::Info) -> bool {
     let heard = Heard {
         agent: info.agent.clone().unwrap_or_default(),
         protocols: protocols::known(info.protocols.iter().map(String::as_str)),
         observed: info.observed.clone(),
     };
-    let Some(linked) = hear(&mut stack.peers, link, heard) else { return };
-    let (peer, known) = (linked.info.peer, linked.known.is_some());
+    let unknown = hear(peers, link, heard).is_some_and(|linked| linked.known.is_none());
     let speaks_pull = info.protocol_version.as_deref() == Some(protocols::VERSION);
-    if !known && !speaks_pull && !info.protocols.is_empty() {
-        stack.pump.users.known(link, None);
-        stack.known(link, Speaks::default());
-    }
-    stack.events.push_back(Event::Identified { link, peer, info, pushed });
-    settle(stack, link);
+    unknown && !speaks_pull && !info.protocols.is_empty()
 }
 
-/// What was put off until the answer, if its peer said no hello meanwhile.
-fn settle(stack: &mut Stack, link: LinkId) {
-    if stack.peers.link(link).is_some_and(|linked| linked.no_hello) {
-        no_hello(stack, link);
-    }
+/// What a peer is that says no hello.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum WithoutHello {
+    /// It is known by something else, or is still being asked who it is.
+    Settled,
+    /// It speaks something else, and is a peer all the same.
+    Peer(Speaks),
+    /// There is nobody to talk to, which is the peer's fault only where it is known to use a link of Weir's own.
+    Nobody(Option<Fault>),
 }
 
-/// A peer says no hello. Where it speaks something else it is a peer all the same; else there is nobody to talk to, which is
-/// the peer's fault only where it is known to use a link of Weir's own. Who is being asked may still answer.
-pub(super) fn no_hello(stack: &mut Stack, link: LinkId) {
-    let Some(linked) = note_no_hello(&mut stack.peers, link) else { return };
-    let libp2p = stack.links.is_libp2p(link); // there it is no surprise
-    if linked.known.is_some() || stack.pump.users.named().identify.is_asking(link) {
-        return;
+/// Notes that the peer of a link says no hello.
+pub(super) fn no_hello(peers: &mut Peers, pump: &Pump, links: &Links, link: LinkId) -> WithoutHello {
+    let Some(linked) = note_no_hello(peers, link) else { return WithoutHello::Settled };
+    if linked.known.is_some() || pump.users.named().identify.is_asking(link) {
+        return WithoutHello::Settled;
     }
-    let protocols = stack.pump.spoken(link);
+    let protocols = pump.spoken(link);
     if protocols.is_empty() {
-        if !libp2p && stack.links.is_in_use_by_peer(link) {
-            stack.fault(link, control::NO_HELLO);
-        }
-        return stack.goodbye(link, Goodbye::Idle);
+        let to_blame = !links.is_libp2p(link) && links.is_in_use_by_peer(link); // over libp2p it is no surprise
+        return WithoutHello::Nobody(to_blame.then_some(control::NO_HELLO));
     }
-    stack.pump.users.known(link, None);
-    stack.known(link, Speaks { protocols, ..Speaks::default() });
+    WithoutHello::Peer(Speaks { protocols, ..Speaks::default() })
 }
