@@ -11,7 +11,9 @@ use weir_base::Instant;
 use weir_node::host::Host;
 
 use crate::engine::Engine;
-use crate::lock;
+use crate::lock::lock;
+use crate::park::block_on;
+use crate::queue::{EVENTS, look, wake};
 use crate::turns::{Driving, Turn, is_driving, turn};
 
 /// See the module.
@@ -51,10 +53,10 @@ pub(crate) fn run(mut poll: mio::Poll, mut engine: Engine) {
 }
 
 fn drive(poll: &mut mio::Poll, engine: &mut Engine) {
-    let mut events = mio::Events::with_capacity(crate::EVENTS);
+    let mut events = mio::Events::with_capacity(EVENTS);
     let mut pause = Some(Duration::ZERO);
     loop {
-        if let Err(error) = crate::look(poll, &mut events, pause) {
+        if let Err(error) = look(poll, &mut events, pause) {
             tracing::error!(%error, "the event queue failed; the node stops");
             return;
         }
@@ -72,11 +74,11 @@ impl Host for Driver {
     }
 
     fn wake(&self) {
-        crate::wake(&self.waker);
+        wake(&self.waker);
     }
 
     fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) {
-        crate::block_on(future);
+        block_on(future);
     }
 
     fn join(&self) {

@@ -2,13 +2,15 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use weir_base::{Instant, KIB, UnixTime};
+use weir_base::{Instant, UnixTime};
 use weir_node::host::Core;
 use weir_stack::{Action, HostChange, Input, WireChange, WireId};
 
-use super::pipes::Pipes;
-use super::resolver::Resolver;
-use super::socket::Sockets;
+use crate::allowance::Allowance;
+use crate::pipes::Pipes;
+use crate::queue::WAKE;
+use crate::resolver::Resolver;
+use crate::socket::Sockets;
 
 /// Receiving system calls in a row, over all sockets, before what came is handed over and acknowledged. With more, peers
 /// wait for each other's whole bursts: both ends of a link would work in turns instead of at once.
@@ -26,34 +28,6 @@ const TURNS: usize = 16;
 const WALL_EVERY: Duration = Duration::from_secs(10);
 /// A step of the wall clock that is worth telling.
 const WALL_STEP: u64 = 100; // milliseconds
-
-/// Bytes that a turn sends before the sockets are asked again: some milliseconds of sealing. What came meanwhile waits no longer,
-/// however much all links have to send.
-const TURN_BYTES: usize = 2 << 20;
-/// Bytes that a turn sends while a socket still has what was not read: everybody's next request waits behind that. So
-/// the socket empties faster than acknowledgements of what is sent fill it.
-const UNREAD_BYTES: usize = 128 * KIB;
-
-/// Bytes that may still be sent in a turn.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Allowance(usize);
-
-impl Allowance {
-    /// Of a turn.
-    const fn of_turn(unread: bool) -> Self {
-        Self(if unread { UNREAD_BYTES } else { TURN_BYTES })
-    }
-
-    /// One call has sent so much. The last one may send more than was left.
-    pub(super) const fn spend(&mut self, bytes: usize) {
-        self.0 = self.0.saturating_sub(bytes);
-    }
-
-    /// Whether nothing more may be sent.
-    pub(super) const fn is_spent(self) -> bool {
-        self.0 == 0
-    }
-}
 
 /// See the module.
 pub(super) struct Engine {
@@ -84,7 +58,7 @@ impl Engine {
     /// The network thread is up, with what the system says of the sockets.
     pub(super) fn wake_up(&mut self, events: &mio::Events) {
         self.core.wake_up();
-        for event in events.iter().filter(|event| event.token() != super::WAKE) {
+        for event in events.iter().filter(|event| event.token() != WAKE) {
             if !self.pipes.ready(event) {
                 self.sockets.ready(event);
             }
@@ -187,8 +161,9 @@ mod tests {
     use weir_node::{Config, Network};
 
     use super::*;
+    use crate::allowance::UNREAD_BYTES;
     use crate::driver::Driver;
-    use crate::{Parts, prepare};
+    use crate::prepare::{Parts, prepare};
 
     /// Peers that never answer: a socket for each.
     fn silent_peers(count: usize) -> Vec<UdpSocket> {
@@ -240,12 +215,12 @@ mod tests {
         let (mut parts, _) = node(&peers);
         let now = parts.engine.now();
         parts.engine.core.handle_timeout(now);
-        assert!(parts.engine.drain(now, Allowance(1)), "something is left");
+        assert!(parts.engine.drain(now, Allowance::of(1)), "something is left");
         let (one, bytes) = reached(&peers);
         assert_eq!(one, 1);
-        assert!(parts.engine.drain(now, Allowance(bytes + 1)));
+        assert!(parts.engine.drain(now, Allowance::of(bytes + 1)));
         assert_eq!(reached(&peers).0, 2);
-        assert!(!parts.engine.drain(now, Allowance(1 << 20)));
+        assert!(!parts.engine.drain(now, Allowance::of(1 << 20)));
         assert_eq!(reached(&peers).0, 5);
     }
 
@@ -272,18 +247,5 @@ mod tests {
             turns += 1;
         }
         assert!(turns > 1 && reached(&peers).0 >= 150 - some);
-    }
-
-    #[test]
-    fn a_turn_of_the_network_thread_is_bounded_by_bytes_and_not_by_calls() {
-        for (unread, bytes) in [(true, 128 * KIB), (false, 2 << 20)] {
-            let mut allowance = Allowance::of_turn(unread);
-            (0..1_000).for_each(|_| allowance.spend(0));
-            assert!(!allowance.is_spent());
-            allowance.spend(bytes - 1);
-            assert!(!allowance.is_spent());
-            allowance.spend(1_000);
-            assert!(allowance.is_spent());
-        }
     }
 }

@@ -13,8 +13,11 @@ use weir_node::host::Host;
 use weir_node::{Builder, Network, Node, StartError};
 
 use crate::engine::Engine;
+use crate::lock::lock;
+use crate::park::block_on;
+use crate::prepare::{Parts, prepare};
+use crate::queue::{EVENTS, look, wake};
 use crate::turns::{Driving, Turn, turn};
-use crate::{EVENTS, Parts, lock, look, prepare, wake};
 
 /// The event loop of a node, for applications that run it themselves: on a thread of theirs, or as a task of their runtime.
 ///
@@ -215,7 +218,7 @@ impl Host for Inner {
     }
 
     fn block_on(&self, future: Pin<&mut dyn Future<Output = ()>>) {
-        crate::block_on(future);
+        block_on(future);
     }
 }
 
@@ -340,7 +343,7 @@ mod tests {
         let (mut events, (network, ..)) = node(&["127.0.0.1:0"]);
         settle(&mut events);
         drop(events);
-        assert!(crate::block_on(network.stats()).is_err());
+        assert!(block_on(network.stats()).is_err());
     }
 
     #[test]
@@ -349,7 +352,7 @@ mod tests {
         settle(&mut events);
         let address = network.addresses()[0].clone();
         let running = std::thread::spawn(move || events.run());
-        crate::block_on(node.shutdown(Duration::from_secs(5)));
+        block_on(node.shutdown(Duration::from_secs(5)));
         let (_, port) = address.socket_addr().unwrap();
         drop(std::net::TcpListener::bind(port).unwrap());
         running.join().unwrap();

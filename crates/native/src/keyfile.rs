@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use weir_base::identity::{Keypair, PrivateKeyError};
 
+use crate::random::random_bytes;
+
 /// Bytes of a key file, at most: many times the longest key.
 const FILE_MAX: u64 = 4096;
 
@@ -93,7 +95,7 @@ impl KeyFile for Keypair {
             Err(error) if absent(&error, ErrorKind::NotFound) => {}
             loaded => return loaded,
         }
-        let seed = crate::random_bytes().map_err(KeyFileError::Randomness)?;
+        let seed = random_bytes().map_err(KeyFileError::Randomness)?;
         let keypair = Self::ed25519_from_seed(seed);
         match keypair.save(path) {
             Ok(()) => Ok(keypair),
@@ -121,7 +123,7 @@ impl KeyFile for Keypair {
         let path = path.as_ref();
         let io = |source| KeyFileError::Io { path: path.into(), source };
         // Written beside it first: whoever finds the file finds a whole key.
-        let suffix = u64::from_le_bytes(crate::random_bytes().map_err(KeyFileError::Randomness)?);
+        let suffix = u64::from_le_bytes(random_bytes().map_err(KeyFileError::Randomness)?);
         let mut beside = path.as_os_str().to_owned();
         beside.push(format!(".{suffix:016x}"));
         let beside = PathBuf::from(beside);

@@ -22,7 +22,8 @@ use weir_node::StartError;
 use weir_node::host::Core;
 use weir_stack::{Input, PipeChange, PipeId};
 
-use crate::engine::Allowance;
+use crate::allowance::Allowance;
+use crate::queue::WAKE;
 
 /// Connections accepted in a row from one listener before what they bring is handed over.
 const ACCEPTS: usize = 16;
@@ -207,7 +208,7 @@ impl Pipes {
 
     fn add(&mut self, id: PipeId, mut io: TcpStream, state: State) -> bool {
         let token = usize::try_from(id.0).ok().and_then(|number| number.checked_add(PIPES)).map(Token);
-        let Some(token) = token.filter(|token| *token != super::WAKE) else { return false };
+        let Some(token) = token.filter(|token| *token != WAKE) else { return false };
         // The stack makes large writes of small ones, and decides what goes first.
         for result in [io.set_nodelay(true), keep_little(&io)] {
             if let Err(error) = result {

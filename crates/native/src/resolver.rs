@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use weir_stack::Family;
 
-use crate::lock;
+use crate::lock::lock;
 
 /// The most addresses taken of one name.
 const MAX_ADDRESSES: usize = 16;

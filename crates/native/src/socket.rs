@@ -14,7 +14,7 @@ use weir_node::host::Core;
 use weir_node::{AddressError, Config, StartError};
 use weir_stack::{Datagrams, Ecn, HostChange, Input, SocketId, Transmit};
 
-use crate::engine::Allowance;
+use crate::allowance::Allowance;
 
 /// Buffers per receiving system call. Each takes up to 64 datagrams that the kernel joined.
 const BUFFERS: usize = 8;
