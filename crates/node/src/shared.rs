@@ -16,8 +16,8 @@ use crate::core::{EncodedCandidate, EncodedInbound, EncodedRequest, EncodedValue
 use crate::error::Stopped;
 use crate::event::Event;
 use crate::host::Host;
-use crate::mailbox::{Inbox, Outbox, Pending, Promise, lock, promise};
-use crate::stream::NewStream;
+use crate::mailbox::{Inbox, Listed, Outbox, Pending, Promise, lock, promise};
+use crate::stream::{NewStream, Pipe};
 
 /// What a node does by itself when its last handle is dropped: goodbye, and a flush of at most this long.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -27,6 +27,7 @@ pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(crate) struct Shared {
     pub(crate) peer_id: PeerId,
     pub(crate) inbox: Inbox,
+    pub(crate) listed: Arc<Listed<Arc<Pipe>>>, // raw streams with something to do
     pub(crate) limits: Mailboxes,
     pub(crate) channels: BTreeMap<ChannelId, Channel>,
     pub(crate) protocols: BTreeMap<ProtocolId, Named>, // other people's, by the numbers of their names
@@ -110,6 +111,7 @@ impl Shared {
     /// All mailboxes end after what is in them; no command is taken any more.
     pub(crate) fn close(&self) {
         self.inbox.close();
+        self.listed.close();
         let mut wakers = Vec::new();
         for channel in self.channels.values() {
             match &channel.mail {
@@ -125,7 +127,7 @@ impl Shared {
                 }
                 Mail::Raw(streams) => {
                     streams.close(&mut wakers);
-                    streams.clear(); // they hold what this is part of
+                    streams.clear(); // their streams have ended with the node
                 }
             }
         }

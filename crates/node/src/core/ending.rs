@@ -3,9 +3,8 @@
 use std::task::Waker;
 
 use weir_base::Instant;
-use weir_stack::{Command, Report};
+use weir_stack::Report;
 
-use super::Core;
 use crate::mailbox::Promise;
 use crate::report::ShutdownReport;
 
@@ -58,25 +57,52 @@ impl Ending {
     pub(crate) fn due(&self) -> Option<Instant> {
         self.due.filter(|_| !self.said && !self.stopped)
     }
-}
 
-impl Core {
-    /// Says goodbye once raw streams have handed over what was written, or at the deadline.
-    pub(super) fn say_goodbye(&mut self, now: Instant) {
-        let Some(due) = self.ending.due() else { return };
-        if now < due && !self.streams.drained() {
-            return;
-        }
-        self.ending.said = true;
-        if let Err(refused) = self.stack.command(now, Command::Shutdown { deadline: due.since(now) }) {
-            tracing::debug!(%refused, "the stack had been told to end before");
-        }
+    /// Goodbye is said.
+    pub(crate) fn said(&mut self) {
+        self.said = true;
     }
 
     /// The stack has ended.
-    pub(super) fn ended(&mut self, report: Report) {
-        self.ending.report = ShutdownReport { closed: report.closed, unfinished: report.unfinished };
+    pub(crate) fn ended(&mut self, report: Report) {
+        self.report = ShutdownReport { closed: report.closed, unfinished: report.unfinished };
         tracing::debug!(closed = report.closed, unfinished = report.unfinished, "the node has stopped");
-        self.ending.stopped = true;
+        self.stopped = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::mailbox::promise;
+
+    #[test]
+    fn the_earliest_deadline_counts_until_goodbye_is_said() {
+        let (mut ending, at) = (Ending::default(), |seconds| Instant::ZERO + Duration::from_secs(seconds));
+        [5, 3, 4].into_iter().for_each(|seconds| ending.ask(at(seconds), None));
+        assert_eq!((ending.due(), ending.is_asked()), (Some(at(3)), true));
+        ending.said();
+        assert_eq!((ending.due(), ending.is_asked()), (None, true));
+        ending.abort();
+        assert!(ending.stopped() && ending.aborted() && !ending.is_asked());
+    }
+
+    #[test]
+    fn whoever_asked_hears_how_it_ended_and_a_node_that_has_stopped_is_not_aborted() {
+        let mut ending = Ending::default();
+        let (promise, pending) = promise();
+        ending.ask(Instant::ZERO, Some(promise));
+        ending.ended(Report { closed: 3, unfinished: 1 });
+        ending.abort();
+        assert!(!ending.aborted());
+        ending.close(&mut Vec::new());
+        let mut context = Context::from_waker(Waker::noop());
+        let Poll::Ready(Some(report)) = std::pin::pin!(pending).poll(&mut context) else {
+            panic!("no report")
+        };
+        assert_eq!((report.closed, report.unfinished), (3, 1));
     }
 }

@@ -9,12 +9,14 @@ use weir_pull::{call, pool, tip};
 use weir_stack::{Action, Command, Event as StackEvent, Info, Speaks};
 
 use super::Core;
-use super::op::{EncodedCandidate, EncodedRequest, EncodedValue, EncodedWithdrawal, RequestBody};
+use super::op::{EncodedCandidate, EncodedRequest, EncodedValue, EncodedWithdrawal, PoolOp, RequestBody};
+use super::refusals::note_refusal;
 use crate::call::RETRY_DROPPED;
 use crate::event::Event;
 use crate::mailbox::Cancelled;
 use crate::message::ItemId;
 use crate::peer::SharedChannel;
+use crate::pool::DEFER_DROPPED;
 use crate::shared::Mail;
 
 impl Core {
@@ -59,7 +61,7 @@ impl Core {
             StackEvent::Measured { ticket, took } => {
                 self.contacts.measured_whole(ticket, took, &mut self.wakers);
             }
-            StackEvent::Closed(report) => self.ended(report),
+            StackEvent::Closed(report) => self.ending.ended(report),
             other => self.peer_event(now, other),
         }
     }
@@ -135,7 +137,23 @@ impl Core {
                 self.candidate(now, channel, EncodedCandidate { ticket, peer, id: ItemId(id), bytes });
             }
             pool::Event::Evicted { id } => self.announce(&Event::Evicted { channel, id: ItemId(id) }),
-            pool::Event::BatchDone { ticket, inserts } => self.batch_done(channel, ticket, inserts),
+            pool::Event::BatchDone { ticket, inserts } => {
+                for id in self.pools.batch_done(channel, ticket, inserts) {
+                    self.announce(&Event::Evicted { channel, id });
+                }
+            }
+        }
+    }
+
+    /// An item to decide on.
+    fn candidate(&mut self, now: Instant, channel: ChannelId, candidate: EncodedCandidate) {
+        let Some(Mail::Pool(candidates)) = self.shared.mail(channel) else { return };
+        let ticket = candidate.ticket;
+        self.pools.handed_out();
+        if candidates.push(candidate, &mut self.wakers).is_err() {
+            // It holds what the pool hands out without a verdict; this is for a closed one.
+            let verdict = PoolOp::Verdict(ticket, now, pool::Verdict::Defer(DEFER_DROPPED));
+            self.pools.carry_out(now, &mut self.stack, channel, verdict);
         }
     }
 
@@ -146,7 +164,7 @@ impl Core {
                 if received.push(EncodedValue { ticket, peer, value }, &mut self.wakers).is_err() {
                     let command = tip::Command::Verdict { ticket, verdict: tip::Verdict::Ignore };
                     let command = Command::Pull(weir_pull::Command::Tip(channel, command));
-                    super::note_refusal("tip", channel, self.stack.command(now, command));
+                    note_refusal("tip", channel, self.stack.command(now, command));
                 }
             }
             tip::Event::Withdrawn { peer, value, .. } => {

@@ -7,22 +7,24 @@ mod events;
 mod exchanges;
 mod op;
 mod pools;
+mod refusals;
 mod streams;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
 use weir_base::{Deadlines, Instant};
-use weir_pull::{ChannelId, Ticket, call};
-use weir_stack::{Command, Input, Refused, Stack};
+use weir_pull::{ChannelId, call};
+use weir_stack::{Command, Input, Stack};
 
 use crate::event::Event;
-use crate::mailbox::{Promise, Taken, lock};
+use crate::mailbox::{Promise, lock};
 use crate::shared::Shared;
 use crate::stats::{HostStats, Stats};
+use crate::stream::Pipe;
 use calls::Calls;
 use contacts::Contacts;
 use ending::Ending;
@@ -32,6 +34,7 @@ pub(crate) use op::{
     Op, PoolOp, Replies, RequestBody, Slot,
 };
 use pools::Pools;
+use refusals::note_refusal;
 use streams::Streams;
 
 /// While candidates are without a verdict, the host looks into the inbox at least this often: that a candidate was taken is
@@ -57,6 +60,13 @@ pub struct Core {
     ending: Ending,
     wakers: Vec<Waker>,
     host: HostStats,
+}
+
+/// What is taken from the handles in one go; kept for its memory.
+#[derive(Debug, Default)]
+struct Taken {
+    ops: VecDeque<Op>,
+    streams: Vec<Arc<Pipe>>, // with something to do
 }
 
 /// Futures that wait for a time. Bounded by the user's own futures.
@@ -135,13 +145,14 @@ impl Core {
 
     /// Whether handles have something.
     pub fn has_commands(&self) -> bool {
-        !self.shared.inbox.is_empty()
+        !self.shared.inbox.is_empty() || !self.shared.listed.is_empty()
     }
 
     /// Carries out at most `most` commands of handles, and moves what raw streams have to write. True where commands are left.
     pub fn commands(&mut self, now: Instant, most: usize) -> bool {
         let mut taken = std::mem::take(&mut self.taken);
-        self.shared.inbox.take(most, &mut taken, &mut self.wakers);
+        self.shared.inbox.take(most, &mut taken.ops, &mut self.wakers);
+        self.shared.listed.take(&mut taken.streams);
         let full = taken.ops.len() >= most;
         self.host.commands += taken.ops.len() as u64;
         for op in taken.ops.drain(..) {
@@ -187,6 +198,18 @@ impl Core {
         self.calls.len() <= UNBATCHED
     }
 
+    /// Says goodbye once raw streams have handed over what was written, or at the deadline.
+    fn say_goodbye(&mut self, now: Instant) {
+        let Some(due) = self.ending.due() else { return };
+        if now < due && !self.streams.drained() {
+            return;
+        }
+        self.ending.said();
+        if let Err(refused) = self.stack.command(now, Command::Shutdown { deadline: due.since(now) }) {
+            tracing::debug!(%refused, "the stack had been told to end before");
+        }
+    }
+
     /// Wakes whoever got something.
     fn wake(&mut self) {
         for waker in self.wakers.drain(..) {
@@ -226,7 +249,11 @@ impl Core {
 
     fn carry_out(&mut self, now: Instant, op: Op) {
         match op {
-            Op::Pool(channel, op) => self.pool(now, channel, op),
+            Op::Pool(channel, op) => {
+                if let Some(id) = self.pools.carry_out(now, &mut self.stack, channel, op) {
+                    self.announce(&Event::Evicted { channel, id });
+                }
+            }
             Op::Tip(channel, command) => {
                 let told = self.stack.command(now, Command::Pull(weir_pull::Command::Tip(channel, command)));
                 note_refusal("tip", channel, told);
@@ -298,12 +325,5 @@ impl Core {
 impl Drop for Core {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-/// Commands whose handle does not wait for an answer: a refusal is a mistake in the program or a race with the end.
-fn note_refusal(shape: &'static str, channel: ChannelId, told: Result<Ticket, Refused>) {
-    if let Err(refused) = told {
-        tracing::debug!(shape, channel = channel.0, %refused, "a command was refused");
     }
 }

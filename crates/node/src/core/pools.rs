@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use weir_base::Instant;
-use weir_pull::pool::{self, Verdict};
+use weir_pull::pool;
 use weir_pull::{ChannelId, Refused as PullRefused, Ticket};
 use weir_stack::{Command, Refused, Stack};
 
-use super::{Core, PoolOp, note_refusal};
-use crate::event::Event;
+use super::op::PoolOp;
+use super::refusals::note_refusal;
 use crate::message::ItemId;
 
 /// What the pools of a node have to answer.
@@ -28,20 +28,27 @@ impl Pools {
     pub(crate) const fn handed_out(&mut self) {
         self.undecided += 1;
     }
-}
 
-impl Core {
-    /// Carries out what a pool's handle wants.
-    pub(super) fn pool(&mut self, now: Instant, channel: ChannelId, op: PoolOp) {
+    /// Carries out what a pool's handle wants. Returns an item that found no place.
+    pub(super) fn carry_out(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        channel: ChannelId,
+        op: PoolOp,
+    ) -> Option<ItemId> {
         let command = match op {
             PoolOp::Publish(item) => {
                 let id = ItemId(item.id());
-                let told = command(&mut self.stack, now, channel, pool::Command::Publish { item });
-                return self.note_insert(channel, id, told.map(|_| ()));
+                let told = command(stack, now, channel, pool::Command::Publish { item });
+                return without_place(channel, id, told.map(|_| ()));
             }
-            PoolOp::Batch { remove, insert } => return self.batch(now, channel, &remove, insert),
+            PoolOp::Batch { remove, insert } => {
+                self.batch(now, stack, channel, &remove, insert);
+                return None;
+            }
             PoolOp::Verdict(ticket, at, verdict) => {
-                self.pools.undecided = self.pools.undecided.saturating_sub(1);
+                self.undecided = self.undecided.saturating_sub(1);
                 pool::Command::Verdict { ticket, at, verdict }
             }
             PoolOp::Taken(ticket, at) => pool::Command::Taken { ticket, at },
@@ -51,51 +58,49 @@ impl Core {
             PoolOp::Resync => pool::Command::Resync,
             PoolOp::Floor(priority) => pool::Command::Floor(priority),
         };
-        note_refusal("pool", channel, self::command(&mut self.stack, now, channel, command));
+        note_refusal("pool", channel, self::command(stack, now, channel, command));
+        None
     }
 
-    fn batch(&mut self, now: Instant, channel: ChannelId, remove: &[ItemId], insert: Vec<pool::Item>) {
+    fn batch(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        channel: ChannelId,
+        remove: &[ItemId],
+        insert: Vec<pool::Item>,
+    ) {
         let remove = remove.iter().map(|id| id.0).collect();
         let ids = insert.iter().map(|item| ItemId(item.id())).collect();
-        match command(&mut self.stack, now, channel, pool::Command::Batch { remove, insert }) {
+        match command(stack, now, channel, pool::Command::Batch { remove, insert }) {
             Ok(ticket) => {
-                self.pools.batches.insert((channel, ticket), ids);
+                self.batches.insert((channel, ticket), ids);
             }
             refused => note_refusal("pool", channel, refused),
         }
     }
 
-    /// The pool has said what became of a batch.
+    /// The pool has said what became of a batch. Returns the items that found no place.
     pub(super) fn batch_done(
         &mut self,
         channel: ChannelId,
         ticket: Ticket,
         inserts: Vec<Result<(), PullRefused>>,
-    ) {
-        let ids = self.pools.batches.remove(&(channel, ticket)).unwrap_or_default();
-        for (id, insert) in ids.into_iter().zip(inserts) {
-            self.note_insert(channel, id, insert.map_err(Refused::Pull));
-        }
+    ) -> impl Iterator<Item = ItemId> + use<> {
+        let ids = self.batches.remove(&(channel, ticket)).unwrap_or_default();
+        let each = ids.into_iter().zip(inserts);
+        each.filter_map(move |(id, insert)| without_place(channel, id, insert.map_err(Refused::Pull)))
     }
+}
 
-    /// The handle has checked the item, so what is left is a pool full of items that are wanted at least as much.
-    fn note_insert(&mut self, channel: ChannelId, id: ItemId, inserted: Result<(), Refused>) {
-        match inserted {
-            Ok(()) => {}
-            Err(Refused::Pull(PullRefused::Busy)) => self.announce(&Event::Evicted { channel, id }),
-            Err(refused) => tracing::warn!(channel = channel.0, %id, %refused, "an item was not published"),
-        }
-    }
-
-    /// An item to decide on.
-    pub(super) fn candidate(&mut self, now: Instant, channel: ChannelId, candidate: super::EncodedCandidate) {
-        let Some(crate::shared::Mail::Pool(candidates)) = self.shared.mail(channel) else { return };
-        let ticket = candidate.ticket;
-        self.pools.handed_out();
-        if candidates.push(candidate, &mut self.wakers).is_err() {
-            // It holds what the pool hands out without a verdict; this is for a closed one.
-            let verdict = Verdict::Defer(crate::pool::DEFER_DROPPED);
-            self.pool(now, channel, PoolOp::Verdict(ticket, now, verdict));
+/// The item, if it found no place: the handle has checked it, so what is left is a pool full of items that are wanted at least as much.
+fn without_place(channel: ChannelId, id: ItemId, inserted: Result<(), Refused>) -> Option<ItemId> {
+    match inserted {
+        Ok(()) => None,
+        Err(Refused::Pull(PullRefused::Busy)) => Some(id),
+        Err(refused) => {
+            tracing::warn!(channel = channel.0, %id, %refused, "an item was not published");
+            None
         }
     }
 }
@@ -107,4 +112,21 @@ fn command(
     command: pool::Command,
 ) -> Result<Ticket, Refused> {
     stack.command(now, Command::Pull(weir_pull::Command::Pool(channel, command)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_batch_the_items_are_named_that_found_no_place() {
+        const CHANNEL: ChannelId = ChannelId(4);
+        let ids: Vec<ItemId> = (1..=3).map(|number| ItemId([number; 32])).collect();
+        let mut pools = Pools::default();
+        pools.batches.insert((CHANNEL, Ticket(7)), ids.clone());
+        let inserts = vec![Ok(()), Err(PullRefused::Busy), Err(PullRefused::TooLarge)];
+        let without: Vec<ItemId> = pools.batch_done(CHANNEL, Ticket(7), inserts.clone()).collect();
+        assert_eq!(without, [ids[1]]);
+        assert_eq!(pools.batch_done(CHANNEL, Ticket(7), inserts).count(), 0, "once");
+    }
 }

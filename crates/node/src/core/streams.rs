@@ -140,12 +140,17 @@ impl Streams {
 
     fn add(&mut self, shared: &Arc<Shared>, key: StreamKey, who: (PeerId, &'static str)) -> NewStream {
         let limits = &shared.limits;
-        let pipe = Pipe::new(shared.number(), limits.stream_send as usize, limits.stream_receive as usize);
+        let pipe = Pipe::new(
+            Arc::clone(&shared.listed),
+            shared.number(),
+            limits.stream_send as usize,
+            limits.stream_receive as usize,
+        );
         let pipe = Arc::new(pipe);
         self.by_pipe.insert(pipe.id, key);
         let stream = Stream { pipe: Arc::clone(&pipe), rope: Rope::new(), reading: true, writing: true };
         self.by_key.insert(key, stream);
-        NewStream::new(Arc::clone(shared), who, pipe)
+        NewStream::new(who, pipe)
     }
 
     /// Moves what was written to the link, as far as there is room.

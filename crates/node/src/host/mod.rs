@@ -36,7 +36,7 @@ pub use contract::Host;
 pub use crate::builder::Plan;
 pub use crate::core::Core;
 use crate::error::{AddressError, StartError};
-use crate::mailbox::{Bell, Inbox};
+use crate::mailbox::{Bell, Inbox, Listed};
 use crate::network::Network;
 use crate::node::Node;
 use crate::shared::{Lease, Shared};
@@ -70,13 +70,15 @@ pub fn assemble<H>(
     let Plan { keypair, config, stack, peers, channels, named: protocols, bind, .. } = plan;
     let peer_id = keypair.peer_id();
     let named = addresses.into_iter().filter_map(|address| address.with_p2p(peer_id).ok());
+    let bell = Arc::new(Bell::new(host));
     let shared = Arc::new(Shared {
         peer_id,
         inbox: Inbox::new(
             config.mailboxes.commands as usize,
             config.mailboxes.batches as usize,
-            Bell::new(host),
+            Arc::clone(&bell),
         ),
+        listed: Arc::new(Listed::new(bell)),
         limits: config.mailboxes,
         channels,
         protocols,

@@ -7,7 +7,6 @@
 //!   place has a deadline, which must not wait for a place itself.
 //! - Tips go before everything else. A publication replaces the one of its channel that still waits, so there are at most two
 //!   of a channel, a withdrawal and a publication, and publishing one is never refused.
-//! - Raw streams are listed at most once each.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -20,12 +19,11 @@ use weir_pull::tip;
 use super::{Bell, Place, Waiters, lock};
 use crate::core::{Op, Slot};
 use crate::error::CommandError;
-use crate::stream::Pipe;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    bell: Bell,
+    bell: Arc<Bell>,
     state: Mutex<State>,
 }
 
@@ -35,7 +33,6 @@ struct State {
     ops: VecDeque<Op>,
     commands: Capacity,
     batches: Capacity,
-    streams: Vec<Arc<Pipe>>,
     closed: bool,
 }
 
@@ -90,24 +87,14 @@ impl State {
     }
 }
 
-/// What the network thread takes out in one go.
-#[derive(Debug, Default)]
-pub(crate) struct Taken {
-    /// Commands, in the order in which they are to be carried out.
-    pub(crate) ops: VecDeque<Op>,
-    /// Raw streams with something to do.
-    pub(crate) streams: Vec<Arc<Pipe>>,
-}
-
 impl Inbox {
     /// An empty inbox of at most so many commands and so many batches (at least one of each).
-    pub(crate) fn new(commands: usize, batches: usize, bell: Bell) -> Self {
+    pub(crate) fn new(commands: usize, batches: usize, bell: Arc<Bell>) -> Self {
         let state = State {
             tips: VecDeque::new(),
             ops: VecDeque::new(),
             commands: Capacity::new(commands),
             batches: Capacity::new(batches),
-            streams: Vec::new(),
             closed: false,
         };
         Self { bell, state: Mutex::new(state) }
@@ -154,37 +141,25 @@ impl Inbox {
         !state.closed
     }
 
-    /// Lists a raw stream; its own flag keeps it from being listed twice.
-    pub(crate) fn list(&self, pipe: Arc<Pipe>) {
-        {
-            let mut state = lock(&self.state);
-            if state.closed {
-                return;
-            }
-            state.streams.push(pipe);
-        }
-        self.bell.ring();
-    }
-
     /// Waits for room and appends `op`; gives `false` where the node has stopped.
     pub(crate) fn room(&self, op: Op) -> InboxRoom<'_> {
         InboxRoom { inbox: self, slot: op.slot(), op: Some(op), place: Place::default() }
     }
 
-    /// Takes at most `most` commands, tips first, and all streams. Senders that wait for room go to `wakers`.
-    pub(crate) fn take(&self, most: usize, into: &mut Taken, wakers: &mut Vec<Waker>) {
+    /// Takes at most `most` commands, tips first, in the order in which they are to be carried out. Senders that wait for room go to
+    /// `wakers`.
+    pub(crate) fn take(&self, most: usize, into: &mut VecDeque<Op>, wakers: &mut Vec<Waker>) {
         let mut state = lock(&self.state);
         let state = &mut *state;
-        std::mem::swap(&mut state.streams, &mut into.streams);
         let tips = state.tips.len().min(most);
         let ops = state.ops.len().min(most - tips);
-        if tips == 0 && ops == state.ops.len() && into.ops.is_empty() {
-            std::mem::swap(&mut state.ops, &mut into.ops);
+        if tips == 0 && ops == state.ops.len() && into.is_empty() {
+            std::mem::swap(&mut state.ops, into);
         } else {
-            into.ops.extend(state.tips.drain(..tips));
-            into.ops.extend(state.ops.drain(..ops));
+            into.extend(state.tips.drain(..tips));
+            into.extend(state.ops.drain(..ops));
         }
-        for op in &into.ops {
+        for op in &*into {
             if let Some(capacity) = state.capacity_of(op.slot()) {
                 capacity.free(wakers);
             }
@@ -194,7 +169,7 @@ impl Inbox {
     /// Whether there is nothing to take.
     pub(crate) fn is_empty(&self) -> bool {
         let state = lock(&self.state);
-        state.tips.is_empty() && state.ops.is_empty() && state.streams.is_empty()
+        state.tips.is_empty() && state.ops.is_empty()
     }
 
     /// No more commands: what is in the queue is dropped, so that its promises end.
@@ -206,7 +181,7 @@ impl Inbox {
             state.commands.waiting.drain_into(&mut wakers);
             state.batches.waiting.drain_into(&mut wakers);
             let tips = std::mem::take(&mut state.tips);
-            (tips, std::mem::take(&mut state.ops), std::mem::take(&mut state.streams))
+            (tips, std::mem::take(&mut state.ops))
         };
         drop(rest);
         wakers.into_iter().for_each(Waker::wake);
@@ -328,7 +303,7 @@ mod tests {
 
     /// One character for each op.
     fn take(inbox: &Inbox) -> String {
-        let mut taken = Taken::default();
+        let mut taken = VecDeque::new();
         inbox.take(usize::MAX, &mut taken, &mut Vec::new());
         let letter = |op: &Op| match op {
             Op::Pool(_, PoolOp::Remove(_)) => 'r',
@@ -337,12 +312,12 @@ mod tests {
             Op::Tip(_, tip::Command::Withdraw) => 'w',
             other => panic!("{other:?}"),
         };
-        taken.ops.iter().map(letter).collect()
+        taken.iter().map(letter).collect()
     }
 
     #[test]
     fn a_burst_of_items_leaves_room_for_tips_and_batches() {
-        let inbox = Inbox::new(2, 1, unused_bell());
+        let inbox = Inbox::new(2, 1, Arc::new(unused_bell()));
         assert_eq!((inbox.offer(remove(1)), inbox.offer(remove(2))), (Ok(()), Ok(())));
         assert_eq!(inbox.offer(remove(3)), Err(CommandError::Busy));
         assert_eq!((inbox.offer(batch()), inbox.offer(batch())), (Ok(()), Err(CommandError::Busy)));
@@ -354,7 +329,7 @@ mod tests {
 
     #[test]
     fn the_newest_publication_of_a_tip_replaces_the_one_that_waits() {
-        let inbox = Inbox::new(1, 1, unused_bell());
+        let inbox = Inbox::new(1, 1, Arc::new(unused_bell()));
         let other = ChannelId(2);
         for op in [publish(CHANNEL, b"1"), publish(other, b"A"), publish(CHANNEL, b"2")] {
             inbox.post(op);
@@ -368,12 +343,12 @@ mod tests {
 
     #[test]
     fn a_bounded_take_leaves_the_rest_in_order() {
-        let inbox = Inbox::new(3, 1, unused_bell());
+        let inbox = Inbox::new(3, 1, Arc::new(unused_bell()));
         (0..3).for_each(|number| inbox.offer(remove(number)).unwrap());
         inbox.post(publish(CHANNEL, b"1"));
-        let mut taken = Taken::default();
+        let mut taken = VecDeque::new();
         inbox.take(2, &mut taken, &mut Vec::new());
-        assert_eq!(taken.ops.len(), 2);
+        assert_eq!(taken.len(), 2);
         assert_eq!(take(&inbox), "rr");
     }
 }

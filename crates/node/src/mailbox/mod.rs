@@ -1,6 +1,7 @@
 //! What stands between user threads and the network thread: bounded queues and the wakers of both sides.
 //!
 //! - user → network: one [`Inbox`] per node. A push rings the host's bell only while the network thread sleeps.
+//! - the same for raw streams, whose bytes lie in buffers of their own: one list per node ([`Listed`]).
 //! - network → user: one [`Outbox`] per channel. Items are handed over in batches; each wakes one waiting task.
 //! - one answer: [`promise`].
 //!
@@ -9,6 +10,7 @@
 mod bell;
 mod cancelled;
 mod inbox;
+mod listed;
 mod outbox;
 mod promise;
 mod queue;
@@ -18,7 +20,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) use bell::Bell;
 pub(crate) use cancelled::Cancelled;
-pub(crate) use inbox::{CancelOnDrop, Inbox, Taken};
+pub(crate) use inbox::{CancelOnDrop, Inbox};
+pub(crate) use listed::Listed;
 pub(crate) use outbox::Outbox;
 pub(crate) use promise::{Pending, Promise, promise};
 pub(crate) use queue::Queue;

@@ -15,11 +15,15 @@ pub struct BlockingStream {
     lease: Arc<Lease>,
 }
 
-impl BlockingStream {
-    pub(super) fn new(stream: RawStream, lease: Arc<Lease>) -> Self {
-        Self { stream, lease }
+impl RawStream {
+    /// The same stream for threads: `std::io::Read` and `Write`.
+    pub fn blocking(self) -> BlockingStream {
+        let lease = Arc::clone(self.lease());
+        BlockingStream { stream: self, lease }
     }
+}
 
+impl BlockingStream {
     /// Back to the stream for tasks.
     pub fn into_inner(self) -> RawStream {
         self.stream

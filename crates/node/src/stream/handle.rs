@@ -10,10 +10,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use weir_base::identity::PeerId;
 
-use super::BlockingStream;
+use super::NewStream;
 use super::pipe::{Ending, Pipe, Source, copy_out};
 use crate::error::StreamError;
-use crate::shared::{Lease, Shared};
+use crate::shared::Lease;
 
 /// A byte stream to one peer, in both directions. It implements futures-io's `AsyncRead` and `AsyncWrite`;
 /// [`blocking`](Self::blocking) gives `std::io::Read` and `Write`.
@@ -48,39 +48,11 @@ struct End {
     lease: Arc<Lease>,
 }
 
-/// A stream that no handle has been made of yet. Dropped as it is, it is broken off.
-#[derive(Debug)]
-pub(crate) struct NewStream {
-    shared: Arc<Shared>,
-    who: (PeerId, &'static str),
-    pipe: Arc<Pipe>,
-    taken: bool,
-}
-
-impl NewStream {
-    /// A stream to a peer, and the name of what it speaks.
-    pub(crate) fn new(shared: Arc<Shared>, who: (PeerId, &'static str), pipe: Arc<Pipe>) -> Self {
-        Self { shared, who, pipe, taken: false }
-    }
-
-    /// The handle.
-    pub(crate) fn into_stream(mut self, lease: &Arc<Lease>) -> RawStream {
-        self.taken = true;
-        RawStream::new(Arc::clone(lease), self.who, Arc::clone(&self.pipe))
-    }
-}
-
-impl Drop for NewStream {
-    fn drop(&mut self) {
-        if !self.taken {
-            self.pipe.stop(&self.shared.inbox, 0);
-            self.pipe.end(&self.shared.inbox, Ending::Reset(0));
-        }
-    }
-}
-
 impl RawStream {
-    fn new(lease: Arc<Lease>, (peer, name): (PeerId, &'static str), pipe: Arc<Pipe>) -> Self {
+    /// The handle of a new stream.
+    pub(super) fn new(stream: NewStream, lease: &Arc<Lease>) -> Self {
+        let ((peer, name), pipe) = stream.take();
+        let lease = Arc::clone(lease);
         let end = End { pipe, peer, name, lease };
         Self { reader: RawReader { end: end.clone(), parts: VecDeque::new() }, writer: RawWriter { end } }
     }
@@ -100,10 +72,9 @@ impl RawStream {
         (self.reader, self.writer)
     }
 
-    /// The same stream for threads: `std::io::Read` and `Write`.
-    pub fn blocking(self) -> BlockingStream {
-        let lease = Arc::clone(&self.reader.end.lease);
-        BlockingStream::new(self, lease)
+    /// What keeps the node up.
+    pub(super) fn lease(&self) -> &Arc<Lease> {
+        &self.reader.end.lease
     }
 
     /// See [`RawReader::read_chunk`].
@@ -149,13 +120,13 @@ impl RawReader {
 
     /// Tells the peer to send no more, with a code of the application's. Dropping the reader does so with code 0.
     pub fn stop(self, code: u32) {
-        self.end.pipe.stop(&self.end.lease.shared.inbox, code);
+        self.end.pipe.stop(code);
     }
 
     /// Waits until there is something to read; false at the end.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, StreamError>> {
         if self.parts.is_empty() {
-            match ready!(self.end.pipe.poll_source(&self.end.lease.shared.inbox, cx))? {
+            match ready!(self.end.pipe.poll_source(cx))? {
                 Source::Data(parts) => self.parts = parts,
                 Source::End => return Poll::Ready(Ok(false)),
             }
@@ -187,17 +158,17 @@ impl RawWriter {
     /// [`StreamError::Stopped`] where the peer reads no more, [`StreamError::Finished`] after [`finish`](Self::finish),
     /// [`StreamError::Gone`] where the link or the node is gone.
     pub async fn write_bytes(&mut self, bytes: Bytes) -> Result<(), StreamError> {
-        poll_fn(|cx| self.end.pipe.poll_write_bytes(&self.end.lease.shared.inbox, cx, &bytes)).await
+        poll_fn(|cx| self.end.pipe.poll_write_bytes(cx, &bytes)).await
     }
 
     /// Ends this direction after what was written. Further writes fail.
     pub fn finish(&mut self) {
-        self.end.pipe.end(&self.end.lease.shared.inbox, Ending::Finish);
+        self.end.pipe.end(Ending::Finish);
     }
 
     /// Breaks this direction off, with a code of the application's; what was not sent yet is dropped.
     pub fn reset(self, code: u32) {
-        self.end.pipe.end(&self.end.lease.shared.inbox, Ending::Reset(code));
+        self.end.pipe.end(Ending::Reset(code));
     }
 
     pub(super) fn poll_write_inner(
@@ -205,13 +176,13 @@ impl RawWriter {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<Result<usize, StreamError>> {
-        self.end.pipe.poll_write(&self.end.lease.shared.inbox, cx, buf)
+        self.end.pipe.poll_write(cx, buf)
     }
 }
 
 impl Drop for RawReader {
     fn drop(&mut self) {
-        self.end.pipe.stop(&self.end.lease.shared.inbox, 0);
+        self.end.pipe.stop(0);
     }
 }
 

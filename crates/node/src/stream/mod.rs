@@ -9,13 +9,14 @@
 
 mod blocking;
 mod handle;
+mod new_stream;
 mod pipe;
 mod streams;
 #[cfg(test)]
 mod tests;
 
 pub use blocking::BlockingStream;
-pub(crate) use handle::NewStream;
 pub use handle::{RawReader, RawStream, RawWriter};
+pub(crate) use new_stream::NewStream;
 pub(crate) use pipe::{Drained, Ending, Pipe};
 pub use streams::Streams;

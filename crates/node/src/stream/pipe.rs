@@ -17,7 +17,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use weir_base::{Chunk, KIB, Rope};
 
 use crate::error::StreamError;
-use crate::mailbox::{Inbox, lock};
+use crate::mailbox::{Listed, lock};
 
 /// Small writes are gathered into segments of this size: half a GSO batch of the largest datagrams.
 pub(crate) const SEGMENT: usize = 32 * KIB;
@@ -60,6 +60,7 @@ pub(crate) struct Pipe {
     receive: usize,
     listed: AtomicBool,
     listings: AtomicU64,
+    list: Arc<Listed<Arc<Self>>>, // of the node's streams with something to do
     outgoing: Mutex<Outgoing>,
     incoming: Mutex<Incoming>,
 }
@@ -86,23 +87,24 @@ struct Incoming {
 }
 
 impl Pipe {
-    /// Empty buffers of at most `send` and `receive` bytes.
-    pub(crate) fn new(id: u64, send: usize, receive: usize) -> Self {
+    /// Empty buffers of at most `send` and `receive` bytes, which are listed there when the network thread has something to do.
+    pub(crate) fn new(list: Arc<Listed<Arc<Self>>>, id: u64, send: usize, receive: usize) -> Self {
         Self {
             id,
             send: send.max(1),
             receive: receive.max(1),
             listed: AtomicBool::new(false),
             listings: AtomicU64::new(0),
+            list,
             outgoing: Mutex::default(),
             incoming: Mutex::default(),
         }
     }
 
-    fn list(self: &Arc<Self>, inbox: &Inbox) {
+    fn list(self: &Arc<Self>) {
         if !self.listed.swap(true, Ordering::AcqRel) {
             self.listings.fetch_add(1, Ordering::Relaxed);
-            inbox.list(Arc::clone(self));
+            self.list.list(Arc::clone(self));
         }
     }
 
@@ -122,7 +124,6 @@ impl Pipe {
     /// Copies from `buf` what fits and says how much; waits while there is no room.
     pub(crate) fn poll_write(
         self: &Arc<Self>,
-        inbox: &Inbox,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<Result<usize, StreamError>> {
@@ -131,7 +132,7 @@ impl Pipe {
             Poll::Ready(Ok(room)) => {
                 let (now, _) = buf.split_at(room.min(buf.len()));
                 out.append(now);
-                self.note(out, inbox);
+                self.note(out);
                 Poll::Ready(Ok(now.len()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
@@ -142,7 +143,6 @@ impl Pipe {
     /// Takes `bytes` by reference, all of them, as soon as there is any room.
     pub(crate) fn poll_write_bytes(
         self: &Arc<Self>,
-        inbox: &Inbox,
         cx: &mut Context<'_>,
         bytes: &Bytes,
     ) -> Poll<Result<(), StreamError>> {
@@ -153,7 +153,7 @@ impl Pipe {
                 out.seal();
                 out.len += bytes.len();
                 out.parts.push_back(bytes.clone());
-                self.note(out, inbox);
+                self.note(out);
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
@@ -162,7 +162,7 @@ impl Pipe {
     }
 
     /// Ends this direction; the first ending counts, but a reset overtakes a finish.
-    pub(crate) fn end(self: &Arc<Self>, inbox: &Inbox, ending: Ending) {
+    pub(crate) fn end(self: &Arc<Self>, ending: Ending) {
         let mut out = lock(&self.outgoing);
         match (out.ending, ending) {
             (None, _) | (Some(Ending::Finish), Ending::Reset(_)) => out.ending = Some(ending),
@@ -171,14 +171,14 @@ impl Pipe {
         if matches!(ending, Ending::Reset(_)) {
             out.drop_all();
         }
-        self.note(out, inbox);
+        self.note(out);
     }
 
-    fn note(self: &Arc<Self>, mut out: std::sync::MutexGuard<'_, Outgoing>, inbox: &Inbox) {
+    fn note(self: &Arc<Self>, mut out: std::sync::MutexGuard<'_, Outgoing>) {
         let noted = std::mem::replace(&mut out.noted, true);
         drop(out);
         if !noted {
-            self.list(inbox);
+            self.list();
         }
     }
 
@@ -263,11 +263,7 @@ impl Pipe {
     // ---- the reader ----
 
     /// Takes all that has arrived.
-    pub(crate) fn poll_source(
-        self: &Arc<Self>,
-        inbox: &Inbox,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Source, StreamError>> {
+    pub(crate) fn poll_source(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Result<Source, StreamError>> {
         let mut incoming = lock(&self.incoming);
         if incoming.queue.is_empty() {
             return match incoming.end {
@@ -284,13 +280,13 @@ impl Pipe {
         let starved = std::mem::take(&mut incoming.starved);
         drop(incoming);
         if starved {
-            self.list(inbox);
+            self.list();
         }
         Poll::Ready(Ok(Source::Data(data)))
     }
 
     /// The reader wants no more; what has arrived is dropped.
-    pub(crate) fn stop(self: &Arc<Self>, inbox: &Inbox, code: u32) {
+    pub(crate) fn stop(self: &Arc<Self>, code: u32) {
         let mut incoming = lock(&self.incoming);
         if incoming.end.is_some() || incoming.stop.is_some() {
             return;
@@ -299,7 +295,7 @@ impl Pipe {
         incoming.queue.clear();
         incoming.len = 0;
         drop(incoming);
-        self.list(inbox);
+        self.list();
     }
 }
 

@@ -71,7 +71,7 @@ impl Streams {
         let opened =
             self.lease.ask(|reply| Op::Open(self.protocol, self.class, peer, reply)).instrument(span);
         match time::within(shared, shared.limits.open_deadline, opened).await {
-            Ok(Ok(opened)) => Ok(opened?.into_stream(&self.lease)),
+            Ok(Ok(opened)) => Ok(RawStream::new(opened?, &self.lease)),
             Ok(Err(Stopped)) | Err(WithinError::Stopped) => Err(OpenError::Stopped),
             Err(WithinError::Elapsed(_)) => Err(OpenError::Deadline),
         }
@@ -80,7 +80,7 @@ impl Streams {
     /// Waits for the next stream of a peer; `None` once the node has stopped. While `mailboxes.streams` of the configuration
     /// wait, a further one is broken off.
     pub async fn next(&self) -> Option<RawStream> {
-        self.queue.next().await.map(|stream| stream.into_stream(&self.lease))
+        self.queue.next().await.map(|stream| RawStream::new(stream, &self.lease))
     }
 
     /// As [`next`](Self::next), on this thread. In a simulated cluster this drives the simulation.
@@ -90,7 +90,7 @@ impl Streams {
 
     /// The next stream, if one waits.
     pub fn try_next(&self) -> Option<RawStream> {
-        self.queue.take().map(|stream| stream.into_stream(&self.lease))
+        self.queue.take().map(|stream| RawStream::new(stream, &self.lease))
     }
 }
 
@@ -98,6 +98,6 @@ impl futures_core::Stream for Streams {
     type Item = RawStream;
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<RawStream>> {
         let this = self.get_mut();
-        this.queue.poll_next(cx).map(|stream| stream.map(|stream| stream.into_stream(&this.lease)))
+        this.queue.poll_next(cx).map(|stream| stream.map(|stream| RawStream::new(stream, &this.lease)))
     }
 }
