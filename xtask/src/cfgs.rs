@@ -4,9 +4,9 @@
 //! leaves out, a registry leaves out: a module or an entry of a list.
 
 use crate::layers;
-use crate::lexer::{Token, tokens};
 use crate::repo::{Repo, TextFile};
 use crate::run::Error;
+use crate::trees::{Level, group, is, levels, line, words};
 
 #[cfg(test)]
 mod tests;
@@ -34,7 +34,7 @@ pub(crate) fn gate(repo: &Repo) -> Result<Vec<String>, Error> {
 fn judge(files: &[TextFile], registries: &[(&str, usize)]) -> Vec<String> {
     let mut findings = Vec::new();
     for file in files {
-        let lines = conditions(&tokens(&file.text));
+        let lines = conditions(&levels(&file.text));
         let allowed = registries.iter().find(|(path, _)| *path == file.path).map_or(0, |(_, count)| *count);
         if lines.len() > allowed {
             findings.extend(lines.iter().map(|line| {
@@ -57,30 +57,19 @@ fn judge(files: &[TextFile], registries: &[(&str, usize)]) -> Vec<String> {
 }
 
 /// The lines of each `cfg(…)`, `cfg!(…)` and `cfg_attr(…)` that asks for the target or a feature.
-fn conditions(all: &[Token<'_>]) -> Vec<usize> {
+fn conditions(levels: &[Level]) -> Vec<usize> {
     let mut found = Vec::new();
-    for (at, token) in all.iter().enumerate() {
-        if !token.is("cfg") && !token.is("cfg_attr") {
-            continue;
-        }
-        let mark = all.get(at + 1).is_some_and(|next| next.is("!"));
-        let rest = all.get(at + 1 + usize::from(mark)..).unwrap_or_default();
-        if group(rest).any(|token| CONDITIONS.iter().any(|condition| token.is(condition))) {
-            found.push(token.line);
+    for trees in levels {
+        for (at, tree) in trees.iter().enumerate() {
+            if !is(tree, "cfg") && !is(tree, "cfg_attr") {
+                continue;
+            }
+            let mark = usize::from(trees.get(at + 1).is_some_and(|next| is(next, "!")));
+            let inside = trees.get(at + 1 + mark).and_then(group).map(|group| words(group.stream()));
+            if inside.is_some_and(|words| words.iter().any(|word| CONDITIONS.contains(&word.as_str()))) {
+                found.push(line(tree));
+            }
         }
     }
     found
-}
-
-/// Where these begin with a bracket: all up to the one that closes it.
-fn group<'a, 'b>(tokens: &'b [Token<'a>]) -> impl Iterator<Item = &'b Token<'a>> {
-    let mut depth = 0_usize;
-    tokens.iter().take_while(move |token| {
-        if token.is("(") {
-            depth += 1;
-        } else if token.is(")") {
-            depth = depth.saturating_sub(1);
-        }
-        depth > 0
-    })
 }

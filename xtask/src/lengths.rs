@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::lexer::tokens;
 use crate::repo::{Repo, TextFile};
 use crate::run::Error;
 use crate::spans::{TestModule, functions, test_modules};
+use crate::trees::{group, levels, line};
 
 #[cfg(test)]
 mod tests;
@@ -39,7 +39,7 @@ fn too_long(file: &TextFile) -> Vec<String> {
     if lines > FILE_LINES {
         findings.push(format!("{}: {lines} lines, at most {FILE_LINES}", file.path));
     }
-    for function in functions(&tokens(&file.text)) {
+    for function in functions(&levels(&file.text)) {
         if function.lines() > FUNCTION_LINES {
             findings.push(format!(
                 "{}:{}: fn {} has {} lines, at most {FUNCTION_LINES}",
@@ -58,12 +58,13 @@ fn code_lines(files: &[TextFile]) -> usize {
     let mut test_files = Vec::new();
     let mut counted = Vec::new();
     for file in files {
-        let all = tokens(&file.text);
-        let mut lines: BTreeSet<usize> = all.iter().map(|token| token.line).collect();
-        for module in test_modules(&all) {
+        let all = levels(&file.text).concat();
+        let ends = all.iter().filter_map(group).map(|group| group.span_close().end().line);
+        let mut lines: BTreeSet<usize> = all.iter().map(line).chain(ends).collect();
+        for module in test_modules(&file.text) {
             match module {
                 TestModule::Inline { first, last } => lines.retain(|line| !(first..=last).contains(line)),
-                TestModule::File { name } => test_files.push(module_prefix(&file.path, name)),
+                TestModule::File { name } => test_files.push(module_prefix(&file.path, &name)),
             }
         }
         counted.push((&file.path, lines.len()));

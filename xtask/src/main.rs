@@ -14,7 +14,6 @@ mod chores;
 mod gates;
 mod layers;
 mod lengths;
-mod lexer;
 mod links;
 mod metadata;
 mod msrv;
@@ -27,6 +26,7 @@ mod repo;
 mod run;
 mod spans;
 mod targets;
+mod trees;
 mod wasm;
 mod widths;
 

@@ -1,14 +1,17 @@
-//! The paths that a file names, with `use` trees written out.
+//! The paths that a file names, with `use` trees written out by `syn`.
 
-use crate::lexer::{Kind, Token};
+use proc_macro2::{Ident, TokenTree};
+use syn::UseTree;
+
+use crate::trees::{Level, is, is_path_separator};
 
 #[cfg(test)]
 mod tests;
 
 /// `a::b::c`, in code or imported.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct NamedPath<'a> {
-    pub(crate) segments: Vec<&'a str>,
+pub(crate) struct NamedPath {
+    pub(crate) segments: Vec<String>,
     pub(crate) how: How,
     pub(crate) line: usize,
 }
@@ -23,7 +26,7 @@ pub(crate) enum How {
     ImportedAll,
 }
 
-impl NamedPath<'_> {
+impl NamedPath {
     /// Whether these segments occur in the path, one after the other.
     pub(crate) fn contains(&self, wanted: &[&str]) -> bool {
         self.segments.windows(wanted.len().max(1)).any(|window| window == wanted)
@@ -31,79 +34,58 @@ impl NamedPath<'_> {
 }
 
 /// Every path of the file in the order of its text, single words included.
-pub(crate) fn named_paths<'a>(tokens: &[Token<'a>]) -> Vec<NamedPath<'a>> {
+pub(crate) fn named_paths(levels: &[Level]) -> Vec<NamedPath> {
     let mut found = Vec::new();
-    let mut at = 0;
-    while let Some(token) = tokens.get(at) {
-        if token.is("use") {
-            at = use_tree(tokens, at + 1, &[], &mut found);
-        } else if token.kind == Kind::Word {
-            at = inline_path(tokens, at, &mut found);
-        } else {
-            at += 1;
-        }
-    }
+    levels.first().into_iter().for_each(|file| collect(file, &mut found));
     found
 }
 
-fn inline_path<'a>(tokens: &[Token<'a>], from: usize, found: &mut Vec<NamedPath<'a>>) -> usize {
-    let mut segments = Vec::new();
-    let mut at = from;
-    while let Some(token) = tokens.get(at).filter(|token| token.kind == Kind::Word) {
-        segments.push(token.text);
-        at += 1;
-        let goes_on = tokens.get(at).is_some_and(|token| token.is("::"))
-            && tokens.get(at + 1).is_some_and(|token| token.kind == Kind::Word);
-        if !goes_on {
-            break;
+fn collect(trees: &[TokenTree], found: &mut Vec<NamedPath>) {
+    let mut rest = trees;
+    while let Some((tree, behind)) = rest.split_first() {
+        rest = behind;
+        if is(tree, "use") {
+            let end = rest.iter().position(|tree| is(tree, ";")).unwrap_or(rest.len());
+            let (import, behind) = rest.split_at(end);
+            let absolute = if is_path_separator(import) { 2 } else { 0 };
+            // What a type captures (`use<'a>`) is no import.
+            if let Ok(import) = syn::parse2(import.iter().skip(absolute).cloned().collect()) {
+                write_out(&import, (&[], None), found);
+                rest = behind;
+            }
+        } else if let TokenTree::Ident(first) = tree {
+            let (mut segments, line) = (vec![first.to_string()], first.span().start().line);
+            while is_path_separator(rest)
+                && let Some(TokenTree::Ident(next)) = rest.get(2)
+            {
+                segments.push(next.to_string());
+                rest = rest.get(3..).unwrap_or_default();
+            }
+            found.push(NamedPath { segments, how: How::Inline, line });
+        } else if let TokenTree::Group(group) = tree {
+            collect(&group.stream().into_iter().collect::<Level>(), found);
         }
-        at += 1;
     }
-    found.push(NamedPath {
-        segments,
-        how: How::Inline,
-        line: tokens.get(from).map_or(0, |token| token.line),
-    });
-    at
 }
 
-/// Reads one tree below `prefix` and returns where reading goes on.
-fn use_tree<'a>(
-    tokens: &[Token<'a>],
-    from: usize,
-    prefix: &[&'a str],
-    found: &mut Vec<NamedPath<'a>>,
-) -> usize {
-    let mut segments = prefix.to_vec();
-    let mut how = How::Imported;
-    let mut at = from;
-    let line = tokens.get(from).map_or(0, |token| token.line);
-    while let Some(token) = tokens.get(at) {
-        if token.is("{") {
-            at += 1;
-            while tokens.get(at).is_some_and(|token| !token.is("}")) {
-                at = use_tree(tokens, at, &segments, found);
-                if tokens.get(at).is_some_and(|token| !token.is("}")) {
-                    at += 1; // the comma, or whatever broken source has here
-                }
-            }
-            return at + 1;
+/// Adds the paths of a tree that lies below a prefix; where that begins on the tree's own line it says which.
+fn write_out(tree: &UseTree, (prefix, line): (&[String], Option<usize>), found: &mut Vec<NamedPath>) {
+    let line_of = |word: &Ident| line.unwrap_or(word.span().start().line);
+    let with = |word: &Ident| [prefix, &[word.to_string()]].concat();
+    match tree {
+        UseTree::Path(path) => write_out(&path.tree, (&with(&path.ident), Some(line_of(&path.ident))), found),
+        UseTree::Group(group) => group.items.iter().for_each(|item| write_out(item, (prefix, None), found)),
+        // The new name is skipped: what counts is the old one.
+        UseTree::Name(syn::UseName { ident }) | UseTree::Rename(syn::UseRename { ident, .. }) => {
+            let segments = if ident == "self" { prefix.to_vec() } else { with(ident) };
+            found.push(NamedPath { segments, how: How::Imported, line: line_of(ident) });
         }
-        if token.is("*") {
-            how = How::ImportedAll;
-        } else if token.is("as") {
-            at += 1; // the new name is skipped: what counts is the old one
-        } else if token.kind == Kind::Word {
-            if !token.is("self") || segments.is_empty() {
-                segments.push(token.text);
-            }
-        } else if !token.is("::") {
-            break;
+        UseTree::Glob(_) => {
+            found.push(NamedPath {
+                segments: prefix.to_vec(),
+                how: How::ImportedAll,
+                line: line.unwrap_or(1),
+            });
         }
-        at += 1;
     }
-    if !segments.is_empty() {
-        found.push(NamedPath { segments, how, line });
-    }
-    at
 }

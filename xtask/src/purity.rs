@@ -7,13 +7,15 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
+use proc_macro2::TokenTree;
+
 use crate::layers;
 use crate::lengths::is_test_file;
-use crate::lexer::{Token, tokens};
 use crate::paths::{How, NamedPath, named_paths};
 use crate::repo::{Repo, TextFile};
 use crate::run::Error;
-use crate::spans::{TestModule, attributes, starts_with, test_modules};
+use crate::spans::{TestModule, test_modules};
+use crate::trees::{Level, attributes, group, is, is_path_separator, levels, line, starts_with};
 use rules::{DECODING, EXCEPTIONS, MODULES, PATHS, Rule, UNBOUNDED, UNSAFE_FILES, WORDS};
 
 /// All Rust files of `crates/`, `xtask/`, `fuzz/`, `bench/`, `hostile/` and `interop/`, and the pure crates' settings.
@@ -35,9 +37,9 @@ pub(crate) fn gate(repo: &Repo) -> Result<Vec<String>, Error> {
 
 /// Everything that this gate has to say about one file.
 fn judge(file: &TextFile) -> Vec<String> {
-    let all = tokens(&file.text);
+    let all = levels(&file.text);
     let mut found = unfinished(&all);
-    found.extend(sleeping_tests(&file.path, &all));
+    found.extend(sleeping_tests(file, &all));
     found.extend(limitless(&all));
     found.extend(unsafe_code(&file.path, &all));
     let owner = owner(&file.path);
@@ -46,7 +48,7 @@ fn judge(file: &TextFile) -> Vec<String> {
         if file.path.ends_with("/src/lib.rs") && file.path.matches('/').count() == 3 {
             found.extend(lacking(&all, "forbid", &["unsafe_code"]));
             if owner.is_some_and(|owner| DECODING.contains(&owner)) {
-                found.extend(lacking(&all, "warn", &["clippy", "::", "indexing_slicing"]));
+                found.extend(lacking(&all, "warn", &["clippy", "indexing_slicing"]));
             }
         }
     } else if owner == Some("sim") {
@@ -65,16 +67,16 @@ fn owner(path: &str) -> Option<&str> {
 }
 
 /// Names of clocks, sockets, threads, global randomness and unordered maps.
-fn impure(path: &str, all: &[Token<'_>]) -> Vec<Finding> {
+fn impure(path: &str, all: &[Level]) -> Vec<Finding> {
     forbidden(path, all, |_| true)
 }
 
 /// The simulator owns time and order: there only what would make two runs differ is forbidden.
-fn unordered(path: &str, all: &[Token<'_>]) -> Vec<Finding> {
+fn unordered(path: &str, all: &[Level]) -> Vec<Finding> {
     forbidden(path, all, |rule| rule.breaks_determinism)
 }
 
-fn forbidden(path: &str, all: &[Token<'_>], applies: fn(&Rule) -> bool) -> Vec<Finding> {
+fn forbidden(path: &str, all: &[Level], applies: fn(&Rule) -> bool) -> Vec<Finding> {
     let mut found = Vec::new();
     for named in named_paths(all) {
         for rule in PATHS.iter().filter(|rule| applies(rule)) {
@@ -96,7 +98,7 @@ fn forbidden(path: &str, all: &[Token<'_>], applies: fn(&Rule) -> bool) -> Vec<F
 }
 
 /// A module with forbidden names in it, imported as a whole.
-fn imported_whole(named: &NamedPath<'_>) -> Option<&'static [&'static str]> {
+fn imported_whole(named: &NamedPath) -> Option<&'static [&'static str]> {
     let module = MODULES.iter().find(|module| named.segments == **module)?;
     (named.how != How::Inline).then_some(*module)
 }
@@ -106,39 +108,43 @@ fn excepted(path: &str, name: &[&str]) -> bool {
 }
 
 /// `todo!`, `unimplemented!`, `#[ignore]`, `allow(dead_code)`: work that only looks done.
-fn unfinished(all: &[Token<'_>]) -> Vec<Finding> {
+fn unfinished(all: &[Level]) -> Vec<Finding> {
     let mut found = Vec::new();
-    for (at, token) in all.iter().enumerate() {
-        for name in ["todo", "unimplemented"] {
-            if starts_with(all, at, &[name, "!"]) {
-                found.push((token.line, format!("`{name}!` is work that is not done")));
+    for trees in all {
+        for (at, tree) in trees.iter().enumerate() {
+            for name in ["todo", "unimplemented"] {
+                if starts_with(&trees[at..], &[name, "!"]) {
+                    found.push((line(tree), format!("`{name}!` is work that is not done")));
+                }
             }
         }
     }
-    for inside in attributes(all) {
-        let (Some(first), has) = (inside.first(), |word: &str| inside.iter().any(|token| token.is(word)))
-        else {
-            continue;
-        };
-        if first.is("ignore") || first.is("cfg_attr") && has("ignore") {
-            found.push((first.line, "`#[ignore]`: a test runs or is removed".into()));
+    for (line, inside) in attributes(all) {
+        let has = |word: &str| inside.iter().any(|other| other == word);
+        let first = inside.first().map(String::as_str);
+        if first == Some("ignore") || first == Some("cfg_attr") && has("ignore") {
+            found.push((line, "`#[ignore]`: a test runs or is removed".into()));
         }
         let silences = has("allow") || has("expect");
         if silences && (has("dead_code") || has("unused")) {
-            found.push((first.line, "dead code is removed, not allowed".into()));
+            found.push((line, "dead code is removed, not allowed".into()));
         }
     }
     found
 }
 
 /// Queues that a peer, or a slow user, could grow without limit.
-fn limitless(all: &[Token<'_>]) -> Vec<Finding> {
+fn limitless(all: &[Level]) -> Vec<Finding> {
     let finding = |line| (line, "every queue is bounded, by a named limit".to_owned());
     let mut found = Vec::new();
-    for (at, token) in all.iter().enumerate() {
-        let without_limit = starts_with(all, at, &["mpsc", "::", "channel"]) && takes_nothing(all, at + 3);
-        if without_limit || UNBOUNDED.iter().any(|name| token.is(name)) {
-            found.push(finding(token.line));
+    for trees in all {
+        for (at, tree) in trees.iter().enumerate() {
+            let rest = &trees[at..];
+            let without_limit =
+                starts_with(rest, &["mpsc", ":", ":", "channel"]) && takes_nothing(&rest[4..]);
+            if without_limit || UNBOUNDED.iter().any(|name| is(tree, name)) {
+                found.push(finding(line(tree)));
+            }
         }
     }
     // imported by itself it is called as `channel`, which says nothing: the standard library's has no limit
@@ -150,32 +156,31 @@ fn limitless(all: &[Token<'_>]) -> Vec<Finding> {
 }
 
 /// Whether a call begins here, after its generic arguments if there are any, that is given nothing.
-fn takes_nothing(all: &[Token<'_>], at: usize) -> bool {
-    let mut open = at;
-    if starts_with(all, at, &["::", "<"]) {
+fn takes_nothing(trees: &[TokenTree]) -> bool {
+    let mut call = 0;
+    if is_path_separator(trees) && trees.get(2).is_some_and(|tree| is(tree, "<")) {
         let mut depth = 0_usize;
-        open = all.len();
-        for next in at + 1..all.len() {
-            let arrow = starts_with(all, next - 1, &["-", ">"]);
-            if starts_with(all, next, &["<"]) {
-                depth += 1;
-            } else if starts_with(all, next, &[">"]) && !arrow {
+        call = trees.len();
+        for (at, pair) in trees.windows(2).enumerate().skip(1) {
+            let [before, tree] = pair else { continue };
+            depth += usize::from(is(tree, "<"));
+            if is(tree, ">") && !is(before, "-") {
                 depth -= 1;
                 if depth == 0 {
-                    open = next + 1;
+                    call = at + 2;
                     break;
                 }
             }
         }
     }
-    starts_with(all, open, &["(", ")"])
+    trees.get(call).and_then(group).is_some_and(|arguments| arguments.stream().is_empty())
 }
 
 /// A test that sleeps is slow on a good day and fails on a bad one.
-fn sleeping_tests(path: &str, all: &[Token<'_>]) -> Vec<Finding> {
-    let modules = test_modules(all);
+fn sleeping_tests(file: &TextFile, all: &[Level]) -> Vec<Finding> {
+    let modules = test_modules(&file.text);
     let in_test = |line: usize| {
-        is_test_file(path)
+        is_test_file(&file.path)
             || modules.iter().any(|module| {
                 matches!(module, TestModule::Inline { first, last } if (*first..=*last).contains(&line))
             })
@@ -187,22 +192,24 @@ fn sleeping_tests(path: &str, all: &[Token<'_>]) -> Vec<Finding> {
         .collect()
 }
 
-fn unsafe_code(path: &str, all: &[Token<'_>]) -> Vec<Finding> {
+fn unsafe_code(path: &str, all: &[Level]) -> Vec<Finding> {
     if UNSAFE_FILES.contains(&path) {
         return Vec::new();
     }
     all.iter()
-        .filter(|token| token.is("unsafe"))
-        .map(|token| (token.line, "`unsafe` outside the files named in xtask".into()))
+        .flatten()
+        .filter(|tree| is(tree, "unsafe"))
+        .map(|tree| (line(tree), "`unsafe` outside the files named in xtask".into()))
         .collect()
 }
 
 /// A crate attribute `#![level(lint)]` that is not there.
-fn lacking(all: &[Token<'_>], level: &str, lint: &[&str]) -> Option<Finding> {
-    let present = attributes(all).iter().any(|inside| {
-        starts_with(inside, 0, &[level, "("]) && (2..inside.len()).any(|at| starts_with(inside, at, lint))
+fn lacking(all: &[Level], level: &str, lint: &[&str]) -> Option<Finding> {
+    let present = attributes(all).iter().any(|(_, inside)| {
+        inside.first().is_some_and(|first| first == level)
+            && inside.windows(lint.len()).skip(1).any(|words| words == lint)
     });
-    (!present).then(|| (1, format!("this crate begins with `#![{level}({})]`", lint.concat())))
+    (!present).then(|| (1, format!("this crate begins with `#![{level}({})]`", lint.join("::"))))
 }
 
 /// What a pure crate's `clippy.toml` must name, so that clippy sees it under any alias.

@@ -1,163 +1,103 @@
-//! Where functions, test modules and attributes begin and end.
+//! Where functions and test modules begin and end.
 
-use crate::lexer::{Kind, Token};
+use proc_macro2::{Delimiter, TokenTree};
+use syn::ItemMod;
+use syn::spanned::Spanned as _;
+use syn::visit::Visit;
+
+use crate::trees::{Level, group, is, is_group, line};
 
 #[cfg(test)]
 mod tests;
 
 /// A function with a body: from the line of `fn` to the line of its last brace.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Function<'a> {
-    pub(crate) name: &'a str,
+pub(crate) struct Function {
+    pub(crate) name: String,
     pub(crate) first: usize,
     pub(crate) last: usize,
 }
 
-impl Function<'_> {
+impl Function {
     pub(crate) fn lines(&self) -> usize {
         self.last - self.first + 1
     }
 }
 
-/// Every function with a body, inner ones too. `fn` types and bodiless declarations are none.
-pub(crate) fn functions<'a>(tokens: &[Token<'a>]) -> Vec<Function<'a>> {
+/// Every function with a body, inner ones and those that macros write too. `fn` types and bodiless declarations are none.
+pub(crate) fn functions(levels: &[Level]) -> Vec<Function> {
     let mut found = Vec::new();
-    for (at, token) in tokens.iter().enumerate() {
-        if !token.is("fn") {
-            continue;
-        }
-        let Some(name) = tokens.get(at + 1) else {
-            break;
-        };
-        let named = name.kind == Kind::Word || name.is("$");
-        if let (true, Some(open)) = (named, body_start(tokens, at + 1)) {
-            found.push(Function {
-                name: name.text,
-                first: token.line,
-                last: line_of(tokens, closing(tokens, open)),
-            });
+    for trees in levels {
+        for (at, tree) in trees.iter().enumerate().filter(|(_, tree)| is(tree, "fn")) {
+            let name = trees.get(at + 1).filter(|name| matches!(name, TokenTree::Ident(_)) || is(name, "$"));
+            let signature = trees.get(at + 1..).unwrap_or_default();
+            if let (Some(name), Some(last)) = (name, body_end(signature)) {
+                found.push(Function { name: name.to_string(), first: line(tree), last });
+            }
         }
     }
     found
+}
+
+/// The line of the brace that closes a function's body; a constant argument (`Foo<{ N }>`) is not it.
+fn body_end(signature: &[TokenTree]) -> Option<usize> {
+    let end = signature.iter().position(|tree| is(tree, ";")).unwrap_or(signature.len());
+    let signature = signature.get(..end)?;
+    let constrained = |at: usize| signature.iter().take(at).any(|tree| is(tree, "where"));
+    let body = signature.windows(2).enumerate().find(|(at, pair)| match pair {
+        [before, tree] => {
+            let argument = is(before, "<") || is(before, ",") && !constrained(*at);
+            is_group(tree, Delimiter::Brace) && !argument
+        }
+        _ => false,
+    });
+    group(body?.1.last()?).map(|body| body.span_close().end().line)
 }
 
 /// A module that is compiled only for tests.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum TestModule<'a> {
+pub(crate) enum TestModule {
     /// `#[cfg(test)] mod name { .. }`, with the lines from the attribute to the last brace.
     Inline { first: usize, last: usize },
     /// `#[cfg(test)] mod name;`: the file of that name is test code.
-    File { name: &'a str },
+    File { name: String },
 }
 
 /// Every `#[cfg(test)] mod`.
-pub(crate) fn test_modules<'a>(tokens: &[Token<'a>]) -> Vec<TestModule<'a>> {
-    let mut found = Vec::new();
-    for (at, _) in tokens.iter().enumerate() {
-        if !starts_with(tokens, at, &["#", "[", "cfg", "(", "test", ")", "]"]) {
-            continue;
+pub(crate) fn test_modules(source: &str) -> Vec<TestModule> {
+    let mut finder = Finder(Vec::new());
+    if let Ok(file) = syn::parse_file(source) {
+        finder.visit_file(&file);
+    }
+    finder.0
+}
+
+struct Finder(Vec<TestModule>);
+
+impl<'ast> Visit<'ast> for Finder {
+    fn visit_item_mod(&mut self, module: &'ast ItemMod) {
+        if !is_test_module(module) {
+            return syn::visit::visit_item_mod(self, module);
         }
-        let mut next = at + 7;
-        while starts_with(tokens, next, &["#", "["]) {
-            next = closing(tokens, next + 1) + 1;
-        }
-        if starts_with(tokens, next, &["pub"]) {
-            next += 1;
-            if starts_with(tokens, next, &["("]) {
-                next = closing(tokens, next) + 1;
-            }
-        }
-        let (true, Some(name)) = (starts_with(tokens, next, &["mod"]), tokens.get(next + 1)) else {
-            continue;
-        };
-        found.push(if starts_with(tokens, next + 2, &["{"]) {
-            TestModule::Inline {
-                first: line_of(tokens, at),
-                last: line_of(tokens, closing(tokens, next + 2)),
-            }
-        } else {
-            TestModule::File { name: name.text }
+        self.0.push(match &module.content {
+            Some((brace, _)) => TestModule::Inline {
+                first: module
+                    .attrs
+                    .iter()
+                    .map(|attribute| attribute.span().start().line)
+                    .min()
+                    .unwrap_or_default(),
+                last: brace.span.close().end().line,
+            },
+            None => TestModule::File { name: module.ident.to_string() },
         });
     }
-    found
 }
 
-/// The tokens inside the brackets of every attribute, `#[..]` and `#![..]`.
-pub(crate) fn attributes<'t, 'a>(tokens: &'t [Token<'a>]) -> Vec<&'t [Token<'a>]> {
-    let mut found = Vec::new();
-    for (at, _) in tokens.iter().enumerate() {
-        let open = if starts_with(tokens, at, &["#", "["]) {
-            at + 1
-        } else if starts_with(tokens, at, &["#", "!", "["]) {
-            at + 2
-        } else {
-            continue;
-        };
-        if let Some(inside) = tokens.get(open + 1..closing(tokens, open)) {
-            found.push(inside);
-        }
-    }
-    found
-}
-
-/// Whether the tokens from `at` on are these words and characters.
-pub(crate) fn starts_with(tokens: &[Token<'_>], at: usize, wanted: &[&str]) -> bool {
-    let Some(here) = tokens.get(at..) else {
-        return false;
-    };
-    here.len() >= wanted.len() && here.iter().zip(wanted).all(|(token, text)| token.is(text))
-}
-
-/// The position of the bracket that closes the one at `open`, or of the last token.
-pub(crate) fn closing(tokens: &[Token<'_>], open: usize) -> usize {
-    let mut depth = 0_usize;
-    for (at, token) in tokens.iter().enumerate().skip(open) {
-        if opens(token) {
-            depth += 1;
-        } else if closes(token) {
-            depth = depth.saturating_sub(1);
-            if depth == 0 {
-                return at;
-            }
-        }
-    }
-    tokens.len().saturating_sub(1)
-}
-
-fn opens(token: &Token<'_>) -> bool {
-    token.is("{") || token.is("(") || token.is("[")
-}
-
-fn closes(token: &Token<'_>) -> bool {
-    token.is("}") || token.is(")") || token.is("]")
-}
-
-/// The brace that opens a function's body; a constant argument (`Foo<{ N }>`) is not it.
-fn body_start(tokens: &[Token<'_>], from: usize) -> Option<usize> {
-    let mut at = from;
-    loop {
-        let token = tokens.get(at)?;
-        if token.is(";") {
-            return None;
-        }
-        let before = tokens.get(at.checked_sub(1)?)?;
-        let argument = before.is("<") || before.is(",") && !before_body_comma(tokens, at - 1);
-        if token.is("{") && !argument {
-            return Some(at);
-        }
-        if closes(token) {
-            return None;
-        }
-        at = if opens(token) { closing(tokens, at) + 1 } else { at + 1 };
-    }
-}
-
-/// A comma at the end of a `where` clause stands before the body, not before an argument.
-fn before_body_comma(tokens: &[Token<'_>], comma: usize) -> bool {
-    let head = tokens.get(..comma).unwrap_or_default();
-    head.iter().rev().take_while(|token| !token.is("fn")).any(|token| token.is("where"))
-}
-
-fn line_of(tokens: &[Token<'_>], at: usize) -> usize {
-    tokens.get(at).map_or(0, |token| token.line)
+/// Whether a module is compiled only for tests.
+pub(crate) fn is_test_module(module: &ItemMod) -> bool {
+    module.attrs.iter().any(|attribute| {
+        attribute.path().is_ident("cfg")
+            && matches!(&attribute.meta, syn::Meta::List(list) if list.tokens.to_string() == "test")
+    })
 }

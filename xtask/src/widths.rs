@@ -11,6 +11,7 @@ use syn::{Fields, FnArg, ImplItem, Item, ItemImpl, ItemStruct, ReceiverKind, Typ
 use crate::lengths::is_test_file;
 use crate::repo::{Repo, TextFile};
 use crate::run::Error;
+use crate::spans::is_test_module;
 
 #[cfg(test)]
 mod tests;
@@ -99,7 +100,7 @@ impl Counter<'_> {
 impl<'ast> Visit<'ast> for Counter<'_> {
     fn visit_item(&mut self, item: &'ast Item) {
         match item {
-            Item::Mod(module) if module.attrs.iter().any(is_test) => {}
+            Item::Mod(module) if is_test_module(module) => {}
             item => syn::visit::visit_item(self, item),
         }
     }
@@ -124,9 +125,4 @@ impl<'ast> Visit<'ast> for Counter<'_> {
             );
         }
     }
-}
-
-fn is_test(attribute: &syn::Attribute) -> bool {
-    attribute.path().is_ident("cfg")
-        && matches!(&attribute.meta, syn::Meta::List(list) if list.tokens.to_string() == "test")
 }

@@ -22,7 +22,7 @@ fn tests_and_comments_are_not_counted_towards_base() {
     let code = |lines: usize| "a;\n".repeat(lines);
     let files = [
         file("base/src/lib.rs", "//! Doc.\n\nmod a;\n#[cfg(test)]\nmod support;\n".into()),
-        file("base/src/a.rs", "/* c */ fn a() {}\n#[cfg(test)]\nmod tests {\nb\n}\n".into()),
+        file("base/src/a.rs", "/* c */ fn a() {}\n#[cfg(test)]\nmod tests {\nfn b() {}\n}\n".into()),
         file("base/src/b/tests.rs", code(50)),
         file("base/src/tests/c.rs", code(50)),
         file("crates/base/src/pair/mod.rs", code(50)),

@@ -1,8 +1,8 @@
 use super::*;
-use crate::lexer::tokens;
+use crate::trees::levels;
 
 fn joined(source: &str) -> Vec<String> {
-    named_paths(&tokens(source))
+    named_paths(&levels(source))
         .iter()
         .map(|path| {
             let mark = match path.how {
@@ -42,14 +42,14 @@ fn inline_paths_end_at_a_turbofish() {
 #[test]
 fn lines_are_those_of_the_first_segment() {
     let source = "use a::{\n  b,\n  c::d,\n};";
-    let all = tokens(source);
+    let all = levels(source);
     let lines: Vec<_> = named_paths(&all).iter().map(|path| path.line).collect();
     assert_eq!(lines, [2, 3]);
 }
 
 #[test]
 fn segments_are_found_anywhere_in_a_row() {
-    let all = tokens("std::time::Instant::now");
+    let all = levels("std::time::Instant::now");
     let path = &named_paths(&all)[0];
     assert!(path.contains(&["std", "time"]));
     assert!(path.contains(&["Instant", "now"]));
@@ -58,7 +58,7 @@ fn segments_are_found_anywhere_in_a_row() {
 
 #[test]
 fn broken_trees_end() {
-    for source in ["use a::{", "use {{{", "use a::{b", "use", "use a::{;}"] {
+    for source in ["use a::{", "use {{{", "use a::{b", "use", "use a::{;}", "use<'a>", "use a::"] {
         let _ = joined(source);
     }
 }

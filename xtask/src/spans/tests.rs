@@ -1,8 +1,8 @@
 use super::*;
-use crate::lexer::tokens;
+use crate::trees::levels;
 
 fn names_and_lines(source: &str) -> Vec<(String, usize)> {
-    functions(&tokens(source)).iter().map(|function| (function.name.to_owned(), function.lines())).collect()
+    functions(&levels(source)).iter().map(|function| (function.name.to_owned(), function.lines())).collect()
 }
 
 #[test]
@@ -43,19 +43,11 @@ fn functions_written_by_a_macro_are_measured_in_it() {
 #[test]
 fn inline_test_modules_have_their_lines() {
     let source = "fn a() {}\n#[cfg(test)]\n#[allow(x)]\npub(crate) mod tests {\n fn b() {}\n}\n";
-    assert_eq!(test_modules(&tokens(source)), [TestModule::Inline { first: 2, last: 6 }]);
+    assert_eq!(test_modules(source), [TestModule::Inline { first: 2, last: 6 }]);
 }
 
 #[test]
 fn test_modules_in_files_are_named() {
     let source = "#[cfg(test)]\nmod tests;\n#[cfg(test)] use a::b;\nmod other;";
-    assert_eq!(test_modules(&tokens(source)), [TestModule::File { name: "tests" }]);
-}
-
-#[test]
-fn attributes_inner_and_outer() {
-    let source = "#![a(b)] #[c] fn d() { #[e = \"f\"] g }";
-    let all = tokens(source);
-    let first_words: Vec<_> = attributes(&all).iter().map(|inside| inside[0].text).collect();
-    assert_eq!(first_words, ["a", "c", "e"]);
+    assert_eq!(test_modules(source), [TestModule::File { name: "tests".into() }]);
 }
