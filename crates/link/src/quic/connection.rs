@@ -11,6 +11,7 @@ use weir_base::identity::PeerId;
 use weir_base::stream::Goodbye;
 use weir_libp2p::tls::peer_id_of;
 
+use super::phase::Phase;
 use super::stream::{code32, id};
 use super::time::Clock;
 use crate::Alpn;
@@ -34,6 +35,7 @@ pub(crate) struct Connection {
     pub(super) handle: ConnectionHandle,
     pub(super) socket: SocketId,
     pub(super) clock: Clock,
+    pub(super) phase: Phase,
 }
 
 impl std::fmt::Debug for Connection {
@@ -43,6 +45,15 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
+    /// One whose handshake begins.
+    pub(super) fn new(
+        quic: quinn_proto::Connection,
+        (socket, handle): (SocketId, ConnectionHandle),
+        clock: Clock,
+    ) -> Self {
+        Self { quic, handle, socket, clock, phase: Phase::Handshake { early: false } }
+    }
+
     pub(super) fn is_client(&self) -> bool {
         self.quic.side() == Side::Client
     }
@@ -119,6 +130,7 @@ impl Connection {
 
     /// Closes it now; the peer is told why.
     pub(super) fn close(&mut self, now: Instant, reason: Goodbye) {
+        self.phase = Phase::Closed { by_peer: false };
         let code = VarInt::from_u32(reason.code().into());
         self.quic.close(self.clock.to_quic(now), code, Bytes::new());
     }

@@ -8,90 +8,62 @@
 //! Threat: who recorded a flight sends it again, from anywhere. A session is good for one use, so that only the first copy is
 //! read; QUIC sends it at most three times its bytes; it can never complete the handshake.
 
-use std::collections::VecDeque;
+use bytes::Bytes;
 
-use quinn_proto::{Dir, VarInt};
-use weir_base::stream::{Group, LinkInfo, Side as Dialled};
-use weir_base::{LinkId, ProtocolId};
+use super::stream::Stream;
 
-use super::link::{Phase, QuicLink};
-use super::stream::priority;
-use crate::Event;
-use crate::carrier::Carrier;
-use crate::event::DialId;
-use crate::streams::{ReceiveEnd, SendEnd};
+/// What may be written before the handshake is confirmed, in bytes: a first flight with some permits.
+const EARLY_MAX: usize = 8 * 1024;
 
-impl QuicLink {
-    pub(crate) fn notify_early(
-        &mut self,
-        link: LinkId,
-        info: LinkInfo,
-        dial: Option<DialId>,
-        events: &mut VecDeque<Event>,
-    ) {
-        self.notified_early = true;
-        events.push_back(Event::Early { link, info, dial });
+/// What a client has written while its handshake runs. The bytes are with their streams.
+#[derive(Debug)]
+pub(super) struct Unconfirmed {
+    keeps: bool, // a client whose handshake runs
+    bytes: usize,
+}
+
+impl Unconfirmed {
+    pub(super) fn new(is_client: bool) -> Self {
+        Self { keeps: is_client, bytes: 0 }
     }
 
-    /// The first stream of an inbound handshake: only 0-RTT data can be there before the handshake is complete.
-    pub(super) fn detect_early(&mut self, link: LinkId, events: &mut VecDeque<Event>) {
-        let waits = self.phase == (Phase::Handshake { early: false }) && !self.conn.is_client();
-        if !waits {
-            return;
-        }
-        self.naming.by_name = self.conn.is_libp2p();
-        if self.naming.by_name || self.config.early().is_empty() {
-            return; // it is read once the handshake is complete
-        }
-        if let Some(peer) = self.conn.peer() {
-            self.phase = Phase::Handshake { early: true };
-            let group = Group::of(self.conn.remote().ip());
-            let info = LinkInfo { peer, side: Dialled::Inbound, dialler: false, group };
-            self.notify_early(link, info, None, events);
+    /// Bytes that may still be written; `None` where the handshake sets no limit.
+    pub(super) fn room(&self) -> Option<usize> {
+        self.keeps.then(|| EARLY_MAX.saturating_sub(self.bytes))
+    }
+
+    /// This part is written: it may have to be sent again.
+    pub(super) fn keep(&mut self, entry: &mut Stream, part: &Bytes) {
+        if self.keeps {
+            self.bytes += part.len();
+            entry.early.push(part.clone());
         }
     }
 
-    /// Whether this side may open such a stream before the handshake is complete.
-    pub(super) fn may_open_early(&self, protocol: ProtocolId) -> bool {
-        self.is_early() && self.conn.is_client() && self.config.early().contains(&protocol)
+    /// The handshake is confirmed. Whether something was written while it ran.
+    pub(super) fn confirmed(&mut self) -> bool {
+        self.keeps = false;
+        std::mem::take(&mut self.bytes) > 0
     }
+}
 
-    /// Notes a stream of the peer that came early and must wait. Returns whether it does.
-    pub(super) fn hold_early(&mut self, stream: u64, protocol: ProtocolId) -> bool {
-        let holds = self.is_early() && !self.config.early().contains(&protocol);
-        if holds && let Some(entry) = self.streams.get_mut(stream) {
-            entry.held = Some(protocol);
-        }
-        holds
-    }
+#[cfg(test)]
+mod tests {
+    use weir_base::stream::Class;
 
-    /// QUIC forgot all early streams. They are opened again, in order, so that each has its number; those that ended since are
-    /// broken off.
-    pub(super) fn send_again(&mut self) {
-        for stream in self.streams.keys() {
-            let Some(entry) = self.streams.get_mut(stream) else { continue };
-            let waits = std::mem::take(&mut entry.send.queue).len(); // it is kept, with what QUIC had taken
-            self.sending.outbox.sub(entry.send.class, waits as u64);
-        }
-        for _ in 0..self.opens.begun() {
-            let Some(name) = self.conn.quic.streams().open(Dir::Bi) else { return };
-            let entry = self.streams.get_mut(u64::from(name));
-            let unread = entry.as_ref().is_none_or(|entry| entry.receive.end == ReceiveEnd::Over);
-            if unread {
-                let _ = self.conn.quic.recv_stream(name).stop(VarInt::from_u32(0));
-            }
-            let Some(entry) = entry.filter(|entry| !entry.early.is_empty()) else {
-                let _ = self.conn.quic.send_stream(name).reset(VarInt::from_u32(0)); // given up, or reset, meanwhile
-                continue;
-            };
-            let _ = self.conn.quic.send_stream(name).set_priority(priority(entry.send.class));
-            std::mem::take(&mut entry.early).into_iter().for_each(|part| entry.send.queue.push(part));
-            let rest = entry.send.queue.len();
-            self.sending.outbox.add(entry.send.class, rest as u64);
-            if entry.send.end == SendEnd::Over {
-                entry.send.end = SendEnd::Finishing;
-            }
-            self.give(name.into(), usize::MAX);
-        }
+    use super::*;
+    use crate::streams::SendEnd;
+
+    #[test]
+    fn a_client_keeps_what_it_writes_until_it_is_confirmed() {
+        let part = Bytes::from_static(&[1; 8_000]);
+        let mut entry = Stream::ours(Class::Control, SendEnd::Open);
+        let mut unconfirmed = Unconfirmed::new(true);
+        assert!(!Unconfirmed::new(true).confirmed());
+        (0..2).for_each(|_| unconfirmed.keep(&mut entry, &part));
+        assert_eq!((unconfirmed.room(), entry.early.concat().len()), (Some(0), 16_000));
+        assert!(unconfirmed.confirmed() && !unconfirmed.confirmed());
+        unconfirmed.keep(&mut entry, &part);
+        assert_eq!((unconfirmed.room(), entry.early.len()), (None, 2), "it cannot be refused any more");
     }
 }

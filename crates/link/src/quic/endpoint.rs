@@ -50,7 +50,7 @@ impl Quic {
                     }
                     before = Some(id);
                     if let Some(buffer) = buffer.as_ref().filter(|_| self.hoarders.is_empty())
-                        && carrier.receiving.keeps(buffer)
+                        && carrier.muxer.receiving.keeps(buffer)
                     {
                         self.hoarders.insert(id);
                     }
@@ -84,7 +84,7 @@ impl Quic {
         }
         match endpoint.accept(incoming, at, scratch, None) {
             Ok((handle, quic)) => {
-                let conn = Connection { quic, handle, socket, clock: self.clock };
+                let conn = Connection::new(quic, (socket, handle), self.clock);
                 let origin = LinkOrigin::inbound().at(Transport::Quic, conn.remote());
                 let origin = LinkOrigin { half_open: Some((ip, proof)), ..origin };
                 let id = context.table.reserve_id();
@@ -121,8 +121,8 @@ impl Quic {
             self.outputs.idle(id);
             return None;
         };
-        let held = self.hold(link.conn.socket, id);
-        let transmit = if held { None } else { link.conn.poll_transmit(now, segments, out) };
+        let held = self.hold(link.muxer.conn.socket, id);
+        let transmit = if held { None } else { link.muxer.conn.poll_transmit(now, segments, out) };
         self.closing.keep(now, id, link);
         match &transmit {
             Some(transmit) => self.outputs.sent(id, transmit.len),
@@ -180,11 +180,10 @@ impl Endpoint for Quic {
     }
 
     fn exchange(&mut self, link: LinkId, carrier: &mut dyn Carrier) {
-        let carrier: &mut dyn Any = carrier;
-        if let Some(carrier) = carrier.downcast_mut::<QuicLink>() {
-            carrier.write_heads();
+        if let Some(carrier) = QuicLink::of(carrier) {
+            carrier.muxer.write_heads();
             self.talk(link, carrier);
-            if !carrier.receiving.keeps_too_much() && !self.hoarders.is_empty() {
+            if !carrier.muxer.receiving.keeps_too_much() && !self.hoarders.is_empty() {
                 self.hoarders.remove(&link);
             }
         }
@@ -231,12 +230,12 @@ impl Endpoint for Quic {
                 }
                 continue;
             };
-            if self.hold(carrier.conn.socket, id) {
+            if self.hold(carrier.muxer.conn.socket, id) {
                 self.outputs.idle(id);
                 context.table.sent_all(context.now, id); // its timers run all the same
                 continue;
             }
-            if let Some(transmit) = carrier.conn.poll_transmit(scope.now, max_segments, out) {
+            if let Some(transmit) = carrier.muxer.conn.poll_transmit(scope.now, max_segments, out) {
                 self.outputs.sent(id, transmit.len);
                 return Some(transmit);
             }

@@ -1,328 +1,249 @@
-//! A link over QUIC: the user's side. What QUIC reports is in `events`.
+//! A link over QUIC: what its parent drives it by. Its streams are the [`Muxer`]'s.
 
+use std::any::Any;
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
-use quinn_proto::{Dir, StreamId, VarInt};
-use weir_base::stream::{Class, Goodbye, OpenError};
-use weir_base::{Instant, Numbered, ProtocolId, Rope, StreamKey};
+use quinn_proto::{ConnectionEvent, Event as Quic};
+use weir_base::stream::{Goodbye, Group, LinkInfo, Side};
+use weir_base::{Fault, Instant, LinkId};
 
 use super::connection::Connection;
-use super::naming::Naming;
-use super::receiving::Receiving;
-use super::refused_writers::RefusedWriters;
-use super::stream::{OwnHead, Stream, id, priority};
-use crate::carrier::{Read, Scope, Streams};
-use crate::streams::{After, Next, Opens, Outbox, ProtocolNames, ReceiveEnd, SendEnd};
+use super::muxer::Muxer;
+use super::phase::Phase;
+use super::send_memory::SendMemory;
+use crate::Config;
+use crate::carrier::{Carrier, Early, Lent, LinkStats, Remote, Report, Scope, SendDemand, Streams};
+use crate::event::{DialId, DownReason, Event};
+use crate::streams::ProtocolNames;
 use crate::window::Window;
-use crate::{Config, Event};
 
-/// Bytes taken from QUIC at a time.
-const SESSION: usize = 32 * 1024;
-
-/// What one write may bring. Larger ones would only wait.
-const ROOM: usize = 64 * 1024;
-
-/// What may be written before the handshake is confirmed: a first flight with some permits.
-const EARLY_MAX: usize = 8 * 1024;
-
-/// Streams of one QUIC connection.
+/// One QUIC connection.
 #[derive(Debug)]
 pub(crate) struct QuicLink {
-    pub(crate) conn: Connection,
-    pub(super) config: Arc<Config>,
-    pub(super) phase: Phase,
-    pub(super) notified_early: bool, // `Event::Early` was told
-    pub(super) streams: Numbered<u64, Box<Stream>>,
-    pub(super) opens: Opens,
-    pub(crate) receiving: Receiving,
-    pub(super) sending: Sending,
-    pub(crate) naming: Naming,
-}
-
-/// How far the connection is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// The handshake runs. The flag says whether data may go along with it: out, for a client, in, for a server.
-    Handshake { early: bool },
-    /// It is confirmed.
-    Up,
-    /// This side said goodbye: the connection is closed when all that was written is acknowledged.
-    Flushing(Goodbye),
-    /// This side ends it without waiting.
-    Cutting(Goodbye),
-    /// It is closed; what the peer sent before can still be read if the peer closed it.
-    Closed { by_peer: bool },
-}
-
-/// Credit towards the peer.
-#[derive(Debug)]
-pub(super) struct Sending {
-    pub(super) window: u64,    // >= base_send; the rest is lent
-    pub(super) outbox: Outbox, // what QUIC did not take yet; those that QUIC will tell of do not wait for a turn
-    pub(super) refused_writers: RefusedWriters,
-    pub(super) unwritten_heads: Vec<u64>, // of streams opened since the link was settled
-    pub(super) early: usize,              // bytes of a client kept until the handshake is confirmed
-    pub(super) wrote: Instant,
+    pub(crate) muxer: Muxer,
+    send_memory: SendMemory,
+    notified_early: bool, // `Event::Early` was told
 }
 
 impl QuicLink {
-    pub(crate) fn new(conn: Connection, config: Arc<Config>, names: Arc<ProtocolNames>) -> Self {
+    pub(super) fn new(mut conn: Connection, config: Arc<Config>, names: Arc<ProtocolNames>) -> Self {
         let early = conn.is_client() && conn.quic.has_0rtt() && !config.early().is_empty();
-        let sending = Sending {
-            window: config.budget.base_send,
-            outbox: Outbox::default(),
-            refused_writers: RefusedWriters::default(),
-            unwritten_heads: Vec::new(),
-            early: 0,
-            wrote: Instant::ZERO,
-        };
-        let opens = Opens::new(config.streams.max_waiting);
-        Self {
-            receiving: Receiving::new(config.budget.base_window),
-            conn,
-            config,
-            phase: Phase::Handshake { early },
-            notified_early: false,
-            streams: Numbered::default(),
-            opens,
-            sending,
-            naming: Naming::new(names),
-        }
+        conn.phase = Phase::Handshake { early };
+        let send_memory = SendMemory::new(&config.budget);
+        Self { muxer: Muxer::new(conn, config, names), send_memory, notified_early: false }
     }
 
-    /// QUIC has opened the stream: its priority. Its head goes along with what is written first, or by itself when the link is
-    /// settled.
-    pub(super) fn begin(&mut self, stream: u64, protocol: ProtocolId) {
-        let Some(entry) = self.streams.get_mut(stream) else { return };
-        let _ = self.conn.quic.send_stream(id(stream)).set_priority(priority(entry.send.class));
-        if self.naming.by_name {
-            if let Some(names) = self.naming.table.of(protocol) {
-                self.propose(stream, protocol, names);
-            }
+    /// The carrier of a link, where it is one over QUIC.
+    pub(super) fn of(carrier: &mut dyn Carrier) -> Option<&mut Self> {
+        let carrier: &mut dyn Any = carrier;
+        carrier.downcast_mut()
+    }
+
+    /// A datagram of `len` bytes in a buffer of `pinned`.
+    pub(super) fn handle_datagram(&mut self, event: ConnectionEvent, len: usize, pinned: usize) {
+        self.muxer.receiving.came(len, pinned);
+        self.muxer.conn.quic.handle_event(event);
+    }
+
+    /// The link is down: nothing is kept but what the connection's end needs.
+    pub(super) fn abandon(&mut self, now: Instant, reason: Goodbye) {
+        if !matches!(self.muxer.conn.phase, Phase::Closed { .. }) {
+            self.muxer.conn.close(now, reason);
+        }
+        self.muxer.abandon();
+    }
+
+    /// Tells that data may go along with the handshake.
+    pub(super) fn notify_early(
+        &mut self,
+        link: LinkId,
+        info: LinkInfo,
+        dial: Option<DialId>,
+        events: &mut VecDeque<Event>,
+    ) {
+        self.notified_early = true;
+        events.push_back(Event::Early { link, info, dial });
+    }
+
+    /// The first stream of an inbound handshake: only 0-RTT data can be there before the handshake is complete.
+    fn detect_early(&mut self, scope: &mut Scope<'_>) {
+        let Muxer { conn, naming, config, .. } = &mut self.muxer;
+        if !conn.phase.is_silent() || conn.is_client() {
             return;
         }
-        entry.own_head = OwnHead::new(protocol);
-        self.sending.unwritten_heads.push(stream);
-    }
-
-    pub(super) fn end_receive(&mut self, window: &mut Window, stream: u64) {
-        let Some(entry) = self.streams.get_mut(stream) else { return };
-        entry.receive.end = ReceiveEnd::Over;
-        entry.receive.drop_unread(window);
-        let over = entry.is_over();
-        if entry.receive.raw.is_some() {
-            self.forget_raw(window, stream);
+        naming.by_name = conn.is_libp2p();
+        if naming.by_name || config.early().is_empty() {
+            return; // it is read once the handshake is complete
         }
-        if over {
-            self.remove(stream);
+        if let Some(peer) = conn.peer() {
+            conn.phase = Phase::Handshake { early: true };
+            let group = Group::of(conn.remote().ip());
+            let info = LinkInfo { peer, side: Side::Inbound, dialler: false, group };
+            self.notify_early(scope.link, info, None, scope.events);
         }
     }
 
-    fn forget_raw(&mut self, window: &mut Window, stream: u64) {
-        if let Some(entry) = self.streams.get_mut(stream)
-            && let Some(mut raw) = entry.receive.raw.take()
-        {
-            raw.count(window, 0, 0);
-            self.receiving.raws.retain(|other| *other != stream);
-        }
-    }
-
-    /// A stream is over both ways.
-    pub(super) fn remove(&mut self, stream: u64) {
-        let Some(mut entry) = self.streams.remove(stream) else { return };
-        if let Some(code) = entry.receive.stop {
-            self.conn.stop(stream, code); // it waited for the answer to a proposal
-        }
-        self.naming.over(stream, &mut entry);
+    /// The handshake is complete: both sides know who is at the other end.
+    fn connected(&mut self) -> Report {
+        let Muxer { conn, naming, .. } = &mut self.muxer;
+        let group = Group::of(conn.remote().ip());
+        naming.by_name = conn.is_libp2p();
+        let failed = if naming.by_name && conn.phase.is_early() && conn.is_client() {
+            // What went along was meant for `weir/1`, which the peer speaks no more. The session is used up: the next dial is plain.
+            DownReason::Rejected
+        } else if let Some(peer) = conn.peer() {
+            return Report::Connected(Remote { peer, group });
+        } else {
+            DownReason::Closed(Goodbye::Fault)
+        };
+        conn.phase.cut(Goodbye::Fault);
+        Report::Lost(failed)
     }
 }
 
-impl Streams for QuicLink {
-    fn open(&mut self, now: Instant, protocol: ProtocolId, class: Class) -> Result<u64, OpenError> {
-        let early = self.may_open_early(protocol);
-        if self.phase != Phase::Up && !early {
-            return Err(OpenError::Closed);
-        }
-        if self.naming.by_name && self.naming.table.of(protocol).is_none() {
-            return Ok(self.naming.open_unnamed(&mut self.streams, class));
-        }
-        self.naming.at(now); // the link may have been at rest for long
-        let free = !self.opens.any_waits() && self.conn.quic.streams().open(Dir::Bi).is_some();
-        let stream = u64::from(StreamId::new(self.conn.quic.side(), Dir::Bi, self.opens.count()));
-        let end = self.opens.open(stream, protocol, free)?;
-        self.streams.insert(stream, Box::new(Stream::ours(class, end)));
-        if end == SendEnd::Open {
-            self.begin(stream, protocol);
-        }
-        Ok(stream)
+impl Carrier for QuicLink {
+    fn streams(&mut self) -> &mut dyn Streams {
+        &mut self.muxer
     }
 
-    fn set_class(&mut self, stream: u64, class: Class) {
-        let Some(entry) = self.streams.get_mut(stream) else { return };
-        if entry.send.class != class && !matches!(entry.send.end, SendEnd::Over) {
-            self.sending.outbox.reclass(stream, &mut entry.send, class);
-            if !matches!(entry.send.end, SendEnd::Waiting(_)) {
-                let _ = self.conn.quic.send_stream(id(stream)).set_priority(priority(class));
-            }
-        }
+    /// Stream frames that came.
+    fn activity(&self) -> u64 {
+        self.muxer.conn.quic.stats().frame_rx.stream
     }
 
-    fn read(&mut self, now: Instant, window: &mut Window, stream: u64, max: usize) -> Read {
-        self.naming.at(now);
-        let Some(entry) = self.streams.get_mut(stream) else { return Read::Closed };
-        if entry.receive.end == ReceiveEnd::Open {
-            if entry.head.is_some() || entry.negotiation.is_some() {
-                return Read::Blocked;
-            }
-            let may_fetch = !entry.is_dry && !matches!(entry.send.end, SendEnd::Waiting(_));
-            if may_fetch && entry.receive.unread() == 0 {
-                let most = max.min(SESSION);
-                let fetched =
-                    self.receiving.fetch(now, &mut self.conn, window, (stream, &mut entry.receive), most);
-                entry.is_dry = fetched.all;
-                if fetched.any && max == 0 {
-                    return Read::Blocked;
+    /// Takes what QUIC reports until the parent must act.
+    fn poll(&mut self, scope: &mut Scope<'_>) -> Option<Report> {
+        self.muxer.naming.at(scope.now);
+        while let Some(event) = self.muxer.conn.quic.poll() {
+            match event {
+                Quic::Connected => return Some(self.connected()),
+                Quic::ConnectionLost { reason } => return Some(self.muxer.conn.phase.lost(reason)),
+                Quic::Stream(event) => {
+                    self.detect_early(scope);
+                    if let Err(fault) = self.muxer.stream_event(scope, &event) {
+                        return Some(Report::Fault(fault));
+                    }
                 }
+                Quic::HandshakeDataReady | Quic::DatagramReceived | Quic::DatagramsUnblocked => {}
             }
         }
-        let read = match entry.receive.next(max) {
-            Next::Bytes(chunk) => return Read::Data(chunk),
-            Next::NoRoom => return Read::Blocked,
-            Next::Nothing => {
-                entry.drained_at = self.receiving.bytes;
-                return Read::Blocked;
+        self.muxer.settle(scope);
+        let Muxer { conn, sending, .. } = &mut self.muxer;
+        let goodbye = conn.phase.due(|| sending.queued() == 0 && conn.quic.streams().send_streams() == 0);
+        if let Some(reason) = goodbye {
+            conn.close(scope.now, reason);
+        }
+        None
+    }
+
+    fn close(&mut self, reason: Goodbye) {
+        if self.muxer.conn.phase.flush(reason) {
+            self.muxer.finish_all();
+        }
+    }
+
+    /// Ends at once: what waits does not go out, but the reason does.
+    fn abort(&mut self, reason: Goodbye) {
+        self.muxer.conn.phase.cut(reason);
+    }
+
+    /// Whether nothing more will go out or be read.
+    fn is_over(&self) -> bool {
+        match self.muxer.conn.phase {
+            Phase::Closed { by_peer } => !by_peer || !self.muxer.any_unread(),
+            _ => false,
+        }
+    }
+
+    fn rtt(&self) -> Duration {
+        self.muxer.conn.quic.rtt()
+    }
+
+    fn stats(&self) -> LinkStats {
+        let quic = &self.muxer.conn.quic;
+        let stats = quic.stats();
+        LinkStats {
+            bytes_in: stats.udp_rx.bytes,
+            bytes_out: stats.udp_tx.bytes,
+            datagrams_in: stats.udp_rx.datagrams,
+            datagrams_out: stats.udp_tx.datagrams,
+            lost: stats.path.lost_packets,
+            mtu: quic.current_mtu(),
+            window: 0, // the link knows
+        }
+    }
+
+    /// The link is up. Its user now hears of streams that came with the handshake, and what was written early is sent again
+    /// if it was refused.
+    fn confirmed(&mut self, scope: &mut Scope<'_>) -> Result<Early, Fault> {
+        let was_early = self.is_early();
+        let muxer = &mut self.muxer;
+        muxer.conn.phase = Phase::Up;
+        if muxer.naming.by_name {
+            muxer.hello_accepted(); // its peer may never say one, and shall have as many streams
+        }
+        let wrote = muxer.sending.unconfirmed.confirmed();
+        let mut outcome = if was_early { Early::Accepted } else { Early::None };
+        if was_early && muxer.conn.is_client() {
+            if !muxer.conn.quic.accepted_0rtt() {
+                muxer.send_again();
+                outcome = Early::Refused;
             }
-            Next::Closed => return Read::Closed,
-            Next::End => Read::End,
-            Next::Reset(code) | Next::Stalled(code) => Read::Reset(code),
-        };
-        self.end_receive(window, stream);
-        read
-    }
-
-    /// Bytes that can be written; 0 makes the stream wait for `Writable`.
-    fn room(&mut self, stream: u64) -> usize {
-        let early = match self.phase {
-            Phase::Up | Phase::Flushing(_) => None,
-            Phase::Handshake { early: true } if !self.conn.is_client() => None,
-            Phase::Handshake { early: true } => Some(EARLY_MAX.saturating_sub(self.sending.early)),
-            _ => return 0,
-        };
-        let Some(entry) = self.streams.get_mut(stream) else { return 0 };
-        let open = match entry.send.end {
-            SendEnd::Open => entry.send.queue.is_empty() && entry.may_write(),
-            SendEnd::Waiting(_) => false,
-            SendEnd::Finishing | SendEnd::Over => return 0,
-        };
-        let free = open && !self.sending.refused_writers.refuses(&self.sending.outbox, entry.send.class);
-        let room = if free { early.unwrap_or(ROOM) } else { 0 };
-        entry.blocked = room == 0;
-        room
-    }
-
-    fn write(&mut self, stream: u64, rope: &mut Rope) {
-        let room = self.room(stream);
-        if rope.len() <= room {
-            if !rope.is_empty() {
-                self.take(stream, rope);
+            if !wrote {
+                outcome = Early::None;
             }
-            return;
         }
-        let (mut part, mut left) = (Rope::new(), room);
-        while let Some(bytes) = rope.pop(left) {
-            left -= bytes.len();
-            part.push(bytes);
-        }
-        if !part.is_empty() {
-            self.take(stream, &mut part);
-        }
+        muxer.confirmed(scope)?;
+        Ok(outcome)
     }
 
-    fn finish(&mut self, stream: u64) {
-        let Some(entry) = self.streams.get_mut(stream) else { return };
-        if entry.send.defer(After::Finish) || entry.send.end != SendEnd::Open {
-            return;
-        }
-        entry.send.end = SendEnd::Finishing;
-        if !entry.own_head.is_empty() {
-            self.take(stream, &mut Rope::new());
-        }
-        self.end_send(stream);
+    /// Whether data may go along with the handshake that runs.
+    fn is_early(&self) -> bool {
+        self.muxer.conn.phase.is_early()
     }
 
-    fn reset(&mut self, stream: u64, code: u32) {
-        let Some(entry) = self.streams.get_mut(stream) else { return };
-        if entry.send.defer(After::Reset(code)) || entry.send.end == SendEnd::Over {
-            return;
-        }
-        let rest = std::mem::take(&mut entry.send.queue).len();
-        self.sending.outbox.sub(entry.send.class, rest as u64);
-        entry.early = Vec::new();
-        entry.send.end = SendEnd::Over;
-        let over = entry.is_over();
-        let _ = self.conn.quic.send_stream(id(stream)).reset(VarInt::from_u32(code));
-        if over {
-            self.remove(stream);
-        }
+    /// Whether [`Event::Early`] was told.
+    fn was_early(&self) -> bool {
+        self.notified_early
     }
 
-    fn stop(&mut self, _now: Instant, window: &mut Window, stream: u64, code: u32) {
-        let Some(entry) = self.streams.get_mut(stream) else { return };
-        let over = std::mem::replace(&mut entry.receive.end, ReceiveEnd::Over);
-        if matches!(entry.send.end, SendEnd::Waiting(_)) || entry.negotiation.is_some() {
-            entry.receive.stop.get_or_insert(code);
-        } else if over == ReceiveEnd::Open {
-            self.conn.stop(stream, code);
-        }
-        self.end_receive(window, stream);
+    fn is_libp2p(&self) -> bool {
+        self.muxer.naming.by_name
     }
 
-    fn expect(&mut self, window: &mut Window, stream: u64, bytes: u64) {
-        if let Some(entry) = self.streams.get_mut(stream)
-            && entry.receive.end == ReceiveEnd::Open
-            && entry.receive.raw.is_none()
-        {
-            let waiting = entry.receive.unread() > 0;
-            entry.receive.expected.set(window, bytes, waiting);
-        }
+    fn window_grew(&mut self, window: &Window) -> bool {
+        self.muxer.receiving.credit.window_changed(&mut self.muxer.conn, window);
+        false
     }
 
-    fn mark_raw(&mut self, stream: u64) {
-        if let Some(entry) = self.streams.get_mut(stream)
-            && entry.receive.raw.is_none()
-        {
-            entry.drained_at = self.receiving.bytes;
-            entry.receive.raw = Some(Box::default());
-            self.receiving.raws.push(stream);
-        }
+    fn lent(&self) -> Lent {
+        Lent { receive: self.muxer.receiving.credit.debt(), send: self.send_memory.lent() }
     }
 
-    fn hello_accepted(&mut self) {
-        let count = VarInt::from_u32(self.config.streams.max_inbound);
-        self.conn.quic.set_max_concurrent_streams(Dir::Bi, count);
+    fn send_demand(&mut self, now: Instant) -> SendDemand {
+        let Muxer { conn, sending, .. } = &mut self.muxer;
+        let congestion_window = || conn.quic.congestion_state().window();
+        let demand = self.send_memory.demand(now, sending.queued() > 0, congestion_window);
+        if demand.back > 0 {
+            conn.quic.set_send_window(self.send_memory.window());
+        }
+        demand
     }
 
-    /// The latest raw stream whose reader leaves bytes unread.
-    fn stalled_raw(&self) -> Option<u64> {
-        let stalled = |stream: &&u64| self.streams.get(**stream).is_some_and(|entry| entry.receive.notified);
-        self.receiving.raws.iter().rev().find(stalled).copied()
+    fn lend_send(&mut self, scope: &mut Scope<'_>, bytes: u64) {
+        self.send_memory.lend(bytes);
+        self.muxer.conn.quic.set_send_window(self.send_memory.window());
+        self.muxer.deal_all(scope);
     }
 
-    /// Breaks a stalled raw stream off, both ways; its user hears of it.
-    fn reset_stalled(&mut self, scope: &mut Scope<'_>, stream: u64, code: u32) {
-        let key = StreamKey { link: scope.link, stream };
-        let Some(entry) = self.streams.get_mut(stream) else { return };
-        let writing = entry.send.end == SendEnd::Open;
-        if entry.receive.end == ReceiveEnd::Open {
-            self.conn.stop(stream, code);
-        }
-        entry.receive.end = ReceiveEnd::Reset(code);
-        entry.receive.drop_unread(scope.window);
-        self.forget_raw(scope.window, stream);
-        scope.events.push_back(Event::Readable(key));
-        if writing {
-            self.reset(stream, code);
-            scope.events.push_back(Event::Stopped(key, code));
-        }
+    fn handle_timeout(&mut self, now: Instant) {
+        self.muxer.conn.handle_timeout(now);
+        self.muxer.end_late_heads(now);
+    }
+
+    fn poll_timeout(&mut self) -> Option<Instant> {
+        [self.muxer.conn.poll_timeout(), self.muxer.next_due()].into_iter().flatten().min()
     }
 }

@@ -2,13 +2,12 @@
 //! number, on ALPN `libp2p` with multistream-select (`naming`); one socket serves both.
 //!
 //! - a datagram goes to its socket's endpoint, which names the connection or asks about a new one (admission decides);
-//! - the connection reports; `events` turns that into events of the link;
+//! - the connection reports (`link`); `muxer` and `events` turn what concerns streams into events of the link;
 //! - a link with something to send waits in `outputs`; only those are asked.
 //!
 //! Threat: strangers send first packets from any address. Until an address is proven it gets at most three times its bytes;
 //! under load it must prove itself before anything is kept (retry). Source: RFC 9000–9002, libp2p `quic`, `tls`.
 
-mod carrier;
 mod config;
 mod connection;
 mod credit;
@@ -16,12 +15,16 @@ mod early;
 mod endpoint;
 mod events;
 mod link;
+mod muxer;
 mod naming;
 mod negotiating;
-mod output;
+mod parts;
+mod phase;
 mod pins;
 mod receiving;
 mod refused_writers;
+mod send_memory;
+mod sending;
 mod stream;
 pub(crate) mod time;
 
@@ -35,6 +38,8 @@ use weir_base::{Deadlines, Instant, LinkId, Rng, UnixTime};
 use weir_libp2p::tls::{WallClock, server_name};
 
 pub(crate) use link::QuicLink;
+#[cfg(test)]
+pub(crate) use muxer::Muxer;
 
 use crate::carrier::EndpointId;
 use crate::event::{DialFailure, Ecn, SocketId, Transmit};
@@ -78,13 +83,13 @@ impl Closing {
     }
 
     fn keep(&mut self, now: Instant, id: LinkId, mut link: Box<QuicLink>) {
-        self.due.set(id, link.conn.poll_timeout().map(|due| due.max(now)));
+        self.due.set(id, link.muxer.conn.poll_timeout().map(|due| due.max(now)));
         self.links.insert(id, link);
     }
 
     /// Those of a socket that is gone have nobody to talk to.
     fn forget(&mut self, socket: SocketId) {
-        let of_socket = self.links.iter().filter(|(_, link)| link.conn.socket == socket);
+        let of_socket = self.links.iter().filter(|(_, link)| link.muxer.conn.socket == socket);
         for id in of_socket.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.take(id);
         }
@@ -165,15 +170,15 @@ impl Quic {
         let connected = socket.endpoint.connect(self.clock.to_quic(now), client, remote, &name);
         let (handle, quic) = connected.map_err(|_| DialFailure::NoRoute)?;
         socket.remember(handle, id);
-        Ok(Connection { quic, handle, socket: *socket_id, clock: self.clock })
+        Ok(Connection::new(quic, (*socket_id, handle), self.clock))
     }
 
     /// Lets a connection and its socket talk. Returns whether the connection is over.
     fn talk(&mut self, id: LinkId, link: &mut QuicLink) -> bool {
-        let Some(socket) = self.sockets.get_mut(&link.conn.socket) else { return true };
-        let over = link.conn.exchange(&mut socket.endpoint);
+        let Some(socket) = self.sockets.get_mut(&link.muxer.conn.socket) else { return true };
+        let over = link.muxer.conn.exchange(&mut socket.endpoint);
         if over {
-            socket.forget(link.conn.handle, id);
+            socket.forget(link.muxer.conn.handle, id);
         }
         over
     }

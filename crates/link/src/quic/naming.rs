@@ -10,24 +10,28 @@
 use std::sync::Arc;
 
 use weir_base::stream::Class;
-use weir_base::{Instant, Numbered};
+use weir_base::{Instant, Numbered, ProtocolId, Rope};
+use weir_libp2p::multistream::Names;
 
 use super::stream::Stream;
 use crate::streams::negotiation::UNKNOWN;
-use crate::streams::{Negotiating, ProtocolNames, ReceiveEnd, SendEnd};
+use crate::streams::{Negotiating, Negotiation, ProtocolNames, ReceiveEnd, SendEnd};
 
 /// Where the numbers of streams begin that exist at this side alone: above all of QUIC's.
 const UNNAMED: u64 = 1 << 62;
+
+/// So many streams of the peer are undecided already (`docs/spec/streams.md`, "Codes").
+const TOO_MANY: u32 = 4;
 
 /// Protocols by name.
 #[derive(Debug)]
 pub(crate) struct Naming {
     pub(super) table: Arc<ProtocolNames>,
     pub(super) by_name: bool, // ALPN `libp2p`
-    pub(super) now: Instant,  // of the last call that told it
-    pub(super) negotiating: Negotiating,
-    unnamed: u64,              // streams that were opened for protocols without a name
-    pub(super) told: Vec<u64>, // of these, whose reader is still to be told
+    now: Instant,             // of the last call that told it
+    negotiating: Negotiating,
+    unnamed: u64,   // streams that were opened for protocols without a name
+    told: Vec<u64>, // of these, whose reader is still to be told
 }
 
 impl Naming {
@@ -63,17 +67,50 @@ impl Naming {
         stream
     }
 
+    /// QUIC has opened a stream of this side's: its proposal, with which it begins.
+    pub(super) fn propose(
+        &mut self,
+        (stream, entry): (u64, &mut Stream),
+        protocol: ProtocolId,
+        names: Names,
+    ) -> Rope {
+        let mut negotiation = Negotiation::ours(protocol, names, self.now);
+        self.negotiating.add(stream, &negotiation);
+        let mut proposal = Rope::new();
+        proposal.push(negotiation.output());
+        entry.negotiation = Some(Box::new(negotiation));
+        proposal
+    }
+
+    /// The peer opened a stream, which may now say what it is.
+    ///
+    /// # Errors
+    /// The code with which it is refused where `most` of the peer's are undecided already, or nothing is offered here.
+    pub(super) fn hear(&mut self, (stream, entry): (u64, &mut Stream), most: u32) -> Result<(), u32> {
+        if self.negotiating.theirs() >= most {
+            return Err(TOO_MANY);
+        }
+        let names = self.table.offered().ok_or(UNKNOWN)?;
+        let negotiation = Negotiation::theirs(names, self.now);
+        self.negotiating.add(stream, &negotiation);
+        entry.negotiation = Some(Box::new(negotiation));
+        Ok(())
+    }
+
+    /// The next stream whose negotiation took too long.
+    pub(super) fn pop_late(&mut self, now: Instant) -> Option<u64> {
+        self.negotiating.pop_late(now)
+    }
+
+    /// Streams that were refused here and whose readers are to be told.
+    pub(super) fn take_refused(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.told)
+    }
+
     /// A stream's negotiation is over, if it had one.
     pub(super) fn over(&mut self, stream: u64, entry: &mut Stream) {
         if let Some(negotiation) = entry.negotiation.take() {
             self.negotiating.remove(stream, &negotiation);
-        }
-    }
-
-    /// The negotiation of a stream that goes on is over.
-    pub(super) fn decided(&mut self, streams: &mut Numbered<u64, Box<Stream>>, stream: u64) {
-        if let Some(entry) = streams.get_mut(stream) {
-            self.over(stream, entry);
         }
     }
 

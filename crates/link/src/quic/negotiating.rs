@@ -1,62 +1,28 @@
 //! The streams of a link on libp2p's terms whose protocol is not agreed on: what they say, and how that ends.
 
 use bytes::Bytes;
-use weir_base::{Chunk, Fault, ProtocolId, Rope, StreamKey};
-use weir_libp2p::multistream::Names;
+use weir_base::{Chunk, Fault, Rope, StreamKey};
 
 use super::connection::Piece;
-use super::link::{Phase, QuicLink};
+use super::muxer::Muxer;
 use crate::Event;
 use crate::carrier::{Scope, Streams};
 use crate::streams::negotiation::{LATE, READ, UNKNOWN};
-use crate::streams::{NAMED, Negotiation, Outcome, ReceiveEnd, SendEnd};
-
-/// So many streams of the peer are undecided already (`docs/spec/streams.md`, "Codes").
-const TOO_MANY: u32 = 4;
+use crate::streams::{NAMED, Outcome, ReceiveEnd, SendEnd};
 
 /// A stream that ended before it said what it is (`docs/spec/streams.md`, "Codes").
 const SILENT: u32 = 0;
 
-impl QuicLink {
+impl Muxer {
     /// Tells the readers of streams that were refused here, and ends negotiations that took too long.
     pub(super) fn settle_names(&mut self, scope: &mut Scope<'_>) {
-        self.naming.now = scope.now;
-        for stream in std::mem::take(&mut self.naming.told) {
+        self.naming.at(scope.now);
+        for stream in self.naming.take_refused() {
             scope.events.push_back(Event::Readable(StreamKey { link: scope.link, stream }));
         }
-        while let Some(stream) = self.naming.negotiating.pop_late(scope.now) {
+        while let Some(stream) = self.naming.pop_late(scope.now) {
             self.break_off(scope, stream, LATE);
         }
-    }
-
-    /// QUIC has opened a stream of this side's: it begins with its proposal.
-    pub(super) fn propose(&mut self, stream: u64, protocol: ProtocolId, names: Names) {
-        let mut negotiation = Negotiation::ours(protocol, names, self.naming.now);
-        self.naming.negotiating.add(stream, &negotiation);
-        let mut proposal = Rope::new();
-        proposal.push(negotiation.output());
-        if let Some(entry) = self.streams.get_mut(stream) {
-            entry.negotiation = Some(Box::new(negotiation));
-        }
-        self.take(stream, &mut proposal);
-    }
-
-    /// The peer opened a stream. Returns whether it may say what it is.
-    pub(super) fn hear(&mut self, stream: u64) -> bool {
-        let full = self.naming.negotiating.theirs() >= self.config.streams.max_negotiating;
-        let refusal = if full { TOO_MANY } else { UNKNOWN };
-        let Some(names) = self.naming.table.offered().filter(|_| !full) else {
-            self.reset(stream, refusal);
-            self.conn.stop(stream, refusal);
-            self.streams.remove(stream);
-            return false;
-        };
-        let negotiation = Negotiation::theirs(names, self.naming.now);
-        self.naming.negotiating.add(stream, &negotiation);
-        if let Some(entry) = self.streams.get_mut(stream) {
-            entry.negotiation = Some(Box::new(negotiation));
-        }
-        true
     }
 
     /// What has come on a stream whose protocol is not agreed on.
@@ -76,9 +42,7 @@ impl QuicLink {
                     if writes {
                         self.naming.over(stream, entry);
                         entry.break_reading(key, code, scope.events);
-                        if entry.is_over() {
-                            self.remove(stream);
-                        }
+                        self.remove_if_over(stream);
                     } else {
                         self.break_off(scope, stream, if theirs { SILENT } else { code });
                     }
@@ -106,34 +70,31 @@ impl QuicLink {
         rest: &Bytes,
     ) -> Result<(), Fault> {
         let key = StreamKey { link: scope.link, stream };
+        let Some(entry) = self.streams.get_mut(stream) else { return Ok(()) };
         match outcome {
             Outcome::Opened(index) => {
-                self.naming.decided(&mut self.streams, stream);
+                self.naming.over(stream, entry);
                 let Some(protocol) = self.naming.table.owner(index) else { return Ok(()) };
-                if let Some(entry) = self.streams.get_mut(stream) {
-                    entry.tell_opened(key, protocol, scope.events);
-                }
+                entry.tell_opened(key, protocol, scope.events);
                 self.begun(scope, stream, rest);
             }
             Outcome::Agreed(protocol) => {
-                self.naming.decided(&mut self.streams, stream);
-                if self.streams.get(stream).is_some_and(|entry| entry.is_over()) {
+                self.naming.over(stream, entry);
+                if entry.is_over() {
                     self.remove(stream);
                     return Ok(());
                 }
                 if protocol >= NAMED {
                     scope.events.push_back(Event::Agreed { key, protocol });
                 }
-                self.writable(scope.link, stream, scope.events);
+                self.writable(scope, stream);
                 self.end_send(stream); // where its user asked for that meanwhile
                 self.begun(scope, stream, rest);
             }
             Outcome::Declined => {
                 // The answer goes out first.
-                self.naming.decided(&mut self.streams, stream);
-                if let Some(entry) = self.streams.get_mut(stream)
-                    && entry.receive.end == ReceiveEnd::Open
-                {
+                self.naming.over(stream, entry);
+                if entry.receive.end == ReceiveEnd::Open {
                     entry.receive.end = ReceiveEnd::Over;
                     self.conn.stop(stream, UNKNOWN);
                 }
@@ -166,21 +127,16 @@ impl QuicLink {
         let key = StreamKey { link: scope.link, stream };
         let Some(entry) = self.streams.get_mut(stream) else { return };
         let (hidden, writing) = (entry.is_hidden(), entry.send.end == SendEnd::Open);
-        self.naming.decided(&mut self.streams, stream);
+        self.naming.over(stream, entry);
         self.conn.stop(stream, code);
         if hidden {
             self.reset(stream, code);
             self.streams.remove(stream);
             return;
         }
-        if let Some(entry) = self.streams.get_mut(stream) {
-            entry.break_reading(key, code, scope.events);
-        }
+        entry.break_reading(key, code, scope.events);
         self.reset(stream, code);
-        if self.streams.get(stream).is_some_and(|entry| entry.is_over()) {
-            self.remove(stream);
-        }
-        if writing && self.phase == Phase::Up {
+        if writing && self.conn.phase.is_up() {
             scope.events.push_back(Event::Stopped(key, code));
         }
     }

@@ -143,7 +143,7 @@ impl Stream {
     }
 }
 
-/// QUIC's priorities are strict: of what it holds a higher class goes first. See `output` for how the others get their shares.
+/// QUIC's priorities are strict: of what it holds a higher class goes first. See `sending` for how the others get their shares.
 pub(super) const fn priority(class: Class) -> i32 {
     match class {
         Class::Control => 5,

@@ -16,7 +16,7 @@ use weir_base::{Fault, Instant, LinkId, ProtocolId, Rng, Rope, StreamKey, UnixTi
 use super::pipes::{PIPES, Pipes};
 use super::tubes::{Piece, Tube};
 use crate::gate::Refusal;
-use crate::quic::QuicLink;
+use crate::quic::{Muxer, QuicLink};
 use crate::{
     Alpn, Config, Datagrams, Dial, DialFailure, DialId, DownReason, Drain, Event, Frame, HostChange, Links,
     PipeId, Read, SocketId, Start, WireChange, WireId,
@@ -299,10 +299,11 @@ impl Net {
         }
     }
 
-    /// What carries a link over QUIC.
-    pub(crate) fn quic(&mut self, node: usize, link: LinkId) -> &mut QuicLink {
+    /// What carries the streams of a link over QUIC.
+    pub(crate) fn quic(&mut self, node: usize, link: LinkId) -> &mut Muxer {
         let carrier: &mut dyn Any = self.nodes[node].links.link(link).unwrap().carrier.as_mut();
-        carrier.downcast_mut().unwrap()
+        let carrier: &mut QuicLink = carrier.downcast_mut().unwrap();
+        &mut carrier.muxer
     }
 
     /// Puts a frame on a node's wire as if its peer had sent it.
