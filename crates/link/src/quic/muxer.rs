@@ -240,6 +240,12 @@ impl Muxer {
         self.receiving.count_raw(&mut self.streams, scope.window, self.config.streams.window);
     }
 
+    /// How many streams it keeps.
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.streams.keys().len()
+    }
+
     /// When something is due of its streams.
     pub(super) fn next_due(&self) -> Option<Instant> {
         [self.receiving.next_due(), self.naming.next_due()].into_iter().flatten().min()

@@ -99,6 +99,7 @@ impl Muxer {
                     self.conn.stop(stream, UNKNOWN);
                 }
                 self.finish(stream);
+                self.remove_if_over(stream); // its opener may have stopped it before
             }
             Outcome::Refused => self.break_off(scope, stream, UNKNOWN),
             Outcome::Faulted(fault) => return Err(fault),

@@ -204,6 +204,27 @@ fn streams_that_end_before_they_say_anything_are_forgotten() {
     nobody_else_notices(&mut net);
 }
 
+#[test]
+fn a_stream_that_its_opener_stopped_is_forgotten_when_nobody_speaks_its_name() {
+    let (mut net, link, other) = nets();
+    let honest = net.open(0, link, 8, Class::Pool);
+    net.run(SECOND);
+    let before = net.quic(1, other).count();
+    for _ in 0..3 {
+        let stream = begin(&mut net, link, HEADER);
+        let conn = &mut net.quic(0, link).conn;
+        conn.quic.recv_stream(stream).stop(VarInt::from_u32(0)).unwrap();
+        net.run(Duration::from_millis(100));
+        let mut quic = net.quic(0, link).conn.quic.send_stream(stream);
+        quic.write(&token("/none")).unwrap();
+        quic.finish().unwrap();
+        net.write(0, honest, &Bytes::from_static(b"what is sent takes that along"));
+        net.run(SECOND);
+    }
+    assert_eq!(net.quic(1, other).count(), before);
+    nobody_else_notices(&mut net);
+}
+
 /// Node 1 is the peer now: it takes streams without a word and answers what it likes. Its stream, and node 0's.
 fn unanswered(net: &mut Net, link: LinkId, other: LinkId) -> (StreamKey, StreamKey) {
     net.quic(1, other).naming.hear_numbers();
