@@ -77,7 +77,9 @@ impl Muxer {
         let Some(entry) = self.streams.get_mut(stream) else { return };
         self.receiving.credit.piggyback(&mut self.conn);
         self.sending.write(&mut self.conn, (stream, entry), rope);
-        self.remove_if_over(stream);
+        if entry.is_over() {
+            self.remove(stream);
+        }
     }
 
     /// Writes the heads of streams on which nothing was written yet. Where the writer found no room the head waits too: it goes along
@@ -104,7 +106,9 @@ impl Muxer {
             let Some(entry) = self.streams.get_mut(stream) else { continue };
             if self.sending.turn(&mut self.conn, (stream, entry)) == Left::Nothing {
                 self.sending.announce(entry, StreamKey { link: scope.link, stream }, scope.events);
-                self.remove_if_over(stream);
+                if entry.is_over() {
+                    self.remove(stream);
+                }
             }
         }
         if self.sending.take_freed() {
@@ -141,8 +145,10 @@ impl Muxer {
     /// Ends this side's direction of a stream, where its user asked for that and nothing waits before the end.
     pub(super) fn end_send(&mut self, stream: u64) {
         let Some(entry) = self.streams.get_mut(stream) else { return };
-        self.sending.end(&mut self.conn, (stream, entry));
-        self.remove_if_over(stream);
+        Sending::end(&mut self.conn, (stream, entry));
+        if entry.is_over() {
+            self.remove(stream);
+        }
     }
 
     fn end_receive(&mut self, window: &mut Window, stream: u64) {
@@ -150,7 +156,9 @@ impl Muxer {
         entry.receive.end = ReceiveEnd::Over;
         entry.receive.drop_unread(window);
         self.receiving.forget_raw(window, (stream, entry));
-        self.remove_if_over(stream);
+        if entry.is_over() {
+            self.remove(stream);
+        }
     }
 
     /// Forgets a stream that is over both ways.
@@ -210,7 +218,9 @@ impl Muxer {
                 continue;
             };
             self.sending.send_again(&mut self.conn, (stream, entry));
-            self.remove_if_over(stream);
+            if entry.is_over() {
+                self.remove(stream);
+            }
         }
     }
 
@@ -342,14 +352,18 @@ impl Streams for Muxer {
             self.receiving.credit.piggyback(&mut self.conn);
             self.sending.write(&mut self.conn, (stream, entry), &mut Rope::new());
         }
-        self.sending.end(&mut self.conn, (stream, entry));
-        self.remove_if_over(stream);
+        Sending::end(&mut self.conn, (stream, entry));
+        if entry.is_over() {
+            self.remove(stream);
+        }
     }
 
     fn reset(&mut self, stream: u64, code: u32) {
         let Some(entry) = self.streams.get_mut(stream) else { return };
         self.sending.reset(&mut self.conn, (stream, entry), code);
-        self.remove_if_over(stream);
+        if entry.is_over() {
+            self.remove(stream);
+        }
     }
 
     fn stop(&mut self, _now: Instant, window: &mut Window, stream: u64, code: u32) {

@@ -204,12 +204,12 @@ impl Sending {
         if left > 0 {
             return outcome;
         }
-        self.end(conn, (stream, entry));
+        Self::end(conn, (stream, entry));
         Left::Nothing
     }
 
     /// Ends this side's direction, where its user asked for that and nothing waits before the end.
-    pub(super) fn end(&self, conn: &mut Connection, (stream, entry): (u64, &mut Stream)) {
+    pub(super) fn end(conn: &mut Connection, (stream, entry): (u64, &mut Stream)) {
         // Behind a proposal that may be refused another one may have to follow.
         if entry.send.end != SendEnd::Finishing || !entry.send.queue.is_empty() || !entry.may_write() {
             return;
