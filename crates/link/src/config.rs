@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use weir_base::{KIB, MIB, ProtocolId, units};
+use weir_base::{KIB, LimitError, MIB, ProtocolId, units};
 use weir_libp2p::pnet::SharedKey;
 
 use crate::frames::{LINK_INITIAL, STREAM_INITIAL};
@@ -83,6 +83,27 @@ impl AdmissionConfig {
         (self.dial_target / 2).min(8)
     }
 
+    fn check(&self) -> Result<(), LimitError> {
+        if self.max_links == 0 {
+            return Err(LimitError::new("max_links", "must be at least 1; 128 is usual"));
+        }
+        let most = self.max_links.saturating_sub(self.dial_reserve());
+        if self.max_inbound > most {
+            let remedy = format!(
+                "is {}; it must be at most {most}, so that the node can dial links of its own; lower it, or raise ",
+                self.max_inbound
+            );
+            return Err(LimitError::new("max_inbound", remedy).field("max_links"));
+        }
+        if self.handshakes_per_link == 0 {
+            return Err(LimitError::new(
+                "handshakes_per_link",
+                "must be at least 1, or nobody could connect",
+            ));
+        }
+        Ok(())
+    }
+
     /// What the handshakes that may begin at once take, as the time in which as many more may begin.
     pub(crate) fn handshake_bucket(&self) -> Duration {
         self.handshake_interval.saturating_mul(self.handshakes_per_link)
@@ -119,15 +140,15 @@ impl Default for AdmissionConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct DialConfig {
     /// One deadline over the whole set-up of a link: names, every address, the handshake. Also for inbound handshakes.
-    /// Default: 10 s.
+    /// Above 0. Default: 10 s.
     #[serde(with = "units::duration")]
     pub timeout: Duration,
     /// Pause before the next address is tried beside those under way. Default: 250 ms (RFC 8305).
     #[serde(with = "units::duration")]
     pub stagger: Duration,
-    /// Dials at once. Default: 64.
+    /// Dials at once, at least 1. Default: 64.
     pub max_dials: usize,
-    /// Addresses of one dial, names resolved. Default: 16.
+    /// Addresses of one dial, names resolved; at least 1. Default: 16.
     pub max_addresses: usize,
     /// After a goodbye, how long a link may take to deliver what was written. Default: 5 s.
     #[serde(with = "units::duration")]
@@ -142,6 +163,21 @@ impl Default for DialConfig {
             max_dials: 64,
             max_addresses: 16,
             linger: Duration::from_secs(5),
+        }
+    }
+}
+
+impl DialConfig {
+    fn check(&self) -> Result<(), LimitError> {
+        if self.timeout.is_zero() {
+            return Err(LimitError::new("timeout", "must be above 0; 10 s is usual"));
+        }
+        let counts = [("max_dials", self.max_dials, 64), ("max_addresses", self.max_addresses, 16)];
+        match counts.into_iter().find(|(_, count, _)| *count == 0) {
+            Some((field, _, usual)) => {
+                Err(LimitError::new(field, format!("must be at least 1; {usual} is usual")))
+            }
+            None => Ok(()),
         }
     }
 }
@@ -299,24 +335,19 @@ impl Default for QuicConfig {
 }
 
 impl QuicConfig {
-    fn check(&self) -> Result<(), ConfigError> {
-        let fail = |field, value, remedy| Err(ConfigError { field, value, remedy });
-        let idle = u64::try_from(self.idle_timeout.as_millis()).unwrap_or(u64::MAX);
-        if !(IDLE_MIN..=IDLE_MAX).contains(&self.idle_timeout) {
-            let remedy = format!("{} to {} ms", IDLE_MIN.as_millis(), IDLE_MAX.as_millis());
-            return fail("quic.idle_timeout", idle, remedy);
-        }
+    fn check(&self) -> Result<(), LimitError> {
+        is_pause("idle_timeout", self.idle_timeout)?;
         if self.keep_alive.is_zero() || self.keep_alive >= self.idle_timeout {
-            let value = u64::try_from(self.keep_alive.as_millis()).unwrap_or(u64::MAX);
-            let remedy =
-                format!("above 0 and below `quic.idle_timeout` ({idle} ms), or silent links are lost");
-            return fail("quic.keep_alive", value, remedy);
+            let remedy = format!("is {:?}; it must be above 0 and below ", self.keep_alive);
+            let error = LimitError::new("keep_alive", remedy).field("idle_timeout");
+            return Err(error.text(format!(" ({:?}), or silent links are lost", self.idle_timeout)));
         }
         if !(1200..=65_527).contains(&self.max_mtu) {
-            return fail("quic.max_mtu", self.max_mtu.into(), "1200 to 65527".into());
+            let remedy = format!("is {}; it must be 1200 to 65527", self.max_mtu);
+            return Err(LimitError::new("max_mtu", remedy));
         }
         if self.alpn.is_empty() {
-            return fail("quic.alpn", 0, "name at least one".into());
+            return Err(LimitError::new("alpn", "must name at least one"));
         }
         Ok(())
     }
@@ -396,40 +427,29 @@ fn names_of_mplex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Stri
 }
 
 impl TcpConfig {
-    fn check(&self) -> Result<(), ConfigError> {
-        let counts = [("tcp.max_inbound", self.max_inbound), ("tcp.max_outbound", self.max_outbound)];
+    fn check(&self) -> Result<(), LimitError> {
+        let counts = [("max_inbound", self.max_inbound), ("max_outbound", self.max_outbound)];
         if let Some((field, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
-            return Err(ConfigError { field, value: 0, remedy: "at least 1".into() });
+            return Err(LimitError::new(field, "must be at least 1"));
         }
         if self.yamux.is_empty() {
-            return Err(ConfigError { field: "tcp.yamux", value: 0, remedy: "name at least one".into() });
+            return Err(LimitError::new("yamux", "must name at least one"));
         }
         if self.mplex.iter().any(|name| self.yamux.contains(name)) {
-            let remedy = "no name of `tcp.yamux`: one name is one muxer".into();
-            return Err(ConfigError { field: "tcp.mplex", value: 0, remedy });
+            let error = LimitError::new("mplex", "has a name of ").field("yamux");
+            return Err(error.text("; give each muxer names of its own"));
         }
-        let pauses = [("tcp.ping_interval", self.ping_interval), ("tcp.ping_timeout", self.ping_timeout)];
-        for (field, pause) in pauses {
-            if !(IDLE_MIN..=IDLE_MAX).contains(&pause) {
-                let value = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-                let remedy = format!("{} to {} ms", IDLE_MIN.as_millis(), IDLE_MAX.as_millis());
-                return Err(ConfigError { field, value, remedy });
-            }
-        }
-        Ok(())
+        is_pause("ping_interval", self.ping_interval)?;
+        is_pause("ping_timeout", self.ping_timeout)
     }
 }
 
-/// A limit that does not fit; names the field and what to do.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{field}` is {value}: {remedy}")]
-pub struct ConfigError {
-    /// The field, as in [`Config`].
-    pub field: &'static str,
-    /// Its value.
-    pub value: u64,
-    /// What would fit.
-    pub remedy: String,
+/// Whether this is a time after which silence may mean something.
+fn is_pause(field: &'static str, pause: Duration) -> Result<(), LimitError> {
+    if (IDLE_MIN..=IDLE_MAX).contains(&pause) {
+        return Ok(());
+    }
+    Err(LimitError::new(field, format!("is {pause:?}; it must be 1 s to 1 h")))
 }
 
 impl Config {
@@ -455,57 +475,55 @@ impl Config {
     ///
     /// # Errors
     /// The first field that does not fit, and what would.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        let fail = |field, value, remedy| Err(ConfigError { field, value, remedy });
-        let (budget, admission) = (&self.budget, &self.admission);
-        if admission.max_links == 0 {
-            return fail("admission.max_links", 0, "a node needs at least 1".into());
-        }
-        let most = admission.max_links.saturating_sub(admission.dial_reserve());
-        if admission.max_inbound > most {
-            let remedy = format!("at most {most}, so that the node can dial links of its own");
-            return fail("admission.max_inbound", admission.max_inbound.into(), remedy);
-        }
-        if admission.handshakes_per_link == 0 {
-            return fail("admission.handshakes_per_link", 0, "at least 1, or nobody could connect".into());
-        }
+    pub fn check(&self) -> Result<(), LimitError> {
+        self.admission.check().map_err(|limit| limit.within("admission"))?;
+        self.dial.check().map_err(|limit| limit.within("dial"))?;
+        self.check_memory()?;
+        self.quic.check().map_err(|limit| limit.within("quic"))?;
+        self.tcp.check().map_err(|limit| limit.within("tcp"))
+    }
+
+    /// Whether windows and budget fit together.
+    fn check_memory(&self) -> Result<(), LimitError> {
+        let (budget, streams) = (&self.budget, &self.streams);
+        let fail = |field, value: u64, least: u64| {
+            LimitError::new(field, format!("is {value}; it must be at least {least}"))
+        };
         if budget.base_window < LINK_INITIAL {
-            return fail("budget.base_window", budget.base_window, format!("at least {LINK_INITIAL}"));
+            return Err(fail("budget.base_window", budget.base_window, LINK_INITIAL));
         }
         let least = self.reserved_receive().saturating_add(budget.largest_message);
         if budget.receive_total < least {
-            let remedy = format!(
-                "at least {least}: base windows of {} for {} links, half-open ones and dials included, and the largest \
-                 message ({}); raise it, or lower `admission.max_links`",
+            let why = format!(
+                ": base windows of {} for {} links, half-open ones and dials included, and the largest message ({}); \
+                 raise it, or lower ",
                 budget.base_window,
                 self.slots(),
                 budget.largest_message
             );
-            return fail("budget.receive_total", budget.receive_total, remedy);
+            let error = fail("budget.receive_total", budget.receive_total, least).text(why);
+            return Err(error.field("admission.max_links"));
         }
         if budget.send_total < self.reserved_send() {
-            let remedy = format!("at least {}; raise it, or lower `budget.base_send`", self.reserved_send());
-            return fail("budget.send_total", budget.send_total, remedy);
+            let error = fail("budget.send_total", budget.send_total, self.reserved_send());
+            return Err(error.text("; raise it, or lower ").field("budget.base_send"));
         }
-        if self.streams.window < STREAM_INITIAL || self.streams.window > u64::from(u32::MAX) {
-            return fail("streams.window", self.streams.window, format!("{STREAM_INITIAL} to {}", u32::MAX));
+        if streams.window < STREAM_INITIAL || streams.window > u64::from(u32::MAX) {
+            let remedy = format!("is {}; it must be {STREAM_INITIAL} to {}", streams.window, u32::MAX);
+            return Err(LimitError::new("streams.window", remedy));
         }
-        if self.streams.max_negotiating == 0 {
-            return fail("streams.max_negotiating", 0, "at least 1".into());
+        if streams.max_negotiating == 0 {
+            return Err(LimitError::new("streams.max_negotiating", "must be at least 1"));
         }
-        if budget.max_raw < self.streams.window {
-            let remedy = format!("at least one `streams.window` ({})", self.streams.window);
-            return fail("budget.max_raw", budget.max_raw, remedy);
+        if budget.max_raw < streams.window {
+            let error = fail("budget.max_raw", budget.max_raw, streams.window);
+            return Err(error.text(", one ").field("streams.window"));
         }
         if budget.max_lent < budget.max_raw {
-            return fail(
-                "budget.max_lent",
-                budget.max_lent,
-                format!("at least `budget.max_raw` ({})", budget.max_raw),
-            );
+            let error = fail("budget.max_lent", budget.max_lent, budget.max_raw);
+            return Err(error.text(", as ").field("budget.max_raw"));
         }
-        self.quic.check()?;
-        self.tcp.check()
+        Ok(())
     }
 }
 

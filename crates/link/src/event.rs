@@ -170,10 +170,12 @@ pub enum DialError {
     #[error("no address to dial; give at least one")]
     NoAddress,
     /// More addresses than `dial.max_addresses`.
-    #[error("more addresses than `dial.max_addresses` allows")]
+    #[error("more addresses than the configuration of dials allows (`max_addresses`)")]
     TooManyAddresses,
     /// `dial.max_dials` are under way.
-    #[error("too many dials at once; wait for one to end, or raise `dial.max_dials`")]
+    #[error(
+        "too many dials at once; wait for one to end, or raise `max_dials` of the configuration of dials"
+    )]
     TooManyDials,
     /// The peer is this node.
     #[error("this is the node's own peer id")]

@@ -45,8 +45,7 @@ mod window;
 pub use bans::Ban;
 pub use carrier::{LinkStats, Read};
 pub use config::{
-    AdmissionConfig, Alpn, BudgetConfig, Config, ConfigError, DialConfig, QuicConfig, Security,
-    StreamsConfig, TcpConfig,
+    AdmissionConfig, Alpn, BudgetConfig, Config, DialConfig, QuicConfig, Security, StreamsConfig, TcpConfig,
 };
 pub use dial::check_dialable;
 pub use event::{
@@ -63,4 +62,5 @@ pub use network::{Network, ParseNetworkError};
 pub use stats::{BudgetStats, Stats};
 pub use streams::{BY_NAME, NAMED};
 pub use transports::{Anchor, Start};
+pub use weir_base::LimitError;
 pub use weir_libp2p::pnet::{KeyFileError as SharedKeyError, SharedKey};

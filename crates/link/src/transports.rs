@@ -11,7 +11,7 @@ use weir_base::multiaddr::Transport;
 use crate::carrier::EndpointId;
 use crate::endpoint::{Context, Endpoint, Input};
 use crate::frames::Wires;
-use crate::{Config, ConfigError};
+use crate::{Config, LimitError};
 
 #[cfg(not(target_family = "wasm"))]
 #[path = "transports/native.rs"]
@@ -41,7 +41,7 @@ impl Endpoints {
         keypair: &Keypair,
         seed: [u8; 32],
         start: Start,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, LimitError> {
         let mut all = Self(Vec::new());
         all.add(Wires::new(all.next_id()));
         build::add_quic(&mut all, config, keypair, seed, start)?;

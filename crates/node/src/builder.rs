@@ -22,6 +22,21 @@ use crate::shared::{Channel, Named};
 /// A node to be: who it is, what it speaks, where it listens. Made by [`Network::builder`](crate::Network::builder); a host
 /// starts it: `weir::start` on real sockets, `weir::testing::Cluster::add` in virtual time. `H` is what start returns for its
 /// [channels](Self::channels).
+///
+/// ```
+/// # let keypair = weir::Keypair::ed25519_from_seed([1; 32]);
+/// use weir::{Network, NetworkId, Pool};
+///
+/// const TXS: Pool<String> = Pool::new(4, "tx");
+/// let builder = Network::builder(keypair, NetworkId([1; 32]))
+///     .agent("my-node/1.0")
+///     .listen("0.0.0.0:4001")
+///     .peers(["203.0.113.7:4001", "/dns4/seed.example/udp/4001/quic-v1"])
+///     .channels(TXS);
+/// let plan = builder.plan()?; // what a host does first: all that can be wrong without it is said here
+/// assert_eq!(plan.peers().count(), 2);
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
 #[derive(Debug)]
 pub struct Builder<H = ()> {
     node: Description,
@@ -108,6 +123,18 @@ impl Builder {
 
 impl<H: 'static> Builder<H> {
     /// Takes part in these [channels](Self::channels) as well: start returns a pair of the handles so far and of theirs.
+    ///
+    /// ```
+    /// # let keypair = weir::Keypair::ed25519_from_seed([1; 32]);
+    /// use weir::{Network, NetworkId, Pool};
+    ///
+    /// const TXS: Pool<String> = Pool::new(4, "tx");
+    /// const VOTES: Pool<String> = Pool::new(6, "vote");
+    /// let chain = Network::builder(keypair, NetworkId([1; 32])).channels(TXS); // by a library, say
+    /// let node = chain.also(VOTES);
+    /// // let (net, node, (txs, votes)) = weir::start(node)?;
+    /// # let _ = node;
+    /// ```
     #[must_use]
     pub fn also<C: Channels<Handles: 'static>>(self, channels: C) -> Builder<(H, C::Handles)> {
         let before = self.channels.0;
@@ -145,6 +172,16 @@ impl<H> Builder<H> {
 
     /// What this node can do for others, told to all peers: at most 16, ids unique, payloads of at most 64 bytes.
     /// [`Network::set_services`](crate::Network::set_services) changes it.
+    ///
+    /// ```
+    /// # let keypair = weir::Keypair::ed25519_from_seed([1; 32]);
+    /// use weir::{Bytes, Network, NetworkId, Service};
+    ///
+    /// const ARCHIVE: u32 = 1; // this network's number for nodes that keep everything
+    /// let archive = Service { id: ARCHIVE, version: 1, payload: Bytes::from_static(b"from genesis") };
+    /// let builder = Network::builder(keypair, NetworkId([1; 32])).service(archive);
+    /// # let _ = builder;
+    /// ```
     #[must_use]
     pub fn service(mut self, service: Service) -> Self {
         self.node.services.push(service);
@@ -159,7 +196,7 @@ impl<H> Builder<H> {
     }
 
     /// A rule of the node's own about connections, asked before each dial, at each accept and after each handshake, beside limits and
-    /// the lists of the configuration (`admission.allow`, `admission.deny`). It runs on the thread that drives the node, so it must not wait
+    /// the lists of the configuration (`node.admission.allow`, `node.admission.deny`). It runs on the thread that drives the node, so it must not wait
     /// for anything. 0-RTT calls of a peer that had a link in this run may be served before it is asked about the new one. Each refusal is told as [`Event::ConnectionRefused`](crate::Event::ConnectionRefused).
     ///
     /// ```
@@ -189,6 +226,19 @@ impl<H> Builder<H> {
     }
 
     /// Limits other than the defaults.
+    ///
+    /// ```
+    /// # let keypair = weir::Keypair::ed25519_from_seed([1; 32]);
+    /// use weir::{Config, Network, NetworkId};
+    ///
+    /// let mut config = Config::default(); // or read from a file, by serde
+    /// config.node.admission.max_links = 64;
+    /// config.node.admission.max_inbound = 48;
+    /// config.mailboxes.events = 4096;
+    /// let builder = Network::builder(keypair, NetworkId([1; 32])).config(config);
+    /// # builder.plan()?;
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.node.config = config;
@@ -218,7 +268,7 @@ impl<H> Builder<H> {
             profile.agent = agent;
         }
         config.node.gate = gate;
-        config.node.validate()?;
+        config.node.validate().map_err(StartError::stack)?;
         let listen = listen.into_iter().collect::<Result<_, _>>().map_err(StartError::ListenAddress)?;
         let local = keypair.peer_id();
         let peers = peers.into_iter().map(|given| {

@@ -20,6 +20,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use weir_base::LimitError;
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
 
@@ -33,6 +34,43 @@ pub use weir_stack::{BookError, DialError, DialFailure, TooManyBans};
 use crate::Malformed;
 
 /// Whether the same operation may succeed later.
+///
+/// ```
+/// # use weir::Method;
+/// # const SQUARE: Method<u64, u64> = Method::new(5, "square");
+/// # use weir::testing::Cluster;
+/// # use weir::{Keypair, Network, NetworkId};
+/// # let cluster = Cluster::new(7);
+/// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+/// # let (alice, node, requests) = cluster.add(describe(1).channels(SQUARE.serve()))?;
+/// # let (bob, _bobs_node, square) = cluster.add(describe(2).channels(SQUARE).peers(alice.addresses()))?;
+/// # cluster.spawn(async move {
+/// #     while let Some(request) = requests.next().await {
+/// #         match request.query().checked_mul(*request.query()) {
+/// #             Some(square) => request.answer(square),
+/// #             None => request.refuse(std::time::Duration::from_secs(60)),
+/// #         }
+/// #     }
+/// # });
+/// # cluster.run_until(bob.wait_for_peers(1))?;
+/// use weir::Retry;
+///
+/// let answer = cluster.run_until(async {
+///     loop {
+///         let error = match square.call(alice.peer_id(), 7).await {
+///             Ok(answer) => return Ok(answer),
+///             Err(error) => error,
+///         };
+///         match error.retry() {
+///             Retry::Soon => bob.sleep(std::time::Duration::from_millis(10)).await?,
+///             Retry::After(pause) => bob.sleep(pause).await?,
+///             Retry::Elsewhere | Retry::Never => return Err(error), // another peer, or another question
+///         }
+///     }
+/// })?;
+/// assert_eq!(answer, 49);
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
     /// No: something has to change first.
@@ -84,17 +122,19 @@ impl AddressError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The configuration does not hold; the message names field and remedy.
+    /// The configuration does not hold. The message names the field by its path in [`Config`](crate::Config), which is that in a file,
+    /// or what the builder was given; and the remedy.
+    ///
+    /// ```
+    /// # use weir_node as weir;
+    /// # let keypair = weir::Keypair::ed25519_from_seed([1; 32]);
+    /// let mut config = weir::Config::default();
+    /// config.node.dial.max_dials = 0;
+    /// let refused = weir::Network::builder(keypair, weir::NetworkId([1; 32])).config(config).plan().unwrap_err();
+    /// assert_eq!(refused.to_string(), "configuration: `node.dial.max_dials` must be at least 1; 64 is usual");
+    /// ```
     #[error("configuration: {0}")]
-    Config(#[from] weir_stack::ConfigError),
-    /// A limit of this crate's part of the configuration does not hold.
-    #[error("configuration: {field} {remedy}")]
-    Limit {
-        /// The field.
-        field: &'static str,
-        /// What it should be.
-        remedy: &'static str,
-    },
+    Config(#[source] weir_stack::ConfigError),
     /// A channel was given to the builder twice, or two share an id or a name.
     #[error(
         "channel {id} (`{name}`) has the id or the name of channel {other} (`{other_name}`); give each its own, and once"
@@ -155,6 +195,38 @@ pub enum StartError {
         /// What it said.
         source: io::Error,
     },
+}
+
+impl StartError {
+    /// Of the part of the configuration that is the stack's.
+    pub(crate) fn stack(error: weir_stack::ConfigError) -> Self {
+        Self::Config(declared(error.within("node")))
+    }
+}
+
+impl From<LimitError> for StartError {
+    fn from(limit: LimitError) -> Self {
+        Self::Config(weir_stack::ConfigError::Limit(limit))
+    }
+}
+
+/// A limit of a channel has the name by which it was declared.
+fn declared(error: weir_stack::ConfigError) -> weir_stack::ConfigError {
+    use weir_pull::ConfigError::Channel;
+    match error {
+        weir_stack::ConfigError::Channels(Channel { channel, limit }) => {
+            let name = match limit.name() {
+                "max_items" => "keep(items, …)",
+                "max_bytes" => "keep(…, bytes)",
+                "checking" => "candidates",
+                "burst" => "rate(…, burst)",
+                _ => return weir_stack::ConfigError::Channels(Channel { channel, limit }),
+            };
+            let limit = LimitError::new(name, limit.remedy());
+            weir_stack::ConfigError::Channels(Channel { channel, limit })
+        }
+        other => other,
+    }
 }
 
 /// Why a command to a pool was not taken. Nothing has happened.

@@ -66,7 +66,7 @@ pub enum Event {
         /// Why, whichever side said so.
         reason: DownReason,
     },
-    /// This node refused a connection: a ban, its limits, `admission.allow` and `admission.deny`, or its own rule
+    /// This node refused a connection: a ban, its limits, `node.admission.allow` and `node.admission.deny`, or its own rule
     /// ([`Builder::gate`](crate::Builder::gate)). At most sixteen of these come in a second.
     ConnectionRefused {
         /// Who it was with, where that is known.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::channel::ChannelId;
-use weir_base::NetworkId;
+use weir_base::{LimitError, NetworkId};
 
 use crate::control::codec::{ChannelOffer, Hello, Preamble};
 use crate::control::{Service, VERSION};
@@ -81,29 +81,29 @@ impl Shape {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// More channels than a hello can name.
-    #[error("channels: {0} declared, at most {max} fit a hello", max = control::MAX_CHANNELS)]
+    #[error("`channels`: {0} declared, at most {max} fit a hello", max = control::MAX_CHANNELS)]
     TooManyChannels(usize),
     /// An id is 0 (control) or above 16,383.
-    #[error("channels: id {0} is not between 1 and 16383")]
+    #[error("`channels`: id {0} is not between 1 and 16383")]
     ChannelId(u16),
     /// Two channels share an id or a name.
-    #[error("channels: `{0}` has the id or the name of another channel; give it its own")]
+    #[error("`channels`: `{0}` has the id or the name of another channel; give it its own")]
     DuplicateChannel(String),
     /// A name is empty, too long or has characters outside `a-z 0-9 . _ - /`.
-    #[error("channels: `{0}` is not a name of 1 to {max} characters of a-z 0-9 . _ - /", max = control::MAX_NAME)]
+    #[error("`channels`: `{0}` is not a name of 1 to {max} characters of a-z 0-9 . _ - /", max = control::MAX_NAME)]
     ChannelName(String),
     /// The agent is too long.
-    #[error("agent: {0} bytes, at most {max}", max = control::MAX_AGENT)]
+    #[error("`agent` has {0} bytes and may have at most {max}", max = control::MAX_AGENT)]
     Agent(usize),
     /// Too many services, one is too large, or an id appears twice.
     #[error(
-        "services: at most {max}, ids unique, payloads of at most {payload} bytes",
+        "`service`: at most {max} of them, ids unique, payloads of at most {payload} bytes",
         max = control::MAX_SERVICES, payload = control::MAX_SERVICE_PAYLOAD
     )]
     Services,
     /// The largest request and answer of a channel do not fit into the memory for calls.
     #[error(
-        "call_memory: `{channel}` needs at least {least} bytes; raise it, or lower the channel's largest answer"
+        "`call_memory` must be at least {least} bytes for `{channel}`; raise it, or lower the channel's largest answer"
     )]
     CallMemory {
         /// The channel's name.
@@ -111,16 +111,17 @@ pub enum ConfigError {
         /// What it needs.
         least: u64,
     },
-    /// A limit of a channel, or of control, is zero or beyond what the protocol allows.
-    #[error("{place}: `{field}` {remedy}")]
-    Limit {
-        /// The channel's name, or `control`.
-        place: String,
-        /// The field.
-        field: &'static str,
-        /// What it should be.
-        remedy: &'static str,
+    /// A limit of a channel is zero or beyond what the protocol allows.
+    #[error("channel `{channel}`: {limit}")]
+    Channel {
+        /// The channel's name.
+        channel: String,
+        /// Which limit, and what would hold.
+        limit: LimitError,
     },
+    /// A limit of control does not hold.
+    #[error("control: {0}")]
+    Control(LimitError),
 }
 
 impl Config {
@@ -169,8 +170,7 @@ impl Config {
                 });
             }
         }
-        let limit = |(field, remedy)| ConfigError::Limit { place: "control".into(), field, remedy };
-        self.control.validate().map_err(limit)
+        self.control.validate().map_err(ConfigError::Control)
     }
 }
 
@@ -200,8 +200,8 @@ impl Channel {
             return Err(ConfigError::ChannelId(self.id.0));
         }
         if self.oldest > self.version {
-            let (field, remedy) = ("oldest", "must not be above `version`");
-            return Err(ConfigError::Limit { place: self.name.clone(), field, remedy });
+            let limit = LimitError::new("oldest", "must not be above ").field("version");
+            return Err(ConfigError::Channel { channel: self.name.clone(), limit });
         }
         if !control::is_name(&self.name) {
             return Err(ConfigError::ChannelName(self.name.clone()));
@@ -212,6 +212,6 @@ impl Channel {
             Shape::Call(config) => config.validate(),
             Shape::Raw => Ok(()),
         };
-        checked.map_err(|(field, remedy)| ConfigError::Limit { place: self.name.clone(), field, remedy })
+        checked.map_err(|limit| ConfigError::Channel { channel: self.name.clone(), limit })
     }
 }

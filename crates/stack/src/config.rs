@@ -13,10 +13,7 @@ pub use weir_libp2p::ping::Config as PingConfig;
 use weir_libp2p::{identify, perf, ping};
 use weir_link::Gate;
 #[doc(inline)]
-pub use weir_link::{
-    AdmissionConfig, BudgetConfig, ConfigError as LinkConfigError, DialConfig, QuicConfig, StreamsConfig,
-    TcpConfig,
-};
+pub use weir_link::{AdmissionConfig, BudgetConfig, DialConfig, QuicConfig, StreamsConfig, TcpConfig};
 use weir_pull::{call, control};
 
 pub use crate::config_error::ConfigError;
@@ -108,12 +105,15 @@ impl Config {
     /// # Errors
     /// The first field that does not hold, and what would.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        self.peers.validate()?;
-        let of_field =
-            |(field, remedy): (&'static str, &str)| ConfigError::Field { field, remedy: remedy.into() };
-        self.standing.validate().map_err(of_field)?;
-        self.ping.validate().map_err(of_field)?;
-        self.identify.validate().map_err(of_field)?;
+        let sections = [
+            ("peers", self.peers.validate()),
+            ("standing", self.standing.validate()),
+            ("ping", self.ping.validate()),
+            ("identify", self.identify.validate()),
+        ];
+        for (section, checked) in sections {
+            checked.map_err(|limit| limit.within(section))?;
+        }
         named::check(&self.profile.protocols, self.requests.memory)?;
         self.pull().validate()?;
         Ok(self.link().check()?)
@@ -227,7 +227,7 @@ mod tests {
             shape: Shape::Call(call),
         });
         let text = error(&config);
-        assert!(text.contains("call_memory") && text.contains("`large`"), "{text}");
+        assert!(text.contains("`calls.memory`") && text.contains("`large`"), "{text}");
         config.calls.memory = 81 << 20;
         let text = error(&config);
         assert!(text.contains("budget.receive_total") && text.contains("largest"), "{text}");

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use weir_base::ProtocolId;
+use weir_base::{LimitError, ProtocolId};
 use weir_link::NAMED;
 
 use crate::config_error::ConfigError;
@@ -64,7 +64,7 @@ fn count(protocol: &NamedProtocol) -> u32 {
 /// Whether the names of all of them are within bounds, and their largest messages within the memory for requests. Links check the form of
 /// names, and that none comes twice.
 pub(crate) fn check(protocols: &[NamedProtocol], memory: u64) -> Result<(), ConfigError> {
-    let fail = |remedy: String| Err(ConfigError::Field { field: "profile.protocols", remedy });
+    let fail = |remedy: String| Err(ConfigError::Protocols(remedy));
     let names = || protocols.iter().flat_map(|protocol| &protocol.names);
     if protocols.iter().any(|protocol| protocol.names.is_empty()) {
         return fail("need at least one name each".to_owned());
@@ -86,14 +86,16 @@ pub(crate) fn check(protocols: &[NamedProtocol], memory: u64) -> Result<(), Conf
         let name = idle.names.first().map_or("", String::as_str);
         return fail(format!("have a deadline and a concurrency above 0, unlike `{name}`"));
     }
-    let too_large = |protocol: &&NamedProtocol| match &protocol.shape {
-        NamedShape::Stream => false,
-        NamedShape::Exchange(config) => config.largest() > memory,
+    let too_large = |protocol: &NamedProtocol| match &protocol.shape {
+        NamedShape::Exchange(config) if config.largest() > memory => {
+            Some((protocol.names.first().cloned().unwrap_or_default(), config.largest()))
+        }
+        _ => None,
     };
-    if let Some(large) = protocols.iter().find(too_large) {
-        let name = large.names.first().map_or("", String::as_str);
-        let remedy = format!("must hold the largest message of `{name}` in its frame");
-        return Err(ConfigError::Field { field: "requests.memory", remedy });
+    if let Some((name, largest)) = protocols.iter().find_map(too_large) {
+        let remedy =
+            format!("must be at least {largest} bytes, the largest message of `{name}` in its frame");
+        return Err(LimitError::new("requests.memory", remedy).into());
     }
     let (count, bytes) = (names().count(), names().map(String::len).sum::<usize>());
     if count > NAMES_MAX || bytes > NAMES_BYTES_MAX {

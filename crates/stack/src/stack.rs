@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::stream::{Ask, Goodbye};
-use weir_base::{Fault, Instant, LinkId, ProtocolId, Rng};
+use weir_base::{Fault, Instant, LimitError, LinkId, ProtocolId, Rng};
 use weir_link::{
     DialFailure, DownReason, Frame, HostChange, Links, PipeId, PipeTransmit, Start, Transmit, WireId,
 };
@@ -113,10 +113,9 @@ impl Stack {
         let links = Links::new(link, Arc::clone(&keypair), rng.child("links").bytes(), start)?;
         let mut peers =
             Peers::new(config.peers.clone(), config.standing.clone(), exempt, wall, rng.child("peers"));
-        for known in config.peers.known()? {
-            let full = |error: crate::BookError| ConfigError::Field {
-                field: "peers.persistent",
-                remedy: error.to_string(),
+        for known in config.peers.known().map_err(|limit| limit.within("peers"))? {
+            let full = |error: crate::BookError| {
+                LimitError::new("peers.persistent", format!("has one that the book does not take: {error}"))
             };
             peers.add(Instant::ZERO, known).map_err(full)?;
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use weir::config::{
     AdmissionConfig, Alpn, BudgetConfig, Calls, ChannelsConfigError, ConfigError, ControlConfig, DialConfig,
-    IdentifyConfig, LinkConfigError, NodeConfig, PeersConfig, PerfConfig, PingConfig, Profile, QuicConfig,
+    IdentifyConfig, LimitError, NodeConfig, PeersConfig, PerfConfig, PingConfig, Profile, QuicConfig,
     RawConfig, StandingConfig, StreamsConfig,
 };
 use weir::error::{BookError, ChannelRefused, DialError, DialFailure, TooManyBans};
@@ -79,14 +79,14 @@ fn every_error_has_a_name() {
     is_an_error::<ParsePrefixError>();
     is_an_error::<PushError>();
     is_an_error::<ConfigError>();
-    is_an_error::<LinkConfigError>();
+    is_an_error::<LimitError>();
     is_an_error::<ChannelsConfigError>();
     is_an_error::<ChannelRefused>();
     is_an_error::<BookError>();
     is_an_error::<DialError>();
     is_an_error::<DialFailure>();
     is_an_error::<TooManyBans>();
-    assert!("no name".parse::<DnsName>().is_err());
+    assert_eq!("no name".parse::<DnsName>().err(), Some(DnsNameError::Character));
 }
 
 #[test]
@@ -102,11 +102,21 @@ fn what_is_kept_between_runs_survives_serde() {
     assert_eq!(survives(&peer), format!("\"{peer}\""));
     let address: Multiaddr = "/ip4/192.0.2.1/udp/1/quic-v1".parse().unwrap();
     assert_eq!(survives(&address), "\"/ip4/192.0.2.1/udp/1/quic-v1\"");
-    assert!(serde_json::from_str::<PeerId>("\"nonsense\"").is_err());
-    assert!(serde_json::from_str::<Multiaddr>("\"nonsense\"").is_err());
+    let wrong = serde_json::from_str::<PeerId>("\"nonsense\"").unwrap_err().to_string();
+    let expected = "nonsense".parse::<PeerId>().unwrap_err().to_string();
+    assert!(wrong.starts_with(&expected), "{wrong}: {expected}");
+    let wrong = serde_json::from_str::<Multiaddr>("\"nonsense\"").unwrap_err().to_string();
+    let expected = "nonsense".parse::<Multiaddr>().unwrap_err().to_string();
+    assert!(wrong.starts_with(&expected), "{wrong}: {expected}");
     assert_eq!(survives(&ItemId([0xab; 32])), format!("\"{}\"", "ab".repeat(32)));
-    for wrong in ["\"abab\"", "\"zz\"", "\"+1\"", "7"] {
-        assert!(serde_json::from_str::<ItemId>(wrong).is_err(), "{wrong}");
+    for (wrong, expected) in [
+        ("\"abab\"", "an id has 32 bytes"),
+        ("\"zz\"", "hexadecimal"),
+        ("\"+1\"", "hexadecimal"),
+        ("7", "invalid type"),
+    ] {
+        let error = serde_json::from_str::<ItemId>(wrong).unwrap_err().to_string();
+        assert!(error.contains(expected), "{wrong}: {error}");
     }
     let at = weir::UnixTime::from_secs(7);
     survives(&Record { peer, wrongs: 1, lapses: 2, at, bans: 3, banned_until: Some(at) });

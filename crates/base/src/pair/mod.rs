@@ -16,7 +16,9 @@ pub use flow::{Flow, Part};
 use crate::stream::{
     Ask, Goodbye, Group, Incoming, LinkChange, LinkInfo, OpenError, Origin, Side, StreamUser,
 };
-use crate::{Chunk, Fault, Instant, LinkId, ProtocolId, Ready, Rng, Rope, StreamKey, identity::PeerId};
+use crate::{
+    Chunk, Fault, Instant, LimitError, LinkId, ProtocolId, Ready, Rng, Rope, StreamKey, identity::PeerId,
+};
 
 /// The only link of a pair, on both ends.
 pub const LINK: LinkId = LinkId(1);
@@ -313,11 +315,11 @@ impl<A: StreamUser, B: StreamUser> Pair<A, B> {
 /// bound.
 pub fn refused_field<C>(
     mut config: C,
-    validate: impl Fn(&C) -> Result<(), (&'static str, &'static str)>,
+    validate: impl Fn(&C) -> Result<(), LimitError>,
     change: impl FnOnce(&mut C),
 ) -> Option<&'static str> {
     change(&mut config);
-    validate(&config).err().map(|(field, _)| field)
+    validate(&config).err().map(|limit| limit.name())
 }
 
 fn timeout(user: &impl StreamUser) -> Option<Instant> {

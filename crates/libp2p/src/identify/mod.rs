@@ -25,7 +25,7 @@ pub use user::{Event, Identify};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use weir_base::{Fault, units};
+use weir_base::{Fault, LimitError, units};
 
 /// The protocol's name on libp2p.
 pub const NAME: &str = "/ipfs/id/1.0.0";
@@ -63,13 +63,13 @@ impl Config {
     /// Checks every field.
     ///
     /// # Errors
-    /// The field, and what would hold.
-    pub fn validate(&self) -> Result<(), (&'static str, &'static str)> {
+    /// The first field that does not hold, and what would.
+    pub fn validate(&self) -> Result<(), LimitError> {
         if self.timeout.is_zero() {
-            return Err(("identify.timeout", "must be above zero; 10 s is usual"));
+            return Err(LimitError::new("timeout", "must be above zero; 10 s is usual"));
         }
         if self.max_inbound == 0 {
-            return Err(("identify.max_inbound", "must be at least 1; 2 is usual"));
+            return Err(LimitError::new("max_inbound", "must be at least 1; 2 is usual"));
         }
         Ok(())
     }

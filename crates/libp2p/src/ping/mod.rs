@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weir_base::stream::{Ask, Class, Incoming, LinkChange, OpenError, Origin, StreamUser};
-use weir_base::{Deadlines, Fault, Instant, LinkId, ProtocolId, Rng, Rope, StreamKey, units};
+use weir_base::{Deadlines, Fault, Instant, LimitError, LinkId, ProtocolId, Rng, Rope, StreamKey, units};
 
 use requester::{Outcome, Requester};
 use responder::Responder;
@@ -80,13 +80,13 @@ impl Config {
     /// Checks every field.
     ///
     /// # Errors
-    /// The field, and what would hold.
-    pub fn validate(&self) -> Result<(), (&'static str, &'static str)> {
+    /// The first field that does not hold, and what would.
+    pub fn validate(&self) -> Result<(), LimitError> {
         if self.timeout.is_zero() {
-            return Err(("ping.timeout", "must be above zero; 10 s is usual"));
+            return Err(LimitError::new("timeout", "must be above zero; 10 s is usual"));
         }
         if self.max_inbound == 0 {
-            return Err(("ping.max_inbound", "must be at least 1; 2 is usual"));
+            return Err(LimitError::new("max_inbound", "must be at least 1; 2 is usual"));
         }
         Ok(())
     }

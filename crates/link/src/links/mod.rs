@@ -29,7 +29,7 @@ use credit::Credit;
 use peers::Peers;
 
 use crate::{
-    Ban, Config, ConfigError, Datagrams, Dial, DialError, DialId, Event, Frame, HostChange, Link, PipeChange,
+    Ban, Config, Datagrams, Dial, DialError, DialId, Event, Frame, HostChange, LimitError, Link, PipeChange,
     PipeId, PipeTransmit, Start, Stats, Transmit, WireChange, WireId,
 };
 
@@ -71,14 +71,14 @@ impl Links {
     /// No links yet. `seed` decides every random choice; `start` says what the host's origin of time is on other clocks.
     ///
     /// # Errors
-    /// [`ConfigError`], where limits do not fit together.
+    /// [`LimitError`], where limits do not fit together.
     #[allow(clippy::needless_pass_by_value)] // shared with whoever signs for a transport later
     pub fn new(
         config: Config,
         keypair: Arc<Keypair>,
         seed: [u8; 32],
         start: Start,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, LimitError> {
         config.check()?;
         let config = Arc::new(config);
         let named: Vec<_> = config.protocols.iter().filter(|(id, _)| *id >= NAMED).cloned().collect();

@@ -20,7 +20,7 @@ use weir_libp2p::tls::{
 use super::time::WallTime;
 use crate::frames::STREAMS_INITIAL;
 use crate::streams::ProtocolNames;
-use crate::{Alpn, Config, ConfigError};
+use crate::{Alpn, Config, LimitError};
 
 /// Handshake bytes that arrived out of order, per space: three certificates of the largest kind.
 const CRYPTO_BUFFER: usize = 16 * 1024;
@@ -63,7 +63,7 @@ impl Configs {
         keypair: &Keypair,
         rng: &mut Rng,
         wall: &WallClock,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, LimitError> {
         let kind = if config.quic.deterministic { CertificateKind::Ed25519 } else { CertificateKind::P256 };
         let identity = TlsIdentity::new(keypair, kind, rng.bytes()).map_err(|error| unusable(&error))?;
         let alpn: Vec<Vec<u8>> = config.quic.alpn.iter().map(|alpn| alpn.as_bytes().to_vec()).collect();
@@ -124,8 +124,8 @@ impl Configs {
     }
 }
 
-fn unusable(error: &dyn std::fmt::Display) -> ConfigError {
-    ConfigError { field: "quic", value: 0, remedy: format!("no TLS with this key and these limits: {error}") }
+fn unusable(error: &dyn std::fmt::Display) -> LimitError {
+    LimitError::new("quic", format!("makes no TLS with this key and these limits: {error}"))
 }
 
 fn transport(config: &Config) -> TransportConfig {

@@ -44,7 +44,7 @@ pub(crate) use muxer::Muxer;
 use crate::carrier::EndpointId;
 use crate::event::{DialFailure, Ecn, SocketId, Transmit};
 use crate::outputs::Outputs;
-use crate::{Config, ConfigError, Start};
+use crate::{Config, LimitError, Start};
 use config::Configs;
 use connection::{Connection, to_send};
 use time::Clock;
@@ -110,7 +110,7 @@ impl Quic {
         keypair: &Keypair,
         seed: [u8; 32],
         start: Start,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, LimitError> {
         let mut rng = Rng::new(seed).child("quic");
         let wall = WallClock::new(start.wall);
         Ok(Self {

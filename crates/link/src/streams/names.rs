@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use weir_base::ProtocolId;
 use weir_libp2p::multistream::{NameError, Names};
 
-use crate::ConfigError;
+use crate::LimitError;
 
 /// Protocols from here on are other people's: they have no number on the wire, and go by name on every link. The numbers are a
 /// node's own; one protocol takes as many as it has names.
@@ -35,15 +35,13 @@ impl ProtocolNames {
     /// Those of `unserved` are proposed and not offered.
     ///
     /// # Errors
-    /// [`ConfigError`]: a name that is none, or one of two protocols.
+    /// [`LimitError`]: a name that is none, or one of two protocols.
     pub(crate) fn new(
         table: &[(ProtocolId, Vec<String>)],
         unserved: &[ProtocolId],
-    ) -> Result<Self, ConfigError> {
-        let fail = |id: ProtocolId, remedy: String| ConfigError {
-            field: "protocols",
-            value: u64::from(id.0),
-            remedy,
+    ) -> Result<Self, LimitError> {
+        let fail = |id: ProtocolId, remedy: String| {
+            LimitError::new("protocols", format!("has the protocol {}: {remedy}", id.0))
         };
         let (mut all, mut numbers, mut proposed) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut seen = BTreeSet::new();
@@ -90,7 +88,7 @@ impl ProtocolNames {
 mod tests {
     use super::*;
 
-    fn table(names: &[(u32, &[&str])]) -> Result<ProtocolNames, ConfigError> {
+    fn table(names: &[(u32, &[&str])]) -> Result<ProtocolNames, LimitError> {
         let owned = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
         let table: Vec<_> = names.iter().map(|(id, list)| (ProtocolId(*id), owned(list))).collect();
         ProtocolNames::new(&table, &[ProtocolId(12)])
@@ -117,7 +115,7 @@ mod tests {
     #[test]
     fn a_name_of_two_protocols_or_none_is_refused() {
         for wrong in [&[(4, &["/a"][..]), (8, &["/a"][..])][..], &[(4, &["na"][..])], &[(4, &[][..])]] {
-            assert_eq!(table(wrong).unwrap_err().field, "protocols");
+            assert_eq!(table(wrong).unwrap_err().path(), "protocols");
         }
     }
 }

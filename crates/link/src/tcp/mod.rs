@@ -36,7 +36,7 @@ use crate::carrier::EndpointId;
 use crate::event::PipeId;
 use crate::outputs::Outputs;
 use crate::streams::ProtocolNames;
-use crate::{Config, ConfigError, config};
+use crate::{Config, LimitError, config};
 
 /// All byte streams of a node.
 pub(crate) struct Tcp {
@@ -69,7 +69,7 @@ struct Pipe {
 }
 
 /// What makes TLS of a certificate for this key that holds now, with these muxers. A build without TLS refuses.
-pub(crate) type MakeTls = fn(&Keypair, &mut Rng, UnixTime, &Names) -> Result<Arc<dyn Security>, ConfigError>;
+pub(crate) type MakeTls = fn(&Keypair, &mut Rng, UnixTime, &Names) -> Result<Arc<dyn Security>, LimitError>;
 
 impl Tcp {
     pub(crate) fn new(
@@ -79,16 +79,18 @@ impl Tcp {
         seed: [u8; 32],
         wall: UnixTime,
         tls: MakeTls,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, LimitError> {
         let mut rng = Rng::new(seed).child("tcp");
         let names = ProtocolNames::new(&config.protocols, &config.unserved)?;
         let identity = Arc::new(Identity::new(keypair, &mut rng.child("noise")));
-        let fail = |field, remedy| ConfigError { field, value: 0, remedy };
-        let unnamed = |error: NameError| fail("tcp.yamux", format!("its names must be valid: {error}"));
+        let fail = |field: &'static str, error: NameError| {
+            LimitError::new(field, format!("has a name that is none: {error}"))
+        };
+        let unnamed = |error: NameError| fail("tcp.yamux", error);
         let mut setup = Setup::new(Arc::clone(&identity)).map_err(unnamed)?;
         setup.muxers = Names::new(config.tcp.yamux.iter().map(String::as_str)).map_err(unnamed)?;
         if !config.tcp.mplex.is_empty() {
-            let unnamed = |error: NameError| fail("tcp.mplex", format!("its names must be valid: {error}"));
+            let unnamed = |error: NameError| fail("tcp.mplex", error);
             setup.mplex_names = Names::new(config.tcp.mplex.iter().map(String::as_str)).map_err(unnamed)?;
             setup.mplex = Some(mplex::Config::default());
         }

@@ -9,7 +9,7 @@ use weir_base::{StreamKey, UnixTime};
 use weir_libp2p::pnet::SharedKey;
 
 use super::harness::{Net, Over, config, keypair, start};
-use crate::{Config, ConfigError, DialFailure, HostChange, Security, TcpConfig};
+use crate::{Config, DialFailure, HostChange, LimitError, Security, TcpConfig};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -108,10 +108,10 @@ fn certificates_are_judged_by_the_wall_clock_that_the_host_tells() {
 
 #[test]
 fn names_of_muxers_that_are_none_are_refused_by_field() {
-    let refused = |tcp: TcpConfig| -> ConfigError {
+    let refused = |tcp: TcpConfig| -> LimitError {
         crate::Links::new(with(tcp), Arc::new(keypair(0)), [0; 32], start()).err().unwrap()
     };
-    assert_eq!(refused(TcpConfig { yamux: Vec::new(), ..TcpConfig::default() }).field, "tcp.yamux");
+    assert_eq!(refused(TcpConfig { yamux: Vec::new(), ..TcpConfig::default() }).path(), "tcp.yamux");
     let wrong = TcpConfig { yamux: vec!["na".into()], ..TcpConfig::default() };
-    assert_eq!(refused(wrong).field, "tcp.yamux");
+    assert_eq!(refused(wrong).path(), "tcp.yamux");
 }

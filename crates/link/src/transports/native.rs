@@ -11,7 +11,7 @@ use weir_libp2p::tls::{CertificateKind, Tls, TlsIdentity, WallClock};
 use super::Endpoints;
 use crate::quic::Quic;
 pub use crate::quic::time::Anchor;
-use crate::{Config, ConfigError, Start};
+use crate::{Config, LimitError, Start};
 
 /// QUIC.
 pub(super) fn add_quic(
@@ -20,7 +20,7 @@ pub(super) fn add_quic(
     keypair: &Keypair,
     seed: [u8; 32],
     start: Start,
-) -> Result<(), ConfigError> {
+) -> Result<(), LimitError> {
     all.add(Quic::new(all.next_id(), config, keypair, seed, start)?);
     Ok(())
 }
@@ -31,12 +31,9 @@ pub(super) fn make_tls(
     rng: &mut Rng,
     wall: UnixTime,
     muxers: &Names,
-) -> Result<Arc<dyn Security>, ConfigError> {
-    let unusable = |error: String| ConfigError {
-        field: "tcp.security",
-        value: 0,
-        remedy: format!("take `tls` out of it: {error}"),
-    };
+) -> Result<Arc<dyn Security>, LimitError> {
+    let unusable =
+        |error: String| LimitError::new("tcp.security", format!("must not name `tls` here: {error}"));
     let identity = TlsIdentity::new(keypair, CertificateKind::P256, rng.child("tls").bytes())
         .map_err(|error| unusable(error.to_string()))?;
     let tls = Tls::new(&identity, &WallClock::new(wall), Some(muxers));

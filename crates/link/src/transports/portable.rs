@@ -8,7 +8,7 @@ use weir_libp2p::connection::Security;
 use weir_libp2p::multistream::Names;
 
 use super::Endpoints;
-use crate::{Config, ConfigError, Start};
+use crate::{Config, LimitError, Start};
 
 /// A host without QUIC needs no clock of the standard library.
 pub type Anchor = ();
@@ -20,7 +20,7 @@ pub(super) fn add_quic(
     _: &Keypair,
     _: [u8; 32],
     _: Start,
-) -> Result<(), ConfigError> {
+) -> Result<(), LimitError> {
     Ok(())
 }
 
@@ -30,7 +30,6 @@ pub(super) fn make_tls(
     _: &mut Rng,
     _: UnixTime,
     _: &Names,
-) -> Result<Arc<dyn Security>, ConfigError> {
-    let remedy = "take `tls` out of it: this build has `noise` alone".into();
-    Err(ConfigError { field: "tcp.security", value: 0, remedy })
+) -> Result<Arc<dyn Security>, LimitError> {
+    Err(LimitError::new("tcp.security", "must not name `tls` here: this build has `noise` alone"))
 }

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+#[doc(inline)]
+pub use weir_base::LimitError;
 use weir_base::{KIB, units};
 #[doc(inline)]
 pub use weir_pull::ConfigError as ChannelsConfigError;
@@ -10,8 +12,8 @@ pub use weir_pull::ConfigError as ChannelsConfigError;
 pub use weir_pull::control::Config as ControlConfig;
 #[doc(inline)]
 pub use weir_stack::config::{
-    AdmissionConfig, BudgetConfig, Calls, DialConfig, IdentifyConfig, LinkConfigError, PerfConfig,
-    PingConfig, QuicConfig, RequestsConfig, StreamsConfig,
+    AdmissionConfig, BudgetConfig, Calls, DialConfig, IdentifyConfig, PerfConfig, PingConfig, QuicConfig,
+    RequestsConfig, StreamsConfig,
 };
 #[doc(inline)]
 pub use weir_stack::peers::{Config as PeersConfig, Trim, standing::Config as StandingConfig};
@@ -22,7 +24,6 @@ pub use weir_stack::{Alpn, Security, SharedKey, SharedKeyError};
 #[doc(inline)]
 pub use weir_stack::{Config as NodeConfig, ConfigError, Profile};
 
-use crate::error::StartError;
 use nearest::{Nearest, Told};
 
 mod nearest;
@@ -113,6 +114,31 @@ impl Default for Mailboxes {
     }
 }
 
+impl Mailboxes {
+    fn check(&self) -> Result<(), LimitError> {
+        let checks = [
+            (self.commands > 0, "commands", "must be at least 1; 1024 is usual"),
+            (self.batches > 0, "batches", "must be at least 1; 16 is usual"),
+            (self.requests > 0, "requests", "must be at least 1; 1024 is usual"),
+            (self.streams > 0, "streams", "must be at least 1; 64 is usual"),
+            (self.events > 0, "events", "must be at least 1; 1024 is usual"),
+            (self.stream_send as usize >= 4 * KIB, "stream_send", "must be at least 4096 bytes"),
+            (self.stream_receive as usize >= 4 * KIB, "stream_receive", "must be at least 4096 bytes"),
+            (!self.publish_deadline.is_zero(), "publish_deadline", "must be above 0; 10s is usual"),
+            (!self.open_deadline.is_zero(), "open_deadline", "must be above 0; 10s is usual"),
+        ];
+        first(checks)
+    }
+}
+
+/// The first of these that does not hold, with its remedy.
+fn first<const N: usize>(checks: [(bool, &'static str, &'static str); N]) -> Result<(), LimitError> {
+    match checks.into_iter().find(|(holds, ..)| !holds) {
+        Some((_, field, remedy)) => Err(LimitError::new(field, remedy)),
+        None => Ok(()),
+    }
+}
+
 /// Sockets of the native host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -123,7 +149,7 @@ pub struct Sockets {
     /// Bytes asked of the system for each socket's receive buffer. The system may give less. Default: 4 MiB.
     #[serde(with = "units::size")]
     pub receive_buffer: u32,
-    /// Names that wait to be resolved; beyond it they count as unknown. Default: 256.
+    /// Names that wait to be resolved, at least 1; beyond it they count as unknown. Default: 256.
     pub max_queries: u32,
 }
 
@@ -133,92 +159,19 @@ impl Default for Sockets {
     }
 }
 
+impl Sockets {
+    fn check(&self) -> Result<(), LimitError> {
+        first([(self.max_queries > 0, "max_queries", "must be at least 1; 256 is usual")])
+    }
+}
+
 impl Config {
     /// Checks what is not the stack's to check.
-    pub(crate) fn check(&self) -> Result<(), StartError> {
-        let mail = &self.mailboxes;
-        let checks = [
-            (mail.commands > 0, "mailboxes.commands", "must be at least 1; 1024 is usual"),
-            (mail.batches > 0, "mailboxes.batches", "must be at least 1; 16 is usual"),
-            (mail.requests > 0, "mailboxes.requests", "must be at least 1; 1024 is usual"),
-            (mail.streams > 0, "mailboxes.streams", "must be at least 1; 64 is usual"),
-            (mail.events > 0, "mailboxes.events", "must be at least 1; 1024 is usual"),
-            (mail.stream_send as usize >= 4 * KIB, "mailboxes.stream_send", "must be at least 4096 bytes"),
-            (
-                mail.stream_receive as usize >= 4 * KIB,
-                "mailboxes.stream_receive",
-                "must be at least 4096 bytes",
-            ),
-            (!mail.publish_deadline.is_zero(), "mailboxes.publish_deadline", "must be above 0; 10s is usual"),
-            (!mail.open_deadline.is_zero(), "mailboxes.open_deadline", "must be above 0; 10s is usual"),
-        ];
-        match checks.iter().find(|(holds, ..)| !holds) {
-            Some((_, field, remedy)) => Err(StartError::Limit { field, remedy }),
-            None => Ok(()),
-        }
+    pub(crate) fn check(&self) -> Result<(), LimitError> {
+        self.mailboxes.check().map_err(|limit| limit.within("mailboxes"))?;
+        self.sockets.check().map_err(|limit| limit.within("sockets"))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn error(text: &str) -> String {
-        toml::from_str::<Config>(text).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn an_unknown_key_is_refused_with_the_nearest_one_and_its_line() {
-        for (text, nearest, line) in [
-            ("[mailbox]\n", "mailboxes", 1),
-            ("[node.admission]\nmax_link = 1\n", "max_links", 2),
-            ("[mailboxes]\nevents = 9\n[node.dial]\n\ntimout = '1s'\n", "timeout", 5),
-            ("[node.peers]\nbackof = 1\n", "backoff", 2),
-        ] {
-            let error = error(text);
-            assert!(error.contains(&format!("did you mean `{nearest}`?")), "{error}");
-            assert!(error.contains(&format!("line {line}")), "{error}");
-        }
-    }
-
-    #[test]
-    fn what_else_is_wrong_is_said_as_before() {
-        for (text, says) in [
-            ("[mailboxes]\nopen_deadline = '10 parsecs'\n", "unknown unit"),
-            ("[mailboxes]\nevents = 'many'\n", "invalid type"),
-            ("[mailboxes]\nevents = -1\n", "invalid value"),
-            ("[node.admission]\nexempt = ['10.0.0.0/33']\n", "is no network"),
-            ("[mailboxes\n", "unclosed table"),
-        ] {
-            assert!(error(text).contains(says), "{}", error(text));
-        }
-    }
-
-    #[test]
-    fn the_defaults_survive_a_file_and_durations_and_sizes_are_text() {
-        let text = toml::to_string(&Config::default()).unwrap();
-        assert!(
-            text.contains("open_deadline = \"10s\"") && text.contains("stream_send = \"1MiB\""),
-            "{text}"
-        );
-        let back: Config = toml::from_str(&text).unwrap();
-        assert_eq!(toml::to_string(&back).unwrap(), text);
-        let given: Config =
-            toml::from_str("[mailboxes]\nopen_deadline = '250ms'\npublish_deadline = 40\n").unwrap();
-        let millis =
-            [given.mailboxes.open_deadline, given.mailboxes.publish_deadline].map(|time| time.as_millis());
-        assert_eq!(millis, [250, 40]);
-    }
-
-    #[test]
-    fn mplex_is_named_or_spoken_by_its_usual_name() {
-        let names = |given: &str| {
-            let config: Config = toml::from_str(&format!("[node.tcp]\nmplex = {given}\n")).unwrap();
-            config.node.tcp.mplex
-        };
-        assert_eq!(names("true"), ["/mplex/6.7.0"]);
-        assert_eq!(names("['/coda/mplex/1.0.0']"), ["/coda/mplex/1.0.0"]);
-        assert!(names("false").is_empty() && Config::default().node.tcp.mplex.is_empty());
-        assert!(error("[node.tcp]\nmplex = 7\n").contains("mplex"), "{}", error("[node.tcp]\nmplex = 7\n"));
-    }
-}
+mod tests;

@@ -86,7 +86,7 @@ pub fn assemble<H>(
         listeners: Mutex::default(),
         numbers: AtomicU64::new(1),
     });
-    let mut stack = Stack::new(stack, keypair, seed, start)?;
+    let mut stack = Stack::new(stack, keypair, seed, start).map_err(StartError::stack)?;
     for change in bound {
         stack.handle(now, Input::Host(change));
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use weir_base::codec::VARINT_MAX;
 use weir_base::identity::PeerId;
 use weir_base::stream::{Ask, Class};
-use weir_base::{Fault, Instant, LinkId, StreamKey};
+use weir_base::{Fault, Instant, LimitError, LinkId, StreamKey};
 
 use super::memory::Memory;
 use crate::framing::code;
@@ -79,16 +79,16 @@ impl Config {
         (u64::from(self.max_request) + (OVERHEAD + VARINT_MAX) as u64, u64::from(self.max_response))
     }
 
-    /// Checks every field; names the field and the remedy.
-    pub(crate) fn validate(&self) -> Result<(), (&'static str, &'static str)> {
+    /// Checks every field; names the first that does not hold, and the remedy.
+    pub(crate) fn validate(&self) -> Result<(), LimitError> {
         if self.concurrency == 0 {
-            return Err(("concurrency", "must be at least 1"));
+            return Err(LimitError::new("concurrency", "must be at least 1; 64 is usual"));
         }
         if self.deadline.is_zero() {
-            return Err(("deadline", "must be above zero; 10 s is usual"));
+            return Err(LimitError::new("deadline", "must be above zero; 10 s is usual"));
         }
         if self.rate > 0 && self.burst == 0 {
-            return Err(("burst", "must be at least 1 where `rate` is set"));
+            return Err(LimitError::new("burst", "must be at least 1 where a rate is set"));
         }
         Ok(())
     }
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_method_without_room_or_time_is_refused() {
-        let field = |config: Config| config.validate().err().map(|(field, _)| field);
+        let field = |config: Config| config.validate().err().map(|limit| limit.name());
         let config = Config::default();
         assert_eq!(field(config.clone()), None);
         assert_eq!(field(Config { concurrency: 0, ..config.clone() }), Some("concurrency"));

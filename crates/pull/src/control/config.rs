@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use weir_base::units;
+use weir_base::{LimitError, units};
 
 use super::codec;
 
@@ -55,22 +55,23 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Checks every field; names the field and the remedy.
-    pub(crate) fn validate(&self) -> Result<(), (&'static str, &'static str)> {
+    /// Checks every field; names the first that does not hold, and the remedy.
+    pub(crate) fn validate(&self) -> Result<(), LimitError> {
         if self.interval.is_zero() {
-            return Err(("interval", "must be above zero; 15 s is usual"));
+            return Err(LimitError::new("interval", "must be above zero; 15 s is usual"));
         }
         if self.idle_timeout <= self.interval {
-            return Err(("idle_timeout", "must be longer than `interval`"));
+            return Err(LimitError::new("idle_timeout", "must be longer than ").field("interval"));
         }
         if self.hello_timeout.is_zero() {
-            return Err(("hello_timeout", "must be above zero; 5 s is usual"));
+            return Err(LimitError::new("hello_timeout", "must be above zero; 5 s is usual"));
         }
         if self.max_streams < codec::MIN_STREAMS {
-            return Err(("max_streams", "must be at least 32: what a peer may open before hello"));
+            let remedy = "must be at least 32: what a peer may open before hello";
+            return Err(LimitError::new("max_streams", remedy));
         }
         if self.key_life <= self.key_grace {
-            return Err(("key_life", "must be longer than `key_grace`"));
+            return Err(LimitError::new("key_life", "must be longer than ").field("key_grace"));
         }
         Ok(())
     }

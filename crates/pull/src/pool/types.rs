@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use weir_base::codec::Malformed;
 use weir_base::identity::PeerId;
 use weir_base::stream::Class;
-use weir_base::{Instant, LinkId, MIB};
+use weir_base::{Instant, LimitError, LinkId, MIB};
 
 use crate::machine::{Refused, Ticket};
 
@@ -167,8 +167,8 @@ impl Config {
         }
     }
 
-    /// Checks every field; names the field and the remedy.
-    pub(crate) fn validate(&self) -> Result<(), (&'static str, &'static str)> {
+    /// Checks every field; names the first that does not hold, and the remedy.
+    pub(crate) fn validate(&self) -> Result<(), LimitError> {
         let checks = [
             (self.max_item > 0, "max_item", "must be at least 1 byte"),
             (self.max_item <= 1 << 26, "max_item", "must be at most 64 MiB"),
@@ -192,7 +192,10 @@ impl Config {
             (self.ahead > 0, "ahead", "must be at least 1"),
             (!self.verdict_time.is_zero(), "verdict_time", "must be above 0"),
         ];
-        checks.iter().find(|(holds, ..)| !holds).map_or(Ok(()), |(_, field, remedy)| Err((field, remedy)))
+        match checks.into_iter().find(|(holds, ..)| !holds) {
+            Some((_, field, remedy)) => Err(LimitError::new(field, remedy)),
+            None => Ok(()),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use weir_base::identity::PeerId;
 use weir_base::stream::Class;
-use weir_base::{LinkId, UnixTime};
+use weir_base::{LimitError, LinkId, UnixTime};
 
 use crate::machine::Ticket;
 
@@ -47,16 +47,17 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Checks every field; names the field and the remedy.
-    pub(crate) fn validate(&self) -> Result<(), (&'static str, &'static str)> {
+    /// Checks every field; names the first that does not hold, and the remedy.
+    pub(crate) fn validate(&self) -> Result<(), LimitError> {
         if self.max_value == 0 || self.max_value > MAX_VALUE {
-            return Err(("max_value", "must be between 1 and 1024"));
+            return Err(LimitError::new("max_value", "must be between 1 and 1024"));
         }
         if self.rate == 0 || self.burst == 0 {
-            return Err(("rate", "and `burst` must be at least 1"));
+            let field = if self.rate == 0 { "rate" } else { "burst" };
+            return Err(LimitError::new(field, "must be at least 1"));
         }
         if self.max_slots == 0 {
-            return Err(("max_slots", "must be at least 1; 4096 is usual"));
+            return Err(LimitError::new("max_slots", "must be at least 1; 4096 is usual"));
         }
         Ok(())
     }

@@ -64,7 +64,8 @@ fn the_highest_common_version_is_used() {
         }
         assert_eq!(pair.faults, []);
     }
-    assert!(speaks(2, 1).validate().is_err());
+    let refused = speaks(2, 1).validate().unwrap_err().to_string();
+    assert!(refused.ends_with("`oldest` must not be above `version`"), "{refused}");
 }
 
 #[test]

@@ -56,7 +56,9 @@ pub(crate) struct Unreached {
 #[non_exhaustive]
 pub enum BookError {
     /// No address, or more than the limit.
-    #[error("a peer needs at least one address, and at most `peers.max_addresses`")]
+    #[error(
+        "a peer needs at least one address, and no more than the configuration of peers allows (`max_addresses`)"
+    )]
     Addresses,
     /// The addresses name another peer, or different ones.
     #[error("the addresses end in different peer ids")]

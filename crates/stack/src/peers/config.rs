@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use weir_base::units;
-
-use crate::config_error::ConfigError;
+use weir_base::{LimitError, units};
 
 use super::known::{Known, Role};
 
@@ -75,17 +73,16 @@ impl Config {
     }
 
     /// The persistent peers.
-    pub(crate) fn known(&self) -> Result<Vec<Known>, ConfigError> {
+    pub(crate) fn known(&self) -> Result<Vec<Known>, LimitError> {
         let known = |text: &String| {
-            let field = "peers.persistent";
-            let wrong =
-                |reason: String| ConfigError::Field { field, remedy: format!("has `{text}`: {reason}") };
-            let address: weir_base::multiaddr::Multiaddr = text
-                .parse()
-                .map_err(|error: weir_base::multiaddr::ParseMultiaddrError| wrong(error.to_string()))?;
+            let wrong = |reason: &dyn std::fmt::Display| {
+                LimitError::new("persistent", format!("has `{text}`: {reason}"))
+            };
+            let address: weir_base::multiaddr::Multiaddr =
+                text.parse().map_err(|error: weir_base::multiaddr::ParseMultiaddrError| wrong(&error))?;
             let peer = address.peer_id();
             if peer.is_none() {
-                return Err(wrong("end the address in /p2p/ and the peer's id".into()));
+                return Err(wrong(&"end the address in /p2p/ and the peer's id"));
             }
             Ok(Known { peer, addresses: vec![address], role: Role::Persistent })
         };
@@ -93,27 +90,28 @@ impl Config {
     }
 
     /// Checks every field.
-    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
-        let fail = |field, remedy: &str| Err(ConfigError::Field { field, remedy: remedy.into() });
-        if self.target == 0 {
-            return fail("peers.target", "must be at least 1");
-        }
-        if self.max_dials == 0 {
-            return fail("peers.max_dials", "must be at least 1");
+    pub(crate) fn validate(&self) -> Result<(), LimitError> {
+        let counts = [
+            ("target", self.target),
+            ("max_dials", self.max_dials),
+            ("max_addresses", self.max_addresses),
+            ("candidate_tries", self.candidate_tries),
+        ];
+        if let Some((field, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return Err(LimitError::new(field, "must be at least 1"));
         }
         if self.backoff.is_zero() || self.backoff > self.backoff_max {
-            return fail("peers.backoff", "must be above 0 and at most peers.backoff_max");
-        }
-        if self.max_addresses == 0 || self.candidate_tries == 0 {
-            return fail("peers.max_addresses", "and peers.candidate_tries must be at least 1");
+            return Err(LimitError::new("backoff", "must be above 0 and at most ").field("backoff_max"));
         }
         if let Some(trim) = self.trim
             && !(self.target..=trim.above).contains(&trim.to)
         {
-            return fail("peers.trim.to", "must be at least peers.target and at most peers.trim.above");
+            let error = LimitError::new("trim.to", "must be at least ").field("target");
+            return Err(error.text(" and at most ").field("trim.above"));
         }
         if self.persistent.len() > self.max_known as usize {
-            return fail("peers.max_known", "must be at least the number of persistent peers");
+            let remedy = format!("must be at least {}, the number of ", self.persistent.len());
+            return Err(LimitError::new("max_known", remedy).field("persistent").text(" peers"));
         }
         self.known().map(|_| ())
     }
@@ -126,23 +124,19 @@ mod tests {
     fn refused(change: impl FnOnce(&mut Config)) -> Option<&'static str> {
         let mut config = Config::default();
         change(&mut config);
-        match config.validate() {
-            Err(ConfigError::Field { field, .. }) => Some(field),
-            Err(error) => panic!("{error}"),
-            Ok(()) => None,
-        }
+        config.validate().err().map(|error| error.name())
     }
 
     #[test]
     fn each_limit_is_checked_at_its_bound() {
         assert_eq!(refused(|_| ()), None);
-        assert_eq!(refused(|config| config.target = 0), Some("peers.target"));
-        assert_eq!(refused(|config| config.max_dials = 0), Some("peers.max_dials"));
-        assert_eq!(refused(|config| config.backoff = Duration::ZERO), Some("peers.backoff"));
+        assert_eq!(refused(|config| config.target = 0), Some("target"));
+        assert_eq!(refused(|config| config.max_dials = 0), Some("max_dials"));
+        assert_eq!(refused(|config| config.backoff = Duration::ZERO), Some("backoff"));
         assert_eq!(refused(|config| config.backoff = config.backoff_max), None);
-        assert_eq!(refused(|config| config.backoff = config.backoff_max * 2), Some("peers.backoff"));
-        assert_eq!(refused(|config| config.max_addresses = 0), Some("peers.max_addresses"));
-        assert_eq!(refused(|config| config.candidate_tries = 0), Some("peers.max_addresses"));
+        assert_eq!(refused(|config| config.backoff = config.backoff_max * 2), Some("backoff"));
+        assert_eq!(refused(|config| config.max_addresses = 0), Some("max_addresses"));
+        assert_eq!(refused(|config| config.candidate_tries = 0), Some("candidate_tries"));
     }
 
     #[test]
@@ -151,8 +145,8 @@ mod tests {
         let address = format!("/memory/1/p2p/{}", key.peer_id());
         let with =
             |most| refused(|config| (config.persistent, config.max_known) = (vec![address.clone(); 2], most));
-        assert_eq!([1, 2, 3].map(with), [Some("peers.max_known"), None, None]);
-        assert_eq!(refused(|config| config.persistent = vec!["/memory/1".into()]), Some("peers.persistent"));
+        assert_eq!([1, 2, 3].map(with), [Some("max_known"), None, None]);
+        assert_eq!(refused(|config| config.persistent = vec!["/memory/1".into()]), Some("persistent"));
     }
 
     #[test]

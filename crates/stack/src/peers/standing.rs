@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weir_base::identity::PeerId;
-use weir_base::{Blame, Deadlines, Instant, UnixTime, units};
+use weir_base::{Blame, Deadlines, Instant, LimitError, UnixTime, units};
 
 /// Points in memory are thousandths, so that decay does not round small sums away.
 pub(super) const MILLI: u64 = 1000;
@@ -71,22 +71,25 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Checks every field; names the field and the remedy.
-    pub(crate) fn validate(&self) -> Result<(), (&'static str, &'static str)> {
+    /// Checks every field; names the first that does not hold, and the remedy.
+    pub(crate) fn validate(&self) -> Result<(), LimitError> {
         if self.half_life.is_zero() {
-            return Err(("standing.half_life", "must be above 0"));
+            return Err(LimitError::new("half_life", "must be above 0; 10 min is usual"));
         }
-        if self.lower == 0 || self.lower > self.disconnect || self.disconnect > self.ban {
-            return Err(("standing.lower", "must be at least 1, with lower <= disconnect <= ban"));
+        if self.lower == 0 || self.lower > self.disconnect {
+            return Err(LimitError::new("lower", "must be at least 1 and at most ").field("disconnect"));
+        }
+        if self.disconnect > self.ban {
+            return Err(LimitError::new("disconnect", "must be at most ").field("ban"));
         }
         if self.ban_prefix < self.ban {
-            return Err(("standing.ban_prefix", "must be at least standing.ban"));
+            return Err(LimitError::new("ban_prefix", "must be at least ").field("ban"));
         }
         if self.ban_time.is_zero() || self.ban_time > self.ban_time_max {
-            return Err(("standing.ban_time", "must be above 0 and at most standing.ban_time_max"));
+            return Err(LimitError::new("ban_time", "must be above 0 and at most ").field("ban_time_max"));
         }
         if self.max_peers == 0 {
-            return Err(("standing.max_peers", "must be at least 1"));
+            return Err(LimitError::new("max_peers", "must be at least 1; 4096 is usual"));
         }
         Ok(())
     }

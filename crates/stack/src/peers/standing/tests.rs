@@ -119,18 +119,18 @@ fn another_fault_of_a_peer_in_a_full_table_costs_nobody_its_place() {
 fn each_limit_is_checked_at_its_bound() {
     let field = |change: fn(&mut Config)| refused_field(Config::default(), Config::validate, change);
     assert_eq!(field(|_| ()), None);
-    assert_eq!(field(|config| config.half_life = Duration::ZERO), Some("standing.half_life"));
-    assert_eq!(field(|config| config.lower = 0), Some("standing.lower"));
-    assert_eq!(field(|config| config.lower = 51), Some("standing.lower"));
-    assert_eq!(field(|config| config.disconnect = 101), Some("standing.lower"));
+    assert_eq!(field(|config| config.half_life = Duration::ZERO), Some("half_life"));
+    assert_eq!(field(|config| config.lower = 0), Some("lower"));
+    assert_eq!(field(|config| config.lower = 51), Some("lower"));
+    assert_eq!(field(|config| config.disconnect = 101), Some("disconnect"));
     assert_eq!(field(|config| (config.lower, config.disconnect) = (100, 100)), None);
-    assert_eq!(field(|config| config.ban_prefix = 99), Some("standing.ban_prefix"));
+    assert_eq!(field(|config| config.ban_prefix = 99), Some("ban_prefix"));
     assert_eq!(field(|config| config.ban_prefix = 100), None);
-    assert_eq!(field(|config| config.ban_time = Duration::ZERO), Some("standing.ban_time"));
+    assert_eq!(field(|config| config.ban_time = Duration::ZERO), Some("ban_time"));
     assert_eq!(field(|config| config.ban_time = config.ban_time_max), None);
     let longer = |config: &mut Config| config.ban_time = config.ban_time_max + Duration::from_secs(1);
-    assert_eq!(field(longer), Some("standing.ban_time"));
-    assert_eq!(field(|config| config.max_peers = 0), Some("standing.max_peers"));
+    assert_eq!(field(longer), Some("ban_time"));
+    assert_eq!(field(|config| config.max_peers = 0), Some("max_peers"));
 }
 
 #[test]
