@@ -2,6 +2,17 @@
 //!
 //! [start] · [channels] · [verdicts] · [calls] · [streams] · [protocols] · [testing] · [operating] · [an event loop of your own](own_loop) ·
 //! [a host of your own](own_host)
+//!
+//! Each page has an example that runs as it stands. Most of them run in virtual time, so that they need no sockets; the crate needs the
+//! feature `testing` for that:
+//!
+//! ```toml
+//! [dependencies]
+//! weir = { package = "weir-net", version = "0.1", features = ["testing"] }
+//! ```
+//!
+//! On sockets the same code begins with `weir::start(builder)` in place of `cluster.add(builder)`, and waits with `.await` or
+//! `weir::block_on` in place of `cluster.run_until`.
 
 #[doc = include_str!("book/start.md")]
 pub mod start {}
