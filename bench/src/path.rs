@@ -176,7 +176,9 @@ mod tests {
 
     #[test]
     fn other_addresses_are_refused() {
-        assert!(Path::to("/ip4/10.0.0.1/tcp/1", Duration::ZERO).is_err());
-        assert!(Path::to("/ip4/127.0.0.1/ws/1", Duration::ZERO).is_err());
+        for other in ["/ip4/10.0.0.1/tcp/1", "/ip4/127.0.0.1/ws/1"] {
+            let refused = Path::to(other, Duration::ZERO).err().unwrap().to_string();
+            assert_eq!(refused, format!("`{other}` is no address of loopback"));
+        }
     }
 }

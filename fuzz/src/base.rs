@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use weir_base::codec::proto::{Fields, Value, put_bytes_field, put_varint_field};
 use weir_base::codec::{Framer, Malformed, peek_varint, put_varint, varint_len};
-use weir_base::identity::{Keypair, PeerId, PublicKey};
+use weir_base::identity::{BadSignature, Keypair, PeerId, PublicKey};
 use weir_base::multiaddr::{MAX_BYTES, MAX_COMPONENTS, Multiaddr};
 
 /// A varint has one encoding, and is known as soon as it is whole.
@@ -140,7 +140,7 @@ pub(crate) fn public_key(data: &[u8]) -> bool {
     };
     assert_eq!(PublicKey::from_protobuf(&key.to_protobuf()).as_ref(), Ok(&key));
     assert!(key.peer_id().is_of(&key));
-    assert!(key.verify(b"not signed", data).is_err());
+    assert_eq!(key.verify(b"not signed", data), Err(BadSignature));
     true
 }
 

@@ -99,8 +99,14 @@ mod tests {
         assert_eq!(parsed("").unwrap(), Which::Every(1));
         assert_eq!(parsed("--every 6").unwrap(), Which::Every(6));
         assert_eq!(parsed("--diff HEAD~1").unwrap(), Which::Diff("HEAD~1".into()));
-        for wrong in ["--every 0", "--every x", "--diff", "--sample 3"] {
-            assert!(parsed(wrong).is_err(), "{wrong}");
+        for (wrong, says) in [
+            ("--every 0", "a number from 1 on"),
+            ("--every x", "a number from 1 on"),
+            ("--diff", "[--diff REV]"),
+            ("--sample 3", "[--diff REV]"),
+        ] {
+            let error = parsed(wrong).unwrap_err().to_string();
+            assert!(error.contains(says), "{wrong}: {error}");
         }
     }
 }

@@ -192,17 +192,20 @@ mod tests {
         for start in [Start::Height(7), Start::Hash([9; 32])] {
             let range = Range { start, count: 64 };
             assert_eq!(Range::decode(Message::encode(&range)), Ok(range));
-            assert!(Range::decode(Message::encode(&Range { start, count: 65 })).is_err());
-            assert!(Range::decode(Message::encode(&Range { start, count: 0 })).is_err());
-            assert!(Range::decode([&Message::encode(&range)[..], &[0]].concat().into()).is_err());
+            let refused = Err(Malformed::new("a range has a count of 1 to 64 at its end"));
+            assert_eq!(Range::decode(Message::encode(&Range { start, count: 65 })), refused);
+            assert_eq!(Range::decode(Message::encode(&Range { start, count: 0 })), refused);
+            assert_eq!(Range::decode([&Message::encode(&range)[..], &[0]].concat().into()), refused);
         }
         let blocks = Blocks(vec![Bytes::from_static(b"one"), Bytes::from_static(b"three")]);
         let encoded = Message::encode(&blocks);
         assert_eq!(Blocks::decode(encoded.clone()), Ok(blocks));
         for len in 0..encoded.len() {
-            assert!(Blocks::decode(encoded.slice(..len)).is_err());
+            let reason = if len == 0 { "no count of blocks" } else { "a block is cut or too large" };
+            assert_eq!(Blocks::decode(encoded.slice(..len)), Err(Malformed::new(reason)), "{len} bytes");
         }
-        assert!(Blocks::decode([&encoded[..], &[0]].concat().into()).is_err());
+        let longer = Blocks::decode([&encoded[..], &[0]].concat().into());
+        assert_eq!(longer, Err(Malformed::new("bytes left over")));
     }
 
     #[test]

@@ -164,7 +164,8 @@ mod tests {
     fn every_cut_and_every_extension_is_refused() {
         let encoded = transfer(b"payload").encoded().to_vec();
         for len in 0..encoded.len() {
-            assert!(Transfer::decode(encoded[..len].to_vec().into()).is_err());
+            let refused = Transfer::decode(encoded[..len].to_vec().into()).err();
+            assert_eq!(refused, Some(Malformed::Truncated), "{len} bytes");
         }
         assert_eq!(Transfer::decode([&encoded[..], &[0]].concat().into()).err(), Some(Malformed::Trailing));
     }

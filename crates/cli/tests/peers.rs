@@ -85,9 +85,12 @@ fn a_node_that_listens_is_pinged_identified_and_measured() {
         assert!(speaks.iter().any(|name| name == "/perf/1.0.0"), "{told}");
         assert!(told["observed"].as_str().unwrap().starts_with("/ip4/127.0.0.1/"), "{told}");
         let words = ["--upload-bytes", "3000000", "--download-bytes", "2000000", "--json"];
+        let begun = std::time::Instant::now();
         let rates = json(&[&["perf", "peer", address][..], &words].concat());
-        assert!(rates["upload_gbit_s"].as_f64().unwrap() > 0.0, "{rates}");
-        assert!(rates["download_gbit_s"].as_f64().unwrap() > 0.0, "{rates}");
+        let took = begun.elapsed().as_secs_f64();
+        let seconds = |bytes: f64, rate: &str| 8.0 * bytes / 1e9 / rates[rate].as_f64().unwrap();
+        let moving = seconds(3e6, "upload_gbit_s") + seconds(2e6, "download_gbit_s");
+        assert!(moving > 0.0 && moving <= took, "{moving} s of {took}: {rates}");
     }
 }
 

@@ -112,8 +112,8 @@ mod tests {
             assert_eq!(rates.take(begin, first, WHOLE), Ok(()));
         }
         assert_eq!(rates.take(begin, first, WHOLE), Err(first[0].0));
-        assert!(rates.check(begin + SECOND / 2, first, WHOLE).is_err());
-        assert!(rates.check(begin + SECOND, first, WHOLE).is_ok());
+        assert_eq!(rates.check(begin + SECOND / 2, first, WHOLE), Err(first[0].0));
+        assert_eq!(rates.check(begin + SECOND, first, WHOLE), Ok(()));
         assert_eq!(rates.take(begin + SECOND, first, WHOLE), Ok(()));
         assert_eq!(rates.take(begin + SECOND, first, WHOLE), Err(first[0].0), "only that one");
         rates.charge(begin + SECOND, first, WHOLE);

@@ -230,6 +230,7 @@ mod tests {
 
     use weir_base::NetworkId;
     use weir_base::identity::Keypair;
+    use weir_node::Stopped;
 
     use super::*;
 
@@ -343,7 +344,7 @@ mod tests {
         let (mut events, (network, ..)) = node(&["127.0.0.1:0"]);
         settle(&mut events);
         drop(events);
-        assert!(block_on(network.stats()).is_err());
+        assert_eq!(block_on(network.stats()).err(), Some(Stopped));
     }
 
     #[test]

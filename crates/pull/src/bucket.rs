@@ -48,7 +48,8 @@ mod tests {
         assert!((0..20).all(|_| bucket.take(now, 1, 10, 20).is_ok()));
         assert_eq!(bucket.take(now, 1, 10, 20), Err(Duration::from_millis(100)));
         assert_eq!(bucket.take(now + Duration::from_millis(100), 1, 10, 20), Ok(()));
-        assert!(bucket.take(now + Duration::from_millis(100), 1, 10, 20).is_err());
+        let again = bucket.take(now + Duration::from_millis(100), 1, 10, 20);
+        assert_eq!(again, Err(Duration::from_millis(100)), "only that one");
         assert!((0..20).all(|_| bucket.take(now + Duration::from_secs(9), 1, 10, 20).is_ok()));
         assert!((0..1000).all(|_| bucket.take(now, 1, 0, 0).is_ok()));
     }

@@ -28,7 +28,9 @@ pub fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     });
 
     let peer = weir::block_on(client.connect(&server.addresses()[0]))?;
-    println!("7 * 7 = {}", weir::block_on(square.call(peer, 7))?);
+    let answer = weir::block_on(square.call(peer, 7))?;
+    println!("7 * 7 = {answer}");
+    assert_eq!(answer, 49);
 
     match weir::block_on(square.call(peer, u64::MAX)) {
         Err(error @ CallError::Refused { .. }) => println!("{error}: {:?}", error.retry()),

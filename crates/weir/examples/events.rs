@@ -23,19 +23,23 @@ pub fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     weir::block_on(bob.connect(&alice.addresses()[0]))?;
     for peer in weir::block_on(bob.peers().list())? {
         println!("{} runs {}, offers {:?}", peer.peer, peer.agent, peer.services);
+        assert_eq!((peer.agent.as_str(), peer.services.len()), ("alice/1.0", 1));
     }
     weir::block_on(alice_node.shutdown(Duration::from_secs(1)));
 
-    weir::block_on(bob.within(Duration::from_secs(10), async {
+    let lost = weir::block_on(bob.within(Duration::from_secs(10), async {
         while let Some(event) = events.next().await {
             println!("{event:?}");
-            if matches!(event, Event::PeerDown { .. }) {
-                break;
+            if let Event::PeerDown { peer, .. } = event {
+                return Some(peer);
             }
         }
+        None
     }))?;
+    assert_eq!(lost, Some(alice.peer_id()));
     let stats = weir::block_on(bob.stats())?;
     println!("{} datagrams in, {} out", stats.host.datagrams_in, stats.host.datagrams_out);
     println!("windows hold: {}", stats.stack.windows_hold());
+    assert!(stats.host.datagrams_in >= 2 && stats.stack.windows_hold(), "a handshake at least");
     Ok(())
 }

@@ -75,7 +75,9 @@ mod on_unix {
             });
 
             let peer = client.connect(&server.addresses()[0]).await?;
-            println!("7 * 7 = {}", square.call(peer, 7).await?);
+            let answer = square.call(peer, 7).await?;
+            println!("7 * 7 = {answer}");
+            assert_eq!(answer, 49);
 
             server_node.shutdown(Duration::from_secs(1)).await;
             server_ends.await??;

@@ -59,16 +59,20 @@ pub fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         }
     }
 
+    let mut got = Vec::new();
     for _ in 0..2 {
         let next = bob.within(Duration::from_secs(10), his.next());
         let candidate = weir::block_on(next)?.ok_or("the node has stopped")?;
         let tx = candidate.item();
         println!("bob got `{}`, fee {}, from {}", tx.text, tx.fee, candidate.peer());
+        got.push(tx.text.clone());
         if tx.text == "forged" {
             candidate.reject(); // alice's fault
         } else {
             candidate.accept(); // bob offers it on
         }
     }
+    got.sort_unstable();
+    assert_eq!(got, ["alice pays bob", "forged"], "what is too cheap was not sent");
     Ok(())
 }

@@ -45,15 +45,19 @@ pub fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         head.publish(&Head(height))?;
     }
 
-    weir::block_on(bob.within(Duration::from_secs(10), async {
+    let heights = weir::block_on(bob.within(Duration::from_secs(10), async {
+        let mut heights = Vec::new();
         while let Some(received) = seen.next().await {
             let height = received.value().0;
             println!("bob hears of height {height} from {}", received.peer());
+            heights.push(height);
             received.accept(); // it is bob's tip now, and he relays it
             if height == 3 {
                 break;
             }
         }
+        heights
     }))?;
+    assert!(heights.is_sorted() && heights.last() == Some(&3), "the newest is the last: {heights:?}");
     Ok(())
 }

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Barrier;
 use std::time::Duration;
 
-use weir::{Builder, Event, Events, Keypair, Multiaddr, Network, NetworkId, Node, StartError, ToAddress};
+use weir::{
+    Builder, ConnectError, Event, Events, Keypair, Multiaddr, Network, NetworkId, Node, StartError, ToAddress,
+};
 
 const ROUNDS: usize = 40;
 
@@ -207,7 +209,8 @@ fn a_ban_of_a_prefix_is_told_and_holds_in_the_next_run() {
     };
     assert!(matches!(life(), Some(Event::PeerUp { .. })));
     assert!(matches!(life(), Some(Event::PeerDown { .. })));
-    assert!(weir::block_on(client.0.connect(next.address(0))).is_err());
+    let refused = weir::block_on(client.0.connect(next.address(0)));
+    assert!(matches!(refused, Err(ConnectError::Failed(_))), "{refused:?}");
 }
 
 #[test]
@@ -247,7 +250,8 @@ fn bans_hold_for_addresses_and_prefixes_too() {
                 event => assert!(event.is_some(), "the node has stopped"),
             }
         }
-        assert!(weir::block_on(client.0.connect(&address)).is_err(), "{whom:?}");
+        let refused = weir::block_on(client.0.connect(&address));
+        assert!(matches!(refused, Err(ConnectError::Failed(_))), "{whom:?}: {refused:?}");
         weir::block_on(server.0.peers().unban(whom)).unwrap();
     }
     assert_eq!(weir::block_on(client.0.connect(&address)), Ok(server.0.peer_id()));

@@ -179,7 +179,8 @@ fn sleeps_and_deadlines_keep_time() {
     weir::block_on(net.sleep(Duration::from_millis(50))).unwrap();
     assert!(before.elapsed() >= Duration::from_millis(50));
     let limit = Duration::from_millis(30);
-    assert!(weir::block_on(net.within(limit, std::future::pending::<()>())).is_err());
+    let late = weir::block_on(net.within(limit, std::future::pending::<()>()));
+    assert_eq!(late, Err(weir::WithinError::Elapsed(limit)));
     let nobody = Keypair::ed25519_from_seed([9; 32]).peer_id();
     assert_eq!(
         weir::block_on(echo.caller().call(nobody, Bytes::new())).unwrap_err(),
@@ -380,7 +381,8 @@ fn a_banned_peer_stays_away_until_unbanned() {
     let events = client.events();
     weir::block_on(server.peers().ban(client.peer_id(), Duration::from_secs(600))).unwrap();
     while !matches!(events.next_blocking(), Some(weir::Event::PeerDown { .. })) {}
-    assert!(weir::block_on(client.connect(&address)).is_err());
+    let refused = weir::block_on(client.connect(&address));
+    assert!(matches!(refused, Err(weir::ConnectError::Failed(_))), "{refused:?}");
     weir::block_on(server.peers().unban(client.peer_id())).unwrap();
     weir::block_on(client.connect(&address)).unwrap();
 }

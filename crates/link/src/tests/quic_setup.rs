@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use weir_base::multiaddr::Multiaddr;
-use weir_base::stream::{Class, Goodbye};
+use weir_base::stream::{Class, Goodbye, OpenError};
 use weir_base::{LinkId, ProtocolId, StreamKey};
 
 use super::harness::{Net, config};
@@ -80,7 +80,7 @@ fn a_known_peer_is_greeted_with_the_first_packet() {
     assert!(net.write(0, key, &Bytes::from_static(b"permit")) > 0);
     let now = net.now;
     let refused = net.nodes[0].links.link(link).unwrap().open(now, ProtocolId(12), Class::Pool);
-    assert!(refused.is_err(), "only what may be replayed");
+    assert_eq!(refused, Err(OpenError::Closed), "only what may be replayed");
     let begun = net.now;
     while net.nodes[1].opened.is_empty() && net.now - begun < SECOND {
         net.run(Duration::from_millis(1));
@@ -93,7 +93,7 @@ fn a_known_peer_is_greeted_with_the_first_packet() {
     assert!(net.write(1, there, &Bytes::from_static(b"offer")) > 0);
     let now = net.now;
     let refused = net.nodes[1].links.link(there.link).unwrap().open(now, ProtocolId(8), Class::Pool);
-    assert!(refused.is_err(), "it answers, and opens nothing");
+    assert_eq!(refused, Err(OpenError::Closed), "it answers, and opens nothing");
     while net.nodes[0].up.len() < 2 && net.now - begun < SECOND {
         net.run(Duration::from_millis(1));
     }

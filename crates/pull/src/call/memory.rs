@@ -483,9 +483,10 @@ mod tests {
     #[test]
     fn a_quarter_is_for_requests_and_the_rest_for_answers() {
         let mut memory = with_links(&[1]);
-        assert!(memory.reserve(NOW, 0, key(0, 0), (6_001, LARGE)).is_err());
+        let refused = Err(NoRoom { victim: None });
+        assert_eq!(memory.reserve(NOW, 0, key(0, 0), (6_001, LARGE)), refused);
         assert_eq!(memory.reserve(NOW, 0, key(0, 0), (6_000, LARGE)), Ok(()));
-        assert!(memory.reserve(NOW, 0, key(0, 1), (2_001, Hold::Request)).is_err());
+        assert_eq!(memory.reserve(NOW, 0, key(0, 1), (2_001, Hold::Request)), refused);
         assert_eq!(memory.reserve(NOW, 0, key(0, 1), (2_000, Hold::Request)), Ok(()));
         assert_eq!((Memory::least(0, 6_000), Memory::least(2_000, 4_000)), (8_000, 8_000));
         assert_eq!((Memory::least(3_000, 0), memory.used()), (12_000, 8_000));
@@ -548,12 +549,11 @@ mod tests {
         let mut memory = with_links(&[1]);
         assert_eq!(memory.reserve(NOW, 0, key(0, 0), (1_500, Hold::Request)), Ok(()));
         assert_eq!(memory.reserve(NOW, 0, key(0, 0), (2_000, Hold::Request)), Ok(()), "500 more");
-        assert!(memory.reserve(NOW, 0, key(0, 0), (2_001, Hold::Request)).is_err());
+        let refused = Err(NoRoom { victim: None });
+        assert_eq!(memory.reserve(NOW, 0, key(0, 0), (2_001, Hold::Request)), refused);
         assert_eq!(memory.reserve(NOW, 0, key(0, 1), (5_000, LARGE)), Ok(()));
-        assert!(
-            memory.reserve(NOW, 0, key(0, 0), (1_001, LARGE)).is_err(),
-            "the request's bytes are no answer's"
-        );
+        let larger = memory.reserve(NOW, 0, key(0, 0), (1_001, LARGE));
+        assert_eq!(larger, refused, "the request's bytes are no answer's");
         assert_eq!(memory.reserve(NOW, 0, key(0, 1), (6_000, LARGE)), Ok(()), "1,000 more");
         assert_eq!(memory.reserve(NOW, 0, key(0, 1), (6_000, Hold::Answer(NOW))), Ok(()));
     }

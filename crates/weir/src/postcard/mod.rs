@@ -175,7 +175,8 @@ mod tests {
         assert_eq!(Postcard::decode(sent.encode()), Ok(sent.clone()));
         assert_eq!(decode::<Everything>(&sent.encode()).unwrap(), all);
         for cut in 0..sent.encode().len() {
-            assert!(decode::<Everything>(&sent.encode()[..cut]).is_err(), "cut at {cut}");
+            let error = decode::<Everything>(&sent.encode()[..cut]).unwrap_err();
+            assert_eq!(error, postcard::Error::DeserializeUnexpectedEnd.to_string(), "cut at {cut}");
         }
         assert!(decode::<u8>(&[1, 2]).unwrap_err().contains("left over"));
     }
@@ -184,33 +185,39 @@ mod tests {
     fn a_length_is_believed_only_as_far_as_there_are_bytes() {
         // Lengths of 2^63 and more elements, of things that take bytes and of things that take none.
         let huge = [255, 255, 255, 255, 255, 255, 255, 255, 127];
-        assert!(decode::<Vec<u64>>(&huge).is_err());
-        assert!(decode::<String>(&huge).is_err());
-        assert!(decode::<BTreeMap<u64, u64>>(&huge).is_err());
-        assert!(decode::<Vec<()>>(&huge).is_err(), "it ends at once");
-        assert!(decode::<BTreeSet<()>>(&huge).is_err());
+        let ends = postcard::Error::DeserializeUnexpectedEnd.to_string();
+        assert_eq!(decode::<Vec<u64>>(&huge).unwrap_err(), ends);
+        assert_eq!(decode::<String>(&huge).unwrap_err(), ends);
+        assert_eq!(decode::<BTreeMap<u64, u64>>(&huge).unwrap_err(), ends);
+        // Of what takes no bytes there are as many as the message has bytes, and no more are counted.
+        let refused = postcard::Error::SerdeDeCustom.to_string();
+        assert_eq!(decode::<Vec<()>>(&huge).unwrap_err(), refused, "it ends at once");
+        assert_eq!(decode::<BTreeSet<()>>(&huge).unwrap_err(), refused);
         assert_eq!(decode::<Vec<()>>(&[1]), Ok(vec![()]));
-        assert!(decode::<Vec<()>>(&[2]).is_err(), "more elements than bytes");
+        assert_eq!(decode::<Vec<()>>(&[2]).unwrap_err(), refused, "more elements than bytes");
     }
 
     #[test]
     fn a_type_that_contains_itself_is_read_to_a_bounded_depth() {
         let nested = |depth: usize| [vec![1; depth], vec![0]].concat();
+        let refused = postcard::Error::SerdeDeCustom.to_string();
         assert!(decode::<Tree>(&nested(20)).is_ok());
-        assert!(decode::<Tree>(&nested(100)).is_err());
-        assert!(decode::<Tree>(&nested(1_000_000)).is_err(), "the stack holds");
+        assert_eq!(decode::<Tree>(&nested(100)).unwrap_err(), refused);
+        assert_eq!(decode::<Tree>(&nested(1_000_000)).unwrap_err(), refused, "the stack holds");
         let many = |depth: usize| [[2, 1].repeat(depth), vec![0]].concat();
         assert!(decode::<Tree>(&many(10)).is_ok());
-        assert!(decode::<Tree>(&many(500_000)).is_err());
+        assert_eq!(decode::<Tree>(&many(500_000)).unwrap_err(), refused);
     }
 
     #[test]
     fn one_value_has_one_encoding() {
         assert_eq!(decode::<u64>(&[5]), Ok(5));
-        assert!(decode::<u64>(&[0x85, 0]).is_err(), "a number that is longer than it needs to be");
+        let longer = decode::<u64>(&[0x85, 0]).unwrap_err();
+        assert!(longer.contains("not as this value is written"), "{longer}");
         let map = Postcard::new(vec![(1_u8, 1_u8), (2, 2)]).unwrap().encode();
         assert!(decode::<BTreeMap<u8, u8>>(&map).is_ok());
         let other_order = Postcard::new(vec![(2_u8, 2_u8), (1, 1)]).unwrap().encode();
-        assert!(decode::<BTreeMap<u8, u8>>(&other_order).is_err());
+        let refused = decode::<BTreeMap<u8, u8>>(&other_order).unwrap_err();
+        assert!(refused.contains("not as this value is written"), "{refused}");
     }
 }

@@ -190,7 +190,7 @@ mod tests {
             assert!(plan(part).is_ok());
         }
         for wrong in ["--write", "--peers", "--peers rust,c", "--fast"] {
-            assert!(plan(wrong).is_err(), "{wrong}");
+            assert_eq!(plan(wrong).unwrap_err().to_string(), USAGE, "{wrong}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use weir_base::Rng;
+use weir_base::codec::Malformed;
 use weir_base::codec::proto::{put_bytes_field, put_varint_field};
 
 use super::super::payload::Payload;
@@ -183,16 +184,16 @@ fn payloads_are_bounded_and_their_entries_counted() {
     };
     assert_eq!(Payload::decode(&list(2, 16, 10)).unwrap().muxers.len(), 16);
     for bad in [list(2, 17, 10), list(1, 17, 10), list(2, 1, 129), list(9, 1, 3_000)] {
-        assert!(Payload::decode(&bad).is_err());
+        assert_eq!(Payload::decode(&bad), Err(Malformed::TooLarge));
     }
     for number in [1, 2, 4] {
         let mut twice = Vec::new();
         put_bytes_field(&mut twice, number, b"");
         put_bytes_field(&mut twice, number, b"");
-        assert!(Payload::decode(&twice).is_err(), "field {number} twice");
+        assert_eq!(Payload::decode(&twice), Err(Malformed::Value), "field {number} twice");
         let mut wrong_type = Vec::new();
         put_varint_field(&mut wrong_type, number, 1);
-        assert!(Payload::decode(&wrong_type).is_err());
+        assert_eq!(Payload::decode(&wrong_type), Err(Malformed::Value), "field {number} is no number");
     }
     let mut unknown = Vec::new();
     put_bytes_field(&mut unknown, 3, b"data of earlier versions");

@@ -6,7 +6,7 @@ use weir_base::{Blame, Instant, PeerId, Rng};
 use super::*;
 use crate::connection::tests::setup::half_trips;
 use crate::connection::tests::{End, Pair, dialer, keypair, listener, read_all, setup};
-use crate::connection::{Connection, Event, INPUT_MAX, Muxer, NO_SECURITY, Setup};
+use crate::connection::{CannotBegin, Connection, Event, INPUT_MAX, Muxer, NO_SECURITY, Setup};
 use crate::multistream::Names;
 use crate::{mplex, noise, yamux};
 
@@ -90,7 +90,8 @@ fn without_a_common_security_nobody_misbehaved() {
     pair.run();
     assert_eq!((pair.a.fault(), pair.b.peer()), (Some(NO_SECURITY), None));
     let none = Setup { security: Vec::new(), ..setup(1) };
-    assert!(Connection::dial(Arc::new(none), None, Rng::from_number(1), Instant::ZERO).is_err());
+    let refused = Connection::dial(Arc::new(none), None, Rng::from_number(1), Instant::ZERO).err();
+    assert_eq!(refused, Some(CannotBegin));
 }
 
 #[test]
