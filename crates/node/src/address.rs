@@ -5,6 +5,16 @@ use weir_base::multiaddr::Multiaddr;
 use crate::error::AddressError;
 
 /// What can stand for an address: a [`Multiaddr`], its text, or an IP address and UDP port (QUIC). A TCP port is said by a multiaddress, `/ip4/…/tcp/…`.
+///
+/// ```
+/// use weir::ToAddress as _;
+///
+/// assert_eq!("192.0.2.1:4001".to_address()?.to_string(), "/ip4/192.0.2.1/udp/4001/quic-v1");
+/// assert_eq!("/dns4/node.example/tcp/4001".to_address()?.to_string(), "/dns4/node.example/tcp/4001");
+/// let refused = "node.example:4001".to_address().unwrap_err(); // a name is said by a multiaddress
+/// assert_eq!(refused.address, "node.example:4001");
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
 pub trait ToAddress {
     /// The address.
     ///

@@ -30,6 +30,35 @@ use crate::time;
 pub const RETRY_DROPPED: Duration = Duration::from_secs(1);
 
 /// Whom a call asks.
+///
+/// ```
+/// # use weir::Method;
+/// # const SQUARE: Method<u64, u64> = Method::new(5, "square");
+/// # use weir::{Bytes, Service};
+/// # const ARCHIVE: u32 = 1;
+/// # use weir::testing::Cluster;
+/// # use weir::{Keypair, Network, NetworkId};
+/// # let cluster = Cluster::new(7);
+/// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+/// # let (alice, node, requests) = cluster.add(describe(1).service(Service { id: ARCHIVE, version: 1, payload: Bytes::new() }).channels(SQUARE.serve()))?;
+/// # let (bob, _bobs_node, square) = cluster.add(describe(2).channels(SQUARE).peers(alice.addresses()))?;
+/// # cluster.spawn(async move {
+/// #     while let Some(request) = requests.next().await {
+/// #         match request.query().checked_mul(*request.query()) {
+/// #             Some(square) => request.answer(square),
+/// #             None => request.refuse(std::time::Duration::from_secs(60)),
+/// #         }
+/// #     }
+/// # });
+/// # cluster.run_until(bob.wait_for_peers(1))?;
+/// use weir::{CallError, Target};
+///
+/// assert_eq!(cluster.run_until(square.call(Target::Any(ARCHIVE), 7)), Ok(49));
+/// let nobody = cluster.run_until(square.call(Target::Any(ARCHIVE + 1), 7));
+/// assert_eq!(nobody, Err(CallError::NotConnected));
+/// assert_eq!(cluster.run_until(square.call(alice.peer_id(), 7)), Ok(49)); // a peer's id is a target
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// This peer.
@@ -130,6 +159,35 @@ impl<Req: Message, Resp: Message> Caller<Req, Resp> {
     /// Asks one peer, any peer with a service, or this node itself, and waits for the response, at most the method's
     /// deadline. A call to a peer that is being dialled waits for the link. Dropping the future gives the call up and
     /// cancels the server's work.
+    ///
+    /// ```
+    /// # use weir::Method;
+    /// # const SQUARE: Method<u64, u64> = Method::new(5, "square");
+    /// # use weir::testing::Cluster;
+    /// # use weir::{Keypair, Network, NetworkId};
+    /// # let cluster = Cluster::new(7);
+    /// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+    /// # let (alice, node, requests) = cluster.add(describe(1).channels(SQUARE.serve()))?;
+    /// # let (bob, _bobs_node, square) = cluster.add(describe(2).channels(SQUARE).peers(alice.addresses()))?;
+    /// # cluster.spawn(async move {
+    /// #     while let Some(request) = requests.next().await {
+    /// #         match request.query().checked_mul(*request.query()) {
+    /// #             Some(square) => request.answer(square),
+    /// #             None => request.refuse(std::time::Duration::from_secs(60)),
+    /// #         }
+    /// #     }
+    /// # });
+    /// # cluster.run_until(bob.wait_for_peers(1))?;
+    /// use std::time::Duration;
+    ///
+    /// use weir::Retry;
+    ///
+    /// assert_eq!(cluster.run_until(square.call(alice.peer_id(), 7)), Ok(49));
+    ///
+    /// let refused = cluster.run_until(square.call(alice.peer_id(), u64::MAX)).unwrap_err();
+    /// assert_eq!(refused.retry(), Retry::After(Duration::from_secs(60)));
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
     ///
     /// # Errors
     /// [`CallError`]; its [`retry`](CallError::retry) says whether, when and where to try again.
@@ -264,6 +322,30 @@ impl Drop for CancelLocal {
 
 /// The requests for one method at this node. Several tasks may share them, each request goes to one. They are a
 /// [`Stream`](futures_core::Stream) of [`Request`]s.
+///
+/// ```
+/// # use weir::Method;
+/// # const SQUARE: Method<u64, u64> = Method::new(5, "square");
+/// # use weir::testing::Cluster;
+/// # use weir::{Keypair, Network, NetworkId};
+/// # let cluster = Cluster::new(7);
+/// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+/// # let (alice, node, requests) = cluster.add(describe(1).channels(SQUARE.serve()))?;
+/// # let (bob, _bobs_node, square) = cluster.add(describe(2).channels(SQUARE).peers(alice.addresses()))?;
+/// use std::time::Duration;
+///
+/// cluster.spawn(async move {
+///     while let Some(request) = requests.next().await {
+///         match request.query().checked_mul(*request.query()) {
+///             Some(square) => request.answer(square),
+///             None => request.refuse(Duration::from_secs(60)), // try again then
+///         }
+///     }
+/// });
+/// # cluster.run_until(bob.wait_for_peers(1))?;
+/// assert_eq!(cluster.run_until(square.call(alice.peer_id(), 7)), Ok(49));
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
 pub struct Requests<Req, Resp> {
     caller: Caller<Req, Resp>,
     queue: Queue<EncodedRequest>,

@@ -148,6 +148,16 @@ macro_rules! common {
 }
 
 /// A set of items that all nodes should come to share. On the wire: `docs/spec/pool.md`.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use weir::Pool;
+///
+/// const TXS: Pool<String> = Pool::new(4, "tx").max_item(16 * 1024).keep(20_000, 32 << 20);
+/// const VOTES: Pool<String> = Pool::new(6, "vote").max_item(256).offer_delay(Duration::ZERO);
+/// # let _ = (TXS, VOTES);
+/// ```
 #[derive(Debug)]
 pub struct Pool<T> {
     pub(crate) declared: Declared,
@@ -246,6 +256,20 @@ impl<T> Tip<T> {
 }
 
 /// A question with one answer. On the wire: `docs/spec/call.md`.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use weir::{Bytes, Method};
+///
+/// const BLOCK: Method<u64, Bytes> = Method::new(5, "block")
+///     .max_request(8)
+///     .max_response(4 << 20)
+///     .deadline(Duration::from_secs(5))
+///     .rate(10, 100) // of one peer: ten a second, a hundred at once
+///     .replay_safe(); // asking twice does no harm: it may go along with the handshake
+/// # let _ = BLOCK;
+/// ```
 #[derive(Debug)]
 pub struct Method<Req, Resp> {
     pub(crate) declared: Declared,
@@ -492,6 +516,14 @@ pub(crate) const fn are_names(mut names: &[&str]) -> bool {
 }
 
 /// Byte streams of the application's own.
+///
+/// ```
+/// use weir::{Class, Raw};
+///
+/// const SNAPSHOT: Raw = Raw::new(9, "snapshot");
+/// const LOGS: Raw = Raw::new(10, "logs").versions(1, 3).class(Class::Pool);
+/// assert_eq!((SNAPSHOT.id(), LOGS.name()), (9, "logs"));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Raw {
     pub(crate) declared: Declared,

@@ -46,6 +46,22 @@ impl Events {
     }
 
     /// How many events were dropped since this was last asked, because the queue was full.
+    ///
+    /// ```
+    /// # use weir::testing::Cluster;
+    /// # use weir::{Keypair, Network, NetworkId};
+    /// # let cluster = Cluster::new(7);
+    /// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+    /// # let (alice, node, ()) = cluster.add(describe(1))?;
+    /// # let (bob, _bobs_node, ()) = cluster.add(describe(2).peers(alice.addresses()))?;
+    /// let events = bob.events();
+    /// cluster.run_until(bob.wait_for_peers(1))?;
+    /// while let Some(event) = events.try_next() {
+    ///     println!("{}", serde_json::to_string(&event)?); // each event is an object that names itself
+    /// }
+    /// assert_eq!(events.missed(), 0, "else look at `Peers::list`: a peer may have come or gone unseen");
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
     pub fn missed(&self) -> u64 {
         self.queue.outbox().dropped()
     }

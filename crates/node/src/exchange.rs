@@ -96,6 +96,31 @@ impl Requester {
 
     /// Asks a connected peer, and waits for the response, at most the protocol's deadline. Dropping the future breaks the request off.
     ///
+    /// ```
+    /// # use weir::RequestResponse;
+    /// # const SIZE: RequestResponse = RequestResponse::new(&["/my/size/1"]).max_request(64).max_response(8);
+    /// # use weir::testing::Cluster;
+    /// # use weir::{Keypair, Network, NetworkId};
+    /// # let cluster = Cluster::new(7);
+    /// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+    /// # let (alice, node, requests) = cluster.add(describe(1).channels(SIZE.serve()))?;
+    /// # let (bob, _bobs_node, size) = cluster.add(describe(2).channels(SIZE).peers(alice.addresses()))?;
+    /// # cluster.spawn(async move {
+    /// #     while let Some(request) = requests.next().await {
+    /// #         match request.body().len() {
+    /// #             0 => request.refuse(7),
+    /// #             len => drop(request.respond(vec![u8::try_from(len).unwrap_or(u8::MAX)].into())),
+    /// #         }
+    /// #     }
+    /// # });
+    /// # cluster.run_until(bob.wait_for_peers(1))?;
+    /// use weir::Bytes;
+    ///
+    /// let response = cluster.run_until(size.request(alice.peer_id(), Bytes::from_static(b"four")))?;
+    /// assert_eq!((response.protocol, &response.body[..]), ("/my/size/1", &[4][..]));
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`RequestError`]; its [`retry`](RequestError::retry) says whether to try again.
     pub async fn request(&self, peer: PeerId, request: Bytes) -> Result<Response, RequestError> {
@@ -137,6 +162,30 @@ impl Requester {
 
 /// The requests of peers by one protocol. Several tasks may share them, each request goes to one. They are a
 /// [`Stream`](futures_core::Stream) of [`InboundRequest`]s.
+///
+/// ```
+/// # use weir::RequestResponse;
+/// # const SIZE: RequestResponse = RequestResponse::new(&["/my/size/1"]).max_request(64).max_response(8);
+/// # use weir::testing::Cluster;
+/// # use weir::{Keypair, Network, NetworkId};
+/// # let cluster = Cluster::new(7);
+/// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+/// # let (alice, node, requests) = cluster.add(describe(1).channels(SIZE.serve()))?;
+/// # let (bob, _bobs_node, size) = cluster.add(describe(2).channels(SIZE).peers(alice.addresses()))?;
+/// use weir::Bytes;
+///
+/// cluster.spawn(async move {
+///     while let Some(request) = requests.next().await {
+///         let size = u8::try_from(request.body().len()).unwrap_or(u8::MAX);
+///         request.respond(Bytes::copy_from_slice(&[size]))?;
+///     }
+///     Ok::<(), weir::RequestError>(())
+/// });
+/// # cluster.run_until(bob.wait_for_peers(1))?;
+/// # let response = cluster.run_until(size.request(alice.peer_id(), Bytes::from_static(b"four")))?;
+/// # assert_eq!(&response.body[..], &[4][..]);
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Responder {
     requester: Requester,
@@ -239,6 +288,33 @@ impl InboundRequest {
     }
 
     /// Refuses it: the stream is broken off with a code of the application's.
+    ///
+    /// ```
+    /// # use weir::RequestResponse;
+    /// # const SIZE: RequestResponse = RequestResponse::new(&["/my/size/1"]).max_request(64).max_response(8);
+    /// # use weir::testing::Cluster;
+    /// # use weir::{Keypair, Network, NetworkId};
+    /// # let cluster = Cluster::new(7);
+    /// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+    /// # let (alice, node, requests) = cluster.add(describe(1).channels(SIZE.serve()))?;
+    /// # let (bob, _bobs_node, size) = cluster.add(describe(2).channels(SIZE).peers(alice.addresses()))?;
+    /// # cluster.spawn(async move {
+    /// #     while let Some(request) = requests.next().await {
+    /// #         match request.body().len() {
+    /// #             0 => request.refuse(7),
+    /// #             len => drop(request.respond(vec![u8::try_from(len).unwrap_or(u8::MAX)].into())),
+    /// #         }
+    /// #     }
+    /// # });
+    /// # cluster.run_until(bob.wait_for_peers(1))?;
+    /// use weir::error::Failure;
+    /// use weir::{Bytes, RequestError};
+    ///
+    /// // Alice refuses what is empty, by `request.refuse(7)`.
+    /// let refused = cluster.run_until(size.request(alice.peer_id(), Bytes::new()));
+    /// assert_eq!(refused, Err(RequestError::Failed(Failure::Reset(7))));
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
     pub fn refuse(mut self, code: u32) {
         self.answer(Err(code));
     }

@@ -77,6 +77,39 @@ impl Eq for Malformed {}
 /// [`summary_of`](Self::summary_of) and [`priority`](Self::priority) run on the network thread, for each item received and
 /// for each entry offered: keep them short, verify signatures later. One that panics there is
 /// logged, and its item is dropped as malformed or as not wanted; the node goes on.
+///
+/// ```
+/// use weir::{Bytes, Malformed, Message, PoolItem, Summary};
+///
+/// /// A fee, and a text.
+/// struct Tx(u64, String);
+///
+/// impl Message for Tx {
+///     fn encode(&self) -> Bytes {
+///         [&self.0.to_be_bytes(), self.1.as_bytes()].concat().into()
+///     }
+///     fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+///         let (fee, text) = bytes.split_first_chunk().ok_or(Malformed::new("it begins with a fee"))?;
+///         let text = str::from_utf8(text).map_err(|error| Malformed::because("not UTF-8", error))?;
+///         Ok(Self(u64::from_be_bytes(*fee), text.to_owned()))
+///     }
+/// }
+///
+/// impl PoolItem for Tx {
+///     /// Peers hear of the fee before they ask for the whole.
+///     fn summary(&self) -> Summary {
+///         Summary::new(&self.0.to_be_bytes()).unwrap_or_default()
+///     }
+///     /// Higher fees first; less than 10 is not wanted at all.
+///     fn priority(summary: &Summary) -> Option<u64> {
+///         let fee = summary.as_slice().try_into().map(u64::from_be_bytes).ok()?;
+///         (fee >= 10).then_some(fee)
+///     }
+/// }
+///
+/// assert_eq!(Tx::priority(&Tx(30, String::new()).summary()), Some(30));
+/// assert_eq!(Tx::priority(&Tx(5, String::new()).summary()), None);
+/// ```
 pub trait PoolItem: Message {
     /// What to tell peers with the id: the few bytes by which they decide whether they want the item at all, say a fee and a
     /// nonce; at most [`MAX_SUMMARY`](crate::MAX_SUMMARY) bytes. A function of the item alone. Empty by default.
@@ -102,6 +135,30 @@ pub trait PoolItem: Message {
 }
 
 /// A type that is a node's one current value in a [`Tip`](crate::Tip).
+///
+/// ```
+/// use weir::{Bytes, Malformed, Message, SlotKey, TipValue};
+///
+/// /// The height of a chain's head.
+/// struct Head(u64);
+///
+/// impl Message for Head {
+///     fn encode(&self) -> Bytes {
+///         self.0.encode()
+///     }
+///     fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+///         u64::decode(bytes).map(Self)
+///     }
+/// }
+///
+/// impl TipValue for Head {
+///     /// One value a height. Where several nodes sign heads, the signer belongs to it, too.
+///     fn slot(&self) -> SlotKey {
+///         SlotKey::of(&[&self.0.to_be_bytes()])
+///     }
+/// }
+/// # assert_ne!(Head(1).slot(), Head(2).slot());
+/// ```
 pub trait TipValue: Message {
     /// What only one value should exist for: signer and height, say. At most two values per key are relayed, the second as
     /// evidence of double signing.
@@ -115,6 +172,14 @@ pub trait TipValue: Message {
 }
 
 /// The id of a pool's item: the SHA-256 of all its encoded bytes.
+///
+/// ```
+/// use weir::ItemId;
+///
+/// let id = ItemId([0xab; 32]);
+/// assert_eq!(id.to_string(), "ab".repeat(32)); // all of it
+/// assert_eq!(format!("{id:?}"), "abababab"); // enough for a log
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ItemId(
     /// The hash.

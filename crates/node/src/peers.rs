@@ -27,6 +27,20 @@ impl Peers {
 
     /// The peers that are connected, in the order of their ids.
     ///
+    /// ```
+    /// # use weir::testing::Cluster;
+    /// # use weir::{Keypair, Network, NetworkId};
+    /// # let cluster = Cluster::new(7);
+    /// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+    /// # let (alice, node, ()) = cluster.add(describe(1))?;
+    /// # let (bob, _bobs_node, ()) = cluster.add(describe(2).peers(alice.addresses()))?;
+    /// cluster.run_until(bob.wait_for_peers(1))?;
+    /// for peer in cluster.run_until(bob.peers().list())? {
+    ///     println!("{} by {:?}, round trip {:?}, runs {}", peer.peer, peer.address, peer.rtt, peer.agent);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Stopped`] once the node has stopped.
     pub async fn list(&self) -> Result<Vec<Peer>, Stopped> {
@@ -34,6 +48,24 @@ impl Peers {
     }
 
     /// Says goodbye to a peer. One that is kept ([`keep`](Self::keep)) is dialled again after its pause.
+    ///
+    /// ```
+    /// # use weir::testing::Cluster;
+    /// # use weir::{Keypair, Network, NetworkId};
+    /// # let cluster = Cluster::new(7);
+    /// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+    /// # let (alice, node, ()) = cluster.add(describe(1))?;
+    /// # let (bob, _bobs_node, ()) = cluster.add(describe(2).peers(alice.addresses()))?;
+    /// use weir::Event;
+    ///
+    /// cluster.run_until(bob.wait_for_peers(1))?;
+    /// let events = bob.events();
+    /// cluster.run_until(alice.peers().disconnect(bob.peer_id()))?;
+    /// let down = std::iter::from_fn(|| events.next_blocking()).find(|event| matches!(event, Event::PeerDown { .. }));
+    /// println!("{down:?}"); // which says why, too; bob, who keeps a link to alice, dials her again after a pause
+    /// # assert!(down.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
     ///
     /// # Errors
     /// [`PeerError::Refused`] where there is no link to this peer; `Stopped`, as of all commands about peers.
@@ -69,6 +101,18 @@ impl Peers {
     /// Keeps a link to this peer: it is dialled now, and again whenever the link is lost, with growing pauses. It is not
     /// exempt from what follows from its faults: while it is banned it is not dialled.
     ///
+    /// ```
+    /// # use weir::testing::Cluster;
+    /// # use weir::{Keypair, Network, NetworkId};
+    /// # let cluster = Cluster::new(7);
+    /// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+    /// # let (alice, node, ()) = cluster.add(describe(1))?;
+    /// # let (bob, _bobs_node, ()) = cluster.add(describe(2))?;
+    /// cluster.run_until(bob.peers().keep(&alice.addresses()[0]))?;
+    /// assert_eq!(cluster.run_until(bob.wait_for_peers(1))?[0].peer, alice.peer_id());
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`PeerError::Address`] where it is no address, [`PeerError::Refused`] where the address book is full.
     pub async fn keep(&self, address: impl ToAddress) -> Result<(), PeerError> {
@@ -77,6 +121,18 @@ impl Peers {
 
     /// Tells the address book of a peer: it is dialled when links are wanted (`node.peers.target`), and forgotten when it
     /// cannot be reached (`node.peers.candidate_tries`).
+    ///
+    /// ```
+    /// # use weir::testing::Cluster;
+    /// # use weir::{Keypair, Network, NetworkId};
+    /// # let cluster = Cluster::new(7);
+    /// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+    /// # let (alice, node, ()) = cluster.add(describe(1))?;
+    /// # let (bob, _bobs_node, ()) = cluster.add(describe(2))?;
+    /// cluster.run_until(bob.peers().suggest(&alice.addresses()[0]))?; // bob wants links, so he dials her
+    /// assert_eq!(cluster.run_until(bob.wait_for_peers(1))?[0].peer, alice.peer_id());
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`keep`](Self::keep).
@@ -129,6 +185,25 @@ impl Peers {
     /// The bans that hold now, the operator's and the node's own: of peers in the order of their ids, then of prefixes. At most as many
     /// as there can be (`node.peers.standing.max_peers`, and 1,024 prefixes).
     ///
+    /// ```
+    /// # use weir::testing::Cluster;
+    /// # use weir::{Keypair, Network, NetworkId};
+    /// # let cluster = Cluster::new(7);
+    /// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+    /// # let (alice, node, ()) = cluster.add(describe(1))?;
+    /// # let (bob, _bobs_node, ()) = cluster.add(describe(2).peers(alice.addresses()))?;
+    /// use std::time::Duration;
+    ///
+    /// use weir::Banned;
+    ///
+    /// let (peer, hour) = (alice.peer_id(), Duration::from_secs(3600));
+    /// cluster.run_until(bob.peers().ban(peer, hour))?;
+    /// let bans = cluster.run_until(bob.peers().bans())?;
+    /// assert_eq!(bans[0].whom, Banned::Peer(peer));
+    /// assert!(bans[0].until <= bob.now() + hour);
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Stopped`] once the node has stopped.
     pub async fn bans(&self) -> Result<Vec<Ban>, Stopped> {
@@ -136,6 +211,20 @@ impl Peers {
     }
 
     /// Ends a ban, the node's own too. A prefix has to be named as it was banned.
+    ///
+    /// ```
+    /// # use weir::testing::Cluster;
+    /// # use weir::{Keypair, Network, NetworkId};
+    /// # let cluster = Cluster::new(7);
+    /// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+    /// # let (alice, node, ()) = cluster.add(describe(1))?;
+    /// # let (bob, _bobs_node, ()) = cluster.add(describe(2).peers(alice.addresses()))?;
+    /// # use std::time::Duration;
+    /// # cluster.run_until(bob.peers().ban(alice.peer_id(), Duration::from_secs(3600)))?;
+    /// cluster.run_until(bob.peers().unban(alice.peer_id()))?;
+    /// assert!(cluster.run_until(bob.peers().bans())?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
     ///
     /// # Errors
     /// [`PeerError::Stopped`].
@@ -161,6 +250,29 @@ impl Peers {
     ///
     /// A rejected item or tip is a fault already: this is for answers to calls, and for raw streams.
     ///
+    /// ```
+    /// # use weir::testing::Cluster;
+    /// # use weir::{Keypair, Network, NetworkId};
+    /// # let cluster = Cluster::new(7);
+    /// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+    /// # let (alice, node, ()) = cluster.add(describe(1))?;
+    /// # let (bob, _bobs_node, ()) = cluster.add(describe(2).peers(alice.addresses()))?;
+    /// use weir::{Event, Fault};
+    ///
+    /// const NO_BLOCK: Fault = Fault::invalid("what it sent for a block is none");
+    ///
+    /// cluster.run_until(bob.wait_for_peers(1))?;
+    /// let events = bob.events();
+    /// cluster.run_until(bob.peers().report(alice.peer_id(), NO_BLOCK))?;
+    /// let fault = std::iter::from_fn(|| events.next_blocking()).find_map(|event| match event {
+    ///     Event::Fault { fault, reaction, .. } => Some((fault, reaction)),
+    ///     _ => None,
+    /// });
+    /// println!("{fault:?}"); // the reaction says whether the peer was disconnected or banned for it
+    /// # assert_eq!(fault.map(|(fault, _)| fault), Some(NO_BLOCK));
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`PeerError::Stopped`].
     pub async fn report(&self, peer: PeerId, fault: Fault) -> Result<(), PeerError> {
@@ -168,6 +280,28 @@ impl Peers {
     }
 
     /// Takes a peer's standing as an earlier run told it ([`Event::Standing`](crate::Event::Standing)).
+    ///
+    /// ```
+    /// # use weir::testing::Cluster;
+    /// # use weir::{Keypair, Network, NetworkId};
+    /// # let cluster = Cluster::new(7);
+    /// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+    /// # let (alice, node, ()) = cluster.add(describe(1))?;
+    /// # let (bob, _bobs_node, ()) = cluster.add(describe(2).peers(alice.addresses()))?;
+    /// # use weir::{Event, Fault};
+    /// # let (events, peer) = (bob.events(), alice.peer_id());
+    /// # cluster.run_until(bob.peers().report(peer, Fault::invalid("nonsense")))?;
+    /// let record = std::iter::from_fn(|| events.next_blocking()).find_map(|event| match event {
+    ///     Event::Standing { record, .. } => record, // to be kept on the disk
+    ///     _ => None,
+    /// });
+    /// // In the next run:
+    /// if let Some(record) = record {
+    ///     cluster.run_until(bob.peers().restore(record))?;
+    /// }
+    /// # assert!(record.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
     ///
     /// # Errors
     /// [`PeerError::Stopped`].

@@ -37,6 +37,23 @@ pub const DEFER_DROPPED: Duration = Duration::from_secs(10);
 
 /// A pool of one node. Cheap to clone; several tasks may share it, each candidate goes to one of them. It is a
 /// [`Stream`](futures_core::Stream) of [`Candidate`]s.
+///
+/// ```
+/// # use weir::Pool;
+/// # const TXS: Pool<String> = Pool::new(4, "tx");
+/// # use weir::testing::Cluster;
+/// # use weir::{Keypair, Network, NetworkId};
+/// # let cluster = Cluster::new(7);
+/// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+/// # let (alice, node, hers) = cluster.add(describe(1).channels(TXS))?;
+/// # let (bob, _bobs_node, his) = cluster.add(describe(2).channels(TXS).peers(alice.addresses()))?;
+/// // `hers` is alice's handle, `his` is bob's.
+/// hers.publish(&"alice pays bob".to_owned())?;
+/// let candidate = his.next_blocking().ok_or("the node has stopped")?;
+/// assert_eq!((candidate.item().as_str(), candidate.peer()), ("alice pays bob", alice.peer_id()));
+/// candidate.accept(); // it is in his pool now, and offered to his other peers
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
 pub struct PoolHandle<T> {
     lease: Arc<Lease>,
     channel: ChannelId,
@@ -87,6 +104,24 @@ impl<T: PoolItem> PoolHandle<T> {
     /// they ask. A full pool takes it where it holds an item of lower [priority](PoolItem::priority), which is evicted for it;
     /// among equals those that are in stay. What finds no place is reported as [`Event::Evicted`](crate::Event::Evicted).
     ///
+    /// ```
+    /// # use weir::Pool;
+    /// # const TXS: Pool<String> = Pool::new(4, "tx").max_item(20);
+    /// # use weir::testing::Cluster;
+    /// # use weir::{Keypair, Network, NetworkId};
+    /// # let cluster = Cluster::new(7);
+    /// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+    /// # let (alice, node, hers) = cluster.add(describe(1).channels(TXS))?;
+    /// # let (bob, _bobs_node, his) = cluster.add(describe(2).channels(TXS).peers(alice.addresses()))?;
+    /// use weir::PublishError;
+    ///
+    /// let id = hers.publish(&"alice pays bob".to_owned())?; // the SHA-256 of its bytes
+    /// let long = hers.publish(&"alice pays bob, and carol".to_owned());
+    /// assert_eq!(long, Err(PublishError::TooLarge { size: 25, max: 20 }));
+    /// # let _ = id;
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`PublishError::Busy`] where the node's mailbox is full: nothing has happened, try again soon or use
     /// [`publish_wait`](Self::publish_wait). `TooLarge` above the channel's largest item, `Malformed` where the type refuses
@@ -112,6 +147,21 @@ impl<T: PoolItem> PoolHandle<T> {
 
     /// Publishes many items with one command; their ids, in the same order. Batches have places of their own in the mailbox
     /// (`mailboxes.batches` of the configuration), so that they never wait behind single items.
+    ///
+    /// ```
+    /// # use weir::Pool;
+    /// # const TXS: Pool<String> = Pool::new(4, "tx");
+    /// # use weir::testing::Cluster;
+    /// # use weir::{Keypair, Network, NetworkId};
+    /// # let cluster = Cluster::new(7);
+    /// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+    /// # let (alice, node, hers) = cluster.add(describe(1).channels(TXS))?;
+    /// # let (bob, _bobs_node, his) = cluster.add(describe(2).channels(TXS).peers(alice.addresses()))?;
+    /// let items = ["alice pays bob", "alice pays carol"].map(str::to_owned);
+    /// let ids = hers.publish_many(&items)?;
+    /// assert_eq!(ids.len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`publish`](Self::publish), for the first item that has one; `TooMany` above [`MAX_BATCH`]. Nothing has happened.
@@ -159,6 +209,24 @@ impl<T: PoolItem> PoolHandle<T> {
 
     /// What a block changes, in one operation: the items it holds leave the pool, and those that a block it replaces had held
     /// come back. Peers see the pool before it or after it, never between.
+    ///
+    /// ```
+    /// # use weir::Pool;
+    /// # const TXS: Pool<String> = Pool::new(4, "tx");
+    /// # use weir::testing::Cluster;
+    /// # use weir::{Keypair, Network, NetworkId};
+    /// # let cluster = Cluster::new(7);
+    /// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+    /// # let (alice, node, hers) = cluster.add(describe(1).channels(TXS))?;
+    /// # let (bob, _bobs_node, his) = cluster.add(describe(2).channels(TXS).peers(alice.addresses()))?;
+    /// # hers.publish(&"alice pays bob".to_owned())?;
+    /// let candidate = his.next_blocking().ok_or("the node has stopped")?;
+    /// let id = candidate.id();
+    /// candidate.accept();
+    /// // A block holds it, in place of another block, whose payment comes back.
+    /// his.settle([id], [&"alice pays carol".to_owned()])?;
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`publish_many`](Self::publish_many); `TooMany` where both together are above [`MAX_BATCH`].
@@ -259,6 +327,26 @@ impl<T: PoolItem> PoolHandle<T> {
 
     /// Deferred items may have become valid: they come again now. At most 4,096 of 4 MiB in all are kept; of more, the peer that
     /// delivered most of them loses the last, and those that had offered them are asked again later.
+    ///
+    /// ```
+    /// # use weir::Pool;
+    /// # const TXS: Pool<String> = Pool::new(4, "tx");
+    /// # use weir::testing::Cluster;
+    /// # use weir::{Keypair, Network, NetworkId};
+    /// # let cluster = Cluster::new(7);
+    /// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+    /// # let (alice, node, hers) = cluster.add(describe(1).channels(TXS))?;
+    /// # let (bob, _bobs_node, his) = cluster.add(describe(2).channels(TXS).peers(alice.addresses()))?;
+    /// use std::time::Duration;
+    ///
+    /// # hers.publish(&"alice pays bob".to_owned())?;
+    /// let candidate = his.next_blocking().ok_or("the node has stopped")?;
+    /// candidate.defer(Duration::from_secs(600)); // her money has not come in yet
+    /// his.reconsider()?; // now it has
+    /// let again = his.next_blocking().ok_or("the node has stopped")?;
+    /// again.accept();
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
     pub fn reconsider(&self) -> Result<(), CommandError> {
         self.offer(PoolOp::Reconsider)
     }

@@ -23,6 +23,31 @@ use crate::shared::{Lease, Mail, Shared};
 
 /// A tip of one node. Cheap to clone; several tasks may share it, each value goes to one of them. It is a
 /// [`Stream`](futures_core::Stream) of [`Received`] values.
+///
+/// ```
+/// # use weir::{Bytes, Malformed, Message, SlotKey, Tip, TipValue};
+/// # #[derive(Debug, PartialEq)]
+/// # struct Head(u64);
+/// # impl Message for Head {
+/// #     fn encode(&self) -> Bytes { self.0.encode() }
+/// #     fn decode(bytes: Bytes) -> Result<Self, Malformed> { u64::decode(bytes).map(Self) }
+/// # }
+/// # impl TipValue for Head {
+/// #     fn slot(&self) -> SlotKey { SlotKey::of(&[&self.0.to_be_bytes()]) }
+/// # }
+/// # const HEAD: Tip<Head> = Tip::new(2, "head");
+/// # use weir::testing::Cluster;
+/// # use weir::{Keypair, Network, NetworkId};
+/// # let cluster = Cluster::new(7);
+/// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+/// # let (alice, node, hers) = cluster.add(describe(1).channels(HEAD))?;
+/// # let (bob, _bobs_node, his) = cluster.add(describe(2).channels(HEAD).peers(alice.addresses()))?;
+/// hers.publish(&Head(7))?; // alice's newest block
+/// let received = his.next_blocking().ok_or("the node has stopped")?;
+/// assert_eq!((received.value(), received.peer()), (&Head(7), alice.peer_id()));
+/// received.accept(); // it is bob's now, and he relays it
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
 pub struct TipHandle<T> {
     lease: Arc<Lease>,
     channel: ChannelId,
@@ -99,6 +124,33 @@ impl<T: TipValue> TipHandle<T> {
 
     /// The current value proved invalid or unobtainable: peers are told, and there is none until the next is published or
     /// accepted.
+    ///
+    /// ```
+    /// # use weir::{Bytes, Malformed, Message, SlotKey, Tip, TipValue};
+    /// # #[derive(Debug, PartialEq)]
+    /// # struct Head(u64);
+    /// # impl Message for Head {
+    /// #     fn encode(&self) -> Bytes { self.0.encode() }
+    /// #     fn decode(bytes: Bytes) -> Result<Self, Malformed> { u64::decode(bytes).map(Self) }
+    /// # }
+    /// # impl TipValue for Head {
+    /// #     fn slot(&self) -> SlotKey { SlotKey::of(&[&self.0.to_be_bytes()]) }
+    /// # }
+    /// # const HEAD: Tip<Head> = Tip::new(2, "head");
+    /// # use weir::testing::Cluster;
+    /// # use weir::{Keypair, Network, NetworkId};
+    /// # let cluster = Cluster::new(7);
+    /// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+    /// # let (alice, node, hers) = cluster.add(describe(1).channels(HEAD))?;
+    /// # let (bob, _bobs_node, his) = cluster.add(describe(2).channels(HEAD).peers(alice.addresses()))?;
+    /// hers.publish(&Head(7))?;
+    /// let received = his.next_blocking().ok_or("the node has stopped")?;
+    /// received.accept();
+    /// hers.withdraw()?; // the block proved wrong
+    /// let (peer, value) = cluster.run_until(his.next_withdrawn()).ok_or("the node has stopped")?;
+    /// assert_eq!((peer, value), (alice.peer_id(), Head(7)));
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
     ///
     /// # Errors
     /// [`Stopped`].

@@ -10,6 +10,16 @@ use super::{KeyKind, PeerId, PublicKey, message, public_key};
 
 /// A key pair that signs for this node. The secret is overwritten in memory when the last clone is dropped, and `Debug` shows
 /// the public half only.
+///
+/// ```
+/// # use weir_base as weir;
+/// use weir::Keypair;
+///
+/// let keypair = Keypair::ed25519_from_seed([1; 32]); // for tests; a node keeps its own in a file
+/// let signature = keypair.sign(b"a head");
+/// assert_eq!(keypair.public().verify(b"a head", &signature), Ok(()));
+/// assert!(keypair.public().verify(b"another", &signature).is_err());
+/// ```
 #[derive(Clone)]
 pub struct Keypair(Inner);
 

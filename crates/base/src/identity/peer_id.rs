@@ -31,6 +31,15 @@ const TEXT_MAX: usize = 1 + ((PEER_ID_MAX + 2) * 8).div_ceil(5);
 ///
 /// Displayed in base58 (`12D3Koo…`, `16Uiu2HA…`, `Qm…`); parsed from that and from a base32 CID (`bafz…`,
 /// [`to_cid`](Self::to_cid)).
+///
+/// ```
+/// # use weir_base as weir;
+/// use weir::{Keypair, PeerId};
+///
+/// let peer = Keypair::ed25519_from_seed([1; 32]).peer_id();
+/// assert_eq!(peer.to_string().parse::<PeerId>(), Ok(peer));
+/// assert!("somebody".parse::<PeerId>().is_err());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId {
     bytes: [u8; PEER_ID_MAX], // zeroes after `len`, so that the derived order is that of the bytes

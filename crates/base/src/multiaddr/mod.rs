@@ -41,6 +41,17 @@ pub const MAX_COMPONENTS: usize = 16;
 ///
 /// Ordered by its components, so that it can be a key. Any order of components can be stored and printed;
 /// [`target`](Self::target) says whether it is one that can be dialled.
+///
+/// ```
+/// # use weir_base as weir;
+/// use weir::{Keypair, Multiaddr};
+///
+/// let peer = Keypair::ed25519_from_seed([1; 32]).peer_id();
+/// let address: Multiaddr = format!("/ip4/192.0.2.1/udp/4001/quic-v1/p2p/{peer}").parse()?;
+/// assert_eq!(address.peer_id(), Some(peer));
+/// assert_eq!(address.without_p2p().to_string(), "/ip4/192.0.2.1/udp/4001/quic-v1");
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Multiaddr {
     components: Vec<Protocol>, // <= MAX_COMPONENTS, and MAX_BYTES encoded

@@ -68,6 +68,35 @@ impl RawStream {
     }
 
     /// The two halves, to be used by two tasks.
+    ///
+    /// ```
+    /// # use weir::Raw;
+    /// # const SNAPSHOT: Raw = Raw::new(9, "snapshot");
+    /// # use weir::testing::Cluster;
+    /// # use weir::{Keypair, Network, NetworkId};
+    /// # let cluster = Cluster::new(7);
+    /// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+    /// # let (alice, node, accepted) = cluster.add(describe(1).channels(SNAPSHOT))?;
+    /// # let (bob, _bobs_node, snapshots) = cluster.add(describe(2).channels(SNAPSHOT).peers(alice.addresses()))?;
+    /// # cluster.spawn(async move {
+    /// #     while let Some(mut stream) = accepted.next().await {
+    /// #         while let Ok(Some(bytes)) = stream.read_chunk().await {
+    /// #             let _gone_meanwhile = stream.write_bytes(bytes).await;
+    /// #         }
+    /// #     }
+    /// # });
+    /// # cluster.run_until(bob.wait_for_peers(1))?;
+    /// use weir::Bytes;
+    ///
+    /// let (mut reader, mut writer) = cluster.run_until(snapshots.open(alice.peer_id()))?.split();
+    /// cluster.spawn(async move { writer.write_bytes(Bytes::from_static(b"block 7")).await }); // its end finishes the writer
+    /// let mut heard = Vec::new();
+    /// while let Some(chunk) = cluster.run_until(reader.read_chunk())? {
+    ///     heard.extend_from_slice(&chunk);
+    /// }
+    /// assert_eq!(heard, b"block 7");
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
     pub fn split(self) -> (RawReader, RawWriter) {
         (self.reader, self.writer)
     }

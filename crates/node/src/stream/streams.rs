@@ -63,6 +63,32 @@ impl Streams {
     /// configuration. By a protocol's only name it does not wait for the peer: where that does not speak it, reading and writing end
     /// in [`StreamError::Unsupported`](crate::error::StreamError::Unsupported). By several names it waits until the peer has taken one.
     ///
+    /// ```
+    /// # use weir::Raw;
+    /// # const SNAPSHOT: Raw = Raw::new(9, "snapshot");
+    /// # use weir::testing::Cluster;
+    /// # use weir::{Keypair, Network, NetworkId};
+    /// # let cluster = Cluster::new(7);
+    /// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+    /// # let (alice, node, accepted) = cluster.add(describe(1).channels(SNAPSHOT))?;
+    /// # let (bob, _bobs_node, snapshots) = cluster.add(describe(2).channels(SNAPSHOT).peers(alice.addresses()))?;
+    /// # cluster.spawn(async move {
+    /// #     while let Some(mut stream) = accepted.next().await {
+    /// #         while let Ok(Some(bytes)) = stream.read_chunk().await {
+    /// #             let _gone_meanwhile = stream.write_bytes(bytes).await;
+    /// #         }
+    /// #     }
+    /// # });
+    /// # cluster.run_until(bob.wait_for_peers(1))?;
+    /// use weir::Bytes;
+    ///
+    /// let mut stream = cluster.run_until(snapshots.open(alice.peer_id()))?;
+    /// cluster.run_until(stream.write_bytes(Bytes::from_static(b"block 7")))?;
+    /// let answer = cluster.run_until(stream.read_chunk())?; // alice says what she hears
+    /// assert_eq!(answer, Some(Bytes::from_static(b"block 7")));
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`OpenError`]; its [`retry`](OpenError::retry) says whether to try again.
     pub async fn open(&self, peer: PeerId) -> Result<RawStream, OpenError> {

@@ -191,11 +191,54 @@ impl Cluster {
     }
 
     /// A hash over everything the network carried and every turn of a node: equal runs have equal hashes.
+    ///
+    /// ```
+    /// # mod weir {
+    /// #     pub use weir_node::*;
+    /// #     pub use weir_sim::cluster as testing;
+    /// # }
+    /// use weir::testing::Cluster;
+    /// use weir::{Keypair, Network, NetworkId};
+    ///
+    /// let run = |seed| {
+    ///     let cluster = Cluster::new(seed);
+    ///     let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+    ///     let (alice, _node, ()) = cluster.add(describe(1))?;
+    ///     let (bob, _node, ()) = cluster.add(describe(2).peers(alice.addresses()))?;
+    ///     cluster.run_until(bob.wait_for_peers(1))?;
+    ///     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(cluster.trace_hash())
+    /// };
+    /// assert_eq!(run(7)?, run(7)?);
+    /// assert_ne!(run(7)?, run(8)?);
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
     pub fn trace_hash(&self) -> String {
         lock(&self.inner.world).host.trace_hash()
     }
 
     /// Nothing between these nodes gets through any more, in neither direction, until [`heal`](Self::heal).
+    ///
+    /// ```
+    /// # mod weir {
+    /// #     pub use weir_node::*;
+    /// #     pub use weir_sim::cluster as testing;
+    /// # }
+    /// # use weir::testing::Cluster;
+    /// # use weir::{Keypair, Network, NetworkId};
+    /// # let cluster = Cluster::new(7);
+    /// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+    /// # let (alice, node, ()) = cluster.add(describe(1))?;
+    /// # let (bob, _bobs_node, ()) = cluster.add(describe(2).peers(alice.addresses()))?;
+    /// use std::time::Duration;
+    ///
+    /// cluster.run_until(bob.wait_for_peers(1))?;
+    /// cluster.cut(alice.peer_id(), bob.peer_id());
+    /// cluster.run_for(Duration::from_secs(120)); // in virtual time
+    /// assert!(cluster.run_until(bob.peers().list())?.is_empty());
+    /// cluster.heal(alice.peer_id(), bob.peer_id());
+    /// cluster.run_until(bob.wait_for_peers(1))?; // bob keeps a link to alice: he has dialled her again
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
     pub fn cut(&self, one: PeerId, other: PeerId) {
         let mut world = lock(&self.inner.world);
         if let (Some(one), Some(other)) = (world.id(one), world.id(other)) {
@@ -214,6 +257,24 @@ impl Cluster {
     }
 
     /// Stops a node between two turns, without goodbye or flush; its handles end. False where it is not running.
+    ///
+    /// ```
+    /// # mod weir {
+    /// #     pub use weir_node::*;
+    /// #     pub use weir_sim::cluster as testing;
+    /// # }
+    /// # use weir::testing::Cluster;
+    /// # use weir::{Keypair, Network, NetworkId};
+    /// # let cluster = Cluster::new(7);
+    /// # let describe = |n| Network::builder(Keypair::ed25519_from_seed([n; 32]), NetworkId([1; 32]));
+    /// # let (alice, node, ()) = cluster.add(describe(1))?;
+    /// # let (bob, _bobs_node, ()) = cluster.add(describe(2).peers(alice.addresses()))?;
+    /// assert!(cluster.crash(alice.peer_id()));
+    /// assert!(cluster.run_until(alice.stats()).is_err(), "its handles have ended");
+    /// assert!(!cluster.crash(alice.peer_id()), "it is not running any more");
+    /// let (alice, _node, ()) = cluster.add(describe(1))?; // the same key: the same node, started again
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
     pub fn crash(&self, peer: PeerId) -> bool {
         self.inner.crash(peer)
     }
