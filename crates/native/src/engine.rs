@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_drained_is_as_many_bytes_as_are_allowed_and_what_the_last_call_sends_beyond_them() {
+    fn a_drain_stops_after_the_call_that_sends_the_last_byte_allowed() {
         let peers = silent_peers(8);
         let (mut parts, _) = node(&peers);
         let now = parts.engine.now();

@@ -151,7 +151,7 @@ fn failed(server: &Network, events: &Events, client: &Network) -> Failure {
 }
 
 #[test]
-fn a_client_that_says_too_much_nothing_or_goes_on_is_told_by_type_and_broken_off_with_its_code() {
+fn each_wrong_request_is_told_by_type_and_broken_off_with_its_code() {
     let cluster = Cluster::new(5);
     let ((server, _server, (asked, _)), (net, _node, streams)) = hostile(&cluster);
     let events = server.events();

@@ -76,7 +76,7 @@ fn one_changed_byte_on_any_page_is_found() {
 }
 
 #[test]
-fn a_changed_byte_of_the_seal_is_found_and_a_store_without_one_is_known_not_to_be_closed() {
+fn a_changed_byte_of_the_seal_is_found_and_a_store_without_one_was_not_closed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
     let right = store(&path);

@@ -139,7 +139,7 @@ fn what_does_not_follow_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn a_transfer_whose_sender_did_not_sign_it_fails_the_block_unless_it_was_checked_before() {
+fn an_unsigned_transfer_fails_the_block_unless_it_was_checked_before() {
     let rig = Rig::new();
     let other = Transfer::sign(&rig.user, &[0; 32], 0, (AccountId([7; 32]), 1), 1, b"").unwrap();
     let block = rig.block_on("a", &[], &[rig.transfer(0, 1)], 1);
@@ -282,7 +282,7 @@ fn nothing_is_chosen_for_a_height_that_was_signed() {
 }
 
 #[test]
-fn a_row_of_the_height_signed_that_does_not_read_back_is_found_when_the_chain_is_opened() {
+fn an_unreadable_row_of_the_height_signed_is_found_when_the_chain_is_opened() {
     let rig = Rig::new();
     damage(&rig.chain("node"), |write| {
         _ = write.open_table(crate::store::META).unwrap().insert("signed", &[1, 2][..]).unwrap();
@@ -324,7 +324,7 @@ fn blocks_beside_the_chain_follow_the_same_rules() {
 }
 
 #[test]
-fn a_block_with_a_transfer_that_does_not_execute_is_refused_though_its_state_is_that_of_the_others() {
+fn a_block_with_a_transfer_that_fails_is_refused_even_with_the_right_state() {
     let rig = Rig::new();
     let mut chain = rig.chain("node");
     let block = rig.block_on("a", &[], &[rig.transfer(0, 5)], 1);

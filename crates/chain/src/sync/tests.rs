@@ -176,7 +176,7 @@ fn a_peer_that_announces_first_and_never_answers_costs_one_short_wait() {
 }
 
 #[test]
-fn a_mute_peer_that_claims_the_most_costs_one_short_wait_while_others_have_something() {
+fn a_mute_peer_that_claims_the_most_costs_one_short_wait_beside_others() {
     let theirs = chain(1000, 1);
     let mut rig = Rig::new(&[]);
     rig.announce(ms(0), 66, at(&theirs, 1000));

@@ -30,7 +30,7 @@ fn a_follower_behind_a_node_that_is_asked_for_nonsense_follows_as_before() {
 }
 
 #[test]
-fn what_no_accepted_header_names_is_refused_at_once_and_a_peer_has_its_share_of_the_rest() {
+fn a_block_of_no_accepted_header_is_refused_and_each_peer_has_its_share_of_the_rest() {
     let mut rig = Rig::new(7);
     let near = place(Region::ALL[0]);
     let wall = Wall::from_origin(WALL);

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn records_come_out_as_they_went_in_however_they_are_cut_and_long_ones_are_received_in_place() {
+    fn records_survive_any_cut_and_long_ones_are_received_in_place() {
         let sent: Vec<Vec<u8>> = [64_864, 64_864, 20_000, 64_864, 100, 30_000, 65_535, 65_535, 1, 0, 16_400]
             .into_iter()
             .zip(1..)

@@ -308,7 +308,7 @@ fn asked(says: Vec<u8>, stays: bool) -> (Vec<(End, Fault)>, Vec<Event>) {
 }
 
 #[test]
-fn a_peer_that_says_too_much_nonsense_or_without_end_is_blamed_and_nothing_is_learned() {
+fn too_much_nonsense_or_no_end_is_blamed_and_nothing_is_learned() {
     let good = framed(&encode(&own(2), None));
     assert_eq!(asked(good.clone(), false).1.len(), 1);
     assert_eq!(asked(good.repeat(10), false).0, []);

@@ -95,7 +95,7 @@ fn the_vectors_are_made_and_read() {
 }
 
 #[test]
-fn the_first_of_the_diallers_names_that_both_speak_is_selected_in_pieces_of_any_length() {
+fn the_diallers_first_common_name_is_selected_in_pieces_of_any_length() {
     for piece in 1..70 {
         let (mut d, mut l) = (dialer(&["/a", "/b", "/c"]), listener(&["/c", "/b"]));
         negotiate(&mut d, &mut l, piece);

@@ -158,7 +158,7 @@ fn an_end_that_was_asked_for_before_the_answer_comes_after_it() {
 }
 
 #[test]
-fn what_the_peer_does_not_speak_is_refused_with_code_1_and_the_peer_hears_of_no_stream() {
+fn an_unknown_name_is_refused_with_code_1_and_the_peer_hears_of_no_stream() {
     over_each([&[&["/x/1"], &["/y/2", "/y/1"]], &[&["/a/1"]]], |net, link, _| {
         for (index, lazy) in [(0, true), (1, false)] {
             let key = open(net, link, named(index));

@@ -42,7 +42,7 @@ fn has_link(net: &Net, node: usize) -> bool {
 }
 
 #[test]
-fn the_youngest_link_of_the_most_crowded_group_gives_way_to_newcomers_from_elsewhere() {
+fn the_youngest_link_of_the_most_crowded_group_gives_way_to_other_groups() {
     let crowd = [[10, 1, 0, 1], [10, 1, 0, 2], [10, 1, 0, 3], [10, 1, 0, 4]];
     let mut net = net(&[crowd.as_slice(), &[[172, 16, 0, 1], [192, 0, 2, 1], [198, 51, 100, 1]]].concat());
     assert!((1..=3).all(|node| comes_in(&mut net, node)));

@@ -207,7 +207,7 @@ fn a_greeting_that_nobody_answers_is_told_to_be_over() {
 }
 
 #[test]
-fn a_replayed_first_flight_brings_no_link_no_fault_and_at_most_three_times_its_bytes() {
+fn a_replayed_first_flight_brings_no_link_no_fault_and_at_most_thrice_its_bytes() {
     let mut net = acquainted();
     net.sniff = true;
     net.sniffed.clear();

@@ -376,7 +376,7 @@ fn once_hello_is_accepted_the_end_of_a_stream_waits_for_nothing() {
 }
 
 #[test]
-fn once_hello_is_accepted_the_answer_to_a_name_waits_a_little_for_what_its_user_writes() {
+fn after_hello_the_answer_to_a_name_waits_a_little_for_what_its_user_writes() {
     let (mut net, link, other) = linked([config(), config()]);
     net.nodes[1].links.link(other).unwrap().hello_accepted();
     let sent = |net: &mut Net| net.nodes[1].links.link(other).unwrap().stats().bytes_out;
@@ -422,7 +422,7 @@ fn an_answer_that_waits_goes_out_before_the_links_end_and_with_a_streams() {
 }
 
 #[test]
-fn without_a_hello_the_end_of_a_stream_goes_out_a_while_after_the_answer_to_its_name() {
+fn without_hello_the_end_of_a_stream_follows_the_answer_to_its_name_later() {
     let (mut net, link, other) = linked([config(), config()]);
     let key = answered_at_once(&mut net, link, other);
     net.run(net.delay + Duration::from_millis(4));

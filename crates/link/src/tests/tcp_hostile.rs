@@ -277,7 +277,7 @@ fn a_handshake_a_byte_a_second_ends_at_the_deadline() {
 }
 
 #[test]
-fn streams_that_do_not_say_what_they_are_are_refused_beyond_their_places_and_reset_in_time() {
+fn streams_without_a_name_are_refused_beyond_their_limit_and_reset_in_time() {
     let mut victim = Victim::new(config());
     let mut peer = Peer::linked(&mut victim, 3);
     let honest = Peer::linked(&mut victim, 4);
@@ -425,7 +425,7 @@ fn a_peer_that_reads_nothing_holds_no_more_than_its_credit_and_the_classes_queue
 }
 
 #[test]
-fn a_byte_stream_whose_link_is_down_is_closed_once_the_peer_ends_or_in_time_or_for_newer_ones() {
+fn a_downed_links_byte_stream_closes_at_the_peers_end_in_time_or_for_newer_ones() {
     let mut victim = Victim::new(config());
     let lost = |victim: &mut Victim, number: u8| {
         let before = victim.down().len();

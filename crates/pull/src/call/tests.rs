@@ -271,7 +271,7 @@ fn a_lowered_share_of_handling_time_is_a_quarter_of_its_equals() {
 }
 
 #[test]
-fn a_request_costs_the_time_until_it_is_answered_and_not_until_the_method_hears_of_it() {
+fn a_request_costs_the_time_until_its_answer_not_until_the_method_hears_of_it() {
     let first = |answered, heard| {
         of_the_first_link(1 << 20, |call| {
             ask(call, NOW, key(1, 1), 10);

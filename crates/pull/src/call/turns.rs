@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn the_application_tells_at_once_that_it_took_one_where_others_wait_or_many_are_ahead() {
+    fn taking_one_is_told_at_once_where_others_wait_or_many_are_ahead() {
         let mut turns = turns(2);
         turns.wait(key(0, 0));
         assert!(!turns.hand(key(0, 0), Ticket(1)), "16 may be ahead, and nobody waits");

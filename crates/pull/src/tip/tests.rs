@@ -23,7 +23,7 @@ fn values_of_links_that_are_gone_wait_for_a_verdict_but_not_without_end() {
 }
 
 #[test]
-fn evidence_is_not_relayed_before_its_slot_or_to_a_peer_that_takes_no_value_of_its_size() {
+fn evidence_waits_for_its_slot_and_skips_peers_that_take_no_value_so_large() {
     let mut relay = Relay::new(&Config::default());
     let now = Instant::ZERO;
     let (mut small, mut large) = (peer::Server::new(4, &relay), peer::Server::new(5, &relay));

@@ -169,7 +169,7 @@ fn a_link_that_ends_in_the_middle_leaves_nothing_behind() {
 }
 
 #[test]
-fn before_the_link_is_confirmed_only_permits_and_calls_that_are_declared_replay_safe_may_go() {
+fn before_a_link_is_confirmed_only_permits_and_replay_safe_calls_may_go() {
     for declared in [false, true] {
         let mut limits = with_pool();
         call_config(&mut limits).replay_safe = declared;

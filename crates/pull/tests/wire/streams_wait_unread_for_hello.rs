@@ -85,7 +85,7 @@ fn a_control_stream_that_is_reset_before_hello_is_refused_and_nobody_is_blamed()
 
 /// Over QUIC such a node stops the stream, too, and the stop can be read first. Whether the refusal follows or not, nobody is blamed.
 #[test]
-fn a_control_stream_that_is_stopped_before_hello_waits_for_its_refusal_or_for_the_time_of_hello() {
+fn a_control_stream_stopped_before_hello_waits_for_a_refusal_or_the_hello_timeout() {
     for (refusal, told_at) in [(Some(at(1_000)), at(1_100)), (None, at(5_100))] {
         let mut pair = Pair::new(node(2, config()), Script::default(), (id(2), id(1)), Pipe::default(), 1);
         pair.run_until(at(100));

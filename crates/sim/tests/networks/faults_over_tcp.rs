@@ -116,7 +116,7 @@ impl Tamper for Passing {
 }
 
 #[test]
-fn nodes_behind_a_bridge_that_changes_nothing_are_as_any_others_and_every_run_is_the_same() {
+fn a_bridge_that_changes_nothing_is_not_noticed_and_every_run_is_the_same() {
     let run = || {
         let mut setup = common::setup(12, 5, 5);
         setup.transport = Transport::Tcp;

@@ -230,7 +230,7 @@ fn what_a_client_does_wrong_is_told_by_type_before_and_after_its_request() {
 }
 
 #[test]
-fn a_client_that_reads_no_answer_and_an_application_that_gives_none_end_at_their_deadlines() {
+fn an_unread_answer_and_one_that_is_not_given_end_at_their_deadlines() {
     let mut exchange = exchange();
     for stream in [4, 8] {
         exchange.handle_opened(at(0), key(1, stream), Origin::Peer(NAMED));
@@ -287,7 +287,7 @@ fn where_all_places_are_taken_the_newest_of_who_has_most_gives_way() {
 }
 
 #[test]
-fn what_peers_make_the_node_hold_is_bounded_over_all_protocols_and_the_largest_of_who_has_most_gives_way() {
+fn memory_of_all_protocols_is_bounded_and_who_holds_most_loses_its_largest() {
     let (mut exchange, second) = (with_memory(200), ProtocolId(NAMED.0 + 2));
     for (stream, protocol) in [(0, NAMED), (1, second)] {
         exchange.handle_opened(at(0), key(1, stream), Origin::Peer(protocol));
@@ -316,7 +316,7 @@ fn what_peers_make_the_node_hold_is_bounded_over_all_protocols_and_the_largest_o
 }
 
 #[test]
-fn a_server_that_ends_none_of_its_answers_has_as_many_streams_open_as_it_may_be_asked_at_once() {
+fn answers_that_never_end_keep_no_more_streams_open_than_requests_at_once() {
     let mut exchange = exchange();
     let keys: Vec<StreamKey> = (1..=3)
         .map(|number| {
@@ -350,7 +350,7 @@ fn a_request_that_is_given_up_before_its_stream_is_open_is_not_sent() {
 }
 
 #[test]
-fn messages_of_this_side_above_the_limits_are_refused_and_those_of_strangers_wait_unread() {
+fn own_messages_above_the_limits_are_refused_and_those_of_strangers_wait_unread() {
     let mut exchange = exchange();
     let large = Bytes::from(vec![0; 101]);
     let asked = exchange.request(at(0), (LINK, Ticket(1)), (NAMED, large.clone()), None);

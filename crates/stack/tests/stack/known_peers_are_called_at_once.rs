@@ -159,7 +159,7 @@ fn what_went_along_with_a_handshake_that_came_to_nothing_goes_another_way() {
 }
 
 #[test]
-fn a_call_to_a_peer_that_is_not_reached_ends_with_the_dial_and_one_to_nobody_is_refused() {
+fn a_call_ends_with_a_dial_that_fails_and_one_to_nobody_is_refused() {
     let mut net = acquainted(node(), node());
     assert_eq!(call(&mut net, SAFE), Err(Refused::NoPeer));
     let addresses = vec![net.address(7)];

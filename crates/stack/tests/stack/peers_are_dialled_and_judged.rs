@@ -422,7 +422,7 @@ fn an_operator_bans_a_network() {
 }
 
 #[test]
-fn identities_that_are_thrown_away_get_their_prefix_banned_and_nobody_that_was_dialled() {
+fn throwaway_identities_get_their_prefix_banned_but_no_peer_that_was_dialled() {
     let mut net = Net::new(Carrier::Quic, 23);
     for _ in 0..8 {
         net.add(config());

@@ -88,7 +88,7 @@ fn an_open_above_the_limit_is_told_when_it_is_possible() {
 }
 
 #[test]
-fn bytes_that_nobody_wants_are_dropped_and_the_stream_ends_with_this_sides_direction() {
+fn unwanted_bytes_are_dropped_and_the_stream_ends_with_this_sides_direction() {
     let mut pair = over_mplex();
     let id = pair.a.muxer().open(pair.now).unwrap();
     pair.a.muxer().write(id, &mut Bytes::from(vec![7; 40_000]));
@@ -119,7 +119,7 @@ fn bytes_that_nobody_wants_are_dropped_and_the_stream_ends_with_this_sides_direc
 }
 
 #[test]
-fn a_reader_that_stops_stalls_the_connection_within_its_memory_until_its_patience_ends() {
+fn a_stopped_reader_stalls_the_connection_within_its_memory_until_patience_ends() {
     let mut pair = over_mplex();
     let id = pair.a.muxer().open(pair.now).unwrap();
     let most = mplex::Config::default().unread_max;
@@ -176,7 +176,7 @@ fn a_peer_that_is_silent_over_mplex_is_asked_for_a_sign_of_life_and_then_given_u
 }
 
 #[test]
-fn whatever_comes_over_mplex_is_a_sign_of_life_and_what_asks_for_it_is_nobodys_stream() {
+fn any_input_over_mplex_is_a_sign_of_life_and_what_asks_for_it_is_no_stream() {
     let (interval, timeout) = pace();
     let mut pair = over_mplex();
     for round in 0..20 {

@@ -85,7 +85,7 @@ fn an_item_of_a_link_this_node_dialled_waits_for_few_others() {
 }
 
 #[test]
-fn the_only_item_of_an_inbound_link_waits_for_what_was_handed_over_and_for_no_turns_of_others() {
+fn an_inbound_links_only_item_waits_for_what_was_handed_over_and_for_no_turns() {
     let mut mesh = crowd(config(), 8);
     let time = Duration::from_micros(50);
     decide(&mut mesh, time, None, 40); // of each 5

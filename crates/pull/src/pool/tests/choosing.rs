@@ -46,7 +46,7 @@ fn the_announcer_with_the_best_expected_delivery_is_asked_not_the_earliest() {
 }
 
 #[test]
-fn besides_a_late_source_the_one_with_the_best_record_is_asked_though_it_has_more_to_answer() {
+fn beside_a_late_source_the_best_record_is_asked_even_if_it_has_more_to_answer() {
     let (mut mesh, mut strangers) = with_strangers(&config(), 3);
     let [worse, busy, first] = &mut strangers[..] else { panic!() };
     prove(&mut mesh, worse, 20);

@@ -72,7 +72,7 @@ fn all_lent() -> (Mesh, Vec<Stranger>) {
 }
 
 #[test]
-fn while_all_is_lent_a_permit_that_is_due_waits_a_second_and_nothing_makes_that_longer() {
+fn while_all_is_lent_a_due_permit_waits_a_second_and_never_longer() {
     let (mut mesh, strangers) = all_lent();
     let after = next_permit(&mut mesh, |mesh, step| {
         if step % 40 == 1 {
@@ -83,7 +83,7 @@ fn while_all_is_lent_a_permit_that_is_due_waits_a_second_and_nothing_makes_that_
 }
 
 #[test]
-fn a_window_grows_with_what_is_new_for_two_round_trips_while_less_than_three_quarters_are_lent() {
+fn a_window_grows_with_new_items_of_two_round_trips_below_three_quarters_lent() {
     let config = Config { max_grants: 8_192, entries: 256, max_entries: 4_096, ..config() };
     let (mut mesh, mut strangers) = with_strangers(&config, 6);
     let stranger = &mut strangers[0];

@@ -160,7 +160,7 @@ fn who_begins_anew_is_not_asked_for_what_it_had_offered_before() {
 }
 
 #[test]
-fn an_item_whose_source_failed_while_all_are_busy_waits_also_at_those_in_the_reserve() {
+fn an_item_whose_source_failed_waits_at_busy_sources_of_the_reserve_too() {
     let config = Config { link_in_flight: 1_000, ..config() };
     let (mut mesh, mut strangers) = with_strangers(&config, MAX_ANNOUNCERS + 2);
     for stranger in &mut strangers {

@@ -37,7 +37,7 @@ fn deliver(mesh: &mut Mesh, stranger: &mut Stranger, number: u64) -> [u8; 32] {
 }
 
 #[test]
-fn what_the_application_has_not_taken_keeps_its_credit_and_what_it_took_is_deferred_after_10_s() {
+fn an_item_not_taken_keeps_its_credit_and_one_taken_is_deferred_after_10_s() {
     let (mut mesh, mut stranger) = scene(&config());
     mesh.app = Box::new(|_, _| (Duration::ZERO, None));
     deliver(&mut mesh, &mut stranger, 1);
