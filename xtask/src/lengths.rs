@@ -1,4 +1,4 @@
-//! How long files and functions may be, and how large `base` may grow.
+//! How long files, functions and their names may be, and how large `base` may grow.
 
 use std::collections::BTreeSet;
 
@@ -14,6 +14,8 @@ mod tests;
 const FILE_LINES: usize = 600;
 /// Lines of one function, from `fn` to its last brace.
 const FUNCTION_LINES: usize = 100;
+/// Characters of a function's name, which one reads in one go: that of a test is a sentence.
+const NAME_CHARACTERS: usize = 80;
 /// Lines of `crates/base/src` with code on them, without tests: a vocabulary that grows further is a dump. Comments and
 /// blank lines are free, so that nobody saves on documentation.
 const BASE_LINES: usize = 2_500;
@@ -40,6 +42,13 @@ fn too_long(file: &TextFile) -> Vec<String> {
         findings.push(format!("{}: {lines} lines, at most {FILE_LINES}", file.path));
     }
     for function in functions(&levels(&file.text)) {
+        let characters = function.name.chars().count();
+        if characters > NAME_CHARACTERS {
+            findings.push(format!(
+                "{}:{}: the name {} has {characters} characters, at most {NAME_CHARACTERS}",
+                file.path, function.first, function.name
+            ));
+        }
         if function.lines() > FUNCTION_LINES {
             findings.push(format!(
                 "{}:{}: fn {} has {} lines, at most {FUNCTION_LINES}",

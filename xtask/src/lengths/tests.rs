@@ -18,6 +18,15 @@ fn a_function_of_101_lines_is_found_and_one_of_100_is_not() {
 }
 
 #[test]
+fn a_name_of_81_characters_is_found_and_one_of_80_is_not() {
+    let function =
+        |characters: usize| file("a.rs", format!("\n#[test]\nfn {}() {{}}\n", "n".repeat(characters)));
+    assert!(too_long(&function(80)).is_empty());
+    let found = format!("a.rs:3: the name {} has 81 characters, at most 80", "n".repeat(81));
+    assert_eq!(too_long(&function(81)), [found]);
+}
+
+#[test]
 fn tests_and_comments_are_not_counted_towards_base() {
     let code = |lines: usize| "a;\n".repeat(lines);
     let files = [
