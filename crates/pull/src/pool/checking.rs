@@ -65,6 +65,11 @@ struct Open {
 }
 
 impl Queue {
+    /// Nanoseconds that its next item is expected to take, where anybody's take so many.
+    fn expected(&self, usual: u64) -> u64 {
+        self.cost.unwrap_or(usual.max(FIRST_COST))
+    }
+
     /// Takes the body that waits first.
     fn next(&mut self) -> Option<CandId> {
         let (id, size) = self.held.pop_front()?;
@@ -222,7 +227,7 @@ impl Checking {
         while self.open.len() < common.config.checking as usize {
             let Some(slot) = self.turns.whose_turn() else { return };
             let Some(queue) = self.deliverers.get_mut(&slot) else { return };
-            let expected = queue.cost.unwrap_or(self.cost.max(FIRST_COST));
+            let expected = queue.expected(self.cost);
             let ahead = &mut self.ahead;
             let full = ahead.items >= common.config.ahead || ahead.expected.saturating_add(expected) > most;
             if full && ahead.items > 0 {
@@ -317,6 +322,15 @@ mod tests {
         checking.deliverers.get_mut(&deliverer).unwrap().open += 1;
     }
 
+    /// Takes the body that waits first.
+    fn next(checking: &mut Checking) -> Option<CandId> {
+        checking.deliverers.get_mut(&FROM)?.next()
+    }
+
+    fn expected(checking: &Checking, slot: Slot) -> u64 {
+        checking.deliverers[&slot].expected(checking.cost)
+    }
+
     /// It is taken, and decided after so long.
     fn check(checking: &mut Checking, now: Instant, nanos: u64) {
         open(checking, 9, FROM);
@@ -327,15 +341,15 @@ mod tests {
     #[test]
     fn what_items_are_expected_to_take_rises_fast_and_falls_slowly() {
         let mut checking = checking();
-        assert_eq!(checking.expected(FROM), FIRST_COST, "none was checked");
+        assert_eq!(expected(&checking, FROM), FIRST_COST, "none was checked");
         check(&mut checking, NOW, 16_000_000);
-        assert_eq!((checking.expected(FROM), checking.cost), (16_000_000, 1_000_000));
+        assert_eq!((expected(&checking, FROM), checking.cost), (16_000_000, 1_000_000));
         check(&mut checking, NOW + Duration::from_secs(1), 20_000_000);
-        assert_eq!(checking.expected(FROM), 18_000_000, "half of what it took more");
+        assert_eq!(expected(&checking, FROM), 18_000_000, "half of what it took more");
         assert_eq!(checking.cost, 1_000_000 - 62_500 + 1_250_000);
         check(&mut checking, NOW + Duration::from_secs(2), 2_000_000);
-        assert_eq!(checking.expected(FROM), 17_000_000, "a sixteenth of what it took less");
-        assert_eq!(checking.expected(Slot(2)), checking.cost, "of others what anybody's takes");
+        assert_eq!(expected(&checking, FROM), 17_000_000, "a sixteenth of what it took less");
+        assert_eq!(expected(&checking, Slot(2)), checking.cost, "of others what anybody's takes");
     }
 
     #[test]
@@ -346,12 +360,12 @@ mod tests {
         checking.hold(FROM, a_candidate(), 30);
         checking.hold(FROM, a_candidate(), 7);
         assert_eq!((checking.waiting(FROM), checking.has_work(FROM)), ((3, 137), true));
-        assert!(checking.next(FROM).is_some());
+        assert!(next(&mut checking).is_some());
         assert_eq!(checking.waiting(FROM), (2, 37));
         assert!(checking.last(FROM).is_some());
         assert_eq!(checking.waiting(FROM), (1, 30));
         assert!(
-            checking.next(FROM).is_some() && checking.next(FROM).is_none() && checking.last(FROM).is_none()
+            next(&mut checking).is_some() && next(&mut checking).is_none() && checking.last(FROM).is_none()
         );
         assert_eq!((checking.waiting(FROM), checking.has_work(FROM)), ((0, 0), false));
         open(&mut checking, 1, FROM);
@@ -382,13 +396,13 @@ mod tests {
     fn a_queue_that_was_long_gives_its_memory_back() {
         let mut checking = checking();
         (0..1_000).for_each(|_| checking.hold(FROM, a_candidate(), 1));
-        (0..950).for_each(|_| _ = checking.next(FROM));
+        (0..950).for_each(|_| _ = next(&mut checking));
         let capacity = checking.deliverers[&FROM].held.capacity();
         assert!((50..=200).contains(&capacity), "{capacity}");
         let mut few = self::checking();
         (0..60).for_each(|_| few.hold(FROM, a_candidate(), 1));
         let before = few.deliverers[&FROM].held.capacity();
-        (0..55).for_each(|_| _ = few.next(FROM));
+        (0..55).for_each(|_| _ = next(&mut few));
         assert_eq!(few.deliverers[&FROM].held.capacity(), before, "a short one is left as it is");
     }
 

@@ -247,9 +247,9 @@ impl Uploads {
 impl Uploads {
     /// Who of both would be next, if both waited.
     pub(crate) fn first_of(&mut self, slots: [Slot; 2]) -> Slot {
-        slots.iter().for_each(|slot| self.dealer.set_waiting(*slot, true));
+        assert!(slots.iter().all(|slot| self.dealer.set_waiting(*slot, true)));
         let first = self.dealer.whose_turn().unwrap();
-        slots.iter().for_each(|slot| self.dealer.set_waiting(*slot, false));
+        assert!(slots.iter().all(|slot| self.dealer.set_waiting(*slot, false)));
         first
     }
 
