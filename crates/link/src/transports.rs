@@ -38,7 +38,7 @@ impl Endpoints {
     /// All of this build. Addresses are dialled in their order. `seed` decides every random choice.
     pub(crate) fn new(
         config: &Arc<Config>,
-        keypair: &Keypair,
+        keypair: &Arc<Keypair>,
         seed: [u8; 32],
         start: Start,
     ) -> Result<Self, LimitError> {

@@ -174,10 +174,7 @@ impl Network {
         setup.stopwatch.into_iter().for_each(|stopwatch| host.measure(stopwatch));
         let edges = setup.graph.edges(setup.nodes, setup.links, &mut rng.child("graph"));
         let edges = edges.into_iter().map(|(one, other)| (NodeId(one), NodeId(other))).collect();
-        let mut config = setup.config.clone();
-        if setup.transport != Transport::Quic {
-            config.quic.sessions = 0; // untouched they would still take 20 KiB of a node's memory
-        }
+        let config = setup.config.clone();
         let rng = rng.child("driver");
         let (undecided, tables) = (most_undecided(&config), TableBound::of(&config));
         let mut network = Self {

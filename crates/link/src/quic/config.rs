@@ -43,11 +43,18 @@ const RESET_CONTEXT: &[u8] = b"weir/1 key of stateless resets";
 
 /// QUIC's configurations, shared by all sockets.
 pub(crate) struct Configs {
-    pub(crate) server: Arc<ServerConfig>,
-    pub(crate) client: ClientConfig,
     pub(crate) names: Arc<ProtocolNames>,
+    config: Arc<Config>,
+    keypair: Arc<Keypair>,
+    secured: Option<Secured>, // with the first socket
+}
+
+/// What has this node's keys in it. Made with the first socket, so that a node without one has none of it: it takes six
+/// signatures and key pairs, and some kilobytes.
+struct Secured {
+    server: Arc<ServerConfig>,
+    client: ClientConfig,
     reset_key: hmac::Key, // of which every socket's is made
-    max_mtu: u16,
 }
 
 impl Config {
@@ -58,12 +65,48 @@ impl Config {
 }
 
 impl Configs {
-    pub(crate) fn new(
-        config: &Config,
-        keypair: &Keypair,
+    pub(crate) fn new(config: &Arc<Config>, keypair: &Arc<Keypair>) -> Result<Self, LimitError> {
+        let names = Arc::new(ProtocolNames::new(&config.protocols, &config.unserved)?);
+        Ok(Self { names, config: Arc::clone(config), keypair: Arc::clone(keypair), secured: None })
+    }
+
+    /// The configurations of one socket, as a listener and in common. Its key of stateless resets is its own, so that no socket gives
+    /// the token of another's connection away (RFC 9000 §21.11), and the same after a restart.
+    ///
+    /// The first socket draws this node's keys of `rng`.
+    ///
+    /// # Errors
+    /// [`LimitError`] of the libraries below, for a key or limits that they do not take.
+    pub(crate) fn endpoint(
+        &mut self,
+        local: SocketAddr,
         rng: &mut Rng,
         wall: &WallClock,
-    ) -> Result<Self, LimitError> {
+    ) -> Result<(EndpointConfig, Arc<ServerConfig>), LimitError> {
+        let secured = match &mut self.secured {
+            Some(secured) => secured,
+            none => none.insert(Secured::new(&self.config, &self.keypair, rng, wall)?),
+        };
+        let own = hmac::sign(&secured.reset_key, local.to_string().as_bytes());
+        let mut endpoint = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, own.as_ref())));
+        let seed = rng.bytes();
+        endpoint.cid_generator(move || Box::new(Cids { rng: Rng::new(seed) })).supported_versions(vec![1]);
+        // Within its range: the configuration was checked.
+        let _ = endpoint.max_udp_payload_size(self.config.quic.max_mtu.max(1472));
+        Ok((endpoint, Arc::clone(&secured.server)))
+    }
+
+    /// The configuration of one dial; `None` before there is a socket.
+    pub(crate) fn dial(&self, rng: &mut Rng) -> Option<ClientConfig> {
+        let mut client = self.secured.as_ref()?.client.clone();
+        let first: [u8; 16] = rng.bytes();
+        client.initial_dst_cid_provider(Arc::new(move || ConnectionId::new(&first)));
+        Some(client)
+    }
+}
+
+impl Secured {
+    fn new(config: &Config, keypair: &Keypair, rng: &mut Rng, wall: &WallClock) -> Result<Self, LimitError> {
         let kind = if config.quic.deterministic { CertificateKind::Ed25519 } else { CertificateKind::P256 };
         let identity = TlsIdentity::new(keypair, kind, rng.bytes()).map_err(|error| unusable(&error))?;
         let alpn: Vec<Vec<u8>> = config.quic.alpn.iter().map(|alpn| alpn.as_bytes().to_vec()).collect();
@@ -94,33 +137,8 @@ impl Configs {
             .time_source(Arc::new(WallTime(wall.clone())));
         let mut client = ClientConfig::new(Arc::new(client));
         client.transport_config(transport).token_store(Arc::new(NoneTokenStore));
-        Ok(Self {
-            server: Arc::new(server),
-            client,
-            names: Arc::new(ProtocolNames::new(&config.protocols, &config.unserved)?),
-            reset_key: hmac::Key::new(hmac::HMAC_SHA256, &keypair.sign(RESET_CONTEXT)),
-            max_mtu: config.quic.max_mtu,
-        })
-    }
-
-    /// The configuration of one socket. Its key of stateless resets is its own, so that no socket gives the token of another's
-    /// connection away (RFC 9000 §21.11), and the same after a restart.
-    pub(crate) fn endpoint(&self, local: SocketAddr, rng: &mut Rng) -> EndpointConfig {
-        let own = hmac::sign(&self.reset_key, local.to_string().as_bytes());
-        let mut endpoint = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, own.as_ref())));
-        let seed = rng.bytes();
-        endpoint.cid_generator(move || Box::new(Cids { rng: Rng::new(seed) })).supported_versions(vec![1]);
-        // Within its range: the configuration was checked.
-        let _ = endpoint.max_udp_payload_size(self.max_mtu.max(1472));
-        endpoint
-    }
-
-    /// The configuration of one dial.
-    pub(crate) fn dial(&self, rng: &mut Rng) -> ClientConfig {
-        let first: [u8; 16] = rng.bytes();
-        let mut client = self.client.clone();
-        client.initial_dst_cid_provider(Arc::new(move || ConnectionId::new(&first)));
-        client
+        let reset_key = hmac::Key::new(hmac::HMAC_SHA256, &keypair.sign(RESET_CONTEXT));
+        Ok(Self { server: Arc::new(server), client, reset_key })
     }
 }
 
@@ -168,5 +186,26 @@ impl ConnectionIdGenerator for Cids {
 
     fn cid_lifetime(&self) -> Option<Duration> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_base::UnixTime;
+
+    use super::*;
+    use crate::tests::harness;
+
+    #[test]
+    fn keys_are_made_with_the_first_socket_and_kept_for_the_next() {
+        let mut configs = Configs::new(&Arc::new(harness::config()), &Arc::new(harness::keypair(1))).unwrap();
+        let (mut rng, wall) = (Rng::from_number(1), WallClock::new(UnixTime::from_secs(1_800_000_000)));
+        assert!(configs.secured.is_none() && configs.dial(&mut rng).is_none(), "no socket, no keys");
+        let mut bind = |port| {
+            let local = SocketAddr::from(([127, 0, 0, 1], port));
+            configs.endpoint(local, &mut rng, &wall).unwrap().1
+        };
+        assert!(Arc::ptr_eq(&bind(1), &bind(2)), "one certificate for all sockets");
+        assert!(configs.dial(&mut rng).is_some());
     }
 }

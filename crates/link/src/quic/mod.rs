@@ -107,18 +107,16 @@ impl Quic {
     pub(crate) fn new(
         id: EndpointId,
         config: &Arc<Config>,
-        keypair: &Keypair,
+        keypair: &Arc<Keypair>,
         seed: [u8; 32],
         start: Start,
     ) -> Result<Self, LimitError> {
-        let mut rng = Rng::new(seed).child("quic");
-        let wall = WallClock::new(start.wall);
         Ok(Self {
             id,
-            configs: Configs::new(config, keypair, &mut rng, &wall)?,
-            rng,
+            configs: Configs::new(config, keypair)?,
+            rng: Rng::new(seed).child("quic"),
             clock: Clock::new(start.anchor),
-            wall,
+            wall: WallClock::new(start.wall),
             wall_offset: (Instant::ZERO, start.wall),
             sockets: BTreeMap::new(),
             outputs: Outputs::default(),
@@ -130,9 +128,12 @@ impl Quic {
     }
 
     fn bind(&mut self, socket: SocketId, local: SocketAddr, may_fragment: bool) {
-        let config = Arc::new(self.configs.endpoint(local, &mut self.rng));
+        let (config, server) = match self.configs.endpoint(local, &mut self.rng, &self.wall) {
+            Ok(configs) => configs,
+            Err(error) => return tracing::error!(%error, "a socket is not used"),
+        };
         let seed = Some(self.rng.bytes());
-        let endpoint = Endpoint::new(config, Some(self.configs.server.clone()), !may_fragment, seed);
+        let endpoint = Endpoint::new(Arc::new(config), Some(server), !may_fragment, seed);
         self.sockets.insert(socket, Socket { endpoint, local, links: Vec::new(), held: None });
     }
 
@@ -165,7 +166,7 @@ impl Quic {
         let same_family = |socket: &Socket| socket.local.is_ipv4() == remote.is_ipv4();
         let found = self.sockets.iter_mut().find(|(_, socket)| same_family(socket));
         let (socket_id, socket) = found.ok_or(DialFailure::NoRoute)?;
-        let client = self.configs.dial(&mut self.rng);
+        let client = self.configs.dial(&mut self.rng).ok_or(DialFailure::NoRoute)?;
         let name = server_name(peer.as_ref());
         let connected = socket.endpoint.connect(self.clock.to_quic(now), client, remote, &name);
         let (handle, quic) = connected.map_err(|_| DialFailure::NoRoute)?;

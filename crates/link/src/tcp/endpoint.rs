@@ -2,12 +2,13 @@
 
 use std::any::Any;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use weir_base::multiaddr::Transport;
 use weir_base::stream::{Goodbye, Group, LinkInfo};
 use weir_base::{Instant, LinkId, Rng};
-use weir_libp2p::connection::Connection;
+use weir_libp2p::connection::{Connection, Setup};
 
 use super::link;
 use super::{Pipe, Tcp, TcpLink};
@@ -31,13 +32,14 @@ impl Tcp {
         context: &mut Context<'_>,
         (pipe, remote): (PipeId, SocketAddr),
         origin: LinkOrigin,
-        make: impl FnOnce(&Self, Rng) -> Option<Connection>,
+        make: impl FnOnce(Arc<Setup>, Rng) -> Option<Connection>,
     ) -> Option<LinkId> {
         let (since, wall) = self.wall;
         let wall = wall + context.now.since(since);
-        self.shared.setup.security.iter().for_each(|security| security.set_time(wall));
+        let setup = self.setup();
+        setup.security.iter().for_each(|security| security.set_time(wall));
         let rng = Rng::new(self.rng.bytes());
-        let conn = make(self, rng)?;
+        let conn = make(setup, rng)?;
         let below = link::Pipe {
             id: pipe,
             dialler: origin.dialler,
@@ -64,7 +66,7 @@ impl Tcp {
         }
         let origin = LinkOrigin { half_open: Some((ip, Source::Validated)), ..LinkOrigin::inbound() };
         let now = context.now;
-        let accept = |tcp: &Self, rng| Connection::accept(tcp.shared.setup.clone(), rng, now).ok();
+        let accept = |setup, rng| Connection::accept(setup, rng, now).ok();
         if self.begin(context, (pipe, remote), origin, accept).is_none() {
             context.events.push_back(Event::ClosePipe(pipe));
         }
@@ -152,7 +154,7 @@ impl Endpoint for Tcp {
         self.dials += 1;
         let pipe = PipeId(self.dials * 2);
         let now = context.now;
-        let connect = |tcp: &Self, rng| Connection::dial(tcp.shared.setup.clone(), peer, rng, now).ok();
+        let connect = |setup, rng| Connection::dial(setup, peer, rng, now).ok();
         let link = self.begin(context, (pipe, remote), LinkOrigin::dialled(dial), connect);
         let link = link.ok_or(DialFailure::Handshake)?;
         context.events.push_back(Event::DialPipe { pipe, remote });

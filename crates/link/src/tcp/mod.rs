@@ -26,7 +26,7 @@ use std::sync::Arc;
 use weir_base::identity::Keypair;
 use weir_base::{Deadlines, Instant, LinkId, Rng, UnixTime};
 use weir_libp2p::connection::{Security, Setup};
-use weir_libp2p::multistream::{NameError, Names};
+use weir_libp2p::multistream::Names;
 use weir_libp2p::noise::{Identity, Noise};
 use weir_libp2p::{mplex, yamux};
 
@@ -42,6 +42,8 @@ use crate::{Config, LimitError, config};
 pub(crate) struct Tcp {
     id: EndpointId,
     shared: Arc<Shared>,
+    setup: Arc<Setup>,
+    keyless: Option<Arc<Keypair>>, // until the first byte stream; then `setup` has Noise
     rng: Rng,
     wall: (Instant, UnixTime), // what the wall clock showed when it was set last
     hosted: bool,              // the host carries byte streams
@@ -56,7 +58,6 @@ pub(crate) struct Tcp {
 #[derive(Debug)]
 struct Shared {
     config: Arc<Config>,
-    setup: Arc<Setup>,
     names: ProtocolNames,
 }
 
@@ -75,48 +76,56 @@ impl Tcp {
     pub(crate) fn new(
         id: EndpointId,
         config: &Arc<Config>,
-        keypair: &Keypair,
+        keypair: &Arc<Keypair>,
         seed: [u8; 32],
         wall: UnixTime,
         tls: MakeTls,
     ) -> Result<Self, LimitError> {
         let mut rng = Rng::new(seed).child("tcp");
         let names = ProtocolNames::new(&config.protocols, &config.unserved)?;
-        let identity = Arc::new(Identity::new(keypair, &mut rng.child("noise")));
-        let fail = |field: &'static str, error: NameError| {
-            LimitError::new(field, format!("has a name that is none: {error}"))
+        let named = |field, names: &[String]| {
+            Names::new(names.iter().map(String::as_str)).map_err(|error| {
+                LimitError::new(field, format!("has a name that is none: {error}"))
+            })
         };
-        let unnamed = |error: NameError| fail("tcp.yamux", error);
-        let mut setup = Setup::new(Arc::clone(&identity)).map_err(unnamed)?;
-        setup.muxers = Names::new(config.tcp.yamux.iter().map(String::as_str)).map_err(unnamed)?;
-        if !config.tcp.mplex.is_empty() {
-            let unnamed = |error: NameError| fail("tcp.mplex", error);
-            setup.mplex_names = Names::new(config.tcp.mplex.iter().map(String::as_str)).map_err(unnamed)?;
-            setup.mplex = Some(mplex::Config::default());
-        }
-        setup.private.clone_from(&config.tcp.private);
+        let mplexed = !config.tcp.mplex.is_empty();
+        let mplex_names: &[String] = if mplexed { &config.tcp.mplex } else { &[mplex::NAME.into()] };
+        let mut setup = Setup {
+            security: Vec::new(),
+            private: config.tcp.private.clone(),
+            muxers: named("tcp.yamux", &config.tcp.yamux)?,
+            early_muxer: true,
+            // Windows bound what a peer may have in flight, not what this side holds: beyond the link's window it does not read.
+            yamux: yamux::Config {
+                max_inbound: config.tcp.max_inbound,
+                max_outbound: config.tcp.max_outbound,
+                window_max: u32::try_from(config.streams.window).unwrap_or(u32::MAX).max(yamux::WINDOW_MIN),
+                interval: config.tcp.ping_interval,
+                timeout: config.tcp.ping_timeout,
+                ..yamux::Config::default()
+            },
+            mplex: mplexed.then(mplex::Config::default),
+            mplex_names: named("tcp.mplex", mplex_names)?,
+            budget: config.budget.max_lent,
+        };
         let muxers = setup.muxer_names();
-        let mut secure = |security: &config::Security| match security {
-            config::Security::Noise => Ok(Arc::new(Noise(Arc::clone(&identity))) as Arc<dyn Security>),
-            config::Security::Tls => tls(keypair, &mut rng, wall, &muxers),
-        };
-        if !config.tcp.security.is_empty() {
+        let mut keyless = None;
+        if config.tcp.security.contains(&config::Security::Tls) {
+            // it may be what this build has not: that is told at once
+            let noise = noise(keypair, &mut rng);
+            let mut secure = |security: &config::Security| match security {
+                config::Security::Noise => Ok(Arc::clone(&noise)),
+                config::Security::Tls => tls(keypair, &mut rng, wall, &muxers),
+            };
             setup.security = config.tcp.security.iter().map(&mut secure).collect::<Result<_, _>>()?;
+        } else {
+            keyless = Some(Arc::clone(keypair));
         }
-        // Windows bound what a peer may have in flight, not what this side holds: beyond the link's window it does not read.
-        setup.budget = config.budget.max_lent;
-        setup.yamux = yamux::Config {
-            max_inbound: config.tcp.max_inbound,
-            max_outbound: config.tcp.max_outbound,
-            window_max: u32::try_from(config.streams.window).unwrap_or(u32::MAX).max(yamux::WINDOW_MIN),
-            interval: config.tcp.ping_interval,
-            timeout: config.tcp.ping_timeout,
-            ..yamux::Config::default()
-        };
-        let shared = Arc::new(Shared { config: Arc::clone(config), setup: Arc::new(setup), names });
         Ok(Self {
             id,
-            shared,
+            shared: Arc::new(Shared { config: Arc::clone(config), names }),
+            setup: Arc::new(setup),
+            keyless,
             rng,
             wall: (Instant::ZERO, wall),
             hosted: false,
@@ -126,5 +135,47 @@ impl Tcp {
             closing: Deadlines::default(),
             finishing: VecDeque::new(),
         })
+    }
+
+    /// What secures byte streams and divides them. A node that has none never makes a key for them: that takes a signature.
+    fn setup(&mut self) -> Arc<Setup> {
+        if let Some(keypair) = self.keyless.take() {
+            Arc::make_mut(&mut self.setup).security = vec![noise(&keypair, &mut self.rng)];
+        }
+        Arc::clone(&self.setup)
+    }
+}
+
+fn noise(keypair: &Keypair, rng: &mut Rng) -> Arc<dyn Security> {
+    Arc::new(Noise(Arc::new(Identity::new(keypair, &mut rng.child("noise")))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::harness;
+
+    fn no_tls(_: &Keypair, _: &mut Rng, _: UnixTime, _: &Names) -> Result<Arc<dyn Security>, LimitError> {
+        Err(LimitError::new("tcp.security", "has `tls`, which this test does not have"))
+    }
+
+    fn tcp(security: &[config::Security]) -> Result<Tcp, LimitError> {
+        let mut config = harness::config();
+        config.tcp.security = security.to_vec();
+        let wall = UnixTime::from_secs(1_800_000_000);
+        Tcp::new(EndpointId(0), &Arc::new(config), &Arc::new(harness::keypair(1)), [1; 32], wall, no_tls)
+    }
+
+    #[test]
+    fn a_key_for_byte_streams_is_made_with_the_first_of_them_alone() {
+        use config::Security::{Noise, Tls};
+        for security in [&[][..], &[Noise]] {
+            let mut tcp = tcp(security).unwrap();
+            assert_eq!(tcp.setup.security.len(), 0, "no byte stream, no key");
+            let first = tcp.setup();
+            assert_eq!(first.security.len(), 1);
+            assert!(Arc::ptr_eq(&first, &tcp.setup()), "and one for all");
+        }
+        assert!(tcp(&[Noise, Tls]).is_err(), "what this build has not is refused at once");
     }
 }

@@ -12,7 +12,7 @@ mod frames_flow;
 mod frames_hostile;
 mod gates;
 mod gives_way;
-mod harness;
+pub(crate) mod harness;
 mod pinned;
 mod pipes;
 

@@ -17,7 +17,7 @@ use crate::{Config, LimitError, Start};
 pub(super) fn add_quic(
     all: &mut Endpoints,
     config: &Arc<Config>,
-    keypair: &Keypair,
+    keypair: &Arc<Keypair>,
     seed: [u8; 32],
     start: Start,
 ) -> Result<(), LimitError> {

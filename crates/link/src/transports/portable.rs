@@ -17,7 +17,7 @@ pub type Anchor = ();
 pub(super) fn add_quic(
     _: &mut Endpoints,
     _: &Arc<Config>,
-    _: &Keypair,
+    _: &Arc<Keypair>,
     _: [u8; 32],
     _: Start,
 ) -> Result<(), LimitError> {
