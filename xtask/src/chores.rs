@@ -80,7 +80,7 @@ const CHORES: &[Chore] = &[
     Chore {
         name: "calibrate",
         arguments: "",
-        about: "what a node's turns take on this machine, beside what the simulator takes them to take",
+        about: "what a node's turns take on this machine, natively and in virtual time, beside what the simulator takes them to take",
         run: |repo, _| calibrate(repo),
     },
     Chore {
@@ -209,9 +209,7 @@ fn compare(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {
 }
 
 fn calibrate(repo: &Repo) -> Result<bool, Error> {
-    let mut command = run::cargo(repo);
-    command.args(["run", "--quiet", "--release", "-p", "weir-sim", "--example", "calibrate"]);
-    run::succeeds(&mut command)
+    compare(repo, &["calibrate".to_owned()])
 }
 
 fn mesh(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {

@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use weir_sim::SCENARIOS;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use weir_sim::{Processors, SCENARIOS};
 
 use crate::error::Failure;
 use crate::output;
@@ -44,6 +45,9 @@ pub(crate) struct Options {
     pub(crate) deadline: u32,
     #[command(flatten)]
     pub(crate) carried: Carried,
+    /// What a node's processor takes: machines alone, machines and a native host's system calls, or no time.
+    #[arg(long, default_value = Processors::Machines.as_str(), value_parser = processors(), value_name = "WHICH")]
+    pub(crate) processor: Processors,
     /// Threads that carry nodes out; the run is the same with any number. 1 to 64.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) threads: u32,
@@ -69,6 +73,14 @@ pub(crate) struct Carried {
     pub(crate) tcp: bool,
 }
 
+/// Takes the names of all constants.
+fn processors() -> impl TypedValueParser<Value = Processors> {
+    PossibleValuesParser::new(Processors::ALL.map(Processors::as_str)).map(|name| {
+        let mut all = Processors::ALL.into_iter();
+        all.find(|processors| processors.as_str() == name).unwrap_or_default()
+    })
+}
+
 /// Runs the command.
 pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
     let Some(name) = options.name.as_ref().filter(|_| !options.list) else {
@@ -90,6 +102,7 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
         seconds: options.seconds,
         deadline_s: options.deadline,
         transport,
+        processor: options.processor,
         threads: options.threads,
         sample: options.sample,
     };

@@ -1,8 +1,9 @@
-//! What a node's turns take on this machine, measured: the constants of [`Processor`](crate::Processor).
+//! What a node's turns take on this machine, measured: the constants of [`Processor`].
 //!
-//! Several loads run in virtual time with processors that take no time, and the processor time of the whole process is divided
-//! among the turns, packets and bytes of each by least squares. So the constants hold what the simulator takes beside its nodes,
-//! which is little, and not what a native host's system calls take.
+//! [`Calibration::of`] divides the processor time of several loads among the turns, packets and bytes of each by least squares.
+//! [`calibrate`] runs such loads in virtual time with processors that take no time, and measures the whole process. So its constants
+//! hold what the simulator takes beside its nodes, which is little, and not what a native host's system calls take: those are in the
+//! constants of `cargo xtask calibrate`, which measures the network threads of real nodes as well.
 
 use std::time::Duration;
 
@@ -28,11 +29,44 @@ pub struct Calibration {
     pub error: f64,
 }
 
-/// One load: what it had to do, and the seconds that took.
-#[derive(Clone, Copy, Debug)]
-struct Sample {
-    work: Work,
-    seconds: f64,
+/// One load: what it had to do, and what that took.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sample {
+    /// What all nodes had to do.
+    pub work: Work,
+    /// Seconds of processor time.
+    pub seconds: f64,
+}
+
+impl Calibration {
+    /// The constants, at least 0, that explain the samples best, each sample counting the same whatever its size. `None` where no
+    /// constants do: there are no samples of more than no time, or none that differ.
+    pub fn of(samples: &[Sample]) -> Option<Self> {
+        let mut rows: Vec<[f64; 4]> = Vec::new();
+        for Sample { work, seconds } in samples.iter().filter(|sample| sample.seconds > 0.0) {
+            let [turns, packets, kilobytes] =
+                [work.turns as f64, work.packets as f64, work.bytes as f64 / 1e3]
+                    .map(|count| count / seconds / 1e6);
+            rows.push([turns, packets, kilobytes, 1.0]);
+        }
+        // a constant below 0 explains nothing: of all choices of constants that are not 0 the best without one below 0
+        let choices = (1..8_u32).filter_map(|chosen| {
+            let found = least_squares(&rows, chosen)?;
+            let error =
+                |row: &[f64; 4]| (row[0] * found[0] + row[1] * found[1] + row[2] * found[2] - 1.0).abs();
+            let all = rows.iter().map(|row| error(row).powi(2)).sum::<f64>();
+            let worst = rows.iter().map(error).fold(0.0, f64::max);
+            found.iter().all(|constant| *constant >= 0.0).then_some((all, found, worst))
+        });
+        let (_, [turn, packet, kilobyte], error) = choices.min_by(|one, other| one.0.total_cmp(&other.0))?;
+        Some(Self { turn, packet, kilobyte, error })
+    }
+
+    /// Microseconds that so much work takes by these constants.
+    pub fn micros(&self, work: Work) -> f64 {
+        let Work { turns, packets, bytes } = work;
+        turns as f64 * self.turn + packets as f64 * self.packet + bytes as f64 / 1e3 * self.kilobyte
+    }
 }
 
 /// Transactions per second, and the mean delay of offers: many small packets, many turns, and many bytes a packet.
@@ -55,7 +89,7 @@ pub fn calibrate(transport: Transport) -> Result<Option<Calibration>, ConfigErro
         let Some(sample) = measure(transport, rate, Duration::from_millis(delay))? else { return Ok(None) };
         samples.push(sample);
     }
-    Ok(solve(&samples))
+    Ok(Calibration::of(&samples))
 }
 
 fn measure(transport: Transport, rate: u32, delay: Duration) -> Result<Option<Sample>, ConfigError> {
@@ -77,26 +111,6 @@ fn measure(transport: Transport, rate: u32, delay: Duration) -> Result<Option<Sa
     }
     let work = flood.net.host.work().since(before);
     Ok(begun.zip(processor_time()).map(|(begun, ended)| Sample { work, seconds: ended - begun }))
-}
-
-/// The constants, at least 0, that explain the samples best, each sample counting the same whatever its size.
-fn solve(samples: &[Sample]) -> Option<Calibration> {
-    let mut rows: Vec<[f64; 4]> = Vec::new();
-    for Sample { work, seconds } in samples.iter().filter(|sample| sample.seconds > 0.0) {
-        let [turns, packets, kilobytes] = [work.turns as f64, work.packets as f64, work.bytes as f64 / 1e3]
-            .map(|count| count / seconds / 1e6);
-        rows.push([turns, packets, kilobytes, 1.0]);
-    }
-    // a constant below 0 explains nothing: of all choices of constants that are not 0 the best without one below 0
-    let choices = (1..8_u32).filter_map(|chosen| {
-        let found = least_squares(&rows, chosen)?;
-        let error = |row: &[f64; 4]| (row[0] * found[0] + row[1] * found[1] + row[2] * found[2] - 1.0).abs();
-        let all = rows.iter().map(|row| error(row).powi(2)).sum::<f64>();
-        let worst = rows.iter().map(error).fold(0.0, f64::max);
-        found.iter().all(|constant| *constant >= 0.0).then_some((all, found, worst))
-    });
-    let (_, [turn, packet, kilobyte], error) = choices.min_by(|one, other| one.0.total_cmp(&other.0))?;
-    Some(Calibration { turn, packet, kilobyte, error })
 }
 
 /// Solves the normal equations for the constants whose bits are set, the others being 0 (Gauss and Jordan, with pivots).
@@ -146,13 +160,14 @@ mod tests {
     fn the_constants_that_made_the_samples_are_found() {
         let sizes = [(1_000, 9_000, 4_000_000), (50_000, 60_000, 9_000_000), (3_000, 90_000, 1_000_000)];
         let samples = sizes.map(|(turns, packets, bytes)| sample(turns, packets, bytes, [5.0, 2.0, 1.0]));
-        let found = solve(&samples).unwrap();
+        let found = Calibration::of(&samples).unwrap();
         let close = |one: f64, other: f64| (one - other).abs() < 1e-6;
         assert!(
             close(found.turn, 5.0) && close(found.packet, 2.0) && close(found.kilobyte, 1.0),
             "{found:?}"
         );
         assert!(found.error < 1e-6);
+        assert!(samples.iter().all(|sample| close(found.micros(sample.work), sample.seconds * 1e6)));
     }
 
     #[test]
@@ -162,10 +177,10 @@ mod tests {
                 .map(|(turns, packets, bytes)| sample(turns, packets, bytes, [5.0, 2.0, -0.5]))
                 .to_vec();
         samples.push(sample(9_000, 9_000, 9_000, [5.0, 2.0, 0.0]));
-        let found = solve(&samples).unwrap();
+        let found = Calibration::of(&samples).unwrap();
         assert!(found.kilobyte == 0.0 && found.turn > 0.0 && found.packet > 0.0, "{found:?}");
         assert!(found.error > 0.01, "and that does not explain all");
-        assert!(solve(&[]).is_none());
+        assert!(Calibration::of(&[]).is_none());
     }
 
     #[test]

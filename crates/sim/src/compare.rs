@@ -1,7 +1,7 @@
 //! Small networks that run natively as well, simulated: what `cargo xtask compare` sets beside real nodes on one machine.
 //!
 //! Graph, transactions, channel and limits are the same on both sides, and links are QUIC. The network between real nodes on
-//! loopback loses nothing, so that none is lost here either; the processor's constants are the model's.
+//! loopback loses nothing, so that none is lost here either; the processor's constants are those of the case.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use weir_stack::ConfigError;
 use crate::dials::Dials;
 use crate::flood::{Flood, Load, pool_channel};
 use crate::host::Work;
-use crate::model::{Model, Place, Processor};
+use crate::model::{Model, Place, Processor, Processors};
 use crate::network::{Setup, Transport};
 use crate::report::Percentiles;
 
@@ -55,6 +55,8 @@ pub struct Case {
     pub seconds: u32,
     /// Decides graph, transactions, and where they are submitted.
     pub seed: u64,
+    /// What simulated nodes' processors take.
+    pub processor: Processors,
 }
 
 /// Who dials whom, and who submits when.
@@ -73,10 +75,33 @@ pub struct Figures {
     pub latency_ms: Percentiles,
     /// Pairs that never came to be.
     pub missing: u64,
-    /// Payload of datagrams received, per transaction and node.
+    /// Bytes of datagrams received, with the headers of IP and UDP, per transaction and node.
     pub wire_bytes: f64,
-    /// Processor time in microseconds, per transaction and node; natively that of the whole process.
-    pub cpu_us: Option<f64>,
+    /// What nodes had to do, per transaction and node.
+    pub work: Effort,
+    /// Processor time of the network thread in microseconds, per transaction and node.
+    pub network_cpu_us: Option<f64>,
+    /// The same of the whole process, natively: with the threads of the application.
+    pub process_cpu_us: Option<f64>,
+}
+
+/// What nodes had to do, per transaction and node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Effort {
+    /// Turns of the network thread.
+    pub turns: f64,
+    /// Datagrams, in and out.
+    pub packets: f64,
+    /// Their payload in bytes.
+    pub bytes: f64,
+}
+
+impl Effort {
+    /// This work, over so many pairs of a transaction and a node.
+    pub fn of(work: Work, pairs: f64) -> Self {
+        let Work { turns, packets, bytes } = work;
+        Self { turns: turns as f64 / pairs, packets: packets as f64 / pairs, bytes: bytes as f64 / pairs }
+    }
 }
 
 /// The plan of a case.
@@ -111,7 +136,9 @@ pub fn simulate(case: &Case) -> Result<Figures, ConfigError> {
         latency_ms: spread.latency.unwrap_or_default(),
         missing: spread.missing,
         wire_bytes: spread.wire_bytes,
-        cpu_us: Some(busy(&Processor::default(), work).as_secs_f64() * 1e6 / pairs),
+        work: Effort::of(work, pairs),
+        network_cpu_us: Some(busy(&case.processor.constants(), work).as_secs_f64() * 1e6 / pairs),
+        process_cpu_us: None,
     })
 }
 
@@ -123,7 +150,7 @@ fn flood(case: &Case) -> Result<Flood, ConfigError> {
         Apart::Region => |_, _| Apart::Region.place(),
     };
     // the application of the other side accepts without a signature to check
-    let processor = Processor { verdict: Duration::ZERO, ..Processor::default() };
+    let processor = Processor { verdict: Duration::ZERO, ..case.processor.constants() };
     setup.model = Model { processor, ..Model::calm() };
     Flood::new(setup, Load { rate: case.rate, seconds: case.seconds, ..Load::default() })
 }
@@ -142,7 +169,7 @@ mod tests {
     use crate::model::LAN;
 
     fn case(apart: Apart) -> Case {
-        Case { nodes: 5, links: 4, apart, rate: 20, seconds: 2, seed: 3 }
+        Case { nodes: 5, links: 4, apart, rate: 20, seconds: 2, seed: 3, processor: Processors::Machines }
     }
 
     #[test]
@@ -161,7 +188,7 @@ mod tests {
         let median = |figures: &Figures| figures.latency_ms.p50.unwrap();
         // an offer, a get and an item: one and a half round trips a hop
         assert!(median(&far) > median(&near) + 25.0, "{near:?} {far:?}");
-        assert!(near.cpu_us.unwrap() > 10.0 && near.wire_bytes > 300.0, "{near:?}");
+        assert!(near.network_cpu_us.unwrap() > 10.0 && near.wire_bytes > 300.0, "{near:?}");
         assert_eq!([LAN, Duration::from_millis(20)], [Apart::Loopback, Apart::Region].map(Apart::round_trip));
     }
 }

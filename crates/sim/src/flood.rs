@@ -318,7 +318,7 @@ impl Flood {
             honest.into_iter().filter(|id| self.net.host.world().checks(*id)).collect();
         let pool = self.net.pool_traffic(checked.into_iter());
         let host = &self.net.host;
-        Mark { at: host.now(), pool, wire_in: host.ids().map(|id| host.traffic(id).bytes_in).sum() }
+        Mark { at: host.now(), pool, wire_in: host.ids().map(|id| host.traffic(id).wire_in()).sum() }
     }
 
     /// Latencies of all pairs for whose transaction and node `which` holds, sorted, in microseconds.

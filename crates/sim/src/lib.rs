@@ -32,14 +32,14 @@ mod scenarios;
 mod trace;
 
 pub use actor::{Actor, Checking, Note, Told, Undecided, keypair};
-pub use calibrate::{Calibration, calibrate};
+pub use calibrate::{Calibration, Sample, calibrate};
 pub use dials::Dials;
 pub use host::{
-    Birth, ByHand, Captured, Heard, Host, Inside, Node, NodeId, NodeTraffic, Outcome, Path, Step, Tamper,
-    Turned, Udp, WALL, Work,
+    Birth, ByHand, Captured, DeviceTraffic, Heard, Host, Inside, Node, NodeId, NodeTraffic, Outcome, Path,
+    Step, Tamper, Turned, Udp, WALL, Work,
 };
 pub use look::TableBound;
-pub use model::{LAN, Line, Model, Place, Processor, Region};
+pub use model::{LAN, Line, Model, Place, Processor, Processors, Region};
 pub use network::{Network, Seen, Setup, Transport, tamper};
 pub use report::{Percentiles, Report, Stopwatch};
 pub use scenarios::{Options, RunError, SCENARIOS, Scenario, run, run_measured};

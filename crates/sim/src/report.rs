@@ -79,9 +79,10 @@ pub struct Report {
     pub bodies_per_node: Option<f64>,
     /// Stream bytes received on the channel less bodies, per transaction and node, from first submission to convergence.
     pub control_bytes_per_tx_per_node: Option<f64>,
-    /// All bytes received, per transaction and node, from first submission to convergence.
+    /// All bytes received, with the headers of their packets and acknowledgements, per transaction and node, from first submission
+    /// to convergence.
     pub wire_bytes_per_tx_per_node: f64,
-    /// Bytes received per node, whole run.
+    /// The same per node, whole run.
     pub wire_bytes_per_node: u64,
     /// Virtual seconds from the last submission until all agree; null past the deadline.
     pub converged_s: Option<f64>,

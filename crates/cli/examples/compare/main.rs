@@ -1,18 +1,23 @@
-//! Real nodes on this machine beside the same nodes in the simulator: `cargo xtask compare`.
+//! Real nodes on this machine beside the same nodes in the simulator: `cargo xtask compare`, and what their turns take:
+//! `cargo xtask calibrate` ([`constants`]).
 //!
 //! For 7 and 16 nodes, on loopback and with a round trip of 20 ms: latency, bytes, and processor time per transaction and
 //! node, natively and simulated, and where they differ by more than 20 %. The nodes of a native run are one process, so that its
-//! processor time is theirs; the delay is made by this one ([`relay`]), and costs them nothing.
+//! processor time is theirs; the delay is made by this one ([`relay`]), and costs them nothing. What is compared with the simulator is
+//! the time of the network threads; that of the application's threads is printed beside it.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it speaks on its standard streams")]
 
+mod constants;
 mod native;
 mod relay;
+mod usage;
 
 use std::error::Error;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, ExitCode, Stdio};
 
 use serde::Serialize;
+use weir_sim::Processors;
 use weir_sim::compare::{Apart, Case, Figures, plan, simulate};
 
 use crate::relay::Relay;
@@ -22,9 +27,10 @@ type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// The argument of the process that has the nodes.
 const NODES: &str = "nodes";
+/// The argument that has the constants of turns measured instead.
+const CALIBRATE: &str = "calibrate";
 
-const USAGE: &str =
-    "cargo xtask compare [--rate PER_SECOND] [--seconds S] [--json]: real nodes beside simulated ones";
+const USAGE: &str = "cargo xtask compare [--rate PER_SECOND] [--seconds S] [--json]: real nodes beside simulated ones; cargo xtask calibrate: what turns take";
 
 /// Figures that differ by more than this share are named.
 const DIFFERENT: f64 = 0.2;
@@ -50,6 +56,7 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let done = match words.first().map(String::as_str) {
         Some(NODES) => native::serve(),
+        Some(CALIBRATE) if words.len() == 1 => constants::print(),
         _ => match options(&words) {
             Some(options) => compare(&options),
             None => Err(USAGE.into()),
@@ -83,7 +90,7 @@ fn compare(options: &Options) -> Fallible<()> {
     for apart in [Apart::Loopback, Apart::Region] {
         for nodes in [7, 16] {
             let (rate, seconds) = (options.rate, options.seconds);
-            let case = Case { nodes, links: 4, apart, rate, seconds, seed: 1 };
+            let case = Case { nodes, links: 4, apart, rate, seconds, seed: 1, processor: Processors::Native };
             eprintln!("{nodes} nodes, {:?} apart: {seconds} s of real nodes …", apart.round_trip());
             let native = run_nodes(&case)?;
             eprintln!("{nodes} nodes, {:?} apart: simulated …", apart.round_trip());
@@ -117,12 +124,15 @@ fn compare(options: &Options) -> Fallible<()> {
             );
         }
         println!("{case:24} {:28} {:>10} {:>10}", "pairs missing", row.native.missing, row.simulated.missing);
+        if let Some(whole) = row.native.process_cpu_us {
+            println!("{case:24} {:28} {whole:>10.1}", "process, µs");
+        }
     }
     Ok(())
 }
 
 /// The figures that are compared: native, then simulated. NaN where one is not known.
-fn figures(native: &Figures, simulated: &Figures) -> [(&'static str, f64, f64); 5] {
+fn figures(native: &Figures, simulated: &Figures) -> [(&'static str, f64, f64); 7] {
     let of = |figure: fn(&Figures) -> Option<f64>| {
         [native, simulated].map(|side| figure(side).unwrap_or(f64::NAN)).into()
     };
@@ -132,7 +142,9 @@ fn figures(native: &Figures, simulated: &Figures) -> [(&'static str, f64, f64); 
         row("latency p95, ms", of(|side| side.latency_ms.p95)),
         row("latency p99, ms", of(|side| side.latency_ms.p99)),
         row("bytes in", of(|side| Some(side.wire_bytes))),
-        row("processor time, µs", of(|side| side.cpu_us)),
+        row("turns", of(|side| Some(side.work.turns))),
+        row("datagrams, in and out", of(|side| Some(side.work.packets))),
+        row("network thread, µs", of(|side| side.network_cpu_us)),
     ]
 }
 

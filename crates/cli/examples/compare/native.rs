@@ -10,11 +10,12 @@ use weir::{
     Bytes, Keypair, Malformed, Message, Multiaddr, Network, NetworkId, Node, Pool, PoolHandle, PoolItem,
     Summary,
 };
-use weir_sim::Percentiles;
-use weir_sim::compare::{Case, Figures, Plan, plan};
+use weir_sim::compare::{Case, Effort, Figures, Plan, plan};
 use weir_sim::flood::{number_of, transaction};
+use weir_sim::{Percentiles, Sample, Work};
 
 use crate::Fallible;
+use crate::usage::Usage;
 
 const NETWORK: NetworkId = NetworkId([7; 32]);
 const TXS: Pool<Tx> = Pool::new(1, "tx");
@@ -29,6 +30,8 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// Between two looks at whether something is so.
 const LOOK: Duration = Duration::from_millis(20);
 const GOODBYE: Duration = Duration::from_secs(1);
+/// Bytes of a datagram's headers: IP (20) and UDP (8).
+const HEADERS: u64 = 28;
 
 /// A transaction of the simulator's load.
 struct Tx(Bytes);
@@ -71,11 +74,58 @@ pub(crate) fn serve() -> Fallible<()> {
     let case: Case = serde_json::from_str(&next()?)?;
     let plan = plan(&case)?;
     let nodes = (0..case.nodes).map(start).collect::<Fallible<Vec<Running>>>()?;
-    let ports: Vec<u16> = nodes.iter().map(|node| node.port).collect();
-    tell(&serde_json::to_string(&ports)?)?;
+    tell(&serde_json::to_string(&ports(&nodes))?)?;
     let dials: Vec<u16> = serde_json::from_str(&next()?)?;
-    let figures = run(&case, &plan, nodes, &dials)?;
-    tell(&serde_json::to_string(&figures)?)
+    let ran = run(&plan, nodes, &dials, |number| transaction(number, case.seed))?;
+    tell(&serde_json::to_string(&figures(&case, &plan, ran)?)?)
+}
+
+/// What nodes of this process had to do for a plan whose transactions are all of this size, and what that took.
+pub(crate) fn measure(nodes: u32, plan: &Plan, seed: u64, size: usize) -> Fallible<Option<Sample>> {
+    let nodes = (0..nodes).map(start).collect::<Fallible<Vec<Running>>>()?;
+    let ports = ports(&nodes);
+    let listener = |(_, listener): &(u32, u32)| ports.get(*listener as usize).copied();
+    let dials: Option<Vec<u16>> = plan.edges.iter().map(listener).collect();
+    let ran = run(plan, nodes, &dials.ok_or("no such node")?, |number| sized(number, seed, size))?;
+    if ran.missing > 0 {
+        return Err(
+            format!("{} pairs are missing: this machine is too slow for the load", ran.missing).into()
+        );
+    }
+    Ok(ran.used.network.map(|seconds| Sample { work: ran.work, seconds }))
+}
+
+/// A transaction of the simulator's load, and as many bytes more or less as make this size.
+fn sized(number: u32, seed: u64, size: usize) -> Bytes {
+    let mut bytes = transaction(number, seed).to_vec();
+    bytes.resize(size.max(PRIORITY + 1), 0);
+    bytes.into()
+}
+
+fn ports(nodes: &[Running]) -> Vec<u16> {
+    nodes.iter().map(|node| node.port).collect()
+}
+
+/// What came of a run.
+struct Ran {
+    micros: Vec<u32>,
+    missing: u64,
+    came: u64, // bytes of datagrams received, with headers
+    work: Work,
+    used: Usage,
+}
+
+fn figures(case: &Case, plan: &Plan, mut ran: Ran) -> Fallible<Figures> {
+    let pairs = f64::from(u32::try_from(plan.load.len())? * case.nodes);
+    let each = |seconds: f64| seconds * 1e6 / pairs;
+    Ok(Figures {
+        latency_ms: Percentiles::of(&mut ran.micros, ran.missing).unwrap_or_default(),
+        missing: ran.missing,
+        wire_bytes: f64::from(u32::try_from(ran.came)?) / pairs,
+        work: Effort::of(ran.work, pairs),
+        network_cpu_us: ran.used.network.map(each),
+        process_cpu_us: ran.used.process.map(each),
+    })
 }
 
 fn tell(line: &str) -> Fallible<()> {
@@ -95,10 +145,11 @@ fn start(number: u32) -> Fallible<Running> {
     Ok(Running { net, node, pool, port })
 }
 
-fn run(case: &Case, plan: &Plan, nodes: Vec<Running>, dials: &[u16]) -> Fallible<Figures> {
+/// Links nodes, publishes the plan's transactions, and waits until all have all.
+fn run(plan: &Plan, nodes: Vec<Running>, dials: &[u16], make: impl Fn(u32) -> Bytes) -> Fallible<Ran> {
     link(plan, &nodes, dials)?;
     std::thread::sleep(SETTLING);
-    let pairs = plan.load.len() as u64 * u64::from(case.nodes - 1);
+    let pairs = plan.load.len() as u64 * (nodes.len() as u64 - 1);
     let count = Arc::new(AtomicU64::new(0));
     let accepting: Vec<JoinHandle<Accepted>> = nodes
         .iter()
@@ -107,16 +158,16 @@ fn run(case: &Case, plan: &Plan, nodes: Vec<Running>, dials: &[u16]) -> Fallible
             std::thread::spawn(move || accept(&pool, &count))
         })
         .collect();
-    let (cpu, bytes, begun) = (cpu_seconds(), bytes_in(&nodes), Instant::now());
+    let ((before, came), used, begun) = (work(&nodes), Usage::now(), Instant::now());
     let mut submitted = Vec::new();
     for (number, (origin, at)) in (0..).zip(&plan.load) {
         std::thread::sleep((begun + *at).saturating_duration_since(Instant::now()));
         let node = nodes.get(*origin as usize).ok_or("no such node")?;
         submitted.push(Instant::now());
-        node.pool.publish(&Tx(transaction(number, case.seed)))?;
+        node.pool.publish(&Tx(make(number)))?;
     }
     until(DEADLINE, || count.load(Ordering::Relaxed) >= pairs);
-    let (cpu_after, bytes_after) = (cpu_seconds(), bytes_in(&nodes));
+    let (used, (done, all)) = (Usage::now().since(used), work(&nodes));
     for Running { net, node, .. } in nodes {
         net.block_on(node.shutdown(GOODBYE));
     }
@@ -128,13 +179,7 @@ fn run(case: &Case, plan: &Plan, nodes: Vec<Running>, dials: &[u16]) -> Fallible
         }
     }
     let missing = pairs.saturating_sub(micros.len() as u64);
-    let each = f64::from(u32::try_from(plan.load.len())? * case.nodes);
-    Ok(Figures {
-        latency_ms: Percentiles::of(&mut micros, missing).unwrap_or_default(),
-        missing,
-        wire_bytes: f64::from(u32::try_from(bytes_after - bytes)?) / each,
-        cpu_us: cpu.zip(cpu_after).map(|(before, after)| (after - before) * 1e6 / each),
-    })
+    Ok(Ran { micros, missing, came: all - came, work: done.since(before), used })
 }
 
 /// Dials all links, and waits until they are up.
@@ -181,19 +226,19 @@ fn links(nodes: &[Running]) -> u64 {
     nodes.iter().map(|node| stats(node).stack.link.links).sum()
 }
 
-/// Payload of datagrams received.
-fn bytes_in(nodes: &[Running]) -> u64 {
-    nodes.iter().map(|node| stats(node).stack.link.bytes_in).sum()
+/// What all nodes' network threads had to do so far, and the bytes of datagrams received.
+fn work(nodes: &[Running]) -> (Work, u64) {
+    nodes.iter().map(stats).fold((Work::default(), 0), |(sum, came), stats| {
+        let (host, link) = (stats.host, stats.stack.link);
+        let work = Work {
+            turns: sum.turns + host.rounds,
+            packets: sum.packets + host.datagrams_in + host.datagrams_out,
+            bytes: sum.bytes + link.bytes_in + link.bytes_out,
+        };
+        (work, came + link.bytes_in + HEADERS * host.datagrams_in)
+    })
 }
 
 fn stats(node: &Running) -> weir::Stats {
     node.net.block_on(node.net.stats()).unwrap_or_default()
-}
-
-/// User and system time of this process, where the system tells (`/proc/self/stat`, fields 14 and 15, in hundredths).
-fn cpu_seconds() -> Option<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    let (_, fields) = stat.rsplit_once(')')?; // the second is a name, which may hold anything
-    let mut ticks = fields.split_whitespace().skip(11).map(str::parse::<u32>);
-    Some(f64::from(ticks.next()?.ok()? + ticks.next()?.ok()?) / 100.0)
 }

@@ -52,15 +52,16 @@ impl System {
         let Transmit { remote, ecn, .. } = *transmit;
         let (now, model) = (self.now, &world.model);
         let Some(place) = world.place(self.id) else { return };
-        let full = self.line.uplink_free > now + model.queue;
-        if full || bytes.len() > model.mtu {
+        let too_long = bytes.len() > model.mtu;
+        if too_long || self.line.uplink_free > now + model.queue {
+            self.record.traffic.too_long += u64::from(too_long);
             return self.drop_datagram();
         }
         let on_line = bytes.len() as u64 + HEADERS;
         let left = self.line.uplink_free.max(now) + Duration::from_nanos(line_time(on_line, place.line.up));
         self.line.uplink_free = left;
         self.record.traffic.sent(bytes.len());
-        self.record.traffic.headers(HEADERS);
+        self.record.traffic.headers_out += HEADERS;
         let (Some(to), Some(public)) = (world.node_at(remote), world.public.get(self.id.index())) else {
             return;
         };
@@ -71,7 +72,7 @@ impl System {
             (Began::Us, None) => public.mapped,
             (Began::Us, Some(forgotten)) => {
                 let (port, another) = lane.leave(forgotten, now);
-                self.record.traffic.remapped += u64::from(another);
+                self.record.traffic.device.remapped += u64::from(another);
                 SocketAddr::new(public.mapped.ip(), port)
             }
         };
@@ -140,7 +141,7 @@ impl System {
             lane.newest = lane.newest.max(key.sequence);
             let known = world.model.mapping.is_some_and(|forgotten| lane.lets_in(forgotten, now, port));
             if port >= FLOWS && !known {
-                self.record.traffic.unmapped += 1;
+                self.record.traffic.device.unmapped += 1;
                 return;
             }
         }
@@ -148,6 +149,7 @@ impl System {
             return self.drop_datagram();
         }
         self.record.traffic.received(data.len());
+        self.record.traffic.headers_in += HEADERS;
         self.record.traffic.marked += u64::from(ecn == Some(Ecn::Ce));
         let source = u64::from(remote.port()) << 32 | u64::from(key.from);
         self.arrive(source, Arrived::Datagram { remote, ecn, data });

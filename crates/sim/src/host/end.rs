@@ -60,6 +60,7 @@ pub(super) struct Sends {
     pub(super) beyond: u64,              // bytes sent while no acknowledgement can come
     pub(super) last_due: Instant,        // what is sent next arrives no sooner
     pub(super) packet: (Instant, u64),   // the last packet: when it left, and bytes it has room for
+    pub(super) unacknowledged: u64,      // packets sent since the last that is acknowledged
     pub(super) queue: u32,               // microseconds before the peer's line, as it told
 }
 
@@ -99,6 +100,20 @@ impl Pipe {
     }
 }
 
+impl Sends {
+    /// How many acknowledgements come back for so many packets more.
+    pub(super) const fn acknowledgements(&mut self, packets: u64) -> u64 {
+        every_second(&mut self.unacknowledged, packets)
+    }
+}
+
+/// A system acknowledges every second packet: how many acknowledgements that is for so many more, where `waiting` are not acknowledged.
+pub(super) const fn every_second(waiting: &mut u64, packets: u64) -> u64 {
+    let all = *waiting + packets;
+    *waiting = all % 2;
+    all / 2
+}
+
 impl End {
     pub(super) fn new(
         world: &World,
@@ -122,6 +137,7 @@ impl End {
                 beyond: 0,
                 last_due: Instant::ZERO,
                 packet: (Instant::ZERO, 0),
+                unacknowledged: 0,
                 queue: 0,
             },
             receives: Receives::default(),

@@ -12,6 +12,7 @@ use super::node::Power;
 use super::paths::Path;
 use super::pipes::accepted;
 use super::system::{Arrived, System};
+use super::wires::HEADERS;
 use super::world::{Carries, Due, Signal, World};
 use crate::id::NodeId;
 use crate::model::jitter;
@@ -79,6 +80,7 @@ impl System {
         let late = if resent {
             end.delay(world, self.now, 1)
         } else if end.sends.losses.lost(&world.model, &mut end.sends.draws, self.now.as_nanos(), 1) {
+            self.record.traffic.headers_out += HEADERS;
             return;
         } else {
             jitter(&world.model, &mut end.sends.draws, one_way)
@@ -95,6 +97,7 @@ impl System {
     }
 
     pub(super) fn signal_at(&mut self, wire: u64, to: NodeId, due: Instant, signal: Signal) {
+        self.record.traffic.headers_out += HEADERS;
         if self.paths.to(to) == Path::Silent {
             return;
         }

@@ -57,7 +57,7 @@ pub use node::{Birth, Node, Outcome, Step, Tamper, Udp};
 pub use operator::ComputerMut;
 pub use paths::Path;
 pub use process::Work;
-pub use traffic::{Captured, NodeTraffic};
+pub use traffic::{Captured, DeviceTraffic, NodeTraffic};
 pub use world::World;
 
 /// Wall time at which every run starts: 2026-01-01 00:00 UTC.

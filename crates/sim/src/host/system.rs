@@ -17,6 +17,7 @@ use super::lane::Lane;
 use super::node::{Power, Udp};
 use super::paths::Paths;
 use super::traffic::{Captured, NodeTraffic};
+use super::wires::HEADERS;
 use super::world::{Due, Parcel, World};
 use crate::check::{Change, Watch};
 use crate::id::NodeId;
@@ -219,12 +220,17 @@ impl System {
     /// What comes next happens.
     pub(super) fn due(&mut self, world: &World, key: Key, due: Due) {
         match due {
-            Due::Cargo { wire, cargo, echo, lined } => {
-                self.cargo_due(world, key, super::wires::Incoming { wire, cargo, echo, lined });
+            Due::Cargo { wire, cargo, echo, packets, lined } => {
+                self.cargo_due(world, key, super::wires::Incoming { wire, cargo, echo, packets, lined });
             }
             Due::Signal { wire, from, signal } => match self.behind_the_line(wire, signal) {
                 Some(due) => self.agenda.push(Key { due, ..key }, Due::Signal { wire, from, signal }),
-                None => self.signal_due(world, wire, from, signal),
+                None => {
+                    if self.power != Power::Off {
+                        self.record.traffic.headers_in += HEADERS;
+                    }
+                    self.signal_due(world, wire, from, signal);
+                }
             },
             Due::Datagram { remote, port, ecn, data, lined } => {
                 self.datagram_due(world, key, super::datagrams::Incoming { remote, port, ecn, data, lined });

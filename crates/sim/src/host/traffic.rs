@@ -1,4 +1,10 @@
 //! What nodes carried.
+//!
+//! A *packet* on a line has headers beside its payload. Of QUIC every datagram is one, with IP's 20 bytes and UDP's 8. Beneath frames
+//! and byte streams is TCP: 20 bytes of IP and 32 of TCP with timestamps for each packet of [`Model::packet`](crate::Model::packet)
+//! bytes, which pieces that leave at one time share; for an acknowledgement of every second packet; and for each packet of a wire's
+//! handshake, of its end, and of what a byte stream's reader tells. Frames stand for a secured byte stream: what encryption would add
+//! is not counted, nor are Ethernet's headers, nor is what is sent again.
 
 use std::net::SocketAddr;
 
@@ -17,21 +23,32 @@ pub struct NodeTraffic {
     pub packets_in: u64,
     /// Frames and datagrams that went out.
     pub packets_out: u64,
-    /// Bytes of IP's, UDP's and TCP's headers that went out, acknowledgements of frames included. They are not in `bytes_out`.
+    /// Bytes of IP's, UDP's and TCP's headers that came in, acknowledgements included. They are not in `bytes_in`.
+    pub headers_in: u64,
+    /// The same that went out. They are not in `bytes_out`.
     pub headers_out: u64,
-    /// Datagrams dropped because a queue before one of its lines or its socket's buffer was full, and frames that had to be
-    /// sent again for that.
+    /// Datagrams dropped because a queue before one of its lines or its socket's buffer was full or they were too long, and frames
+    /// that had to be sent again for a full queue.
     pub dropped: u64,
+    /// Of these, datagrams longer than the path carries.
+    pub too_long: u64,
     /// Datagrams that came in after one that the same node had sent later.
     pub overtaken: u64,
     /// Datagrams and pieces of byte streams that went out, of which the path turned a bit.
     pub altered: u64,
-    /// Flows to which the device before the node gave another port, as it had forgotten the one before.
-    pub remapped: u64,
-    /// Datagrams that this device dropped, as it had forgotten the flow they came on.
-    pub unmapped: u64,
     /// Datagrams that came in marked (ECN): they waited long before a line.
     pub marked: u64,
+    /// What the device before the node did.
+    pub device: DeviceTraffic,
+}
+
+/// What the device before a node did with flows that were silent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceTraffic {
+    /// Flows to which it gave another port, as it had forgotten the one before.
+    pub remapped: u64,
+    /// Datagrams that it dropped, as it had forgotten the flow they came on.
+    pub unmapped: u64,
 }
 
 impl NodeTraffic {
@@ -45,8 +62,14 @@ impl NodeTraffic {
         self.packets_in += 1;
     }
 
-    pub(super) const fn headers(&mut self, bytes: u64) {
-        self.headers_out += bytes;
+    /// All bytes that the node's line carried to it.
+    pub const fn wire_in(&self) -> u64 {
+        self.bytes_in + self.headers_in
+    }
+
+    /// All bytes that it carried from it, lost ones included.
+    pub const fn wire_out(&self) -> u64 {
+        self.bytes_out + self.headers_out
     }
 
     pub(super) const fn dropped(&mut self) {

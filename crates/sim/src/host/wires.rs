@@ -10,7 +10,7 @@ use weir_base::Instant;
 use weir_base::time::nanos;
 use weir_stack::{Frame, PipeChange, WireId};
 
-use super::end::{End, LISTENER, Purpose, RESEND, RESEND_MOST, State};
+use super::end::{End, LISTENER, Purpose, RESEND, RESEND_MOST, State, every_second};
 use super::node::Power;
 use super::paths::Path;
 use super::system::{Arrived, System};
@@ -31,13 +31,14 @@ const SHORT_TICK: u64 = 1 << 13;
 pub(super) const SHORT_QUEUE: Duration = Duration::from_millis(1);
 
 /// Bytes of headers of a packet: IP (20) and TCP with timestamps (32).
-const HEADERS: u64 = 52;
+pub(super) const HEADERS: u64 = 52;
 
 /// A frame, or bytes, that arrive.
 pub(super) struct Incoming {
     pub(super) wire: u64,
     pub(super) cargo: Cargo,
     pub(super) echo: Echo,
+    pub(super) packets: u32,
     pub(super) lined: bool,
 }
 
@@ -95,8 +96,13 @@ impl System {
         end.sends.pace.take(model, now, len, rtt, most);
         end.sends.beyond = if deaf { end.sends.beyond + len } else { 0 };
         let packets = end.packets(model.packet, now, len);
+        let acknowledgements = if deaf { 0 } else { end.sends.acknowledgements(packets) };
         let headers = packets * HEADERS;
-        self.record.traffic.headers(headers);
+        self.record.traffic.headers_out += headers;
+        // of what is sent now, and come a round trip later: by then as much room is taken by what is sent then
+        self.record.traffic.headers_in += acknowledgements * HEADERS;
+        self.line.downlink_free = self.line.downlink_free.max(now)
+            + Duration::from_nanos(line_time(acknowledgements * HEADERS, place.line.down));
         let left = self.line.uplink_free.max(now) + Duration::from_nanos(line_time(len + headers, up));
         self.line.uplink_free = left;
         let mut late = end.delay(world, now, packets);
@@ -112,7 +118,8 @@ impl System {
         end.sends.last_due = due;
         let (to, echo) = (end.peer, std::mem::take(&mut end.receives.echo));
         let key = self.agenda.key(due);
-        let due = Due::Cargo { wire: wire ^ LISTENER, cargo, echo, lined: false };
+        let packets = u32::try_from(packets).unwrap_or(u32::MAX);
+        let due = Due::Cargo { wire: wire ^ LISTENER, cargo, echo, packets, lined: false };
         self.agenda.post(to, key, due);
     }
 
@@ -145,14 +152,16 @@ impl System {
 
     /// A frame, or bytes, arrive at this node's system.
     pub(super) fn cargo_due(&mut self, world: &World, key: Key, incoming: Incoming) {
-        let Incoming { wire, cargo, echo, lined } = incoming;
-        let now = self.now;
+        let Incoming { wire, cargo, echo, packets, lined } = incoming;
+        let (now, headers) = (self.now, u64::from(packets) * HEADERS);
         if self.power == Power::Off {
             self.line.waiting -= u32::from(lined);
             return;
         }
         let Some(place) = world.place(self.id) else { return };
-        let again = |due, lined| (Key { due, ..key }, Due::Cargo { wire, cargo: cargo.clone(), echo, lined });
+        let again = |due, lined| {
+            (Key { due, ..key }, Due::Cargo { wire, cargo: cargo.clone(), echo, packets, lined })
+        };
         let Some(end) = self.wires.ends.get_mut(&wire) else {
             self.line.waiting -= u32::from(lined);
             return self.reset(world, wire, NodeId(key.from));
@@ -164,7 +173,7 @@ impl System {
             return self.agenda.push(key, due);
         } else {
             let free = self.line.downlink_free.max(now)
-                + Duration::from_nanos(line_time(cargo.wire_len() as u64, place.line.down));
+                + Duration::from_nanos(line_time(cargo.wire_len() as u64 + headers, place.line.down));
             end.receives.echo.queue = u32::try_from(free.since(now).as_micros()).unwrap_or(u32::MAX);
             if self.line.downlink_free > now + world.model.queue {
                 // dropped before this node's line: it comes again, and what is behind it waits
@@ -182,7 +191,8 @@ impl System {
                 return self.agenda.push(key, due);
             }
         }
-        self.acknowledge(world, wire, cargo.wire_len(), echo, place.line.up);
+        self.record.traffic.headers_in += headers;
+        self.acknowledge(world, wire, packets, echo, place.line.up);
         if self.wires.ends.get(&wire).is_some_and(|end| end.state == State::Accepted) {
             self.open(world, wire); // the confirmation was lost, and this stands for it
         }
@@ -213,19 +223,17 @@ impl System {
     }
 
     /// The system acknowledges every second packet, and hears what the other end told.
-    fn acknowledge(&mut self, world: &World, wire: u64, len: usize, echo: Echo, up: u64) {
+    fn acknowledge(&mut self, world: &World, wire: u64, packets: u32, echo: Echo, up: u64) {
         let Some(end) = self.wires.ends.get_mut(&wire) else { return };
         end.sends.queue = echo.queue;
         if echo.lost {
             let rtt = end.rtt();
             end.sends.pace.lost(&world.model, self.now, rtt);
         }
-        end.receives.unacknowledged += (len as u64).div_ceil(world.model.packet);
-        let acknowledgements = end.receives.unacknowledged / 2;
-        end.receives.unacknowledged %= 2;
+        let acknowledgements = every_second(&mut end.receives.unacknowledged, packets.into());
         if acknowledgements > 0 {
             let bytes = acknowledgements * HEADERS;
-            self.record.traffic.headers(bytes);
+            self.record.traffic.headers_out += bytes;
             self.line.uplink_free =
                 self.line.uplink_free.max(self.now) + Duration::from_nanos(line_time(bytes, up));
         }

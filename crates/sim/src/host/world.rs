@@ -116,7 +116,8 @@ pub(super) enum Due {
         wire: u64,
         cargo: Cargo,
         echo: Echo,
-        lined: bool, // it has its place on the receiver's line already
+        packets: u32, // that begin with it; it may be the rest of one that came before
+        lined: bool,  // it has its place on the receiver's line already
     },
     /// The systems of both ends have something to say about a wire.
     Signal { wire: u64, from: NodeId, signal: Signal },

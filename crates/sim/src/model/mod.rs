@@ -16,7 +16,7 @@ use weir_base::Rng;
 
 pub(crate) use draws::{Draws, Losses, jitter};
 pub(crate) use pace::Pace;
-pub use processor::Processor;
+pub use processor::{Processor, Processors};
 
 /// Where a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use weir_base::time::nanos;
 
 use super::draws::Draws;
@@ -47,6 +48,42 @@ impl Default for Processor {
     }
 }
 
+/// Constants of processors that a run may choose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Processors {
+    /// What machines take, without system calls: [`Processor::default`].
+    #[default]
+    Machines,
+    /// What a native host takes: [`Processor::NATIVE`].
+    Native,
+    /// Nothing: [`Processor::INSTANT`].
+    Instant,
+}
+
+impl Processors {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Machines, Self::Native, Self::Instant];
+
+    /// Its name on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Machines => "machines",
+            Self::Native => "native",
+            Self::Instant => "instant",
+        }
+    }
+
+    /// What it says.
+    pub fn constants(self) -> Processor {
+        match self {
+            Self::Machines => Processor::default(),
+            Self::Native => Processor::NATIVE,
+            Self::Instant => Processor::INSTANT,
+        }
+    }
+}
+
 impl Processor {
     /// Infinitely fast and always on time.
     pub const INSTANT: Self = Self {
@@ -58,6 +95,20 @@ impl Processor {
         stalls_per_million: 0,
         stall: Duration::ZERO,
         timer: Duration::ZERO,
+        receive_buffer: 4 << 20,
+    };
+
+    /// What a native host's network thread takes, system calls and sleeping included: turns, packets and bytes as
+    /// `cargo xtask calibrate` printed them (`docs/simulator.md`), the rest as by default.
+    pub const NATIVE: Self = Self {
+        turn: Duration::from_nanos(30_000),
+        packet: Duration::from_nanos(5_000),
+        kilobyte: Duration::from_nanos(2_000),
+        verdict: Duration::from_micros(50),
+        jitter_percent: 30,
+        stalls_per_million: 200,
+        stall: Duration::from_millis(20),
+        timer: Duration::from_millis(1),
         receive_buffer: 4 << 20,
     };
 

@@ -8,7 +8,7 @@ use weir_base::UnixTime;
 use super::{Measured, Run, RunError};
 use crate::dials::Dials;
 use crate::flood::{Arrivals, Flood, Load, pool_channel};
-use crate::host::{NodeId, Path, Step};
+use crate::host::{NodeId, NodeTraffic, Path, Step};
 use crate::load::Graph;
 use crate::misbehave::{Damage, Garbler};
 use crate::model::{Line, Place, Processor};
@@ -26,6 +26,15 @@ const FORGOTTEN: Duration = Duration::from_secs(10);
 
 /// Before the load nothing is submitted for so long, in which flows are forgotten several times.
 const SILENCE: Duration = Duration::from_secs(40);
+
+/// Bytes of the longest datagram in [`Fault::Mtu`]: IPv6's least MTU less its header and UDP's. QUIC begins with 1,200 and tries more.
+const TUNNEL: usize = 1_232;
+
+/// What lines carry in [`Fault::NarrowLines`].
+const NARROW: Line = Line { down: 4_000_000, up: 1_000_000 };
+
+/// What they carry in [`Fault::Ecn`]: little more than the default load.
+const NARROWER: Line = Line { down: 1_000_000, up: 1_000_000 };
 
 /// Seconds of an hour.
 const HOUR: u64 = 3_600;
@@ -77,6 +86,14 @@ pub(super) enum Fault {
     Garblers,
     /// Lines carry 4 Mbit/s down and 1 up, before which 50 ms wait.
     NarrowLines,
+    /// Paths carry datagrams of [`TUNNEL`] bytes at most.
+    Mtu,
+    /// Lines carry 1 Mbit/s, before which 200 ms wait: what waits for a quarter of that is marked.
+    Ecn,
+    /// One packet in twenty is late by up to twenty times its latency.
+    Tails,
+    /// Timers are up to 100 ms late.
+    LateTimers,
     /// One node in twenty is a hub.
     Hubs,
     /// Nodes of ten are linked among each other, the tens by few links.
@@ -140,7 +157,12 @@ pub(super) fn run(run: &Run<'_>, fault: Fault) -> Result<Measured, RunError> {
     if fault == Fault::Garblers && unjust > 0 {
         problems.push(format!("honest nodes blamed each other {unjust} times"));
     }
-    let figures = if fault == Fault::Mappings { forgotten(&flood, &mut problems) } else { Vec::new() };
+    let figures = match fault {
+        Fault::Mappings => forgotten(&flood, &mut problems),
+        Fault::Mtu => figure(&flood, "too_long_datagrams", |traffic| traffic.too_long, &mut problems),
+        Fault::Ecn => figure(&flood, "marked_datagrams", |traffic| traffic.marked, &mut problems),
+        _ => Vec::new(),
+    };
     Ok(Measured {
         figures,
         submitted: spread.submitted,
@@ -155,11 +177,25 @@ pub(super) fn run(run: &Run<'_>, fault: Fault) -> Result<Measured, RunError> {
     })
 }
 
+/// What all nodes counted of what goes wrong here, which must have happened.
+fn figure(
+    flood: &Flood,
+    name: &'static str,
+    of: impl Fn(&NodeTraffic) -> u64,
+    problems: &mut Vec<String>,
+) -> Vec<(&'static str, f64)> {
+    let count = flood.net.host.ids().map(|id| of(&flood.net.host.traffic(id))).sum::<u64>();
+    if count == 0 {
+        problems.push(format!("nothing went wrong: `{name}` is 0"));
+    }
+    vec![(name, count as f64)]
+}
+
 /// What devices forgot, and what was lost of it.
 fn forgotten(flood: &Flood, problems: &mut Vec<String>) -> Vec<(&'static str, f64)> {
     let traffic: Vec<_> = flood.net.host.ids().map(|id| flood.net.host.traffic(id)).collect();
-    let remapped = traffic.iter().map(|traffic| traffic.remapped).sum::<u64>();
-    let unmapped = traffic.iter().map(|traffic| traffic.unmapped).sum::<u64>();
+    let remapped = traffic.iter().map(|traffic| traffic.device.remapped).sum::<u64>();
+    let unmapped = traffic.iter().map(|traffic| traffic.device.unmapped).sum::<u64>();
     if remapped == 0 || unmapped == 0 {
         problems
             .push(format!("{remapped} flows got another port, {unmapped} datagrams came to forgotten ones"));
@@ -178,7 +214,7 @@ fn prepare(setup: &mut Setup, fault: Fault) {
         }
         Fault::Bursts => (setup.model.loss_per_million, setup.model.burst) = (20_000, 10),
         Fault::SlowProcessors => {
-            let usual = Processor::default();
+            let usual = setup.model.processor;
             setup.model.processor = Processor {
                 turn: usual.turn * 20,
                 packet: usual.packet * 20,
@@ -205,9 +241,15 @@ fn prepare(setup: &mut Setup, fault: Fault) {
         Fault::Garblers if setup.transport == Transport::Frames => setup.transport = Transport::Quic,
         Fault::NarrowLines => {
             setup.model.queue = Duration::from_millis(50);
-            setup.place =
-                |_, rng| Place { line: Line { down: 4_000_000, up: 1_000_000 }, ..Place::random(rng) };
+            setup.place = |_, rng| Place { line: NARROW, ..Place::random(rng) };
         }
+        Fault::Mtu => (setup.transport, setup.model.mtu) = (Transport::Quic, TUNNEL),
+        Fault::Ecn => {
+            (setup.transport, setup.model.queue) = (Transport::Quic, Duration::from_millis(200));
+            setup.place = |_, rng| Place { line: NARROWER, ..Place::random(rng) };
+        }
+        Fault::Tails => (setup.model.jitter_percent, setup.model.tail_per_million) = (20, 50_000),
+        Fault::LateTimers => setup.model.processor.timer = Duration::from_millis(100),
         Fault::Hubs => setup.graph = Graph::Hubs,
         Fault::Clusters => setup.graph = Graph::Clusters,
         _ => {}
@@ -290,6 +332,10 @@ fn trouble(flood: &mut Flood, fault: Fault, second: u32) -> Vec<NodeId> {
         | Fault::Flips
         | Fault::Garblers
         | Fault::NarrowLines
+        | Fault::Mtu
+        | Fault::Ecn
+        | Fault::Tails
+        | Fault::LateTimers
         | Fault::Hubs
         | Fault::Clusters => {}
     }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant as WallClock};
 
 use weir_stack::{Channel, ConfigError};
 
+use crate::model::Processors;
 use crate::network::{Network, Setup, Transport};
 use crate::report::{Report, Stopwatch, processor_time, resident};
 
@@ -48,6 +49,8 @@ pub struct Options {
     pub deadline_s: u32,
     /// What carries links. Default: frames.
     pub transport: Transport,
+    /// What processors take. Default: what machines do.
+    pub processor: Processors,
     /// Threads that carry nodes out, where the scenario runs in windows: 1 to 64. The run is the same with any number.
     /// Default: 1.
     pub threads: u32,
@@ -65,6 +68,7 @@ impl Default for Options {
             seconds: 10,
             deadline_s: 60,
             transport: Transport::Frames,
+            processor: Processors::Machines,
             threads: 1,
             sample: 1,
         }
@@ -299,6 +303,30 @@ pub const SCENARIOS: &[Scenario] = &[
         run: |run| faults::run(run, faults::Fault::NarrowLines),
     },
     Scenario {
+        name: "mtu",
+        about: "paths carry no datagrams above 1,232 bytes, over QUIC: those that try longer ones vanish",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::Mtu),
+    },
+    Scenario {
+        name: "ecn",
+        about: "lines carry 1 Mbit/s and mark what waits longer than 50 ms, over QUIC",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::Ecn),
+    },
+    Scenario {
+        name: "tails",
+        about: "one packet in twenty is late by up to twenty times its latency, the others by up to a fifth",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::Tails),
+    },
+    Scenario {
+        name: "late-timers",
+        about: "timers are up to 100 ms late",
+        nodes: 50,
+        run: |run| faults::run(run, faults::Fault::LateTimers),
+    },
+    Scenario {
         name: "hubs",
         about: "one node in twenty is a hub, to which half of all dials go",
         nodes: 50,
@@ -356,6 +384,7 @@ impl Run<'_> {
     fn setup(&self, nodes: u32, links: u32, channels: Vec<Channel>) -> Setup {
         let mut setup = Setup::new(nodes, links, self.options.seed, channels);
         setup.transport = self.options.transport;
+        setup.model.processor = self.options.processor.constants();
         setup.threads = self.options.threads as usize;
         (setup.sample, setup.stopwatch) = (self.options.sample, self.stopwatch);
         setup
@@ -402,7 +431,7 @@ pub fn run_measured(name: &str, options: &Options, stopwatch: Option<Stopwatch>)
         bodies_per_node: measured.bodies_per_node,
         control_bytes_per_tx_per_node: measured.control_bytes,
         wire_bytes_per_tx_per_node: measured.wire_bytes,
-        wire_bytes_per_node: host.ids().map(|id| host.traffic(id).bytes_in).sum::<u64>() / nodes,
+        wire_bytes_per_node: host.ids().map(|id| host.traffic(id).wire_in()).sum::<u64>() / nodes,
         converged_s: measured.converged.map(|pause| pause.as_secs_f64()),
         tx_latency_ms: measured.latency,
         pairs_missing: measured.missing,

@@ -13,7 +13,7 @@ use crate::dials::Dials;
 use crate::flood::{TXS, number_of, pool_channel};
 use crate::host::{NodeId, Tamper};
 use crate::misbehave::{Late, Trickler};
-use crate::model::{Line, Model, Place};
+use crate::model::{Line, Place};
 use crate::network::{Network, Setup, Transport};
 
 const READER: NodeId = NodeId(0);
@@ -137,7 +137,7 @@ fn beside(run: &Run<'_>, slowness: Option<Slowness>) -> Result<Option<Duration>,
             let up = if number == SLOW.0 { 64_000 } else { Line::CENTRE.up };
             Place { line: Line { up, ..Line::CENTRE }, ..Place::NEAR }
         };
-        setup.model = Model { queue: Duration::from_secs(10), ..Model::default() }; // a slow line that drops nothing
+        setup.model.queue = Duration::from_secs(10); // a slow line that drops nothing
     }
     let mut network = linked(setup)?;
     if let Some(tamper) = slowness.and_then(Slowness::tamper) {

@@ -54,7 +54,7 @@ pub(super) fn run(asked: &super::Run<'_>) -> Result<Measured, RunError> {
     (0..count).for_each(|number| run.network.host.timer(begin + pause * number, number.into()));
     let last = begin + pause * (count - 1);
     let wire_in =
-        |network: &Network| -> u64 { network.host.ids().map(|id| network.host.traffic(id).bytes_in).sum() };
+        |network: &Network| -> u64 { network.host.ids().map(|id| network.host.traffic(id).wire_in()).sum() };
     let before = wire_in(&run.network);
     let mut converged = None;
     while converged.is_none() {

@@ -60,7 +60,12 @@ fn when_one_in_ten_damages_what_it_sends() {
 
 #[test]
 fn when_paths_and_processors_are_bad() {
-    ["bursts", "slow-processors", "datagrams", "narrow-lines"].into_iter().for_each(run);
+    ["bursts", "slow-processors", "late-timers", "tails", "narrow-lines"].into_iter().for_each(run);
+}
+
+#[test]
+fn when_datagrams_are_marked_too_long_or_come_otherwise() {
+    ["datagrams", "mtu", "ecn"].into_iter().for_each(run);
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod newcomers_hear_of_others_by_books;
 mod nodes_on_a_bare_pair;
 mod pair;
 mod paths_on_a_bare_pair;
+mod processors_are_chosen;
 mod same_seed_same_trace;
 mod scenario_11_comers_and_goers;
 mod scenario_12_slow_but_honest;

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use weir_sim::flood::{TXS, pool_of};
-use weir_sim::{Line, Network, Place, Region, Setup, Transport};
+use weir_sim::{DeviceTraffic, Line, Network, Place, Region, Setup, Transport};
 
 /// A line that carries 1 Mbit/s up.
 const SLOW: Line = Line { down: 1_000_000_000, up: 1_000_000 };
+
+/// One that carries so little down.
+const SLOW_DOWN: Line = Line { down: 1_000_000, up: 1_000_000_000 };
 
 /// Pools offer at once, so that latencies are those of paths.
 fn at_once(setup: &mut Setup) {
@@ -155,24 +158,66 @@ fn a_line_up_is_finite_and_round_trips_contain_the_queue_before_it() {
 
 #[test]
 fn headers_are_counted_and_take_their_time_on_a_line() {
-    let sent = |transport, packet| {
+    let sent = |transport, packet, narrow: Line| {
         let mut net = pair(|setup| {
             (setup.transport, setup.model.packet) = (transport, packet);
             setup.model.queue = Duration::from_secs(20);
-            setup.place =
-                |number, _| if number == 0 { Place { line: SLOW, ..Place::NEAR } } else { Place::NEAR };
+            setup.place = if narrow == SLOW {
+                |number, _| if number == 0 { Place { line: SLOW, ..Place::NEAR } } else { Place::NEAR }
+            } else {
+                |number, _| if number == 1 { Place { line: SLOW_DOWN, ..Place::NEAR } } else { Place::NEAR }
+            };
         });
         assert!(net.link_up());
         (bulk(&mut net, 0), net.host.traffic(A), net.host.traffic(B))
     };
-    let (usual, by_a, by_b) = sent(Transport::Frames, 1_400);
+    let (usual, by_a, by_b) = sent(Transport::Frames, 1_400, SLOW);
     assert!(by_a.headers_out >= by_a.bytes_out / 1_400 * 52, "{by_a:?}");
     assert!(by_b.headers_out >= by_a.bytes_out / 2_800 * 52, "acknowledgements: {by_b:?}");
-    let (small, ..) = sent(Transport::Frames, 100);
+    let (small, ..) = sent(Transport::Frames, 100, SLOW);
     assert!(small > usual + usual / 3, "{small:?} in packets of 100 bytes, {usual:?} in ones of 1,400");
-    let (_, by_a, by_b) = sent(Transport::Quic, 1_400);
+    let [usual, small] = [1_400, 100].map(|packet| sent(Transport::Frames, packet, SLOW_DOWN).0);
+    assert!(small > usual + usual / 3, "{small:?} down, in packets of 100 bytes, {usual:?} in ones of 1,400");
+    let (_, by_a, by_b) = sent(Transport::Quic, 1_400, SLOW);
     assert_eq!(by_a.headers_out, by_a.packets_out * 28);
     assert_eq!(by_b.headers_out, by_b.packets_out * 28);
+}
+
+#[test]
+fn headers_that_leave_one_node_come_in_at_the_other() {
+    for transport in [Transport::Frames, Transport::Quic, Transport::Tcp] {
+        let mut net = pair(|setup| setup.transport = transport);
+        assert!(net.link_up(), "{transport:?}");
+        bulk(&mut net, 0);
+        net.run(millis(1_000), |_, _, _| {});
+        let (by_a, by_b) = (net.host.traffic(A), net.host.traffic(B));
+        assert_eq!((by_a.wire_out(), by_b.wire_out()), (by_b.wire_in(), by_a.wire_in()), "{transport:?}");
+        assert_eq!((by_a.headers_out, by_b.headers_out), (by_b.headers_in, by_a.headers_in), "{transport:?}");
+        // of 40 items of 20 kB, in packets of 1,400 bytes or datagrams of 1,200 and more
+        let each = if transport == Transport::Quic { 28 } else { 52 };
+        let packets = by_a.headers_out / each;
+        assert!((571..1_100).contains(&packets), "{transport:?}: {packets}");
+    }
+}
+
+#[test]
+fn frames_that_leave_at_one_time_share_packets() {
+    let packets = |pause| {
+        let mut net = pair(at_once);
+        assert!(net.link_up());
+        let before = net.host.traffic(A).headers_out;
+        let frames = net.host.traffic(A).packets_out;
+        for number in 0..20 {
+            insert(&mut net, A, number..number + 1);
+            net.run(millis(pause), |_, _, _| {});
+        }
+        net.run(millis(500), |_, _, _| {});
+        let traffic = net.host.traffic(A);
+        ((traffic.headers_out - before) / 52, traffic.packets_out - frames)
+    };
+    let ((together, _), (apart, frames)) = (packets(0), packets(100));
+    assert!(apart >= 40, "an offer, and an item, each alone: {apart} packets for {frames} frames");
+    assert!(together * 2 < apart, "{together} packets, and {apart} where each item comes alone");
 }
 
 #[test]
@@ -204,7 +249,11 @@ fn a_silent_flow_is_forgotten_and_has_another_port_afterwards() {
             assert_eq!(accepted(&mut net, 1_000, B).len(), 1);
         }
         let traffic = net.host.traffic(A);
-        assert_eq!((traffic.remapped, traffic.unmapped), (0, 0), "A sends more often than it is forgotten");
+        assert_eq!(
+            (traffic.device.remapped, traffic.device.unmapped),
+            (0, 0),
+            "A sends more often than it is forgotten"
+        );
         net.host.capture();
         insert(&mut net, A, 5..6);
         net.run(millis(5_000), |_, _, _| {});
@@ -220,9 +269,12 @@ fn a_silent_flow_is_forgotten_and_has_another_port_afterwards() {
         (times[0].since(began), ports.len(), net.host.traffic(A))
     };
     let (usual, ports, traffic) = late(None);
-    assert_eq!((ports, traffic.remapped, traffic.unmapped), (1, 0, 0));
+    assert_eq!((ports, traffic.device.remapped, traffic.device.unmapped), (1, 0, 0));
     let (waited, ports, traffic) = late(Some(millis(2_000)));
-    assert!(traffic.remapped > 0 && traffic.unmapped > 0 && ports > 1, "{ports} ports, {traffic:?}");
+    assert!(
+        traffic.device.remapped > 0 && traffic.device.unmapped > 0 && ports > 1,
+        "{ports} ports, {traffic:?}"
+    );
     // nothing reaches A before it sends its next ping, 15 s after it was linked
     assert!(
         usual < millis(500) && waited > millis(1_500),
@@ -240,5 +292,5 @@ fn who_sends_to_a_forwarded_port_needs_no_mapping() {
     net.run(millis(5_000), |_, _, _| {});
     insert(&mut net, A, 0..20);
     assert_eq!(accepted(&mut net, 1_000, B).len(), 20, "A's flow has another port, which B hears of by it");
-    assert_eq!((net.host.traffic(B).remapped, net.host.traffic(B).unmapped), (0, 0));
+    assert_eq!(net.host.traffic(B).device, DeviceTraffic::default());
 }
