@@ -1,6 +1,7 @@
 //! A node of a simulated network: a bare stack and the simplest application that can use it.
 //!
-//! The application accepts what its [`Checking`] says, adopts the highest tip, and notes everything else for the driver.
+//! The application accepts what its [`Checking`] says, rejects what is [invalid](crate::flood::invalid), adopts the highest tip, and notes everything
+//! else for the driver.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use weir_stack::{Command, Config, ConfigError, Event, Shape, Stack, Ticket, pool
 
 use crate::bodies::Bodies;
 use crate::host::{Birth, Node, NodeId};
-use crate::load::{number_of, transaction};
+use crate::load::{is_invalid, number_of, transaction};
 
 /// Numbers of planned commands; those of transactions are below.
 const INTENDED: u64 = 1 << 32;
@@ -271,6 +272,7 @@ impl Actor {
             }
             Checking::Never => return,
         };
+        let verdict = if is_invalid(&bytes) { pool::Verdict::Reject } else { verdict };
         self.pool(now, channel, pool::Command::Taken { ticket, at: now });
         let bytes = self.keep(now, channel, ticket, &id, bytes);
         self.counts.undecided.items += 1;

@@ -152,6 +152,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_its_origin_refused_or_was_not_there_for_is_not_submitted_and_nobody_misses_it() {
+        let [a, b] = [0, 1].map(NodeId);
+        let at = Instant::from_millis(1);
+        let mut deliveries = Deliveries::new([a, a].into_iter(), 2);
+        deliveries.was_due(a, 0, None);
+        deliveries.was_due(a, 1, Some(at));
+        assert_eq!((deliveries.submitted(), deliveries.missing(1)), (1, 1));
+        assert!(deliveries.lacks(b, 1) && !deliveries.lacks(b, 0));
+        deliveries.accepted(b, at, 0, 1);
+        assert_eq!(
+            (deliveries.missing(1), deliveries.checked()),
+            (1, 0),
+            "one that was not submitted is no pair"
+        );
+        deliveries.accepted(b, at, 1, 1);
+        assert!(deliveries.are_all(1));
+        assert_eq!(deliveries.checked(), 1);
+    }
+
+    #[test]
     fn what_only_a_crashed_node_had_is_not_missing_and_what_others_have_is() {
         let [a, b, c] = [0, 1, 2].map(NodeId);
         let at = Instant::from_millis(1);

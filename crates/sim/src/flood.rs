@@ -17,7 +17,7 @@ use crate::check::PoolTraffic;
 use crate::deliveries::Deliveries;
 use crate::host::{NodeId, Step};
 use crate::load::HEAD;
-pub use crate::load::{number_of, transaction};
+pub use crate::load::{invalid, is_invalid, number_of, transaction};
 use crate::network::{Network, Setup};
 use crate::report::{Percentiles, nearest_rank};
 
@@ -74,7 +74,6 @@ pub struct Flood {
     first: Mark,
     last_submitted: Instant,
     converged: Option<Mark>,
-    linked: bool, // all links came up in time
 }
 
 /// What a flood came to.
@@ -131,7 +130,6 @@ impl Flood {
             first: Mark::default(),
             last_submitted: Instant::ZERO,
             converged: None,
-            linked: true,
         })
     }
 
@@ -142,7 +140,7 @@ impl Flood {
 
     /// As [`run`](Self::run); `on` sees every step's notes, after they were counted.
     pub fn run_with(&mut self, mut on: impl FnMut(&mut Self, NodeId, &Note)) {
-        self.linked = self.net.link_up();
+        self.net.link_up();
         self.start();
         let limit = self.last_submitted + self.load.deadline;
         while self.converged.is_none() {
@@ -153,7 +151,7 @@ impl Flood {
 
     /// As [`run`](Self::run), node by node on the setup's threads: for thousands of nodes. The same for any number of threads.
     pub fn run_in_windows(&mut self) {
-        self.linked = self.net.link_up_in_windows();
+        self.net.link_up_in_windows();
         let seed = self.net.setup().seed;
         for id in self.net.host.ids() {
             if let Some(actor) = self.net.host.node(id) {
@@ -361,12 +359,9 @@ impl Flood {
         }
     }
 
-    /// What went wrong, in sentences.
+    /// What went wrong, in sentences: those of [`Network::problems`], and where the nodes do not agree.
     pub fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        if !self.linked {
-            problems.push("some links did not come up".into());
-        }
+        let mut problems = self.net.problems();
         if self.converged.is_none() {
             problems.push("the nodes did not agree by the deadline".into());
         }

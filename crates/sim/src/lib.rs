@@ -35,8 +35,8 @@ pub use actor::{Actor, Checking, Note, Told, Undecided, keypair};
 pub use calibrate::{Calibration, Sample, calibrate};
 pub use dials::Dials;
 pub use host::{
-    Birth, ByHand, Captured, DeviceTraffic, Heard, Host, Inside, Node, NodeId, NodeTraffic, Outcome, Path,
-    Step, Tamper, Turned, Udp, WALL, Work,
+    Birth, ByHand, Captured, DeviceTraffic, Drops, Heard, Host, Inside, Node, NodeId, NodeTraffic, Outcome,
+    Path, Reason, Step, Tamper, Turned, Udp, WALL, Work,
 };
 pub use look::TableBound;
 pub use model::{LAN, Line, Model, Place, Processor, Processors, Region};

@@ -148,6 +148,7 @@ pub struct Network {
     pub rng: Rng,
     setup: Setup,
     up: BTreeMap<(NodeId, NodeId), u32>, // how many links a node has with another
+    unlinked: bool,                      // links that were waited for did not come up
     looking: Spent, // outside of windows all of it is its own; in them it is within the nodes' time
     common: Common,
     by_peer: BTreeMap<PeerId, NodeId>,
@@ -187,6 +188,7 @@ impl Network {
             rng,
             setup,
             up: BTreeMap::new(),
+            unlinked: false,
             looking: Spent::default(),
             common: Common { config: Arc::new(config), bodies: Arc::default() },
             by_peer: BTreeMap::new(),
@@ -410,11 +412,18 @@ impl Network {
     fn wait_for_links(&mut self) -> bool {
         let wanted = self.edges.len() as u64 * 2;
         let limit = self.host.now() + LINKING;
-        while self.up() < wanted {
-            let Some(step) = self.host.step(limit) else { return false };
+        while self.up() < wanted
+            && let Some(step) = self.host.step(limit)
+        {
             self.notes(step);
         }
-        true
+        self.have_linked(wanted)
+    }
+
+    fn have_linked(&mut self, wanted: u64) -> bool {
+        let linked = self.up() >= wanted;
+        self.unlinked |= !linked;
+        linked
     }
 
     /// As [`link_up`](Self::link_up), in windows.
@@ -422,12 +431,31 @@ impl Network {
         self.dial_edges();
         let wanted = self.edges.len() as u64 * 2;
         let limit = self.host.now() + LINKING;
-        while self.up() < wanted {
-            if self.window(limit).is_none() {
-                return false;
-            }
+        while self.up() < wanted && self.window(limit).is_some() {}
+        self.have_linked(wanted)
+    }
+
+    /// What went wrong in any run, in sentences: more held than granted or than there is, messages that could not be read, links that were
+    /// waited for and are missing, a node whose turns never end.
+    pub fn problems(&self) -> Vec<String> {
+        let found = self.found();
+        let mut problems = Vec::new();
+        if found.peak_over > 0 {
+            problems.push(format!(
+                "a node held {} bytes more than it had granted, or than its tables may take",
+                found.peak_over
+            ));
         }
-        true
+        if found.unread > 0 {
+            problems.push(format!("{} messages could not be read, nor what follows them", found.unread));
+        }
+        if self.unlinked {
+            problems.push("some links did not come up".into());
+        }
+        if let Some(id) = self.host.endless() {
+            problems.push(format!("node {} never came to an end of its turns", id.0));
+        }
+        problems
     }
 
     /// What a step's node has to tell; links and faults are counted here.

@@ -14,7 +14,7 @@ use weir_base::Instant;
 use weir_stack::{Frame, PipeChange, WireChange};
 
 /// The version of the layout above.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// What kind of event was delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(crate) enum Kind {
     Life = 6,
     /// A path changed.
     Path = 7,
-    /// A datagram or frame was dropped before a line or a full buffer.
+    /// Something did not get through as it was sent: the payload is the number of the reason.
     Drop = 8,
     /// Verdicts of an application.
     Verdicts = 9,

@@ -84,9 +84,8 @@ impl Tcp {
         let mut rng = Rng::new(seed).child("tcp");
         let names = ProtocolNames::new(&config.protocols, &config.unserved)?;
         let named = |field, names: &[String]| {
-            Names::new(names.iter().map(String::as_str)).map_err(|error| {
-                LimitError::new(field, format!("has a name that is none: {error}"))
-            })
+            Names::new(names.iter().map(String::as_str))
+                .map_err(|error| LimitError::new(field, format!("has a name that is none: {error}")))
         };
         let mplexed = !config.tcp.mplex.is_empty();
         let mplex_names: &[String] = if mplexed { &config.tcp.mplex } else { &[mplex::NAME.into()] };

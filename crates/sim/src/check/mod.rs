@@ -8,10 +8,12 @@
 //!
 //! And, per link, what the other streams may carry: tips against the client's wants, calls against their channel's largest request
 //! and response and against how many may be under way, control against its rate, streams against their credit. Per node, over all
-//! its links: windows that peers have and did not use against the budget, and items asked for against `in_flight`.
+//! its links: windows that peers have and did not use against the budget, what was advertised beyond base windows against what the
+//! base windows of all links that may exist leave of it, and items asked for against `in_flight`.
 //!
-//! All are counted where the data is sent: a `Watch` stands beside each sender, sees what leaves it and which grants reach
-//! it, and tells the [`Checker`] what that changes for the receiver.
+//! All but one are counted where the data is sent: a `Watch` stands beside each sender, sees what leaves it and which grants reach
+//! it, and tells the [`Checker`] what that changes for the receiver. What a node advertised is counted where it says so (`Grants`): it
+//! takes it back by closing a link, of which the sender hears later.
 //!
 //! The strictest reading of both: what was granted counts once the receiver's frame has reached the sender, what is held as
 //! soon as it leaves the sender, in transit or not. Totals on the wire are absolute, so *granted* and *held* are counted from
@@ -20,6 +22,7 @@
 //! the largest over all steps is reported.
 
 mod cut;
+mod grants;
 mod pool;
 mod rules;
 #[cfg(test)]
@@ -33,8 +36,12 @@ use weir_pull::ChannelId;
 use weir_stack::Config;
 
 use crate::id::NodeId;
+pub(crate) use grants::Grants;
 use rules::Declared;
 pub(crate) use watch::Watch;
+
+/// Credit of a link or stream before any credit frame, in bytes (`docs/spec/frames.md`).
+const INITIAL: u64 = 64 * 1024;
 
 /// What a checker found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,6 +120,7 @@ impl Sums {
 struct NodeWatch {
     windows: Sums,
     streams_over: i64, // of streams' own credit; the same bytes may be over the link's
+    lent: i64,         // advertised beyond base windows, and not come
     permits: Sums,
     traffic: PoolTraffic,
 }
@@ -122,6 +130,7 @@ struct NodeWatch {
 pub(crate) struct Change {
     windows: Sums,
     streams_over: i64,
+    lent: i64,
     permits: Sums,
     traffic: PoolTraffic,
     rules: u64, // bytes, messages, calls or streams beyond what a rule allows
@@ -235,14 +244,16 @@ impl Checker {
         node.windows.apply(&change.windows);
         node.permits.apply(&change.permits);
         node.streams_over += change.streams_over;
+        node.lent += change.lent;
         node.traffic.add(&change.traffic);
         found.checks += change.checks;
         found.unread += change.unread;
         let limits = self.declared.limits;
         let windows = positive(node.windows.granted - node.windows.held).saturating_sub(limits.windows);
+        let lent = positive(node.lent).saturating_sub(limits.lendable);
         let asked = positive(node.permits.asked).saturating_sub(limits.asked);
         let over = positive(node.streams_over.max(node.windows.over).max(node.permits.over));
-        let over = over.max(windows).max(asked).max(change.rules).max(node.permits.item_over);
+        let over = over.max(windows).max(lent).max(asked).max(change.rules).max(node.permits.item_over);
         found.peak_over = found.peak_over.max(over);
         found.peak_held = found.peak_held.max(positive(node.windows.held + node.permits.held));
         found.peak_granted = found.peak_granted.max(positive(node.windows.granted + node.permits.granted));

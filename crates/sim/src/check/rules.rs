@@ -7,6 +7,7 @@ use weir_base::{Instant, ProtocolId};
 use weir_pull::ChannelId;
 use weir_stack::{Channel, Config, Shape};
 
+use super::INITIAL;
 use super::cut::Cutter;
 
 /// `Want` of a tip's client (`docs/spec/tip.md`).
@@ -35,20 +36,24 @@ pub(crate) struct Declared {
 pub(super) struct Limits {
     /// Bytes of windows that its peers have and did not use.
     pub(super) windows: u64,
+    /// Bytes that it may advertise beyond base windows: what those of all links that may exist leave of its budget.
+    pub(super) lendable: u64,
+    /// The base window of a link.
+    pub(super) base: u64,
     /// Bytes of items that it has asked for and not got.
     pub(super) asked: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { windows: u64::MAX, asked: u64::MAX }
+        Self { windows: u64::MAX, lendable: u64::MAX, base: INITIAL, asked: u64::MAX }
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reads {
     Pool,
-    Tip,
+    Tip { largest: u64 },
     Call(Call),
 }
 
@@ -74,7 +79,9 @@ impl Declared {
             _ => None,
         });
         let asked = pools.fold(0_u64, u64::saturating_add);
-        Self { channels, limits: Limits { windows: config.budget.receive_total, asked } }
+        let (windows, base) = (config.budget.receive_total, config.budget.base_window);
+        let lendable = windows.saturating_sub(links(config).saturating_mul(base));
+        Self { channels, limits: Limits { windows, lendable, base, asked } }
     }
 
     /// The pool channel that a protocol belongs to, and its lane.
@@ -90,7 +97,9 @@ impl Declared {
             return Some((Rule::Control, Rule::Control));
         }
         match self.channels.get(&channel)? {
-            Reads::Tip if lane == 0 => Some((Rule::Wants, Rule::Tips { permits: 0 })),
+            Reads::Tip { largest } if lane == 0 => {
+                Some((Rule::Wants, Rule::Tips { permits: 0, most: *largest }))
+            }
             Reads::Call(call) if lane == 0 => {
                 let messages = CALL_SKIPPED + 1;
                 let request = Rule::Message { most: call.request + CALL_HEAD, messages };
@@ -109,10 +118,16 @@ impl Declared {
     }
 }
 
+/// Links that may exist at once (`docs/spec/links.md`, "Windows"): those that are up, half-open ones, and dials.
+fn links(config: &Config) -> u64 {
+    let up = u64::from(config.admission.max_links) + u64::from(config.admission.max_half_open);
+    up + config.dial.max_dials as u64
+}
+
 fn reads(channel: &Channel) -> Option<Reads> {
     match &channel.shape {
         Shape::Pool(_) => Some(Reads::Pool),
-        Shape::Tip(_) => Some(Reads::Tip),
+        Shape::Tip(tip) => Some(Reads::Tip { largest: tip.max_value.into() }),
         Shape::Call(call) => Some(Reads::Call(Call {
             request: call.max_request.into(),
             response: call.max_response.into(),
@@ -129,8 +144,8 @@ pub(super) enum Rule {
     Control,
     /// Permits of a tip's client.
     Wants,
-    /// A message for each permit.
-    Tips { permits: u64 },
+    /// A message for each permit, with a value no longer than this.
+    Tips { permits: u64, most: u64 },
     /// Messages no longer than this, and so many yet.
     Message { most: u64, messages: u32 },
 }
@@ -214,8 +229,9 @@ impl Rules {
                 over += messages.take(now, 1).max(rate.take(now, len));
                 Ok(())
             })?,
-            Rule::Tips { permits } => cutter.messages(bytes, |kind, _, len| {
+            Rule::Tips { permits, most } => cutter.messages(bytes, |kind, value, len| {
                 if kind % 2 == 0 {
+                    over += (value.len() as u64).saturating_sub(*most);
                     match permits.checked_sub(1) {
                         Some(left) => *permits = left,
                         None => over += len,
@@ -240,7 +256,7 @@ impl Rules {
     pub(super) fn receive(&mut self, stream: u64, bytes: &[u8]) -> Result<(), Malformed> {
         let Self { sends, wants, .. } = self;
         let Some(cutter) = wants.get_mut(&stream) else { return Ok(()) };
-        let Some((Rule::Tips { permits }, _)) = sends.get_mut(&stream) else { return Ok(()) };
+        let Some((Rule::Tips { permits, .. }, _)) = sends.get_mut(&stream) else { return Ok(()) };
         cutter.messages(bytes, |kind, _, _| {
             *permits += u64::from(kind == WANT);
             Ok(())

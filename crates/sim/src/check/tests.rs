@@ -9,6 +9,8 @@ use weir_stack::Frame;
 use super::{Change, Checker, Found, Watch};
 use crate::id::NodeId;
 
+mod ledgers;
+mod reading;
 mod rules;
 
 const POOL: ChannelId = ChannelId(3);

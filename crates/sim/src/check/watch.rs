@@ -11,11 +11,8 @@ use weir_stack::Frame;
 use super::cut::Cutter;
 use super::pool::{Offered, PoolWatch};
 use super::rules::{Declared, Rules};
-use super::{Change, Credit, Offers, PoolTraffic, Served, Sums, signed};
+use super::{Change, Credit, INITIAL, Offers, PoolTraffic, Served, Sums, signed};
 use crate::id::NodeId;
-
-/// Credit of a link or stream before any credit frame, in bytes (`docs/spec/frames.md`).
-const INITIAL: u64 = 64 * 1024;
 
 /// Watches what one node sends.
 #[derive(Debug)]

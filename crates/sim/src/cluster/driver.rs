@@ -120,6 +120,12 @@ impl Inner {
         true
     }
 
+    /// The node whose turns never end, where there is one.
+    fn endless(&self) -> Option<PeerId> {
+        let world = lock(&self.world);
+        world.host.endless().and_then(|id| world.host.world().peer(id))
+    }
+
     /// Whether nothing will ever happen by itself.
     fn is_dead(&self) -> bool {
         lock(&self.world).host.next().is_none()
@@ -161,6 +167,9 @@ impl Inner {
             }
             if flag.0.load(Ordering::SeqCst) || self.step(limit) {
                 continue;
+            }
+            if let Some(peer) = self.endless() {
+                panic!("the node {peer} never came to an end of its turns");
             }
             assert!(!self.is_dead(), "nothing is left that could ever wake this wait");
             panic!("nothing woke this wait within {PATIENCE:?} of virtual time");

@@ -173,7 +173,7 @@ impl Cluster {
     /// Drives tasks, nodes and the network until `future` is ready.
     ///
     /// # Panics
-    /// Where nothing could ever wake the future, or nothing did for [`PATIENCE`] of virtual time.
+    /// Where nothing could ever wake the future, nothing did for [`PATIENCE`] of virtual time, or a node's turns never end.
     #[track_caller]
     pub fn run_until<F: Future>(&self, future: F) -> F::Output {
         self.inner.block_on(future)

@@ -235,3 +235,45 @@ fn a_cut_path_heals() {
     cluster.heal(net.peer_id(), other.peer_id());
     assert!(cluster.run_until(echo.caller().call(peer, vec![])).is_ok());
 }
+
+/// Wants a turn all the time, and does nothing in it.
+struct Restless;
+
+impl crate::Tamper for Restless {
+    fn outgoing(
+        &mut self,
+        _: Instant,
+        _: weir_stack::WireId,
+        frame: weir_stack::Frame,
+        out: &mut crate::Outcome,
+    ) {
+        out.send.push(frame);
+    }
+
+    fn incoming(
+        &mut self,
+        _: Instant,
+        _: weir_stack::WireId,
+        frame: weir_stack::Frame,
+        out: &mut crate::Outcome,
+    ) {
+        out.receive.push(frame);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        Some(Instant::ZERO)
+    }
+}
+
+#[test]
+#[should_panic(expected = "never came to an end of its turns")]
+fn a_wait_beside_a_node_whose_turns_never_end_panics_and_names_it() {
+    let cluster = Cluster::new(1);
+    let (net, _node, _requests) = cluster.add(builder(1)).unwrap();
+    {
+        let mut world = lock(&cluster.inner.world);
+        let id = world.id(net.peer_id()).unwrap();
+        world.host.computer(id).tamper(Box::new(Restless));
+    }
+    cluster.run_until(net.sleep(Duration::from_secs(60))).unwrap();
+}

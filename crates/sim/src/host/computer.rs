@@ -8,7 +8,7 @@ use super::node::{Node, Power, Udp};
 use super::process::Process;
 use super::system::{Arrived, System};
 use super::world::{World, udp_of};
-use crate::check::{Checker, Watch};
+use crate::check::{Checker, Grants, Watch};
 use crate::id::NodeId;
 use crate::trace::{Kind, Traced};
 
@@ -46,6 +46,7 @@ impl<N: Node> Computer<N> {
     pub(super) fn watch(&mut self, checker: Option<&Checker>) {
         let id = self.system.id;
         self.system.record.watch = checker.map(|checker| Watch::new(id, checker.declared.clone()));
+        self.system.record.grants = checker.map(|checker| Grants::new(&checker.declared));
     }
 
     /// The node is put in, and has its first turn.

@@ -7,8 +7,8 @@ use bytes::BytesMut;
 use weir_base::time::nanos;
 use weir_stack::{Ecn, Transmit};
 
+use super::drops::Reason;
 use super::lane::{Began, FLOWS, Lane};
-use super::node::Power;
 use super::paths::Path;
 use super::system::{Arrived, System};
 use super::traffic::Captured;
@@ -17,7 +17,6 @@ use super::world::{Due, World};
 use crate::id::NodeId;
 use crate::model::{jitter, line_time, turn_bit};
 use crate::queue::Key;
-use crate::trace::{Kind, Traced};
 
 /// Bytes of headers of a datagram: IP (20) and UDP (8).
 const HEADERS: u64 = 28;
@@ -52,18 +51,22 @@ impl System {
         let Transmit { remote, ecn, .. } = *transmit;
         let (now, model) = (self.now, &world.model);
         let Some(place) = world.place(self.id) else { return };
-        let too_long = bytes.len() > model.mtu;
-        if too_long || self.line.uplink_free > now + model.queue {
-            self.record.traffic.too_long += u64::from(too_long);
-            return self.drop_datagram();
+        let to = world.node_at(remote);
+        let flow = to.map_or(u64::MAX, |to| to.0.into());
+        if bytes.len() > model.mtu {
+            self.record.traffic.too_long += 1;
+            return self.dropped(Reason::TooLong, flow, bytes.len());
+        }
+        if self.line.uplink_free > now + model.queue {
+            return self.dropped(Reason::Uplink, flow, bytes.len());
         }
         let on_line = bytes.len() as u64 + HEADERS;
         let left = self.line.uplink_free.max(now) + Duration::from_nanos(line_time(on_line, place.line.up));
         self.line.uplink_free = left;
         self.record.traffic.sent(bytes.len());
         self.record.traffic.headers_out += HEADERS;
-        let (Some(to), Some(public)) = (world.node_at(remote), world.public.get(self.id.index())) else {
-            return;
+        let (Some(to), Some(public)) = (to, world.public.get(self.id.index())) else {
+            return self.dropped(Reason::Nobody, flow, bytes.len());
         };
         let (id, open) = (self.id, self.paths.to(to) == Path::Open);
         let lane = self.lanes.entry(to).or_insert_with(|| Lane::new(world, id, to, Began::Us));
@@ -81,7 +84,8 @@ impl System {
         }
         let one_way = nanos(world.round_trip(self.id, to)) / 2;
         if lane.losses.lost(model, &mut lane.draws, now.as_nanos(), 1) || !open {
-            return;
+            let reason = if open { Reason::Lost } else { Reason::Path };
+            return self.dropped(reason, flow, bytes.len());
         }
         let mut due = left + Duration::from_nanos(one_way + jitter(model, &mut lane.draws, one_way));
         let overtaken = lane.draws.per_million(model.reordered_per_million.into());
@@ -93,13 +97,17 @@ impl System {
             lane.last = due;
         }
         let mut data = BytesMut::from(bytes);
-        if lane.draws.per_million(model.corrupted_per_million.into()) {
+        let corrupted = lane.draws.per_million(model.corrupted_per_million.into());
+        if corrupted {
             turn_bit(&mut data, lane.draws.up_to(bytes.len() as u64 * 8 - 1));
             self.record.traffic.altered += 1;
         }
         let twice = lane.draws.per_million(model.duplicated_per_million.into()).then(|| data.clone());
         let queue = left.since(now);
         let ecn = if ecn.is_some() && queue > model.queue / 4 { Some(Ecn::Ce) } else { ecn };
+        if corrupted {
+            self.dropped(Reason::Corrupted, flow, bytes.len());
+        }
         for data in twice.into_iter().chain([data]) {
             let key = self.agenda.key(due);
             let due = Due::Datagram { remote: source, port: remote.port(), ecn, data, lined: false };
@@ -112,6 +120,7 @@ impl System {
         let Incoming { remote, port, mut ecn, data, lined } = incoming;
         let now = self.now;
         let Some(place) = world.place(self.id) else { return };
+        let (flow, len) = (u64::from(key.from), data.len());
         if lined {
             self.line.waiting -= 1;
         } else {
@@ -119,7 +128,7 @@ impl System {
             let free =
                 self.line.downlink_free.max(now) + Duration::from_nanos(line_time(on_line, place.line.down));
             if self.line.downlink_free > now + world.model.queue {
-                return self.drop_datagram();
+                return self.dropped(Reason::Downlink, flow, len);
             }
             self.line.downlink_free = free;
             if ecn.is_some() && free > now + world.model.queue / 4 {
@@ -131,8 +140,8 @@ impl System {
                 return self.agenda.push(key, Due::Datagram { remote, port, ecn, data, lined: true });
             }
         }
-        if self.power == Power::Off || !self.power.is_up() {
-            return;
+        if !self.power.is_up() {
+            return self.dropped(Reason::Down, flow, len);
         }
         if key.from != DRIVER {
             let (id, from) = (self.id, NodeId(key.from));
@@ -142,21 +151,16 @@ impl System {
             let known = world.model.mapping.is_some_and(|forgotten| lane.lets_in(forgotten, now, port));
             if port >= FLOWS && !known {
                 self.record.traffic.device.unmapped += 1;
-                return;
+                return self.dropped(Reason::Forgotten, flow, len);
             }
         }
-        if !self.inbox.has_room(world, data.len()) {
-            return self.drop_datagram();
+        if !self.inbox.has_room(world, len) {
+            return self.dropped(Reason::Buffer, flow, len);
         }
         self.record.traffic.received(data.len());
         self.record.traffic.headers_in += HEADERS;
         self.record.traffic.marked += u64::from(ecn == Some(Ecn::Ce));
         let source = u64::from(remote.port()) << 32 | u64::from(key.from);
         self.arrive(source, Arrived::Datagram { remote, ecn, data });
-    }
-
-    fn drop_datagram(&mut self) {
-        self.record.traffic.dropped();
-        self.note(Traced::number(Kind::Drop, 0));
     }
 }

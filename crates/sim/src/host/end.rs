@@ -160,11 +160,12 @@ impl End {
         packets
     }
 
-    /// How much later something arrives that crosses the network now: jitter, and a resending for each loss in a row.
-    pub(super) fn delay(&mut self, world: &World, now: Instant, packets: u64) -> u64 {
+    /// How much later something arrives that crosses the network now: jitter, and a resending for each loss in a row. And how many
+    /// these were.
+    pub(super) fn delay(&mut self, world: &World, now: Instant, packets: u64) -> (u64, u32) {
         let (model, rtt) = (&world.model, self.rtt());
         let mut late = jitter(model, &mut self.sends.draws, self.one_way);
-        let (mut packets, mut pause, mut resent) = (packets, rtt, 0);
+        let (mut packets, mut pause, mut resent, mut lost) = (packets, rtt, 0, 0);
         while pause <= RESEND_MOST
             && self.sends.losses.lost(model, &mut self.sends.draws, now.as_nanos() + resent, packets)
         {
@@ -174,9 +175,10 @@ impl End {
                 self.sends.pace.lost_all(model);
             }
             resent += pause;
+            lost += 1;
             (packets, pause) = (1, (2 * pause).max(RESEND));
         }
         late += resent;
-        late
+        (late, lost)
     }
 }

@@ -7,6 +7,7 @@ use weir_base::stream::Group;
 use weir_base::time::nanos;
 use weir_stack::{DialId, PipeChange, WireChange};
 
+use super::drops::Reason;
 use super::end::{End, LISTENER, Pipe, Purpose, State};
 use super::node::Power;
 use super::paths::Path;
@@ -77,16 +78,17 @@ impl System {
         let Some(end) = self.wires.ends.get_mut(&wire) else { return };
         let (to, one_way) = (end.peer, end.one_way);
         let resent = signal == Signal::Close;
-        let late = if resent {
+        let (late, lost) = if resent {
             end.delay(world, self.now, 1)
         } else if end.sends.losses.lost(&world.model, &mut end.sends.draws, self.now.as_nanos(), 1) {
             self.record.traffic.headers_out += HEADERS;
-            return;
+            return self.dropped(Reason::Lost, wire, 0);
         } else {
-            jitter(&world.model, &mut end.sends.draws, one_way)
+            (jitter(&world.model, &mut end.sends.draws, one_way), 0)
         };
         let due = (self.now + Duration::from_nanos(one_way + late)).max(end.sends.last_due);
         end.sends.last_due = due;
+        (0..lost).for_each(|_| self.dropped(Reason::Lost, wire, 0));
         self.signal_at(wire, to, due, signal);
     }
 
@@ -99,7 +101,7 @@ impl System {
     pub(super) fn signal_at(&mut self, wire: u64, to: NodeId, due: Instant, signal: Signal) {
         self.record.traffic.headers_out += HEADERS;
         if self.paths.to(to) == Path::Silent {
-            return;
+            return self.dropped(Reason::Path, wire, 0);
         }
         let (key, from) = (self.agenda.key(due), self.id);
         self.agenda.post(to, key, Due::Signal { wire: wire ^ LISTENER, from, signal });
@@ -118,7 +120,7 @@ impl System {
     /// The system of the other end says something.
     pub(super) fn signal_due(&mut self, world: &World, wire: u64, from: NodeId, signal: Signal) {
         if self.power == Power::Off {
-            return;
+            return self.dropped(Reason::Down, wire, 0);
         }
         let state = self.wires.ends.get(&wire).map(|end| end.state);
         match (signal, state) {
@@ -182,8 +184,12 @@ impl System {
             let change = watch.opened(wire, peer);
             self.record.changes.push((self.now, peer, change));
         }
+        if world.checks(self.id) {
+            self.record.grants.iter_mut().for_each(|grants| grants.opened(wire));
+        }
         let Some(identity) = world.peers.get(peer.index()).copied() else { return };
-        let change = WireChange::Opened { peer: identity, dialled, group: Group::Local(peer.0) };
+        let change =
+            WireChange::Opened { peer: identity, dialled, group: Group::Local(world.network_of(peer).0) };
         self.arrive(wire, Arrived::Wire(wire, change));
     }
 }

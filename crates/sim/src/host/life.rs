@@ -26,7 +26,7 @@ impl<N: Node> Host<N> {
         let (node, peer) = make(self.world.birth(id, 0, self.now))?;
         self.world.places.push(place);
         self.world.peers.push(peer);
-        self.world.public.push(Public::new(udp_of(id)));
+        self.world.public.push(Public::new(udp_of(id), id));
         let mut computer = Computer::new(&self.world, id, udp);
         computer.watch(self.checker.as_ref());
         computer.system.record.captured = self.capturing.then(Vec::new);

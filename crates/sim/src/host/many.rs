@@ -56,7 +56,7 @@ impl<N: Node + Send> Host<N> {
             let id = computer.system.id;
             computer.system.record.captured = self.capturing.then(Vec::new);
             self.world.peers.push(peer);
-            self.world.public.push(Public::new(udp_of(id)));
+            self.world.public.push(Public::new(udp_of(id), id));
             self.world.addresses.insert(udp_of(id), id);
             self.computers.push(computer);
             self.windows.next.push(self.now);

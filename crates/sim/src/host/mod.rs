@@ -16,6 +16,7 @@ mod clock;
 mod computer;
 mod datagrams;
 mod driver;
+mod drops;
 mod end;
 mod handshakes;
 mod lane;
@@ -51,6 +52,7 @@ pub use bridges::Inside;
 pub use by_hand::{ByHand, Heard};
 use computer::Computer;
 pub use computer::Turned;
+pub use drops::{Drops, Reason};
 use letters::Windows;
 use node::earliest;
 pub use node::{Birth, Node, Outcome, Step, Tamper, Udp};
@@ -241,6 +243,11 @@ impl<N: Node> Host<N> {
     /// What a node's lines carried so far.
     pub fn traffic(&self, id: NodeId) -> NodeTraffic {
         self.computers.get(id.index()).map(|computer| computer.system.record.traffic).unwrap_or_default()
+    }
+
+    /// What did not get through to or from a node so far, and why.
+    pub fn drops(&self, id: NodeId) -> Drops {
+        self.computers.get(id.index()).map(|computer| computer.system.record.drops).unwrap_or_default()
     }
 
     /// The node that never came to an end of its turns, where there is one: then nothing happens any more.

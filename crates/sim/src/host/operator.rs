@@ -38,6 +38,7 @@ const CRASHED: u64 = 2;
 const POWERED_OFF: u64 = 3;
 const HUNG: u64 = 4;
 const WENT_ON: u64 = 5;
+const MOVED: u64 = 6;
 
 impl<'a, N: Node> ComputerMut<'a, N> {
     /// Stops the node between two turns, without goodbye or flush: what has not left its line is lost, its wires are reset by
@@ -144,18 +145,33 @@ impl<'a, N: Node> ComputerMut<'a, N> {
 
     /// It moves to another place: its address there is a new one, its wires are reset, and the node is told that its socket was
     /// bound again. Returns its address.
-    pub fn relocate(mut self, place: Place) -> Option<SocketAddr> {
+    pub fn relocate(self, place: Place) -> Option<SocketAddr> {
         let world = &mut self.host.world;
-        let public = world.public.get_mut(self.id.index())?;
-        let before = std::mem::replace(public, Public::new(another_port(public.mapped)));
+        let public = *world.public.get(self.id.index())?;
+        *world.places.get_mut(self.id.index())? = place;
+        self.readdress(Public::new(another_port(public.mapped), public.network))
+    }
+
+    /// It moves into the network of another node: its address is one of the same /24 that nobody has, each time another one, and over wires of
+    /// frames it is of the same group. Otherwise as [`relocate`](Self::relocate). `None`: all addresses there are taken, and it stays.
+    pub fn move_beside(self, other: NodeId) -> Option<SocketAddr> {
+        let world = &self.host.world;
+        let address = world.free_beside(other)?;
+        let network = world.network_of(other);
+        self.readdress(Public::new(address, network))
+    }
+
+    fn readdress(mut self, public: Public) -> Option<SocketAddr> {
+        let world = &mut self.host.world;
+        let before = std::mem::replace(world.public.get_mut(self.id.index())?, public);
         let address = public.listens;
         world.addresses.remove(&before.listens);
         world.addresses.remove(&before.mapped);
         world.addresses.insert(address, self.id);
-        *world.places.get_mut(self.id.index())? = place;
         self.forget_flows();
         let (world, computer) = self.parts()?;
         let udp = computer.system.udp;
+        computer.system.note(Traced::number(Kind::Life, MOVED));
         computer.system.lose_wires(world);
         self.host.settle(self.id);
         if udp == Udp::Bound {

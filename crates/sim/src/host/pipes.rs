@@ -10,6 +10,7 @@ use weir_base::Instant;
 use weir_stack::{Input, PipeChange, PipeId, Stack};
 
 use super::by_hand::Hands;
+use super::drops::Reason;
 use super::end::{End, Pipe, Purpose, State};
 use super::system::{Arrived, System};
 use super::world::{Cargo, Signal, World};
@@ -54,6 +55,7 @@ impl System {
             let draws = self.wires.ends.get_mut(&wire).map(|end| &mut end.sends.draws);
             if let Some(other) = draws.and_then(|draws| damaged(&world.model, draws, &piece)) {
                 self.record.traffic.altered += 1;
+                self.dropped(Reason::Corrupted, wire, piece.len());
                 piece = other;
             }
             self.send_cargo(world, wire, Cargo::Bytes(piece));

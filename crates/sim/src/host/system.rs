@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use weir_base::Instant;
 use weir_stack::{Ecn, Frame, HostChange, PipeChange, PipeId, WireChange};
 
+use super::drops::Drops;
 use super::end::End;
 use super::lane::Lane;
 use super::node::{Power, Udp};
@@ -19,7 +20,7 @@ use super::paths::Paths;
 use super::traffic::{Captured, NodeTraffic};
 use super::wires::HEADERS;
 use super::world::{Due, Parcel, World};
-use crate::check::{Change, Watch};
+use crate::check::{Change, Grants, Watch};
 use crate::id::NodeId;
 use crate::queue::{Key, Queue};
 use crate::trace::{Trace, Traced};
@@ -74,6 +75,8 @@ pub(super) struct Record {
     pub(super) traffic: NodeTraffic,
     pub(super) captured: Option<Vec<Captured>>,
     pub(super) watch: Option<Watch>,
+    pub(super) grants: Option<Grants>,
+    pub(super) drops: Drops,
     pub(super) changes: Vec<(Instant, NodeId, Change)>,
     pub(super) checking: Duration, // real time that the watch took
 }
@@ -211,6 +214,8 @@ impl System {
                 traffic: NodeTraffic::default(),
                 captured: None,
                 watch: None,
+                grants: None,
+                drops: Drops::default(),
                 changes: Vec::new(),
                 checking: Duration::ZERO,
             },

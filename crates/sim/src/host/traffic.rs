@@ -27,8 +27,8 @@ pub struct NodeTraffic {
     pub headers_in: u64,
     /// The same that went out. They are not in `bytes_out`.
     pub headers_out: u64,
-    /// Datagrams dropped because a queue before one of its lines or its socket's buffer was full or they were too long, and frames
-    /// that had to be sent again for a full queue.
+    /// Datagrams dropped because a queue before one of its lines or its socket's buffer was full, or because they were longer than the
+    /// path carries, and frames that had to be sent again for a full queue. Why each was: [`Host::drops`](super::Host::drops).
     pub dropped: u64,
     /// Of these, datagrams longer than the path carries.
     pub too_long: u64,

@@ -10,15 +10,16 @@ use weir_base::Instant;
 use weir_base::time::nanos;
 use weir_stack::{Frame, PipeChange, WireId};
 
+use super::drops::Reason;
 use super::end::{End, LISTENER, Purpose, RESEND, RESEND_MOST, State, every_second};
 use super::node::Power;
 use super::paths::Path;
 use super::system::{Arrived, System};
 use super::world::{Cargo, Due, Echo, Signal, World};
+use crate::check::Grants;
 use crate::id::NodeId;
 use crate::model::line_time;
 use crate::queue::Key;
-use crate::trace::{Kind, Traced};
 
 /// Arrivals of distant nodes fall on multiples of this, as a network card gathers interrupts: 262 µs. What left together
 /// arrives together.
@@ -52,6 +53,7 @@ impl System {
             self.record.changes.push((self.now, end.peer, change));
             self.record.checking += world.since(begun);
         }
+        self.record.grants.iter_mut().for_each(|grants| grants.sent(wire, &frame));
         self.send_cargo(world, wire, Cargo::Frame(frame));
     }
 
@@ -68,7 +70,7 @@ impl System {
         let Some(end) = self.wires.ends.get_mut(&wire) else { return };
         end.sends.waiting.push_back(cargo);
         if stuck {
-            end.sends.stuck.get_or_insert(self.now);
+            self.is_swallowed(wire);
         } else if !end.sends.releasing {
             end.sends.releasing = true;
             self.agenda.plan(at, Due::Release { wire });
@@ -80,6 +82,16 @@ impl System {
         self.paths.to(peer) == Path::Silent
             || (self.paths.is_deaf_to(peer)
                 && self.wires.ends.get(&wire).is_some_and(|end| end.sends.beyond >= end.sends.pace.window()))
+    }
+
+    /// The path swallows what the wire has to send now, where it does not wait for that already.
+    fn is_swallowed(&mut self, wire: u64) {
+        let Some(end) = self.wires.ends.get_mut(&wire).filter(|end| end.sends.stuck.is_none()) else {
+            return;
+        };
+        end.sends.stuck = Some(self.now);
+        let len = end.sends.waiting.front().map_or(0, Cargo::wire_len);
+        self.dropped(Reason::Path, wire, len);
     }
 
     /// A frame, or bytes, enter this node's line.
@@ -105,18 +117,22 @@ impl System {
             + Duration::from_nanos(line_time(acknowledgements * HEADERS, place.line.down));
         let left = self.line.uplink_free.max(now) + Duration::from_nanos(line_time(len + headers, up));
         self.line.uplink_free = left;
-        let mut late = end.delay(world, now, packets);
-        if queue > model.queue {
+        let (mut late, lost) = end.delay(world, now, packets);
+        let full = queue > model.queue;
+        if full {
             // its own line dropped it
             late += rtt;
             end.sends.pace.lost(model, now, rtt);
-            self.record.traffic.dropped();
         }
         let tick = if end.one_way >= DISTANT { TICK } else { SHORT_TICK };
         let due = (left.as_nanos() + end.one_way + late).next_multiple_of(tick);
         let due = Instant::from_nanos(due).max(end.sends.last_due);
         end.sends.last_due = due;
         let (to, echo) = (end.peer, std::mem::take(&mut end.receives.echo));
+        (0..lost).for_each(|_| self.dropped(Reason::Lost, wire, cargo.wire_len()));
+        if full {
+            self.dropped(Reason::Uplink, wire, cargo.wire_len());
+        }
         let key = self.agenda.key(due);
         let packets = u32::try_from(packets).unwrap_or(u32::MAX);
         let due = Due::Cargo { wire: wire ^ LISTENER, cargo, echo, packets, lined: false };
@@ -131,7 +147,7 @@ impl System {
             let peer = end.peer;
             let opens = end.sends.pace.opens(end.rtt());
             if self.is_stuck(wire, peer) {
-                return;
+                return self.is_swallowed(wire);
             }
             let Some(end) = self.wires.ends.get_mut(&wire) else { return };
             end.sends.stuck = None;
@@ -156,7 +172,7 @@ impl System {
         let (now, headers) = (self.now, u64::from(packets) * HEADERS);
         if self.power == Power::Off {
             self.line.waiting -= u32::from(lined);
-            return;
+            return self.dropped(Reason::Down, wire, cargo.wire_len());
         }
         let Some(place) = world.place(self.id) else { return };
         let again = |due, lined| {
@@ -180,8 +196,7 @@ impl System {
                 end.receives.echo.lost = true;
                 end.receives.resume = now + Duration::from_nanos(end.rtt());
                 let (key, due) = again(end.receives.resume, false);
-                self.record.traffic.dropped();
-                self.note(Traced::number(Kind::Drop, wire));
+                self.dropped(Reason::Downlink, wire, cargo.wire_len());
                 return self.agenda.push(key, due);
             }
             self.line.downlink_free = free;
@@ -206,6 +221,7 @@ impl System {
         };
         self.arrive(wire, what);
         if self.inbox.is_overrun() {
+            self.dropped(Reason::Buffer, wire, 0);
             self.reset(world, wire, NodeId(key.from));
             self.dead(wire);
         }
@@ -213,6 +229,7 @@ impl System {
 
     /// The node reads a frame: what it grants counts for this node's peer from now on.
     pub(super) fn was_read(&mut self, world: &World, wire: u64, frame: &Frame) {
+        self.record.grants.iter_mut().for_each(|grants| grants.received(wire, frame));
         let (Some(watch), Some(end)) = (&mut self.record.watch, self.wires.ends.get(&wire)) else { return };
         if world.checks(end.peer) {
             let begun = world.stopwatch();
@@ -249,9 +266,7 @@ impl System {
         let (peer, waits) = (end.peer, !end.sends.waiting.is_empty());
         self.unwatch(wire);
         if self.is_stuck(wire, peer) {
-            if let Some(end) = self.wires.ends.get_mut(&wire) {
-                end.sends.stuck.get_or_insert(self.now);
-            }
+            self.is_swallowed(wire);
         } else if !waits {
             self.say_closed(world, wire);
         }
@@ -277,6 +292,14 @@ impl System {
     fn unwatch(&mut self, wire: u64) {
         if let Some((peer, change)) = self.record.watch.as_mut().and_then(|watch| watch.closed(wire)) {
             self.record.changes.push((self.now, peer, change));
+        }
+        self.record.grants.iter_mut().for_each(|grants| grants.closed(wire));
+    }
+
+    /// A turn of the node has ended: what it advertised in it is compared with what it may.
+    pub(super) fn has_granted(&mut self) {
+        if let Some(change) = self.record.grants.as_mut().and_then(Grants::take) {
+            self.record.changes.push((self.now, self.id, change));
         }
     }
 

@@ -14,6 +14,9 @@ use crate::model::{Draws, Model, Place};
 use crate::queue::Key;
 use crate::report::Stopwatch;
 
+/// The last bytes of addresses in a node's /24 that are nobody's at first: [`udp_of`] gives 1 to 4.
+const GUESTS: std::ops::RangeInclusive<u8> = 5..=254;
+
 /// The UDP port of every node, as it knows itself.
 pub(super) const PORT: u16 = 9000;
 
@@ -62,11 +65,30 @@ impl World {
         id.0.is_multiple_of(self.sample)
     }
 
+    /// The node in whose network a node is: itself, unless it moved there ([`ComputerMut::move_beside`](super::ComputerMut::move_beside)).
+    pub fn network_of(&self, id: NodeId) -> NodeId {
+        self.public.get(id.index()).map_or(id, |public| public.network)
+    }
+
+    /// An address that nobody has in the /24 of a node's, the lowest; `None` where all are taken.
+    pub(super) fn free_beside(&self, id: NodeId) -> Option<SocketAddr> {
+        let IpAddr::V4(ip) = udp_of(self.network_of(id)).ip() else { return None };
+        let [first, second, third, _] = ip.octets();
+        let is_free = |address: &IpAddr| !self.addresses.keys().any(|taken| taken.ip() == *address);
+        let all = GUESTS.map(|last| IpAddr::V4(Ipv4Addr::new(first, second, third, last)));
+        all.into_iter().find(is_free).map(|ip| SocketAddr::new(ip, PORT))
+    }
+
     /// The node that an address leads to.
     pub(super) fn node_at(&self, address: SocketAddr) -> Option<NodeId> {
-        let flow =
-            || node_of(address.ip()).filter(|id| address.port() >= FLOWS && id.index() < self.places.len());
+        let flow = || self.behind(address.ip()).filter(|_| address.port() >= FLOWS);
         self.addresses.get(&address).copied().or_else(flow)
+    }
+
+    /// The node at this IP address, where it has not had another port.
+    fn behind(&self, ip: IpAddr) -> Option<NodeId> {
+        let moved = || self.addresses.get(&SocketAddr::new(ip, PORT)).copied();
+        node_of(ip).filter(|id| id.index() < self.places.len()).or_else(moved)
     }
 
     /// Real time on the host's clock; 0 where none was handed in.
@@ -92,11 +114,13 @@ pub(super) struct Public {
     pub(super) listens: SocketAddr,
     /// Flows that the node began leave from here.
     pub(super) mapped: SocketAddr,
+    /// The node whose network it is in: wires have no address, so that this is their group.
+    pub(super) network: NodeId,
 }
 
 impl Public {
-    pub(super) const fn new(address: SocketAddr) -> Self {
-        Self { listens: address, mapped: address }
+    pub(super) const fn new(address: SocketAddr, network: NodeId) -> Self {
+        Self { listens: address, mapped: address, network }
     }
 }
 

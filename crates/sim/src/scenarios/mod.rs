@@ -5,6 +5,7 @@ mod comers;
 mod discovery;
 mod faults;
 mod headers;
+mod hit_and_run;
 mod hoarders;
 mod mesh;
 mod slow;
@@ -225,6 +226,12 @@ pub const SCENARIOS: &[Scenario] = &[
         run: comers::run,
     },
     Scenario {
+        name: "hit-and-run",
+        about: "peers deliver what nobody wants, leave, and come again as somebody else from the same network: they are banned, items are in time",
+        nodes: 12,
+        run: hit_and_run::run,
+    },
+    Scenario {
         name: "slow",
         about: "a slow server is never blamed; peers that are slow on purpose delay no item by more than 2 s",
         nodes: 3,
@@ -412,8 +419,12 @@ pub fn run_measured(name: &str, options: &Options, stopwatch: Option<Stopwatch>)
     let (begun, before, cpu) = (WallClock::now(), resident(), processor_time());
     let mut measured = (scenario.run)(&Run { options, nodes: asked, stopwatch })?;
     let after = resident();
-    measured.problems.extend(problems(&measured.network));
     let network = &measured.network;
+    for problem in network.problems() {
+        if !measured.problems.contains(&problem) {
+            measured.problems.push(problem); // of a flood they are there already
+        }
+    }
     let host = &network.host;
     let found = network.found();
     let nodes = u64::from(asked);
@@ -451,25 +462,6 @@ pub fn run_measured(name: &str, options: &Options, stopwatch: Option<Stopwatch>)
         wall_s: begun.elapsed().as_secs_f64(),
         virtual_s: host.now().since(weir_base::Instant::ZERO).as_secs_f64(),
     })
-}
-
-/// What is wrong in any run.
-fn problems(network: &Network) -> Vec<String> {
-    let found = network.found();
-    let mut problems = Vec::new();
-    if found.peak_over > 0 {
-        problems.push(format!(
-            "a node held {} bytes more than it had granted, or than its tables may take",
-            found.peak_over
-        ));
-    }
-    if found.unread > 0 {
-        problems.push(format!("{} messages could not be read, nor what follows them", found.unread));
-    }
-    if let Some(id) = network.host.endless() {
-        problems.push(format!("node {} never came to an end of its turns", id.0));
-    }
-    problems
 }
 
 impl Options {

@@ -31,6 +31,8 @@ pub(crate) fn setup(nodes: u32, links: u32, seed: u64) -> Setup {
 pub(crate) fn assert_well(flood: &mut Flood) {
     let missing = flood.missing(5);
     assert!(flood.spread().converged.is_some(), "missing, at first: {missing:?}");
+    let problems = flood.problems();
+    assert!(problems.is_empty(), "{problems:?}");
     assert_granted(flood);
     let hostile: BTreeSet<NodeId> = flood.hostile.clone();
     let faults: Vec<_> = flood.net.faults_between_honest(&hostile).take(3).collect();

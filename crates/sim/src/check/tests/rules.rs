@@ -5,6 +5,7 @@ use std::time::Duration;
 use weir_stack::{Channel, Config, Shape, call, tip};
 
 use super::*;
+use crate::check::{Grants, INITIAL};
 
 const TIP: ChannelId = ChannelId(4);
 const CALL: ChannelId = ChannelId(5);
@@ -59,8 +60,26 @@ fn a_tip_without_a_want_is_seen() {
     };
     assert_eq!((tips(1, 1), tips(2, 2)), (0, 0));
     assert_eq!(tips(1, 2), 5, "the whole message");
+    let other = over(|pair| {
+        client(pair, TIP_STREAM, message(&[1, 0]));
+        server(pair, TIP_STREAM, &message(&[2, 9, 9, 9]), 2);
+    });
+    assert_eq!(other, 5, "what is skipped permits nothing");
     let skipped = over(|pair| server(pair, TIP_STREAM, &message(&[7, 9]), 9));
     assert_eq!(skipped, 0, "what is skipped needs no permit");
+}
+
+#[test]
+fn a_tip_longer_than_its_channel_has_it_is_seen() {
+    let long = |size: usize| {
+        over(|pair| {
+            client(pair, TIP_STREAM, message(&[0, 0]));
+            let mut tip = vec![2];
+            tip.resize(1 + size, 9);
+            server(pair, TIP_STREAM, &message(&tip), 100);
+        })
+    };
+    assert_eq!((long(1_024), long(1_025)), (0, 1));
 }
 
 #[test]
@@ -113,6 +132,13 @@ fn a_stream_too_many_is_seen() {
         }
     });
     assert_eq!(with_credit, 0);
+    let with_less = over(|pair| {
+        [33, 1].into_iter().for_each(|total| pair.server(&Frame::StreamsCredit { total }));
+        for number in 5..33 {
+            pair.client(&Frame::Open { stream: 20 + number * 4, protocol: RAW.protocol(0) });
+        }
+    });
+    assert_eq!(with_less, 0, "a total never falls");
 }
 
 #[test]
@@ -127,6 +153,11 @@ fn more_control_than_its_rate_is_seen() {
     };
     assert_eq!((pings(64, Duration::ZERO), pings(65, Duration::ZERO)), (0, 1));
     assert_eq!(pings(1_000, Duration::from_micros(15_625)), 0);
+    let after_silence = over(|pair| {
+        pair.now = pair.now + Duration::from_secs(60);
+        (0..66).for_each(|_| client(pair, CONTROL_STREAM, message(&[3, 1])));
+    });
+    assert_eq!(after_silence, 1, "each one too many by itself: a second's worth is saved, no more");
     let long = over(|pair| client(pair, CONTROL_STREAM, message(&vec![3; 16_001 - 2])));
     assert_eq!(long, 1, "16,000 bytes a second");
 }
@@ -166,4 +197,66 @@ fn more_items_asked_for_than_may_be_in_flight_are_seen() {
         client(pair, 4, message(&[0, 2]));
     });
     assert_eq!(answered, 0);
+}
+
+/// Base windows of this configuration's links, of which as many may exist.
+const BASES: u64 = (128 + 64 + 64) * INITIAL;
+
+/// What a node has advertised on two wires, where base windows leave 1,000 bytes.
+struct Advertising {
+    checker: Checker,
+    grants: Grants,
+}
+
+impl Advertising {
+    fn new() -> Self {
+        let mut config = config();
+        config.budget.receive_total = BASES + 1_000;
+        let checker = Checker::of(&config);
+        let mut grants = Grants::new(&checker.declared);
+        [1, 2].into_iter().for_each(|wire| grants.opened(wire));
+        Self { checker, grants }
+    }
+
+    /// Frames that the node sends in one turn; what they come to.
+    fn sends(&mut self, frames: &[(u64, Frame)]) -> u64 {
+        frames.iter().for_each(|(wire, frame)| self.grants.sent(*wire, frame));
+        if let Some(change) = self.grants.take() {
+            self.checker.apply(CLIENT, &change);
+        }
+        self.checker.found().peak_over
+    }
+
+    /// Bytes of its peer come.
+    fn hears(&mut self, wire: u64, len: usize) {
+        self.grants.received(wire, &Frame::Data { stream: 0, bytes: vec![0; len].into() });
+    }
+}
+
+fn credit(wire: u64, beyond: u64) -> (u64, Frame) {
+    (wire, Frame::LinkCredit { total: INITIAL + beyond })
+}
+
+#[test]
+fn advertised_beyond_what_base_windows_leave_of_the_budget_is_seen() {
+    let mut node = Advertising::new();
+    assert_eq!(node.sends(&[credit(1, 600), credit(2, 400)]), 0);
+    assert_eq!(node.sends(&[credit(2, 401)]), 1);
+    assert_eq!(node.checker.found().checks, 2);
+}
+
+#[test]
+fn what_has_come_or_was_closed_is_advertised_no_more_and_less_takes_nothing_back() {
+    let mut node = Advertising::new();
+    node.hears(1, 50);
+    assert_eq!(node.sends(&[credit(1, 650), credit(2, 400)]), 0, "50 of these have come");
+    assert_eq!(node.sends(&[credit(1, 0), credit(2, 401)]), 1, "a total never falls");
+    let mut node = Advertising::new();
+    assert_eq!(node.sends(&[credit(1, 600)]), 0);
+    let close = Frame::Close { goodbye: weir_base::stream::Goodbye::from_code(0) };
+    assert_eq!(node.sends(&[credit(2, 1_000), (1, close)]), 0, "in whatever order within a turn");
+    assert_eq!(node.sends(&[credit(1, 900)]), 0, "that wire is closed");
+    node.grants.closed(2);
+    node.grants.opened(3);
+    assert_eq!(node.sends(&[credit(3, 1_001)]), 1);
 }
