@@ -101,22 +101,24 @@ impl Look {
             let read = || self.stopwatch.map_or(Duration::ZERO, |read| read());
             let begun = read();
             let stats = turned.node.stack().stats();
-            let compared = compare(&stats);
-            if self.counters {
-                found.add(&compared);
-            } else {
-                // the checker has counted what is held and granted
-                found.checks += compared.checks;
-                found.peak_over = found.peak_over.max(compared.peak_over);
-            }
-            let tables = stats.pools.iter().map(|(_, pool)| pool.table_bytes).sum::<u64>();
-            found.peak_tables = tables;
-            found.peak_over = found.peak_over.max(tables.saturating_sub(self.tables.most(stats.link.links)));
+            found.add(&self.counted(&stats));
             took = read().saturating_sub(begun);
         }
         let mut notes = turned.node.take_notes();
         notes.iter_mut().for_each(|(at, _)| *at = turned.time_of(*at));
         Sight { found, took, notes }
+    }
+
+    /// Compares a node's counters, and its tables with their bound. Over frames the checker has counted what is held and granted.
+    fn counted(self, stats: &weir_stack::Stats) -> Found {
+        let mut found = compare(stats);
+        if !self.counters {
+            (found.peak_held, found.peak_granted) = (0, 0);
+        }
+        found.peak_tables = stats.pools.iter().map(|(_, pool)| pool.table_bytes).sum::<u64>();
+        let most = self.tables.most(stats.link.links);
+        found.peak_over = found.peak_over.max(found.peak_tables.saturating_sub(most));
+        found
     }
 }
 
@@ -155,33 +157,44 @@ pub(crate) fn most_undecided(config: &Config) -> Undecided {
 mod tests {
     use super::*;
     use crate::flood::pool_channel;
-    use crate::network::{Network, Setup};
+    use crate::network::{Network, Setup, Transport};
 
-    /// The counters of a node after a second, changed.
-    fn over(change: impl FnOnce(&mut weir_stack::Stats)) -> u64 {
-        let mut network = Network::new(Setup::new(2, 1, 1, vec![pool_channel()])).unwrap();
+    /// The counters of a node once it is linked, changed, over this transport; and what is seen of them.
+    fn seen(transport: Transport, change: impl FnOnce(&mut weir_stack::Stats)) -> Found {
+        let setup = Setup { transport, ..Setup::new(2, 1, 1, vec![pool_channel()]) };
+        let mut network = Network::new(setup).unwrap();
         assert!(network.link_up());
         let mut stats = network.host.with(NodeId(0), |actor, _| actor.stack().stats()).unwrap();
         assert!(stats.pools[0].1.entries_granted > 0 && stats.link.receive.reserved > 0);
         change(&mut stats);
-        compare(&stats).peak_over
+        network.look().counted(&stats)
     }
 
     #[test]
-    fn counters_that_do_not_add_up_are_seen_by_one() {
-        assert_eq!(over(|_| {}), 0);
+    fn counters_that_do_not_add_up_are_seen_by_one_over_each_transport() {
+        for transport in [Transport::Frames, Transport::Quic, Transport::Tcp] {
+            sums_are_seen(|change| seen(transport, change).peak_over);
+            let usual = seen(transport, |_| {});
+            let told = (usual.checks, usual.peak_granted > 0);
+            assert_eq!(told, (4, transport != Transport::Frames), "over frames the checker tells it");
+        }
+    }
+
+    fn sums_are_seen(over: impl Fn(&dyn Fn(&mut weir_stack::Stats)) -> u64) {
+        assert_eq!(over(&|_| {}), 0);
         for one_more in [0, 1] {
-            let receive = over(|stats| {
+            let receive = over(&|stats| {
                 let ledger = &mut stats.link.receive;
                 ledger.lent = ledger.total - ledger.reserved + one_more;
             });
-            let send = over(|stats| {
+            let send = over(&|stats| {
                 let ledger = &mut stats.link.send;
                 ledger.lent = ledger.total - ledger.reserved + one_more;
             });
-            let bytes = over(|stats| stats.pools[0].1.bytes_held = stats.pools[0].1.bytes_granted + one_more);
+            let bytes =
+                over(&|stats| stats.pools[0].1.bytes_held = stats.pools[0].1.bytes_granted + one_more);
             let entries =
-                over(|stats| stats.pools[0].1.entries_held = stats.pools[0].1.entries_granted + one_more);
+                over(&|stats| stats.pools[0].1.entries_held = stats.pools[0].1.entries_granted + one_more);
             assert_eq!([receive, send, bytes, entries], [one_more; 4]);
         }
     }

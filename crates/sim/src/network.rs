@@ -512,7 +512,7 @@ impl Network {
         seen.notes
     }
 
-    fn look(&self) -> Look {
+    pub(crate) fn look(&self) -> Look {
         Look {
             most: self.undecided,
             tables: self.tables,

@@ -20,7 +20,7 @@ const VISITORS: u32 = 4;
 const BROUGHT: u32 = 50;
 
 /// Long enough to link and to deliver, too short for all that was delivered to be checked.
-const STAYS: Duration = Duration::from_millis(1_000);
+const STAYS: Duration = Duration::from_secs(1);
 const AWAY: Duration = Duration::from_millis(500);
 
 /// What one check takes, one after the other: the honest load takes a tenth of a node's time.

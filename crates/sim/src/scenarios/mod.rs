@@ -413,55 +413,61 @@ pub fn run(name: &str, options: &Options) -> Result<Report, RunError> {
 /// Those of [`run`].
 pub fn run_measured(name: &str, options: &Options, stopwatch: Option<Stopwatch>) -> Result<Report, RunError> {
     let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name);
-    let scenario = scenario.ok_or_else(|| RunError::Unknown(name.into()))?;
-    let asked = options.nodes.unwrap_or(scenario.nodes);
-    options.check(asked)?;
-    let (begun, before, cpu) = (WallClock::now(), resident(), processor_time());
-    let mut measured = (scenario.run)(&Run { options, nodes: asked, stopwatch })?;
-    let after = resident();
-    let network = &measured.network;
-    for problem in network.problems() {
-        if !measured.problems.contains(&problem) {
-            measured.problems.push(problem); // of a flood they are there already
+    scenario.ok_or_else(|| RunError::Unknown(name.into()))?.measure(options, stopwatch)
+}
+
+impl Scenario {
+    /// Runs it.
+    fn measure(&self, options: &Options, stopwatch: Option<Stopwatch>) -> Result<Report, RunError> {
+        let asked = options.nodes.unwrap_or(self.nodes);
+        options.check(asked)?;
+        let (begun, before, cpu) = (WallClock::now(), resident(), processor_time());
+        let mut measured = (self.run)(&Run { options, nodes: asked, stopwatch })?;
+        let after = resident();
+        let network = &measured.network;
+        for problem in network.problems() {
+            if !measured.problems.contains(&problem) {
+                measured.problems.push(problem); // of a flood they are there already
+            }
         }
+        let host = &network.host;
+        let found = network.found();
+        let nodes = u64::from(asked);
+        let memory = before.zip(after).map(|((before, _), (_, peak))| peak.saturating_sub(before) / nodes);
+        let figures = measured.figures.into_iter().map(|(name, figure)| (name.to_owned(), figure));
+        Ok(Report {
+            name: self.name.into(),
+            nodes: asked,
+            links: options.links.min(asked - 1),
+            seed: options.seed,
+            transport: options.transport.as_str().into(),
+            submitted: measured.submitted,
+            trace_hash: host.trace_hash(),
+            events: host.events(),
+            bodies_per_node: measured.bodies_per_node,
+            control_bytes_per_tx_per_node: measured.control_bytes,
+            wire_bytes_per_tx_per_node: measured.wire_bytes,
+            wire_bytes_per_node: host.ids().map(|id| host.traffic(id).wire_in()).sum::<u64>() / nodes,
+            converged_s: measured.converged.map(|pause| pause.as_secs_f64()),
+            tx_latency_ms: measured.latency,
+            pairs_missing: measured.missing,
+            peak_bytes_over_grants: found.peak_over,
+            checks: found.checks,
+            peak_table_bytes: found.peak_tables,
+            peak_bytes_held: found.peak_held,
+            peak_bytes_granted: found.peak_granted,
+            faults: network.faults.len() as u64,
+            faults_for: network.faults_for(),
+            figures: figures.collect(),
+            problems: measured.problems,
+            memory_bytes_per_node: memory,
+            checker_share: network.checker_share(),
+            cpu_s: cpu.zip(processor_time()).map(|(before, after)| after - before),
+            events_per_s: host.events() as f64 / begun.elapsed().as_secs_f64(),
+            wall_s: begun.elapsed().as_secs_f64(),
+            virtual_s: host.now().since(weir_base::Instant::ZERO).as_secs_f64(),
+        })
     }
-    let host = &network.host;
-    let found = network.found();
-    let nodes = u64::from(asked);
-    let memory = before.zip(after).map(|((before, _), (_, peak))| peak.saturating_sub(before) / nodes);
-    let figures = measured.figures.into_iter().map(|(name, figure)| (name.to_owned(), figure));
-    Ok(Report {
-        name: scenario.name.into(),
-        nodes: asked,
-        links: options.links.min(asked - 1),
-        seed: options.seed,
-        transport: options.transport.as_str().into(),
-        submitted: measured.submitted,
-        trace_hash: host.trace_hash(),
-        events: host.events(),
-        bodies_per_node: measured.bodies_per_node,
-        control_bytes_per_tx_per_node: measured.control_bytes,
-        wire_bytes_per_tx_per_node: measured.wire_bytes,
-        wire_bytes_per_node: host.ids().map(|id| host.traffic(id).wire_in()).sum::<u64>() / nodes,
-        converged_s: measured.converged.map(|pause| pause.as_secs_f64()),
-        tx_latency_ms: measured.latency,
-        pairs_missing: measured.missing,
-        peak_bytes_over_grants: found.peak_over,
-        checks: found.checks,
-        peak_table_bytes: found.peak_tables,
-        peak_bytes_held: found.peak_held,
-        peak_bytes_granted: found.peak_granted,
-        faults: network.faults.len() as u64,
-        faults_for: network.faults_for(),
-        figures: figures.collect(),
-        problems: measured.problems,
-        memory_bytes_per_node: memory,
-        checker_share: network.checker_share(),
-        cpu_s: cpu.zip(processor_time()).map(|(before, after)| after - before),
-        events_per_s: host.events() as f64 / begun.elapsed().as_secs_f64(),
-        wall_s: begun.elapsed().as_secs_f64(),
-        virtual_s: host.now().since(weir_base::Instant::ZERO).as_secs_f64(),
-    })
 }
 
 impl Options {
@@ -490,6 +496,24 @@ impl Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Two nodes that never link, of which something could not be read; the scenario itself minds one thing of both.
+    fn goes_wrong(run: &Run<'_>) -> Result<Measured, RunError> {
+        let mut network = Network::new(run.setup(2, 1, vec![crate::flood::pool_channel()]))?;
+        let [one, other] = [0, 1].map(crate::host::NodeId);
+        network.host.block(one, other);
+        network.link_up();
+        network.compared.unread = 1;
+        Ok(Measured { problems: vec!["some links did not come up".into()], ..Measured::of(network) })
+    }
+
+    #[test]
+    fn what_goes_wrong_in_a_network_fails_every_scenario_and_is_told_once() {
+        let scenario = Scenario { name: "goes-wrong", about: "fails", nodes: 2, run: goes_wrong };
+        let report = scenario.measure(&Options::default(), None).unwrap();
+        let unread = "1 messages could not be read, nor what follows them";
+        assert_eq!(report.problems, ["some links did not come up", unread]);
+    }
 
     #[test]
     fn bad_options_are_named_with_what_would_do() {

@@ -20,11 +20,11 @@ fn over_frames_each_of_their_identities_is_banned_and_items_are_in_time() {
 #[test]
 fn over_quic_their_network_is_banned_after_a_few_identities() {
     let report = run(Transport::Quic);
-    assert_eq!(report.figures["nodes_that_banned_their_network"], 12.0);
+    assert!(report.figures["nodes_that_banned_their_network"] > 11.5, "all of them");
 }
 
 #[test]
 fn over_tcp_their_network_is_banned_after_a_few_identities() {
     let report = run(Transport::Tcp);
-    assert_eq!(report.figures["nodes_that_banned_their_network"], 12.0);
+    assert!(report.figures["nodes_that_banned_their_network"] > 11.5, "all of them");
 }

@@ -9,9 +9,12 @@ use weir_base::Instant;
 use weir_sim::{Actor, Checking, Host, Model, Network, Node, Path, Place, Udp};
 use weir_stack::{ConfigError, Stack};
 
+/// Something that is done to a network, and what it is called.
+type Act = (&'static str, fn(&mut Network));
+
 #[test]
 fn what_is_done_to_nodes_and_paths_is_traced() {
-    let acts: [(&str, fn(&mut Network)); 10] = [
+    let acts: [Act; 10] = [
         ("crash", |net| drop(net.host.computer(B).crash())),
         ("restart", |net| net.restart(B).unwrap()),
         ("power off", |net| drop(net.host.computer(B).power_off())),

@@ -68,10 +68,10 @@ fn a_visitor_comes_again_as_somebody_else_from_another_address_of_one_network() 
         assert!(seen.ups >= 6 && seen.ups == seen.came.len(), "{transport:?}: {} of {}", seen.ups, who.len());
         assert_eq!(who.len(), seen.came.len(), "{transport:?}: each time another key");
         assert!(seen.downs + 1 >= seen.ups, "{transport:?}: {} of {} links ended", seen.downs, seen.ups);
-        let networks: BTreeSet<_> = seen.addresses.iter().map(|ip| ip.to_string()).collect();
-        assert!(networks.len() >= 2, "{transport:?}: {networks:?}");
-        let slash_24 = networks.iter().map(|ip| ip.rsplit_once('.').unwrap().0.to_owned());
-        assert_eq!(slash_24.collect::<BTreeSet<_>>().len(), 1, "{transport:?}: {networks:?}");
+        let addresses: BTreeSet<String> = seen.addresses.iter().map(IpAddr::to_string).collect();
+        assert!(addresses.len() >= 2, "{transport:?}: {addresses:?}");
+        let slash_24 = addresses.iter().map(|ip| ip.rsplit_once('.').unwrap().0.to_owned());
+        assert_eq!(slash_24.collect::<BTreeSet<_>>().len(), 1, "{transport:?}: {addresses:?}");
         assert_eq!(seen.groups.len(), 1, "{transport:?}: {:?}", seen.groups);
     }
 }

@@ -27,9 +27,9 @@ fn a_link_that_does_not_come_up_is_a_problem_though_all_agree() {
         for in_windows in [false, true] {
             let mut flood = ring_with_a_gap(transport);
             if in_windows {
-                flood.run_in_windows()
+                flood.run_in_windows();
             } else {
-                flood.run()
+                flood.run();
             }
             assert!(flood.spread().converged.is_some());
             assert_eq!(flood.problems(), ["some links did not come up"], "{transport:?}, {in_windows}");

@@ -68,6 +68,28 @@ fn an_item_asked_for_twice_before_it_came_is_asked_for_once() {
     assert_eq!(permits(&pair), (25, 160, 0, 60));
     client(&mut pair, 4, message(&[1, 1]));
     assert_eq!(permits(&pair), (25, 160, 0, 60), "a cancelled one keeps what is reserved");
+    client(&mut pair, 4, message(&[1, 0]));
+    assert_eq!(permits(&pair), (25, 160, 0, 60), "and to cancel one is not to ask for it");
+}
+
+#[test]
+fn what_is_skipped_on_the_lane_of_wants_grants_nothing() {
+    let mut pair = opened();
+    client(&mut pair, 0, message(&[1, 9, 100, 0, 0]));
+    assert_eq!(permits(&pair), (0, 0, 0, 0));
+    server(&mut pair, 0, &offer(&[50, 60]), 100);
+    assert_eq!(pair.checker.found().peak_over, 25 + 20);
+}
+
+#[test]
+fn what_streams_with_credit_are_over_that_of_their_link_is_seen() {
+    let mut pair = opened();
+    for stream in [8, 12] {
+        pair.client(&Frame::Open { stream, protocol: ProtocolId(40) });
+        server(&mut pair, stream, &vec![1; 40_000], 10_000);
+    }
+    assert_eq!(windows(&pair), (80_000, 65_536, 80_000 - 65_536, 0));
+    assert_eq!(pair.checker.found().peak_over, 80_000 - 65_536);
 }
 
 #[test]
@@ -121,7 +143,7 @@ fn totals_that_fall_take_nothing_back() {
     }
     client(&mut pair, 0, want(2, 30));
     client(&mut pair, 0, want(1, 10));
-    server(&mut pair, 8, &[1; 65_538 - 25], 10_000);
+    server(&mut pair, 8, &vec![1; 65_538 - 25], 10_000);
     server(&mut pair, 0, &offer(&[50, 60]), 100);
     assert_eq!(pair.checker.found().peak_over, 0);
     assert_eq!(windows(&pair), (65_538, 65_538, 0, 0));
@@ -135,7 +157,7 @@ fn what_a_stream_is_over_ends_with_it() {
         let mut pair = opened();
         pair.client(&Frame::Open { stream: 8, protocol: ProtocolId(40) });
         pair.client(&Frame::LinkCredit { total: 200_000 });
-        server(&mut pair, 8, &[1; 65_540], 10_000);
+        server(&mut pair, 8, &vec![1; 65_540], 10_000);
         assert_eq!(windows(&pair), (65_540, 200_000, 0, 4));
         pair.server(&end);
         assert_eq!(windows(&pair), (65_540, 200_000, 0, 0));
@@ -151,7 +173,7 @@ fn everything_that_was_counted_of_a_wire_goes_with_it() {
     client(&mut pair, 4, message(&[0, 0, 0]));
     server(&mut pair, 4, &item(0, 70, 60), 7);
     server(&mut pair, 0, &offer(&[9; 9]), 200);
-    server(&mut pair, 8, &[1; 66_100], 10_000);
+    server(&mut pair, 8, &vec![1; 66_100], 10_000);
     let (held, granted, over, asked) = permits(&pair);
     assert!(held > 0 && granted > 0 && over > 10 && asked == 110, "{:?}", permits(&pair));
     let (held, granted, over, streams) = windows(&pair);
