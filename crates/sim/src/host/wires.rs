@@ -356,3 +356,6 @@ impl System {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

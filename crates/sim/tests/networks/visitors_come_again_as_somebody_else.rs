@@ -98,7 +98,7 @@ fn of_a_visitor_that_loses_its_power_nobody_is_told() {
 }
 
 #[test]
-fn visitors_have_times_of_their_own() {
+fn visitors_of_one_network_have_times_of_their_own_and_are_one_group() {
     let mut net = pair(|_| {});
     let mut visitors = Visitors::default();
     let visits = Visits {
@@ -111,6 +111,7 @@ fn visitors_have_times_of_their_own() {
     let first = visitors.add(&mut net, Place::NEAR, None, visits.clone()).unwrap();
     visitors.add(&mut net, Place::NEAR, Some(first), visits).unwrap();
     let mut times: [Vec<Instant>; 2] = Default::default();
+    let mut seen = Seen::default();
     let limit = net.host.now() + millis(10_000);
     while let Some(step) = net.host.step(limit) {
         if let Step::Timer(number) = step
@@ -118,8 +119,13 @@ fn visitors_have_times_of_their_own() {
         {
             let (Visit::Came { id, .. } | Visit::Left { id }) = visit;
             times[usize::from(id != first)].push(net.host.now());
+            if visit != (Visit::Left { id }) {
+                visitors.dial(&mut net, id);
+            }
         }
+        hear(&mut net, step, &mut seen);
     }
+    assert_eq!((seen.ups > 10, seen.groups.len()), (true, 1), "both are of one network: {:?}", seen.groups);
     let [first, second] = times;
     assert!(first.len() >= 10 && second.len() >= 10, "{} and {}", first.len(), second.len());
     assert!(first.iter().all(|at| !second.contains(at)), "{first:?} {second:?}");
