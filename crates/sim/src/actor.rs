@@ -1,7 +1,7 @@
 //! A node of a simulated network: a bare stack and the simplest application that can use it.
 //!
-//! The application accepts what its [`Checking`] says, rejects what is [invalid](crate::flood::invalid), adopts the highest tip, and notes everything
-//! else for the driver.
+//! The application accepts what its [`Checking`] says, rejects what is [invalid](crate::flood::invalid), adopts the highest tip, and
+//! notes everything else for the driver.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -39,8 +39,9 @@ pub use host::{
     Path, Reason, Step, Tamper, Turned, Udp, WALL, Work,
 };
 pub use look::TableBound;
+pub use misbehave::tamper;
 pub use model::{LAN, Line, Model, Place, Processor, Processors, Region};
-pub use network::{Network, Seen, Setup, Transport, tamper};
+pub use network::{Network, Seen, Setup, Transport};
 pub use report::{Percentiles, Report, Stopwatch};
 pub use scenarios::{Options, RunError, SCENARIOS, Scenario, run, run_measured};
 pub use weir_base::Rng;

@@ -8,14 +8,13 @@ use serde::{Deserialize, Serialize};
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::multiaddr::Multiaddr;
 use weir_base::{Blame, Fault, Instant, NetworkId, Rng};
-use weir_pull::ChannelId;
 use weir_stack::{Channel, Command, Config, ConfigError, Event, Known, Profile, Reaction, Role};
 
 use crate::actor::{Actor, Checking, Note, Told, Undecided, keypair};
 use crate::bodies::Bodies;
 use crate::check::{Checker, Found, PoolTraffic};
 use crate::dials::{Dial, Dials};
-use crate::host::{Birth, Host, Inside, NodeId, Step, Tamper, Udp};
+use crate::host::{Birth, Host, Node as _, NodeId, Step, Udp};
 use crate::load::Graph;
 use crate::look::{Look, Sights, TableBound, most_undecided};
 use crate::model::{Model, Place};
@@ -297,7 +296,6 @@ impl Network {
 
     /// Lets one node dial another.
     pub fn dial(&mut self, one: NodeId, other: NodeId) {
-        use crate::host::Node as _;
         let (peer, addresses) = (self.host.world().peer(other), vec![self.address(other)]);
         // refused where they are linked already
         self.host.with(one, |actor, now| {
@@ -322,7 +320,6 @@ impl Network {
     }
 
     fn add_known(&mut self, one: NodeId, others: &[NodeId], role: Role) -> Result<(), weir_stack::Refused> {
-        use crate::host::Node as _;
         let known: Vec<Known> = others.iter().map(|other| self.known(*other, role)).collect();
         let named = self.host.with(one, |actor, now| {
             known
@@ -341,7 +338,7 @@ impl Network {
     /// are not there after 30 s.
     pub fn name_edges(&mut self) -> bool {
         self.command_edges(|network, other| Command::AddPeer(network.known(other, Role::Persistent)));
-        self.wait_for_links()
+        self.wait_for_links(Self::step_to)
     }
 
     /// A node that was just started wants links to those it dials.
@@ -354,7 +351,6 @@ impl Network {
 
     /// Who a node is linked to and has heard of what it speaks, in the order of the links; nobody where it does not run.
     pub fn linked_to(&mut self, id: NodeId) -> Vec<NodeId> {
-        use crate::host::Node as _;
         let Self { host, by_peer, .. } = self;
         let Some(actor) = host.node(id) else { return Vec::new() };
         let known = actor.stack().peers().links().filter(|(_, linked)| linked.known.is_some());
@@ -363,7 +359,6 @@ impl Network {
 
     /// Whether a node has said hello to another and is linked to it.
     pub fn linked(&mut self, one: NodeId, other: NodeId) -> bool {
-        use crate::host::Node as _;
         let Some(peer) = self.host.world().peer(other) else { return false };
         self.host.node(one).is_some_and(|actor| actor.stack().peers().ready_link(&peer).is_some())
     }
@@ -381,7 +376,6 @@ impl Network {
 
     /// Gives each node that dials a command for each whom it dials, at its time.
     fn command_edges(&mut self, make: impl Fn(&Self, NodeId) -> Command) {
-        use crate::host::Node as _;
         let begin = self.host.now();
         for Dial { by, whom, after } in self.dials() {
             let command = make(self, whom);
@@ -406,33 +400,30 @@ impl Network {
     /// Dials all edges and waits until both ends of each are up; `false` where some are not after 30 s.
     pub fn link_up(&mut self) -> bool {
         self.dial_edges();
-        self.wait_for_links()
+        self.wait_for_links(Self::step_to)
     }
 
-    fn wait_for_links(&mut self) -> bool {
-        let wanted = self.edges.len() as u64 * 2;
-        let limit = self.host.now() + LINKING;
-        while self.up() < wanted
-            && let Some(step) = self.host.step(limit)
-        {
-            self.notes(step);
-        }
-        self.have_linked(wanted)
-    }
-
-    fn have_linked(&mut self, wanted: u64) -> bool {
+    /// Takes steps until both ends of each edge are up. A step says whether there was one up to the limit.
+    fn wait_for_links(&mut self, mut step: impl FnMut(&mut Self, Instant) -> bool) -> bool {
+        let (wanted, limit) = (self.edges.len() as u64 * 2, self.host.now() + LINKING);
+        while self.up() < wanted && step(self, limit) {}
         let linked = self.up() >= wanted;
         self.unlinked |= !linked;
         linked
     }
 
+    fn step_to(&mut self, limit: Instant) -> bool {
+        let step = self.host.step(limit);
+        step.is_some_and(|step| {
+            self.notes(step);
+            true
+        })
+    }
+
     /// As [`link_up`](Self::link_up), in windows.
     pub fn link_up_in_windows(&mut self) -> bool {
         self.dial_edges();
-        let wanted = self.edges.len() as u64 * 2;
-        let limit = self.host.now() + LINKING;
-        while self.up() < wanted && self.window(limit).is_some() {}
-        self.have_linked(wanted)
+        self.wait_for_links(|network, limit| network.window(limit).is_some())
     }
 
     /// What went wrong in any run, in sentences: more held than granted or than there is, messages that could not be read, links that were
@@ -473,15 +464,11 @@ impl Network {
 
     /// What these nodes received on their pool channels: as the checker counted it; where it cannot read, as their stacks did.
     pub fn pool_traffic(&mut self, of: impl Iterator<Item = NodeId>) -> PoolTraffic {
-        use crate::host::Node as _;
         let mut sum = PoolTraffic::default();
         for id in of {
             if self.setup.transport == Transport::Frames {
                 let one = self.host.checker().map(|checker| checker.traffic(id)).unwrap_or_default();
-                sum.bodies += one.bodies;
-                sum.body_bytes += one.body_bytes;
-                sum.stream_bytes += one.stream_bytes;
-                sum.entries += one.entries;
+                sum.add(&one);
                 continue;
             }
             let Some(actor) = self.host.node(id) else { continue };
@@ -604,20 +591,4 @@ impl Network {
     ) -> impl Iterator<Item = &'a Seen> {
         self.faults.iter().filter(move |seen| !hostile.contains(&seen.by) && !hostile.contains(&seen.whom))
     }
-}
-
-/// From now on `by` stands between a node's stack and the network: over TCP inside Noise and yamux, where it is given what streams of
-/// control and channels carry; over QUIC outside, where it is given datagrams.
-pub fn tamper(network: &mut Network, id: NodeId, by: Box<dyn Tamper>) {
-    let computer = network.host.computer(id);
-    if network.setup.transport != Transport::Tcp {
-        return computer.tamper(by);
-    }
-    let control = ("/weir/control/1".to_owned(), ChannelId::CONTROL.protocol(0));
-    let lanes = network.setup.config.profile.channels.iter().flat_map(|channel| {
-        (0..channel.shape.lanes())
-            .map(move |lane| (format!("/weir/{}/{lane}/1", channel.name), channel.id.protocol(lane)))
-    });
-    let protocols = lanes.chain([control]).collect();
-    computer.tamper_inside(by, Inside { protocols, key_of: keypair });
 }

@@ -152,8 +152,9 @@ impl<'a, N: Node> ComputerMut<'a, N> {
         self.readdress(Public::new(another_port(public.mapped), public.network))
     }
 
-    /// It moves into the network of another node: its address is one of the same /24 that nobody has, each time another one, and over wires of
-    /// frames it is of the same group. Otherwise as [`relocate`](Self::relocate). `None`: all addresses there are taken, and it stays.
+    /// It moves into the network of another node: its address is one of the same /24 that nobody has, each time another one, and over
+    /// wires of frames it is of the same group. Otherwise as [`relocate`](Self::relocate). `None`: all addresses there are taken, and
+    /// it stays.
     pub fn move_beside(self, other: NodeId) -> Option<SocketAddr> {
         let world = &self.host.world;
         let address = world.free_beside(other)?;

@@ -4,8 +4,8 @@
 //! What they do is what a peer can do: lie about what it has, not deliver, deliver something else, send more than granted.
 //! All of them keep to the wire's rules but for what their name says, so that nothing else gives them away.
 //!
-//! [`Visitors`] come, leave and come again, also as somebody else and from another address, each at times of its own. They are honest stacks, so
-//! that they do it over frames, QUIC and TCP alike; any of the others may stand between them and the network.
+//! [`Visitors`] come, leave and come again, also as somebody else and from another address, each at times of its own. They are honest
+//! stacks, so that they do it over frames, QUIC and TCP alike; any of the others may stand between them and the network.
 //!
 //! A [`Stranger`] has no stack: each of its bytes on a byte stream is decided by a test.
 //!
@@ -24,13 +24,31 @@ use weir_base::codec::put_varint;
 use weir_pull::ChannelId;
 use weir_stack::{Frame, WireId};
 
-use crate::host::{Outcome, Tamper};
+use crate::actor::keypair;
+use crate::host::{Inside, NodeId, Outcome, Tamper};
+use crate::network::{Network, Transport};
 pub use garble::{Damage, Garbler};
 use lanes::{Lane, Lanes};
 pub use rules::{Broken, broken_rules, frame, opening};
 pub use slow::{Deaf, Late, Trickler};
 pub use stranger::{Conduct, Said, Stranger, named, token};
 pub use visits::{Again, Leave, Visit, Visitors, Visits};
+
+/// From now on `by` stands between a node's stack and the network: over TCP inside Noise and yamux, where it is given what streams of
+/// control and channels carry; over QUIC outside, where it is given datagrams.
+pub fn tamper(network: &mut Network, id: NodeId, by: Box<dyn Tamper>) {
+    let setup = network.setup();
+    if setup.transport != Transport::Tcp {
+        return network.host.computer(id).tamper(by);
+    }
+    let control = ("/weir/control/1".to_owned(), ChannelId::CONTROL.protocol(0));
+    let lanes = setup.config.profile.channels.iter().flat_map(|channel| {
+        (0..channel.shape.lanes())
+            .map(move |lane| (format!("/weir/{}/{lane}/1", channel.name), channel.id.protocol(lane)))
+    });
+    let protocols = lanes.chain([control]).collect();
+    network.host.computer(id).tamper_inside(by, Inside { protocols, key_of: keypair });
+}
 
 /// Offers everything and delivers nothing: what peers ask for never reaches its stack.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
-//! Hit and run. Four peers of one network deliver items that everybody rejects, leave before these are checked, and come again as somebody else
-//! from another address of their network, each at its own time. Honest nodes agree as if nobody had come, blame nobody else, and ban who it
-//! was: each identity, and where links have addresses the whole network.
+//! Hit and run. Four peers of one network deliver items that everybody rejects, leave before these are checked, and come again as
+//! somebody else from another address of their network, each at its own time. Honest nodes agree as if nobody had come, blame nobody
+//! else, and ban who it was: each identity, and where links have addresses the whole network.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

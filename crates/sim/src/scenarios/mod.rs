@@ -227,7 +227,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "hit-and-run",
-        about: "peers deliver what nobody wants, leave, and come again as somebody else from the same network: they are banned, items are in time",
+        about: "peers deliver what is invalid, leave, and come again as somebody else: they are banned, and no item is late",
         nodes: 12,
         run: hit_and_run::run,
     },

@@ -143,7 +143,7 @@ fn beside(
     }
     let mut network = linked(setup)?;
     if let Some(tamper) = slowness.and_then(Slowness::tamper) {
-        crate::network::tamper(&mut network, SLOW, tamper);
+        crate::misbehave::tamper(&mut network, SLOW, tamper);
     }
     if !network.link_up() {
         return Ok(None);

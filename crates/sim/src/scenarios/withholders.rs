@@ -10,9 +10,9 @@ use super::{Measured, Run, RunError};
 use crate::actor::Note;
 use crate::flood::{Flood, Load, TXS, pool_channel};
 use crate::host::{Node as _, NodeId, Step};
-use crate::misbehave::Withholder;
+use crate::misbehave::{Withholder, tamper};
 use crate::model::Place;
-use crate::network::{Transport, tamper};
+use crate::network::Transport;
 use crate::report::nearest_rank;
 
 /// Bodies that a node may get for each transaction.
