@@ -208,6 +208,13 @@ impl<K: Copy + Ord> Dealer<K> {
         position(&self.members, member).is_ok()
     }
 
+    /// As [`charge`](Self::charge), but only its group is charged: another member, of no such group, was served in the group's place.
+    pub fn charge_group(&mut self, member: K, cost: u64) {
+        if let Some(Place::Inbound(group)) = self.member(member).map(|member| member.place) {
+            self.groups.charge(group, signed(cost), self.limits);
+        }
+    }
+
     /// How many members there are.
     pub fn members(&self) -> usize {
         self.members.len()

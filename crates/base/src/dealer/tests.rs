@@ -186,6 +186,19 @@ fn who_owes_alone_waits_for_its_equals_while_its_group_and_side_lose_nothing() {
 }
 
 #[test]
+fn what_a_group_owes_its_members_and_its_side_do_not() {
+    let (own, inbound) = (Side::Dialled, Side::Inbound);
+    let mut dealer =
+        busy(&[(0, inbound, NET[0]), (1, inbound, NET[0]), (2, inbound, NET[1]), (3, own, NET[2])]);
+    dealer.charge_group(0, 1_000);
+    dealer.charge_group(3, 1_000); // in no group of the inbound side
+    let given = serve(&mut dealer, 200, |_| 10);
+    assert_eq!((given.get(&0), given.get(&1), given[&2], given[&3]), (None, None, 1_000, 1_000));
+    let given = serve(&mut dealer, 400, |_| 10);
+    assert_eq!((given[&0], given[&1], given[&2], given[&3]), (500, 500, 1_000, 2_000));
+}
+
+#[test]
 fn of_equals_the_one_served_least_recently_is_next() {
     let mut dealer = busy(&[0, 1, 2].map(|member| (member, Side::Inbound, NET[0])));
     let mut turns = Vec::new();

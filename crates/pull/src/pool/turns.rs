@@ -8,7 +8,8 @@
 //!
 //! What links of one origin delivered before they ended is dealt as if it were one link's: beside the links of its group, or, where the group
 //! has none, beside all such groups in one group. So who leaves is not served sooner than if it had stayed, and many that leave
-//! at once take one group's part from those that are there. Within an origin the accounts take turns.
+//! at once take one group's part from those that are there. A group owes what was served so in its place: it has no second part when it comes
+//! back. Within an origin the accounts take turns.
 //!
 //! Threat: items that take long, delivered by many links that end at once; a peer that leaves to be served sooner, or to owe nothing when it
 //! comes back: what it was served meanwhile is charged to its account too.
@@ -213,6 +214,9 @@ impl Turns {
                 self.dealer.set_share(departed, quarters);
                 self.dealer.charge(departed, cost);
                 self.dealer.charge_alone(Member::link(slot), cost);
+                if self.origins.get(&departed).is_some_and(|place| place.links == 0) {
+                    self.dealer.charge_group(Member::link(slot), cost); // it comes back to one part, not to a second
+                }
             }
         }
         Some(account)
@@ -403,6 +407,38 @@ mod tests {
             }
             assert!(served <= 52, "{served} of 100 from {other:?}");
         }
+    }
+
+    #[test]
+    fn a_group_that_leaves_whole_and_comes_back_between_items_has_one_groups_part() {
+        let group = |group| (INBOUND, Group::Local(group));
+        let mut turns = linked(&[group(2), group(1), group(1), group(1)]);
+        let mut served = [0, 0];
+        for number in 0..200 {
+            if number % 2 == 0 {
+                leave(&mut turns, 1..4)
+            } else {
+                (1..4).for_each(|slot| turns.come_back(Slot(slot)))
+            }
+            for (slot, times) in serve(&mut turns, 1) {
+                served[usize::from(slot.min(1))] += times;
+            }
+        }
+        assert!(served[0].abs_diff(100_usize) <= 2, "{served:?}");
+    }
+
+    #[test]
+    fn a_group_owes_what_was_served_without_links_also_to_newcomers_of_it() {
+        let group = |group| (INBOUND, Group::Local(group));
+        let mut turns = linked(&[group(2), group(1)]);
+        turns.depart(Slot(1));
+        turns.charge(Slot(1), 10 * COST);
+        turns.set_waiting(Slot(1), false);
+        turns.add(Slot(2), group(1), Presence::Linked);
+        turns.set_waiting(Slot(2), true);
+        assert_eq!(serve(&mut turns, 9), [(0, 9)].into(), "another group of the same side owes nothing");
+        let served = serve(&mut turns, 100);
+        assert!(served[&0].abs_diff(50) <= 2, "{served:?}");
     }
 
     #[test]
