@@ -11,6 +11,7 @@ use weir_base::identity::PeerId;
 use weir_base::stream::Goodbye;
 use weir_libp2p::tls::peer_id_of;
 
+use super::credit::Windows;
 use super::phase::Phase;
 use super::stream::{code32, id};
 use super::time::Clock;
@@ -126,6 +127,12 @@ impl Connection {
         let data = self.quic.crypto_session().handshake_data();
         let data = data.and_then(|data| data.downcast::<HandshakeData>().ok());
         data.and_then(|data| data.protocol).is_some_and(|protocol| protocol == Alpn::Libp2p.as_bytes())
+    }
+
+    pub(super) fn set_receive_windows(&mut self, windows: Windows) {
+        for window in windows.into_iter().flatten() {
+            self.quic.set_receive_window(VarInt::from_u64(window).unwrap_or(VarInt::MAX));
+        }
     }
 
     /// Closes it now; the peer is told why.

@@ -214,7 +214,8 @@ impl Carrier for QuicLink {
     }
 
     fn window_grew(&mut self, window: &Window) -> bool {
-        self.muxer.receiving.credit.window_changed(&mut self.muxer.conn, window);
+        let windows = self.muxer.receiving.credit.window_changed(window);
+        self.muxer.conn.set_receive_windows(windows);
         false
     }
 

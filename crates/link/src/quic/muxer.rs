@@ -75,7 +75,7 @@ impl Muxer {
     /// Takes bytes for QUIC, behind the stream's head if that was not said.
     pub(super) fn take(&mut self, stream: u64, rope: &mut Rope) {
         let Some(entry) = self.streams.get_mut(stream) else { return };
-        self.receiving.credit.piggyback(&mut self.conn);
+        self.conn.set_receive_windows(self.receiving.credit.piggyback());
         self.sending.write(&mut self.conn, (stream, entry), rope);
         if entry.is_over() {
             self.remove(stream);
@@ -337,7 +337,7 @@ impl Streams for Muxer {
             &mut part
         };
         if !rope.is_empty() {
-            self.receiving.credit.piggyback(&mut self.conn);
+            self.conn.set_receive_windows(self.receiving.credit.piggyback());
             self.sending.write(&mut self.conn, (stream, entry), rope); // it is not over: it has room, so it was not finished
         }
     }
@@ -349,7 +349,7 @@ impl Streams for Muxer {
         }
         entry.send.end = SendEnd::Finishing;
         if !entry.own_head.is_empty() {
-            self.receiving.credit.piggyback(&mut self.conn);
+            self.conn.set_receive_windows(self.receiving.credit.piggyback());
             self.sending.write(&mut self.conn, (stream, entry), &mut Rope::new());
         }
         Sending::end(&mut self.conn, (stream, entry));

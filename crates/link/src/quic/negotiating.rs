@@ -31,7 +31,8 @@ impl Muxer {
         loop {
             let came = self.conn.next_piece(stream, READ);
             let taken = if let Piece::Bytes(bytes) = &came { bytes.len() as u64 } else { 0 };
-            self.receiving.credit.returned(&mut self.conn, scope.now, scope.window, taken);
+            let windows = self.receiving.credit.returned(scope.now, scope.window, taken);
+            self.conn.set_receive_windows(windows);
             let Some(entry) = self.streams.get_mut(stream) else { return Ok(()) };
             let Some(negotiation) = entry.negotiation.as_deref_mut() else { return Ok(()) };
             let (outcome, rest) = match came {

@@ -93,7 +93,7 @@ impl Receiving {
             }
             let _ = chunks.finalize();
         }
-        self.credit.returned(conn, scope.now, scope.window, taken);
+        conn.set_receive_windows(self.credit.returned(scope.now, scope.window, taken));
         if read == HeadRead::Partly {
             // One of which nothing has come may have been opened by what overtook it.
             let begun = entry.head.is_some_and(Head::has_begun);
@@ -172,7 +172,7 @@ impl Receiving {
             receive.expected.arrived(window);
         }
         receive.was_read(now, window, conn.quic.rtt().max(TRIP_MIN), len);
-        self.credit.returned(conn, now, window, len);
+        conn.set_receive_windows(self.credit.returned(now, window, len));
         waits
     }
 
