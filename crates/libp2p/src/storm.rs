@@ -72,3 +72,32 @@ impl Storm {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Instant = Instant::from_millis(1_000);
+
+    #[test]
+    fn one_more_may_come_each_this_long_counted_from_when_one_could_come_last() {
+        let mut rate = Rate::new(3, EACH, NOW);
+        assert!(rate.take(NOW, 3) && !rate.take(NOW, 1));
+        assert!(!rate.take(NOW + EACH / 2, 1), "half of the time has passed");
+        assert!(rate.take(NOW + EACH, 1), "the half that was looked at counts");
+        assert!(!rate.take(NOW + EACH, 1), "only one");
+        assert!(
+            !rate.take(NOW + EACH * 1_000, 4) && rate.take(NOW + EACH * 1_000, 3),
+            "never more than at first"
+        );
+    }
+
+    #[test]
+    fn strays_that_this_side_called_for_have_no_rate_and_others_share_it() {
+        let mut storm = Storm::new(NOW);
+        storm.expect(2);
+        assert!((0..BURST).all(|_| storm.take(NOW)) && !storm.take(NOW));
+        assert!(storm.take_stray(NOW) && storm.take_stray(NOW));
+        assert!(!storm.take_stray(NOW), "no more than were called for");
+    }
+}

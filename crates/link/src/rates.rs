@@ -152,6 +152,7 @@ mod tests {
             rates.charge(Instant::ZERO, costs(number << 16, SECOND), WHOLE);
             assert!(rates.full_at.len() <= BUCKETS);
         }
+        assert_eq!(rates.full_at.len(), BUCKETS);
         assert_eq!(rates.used(Instant::ZERO, much[0].0), WHOLE);
         rates.charge(Instant::ZERO + WHOLE, costs(1, SECOND), WHOLE);
         assert_eq!(rates.full_at.len(), 3, "those that are full again are forgotten");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use weir_base::stream::{Class, OpenError};
+use weir_base::stream::{Class, Goodbye, OpenError};
 use weir_base::{KIB, MIB, ProtocolId, StreamKey};
 
 use super::flow::{pattern, transfer};
@@ -134,4 +134,20 @@ fn the_same_seed_gives_the_same_sizes() {
         net.sniffed.iter().map(|(from, to, bytes)| (*from, *to, bytes.len())).collect::<Vec<_>>()
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn a_goodbye_keeps_its_reason_though_the_peer_never_takes_all_that_was_written() {
+    let mut net = Net::pair();
+    let (link, other) = net.join_quic(0, 1);
+    let key = net.open(0, link, 300, Class::Bulk);
+    net.write(0, key, &Bytes::from(vec![1; MIB])); // more than the window of a stream that nobody reads
+    net.run(Duration::from_millis(100));
+    let now = net.now;
+    net.nodes[0].links.link(link).unwrap().close(now, Goodbye::Full);
+    net.run(Duration::from_secs(4));
+    assert_eq!(net.nodes[0].down, vec![], "what was written may still be taken");
+    net.run(Duration::from_secs(11));
+    assert_eq!(net.nodes[0].down, vec![(link, DownReason::Closed(Goodbye::Full))]);
+    assert_eq!(net.nodes[1].down, vec![(other, DownReason::ByPeer(Goodbye::Full))]);
 }

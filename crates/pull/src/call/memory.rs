@@ -478,6 +478,14 @@ mod tests {
         assert_eq!(asks, Err(NoRoom { victim: Some((1, key(1, 0))) }));
         let at_once = memory.reserve(NOW, 1, key(2, 0), (1_000, Hold::Handling { weighs: 10 }));
         assert_eq!(at_once, Err(NoRoom { victim: Some((1, key(1, 0))) }));
+        memory.keep(1, key(1, 0), 1_000, Hold::Answer(NOW));
+        memory.keep(2, key(1, 1), 2_000, Hold::Answer(NOW));
+        let asks = memory.reserve(later, 1, key(2, 0), (1_000, LARGE));
+        assert_eq!(
+            asks,
+            Err(NoRoom { victim: Some((1, key(1, 0))) }),
+            "its own channel's guarantee is for it"
+        );
     }
 
     #[test]
@@ -489,7 +497,7 @@ mod tests {
         assert_eq!(memory.reserve(NOW, 0, key(0, 1), (2_001, Hold::Request)), refused);
         assert_eq!(memory.reserve(NOW, 0, key(0, 1), (2_000, Hold::Request)), Ok(()));
         assert_eq!((Memory::least(0, 6_000), Memory::least(2_000, 4_000)), (8_000, 8_000));
-        assert_eq!((Memory::least(3_000, 0), memory.used()), (12_000, 8_000));
+        assert_eq!((Memory::least(3_000, 0), memory.used(), memory.total()), (12_000, 8_000, 8_000));
         memory.remove(LinkId(0));
         assert_eq!(memory.used(), 0);
     }
@@ -518,6 +526,32 @@ mod tests {
         assert!(!kept(199, Hold::Request) && !kept(500, LARGE), "nobody waits for room for requests");
         assert!(!kept(500, Hold::Answer(NOW)) && kept(400, Hold::Answer(NOW)));
         assert!(kept(400, Hold::Request), "it left the answers");
+        memory.free(key(0, 0));
+        assert!(!memory.take_freed());
+        memory.keep(0, key(0, 0), 100, Hold::Answer(NOW));
+        memory.free(key(0, 0));
+        assert!(memory.take_freed() && !memory.take_freed());
+    }
+
+    #[test]
+    fn a_link_that_would_hold_as_much_as_another_takes_nothing_from_it() {
+        let mut memory = with_links(&[1, 2, 3]);
+        assert_eq!(memory.reserve(NOW, 0, key(0, 0), (1_000, Hold::Request)), Ok(()));
+        assert_eq!(memory.reserve(NOW, 0, key(1, 0), (900, Hold::Request)), Ok(()));
+        let asks = |memory: &mut Memory, bytes| memory.reserve(NOW, 0, key(2, 0), (bytes, Hold::Request));
+        assert_eq!(asks(&mut memory, 1_000), Err(NoRoom { victim: None }));
+        assert_eq!(asks(&mut memory, 990), Err(NoRoom { victim: Some((0, key(0, 0))) }));
+    }
+
+    #[test]
+    fn what_a_stream_has_freed_counts_for_its_link_no_more() {
+        let mut memory = with_links(&[1, 2, 3]);
+        memory.keep(0, key(0, 0), 3_000, Hold::Answer(NOW));
+        memory.keep(0, key(0, 1), 2_000, Hold::Answer(NOW));
+        memory.keep(0, key(1, 0), 1_500, Hold::Answer(NOW));
+        memory.free(key(0, 0));
+        let asks = memory.reserve(NOW + STALLED_AFTER, 0, key(2, 0), (3_000, LARGE));
+        assert_eq!(asks, Err(NoRoom { victim: Some((0, key(0, 1))) }), "2,000 are left, more than 1,500");
     }
 
     #[test]

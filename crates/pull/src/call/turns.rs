@@ -331,6 +331,20 @@ mod tests {
     }
 
     #[test]
+    fn who_gives_a_request_up_that_nobody_took_makes_room_for_the_next() {
+        let mut turns = turns(1);
+        (0..100).for_each(|stream| turns.wait(key(0, stream)));
+        let mut handed = 0;
+        while let Some(next) = turns.next() {
+            handed += 1;
+            turns.hand(next, Ticket(handed));
+        }
+        assert!(handed < 100);
+        turns.done(NOW, Ticket(1));
+        assert!(turns.next().is_some());
+    }
+
+    #[test]
     fn a_newcomer_waits_for_few_of_many_that_ask_without_end() {
         let mut turns = turns(30);
         for (link, stream) in (0..29).flat_map(|link| (0..50).map(move |stream| (link, stream))) {
