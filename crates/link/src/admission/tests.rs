@@ -192,6 +192,27 @@ fn a_handshake_that_takes_long_stays_where_others_come_fast() {
 }
 
 #[test]
+fn of_those_that_began_as_fast_the_oldest_of_the_most_crowded_group_gives_way() {
+    let (config, mut admission) = (AdmissionConfig::default(), Admission::default());
+    let hosts: Vec<IpAddr> = (1..=45_u8).map(|host| IpAddr::from([host, 1, 1, 1])).collect();
+    assert_eq!(fill(&mut admission, &config, 0, &hosts), []);
+    assert_eq!(fill(&mut admission, &config, 100, &[ip("60.1.1.1"); 3]), []);
+    (100..102).for_each(|link| admission.end(LinkId(link)));
+    assert_eq!(fill(&mut admission, &config, 200, &[ip("61.1.1.1"), ip("62.1.1.1")]), []);
+    let victim =
+        |admission: &mut Admission, from| admission.first_packet(NOW, &config, ip(from), Source::Validated);
+    let first = Verdict::Replace(LinkId(0));
+    assert_eq!(
+        victim(&mut admission, "63.1.1.1"),
+        first,
+        "who tried three times is no worse than who tried once"
+    );
+    admission.end(LinkId(0));
+    assert_eq!(fill(&mut admission, &config, 300, &[ip("62.1.2.1")]), []);
+    assert_eq!(victim(&mut admission, "64.1.1.1"), Verdict::Replace(LinkId(201)), "its group holds two");
+}
+
+#[test]
 fn a_refusal_names_the_network_that_is_full() {
     let named = |config: &AdmissionConfig, address: &str| {
         let mut admission = Admission::default();

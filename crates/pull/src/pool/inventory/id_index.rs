@@ -259,6 +259,10 @@ mod tests {
         );
         assert_eq!((deferred(1_024), index.collided.len()), (None, MAX_COLLIDED));
         assert_eq!(index.find_id(&id(5), |location| location == Location::Live(5)), Some(Location::Live(5)));
+        index.remove(&id(5), Location::Live(5));
+        assert_eq!(index.find_id(&id(5), |_| true), Some(Location::Deferred(9)), "the other one stays");
+        index.remove(&id(5), Location::Deferred(9));
+        assert_eq!(index.find_id(&id(5), |_| true), None);
     }
 
     #[test]

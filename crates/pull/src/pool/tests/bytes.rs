@@ -83,6 +83,7 @@ fn what_is_written_is_read() {
         assert_eq!(peek_answer(&bytes[..len], 100), Ok(None));
     }
     assert_eq!(peek_answer(&bytes, 6), Err(Malformed::TooLarge));
+    assert_eq!(peek_answer(&[1, 0x80], 100), Err(Malformed::Truncated), "no more of this message will come");
 }
 
 #[test]
