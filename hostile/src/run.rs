@@ -10,7 +10,7 @@ use weir::multiaddr::Transport;
 use weir::{Multiaddr, PeerId};
 
 use crate::Arguments;
-use crate::attacks::{Arrangement, Attack, Field};
+use crate::attacks::{Arrangement, Attack, Field, most_answered};
 use crate::honest::{Pair, Served};
 use crate::victim::{Listens, Order, Usage};
 
@@ -49,6 +49,8 @@ struct Report {
     during: Served,
     after: Served,
     newcomers_in: Option<String>,
+    /// Handshakes of attackers that the victim answered, and may answer, where the attack is one of handshakes.
+    handshakes: Option<Handshakes>,
     /// Bytes that the victim held at most, and that it may hold.
     rss_peak: u64,
     rss_limit: u64,
@@ -65,6 +67,12 @@ struct Report {
     slow: Vec<String>,
     /// Nothing is broken, and nothing slow.
     within_targets: bool,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Handshakes {
+    answered: u64,
+    most: u64,
 }
 
 pub(crate) fn all(arguments: &Arguments) -> Result<bool, Any> {
@@ -135,7 +143,7 @@ async fn one(
     let idle = victim.usage()?;
     let struck = Instant::now();
     let attackers = Attackers::start(&Field { attack, victim: victim.socket, arrangement })?;
-    let newcomers = if matches!(attack, Attack::FirstPackets | Attack::TcpSilent) {
+    let newcomers = if attack.has_newcomers() {
         let mut linked = 0;
         for index in 0..6 {
             linked += u32::from(Pair::newcomer(&format!("127.1.1.{}:0", 5 + index), &victim.address).await?);
@@ -147,7 +155,9 @@ async fn one(
     tokio::time::sleep(window.saturating_sub(struck.elapsed())).await;
     let ended = Instant::now();
     let busy = victim.usage()?;
-    attackers.stop()?;
+    let answered = attackers.stop()?;
+    let most = most_answered(arrangement, attack.peers(), struck.elapsed());
+    let handshakes = attack.is_storm().then_some(Handshakes { answered, most });
     tokio::time::sleep(Duration::from_secs(3)).await;
     let last = victim.usage()?;
     let mut kept = (Vec::new(), Vec::new());
@@ -172,6 +182,7 @@ async fn one(
         during,
         after,
         newcomers_in: newcomers.map(|linked| format!("{linked} of 6")),
+        handshakes,
         rss_peak: last.rss_peak,
         rss_limit: RSS_LIMIT,
         cpu_share: (busy.cpu_s - idle.cpu_s) / (ended - struck).as_secs_f64(),
@@ -299,6 +310,9 @@ fn broken(report: &Report, newcomers: Option<u32>) -> Vec<String> {
     if report.attack == Attack::SixFaults && report.longest_ban_s > 3600 {
         broken.push(format!("one act led to a ban of {} s", report.longest_ban_s));
     }
+    if let Some(Handshakes { answered, most }) = report.handshakes.filter(|some| some.answered > some.most) {
+        broken.push(format!("{answered} handshakes were answered, at most {most}"));
+    }
     if newcomers.is_some_and(|linked| linked < 6) {
         broken.push("an honest newcomer was kept out".into());
     }
@@ -367,6 +381,9 @@ fn print(report: &Report, arguments: &Arguments) -> Result<(), Any> {
                 .as_deref()
                 .map_or(String::new(), |linked| format!(", newcomers in: {linked}"))
         )?;
+        if let Some(Handshakes { answered, most }) = report.handshakes {
+            writeln!(out, "  storm   {answered} handshakes answered, at most {most}")?;
+        }
         if !report.calls_failed.is_empty() {
             writeln!(out, "  failed  {:?}", report.calls_failed)?;
         }
@@ -385,6 +402,7 @@ fn print(report: &Report, arguments: &Arguments) -> Result<(), Any> {
 struct Attackers {
     child: Child,
     input: ChildStdin,
+    output: ChildStdout,
 }
 
 impl Attackers {
@@ -394,15 +412,19 @@ impl Attackers {
             .arg(std::env::current_exe()?)
             .args(["--attackers", &serde_json::to_string(field)?])
             .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()?;
         let input = child.stdin.take().ok_or("no input")?;
-        Ok(Self { child, input })
+        let output = child.stdout.take().ok_or("no output")?;
+        Ok(Self { child, input, output })
     }
 
-    fn stop(mut self) -> Result<(), Any> {
+    /// How many handshakes were answered, where the attack counts them.
+    fn stop(mut self) -> Result<u64, Any> {
         drop(self.input);
+        let said = std::io::read_to_string(self.output)?;
         self.child.wait()?;
-        Ok(())
+        Ok(said.trim().parse()?)
     }
 }
 

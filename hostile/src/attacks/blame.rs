@@ -51,6 +51,8 @@ impl Attack {
             | Self::TcpSlow
             | Self::TcpStops
             | Self::TcpForged => return None,
+            // Who completes one and leaves has done what anybody may; that it does so often costs it its address's rate.
+            Self::Handshakes | Self::TcpHandshakes => return None,
             // It asks for what is granted, and reads or uses it as it likes: it gives way to those who use less.
             Self::UnreadAnswers
             | Self::ManyItems

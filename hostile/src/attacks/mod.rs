@@ -17,8 +17,11 @@ mod calls;
 mod floods;
 mod handshakes;
 mod muxer;
+mod storms;
 mod streams;
 mod tcp;
+
+pub use storms::most_answered;
 
 /// Every attack, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -36,6 +39,8 @@ pub enum Attack {
     ManyCalls,
     /// First packets of handshakes that never go on, from many addresses of one prefix.
     FirstPackets,
+    /// Handshakes without end from addresses that are proven, completed and dropped, or begun and never ended.
+    Handshakes,
     /// Offer everything, answer every get with *gone*.
     GoneStorm,
     /// Stream heads of which the second byte never comes.
@@ -48,6 +53,8 @@ pub enum Attack {
     RawStreams,
     /// Messages of unknown odd types without end.
     OddMessages,
+    /// The same over TCP.
+    TcpHandshakes,
     /// TCP connections that say nothing, 4,800 at once.
     TcpSilent,
     /// Over TCP: streams opened without end.
@@ -127,16 +134,19 @@ pub struct Field {
 /// How long attackers have to leave.
 const LEAVING: Duration = Duration::from_secs(2);
 
-/// Attacks until standard input ends, then leaves: the work of a process of its own.
+/// Attacks until standard input ends, then leaves and says how many handshakes were answered, where it counts them: the work of a process of
+/// its own.
 pub fn run(field: &Field) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (end, ended) = watch::channel(false);
-    let work = runtime.spawn(field.attack.run(*field, ended));
+    let answered = storms::Answered::default();
+    let work = runtime.spawn(field.attack.run(*field, ended, answered.clone()));
     std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink())?;
     end.send_replace(true);
     // who has no connection yet has none to close
     runtime.block_on(async { drop(tokio::time::timeout(LEAVING, work).await) });
     runtime.shutdown_background();
+    println!("{}", answered.load(std::sync::atomic::Ordering::Relaxed));
     Ok(())
 }
 
@@ -156,6 +166,7 @@ impl Attack {
                 | Self::ManyItems
                 | Self::ManyCalls
                 | Self::FirstPackets
+                | Self::Handshakes
                 | Self::GoneStorm
                 | Self::HalfHeads
                 | Self::MovesBack
@@ -170,6 +181,16 @@ impl Attack {
         matches!(self, Self::FirstPackets | Self::TcpSilent | Self::TcpSlow | Self::TcpForged)
     }
 
+    /// Whether its handshakes are counted, and how many may be answered bounded.
+    pub const fn is_storm(self) -> bool {
+        matches!(self, Self::Handshakes | Self::TcpHandshakes)
+    }
+
+    /// Whether honest newcomers try to get in meanwhile.
+    pub const fn has_newcomers(self) -> bool {
+        self.is_storm() || matches!(self, Self::FirstPackets | Self::TcpSilent)
+    }
+
     /// Attackers at work at once.
     pub const fn peers(self) -> u32 {
         match self {
@@ -181,7 +202,7 @@ impl Attack {
     }
 
     /// Runs it until `ended`.
-    pub async fn run(self, field: Field, mut ended: watch::Receiver<bool>) {
+    async fn run(self, field: Field, mut ended: watch::Receiver<bool>, answered: storms::Answered) {
         if self == Self::FirstPackets {
             return tokio::select! {
                 () = floods::first_packets(field) => (),
@@ -190,12 +211,17 @@ impl Attack {
         }
         let mut peers = JoinSet::new();
         for index in 0..self.peers() {
-            let mut ended = ended.clone();
+            let (mut ended, answered) = (ended.clone(), answered.clone());
             peers.spawn(async move {
                 while !*ended.borrow() {
                     // refused, closed or banned: it comes back as somebody else after a moment
                     let local = field.arrangement.address(index);
-                    if self.is_tcp() {
+                    if self.is_storm() {
+                        tokio::select! {
+                            () = storms::run(field, local, &answered) => {}
+                            () = end_of(&mut ended) => return,
+                        }
+                    } else if self.is_tcp() {
                         tokio::select! {
                             done = self.once_over_tcp(field.victim, local) => drop(done),
                             () = end_of(&mut ended) => return, // the system closes what it had
