@@ -30,7 +30,8 @@ const NODES: &str = "nodes";
 /// The argument that has the constants of turns measured instead.
 const CALIBRATE: &str = "calibrate";
 
-const USAGE: &str = "cargo xtask compare [--rate PER_SECOND] [--seconds S] [--json]: real nodes beside simulated ones; cargo xtask calibrate: what turns take";
+const USAGE: &str = "cargo xtask compare [--rate PER_SECOND] [--seconds S] [--json]: real nodes beside simulated ones\n\
+    cargo xtask calibrate: what turns take";
 
 /// Figures that differ by more than this share are named.
 const DIFFERENT: f64 = 0.2;
