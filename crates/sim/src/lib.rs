@@ -21,6 +21,7 @@ mod dials;
 pub mod flood;
 pub mod host;
 mod id;
+mod links;
 pub mod load;
 mod look;
 pub mod misbehave;

@@ -15,6 +15,7 @@ use crate::bodies::Bodies;
 use crate::check::{Checker, Found, PoolTraffic};
 use crate::dials::{Dial, Dials};
 use crate::host::{Birth, Host, Node as _, NodeId, Step, Udp};
+use crate::links::Links;
 use crate::load::Graph;
 use crate::look::{Look, Sights, TableBound, most_undecided};
 use crate::model::{Model, Place};
@@ -146,8 +147,7 @@ pub struct Network {
     /// Random choices of the driver.
     pub rng: Rng,
     setup: Setup,
-    up: BTreeMap<(NodeId, NodeId), u32>, // how many links a node has with another
-    unlinked: bool,                      // links that were waited for did not come up
+    links: Links,
     looking: Spent, // outside of windows all of it is its own; in them it is within the nodes' time
     common: Common,
     by_peer: BTreeMap<PeerId, NodeId>,
@@ -186,8 +186,7 @@ impl Network {
             tables,
             rng,
             setup,
-            up: BTreeMap::new(),
-            unlinked: false,
+            links: Links::default(),
             looking: Spent::default(),
             common: Common { config: Arc::new(config), bodies: Arc::default() },
             by_peer: BTreeMap::new(),
@@ -338,7 +337,7 @@ impl Network {
     /// are not there after 30 s.
     pub fn name_edges(&mut self) -> bool {
         self.command_edges(|network, other| Command::AddPeer(network.known(other, Role::Persistent)));
-        self.wait_for_links(Self::step_to)
+        self.wait_for_links(one_step)
     }
 
     /// A node that was just started wants links to those it dials.
@@ -365,7 +364,7 @@ impl Network {
 
     /// Links that are up, counted at both ends; two between the same nodes once.
     pub fn up(&self) -> u64 {
-        self.up.len() as u64
+        self.links.up()
     }
 
     /// Who dials whom when.
@@ -400,24 +399,14 @@ impl Network {
     /// Dials all edges and waits until both ends of each are up; `false` where some are not after 30 s.
     pub fn link_up(&mut self) -> bool {
         self.dial_edges();
-        self.wait_for_links(Self::step_to)
+        self.wait_for_links(one_step)
     }
 
     /// Takes steps until both ends of each edge are up. A step says whether there was one up to the limit.
     fn wait_for_links(&mut self, mut step: impl FnMut(&mut Self, Instant) -> bool) -> bool {
         let (wanted, limit) = (self.edges.len() as u64 * 2, self.host.now() + LINKING);
         while self.up() < wanted && step(self, limit) {}
-        let linked = self.up() >= wanted;
-        self.unlinked |= !linked;
-        linked
-    }
-
-    fn step_to(&mut self, limit: Instant) -> bool {
-        let step = self.host.step(limit);
-        step.is_some_and(|step| {
-            self.notes(step);
-            true
-        })
+        self.links.were_waited_for(wanted)
     }
 
     /// As [`link_up`](Self::link_up), in windows.
@@ -440,7 +429,7 @@ impl Network {
         if found.unread > 0 {
             problems.push(format!("{} messages could not be read, nor what follows them", found.unread));
         }
-        if self.unlinked {
+        if self.links.are_missing() {
             problems.push("some links did not come up".into());
         }
         if let Some(id) = self.host.endless() {
@@ -515,10 +504,11 @@ impl Network {
             match note {
                 Note::Told(Event::PeerUp { info, .. }) => {
                     let other = self.of_peer(&info.peer).unwrap_or(id);
-                    *self.up.entry((id, other)).or_default() += 1;
+                    self.links.came_up(id, other);
                 }
                 Note::Told(Event::PeerDown { peer, .. }) => {
-                    self.lost_link(id, self.of_peer(peer).unwrap_or(id));
+                    let other = self.of_peer(peer).unwrap_or(id);
+                    self.links.ended(id, other);
                 }
                 Note::Told(Event::Fault { peer, fault, reaction, .. })
                     if fault.blame != Blame::Incompatible =>
@@ -528,15 +518,6 @@ impl Network {
                     self.faults.push(Seen { at: *at, by: id, whom, fault: *fault, banned });
                 }
                 _ => {}
-            }
-        }
-    }
-
-    fn lost_link(&mut self, id: NodeId, other: NodeId) {
-        if let Some(links) = self.up.get_mut(&(id, other)) {
-            *links -= 1;
-            if *links == 0 {
-                self.up.remove(&(id, other));
             }
         }
     }
@@ -591,4 +572,11 @@ impl Network {
     ) -> impl Iterator<Item = &'a Seen> {
         self.faults.iter().filter(move |seen| !hostile.contains(&seen.by) && !hostile.contains(&seen.whom))
     }
+}
+
+/// Takes a step; whether there was one up to the limit.
+fn one_step(network: &mut Network, limit: Instant) -> bool {
+    let step = network.host.step(limit);
+    step.into_iter().for_each(|step| drop(network.notes(step)));
+    step.is_some()
 }

@@ -344,7 +344,7 @@ impl<N: Node> Process<N> {
                 Output::ClosePipe(pipe) => system.close_pipe(world, pipe),
             }
         }
-        system.has_granted();
+        system.record.has_granted(system.now, system.id);
     }
 
     /// Counts turns in which nothing came, left or happened.

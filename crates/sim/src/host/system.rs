@@ -196,6 +196,15 @@ impl Inbox {
     }
 }
 
+impl Record {
+    /// A turn of the node has ended: what it advertised in it is compared with what it may.
+    pub(super) fn has_granted(&mut self, now: Instant, id: NodeId) {
+        if let Some(change) = self.grants.as_mut().and_then(Grants::take) {
+            self.changes.push((now, id, change));
+        }
+    }
+}
+
 impl System {
     pub(super) fn new(id: NodeId, udp: Udp) -> Self {
         Self {

@@ -16,7 +16,6 @@ use super::node::Power;
 use super::paths::Path;
 use super::system::{Arrived, System};
 use super::world::{Cargo, Due, Echo, Signal, World};
-use crate::check::Grants;
 use crate::id::NodeId;
 use crate::model::line_time;
 use crate::queue::Key;
@@ -294,13 +293,6 @@ impl System {
             self.record.changes.push((self.now, peer, change));
         }
         self.record.grants.iter_mut().for_each(|grants| grants.closed(wire));
-    }
-
-    /// A turn of the node has ended: what it advertised in it is compared with what it may.
-    pub(super) fn has_granted(&mut self) {
-        if let Some(change) = self.record.grants.as_mut().and_then(Grants::take) {
-            self.record.changes.push((self.now, self.id, change));
-        }
     }
 
     /// The path to a node, or back, carries again: what waited goes on at its system's next attempt.

@@ -39,11 +39,10 @@ fn what_waits_for_its_window_waits_for_the_path_once_that_is_silent() {
     let mut network = linked();
     insert(&mut network, 200);
     let limit = network.host.now() + Duration::from_secs(1);
-    let waiting = |(wire, end): (&u64, &Box<End>)| (!end.sends.waiting.is_empty()).then_some(*wire);
     let wire = loop {
-        let found = system(&mut network.host, A).1.wires.ends.iter().find_map(waiting);
-        if let Some(wire) = found {
-            break wire;
+        let mut ends = system(&mut network.host, A).1.wires.ends.iter();
+        if let Some((wire, _)) = ends.find(|(_, end)| !end.sends.waiting.is_empty()) {
+            break *wire;
         }
         assert!(network.host.step(limit).is_some(), "more than a window is sent");
     };
@@ -64,7 +63,7 @@ fn frames_beyond_what_may_wait_for_a_node_are_dropped_with_their_wire() {
     let full = bytes::Bytes::from(vec![0; 16 * 1024]);
     let (_, busy) = system(&mut network.host, B);
     let wire = *busy.wires.ends.keys().next().unwrap();
-    for _ in 0..16 * 1024 + 1 {
+    for _ in 0..=16 * 1024 {
         busy.arrive(wire, Arrived::Frame(wire, Frame::Data { stream: 0, bytes: full.clone() }));
     }
     assert_eq!(busy.record.drops.of(Reason::Buffer), 0);
