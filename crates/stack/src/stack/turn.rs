@@ -70,7 +70,7 @@ impl Stack {
             any = true;
             match told {
                 Told::Pull(event) => self.pulled(event),
-                Told::Identify(event) => self.identified(event),
+                Told::Identify(event) => identified(self, event),
                 Told::Event(event) => self.events.push_back(event),
             }
         }
@@ -273,43 +273,6 @@ impl Stack {
         self.dials().settle();
     }
 
-    /// A peer has said who it is, or did not answer.
-    fn identified(&mut self, event: identify::Event) {
-        let link = match event {
-            identify::Event::Identified { link, info, pushed } => {
-                let Some(peer) = self.peers.link(link).map(|linked| linked.info.peer) else { return };
-                if introductions::told(&mut self.peers, link, &info) {
-                    self.pump.users.known(link, None);
-                    self.known(link, Speaks::default());
-                }
-                self.events.push_back(Event::Identified { link, peer, info, pushed });
-                link
-            }
-            identify::Event::Unanswered { link } => link,
-        };
-        // What was put off until the answer, if its peer said no hello meanwhile.
-        if self.peers.link(link).is_some_and(|linked| linked.no_hello) {
-            self.no_hello(link);
-        }
-    }
-
-    /// A peer says no hello.
-    fn no_hello(&mut self, link: LinkId) {
-        match introductions::no_hello(&mut self.peers, &self.pump, &self.links, link) {
-            WithoutHello::Settled => {}
-            WithoutHello::Peer(speaks) => {
-                self.pump.users.known(link, None);
-                self.known(link, speaks);
-            }
-            WithoutHello::Nobody(fault) => {
-                if let Some(fault) = fault {
-                    self.fault(link, fault);
-                }
-                self.goodbye(link, Goodbye::Idle);
-            }
-        }
-    }
-
     /// What pull tells: links that are ready are noted, answers of targets are named by their command.
     fn pulled(&mut self, event: weir_pull::Event) {
         let told = match event {
@@ -320,7 +283,7 @@ impl Stack {
                 self.pump.users.known(link, Some(&hello));
                 return self.known(link, Speaks::from_hello(&hello, &self.config.profile.channels));
             }
-            weir_pull::Event::NoHello { link } => return self.no_hello(link),
+            weir_pull::Event::NoHello { link } => return no_hello(self, link),
             weir_pull::Event::Gone { .. } => return, // told when the link went down
             weir_pull::Event::Rtt { link, rtt } => {
                 self.share(link); // points decay; looked at about every 15 s
@@ -351,6 +314,43 @@ impl Stack {
         }
         while let Some((peer, record)) = self.peers.reputation.pop_changed(self.now) {
             self.actions.push_back(Action::Persist { peer, record });
+        }
+    }
+}
+
+/// A peer has said who it is, or did not answer.
+fn identified(stack: &mut Stack, event: identify::Event) {
+    let link = match event {
+        identify::Event::Identified { link, info, pushed } => {
+            let Some(peer) = stack.peers.link(link).map(|linked| linked.info.peer) else { return };
+            if introductions::told(&mut stack.peers, link, &info) {
+                stack.pump.users.known(link, None);
+                stack.known(link, Speaks::default());
+            }
+            stack.events.push_back(Event::Identified { link, peer, info, pushed });
+            link
+        }
+        identify::Event::Unanswered { link } => link,
+    };
+    // What was put off until the answer, if its peer said no hello meanwhile.
+    if stack.peers.link(link).is_some_and(|linked| linked.no_hello) {
+        no_hello(stack, link);
+    }
+}
+
+/// A peer says no hello.
+fn no_hello(stack: &mut Stack, link: LinkId) {
+    match introductions::no_hello(&mut stack.peers, &stack.pump, &stack.links, link) {
+        WithoutHello::Settled => {}
+        WithoutHello::Peer(speaks) => {
+            stack.pump.users.known(link, None);
+            stack.known(link, speaks);
+        }
+        WithoutHello::Nobody(fault) => {
+            if let Some(fault) = fault {
+                stack.fault(link, fault);
+            }
+            stack.goodbye(link, Goodbye::Idle);
         }
     }
 }
