@@ -295,11 +295,8 @@ impl Peers {
     ///     Event::Standing { record, .. } => record, // to be kept on the disk
     ///     _ => None,
     /// });
-    /// // In the next run:
-    /// if let Some(record) = record {
-    ///     cluster.run_until(bob.peers().restore(record))?;
-    /// }
-    /// # assert!(record.is_some());
+    /// let record = record.ok_or("nothing is held against her")?;
+    /// cluster.run_until(bob.peers().restore(record))?; // in the next run
     /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
     /// ```
     ///

@@ -212,7 +212,7 @@ mod tests {
         assert!(error(&config).contains("/p2p/"), "{}", error(&config));
         let mut config = Config::default();
         config.standing.ban = 1;
-        assert!(error(&config).contains("standing.lower"), "{}", error(&config));
+        assert_eq!(error(&config), "`standing.disconnect` must be at most `standing.ban`");
     }
 
     #[test]

@@ -97,8 +97,8 @@ const WRONG: &[(&str, fn(&mut Config), &str)] = &[
     (
         "[node.budget]\nreceive_total = '1MiB'",
         |config| config.node.budget.receive_total = 1 << 20,
-        "`node.budget.receive_total` is 1048576; it must be at least 17825792: base windows of 65536 for 256 links, half-open \
-         ones and dials included, and the largest message (1048576); raise it, or lower `node.admission.max_links`",
+        "`node.budget.receive_total` is 1048576; it must be at least 17825825: base windows of 65536 for 256 links, half-open \
+         ones and dials included, and the largest message (1048609); raise it, or lower `node.admission.max_links`",
     ),
     (
         "[node.streams]\nmax_negotiating = 0",
@@ -138,7 +138,7 @@ const WRONG: &[(&str, fn(&mut Config), &str)] = &[
     (
         "[node.requests]\nmemory = '1KiB'",
         |config| config.node.requests.memory = 1024,
-        "`node.requests.memory` must be at least 1048586 bytes, the largest message of `/my/size/1` in its frame",
+        "`node.requests.memory` must be at least 1048650 bytes, the largest message of `/my/size/1` in its frame",
     ),
     (
         "[mailboxes]\nevents = 0",
