@@ -134,8 +134,8 @@ pub struct Field {
 /// How long attackers have to leave.
 const LEAVING: Duration = Duration::from_secs(2);
 
-/// Attacks until standard input ends, then leaves and says how many handshakes were answered, where it counts them: the work of a process of
-/// its own.
+/// Attacks until standard input ends, then leaves and says how many handshakes were answered, where it counts them: the work of a
+/// process of its own.
 pub fn run(field: &Field) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (end, ended) = watch::channel(false);

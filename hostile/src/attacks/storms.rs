@@ -1,5 +1,6 @@
-//! Handshakes without end, under ever new identities, from addresses that their senders have: half of them are completed and dropped, half begin
-//! and never end. Each that the victim answers costs it a key exchange and signatures; how many it may answer is in `links.md`, "Admission".
+//! Handshakes without end, under ever new identities, from addresses that their senders have: half of them are completed and dropped,
+//! half begin and never end. Each that the victim answers costs it a key exchange and signatures; how many it may answer is in
+//! `links.md`, "Admission".
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};

@@ -17,8 +17,8 @@ const DEFERRED_PART: u64 = 4;
 /// The part of the base window that is worth advertising with a write.
 const ADVERTISE_PART: u64 = 8;
 
-/// Windows that QUIC is given now, one after the other: it advertises the room by which one is larger than the last with its next packet, and
-/// withholds that of the bytes read next where one is smaller.
+/// Windows that QUIC is given now, one after the other: it advertises the room by which one is larger than the last with its next packet,
+/// and withholds that of the bytes read next where one is smaller.
 pub(super) type Windows = [Option<u64>; 2];
 
 /// Credit towards this side.

@@ -8,8 +8,8 @@
 //!
 //! What links of one origin delivered before they ended is dealt as if it were one link's: beside the links of its group, or, where the group
 //! has none, beside all such groups in one group. So who leaves is not served sooner than if it had stayed, and many that leave
-//! at once take one group's part from those that are there. A group owes what was served so in its place: it has no second part when it comes
-//! back. Within an origin the accounts take turns.
+//! at once take one group's part from those that are there. A group owes what was served so in its place: it has no second part when it
+//! comes back. Within an origin the accounts take turns.
 //!
 //! Threat: items that take long, delivered by many links that end at once; a peer that leaves to be served sooner, or to owe nothing when it
 //! comes back: what it was served meanwhile is charged to its account too.
