@@ -108,10 +108,12 @@ fn every_changed_bit_of_an_envelope_is_noticed() {
         let refused = PeerRecord::open(&good[..len]).unwrap_err();
         let cut = matches!(
             refused,
-            RecordError::Envelope(EnvelopeError::Malformed(Malformed::Truncated))
-                | RecordError::Envelope(
-                    EnvelopeError::NoKey | EnvelopeError::Type | EnvelopeError::Signature(_)
-                )
+            RecordError::Envelope(
+                EnvelopeError::Malformed(Malformed::Truncated)
+                    | EnvelopeError::NoKey
+                    | EnvelopeError::Type
+                    | EnvelopeError::Signature(_)
+            )
         );
         assert!(cut, "cut to {len}: {refused}");
     }
