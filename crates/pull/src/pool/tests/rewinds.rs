@@ -138,9 +138,6 @@ fn what_is_offered_again_waits_for_a_turn_of_upload() {
     }
     assert_eq!(mesh.pool(0).uploads.open_turns(), 8);
     assert_eq!(answer(&mut mesh, now, key, want(1)), 0, "others have all turns");
-    let gets = StreamKey { stream: 99, ..key };
-    mesh.pool(0).handle_opened(now, gets, Opened::Peer { lane: 1 });
-    mesh.pool(0).handle_incoming(now, gets, Incoming::Reset(0)); // what is offered again waits all the same
     let later = now + ms(20); // they have not used them
     assert!(answer(&mut mesh, later, key, want(1)) > 50_000);
 }
