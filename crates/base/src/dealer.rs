@@ -98,13 +98,14 @@ impl<K: Copy + Ord> Dealer<K> {
     /// From now on `member` gets so many quarters of what it would get among its equals: 1 to 4, and 4 is the share it
     /// joins with.
     pub fn set_share(&mut self, member: K, quarters: u8) {
-        if let Ok(at) = position(&self.members, member) {
-            self.members[at].1.quarters = quarters.clamp(1, 4);
+        let found = position(&self.members, member).ok().and_then(|at| self.members.get_mut(at));
+        if let Some((_, member)) = found {
+            member.quarters = quarters.clamp(1, 4);
         }
     }
 
     fn member(&self, member: K) -> Option<Member> {
-        Some(self.members[position(&self.members, member).ok()?].1)
+        Some(self.members.get(position(&self.members, member).ok()?)?.1)
     }
 
     /// A member leaves.
@@ -341,7 +342,7 @@ fn position<C: Copy + Ord, T>(members: &[(C, T)], member: C) -> Result<usize, us
 }
 
 fn queue_of<C: Copy + Ord>(queues: &mut [(C, Queue)], member: C) -> Option<&mut Queue> {
-    Some(&mut queues[position(queues, member).ok()?].1)
+    Some(&mut queues.get_mut(position(queues, member).ok()?)?.1)
 }
 
 fn signed(value: u64) -> i64 {

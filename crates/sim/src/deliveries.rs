@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_its_origin_refused_or_was_not_there_for_is_not_submitted_and_nobody_misses_it() {
+    fn nobody_misses_what_its_origin_refused_or_was_not_there_for() {
         let [a, b] = [0, 1].map(NodeId);
         let at = Instant::from_millis(1);
         let mut deliveries = Deliveries::new([a, a].into_iter(), 2);

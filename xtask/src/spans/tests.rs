@@ -2,7 +2,7 @@ use super::*;
 use crate::trees::levels;
 
 fn names_and_lines(source: &str) -> Vec<(String, usize)> {
-    functions(&levels(source)).iter().map(|function| (function.name.to_owned(), function.lines())).collect()
+    functions(&levels(source)).iter().map(|function| (function.name.clone(), function.lines())).collect()
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn planned(rate: u32) -> Fallible<Plan> {
 fn found(name: &str, found: Option<Calibration>) {
     match found {
         Some(Calibration { turn, packet, kilobyte, error }) => {
-            row(name, [turn, packet, kilobyte], Some(error))
+            row(name, [turn, packet, kilobyte], Some(error));
         }
         None => println!("{name:28} the system does not tell"),
     }

@@ -71,8 +71,11 @@ fn refused<H>(builder: Builder<H>) -> String {
     builder.plan().unwrap_err().to_string()
 }
 
-/// One wrong value of each section: as a file has it, as a program has it, and what is said.
-const WRONG: &[(&str, fn(&mut Config), &str)] = &[
+/// A wrong value: as a file has it, as a program has it, and what is said.
+type Wrong = (&'static str, fn(&mut Config), &'static str);
+
+/// One of each section.
+const WRONG: &[Wrong] = &[
     (
         "[node.peers]\ntarget = 0",
         |config| config.node.peers.target = 0,

@@ -416,9 +416,9 @@ mod tests {
         let mut served = [0, 0];
         for number in 0..200 {
             if number % 2 == 0 {
-                leave(&mut turns, 1..4)
+                leave(&mut turns, 1..4);
             } else {
-                (1..4).for_each(|slot| turns.come_back(Slot(slot)))
+                (1..4).for_each(|slot| turns.come_back(Slot(slot)));
             }
             for (slot, times) in serve(&mut turns, 1) {
                 served[usize::from(slot.min(1))] += times;

@@ -197,6 +197,14 @@ impl Inbox {
 }
 
 impl Record {
+    /// A wire is closed: nothing on it is granted any more.
+    pub(super) fn unwatch(&mut self, now: Instant, wire: u64) {
+        if let Some((peer, change)) = self.watch.as_mut().and_then(|watch| watch.closed(wire)) {
+            self.changes.push((now, peer, change));
+        }
+        self.grants.iter_mut().for_each(|grants| grants.closed(wire));
+    }
+
     /// A turn of the node has ended: what it advertised in it is compared with what it may.
     pub(super) fn has_granted(&mut self, now: Instant, id: NodeId) {
         if let Some(change) = self.grants.as_mut().and_then(Grants::take) {
@@ -237,15 +245,13 @@ impl System {
             Due::Cargo { wire, cargo, echo, packets, lined } => {
                 self.cargo_due(world, key, super::wires::Incoming { wire, cargo, echo, packets, lined });
             }
-            Due::Signal { wire, from, signal } => match self.behind_the_line(wire, signal) {
-                Some(due) => self.agenda.push(Key { due, ..key }, Due::Signal { wire, from, signal }),
-                None => {
-                    if self.power != Power::Off {
-                        self.record.traffic.headers_in += HEADERS;
-                    }
-                    self.signal_due(world, wire, from, signal);
+            Due::Signal { wire, from, signal } => {
+                if let Some(due) = self.behind_the_line(wire, signal) {
+                    return self.agenda.push(Key { due, ..key }, Due::Signal { wire, from, signal });
                 }
-            },
+                self.record.traffic.headers_in += if self.power == Power::Off { 0 } else { HEADERS };
+                self.signal_due(world, wire, from, signal);
+            }
             Due::Datagram { remote, port, ecn, data, lined } => {
                 self.datagram_due(world, key, super::datagrams::Incoming { remote, port, ecn, data, lined });
             }

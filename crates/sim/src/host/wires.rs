@@ -263,7 +263,7 @@ impl System {
         }
         end.state = State::Closing;
         let (peer, waits) = (end.peer, !end.sends.waiting.is_empty());
-        self.unwatch(wire);
+        self.record.unwatch(self.now, wire);
         if self.is_stuck(wire, peer) {
             self.is_swallowed(wire);
         } else if !waits {
@@ -280,19 +280,12 @@ impl System {
     }
 
     pub(super) fn remove(&mut self, wire: u64) -> Option<End> {
-        self.unwatch(wire);
+        self.record.unwatch(self.now, wire);
         let end = self.wires.ends.remove(&wire)?;
         if let Purpose::Bytes(pipe) = &end.carries {
             self.wires.pipes.remove(&pipe.id);
         }
         Some(*end)
-    }
-
-    fn unwatch(&mut self, wire: u64) {
-        if let Some((peer, change)) = self.record.watch.as_mut().and_then(|watch| watch.closed(wire)) {
-            self.record.changes.push((self.now, peer, change));
-        }
-        self.record.grants.iter_mut().for_each(|grants| grants.closed(wire));
     }
 
     /// The path to a node, or back, carries again: what waited goes on at its system's next attempt.
