@@ -45,7 +45,7 @@ pub(crate) struct Options {
     pub(crate) deadline: u32,
     #[command(flatten)]
     pub(crate) carried: Carried,
-    /// What a node's processor takes: what its machines do, without system calls, or no time.
+    /// What a node's processor takes: machines alone, machines and a native host's system calls, or no time.
     #[arg(long, default_value = Processors::Machines.as_str(), value_parser = processors(), value_name = "WHICH")]
     pub(crate) processor: Processors,
     /// Threads that carry nodes out; the run is the same with any number. 1 to 64.

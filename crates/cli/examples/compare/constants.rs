@@ -26,9 +26,11 @@ pub(crate) fn print() -> Fallible<()> {
         "{:28} {:>8} {:>10} {:>12} {:>15}",
         "microseconds", "a turn", "a packet", "a kilobyte", "largest error"
     );
-    let Processor { turn, packet, kilobyte, .. } = Processor::default();
-    let usual = [turn, packet, kilobyte].map(|time| time.as_secs_f64() * 1e6);
-    row("the simulator's", usual, None);
+    for chosen in [Processors::Machines, Processors::Native] {
+        let Processor { turn, packet, kilobyte, .. } = chosen.constants();
+        let [turn, packet, kilobyte] = [turn, packet, kilobyte].map(|time| time.as_secs_f64() * 1e6);
+        row(&format!("--processor {}", chosen.as_str()), [turn, packet, kilobyte], None);
+    }
     for transport in [Transport::Frames, Transport::Quic] {
         found(&format!("virtual time, {}", transport.as_str()), calibrate(transport)?);
     }
@@ -59,7 +61,7 @@ pub(crate) fn print() -> Fallible<()> {
 }
 
 fn planned(rate: u32) -> Fallible<Plan> {
-    let processor = Processors::Machines;
+    let processor = Processors::Native;
     let (nodes, links, apart) = (NODES, NODES - 1, Apart::Loopback);
     Ok(plan(&Case { nodes, links, apart, rate, seconds: SECONDS, seed: SEED, processor })?)
 }

@@ -91,8 +91,7 @@ fn compare(options: &Options) -> Fallible<()> {
     for apart in [Apart::Loopback, Apart::Region] {
         for nodes in [7, 16] {
             let (rate, seconds) = (options.rate, options.seconds);
-            let case =
-                Case { nodes, links: 4, apart, rate, seconds, seed: 1, processor: Processors::Machines };
+            let case = Case { nodes, links: 4, apart, rate, seconds, seed: 1, processor: Processors::Native };
             eprintln!("{nodes} nodes, {:?} apart: {seconds} s of real nodes …", apart.round_trip());
             let native = run_nodes(&case)?;
             eprintln!("{nodes} nodes, {:?} apart: simulated …", apart.round_trip());

@@ -55,18 +55,21 @@ pub enum Processors {
     /// What machines take, without system calls: [`Processor::default`].
     #[default]
     Machines,
+    /// What a native host takes: [`Processor::NATIVE`].
+    Native,
     /// Nothing: [`Processor::INSTANT`].
     Instant,
 }
 
 impl Processors {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Machines, Self::Instant];
+    pub const ALL: [Self; 3] = [Self::Machines, Self::Native, Self::Instant];
 
     /// Its name on the command line.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Machines => "machines",
+            Self::Native => "native",
             Self::Instant => "instant",
         }
     }
@@ -75,6 +78,7 @@ impl Processors {
     pub fn constants(self) -> Processor {
         match self {
             Self::Machines => Processor::default(),
+            Self::Native => Processor::NATIVE,
             Self::Instant => Processor::INSTANT,
         }
     }
@@ -91,6 +95,20 @@ impl Processor {
         stalls_per_million: 0,
         stall: Duration::ZERO,
         timer: Duration::ZERO,
+        receive_buffer: 4 << 20,
+    };
+
+    /// What a native host's network thread takes, system calls and sleeping included: turns, packets and bytes as
+    /// `cargo xtask calibrate` printed them (`docs/simulator.md`), the rest as by default.
+    pub const NATIVE: Self = Self {
+        turn: Duration::from_nanos(70_000),
+        packet: Duration::from_nanos(2_800),
+        kilobyte: Duration::ZERO, // what bytes take cannot be told from what their packets take
+        verdict: Duration::from_micros(50),
+        jitter_percent: 30,
+        stalls_per_million: 200,
+        stall: Duration::from_millis(20),
+        timer: Duration::from_millis(1),
         receive_buffer: 4 << 20,
     };
 
