@@ -103,7 +103,7 @@ async fn begin(victim: SocketAddr, local: IpAddr, config: ClientConfig) -> Resul
     let (_, mut connection) = endpoint.connect(Instant::now(), config, victim, "victim")?;
     loop {
         let mut packet = Vec::new();
-        connection.poll_transmit(Instant::now(), 1, &mut packet).ok_or("nothing to send")?;
+        let _sent = connection.poll_transmit(Instant::now(), 1, &mut packet).ok_or("nothing to send")?;
         socket.send_to(&packet, victim).await?;
         let mut answer = vec![0; 2048];
         let (len, _) = timeout(ANSWER, socket.recv_from(&mut answer)).await??;
