@@ -34,17 +34,7 @@ pub struct Processor {
 
 impl Default for Processor {
     fn default() -> Self {
-        Self {
-            turn: Duration::from_micros(5),
-            packet: Duration::from_micros(2),
-            kilobyte: Duration::from_micros(1),
-            verdict: Duration::from_micros(50),
-            jitter_percent: 30,
-            stalls_per_million: 200,
-            stall: Duration::from_millis(20),
-            timer: Duration::from_millis(1),
-            receive_buffer: 4 << 20,
-        }
+        Self::MACHINES
     }
 }
 
@@ -98,18 +88,26 @@ impl Processor {
         receive_buffer: 4 << 20,
     };
 
-    /// What a native host's network thread takes, system calls and sleeping included: turns, packets and bytes as
-    /// `cargo xtask calibrate` printed them (`docs/simulator.md`), the rest as by default.
-    pub const NATIVE: Self = Self {
-        turn: Duration::from_nanos(70_000),
-        packet: Duration::from_nanos(2_800),
-        kilobyte: Duration::ZERO, // what bytes take cannot be told from what their packets take
+    /// What machines take, without system calls: the default.
+    pub const MACHINES: Self = Self {
+        turn: Duration::from_micros(5),
+        packet: Duration::from_micros(2),
+        kilobyte: Duration::from_micros(1),
         verdict: Duration::from_micros(50),
         jitter_percent: 30,
         stalls_per_million: 200,
         stall: Duration::from_millis(20),
         timer: Duration::from_millis(1),
         receive_buffer: 4 << 20,
+    };
+
+    /// What a native host's network thread takes, system calls and sleeping included: turns, packets and bytes as
+    /// `cargo xtask calibrate` printed them (`docs/simulator.md`), the rest as by default.
+    pub const NATIVE: Self = Self {
+        turn: Duration::from_micros(70),
+        packet: Duration::from_nanos(2_800),
+        kilobyte: Duration::ZERO, // what bytes take cannot be told from what their packets take
+        ..Self::MACHINES
     };
 
     /// What a turn takes that moved so much.
