@@ -33,7 +33,7 @@ pub(crate) const LAYERS: &[Layer] = &[
     Layer::pure("pull", &["base"]),
     Layer::pure("link", &["base", "libp2p"]),
     Layer::pure("stack", &["base", "libp2p", "link", "pull"]),
-    Layer { tests_use: &["weir"], ..Layer::pure("node", &["base", "libp2p", "pull", "stack"]) }, // examples run in clusters
+    Layer::pure("node", &["base", "libp2p", "pull", "stack"]),
     Layer::host("native", &["base", "stack", "node"], &[], &[]),
     Layer::host("sim", &["base", "libp2p", "pull", "stack", "node"], &[], &[]),
     Layer::host("weir", &["node", "native", "sim"], &["native", "sim"], &[]),

@@ -18,7 +18,7 @@ const FUNCTION_LINES: usize = 100;
 const NAME_CHARACTERS: usize = 80;
 /// Lines of `crates/base/src` with code on them, without tests: a vocabulary that grows further is a dump. Comments and
 /// blank lines are free, so that nobody saves on documentation.
-const BASE_LINES: usize = 2_600;
+const BASE_LINES: usize = 2_500;
 /// The harness in which every crate tests its stream users: tests, though no `cfg(test)` says so.
 const HARNESS: &str = "crates/base/src/pair/";
 

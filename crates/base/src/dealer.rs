@@ -98,8 +98,7 @@ impl<K: Copy + Ord> Dealer<K> {
     /// From now on `member` gets so many quarters of what it would get among its equals: 1 to 4, and 4 is the share it
     /// joins with.
     pub fn set_share(&mut self, member: K, quarters: u8) {
-        let found = position(&self.members, member).ok().and_then(|at| self.members.get_mut(at));
-        if let Some((_, member)) = found {
+        if let Some(member) = find(&mut self.members, member) {
             member.quarters = quarters.clamp(1, 4);
         }
     }
@@ -124,11 +123,6 @@ impl<K: Copy + Ord> Dealer<K> {
     /// Whether something waits for `member`. Returns whether it is a member.
     pub fn set_waiting(&mut self, member: K, waiting: bool) -> bool {
         let Some(Member { place, .. }) = self.member(member) else { return false };
-        self.set_waiting_at(member, place, waiting);
-        true
-    }
-
-    fn set_waiting_at(&mut self, member: K, place: Place, waiting: bool) {
         let credit = self.limits.credit;
         match place {
             Place::Own => {
@@ -137,14 +131,15 @@ impl<K: Copy + Ord> Dealer<K> {
                 }
             }
             Place::Inbound(group) => {
-                let Some(level) = self.inbound.get_mut(&group) else { return };
-                if level.set_waiting(member, waiting, credit)
+                if let Some(level) = self.inbound.get_mut(&group)
+                    && level.set_waiting(member, waiting, credit)
                     && self.groups.set_waiting(group, !level.waiting.is_empty(), credit)
                 {
                     self.sides.set_waiting(Half::Inbound, !self.groups.waiting.is_empty(), credit);
                 }
             }
         }
+        true
     }
 
     /// Whose turn it is; `None` where nothing waits. The same member until something is charged or changes.
@@ -174,26 +169,16 @@ impl<K: Copy + Ord> Dealer<K> {
 
     /// `member` was served at this cost. Where it has left, nobody is charged.
     pub fn charge(&mut self, member: K, cost: u64) {
-        let Some(of) = self.member(member) else { return };
-        let half = match of.place {
-            Place::Own => Half::Own,
-            Place::Inbound(group) => {
-                self.groups.charge(group, signed(cost), self.limits);
-                Half::Inbound
-            }
-        };
+        let Some(Member { place, .. }) = self.member(member) else { return };
+        let half = if let Place::Own = place { Half::Own } else { Half::Inbound };
         self.sides.charge(half, signed(cost), self.limits);
-        self.charge_member(member, of, cost);
+        self.charge_group(member, cost);
+        self.charge_alone(member, cost);
     }
 
     /// As [`charge`](Self::charge), but its group and side are not charged: `member` owes this, and another was served in its place.
     pub fn charge_alone(&mut self, member: K, cost: u64) {
-        if let Some(of) = self.member(member) {
-            self.charge_member(member, of, cost);
-        }
-    }
-
-    fn charge_member(&mut self, member: K, Member { place, quarters }: Member, cost: u64) {
+        let Some(Member { place, quarters }) = self.member(member) else { return };
         let cost = signed(cost.saturating_mul(4) / u64::from(quarters)); // who has a smaller share pays more among its equals
         let level = match place {
             Place::Inbound(group) => self.inbound.get_mut(&group),
@@ -283,7 +268,7 @@ impl<C: Copy + Ord> Level<C> {
 
     /// Returns whether that changed anything.
     fn set_waiting(&mut self, member: C, waiting: bool, credit: i64) -> bool {
-        let Some(queue) = queue_of(&mut self.queues, member).filter(|queue| queue.waiting != waiting) else {
+        let Some(queue) = find(&mut self.queues, member).filter(|queue| queue.waiting != waiting) else {
             return false;
         };
         if waiting {
@@ -310,7 +295,7 @@ impl<C: Copy + Ord> Level<C> {
     }
 
     fn charge(&mut self, member: C, cost: i64, limits: Limits) {
-        let Some(queue) = queue_of(&mut self.queues, member) else { return };
+        let Some(queue) = find(&mut self.queues, member) else { return };
         if queue.waiting {
             leave(&mut self.waiting, (Reverse(queue.deficit), queue.turn, member));
         } else {
@@ -341,8 +326,8 @@ fn position<C: Copy + Ord, T>(members: &[(C, T)], member: C) -> Result<usize, us
     members.binary_search_by_key(&member, |(other, _)| *other)
 }
 
-fn queue_of<C: Copy + Ord>(queues: &mut [(C, Queue)], member: C) -> Option<&mut Queue> {
-    Some(&mut queues.get_mut(position(queues, member).ok()?)?.1)
+fn find<C: Copy + Ord, T>(members: &mut [(C, T)], member: C) -> Option<&mut T> {
+    Some(&mut members.get_mut(position(members, member).ok()?)?.1)
 }
 
 fn signed(value: u64) -> i64 {

@@ -1,7 +1,6 @@
 //! Limits of a configuration that do not hold, named by the path at which the user wrote them.
 
 use std::borrow::Cow;
-use std::fmt;
 
 /// A limit that does not hold: which field, and what would hold.
 ///
@@ -15,37 +14,31 @@ use std::fmt;
 /// assert_eq!(error.path(), "node.quic.keep_alive");
 /// assert_eq!(error.to_string(), "`node.quic.keep_alive` must be below `node.quic.idle_timeout`");
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` {}", self.path(), self.remedy())]
 pub struct LimitError {
     place: String, // of every field, with a dot behind; empty where there is none
     field: &'static str,
-    remedy: Vec<Part>,
-}
-
-/// A part of a remedy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
-    Text(Cow<'static, str>),
-    Field(&'static str),
+    remedy: Vec<(Cow<'static, str>, Option<&'static str>)>, // texts, and the fields behind them
 }
 
 impl LimitError {
     /// This field does not hold. The remedy is the rest of a sentence that begins with it: "must be at least 1".
     pub fn new(field: &'static str, remedy: impl Into<Cow<'static, str>>) -> Self {
-        Self { place: String::new(), field, remedy: vec![Part::Text(remedy.into())] }
+        Self { place: String::new(), field, remedy: vec![(remedy.into(), None)] }
     }
 
     /// The remedy goes on with the name of another field.
     #[must_use]
     pub fn field(mut self, name: &'static str) -> Self {
-        self.remedy.push(Part::Field(name));
+        self.remedy.push(("".into(), Some(name)));
         self
     }
 
     /// The remedy goes on with this text.
     #[must_use]
     pub fn text(mut self, text: impl Into<Cow<'static, str>>) -> Self {
-        self.remedy.push(Part::Text(text.into()));
+        self.remedy.push((text.into(), None));
         self
     }
 
@@ -68,18 +61,10 @@ impl LimitError {
 
     /// What would hold, without the field in front.
     pub fn remedy(&self) -> String {
-        let part = |part: &Part| match part {
-            Part::Text(text) => text.to_string(),
-            Part::Field(name) => format!("`{}{name}`", self.place),
-        };
-        self.remedy.iter().map(part).collect()
+        let name = |name: &str| format!("`{}{name}`", self.place);
+        self.remedy
+            .iter()
+            .map(|(text, field)| text.to_string() + &field.map(name).unwrap_or_default())
+            .collect()
     }
 }
-
-impl fmt::Display for LimitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` {}", self.path(), self.remedy())
-    }
-}
-
-impl std::error::Error for LimitError {}

@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
+use crate::table::Lookup;
 use crate::{LinkId, StreamKey};
 
 /// A key that is counted, not chosen: its numbers come in order. A peer that keeps just those streams open whose numbers meet in
@@ -14,7 +15,7 @@ impl Counted for StreamKey {}
 
 /// Folds numbers with a multiplication each. Spreads numbers in a row over all buckets.
 #[derive(Clone, Copy, Default)]
-struct Fold(u64);
+pub struct Fold(u64);
 
 impl Hasher for Fold {
     fn write(&mut self, bytes: &[u8]) {
@@ -30,17 +31,11 @@ impl Hasher for Fold {
 }
 
 /// Lookup by a counted key, several times as fast as in a `BTreeMap`. It is walked through its sorted [`keys`](Self::keys) only.
-/// Its users bound its length.
-#[derive(Clone)]
-pub struct Numbered<K, V> {
-    #[allow(clippy::disallowed_types)] // a fixed hash of counted keys, and never walked in its own order
-    inner: std::collections::HashMap<K, V, BuildHasherDefault<Fold>>,
-}
+pub type Numbered<K, V> = Lookup<K, V, BuildHasherDefault<Fold>>;
 
 impl<K, V> Default for Numbered<K, V> {
-    #[allow(clippy::disallowed_types)]
     fn default() -> Self {
-        Self { inner: std::collections::HashMap::default() }
+        Self::with_hasher(BuildHasherDefault::default())
     }
 }
 
@@ -51,45 +46,6 @@ impl<K: std::fmt::Debug + Counted, V: std::fmt::Debug> std::fmt::Debug for Numbe
 }
 
 impl<K: Counted, V> Numbered<K, V> {
-    /// The value at `key`.
-    pub fn get(&self, key: K) -> Option<&V> {
-        self.inner.get(&key)
-    }
-
-    /// The value at `key`, to change.
-    pub fn get_mut(&mut self, key: K) -> Option<&mut V> {
-        self.inner.get_mut(&key)
-    }
-
-    /// Puts `value` at `key` and returns what was there.
-    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
-        self.inner.insert(key, value)
-    }
-
-    /// Takes the value at `key` out. Memory is given back once three quarters are empty.
-    pub fn remove(&mut self, key: K) -> Option<V> {
-        let value = self.inner.remove(&key);
-        if self.inner.capacity() > 64 && self.inner.len() < self.inner.capacity() / 4 {
-            self.inner.shrink_to(self.inner.len() * 2);
-        }
-        value
-    }
-
-    /// Whether there is a value at `key`.
-    pub fn contains(&self, key: K) -> bool {
-        self.inner.contains_key(&key)
-    }
-
-    /// How many values there are.
-    pub fn len(&self) -> usize {
-        self.inner.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.inner.is_empty()
-    }
-
     /// All keys, in order.
     pub fn keys(&self) -> Vec<K> {
         self.keys_where(|_, _| true)

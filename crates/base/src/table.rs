@@ -1,43 +1,33 @@
-//! A hash map without iteration: keyed by a secret, so that peers cannot aim at one bucket, and without an order to observe.
+//! Hash maps without an order to observe. Their users bound their length; what must be walked in order belongs in a `BTreeMap`.
 
+use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 
-use siphasher::sip::SipHasher13;
-
-use crate::Rng;
-
+/// Lookup by key. How it hashes is `S`: of counted keys see [`Numbered`](crate::Numbered).
 #[derive(Clone)]
-struct Keyed([u8; 16]);
-
-impl BuildHasher for Keyed {
-    type Hasher = SipHasher13;
-    fn build_hasher(&self) -> SipHasher13 {
-        SipHasher13::new_with_key(&self.0)
-    }
-}
-
-/// Lookup by key only. Its users bound its length; what must be walked in order belongs in a `BTreeMap`.
-#[derive(Clone)]
-pub struct Table<K, V> {
-    #[allow(clippy::disallowed_types)] // the one place: keyed by a seed, and never iterated
-    inner: std::collections::HashMap<K, V, Keyed>,
-}
-
-impl<K: Eq + Hash, V> Table<K, V> {
-    /// An empty table under a key drawn from `rng`.
+pub struct Lookup<K, V, S> {
     #[allow(clippy::disallowed_types)]
-    pub fn new(rng: &mut Rng) -> Self {
-        Self { inner: std::collections::HashMap::with_hasher(Keyed(rng.bytes())) }
-    }
+    // the one place: `S` draws nothing from the system, and nobody sees its order
+    pub(super) inner: std::collections::HashMap<K, V, S>,
+}
 
+impl<K, V, S> Lookup<K, V, S> {
+    /// An empty one that hashes so.
+    #[allow(clippy::disallowed_types)]
+    pub fn with_hasher(hasher: S) -> Self {
+        Self { inner: std::collections::HashMap::with_hasher(hasher) }
+    }
+}
+
+impl<K: Eq + Hash, V, S: BuildHasher> Lookup<K, V, S> {
     /// The value at `key`.
-    pub fn get(&self, key: &K) -> Option<&V> {
-        self.inner.get(key)
+    pub fn get(&self, key: impl Borrow<K>) -> Option<&V> {
+        self.inner.get(key.borrow())
     }
 
     /// The value at `key`, to change.
-    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        self.inner.get_mut(key)
+    pub fn get_mut(&mut self, key: impl Borrow<K>) -> Option<&mut V> {
+        self.inner.get_mut(key.borrow())
     }
 
     /// Puts `value` at `key` and returns what was there.
@@ -46,8 +36,8 @@ impl<K: Eq + Hash, V> Table<K, V> {
     }
 
     /// Takes the value at `key` out. Memory is given back once three quarters are empty.
-    pub fn remove(&mut self, key: &K) -> Option<V> {
-        let value = self.inner.remove(key);
+    pub fn remove(&mut self, key: impl Borrow<K>) -> Option<V> {
+        let value = self.inner.remove(key.borrow());
         if self.inner.capacity() > 64 && self.inner.len() < self.inner.capacity() / 4 {
             self.inner.shrink_to(self.inner.len() * 2);
         }
@@ -55,8 +45,8 @@ impl<K: Eq + Hash, V> Table<K, V> {
     }
 
     /// Whether there is a value at `key`.
-    pub fn contains(&self, key: &K) -> bool {
-        self.inner.contains_key(key)
+    pub fn contains(&self, key: impl Borrow<K>) -> bool {
+        self.inner.contains_key(key.borrow())
     }
 
     /// How many values there are.
@@ -72,18 +62,18 @@ impl<K: Eq + Hash, V> Table<K, V> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::Numbered;
 
     #[test]
     fn it_gives_memory_back() {
-        let mut table = Table::new(&mut Rng::from_number(1));
-        for key in 0..10_000_u32 {
+        let mut table = Numbered::default();
+        for key in 0..10_000_u64 {
             assert_eq!(table.insert(key, key), None);
         }
         let full = table.inner.capacity();
         for key in 0..9_990 {
-            assert_eq!(table.remove(&key), Some(key));
+            assert_eq!(table.remove(key), Some(key));
         }
-        assert!(table.inner.capacity() < full / 8 && table.contains(&9_999) && table.len() == 10);
+        assert!(table.inner.capacity() < full / 8 && table.contains(9_999) && table.len() == 10);
     }
 }

@@ -1,6 +1,7 @@
 //! Keys for short ids, by number (`docs/spec/control.md`, "Short-id keys").
 
-use weir_base::{Rng, ShortKey};
+use crate::ShortKey;
+use weir_base::Rng;
 
 /// A short-id key and its number. Numbers of one node count up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,6 +25,8 @@ mod machine;
 mod meter;
 pub mod pool;
 mod pull;
+mod short;
+mod table;
 pub mod tip;
 
 pub use channel::ChannelId;
@@ -33,3 +35,4 @@ pub use control::{PeerHello, Service};
 pub use keys::{Keys, NumberedKey};
 pub use machine::{Negotiated, Refused, Ticket};
 pub use pull::{ChannelStats, Command, Event, Pull};
+pub use short::{ShortId, ShortKey};

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use crate::ShortKey;
 use bytes::Bytes;
 use weir_base::identity::Keypair;
 use weir_base::stream::{Group, Side};
-use weir_base::{Chunk, Rng, ShortKey};
+use weir_base::{Chunk, Rng};
 
 use super::codec::REQUEST;
 use super::*;

@@ -1,10 +1,11 @@
 //! The bytes of control's messages (`docs/spec/control.md`).
 
+use crate::ShortKey;
 use crate::channel::ChannelId;
 use bytes::{BufMut, Bytes, BytesMut};
+use weir_base::NetworkId;
 use weir_base::codec::{Malformed, Reader, put_prefixed, put_varint};
 use weir_base::stream::Goodbye;
-use weir_base::{NetworkId, ShortKey};
 
 use crate::keys::NumberedKey;
 

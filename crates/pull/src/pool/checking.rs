@@ -289,7 +289,8 @@ impl Checking {
 
 #[cfg(test)]
 mod tests {
-    use weir_base::{Rng, ShortId};
+    use crate::ShortId;
+    use weir_base::Rng;
 
     use super::super::client::{Candidate, Claim};
     use super::super::types::Summary;

@@ -2,9 +2,10 @@
 //!
 //! Nothing is allocated by what a length says: entries and indices are read off the message one by one.
 
+use crate::ShortId;
 use bytes::{BufMut, BytesMut};
+use weir_base::Rope;
 use weir_base::codec::{Malformed, Reader, VARINT_MAX, put_varint, varint_len};
-use weir_base::{Rope, ShortId};
 
 use super::types::{MAX_SUMMARY, Summary};
 

@@ -1,5 +1,6 @@
+use crate::ShortKey;
 use crate::channel::ChannelId;
-use weir_base::{Rng, ShortKey, UnixTime};
+use weir_base::{Rng, UnixTime};
 
 use super::*;
 use crate::keys::{Keys, NumberedKey};

@@ -10,7 +10,8 @@ use weir_base::codec::put_varint;
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::pair::{LINK, Pair, Pipe};
 use weir_base::stream::{Ask, Class, Incoming, LinkChange, OpenError, Origin, StreamUser};
-use weir_base::{Instant, LinkId, NetworkId, ProtocolId, Rng, Rope, ShortKey, StreamKey};
+use weir_base::{Instant, LinkId, NetworkId, ProtocolId, Rng, Rope, StreamKey};
+use weir_pull::ShortKey;
 use weir_pull::control::codec::{ChannelOffer, Hello, Preamble};
 use weir_pull::tip::{Grounds, SlotKey};
 use weir_pull::{

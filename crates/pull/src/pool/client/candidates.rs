@@ -3,7 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
-use weir_base::{Instant, Rng, ShortId, Table};
+use crate::ShortId;
+use crate::table::{Table, table};
+use weir_base::{Instant, Rng};
 
 use crate::machine::Ticket;
 use crate::pool::inventory::LinkSet;
@@ -231,7 +233,7 @@ impl std::fmt::Debug for Candidates {
 impl Candidates {
     pub(crate) fn new(rng: &mut Rng) -> Self {
         let (slab, free) = (Vec::new(), BinaryHeap::new());
-        Self { slab, free, count: 0, serial: 0, claims: Table::new(rng), released: BTreeSet::new() }
+        Self { slab, free, count: 0, serial: 0, claims: table(rng), released: BTreeSet::new() }
     }
 
     pub(crate) fn len(&self) -> usize {

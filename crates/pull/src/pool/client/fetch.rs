@@ -343,7 +343,8 @@ impl Fetch {
 
 #[cfg(test)]
 mod tests {
-    use weir_base::{Rng, ShortId};
+    use crate::ShortId;
+    use weir_base::Rng;
 
     use super::super::candidates::Claim;
     use super::super::record::More;

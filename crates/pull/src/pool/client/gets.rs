@@ -288,8 +288,9 @@ impl Gets {
 mod tests {
     use super::super::candidates::{Candidate, Candidates, Claim};
     use super::*;
+    use crate::ShortId;
     use crate::pool::Summary;
-    use weir_base::{Rng, ShortId};
+    use weir_base::Rng;
 
     fn a_candidate() -> CandId {
         let claim = Claim { key: 1, short: ShortId(1), size: 1, summary: Summary::EMPTY };

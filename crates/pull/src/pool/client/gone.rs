@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use weir_base::ShortId;
+use crate::ShortId;
 
 use super::candidates::Claim;
 use crate::pool::inventory::LinkSet;

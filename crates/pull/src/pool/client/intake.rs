@@ -199,7 +199,8 @@ impl Intake {
 
 #[cfg(test)]
 mod tests {
-    use weir_base::{Rng, ShortId};
+    use crate::ShortId;
+    use weir_base::Rng;
 
     use super::super::candidates::{Candidate, Claim};
     use super::*;

@@ -153,7 +153,8 @@ const _: () = assert!(MAX_ANNOUNCERS > 1 + super::candidates::MAX_SOURCES, "some
 
 #[cfg(test)]
 mod tests {
-    use weir_base::{Instant, Rng, ShortId};
+    use crate::ShortId;
+    use weir_base::{Instant, Rng};
 
     use super::super::candidates::{Claim, Source};
     use super::super::record::{More, Record};

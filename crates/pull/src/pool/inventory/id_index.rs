@@ -4,7 +4,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use weir_base::{Rng, ShortId, ShortKey, Table};
+use crate::table::{Table, table};
+use crate::{ShortId, ShortKey};
+use weir_base::Rng;
 
 use crate::keys::{Keys, NumberedKey};
 
@@ -66,8 +68,8 @@ impl std::fmt::Debug for Keyed {
 
 impl IdIndex {
     pub(crate) fn new(keys: &Keys, remembered: u32, mut rng: Rng) -> Self {
-        let current = Keyed { key: keys.current, table: Table::new(&mut rng) };
-        let previous = keys.previous.map(|key| Keyed { key, table: Table::new(&mut rng) });
+        let current = Keyed { key: keys.current, table: table(&mut rng) };
+        let previous = keys.previous.map(|key| Keyed { key, table: table(&mut rng) });
         Self {
             current,
             previous,
@@ -111,12 +113,12 @@ impl IdIndex {
             .into_iter()
             .flatten()
             .find(|keyed| keyed.key.number == number)?;
-        keyed.table.get(&short).map(|word| Location::unpack(*word))
+        keyed.table.get(short).map(|word| Location::unpack(*word))
     }
 
     /// Where the item with this id is. `is_it` says whether the item there has the id.
     pub(crate) fn find_id(&self, id: &[u8; 32], is_it: impl Fn(Location) -> bool) -> Option<Location> {
-        let found = self.current.table.get(&self.short(id)).map(|word| Location::unpack(*word));
+        let found = self.current.table.get(self.short(id)).map(|word| Location::unpack(*word));
         found.filter(|location| is_it(*location)).or_else(|| self.collided.get(id).copied())
     }
 
@@ -137,8 +139,8 @@ impl IdIndex {
         }
         for keyed in [Some(&mut self.current), self.previous.as_mut()].into_iter().flatten() {
             let short = keyed.key.key.short(id);
-            if keyed.table.get(&short) == Some(&location.pack()) {
-                keyed.table.remove(&short);
+            if keyed.table.get(short) == Some(&location.pack()) {
+                keyed.table.remove(short);
             }
         }
     }
@@ -166,7 +168,7 @@ impl IdIndex {
     /// This node's keys changed: `items` are all that are in the log or deferred. Hashes them all, once per rotation.
     pub(crate) fn rotate<'a>(&mut self, keys: &Keys, items: impl Iterator<Item = (&'a [u8; 32], Location)>) {
         if keys.current.number != self.current.key.number {
-            let mut next = Keyed { key: keys.current, table: Table::new(&mut self.rng) };
+            let mut next = Keyed { key: keys.current, table: table(&mut self.rng) };
             self.collided.clear();
             for (id, location) in items {
                 if !put(&mut next, id, location) && self.collided.len() < MAX_COLLIDED {
@@ -189,7 +191,7 @@ impl IdIndex {
 /// Whether no other item has this short id.
 fn put(keyed: &mut Keyed, id: &[u8; 32], location: Location) -> bool {
     let short = keyed.key.key.short(id);
-    if keyed.table.contains(&short) {
+    if keyed.table.contains(short) {
         return false;
     }
     keyed.table.insert(short, location.pack());
@@ -327,7 +329,7 @@ mod tests {
     #[test]
     fn a_key_is_not_shown() {
         let current = NumberedKey { number: 3, key: ShortKey([77; 16]) };
-        let keyed = Keyed { key: current, table: Table::new(&mut Rng::from_number(1)) };
+        let keyed = Keyed { key: current, table: table(&mut Rng::from_number(1)) };
         assert_eq!(format!("{keyed:?}"), "Keyed(3, 0 items)");
     }
 }

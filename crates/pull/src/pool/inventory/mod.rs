@@ -131,8 +131,8 @@ impl Inventory {
 
 #[cfg(test)]
 mod tests {
+    use crate::ShortKey;
     use bytes::Bytes;
-    use weir_base::ShortKey;
 
     use super::super::{Rules, Summary};
     use super::*;

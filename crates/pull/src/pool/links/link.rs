@@ -118,7 +118,7 @@ impl Link {
 impl Link {
     /// A link of one group, with a peer of its own, whose hello has come (`ready`) or not.
     pub(crate) fn fresh(id: u64, ready: bool) -> Self {
-        use weir_base::ShortKey;
+        use crate::ShortKey;
         use weir_base::stream::{Group, Side};
 
         let mut seed = [9; 32];

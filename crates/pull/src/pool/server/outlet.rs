@@ -341,8 +341,9 @@ impl Outlet {
 
 #[cfg(test)]
 mod tests {
+    use crate::ShortKey;
     use bytes::Bytes;
-    use weir_base::{Rng, ShortKey};
+    use weir_base::Rng;
 
     use super::*;
     use crate::keys::{Keys, NumberedKey};

@@ -1,8 +1,8 @@
 //! The encodings: golden vectors, round trips, limits.
 
+use crate::ShortId;
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
-use weir_base::ShortId;
 use weir_base::codec::{Malformed, Reader, put_varint};
 
 use super::super::Summary;

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::ShortKey;
 use crate::channel::ChannelId;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -13,7 +14,7 @@ use weir_base::codec::Malformed;
 use weir_base::identity::{Keypair, PeerId};
 use weir_base::pair::{Agenda, Flow, Part};
 use weir_base::stream::{Ask, Group, Incoming, LinkInfo, Side};
-use weir_base::{Chunk, Fault, Instant, LinkId, Ready, Rng, Rope, ShortKey, StreamKey};
+use weir_base::{Chunk, Fault, Instant, LinkId, Ready, Rng, Rope, StreamKey};
 
 use super::super::*;
 use crate::keys::{Keys, NumberedKey};

@@ -3,8 +3,7 @@
 use std::hash::Hasher as _;
 
 use siphasher::sip::SipHasher24;
-
-use crate::Rng;
+use weir_base::Rng;
 
 /// `SipHash-2-4` of an item's 32-byte id under the receiver's key. Collides by chance in one of 2^64 pairs,
 /// and on purpose only for who knows the key.
