@@ -1,4 +1,4 @@
-//! One pool channel of one link, as its client is served: what it granted and what came.
+//! One pool channel of one link, as its client is served: what it granted on each stream and what came.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -24,17 +24,28 @@ const UNKNOWN: u64 = u64::MAX;
 /// Sizes for which memory is kept.
 const FEW: usize = 64;
 
-#[derive(Debug)]
+/// What its server offered on this link, on whatever streams.
+#[derive(Debug, Default)]
 pub(super) struct PoolWatch {
-    bytes: Credit,
-    entries: Credit,          // its sums but the excess are left out: bytes cover them
-    sizes: Sizes,             // offered and not decided
-    gets: BTreeMap<u64, u64>, // asked and not answered: the size offered
-    coming: Option<Coming>,
-    items_over: u64,
-    last_move: u64,
+    sizes: Sizes, // offered and not decided
     covered: u64, // of the server's log
     dry: bool,    // its last entry was used before more were granted
+}
+
+/// Lane 0 on one stream: wants and offers. Another stream after it begins anew.
+#[derive(Debug)]
+pub(super) struct OfferLane {
+    bytes: Credit,
+    entries: Credit, // its sums but the excess are left out: bytes cover them
+    last_move: u64,
+}
+
+/// Lane 1 on one stream: gets and items. What was asked for here is answered here or not at all.
+#[derive(Debug, Default)]
+pub(super) struct ItemLane {
+    gets: BTreeMap<u64, u64>, // asked and not answered: the size offered
+    coming: Option<Coming>,
+    over: u64,
 }
 
 /// Sizes by index, ascending. Offers come in this order but where a cursor was moved back, and the lowest go first: a list is
@@ -94,25 +105,27 @@ pub(super) struct Offered<'a> {
     pub(super) len: u64,
 }
 
-impl Default for PoolWatch {
-    fn default() -> Self {
-        Self {
-            bytes: Credit::new(0),
-            entries: Credit::new(0),
-            sizes: Sizes::default(),
-            gets: BTreeMap::new(),
-            coming: None,
-            items_over: 0,
-            last_move: 0,
-            covered: 0,
-            dry: false,
-        }
+impl PoolWatch {
+    /// How far in its log the server has offered, and whether the permit was ever used up.
+    pub(super) const fn served(&self) -> (u64, bool) {
+        (self.covered, self.dry)
     }
 }
 
-impl PoolWatch {
-    /// The client writes on lane 0.
-    pub(super) fn want(&mut self, kind: u64, body: &[u8], sums: &mut Sums) -> Result<(), Malformed> {
+impl Default for OfferLane {
+    fn default() -> Self {
+        Self { bytes: Credit::new(0), entries: Credit::new(0), last_move: 0 }
+    }
+}
+
+impl OfferLane {
+    /// The client writes.
+    pub(super) fn want(
+        &mut self,
+        pool: &mut PoolWatch,
+        (kind, body): (u64, &[u8]),
+        sums: &mut Sums,
+    ) -> Result<(), Malformed> {
         if kind != WANT {
             return Ok(());
         }
@@ -121,7 +134,7 @@ impl PoolWatch {
         let (entries, bytes, through) = (number()?, number()?, number()?);
         self.entries.granted = self.entries.granted.max(entries);
         self.bytes.grant(bytes, sums);
-        self.sizes.forget_below(through);
+        pool.sizes.forget_below(through);
         number()?; // the floor
         if !reader.is_empty() {
             self.last_move = self.last_move.max(reader.varint(u64::MAX)?);
@@ -129,14 +142,15 @@ impl PoolWatch {
         Ok(())
     }
 
-    /// The highest number of a move that the client made on this link.
+    /// The highest number of a move that the client made.
     pub(super) const fn last_move(&self) -> u64 {
         self.last_move
     }
 
-    /// The server writes on lane 0.
+    /// The server writes.
     pub(super) fn offer(
         &mut self,
+        pool: &mut PoolWatch,
         offered: Offered<'_>,
         sums: &mut Sums,
         traffic: &mut PoolTraffic,
@@ -153,7 +167,7 @@ impl PoolWatch {
         }
         reader.varint(u64::MAX)?;
         let (mut index, span) = (reader.varint(u64::MAX)?, reader.varint(u64::MAX)?);
-        self.covered = self.covered.max(index.saturating_add(span));
+        pool.covered = pool.covered.max(index.saturating_add(span));
         let mut count = 0;
         while !reader.is_empty() {
             let head = reader.varint(u64::MAX)?;
@@ -162,7 +176,7 @@ impl PoolWatch {
             reader.take(usize::try_from(head % 16).unwrap_or(0))?;
             index += head / 16;
             seen(index);
-            self.sizes.insert(index, u32::try_from(size).unwrap_or(u32::MAX));
+            pool.sizes.insert(index, u32::try_from(size).unwrap_or(u32::MAX));
             (index, count) = (index + 1, count + 1);
         }
         traffic.entries += count;
@@ -170,23 +184,31 @@ impl PoolWatch {
         let mut alone = Sums::default();
         self.entries.come(count.max(1), ENTRY, &mut alone);
         sums.over += alone.over;
-        self.dry |= self.entries.come >= self.entries.granted;
+        pool.dry |= self.entries.come >= self.entries.granted;
         Ok(())
     }
 
-    /// How far in its log the server has offered, and whether the permit was ever used up.
-    pub(super) const fn served(&self) -> (u64, bool) {
-        (self.covered, self.dry)
+    /// The server writes no more: what this held and granted is gone.
+    pub(super) fn leave(&self, sums: &mut Sums) {
+        self.bytes.leave(sums);
+        sums.over -= signed(self.entries.over);
     }
+}
 
-    /// The client writes on lane 1. A cancelled get keeps its reservation until it is answered.
-    pub(super) fn get(&mut self, kind: u64, body: &[u8], sums: &mut Sums) -> Result<(), Malformed> {
+impl ItemLane {
+    /// The client writes. A cancelled get keeps its reservation until it is answered.
+    pub(super) fn get(
+        &mut self,
+        pool: &PoolWatch,
+        (kind, body): (u64, &[u8]),
+        sums: &mut Sums,
+    ) -> Result<(), Malformed> {
         if kind != GET {
             return Ok(());
         }
         for index in indices(body) {
             let index = index?;
-            let size = self.sizes.get(index).map_or(UNKNOWN, u64::from);
+            let size = pool.sizes.get(index).map_or(UNKNOWN, u64::from);
             if self.gets.insert(index, size).is_none() && size != UNKNOWN {
                 sums.granted += signed(size);
                 sums.asked += signed(size);
@@ -195,7 +217,7 @@ impl PoolWatch {
         Ok(())
     }
 
-    /// The server writes on lane 1.
+    /// The server writes.
     pub(super) fn item(
         &mut self,
         part: Part<'_>,
@@ -218,10 +240,10 @@ impl PoolWatch {
                 let Some(item) = &mut self.coming else { return Ok(()) };
                 item.come += more;
                 sums.held += signed(more);
-                sums.over -= signed(self.items_over);
-                self.items_over = item.come.saturating_sub(item.granted);
-                sums.over += signed(self.items_over);
-                sums.item_over = sums.item_over.max(self.items_over);
+                sums.over -= signed(self.over);
+                self.over = item.come.saturating_sub(item.granted);
+                sums.over += signed(self.over);
+                sums.item_over = sums.item_over.max(self.over);
             }
             Part::Ends => {
                 let Some(item) = self.coming.take() else { return Ok(()) };
@@ -230,7 +252,7 @@ impl PoolWatch {
                 sums.held -= signed(item.come);
                 sums.granted -= signed(item.granted);
                 sums.asked -= signed(item.asked);
-                sums.over -= signed(std::mem::take(&mut self.items_over));
+                sums.over -= signed(std::mem::take(&mut self.over));
             }
             Part::Other { kind: GONE, body } => {
                 for index in indices(body) {
@@ -245,10 +267,9 @@ impl PoolWatch {
         Ok(())
     }
 
-    /// The link is gone: so is what this held and granted.
+    /// The server writes no more: what this held and granted is gone.
     pub(super) fn leave(&self, sums: &mut Sums) {
-        self.bytes.leave(sums);
-        sums.over -= signed(self.entries.over + self.items_over);
+        sums.over -= signed(self.over);
         let asked: u64 = self.gets.values().filter(|size| **size != UNKNOWN).sum();
         sums.granted -= signed(asked);
         sums.asked -= signed(asked);

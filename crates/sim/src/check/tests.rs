@@ -165,6 +165,47 @@ fn an_item_nobody_asked_for_is_red_and_one_asked_for_twice_is_not() {
     assert_eq!(twice.peak_over, 0);
 }
 
+/// A stream of either lane may be followed by another, with totals of its own, before its last bytes have left the server.
+#[test]
+fn a_stream_that_follows_another_of_its_lane_begins_anew() {
+    let again = |pair: &mut Pair, (stream, lane): (u64, u8)| {
+        pair.client(&Frame::Open { stream, protocol: POOL.protocol(lane) });
+    };
+    let items = |asked: &[u8]| {
+        found(|pair| {
+            client(pair, 0, want(9, 100));
+            server(pair, 0, &offer(&[4, 6]), 100);
+            client(pair, 4, message(&[0, 0]));
+            let slow = message(&[0, 0, 9, 9, 9, 9]);
+            server(pair, 4, &slow[..4], 100);
+            again(pair, (8, 1));
+            client(pair, 8, message(asked));
+            server(pair, 8, &message(&[0, 1, 9, 9, 9, 9, 9, 9]), 5);
+            server(pair, 4, &slow[4..], 1);
+            pair.server(&Frame::Reset { stream: 4, code: 1 });
+            server(pair, 8, &message(&[2, 0]), 9);
+            let (_, change) = pair.server.closed(WIRE).unwrap();
+            pair.note(CLIENT, &change);
+            let permits = pair.checker.nodes[0].permits;
+            assert_eq!((permits.held, permits.granted, permits.asked), (0, 0, 0));
+        })
+    };
+    assert_eq!(items(&[0, 1]).peak_over, 0);
+    assert_eq!(items(&[0, 0]).peak_over, 6, "what was asked for on one stream does not count on another");
+
+    let offers = |granted| {
+        found(|pair| {
+            client(pair, 0, want(9, 100));
+            server(pair, 0, &offer(&[4, 6]), 100);
+            pair.server(&Frame::Reset { stream: 0, code: 1 });
+            again(pair, (8, 0));
+            client(pair, 8, want(2, granted));
+            server(pair, 8, &offer(&[4, 6]), 100);
+        })
+    };
+    assert_eq!((offers(25).peak_over, offers(20).peak_over), (0, 5));
+}
+
 #[test]
 fn data_of_one_byte_over_the_credit_of_link_or_stream_is_red() {
     let full = vec![1; 65_536];

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_base::Instant;
-use weir_base::codec::Malformed;
 use weir_pull::ChannelId;
 use weir_stack::Frame;
 
 use super::cut::Cutter;
-use super::pool::{Offered, PoolWatch};
+use super::pool::{ItemLane, OfferLane, Offered, PoolWatch};
 use super::rules::{Declared, Rules};
-use super::{Change, Credit, INITIAL, Offers, PoolTraffic, Served, Sums, signed};
+use super::{Change, Credit, INITIAL, Offers, Served, Sums, signed};
 use crate::id::NodeId;
 
 /// Watches what one node sends.
@@ -30,7 +29,7 @@ struct Wire {
     link: Credit,
     // A map has room for 11, and a wire has a few streams, one pool: so what is large is boxed.
     outgoing: BTreeMap<u64, Box<Outgoing>>,
-    incoming: BTreeMap<u64, Box<Incoming>>,
+    incoming: BTreeMap<u64, Box<Cutter>>,       // of a pool's clients
     pools: BTreeMap<ChannelId, Box<PoolWatch>>, // of the peer as client
     rules: Rules,
 }
@@ -44,21 +43,13 @@ struct Outgoing {
 }
 
 /// What one direction of a stream carries, as far as the checker reads it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Sends {
     Other,
     /// Of a pool's client: counted, and read where it arrives.
     Asks,
-    Offers(ChannelId),
-    Items(ChannelId),
-}
-
-/// What a pool's client sends to this node.
-#[derive(Debug)]
-struct Incoming {
-    channel: ChannelId,
-    gets: bool, // or wants
-    cutter: Cutter,
+    Offers(ChannelId, OfferLane),
+    Items(ChannelId, ItemLane),
 }
 
 impl Watch {
@@ -117,7 +108,7 @@ impl Watch {
             Frame::End { stream } | Frame::Reset { stream, .. } => {
                 wire.rules.ended(*stream);
                 if let Some(stream) = wire.outgoing.remove(stream) {
-                    change.streams_over -= signed(stream.credit.over);
+                    stream.leave(&mut change);
                 }
                 return change;
             }
@@ -139,22 +130,23 @@ impl Watch {
             change.traffic.stream_bytes += len;
         }
         let Change { permits, traffic, checks, .. } = &mut change;
-        let read = match stream.what {
-            Sends::Offers(channel) => {
-                let pool = wire.pools.entry(channel).or_default();
+        let read = match &mut stream.what {
+            Sends::Offers(channel, lane) => {
+                let pool = wire.pools.entry(*channel).or_default();
                 let (from, to) = (*node, wire.peer);
-                let seen = |index| {
+                let mut seen = |index| {
                     if let Some(offered) = offered {
                         *offered.entries.entry((from, to, index)).or_default() += 1;
                     }
                 };
                 *checks += 1;
-                stream.cutter.messages(bytes, read_offers(pool, permits, traffic, seen))
+                stream.cutter.messages(bytes, |kind, body, len| {
+                    lane.offer(pool, Offered { kind, body, len }, permits, traffic, &mut seen)
+                })
             }
-            Sends::Items(channel) => {
-                let pool = wire.pools.entry(channel).or_default();
+            Sends::Items(_, lane) => {
                 *checks += 1;
-                stream.cutter.items(bytes, |part| pool.item(part, permits, traffic))
+                stream.cutter.items(bytes, |part| lane.item(part, permits, traffic))
             }
             Sends::Other | Sends::Asks => Ok(()),
         };
@@ -172,14 +164,13 @@ impl Watch {
                 wire.rules.opened(declared, *stream, *protocol);
                 let lane = declared.pool(*protocol);
                 let what = match lane {
-                    Some((channel, 0)) => Sends::Offers(channel),
-                    Some((channel, _)) => Sends::Items(channel),
+                    Some((channel, 0)) => Sends::Offers(channel, OfferLane::default()),
+                    Some((channel, _)) => Sends::Items(channel, ItemLane::default()),
                     None => Sends::Other,
                 };
                 wire.outgoing.insert(*stream, Box::new(Outgoing::new(what)));
-                if let Some((channel, lane)) = lane {
-                    let incoming = Incoming { channel, gets: lane == 1, cutter: Cutter::default() };
-                    wire.incoming.insert(*stream, Box::new(incoming));
+                if lane.is_some() {
+                    wire.incoming.insert(*stream, Box::default());
                 }
             }
             Frame::StreamsCredit { total } => wire.rules.may_open(*total),
@@ -191,18 +182,29 @@ impl Watch {
             }
             Frame::Data { stream, bytes } => {
                 change.unread += u64::from(wire.rules.receive(*stream, bytes).is_err());
-                let Some(stream) = wire.incoming.get_mut(stream) else { return change };
-                let pool = wire.pools.entry(stream.channel).or_default();
-                let (before, gets) = (pool.last_move(), stream.gets);
+                let Some(cutter) = wire.incoming.get_mut(stream) else { return change };
+                let Some(answers) = wire.outgoing.get_mut(stream) else { return change };
                 let sums = &mut change.permits;
-                let read = stream.cutter.messages(bytes, |kind, body, _| {
-                    if gets { pool.get(kind, body, sums) } else { pool.want(kind, body, sums) }
-                });
-                if let Some(offered) = offered
-                    && pool.last_move() > before
-                {
-                    *offered.moves.entry((*node, wire.peer)).or_default() += pool.last_move() - before;
-                }
+                let read = match &mut answers.what {
+                    Sends::Offers(channel, lane) => {
+                        let pool = wire.pools.entry(*channel).or_default();
+                        let before = lane.last_move();
+                        let read =
+                            cutter.messages(bytes, |kind, body, _| lane.want(pool, (kind, body), sums));
+                        if let Some(offered) = offered
+                            && lane.last_move() > before
+                        {
+                            *offered.moves.entry((*node, wire.peer)).or_default() +=
+                                lane.last_move() - before;
+                        }
+                        read
+                    }
+                    Sends::Items(channel, lane) => {
+                        let pool = wire.pools.entry(*channel).or_default();
+                        cutter.messages(bytes, |kind, body, _| lane.get(pool, (kind, body), sums))
+                    }
+                    Sends::Other | Sends::Asks => Ok(()),
+                };
                 change.unread += u64::from(read.is_err());
             }
             Frame::End { stream } | Frame::Reset { stream, .. } => {
@@ -219,8 +221,7 @@ impl Watch {
         let wire = self.wires.remove(&wire)?;
         let mut change = Change::default();
         wire.link.leave(&mut change.windows);
-        change.streams_over -= wire.outgoing.values().map(|stream| signed(stream.credit.over)).sum::<i64>();
-        wire.pools.values().for_each(|pool| pool.leave(&mut change.permits));
+        wire.outgoing.values().for_each(|stream| stream.leave(&mut change));
         Some((wire.peer, change))
     }
 }
@@ -229,14 +230,14 @@ impl Outgoing {
     fn new(what: Sends) -> Self {
         Self { credit: Credit::new(INITIAL), what, cutter: Cutter::default() }
     }
-}
 
-/// Hands whole messages of lane 0 to the pool's watch; `seen` hears of each index.
-fn read_offers<'a>(
-    pool: &'a mut PoolWatch,
-    sums: &'a mut Sums,
-    traffic: &'a mut PoolTraffic,
-    mut seen: impl FnMut(u64) + 'a,
-) -> impl FnMut(u64, &[u8], u64) -> Result<(), Malformed> + 'a {
-    move |kind, body, len| pool.offer(Offered { kind, body, len }, sums, traffic, &mut seen)
+    /// Nothing more is sent on it: what it held and was granted goes.
+    fn leave(&self, change: &mut Change) {
+        change.streams_over -= signed(self.credit.over);
+        match &self.what {
+            Sends::Offers(_, lane) => lane.leave(&mut change.permits),
+            Sends::Items(_, lane) => lane.leave(&mut change.permits),
+            Sends::Other | Sends::Asks => {}
+        }
+    }
 }

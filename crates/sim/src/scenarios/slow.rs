@@ -168,10 +168,7 @@ fn beside(
     }
     let end = network.host.now() + Duration::from_secs(20);
     watch(&mut network, end, count as usize, &mut accepted);
-    // what a peer that is slow on purpose sends too much of is its own matter: items that come late may come twice
-    if slowness.and_then(Slowness::tamper).is_none() {
-        problems.extend(network.problems());
-    }
+    problems.extend(network.problems());
     let since = |number: u32| begin + pause * number + lead;
     let longest = accepted.iter().map(|(number, at)| at.since(since(*number))).max();
     Ok(longest.filter(|_| accepted.len() == count as usize))
