@@ -21,7 +21,7 @@ use weir_libp2p::connection::{CannotBegin, Connection, Event, Proven, Security, 
 use weir_libp2p::multistream::{self, Dialer, Listener, Names};
 use weir_libp2p::noise::{Identity, Noise};
 use weir_libp2p::tls::{CertificateKind, Tls, TlsIdentity, WallClock};
-use weir_libp2p::{identify, mplex, ping, yamux};
+use weir_libp2p::{Cipher, identify, mplex, ping, yamux};
 
 type Failed = Box<dyn Error>;
 
@@ -176,7 +176,7 @@ fn setup(stack: &str) -> Result<(Arc<Setup>, SharedTap, PeerId), Failed> {
     setup.mplex = (stack == "mplex").then(mplex::Config::default);
     let inner: Arc<dyn Security> = if stack == "tls" {
         let identity = TlsIdentity::new(&keypair, CertificateKind::P256, rng.bytes())?;
-        Arc::new(Tls::new(&identity, &WallClock::new(wall), Some(&setup.muxer_names()))?)
+        Arc::new(Tls::new(&identity, &WallClock::new(wall), Some(&setup.muxer_names()), Cipher::default())?)
     } else {
         Arc::new(Noise(identity))
     };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use weir_base::{Instant, Keypair, Rng, UnixTime};
+use weir_libp2p::Cipher;
 use weir_libp2p::connection::{self, Connection, INPUT_MAX, Setup};
 use weir_libp2p::mplex::{self, Mplex};
 use weir_libp2p::multistream::{self, Dialer, Listener, Names};
@@ -168,7 +169,7 @@ pub(crate) fn tls(data: &[u8]) -> bool {
         let mut rng = Rng::from_number(seed.into());
         let identity = TlsIdentity::new(&keypair, CertificateKind::Ed25519, [seed; 32]).ok()?;
         let mut setup = Setup::new(Arc::new(Identity::new(&keypair, &mut rng))).ok()?;
-        let tls = Tls::new(&identity, &WallClock::new(DAY), Some(&setup.muxer_names())).ok()?;
+        let tls = Tls::new(&identity, &WallClock::new(DAY), Some(&setup.muxer_names()), Cipher::default()).ok()?;
         setup.security = vec![Arc::new(tls)];
         Some(Arc::new(setup))
     };

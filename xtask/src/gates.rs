@@ -65,6 +65,7 @@ pub(crate) const GATES: &[Gate] = &[
         about: "no dependency needs a newer Rust than the workspace states",
         run: |repo| Ok(Outcome::of(msrv::gate(repo)?)),
     },
+    Gate { name: "locks", about: "the lock file of each workspace fits its crates", run: locks },
     Gate { name: "fmt", about: "cargo fmt", run: fmt },
     Gate { name: "clippy", about: "cargo clippy, every warning an error", run: clippy },
     Gate { name: "features", about: "weir compiles with no host, with each, and with both", run: features },
@@ -125,16 +126,36 @@ fn line(name: &str, outcome: &Outcome, took: Duration) -> String {
     }
 }
 
+/// This workspace and those beside it, which use its crates by their paths.
+const FOLDERS: &[&str] = &[".", "fuzz", "bench", "bench/instructions", "hostile", "interop"];
+
+/// A dependency that a crate of this workspace gains or loses changes the lock files of the others, too.
+fn locks(repo: &Repo) -> Result<Outcome, Error> {
+    let mut findings = Vec::new();
+    for folder in FOLDERS {
+        let folder_of = repo.root().join(folder);
+        if !folder_of.join("Cargo.lock").is_file() {
+            continue; // a member of another workspace
+        }
+        let mut update = run::cargo(repo);
+        update.args(["update", "--workspace", "--locked", "--quiet", "--manifest-path"]);
+        if !run::succeeds(update.arg(folder_of.join("Cargo.toml")))? {
+            findings.push(format!("{folder}/Cargo.lock: run `cargo update --workspace` in {folder}"));
+        }
+    }
+    Ok(Outcome::of(findings))
+}
+
 fn fmt(repo: &Repo) -> Result<Outcome, Error> {
     let mut findings = Vec::new();
-    for folder in [".", "fuzz", "bench", "bench/instructions", "hostile", "interop"] {
+    for folder in FOLDERS {
         let manifest = repo.root().join(folder).join("Cargo.toml");
         if !manifest.is_file() {
             continue;
         }
         let mut command = run::cargo(repo);
         command.args(["fmt", "--check", "--manifest-path"]).arg(manifest);
-        if folder == "." {
+        if *folder == "." {
             command.arg("--all"); // elsewhere it would add the crates of this workspace once more
         }
         if !run::succeeds(&mut command)? {

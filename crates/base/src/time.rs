@@ -35,6 +35,12 @@ impl Instant {
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
+
+    /// This or the next multiple of 250 ms. Timers that may be that late are set to it, so that those of many links share a wake-up of
+    /// the host.
+    pub const fn on_tick(self) -> Self {
+        Self(self.0.div_ceil(250_000_000).saturating_mul(250_000_000))
+    }
 }
 
 impl Add<Duration> for Instant {
@@ -110,5 +116,13 @@ mod tests {
         assert_eq!(Instant::ZERO.since(Instant::FAR), Duration::ZERO);
         assert_eq!(Instant::ZERO + Duration::MAX, Instant::FAR);
         assert_eq!(UnixTime::from_secs(u64::MAX) + Duration::MAX, UnixTime::from_millis(u64::MAX));
+    }
+
+    #[test]
+    fn ticks_are_a_quarter_of_a_second_apart() {
+        for (millis, tick) in [(0, 0), (1, 250), (250, 250), (251, 500)] {
+            assert_eq!(Instant::from_millis(millis).on_tick(), Instant::from_millis(tick));
+        }
+        assert_eq!(Instant::FAR.on_tick(), Instant::FAR);
     }
 }

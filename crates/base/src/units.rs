@@ -41,7 +41,7 @@ pub enum ParseUnitError {
     TooLarge,
 }
 
-fn parse(text: &str, units: &'static [(&'static str, u64)]) -> Result<u64, ParseUnitError> {
+fn parse(text: &str, units: [(&str, u64); 7]) -> Result<u64, ParseUnitError> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -54,10 +54,8 @@ fn parse(text: &str, units: &'static [(&'static str, u64)]) -> Result<u64, Parse
         "µs" => "us",
         other => other,
     };
-    let (_, factor) = units.iter().find(|(name, _)| *name == unit).ok_or_else(|| {
-        let known: Vec<&str> = units.iter().map(|(name, _)| *name).collect();
-        ParseUnitError::Unit(known.join(", "))
-    })?;
+    let unknown = || ParseUnitError::Unit(units.map(|(name, _)| name).join(", "));
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit).ok_or_else(unknown)?;
     let number: u64 = number.parse().map_err(|_| ParseUnitError::TooLarge)?;
     number.checked_mul(*factor).ok_or(ParseUnitError::TooLarge)
 }
@@ -94,7 +92,7 @@ pub mod duration {
         let visitor = super::Visitor {
             expected: "a duration, as \"250ms\" or \"10s\", or a number of milliseconds",
             plain: millis,
-            units: &super::TIMES,
+            units: super::TIMES,
         };
         deserializer.deserialize_any(visitor).map(Duration::from_nanos)
     }
@@ -125,7 +123,7 @@ pub mod size {
         let visitor = super::Visitor {
             expected: "a size, as \"64KiB\" or \"2MiB\", or a number of bytes",
             plain: Some,
-            units: &super::SIZES,
+            units: super::SIZES,
         };
         let bytes = deserializer.deserialize_any(visitor)?;
         T::try_from(bytes).map_err(|_| D::Error::custom(super::ParseUnitError::TooLarge))
@@ -153,7 +151,7 @@ pub(crate) use serde_as_text;
 struct Visitor {
     expected: &'static str,
     plain: fn(u64) -> Option<u64>,
-    units: &'static [(&'static str, u64)],
+    units: [(&'static str, u64); 7],
 }
 
 impl serde::de::Visitor<'_> for Visitor {
@@ -186,11 +184,11 @@ mod tests {
     use super::*;
 
     fn parse_duration(text: &str) -> Result<Duration, ParseUnitError> {
-        parse(text, &TIMES).map(Duration::from_nanos)
+        parse(text, TIMES).map(Duration::from_nanos)
     }
 
     fn parse_size(text: &str) -> Result<u64, ParseUnitError> {
-        parse(text, &SIZES)
+        parse(text, SIZES)
     }
 
     fn duration_text(duration: Duration) -> String {

@@ -12,6 +12,7 @@ mod aead;
 #[cfg(target_family = "wasm")]
 #[path = "aead/portable.rs"]
 mod aead;
+mod cipher;
 pub mod connection;
 pub mod identify;
 pub mod mplex;
@@ -28,3 +29,5 @@ pub mod tls;
 mod unread;
 mod unwanted;
 pub mod yamux;
+
+pub use cipher::Cipher;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use weir_base::{KIB, LimitError, MIB, ProtocolId, units};
+use weir_libp2p::Cipher;
 use weir_libp2p::pnet::SharedKey;
 
 use crate::frames::{LINK_INITIAL, STREAM_INITIAL};
@@ -25,6 +26,8 @@ pub struct Config {
     pub quic: QuicConfig,
     /// Byte streams (TCP) alone.
     pub tcp: TcpConfig,
+    /// What TLS prefers, over QUIC and byte streams.
+    pub cipher: Cipher,
     /// What protocols are called where a stream says its protocol by name: the best name first, which this side proposes; it takes
     /// all. A protocol without names is not spoken there. The stack knows them.
     pub protocols: Vec<(ProtocolId, Vec<String>)>,

@@ -63,4 +63,5 @@ pub use stats::{BudgetStats, Stats};
 pub use streams::{BY_NAME, NAMED};
 pub use transports::{Anchor, Start};
 pub use weir_base::LimitError;
+pub use weir_libp2p::Cipher;
 pub use weir_libp2p::pnet::{KeyFileError as SharedKeyError, SharedKey};

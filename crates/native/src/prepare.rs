@@ -7,7 +7,7 @@ use weir_base::Instant;
 use weir_base::multiaddr::{Multiaddr, Transport};
 use weir_node::host::{Host, Setup, assemble};
 use weir_node::{AddressError, Builder, Network, Node, StartError};
-use weir_stack::{Command, HostChange, Security, Start};
+use weir_stack::{Cipher, Command, HostChange, Security, Start};
 
 use crate::engine::{Engine, wall_time};
 use crate::pipes::Pipes;
@@ -30,11 +30,12 @@ pub(crate) fn prepare<D: Host + 'static, H>(
     host: impl FnOnce(std::time::Instant, Arc<mio::Waker>) -> D,
 ) -> Result<Parts<D, H>, StartError> {
     let mut plan = node.plan()?;
-    plan.secure_with(if has_aes() {
-        [Security::Tls, Security::Noise]
+    let (security, cipher) = if has_aes() {
+        ([Security::Tls, Security::Noise], Cipher::AesGcm)
     } else {
-        [Security::Noise, Security::Tls]
-    });
+        ([Security::Noise, Security::Tls], Cipher::ChaCha20Poly1305)
+    };
+    plan.secure_with(security, cipher);
     if let Some(address) = plan.peers().find(|address| address.memory().is_some()) {
         let reason = "memory addresses lead nowhere outside a cluster";
         return Err(StartError::PeerAddress(AddressError::new(address, reason)));

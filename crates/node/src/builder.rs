@@ -10,7 +10,7 @@ use weir_base::identity::{Keypair, PeerId};
 use weir_base::multiaddr::Multiaddr;
 use weir_base::{NetworkId, ProtocolId};
 use weir_pull::{ChannelId, Service};
-use weir_stack::{Attempt, Gate, Known, Role, Security};
+use weir_stack::{Attempt, Cipher, Gate, Known, Role, Security};
 
 use crate::Config;
 use crate::address::{ToAddress, dialable};
@@ -296,13 +296,14 @@ impl<H> Plan<H> {
         self.peers.iter().flat_map(|known| &known.addresses)
     }
 
-    /// What secures byte streams, the best first, where the configuration leaves that to the host.
-    pub fn secure_with(&mut self, security: impl IntoIterator<Item = Security>) {
+    /// What secures byte streams, the best first, where the configuration leaves that to the host, and what TLS prefers.
+    pub fn secure_with(&mut self, security: impl IntoIterator<Item = Security>, cipher: Cipher) {
         let mut stack = (*self.stack).clone();
         if stack.tcp.security.is_empty() {
             stack.tcp.security = security.into_iter().collect();
-            self.stack = Arc::new(stack);
         }
+        stack.cipher = cipher;
+        self.stack = Arc::new(stack);
     }
 
     /// Where it should listen.

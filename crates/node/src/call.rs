@@ -141,7 +141,7 @@ impl<Req: Message, Resp: Message> Caller<Req, Resp> {
         config.max_request = limits.max_request.unwrap_or(config.max_request);
         config.max_response = limits.max_response.unwrap_or(config.max_response);
         config.concurrency = limits.concurrency.unwrap_or(config.concurrency);
-        (config.rate, config.burst) = limits.rate.unwrap_or((config.rate, config.burst));
+        config.rate = limits.rate;
         config.deadline = limits.deadline.unwrap_or(config.deadline);
         config.replay_safe = limits.replay_safe;
         let agreed = Agreed {

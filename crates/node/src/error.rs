@@ -219,7 +219,6 @@ fn declared(error: weir_stack::ConfigError) -> weir_stack::ConfigError {
                 "max_items" => "keep(items, …)",
                 "max_bytes" => "keep(…, bytes)",
                 "checking" => "candidates",
-                "burst" => "rate(…, burst)",
                 _ => return weir_stack::ConfigError::Channels(Channel { channel, limit }),
             };
             let limit = LimitError::new(name, limit.remedy());

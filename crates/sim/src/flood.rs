@@ -77,7 +77,7 @@ pub struct Flood {
 }
 
 /// What a flood came to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Spread {
     /// Transactions submitted.
     pub submitted: u64,

@@ -59,7 +59,7 @@ pub(crate) struct Look {
     pub(crate) most: Undecided, // that an application may have
     pub(crate) tables: TableBound,
     pub(crate) sample: u32,    // tables are looked at at one node of so many
-    pub(crate) counters: bool, // the stack's are compared after every turn, as the checker cannot read what is carried
+    pub(crate) counters: bool, // compare the stack's after every turn: the checker cannot read this transport
     pub(crate) stopwatch: Option<Stopwatch>,
 }
 

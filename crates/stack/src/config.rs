@@ -11,9 +11,9 @@ pub use weir_libp2p::perf::Config as PerfConfig;
 #[doc(inline)]
 pub use weir_libp2p::ping::Config as PingConfig;
 use weir_libp2p::{identify, perf, ping};
-use weir_link::Gate;
 #[doc(inline)]
 pub use weir_link::{AdmissionConfig, BudgetConfig, DialConfig, QuicConfig, StreamsConfig, TcpConfig};
+use weir_link::{Cipher, Gate};
 use weir_pull::{call, control};
 
 pub use crate::config_error::ConfigError;
@@ -32,6 +32,9 @@ pub struct Config {
     /// The node's own rule about connections; set by the program.
     #[serde(skip)]
     pub gate: Option<Gate>,
+    /// What TLS prefers; set by the host, which knows the processor.
+    #[serde(skip)]
+    pub cipher: Cipher,
     /// The address book and the dialler.
     pub peers: peers::Config,
     /// What faults weigh and what follows.
@@ -141,6 +144,7 @@ impl Config {
             streams: StreamsConfig { early: Vec::new(), ..self.streams.clone() },
             quic: self.quic.clone(),
             tcp: self.tcp.clone(),
+            cipher: self.cipher,
             protocols: Vec::new(),
             unserved: Vec::new(),
             gate: self.gate.clone(),

@@ -37,9 +37,9 @@ pub use stack::{Stack, permits_used_up};
 pub use types::{Action, Command, DialProblem, Event, Input, Refused, Report, Target, Timeout};
 pub use weir_libp2p::identify::Info;
 pub use weir_link::{
-    Alpn, Anchor, Attempt, Datagrams, DialError, DialFailure, DialId, DownReason, Ecn, FRAME_MAX, Family,
-    Frame, FrameError, Gate, HostChange, NAMED, Network, ParseNetworkError, PipeChange, PipeId, PipeTransmit,
-    Refusal, Security, SharedKey, SharedKeyError, SocketId, Start, Transmit, WireChange, WireId,
-    check_dialable,
+    Alpn, Anchor, Attempt, Cipher, Datagrams, DialError, DialFailure, DialId, DownReason, Ecn, FRAME_MAX,
+    Family, Frame, FrameError, Gate, HostChange, NAMED, Network, ParseNetworkError, PipeChange, PipeId,
+    PipeTransmit, Refusal, Security, SharedKey, SharedKeyError, SocketId, Start, Transmit, WireChange,
+    WireId, check_dialable,
 };
 pub use weir_pull::{Channel, PeerHello, Service, Shape, Ticket, call, pool, tip};

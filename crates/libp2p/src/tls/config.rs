@@ -18,6 +18,7 @@ use rustls::{ClientConfig, Error, NamedGroup, ServerConfig};
 
 use super::verifier::PeerVerifier;
 use super::{TlsIdentity, WallClock, names};
+use crate::Cipher;
 
 /// Tickets that rustls' client store keeps for one server.
 const TICKETS_PER_SERVER: usize = 8;
@@ -42,6 +43,8 @@ pub struct ServerOptions {
     pub sessions: usize,
     /// Early data. Needs `sessions`.
     pub early_data: EarlyData,
+    /// The cipher that is chosen.
+    pub cipher: Cipher,
 }
 
 /// What a dialler offers.
@@ -53,6 +56,8 @@ pub struct ClientOptions {
     pub session_peers: usize,
     /// Early data. Needs `session_peers`, and a dial that expects a peer.
     pub early_data: EarlyData,
+    /// The cipher that is offered first.
+    pub cipher: Cipher,
 }
 
 /// The configuration of a listener: TLS 1.3, a certificate demanded from every client.
@@ -64,13 +69,14 @@ pub fn server_config(
     clock: &WallClock,
     options: &ServerOptions,
 ) -> Result<ServerConfig, Error> {
-    let provider = Arc::new(provider());
+    let provider = Arc::new(provider(options.cipher));
     let verifier = Arc::new(PeerVerifier::new(provider.signature_verification_algorithms));
     let mut config = ServerConfig::builder_with_details(provider, Arc::new(clock.clone()))
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified())));
     config.alpn_protocols.clone_from(&options.alpn);
+    config.ignore_client_order = options.cipher == Cipher::ChaCha20Poly1305;
     // TLS 1.3 takes a stored session out of the store when it is used: single-use, as early data needs it.
     let store: Arc<dyn StoresServerSessions> = match options.sessions {
         0 => Arc::new(NoServerSessionStorage {}),
@@ -96,7 +102,7 @@ pub fn client_config(
     clock: &WallClock,
     options: &ClientOptions,
 ) -> Result<ClientConfig, Error> {
-    let provider = Arc::new(provider());
+    let provider = Arc::new(provider(options.cipher));
     let verifier = Arc::new(PeerVerifier::new(provider.signature_verification_algorithms));
     let mut config = ClientConfig::builder_with_details(provider, Arc::new(clock.clone()))
         .with_protocol_versions(&[&TLS13])?
@@ -114,16 +120,14 @@ pub fn client_config(
     Ok(config)
 }
 
-/// ring, with AES-GCM first: every machine that Weir is measured on has instructions for it.
-fn provider() -> CryptoProvider {
-    CryptoProvider {
-        cipher_suites: vec![
-            TLS13_AES_128_GCM_SHA256,
-            TLS13_AES_256_GCM_SHA384,
-            TLS13_CHACHA20_POLY1305_SHA256,
-        ],
-        ..rustls::crypto::ring::default_provider()
+/// ring, with this cipher first.
+fn provider(first: Cipher) -> CryptoProvider {
+    let mut cipher_suites =
+        vec![TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256];
+    if first == Cipher::ChaCha20Poly1305 {
+        cipher_suites.rotate_right(1);
     }
+    CryptoProvider { cipher_suites, ..rustls::crypto::ring::default_provider() }
 }
 
 /// Sessions by expected peer. A dial that takes whoever answers stores and uses none: early data would go to the wrong peer.

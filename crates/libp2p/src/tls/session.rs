@@ -21,6 +21,7 @@ use super::{
     ClientOptions, EarlyData, ServerOptions, TlsIdentity, WallClock, client_config, fault_of, server_config,
     server_name,
 };
+use crate::Cipher;
 use crate::connection::{CannotBegin, Proven, Security, Session, TEXT_MAX};
 use crate::multistream::Names;
 use crate::noise::NO_MUXER;
@@ -56,11 +57,16 @@ impl Tls {
     ///
     /// # Errors
     /// rustls' own, where its parts do not fit together; no argument here causes one.
-    pub fn new(identity: &TlsIdentity, clock: &WallClock, muxers: Option<&Names>) -> Result<Self, Error> {
+    pub fn new(
+        identity: &TlsIdentity,
+        clock: &WallClock,
+        muxers: Option<&Names>,
+        cipher: Cipher,
+    ) -> Result<Self, Error> {
         let names = muxers.into_iter().flat_map(Names::iter).filter(|name| name.len() <= ALPN_MAX);
         let alpn: Vec<Vec<u8>> = names.map(|name| name.as_bytes().to_vec()).chain([LATER.to_vec()]).collect();
-        let server = ServerOptions { alpn: alpn.clone(), sessions: 0, early_data: EarlyData::Off };
-        let client = ClientOptions { alpn, session_peers: 0, early_data: EarlyData::Off };
+        let server = ServerOptions { alpn: alpn.clone(), sessions: 0, early_data: EarlyData::Off, cipher };
+        let client = ClientOptions { alpn, session_peers: 0, early_data: EarlyData::Off, cipher };
         Ok(Self {
             client: Arc::new(client_config(identity, clock, &client)?),
             server: Arc::new(server_config(identity, clock, &server)?),
@@ -228,7 +234,7 @@ mod tests {
     fn tls(seed: u8) -> Tls {
         let identity = TlsIdentity::new(&keypair(seed), CertificateKind::P256, [seed; 32]).unwrap();
         let now = UnixTime::from_secs(1_790_000_000);
-        Tls::new(&identity, &WallClock::new(now), None).unwrap()
+        Tls::new(&identity, &WallClock::new(now), None, Cipher::default()).unwrap()
     }
 
     #[test]

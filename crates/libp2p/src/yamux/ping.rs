@@ -58,7 +58,7 @@ impl Pings {
 
     /// Gives up on the answer without blame, and asks again later.
     pub(super) fn excuse(&mut self, now: Instant, config: &Config) {
-        self.state = State::Idle { next: now + config.interval };
+        self.state = State::Idle { next: (now + config.interval).on_tick() };
     }
 
     /// The peer's ping; `false` where it has asked too often for what it reads.
@@ -75,7 +75,7 @@ impl Pings {
         }
         let rtt = now.since(sent);
         self.rtt = Some(self.rtt.map_or(rtt, |before| (before * 7 + rtt) / 8));
-        self.state = State::Idle { next: now + config.interval };
+        self.state = State::Idle { next: (now + config.interval).on_tick() };
         Some(rtt)
     }
 

@@ -114,8 +114,9 @@ impl Secured {
         let numbered = config.quic.alpn.contains(&Alpn::Weir); // only what streams on it begin with may be replayed
         let wanted = sessions > 0 && numbered && !config.early().is_empty();
         let early_data = if wanted { EarlyData::On } else { EarlyData::Off };
-        let server = ServerOptions { alpn: alpn.clone(), sessions, early_data };
-        let client = ClientOptions { alpn, session_peers: sessions, early_data };
+        let cipher = config.cipher;
+        let server = ServerOptions { alpn: alpn.clone(), sessions, early_data, cipher };
+        let client = ClientOptions { alpn, session_peers: sessions, early_data, cipher };
         let server = server_config(&identity, wall, &server).map_err(|error| unusable(&error))?;
         let client = client_config(&identity, wall, &client).map_err(|error| unusable(&error))?;
         let server = QuicServerConfig::try_from(server).map_err(|error| unusable(&error))?;

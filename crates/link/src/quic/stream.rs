@@ -143,7 +143,7 @@ impl Stream {
     }
 }
 
-/// QUIC's priorities are strict: of what it holds a higher class goes first. See `sending` for how the others get their shares.
+/// QUIC's priorities are strict: of what a connection holds, the highest class goes first. How lower classes get their shares: see `sending`.
 pub(super) const fn priority(class: Class) -> i32 {
     match class {
         Class::Control => 5,

@@ -28,7 +28,7 @@ use weir_base::{Deadlines, Instant, LinkId, Rng, UnixTime};
 use weir_libp2p::connection::{Security, Setup};
 use weir_libp2p::multistream::Names;
 use weir_libp2p::noise::{Identity, Noise};
-use weir_libp2p::{mplex, yamux};
+use weir_libp2p::{Cipher, mplex, yamux};
 
 pub(crate) use link::TcpLink;
 
@@ -69,8 +69,9 @@ struct Pipe {
     ending: bool,         // the end of this side's direction is still to be said
 }
 
-/// What makes TLS of a certificate for this key that holds now, with these muxers. A build without TLS refuses.
-pub(crate) type MakeTls = fn(&Keypair, &mut Rng, UnixTime, &Names) -> Result<Arc<dyn Security>, LimitError>;
+/// What makes TLS of a certificate for this key that holds now, with these muxers and this cipher first. A build without TLS refuses.
+pub(crate) type MakeTls =
+    fn(&Keypair, &mut Rng, UnixTime, &Names, Cipher) -> Result<Arc<dyn Security>, LimitError>;
 
 impl Tcp {
     pub(crate) fn new(
@@ -114,7 +115,7 @@ impl Tcp {
             let noise = noise(keypair, &mut rng);
             let mut secure = |security: &config::Security| match security {
                 config::Security::Noise => Ok(Arc::clone(&noise)),
-                config::Security::Tls => tls(keypair, &mut rng, wall, &muxers),
+                config::Security::Tls => tls(keypair, &mut rng, wall, &muxers, config.cipher),
             };
             setup.security = config.tcp.security.iter().map(&mut secure).collect::<Result<_, _>>()?;
         } else {
@@ -154,7 +155,13 @@ mod tests {
     use super::*;
     use crate::tests::harness;
 
-    fn no_tls(_: &Keypair, _: &mut Rng, _: UnixTime, _: &Names) -> Result<Arc<dyn Security>, LimitError> {
+    fn no_tls(
+        _: &Keypair,
+        _: &mut Rng,
+        _: UnixTime,
+        _: &Names,
+        _: Cipher,
+    ) -> Result<Arc<dyn Security>, LimitError> {
         Err(LimitError::new("tcp.security", "has `tls`, which this test does not have"))
     }
 

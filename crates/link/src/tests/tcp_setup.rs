@@ -9,7 +9,7 @@ use weir_base::{StreamKey, UnixTime};
 use weir_libp2p::pnet::SharedKey;
 
 use super::harness::{Net, Over, config, keypair, start};
-use crate::{Config, DialFailure, HostChange, LimitError, Security, TcpConfig};
+use crate::{Cipher, Config, DialFailure, HostChange, LimitError, Security, TcpConfig};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -23,8 +23,12 @@ fn secured(security: &[Security]) -> TcpConfig {
 
 /// Whether a stream carries bytes both ways between two nodes of these configurations.
 fn talk(tcp: [TcpConfig; 2]) -> bool {
-    let mut net = Net::new(tcp.into_iter().map(with).collect());
-    net.dial(Over::Tcp, 0, 1);
+    talk_over(Over::Tcp, tcp.map(with))
+}
+
+fn talk_over(over: Over, configs: [Config; 2]) -> bool {
+    let mut net = Net::new(configs.into());
+    net.dial(over, 0, 1);
     net.run(SECOND);
     let (Some((link, _)), Some((other, _))) =
         (net.nodes[0].up.first().copied(), net.nodes[1].up.first().copied())
@@ -50,6 +54,21 @@ fn tls_and_noise_carry_links_and_either_is_found_where_one_side_has_both() {
     assert!(talk([secured(&[Noise]), secured(&[Tls, Noise])]));
     assert!(talk([secured(&[Tls, Noise]), secured(&[Noise, Tls])]));
     assert!(talk([secured(&[]), secured(&[Noise])]), "none named: Noise");
+}
+
+/// QUIC's first packets are AES's whatever follows.
+#[test]
+fn processors_with_and_without_aes_are_linked() {
+    let preferring = |cipher| Config { cipher, ..with(secured(&[Security::Tls])) };
+    for (dialer, listener) in [
+        (Cipher::AesGcm, Cipher::ChaCha20Poly1305),
+        (Cipher::ChaCha20Poly1305, Cipher::AesGcm),
+        (Cipher::ChaCha20Poly1305, Cipher::ChaCha20Poly1305),
+    ] {
+        for over in [Over::Tcp, Over::Quic] {
+            assert!(talk_over(over, [preferring(dialer), preferring(listener)]), "{dialer:?}, {listener:?}");
+        }
+    }
 }
 
 #[test]

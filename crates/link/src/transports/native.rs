@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use weir_base::identity::Keypair;
 use weir_base::{Rng, UnixTime};
+use weir_libp2p::Cipher;
 use weir_libp2p::connection::Security;
 use weir_libp2p::multistream::Names;
 use weir_libp2p::tls::{CertificateKind, Tls, TlsIdentity, WallClock};
@@ -31,11 +32,12 @@ pub(super) fn make_tls(
     rng: &mut Rng,
     wall: UnixTime,
     muxers: &Names,
+    cipher: Cipher,
 ) -> Result<Arc<dyn Security>, LimitError> {
     let unusable =
         |error: String| LimitError::new("tcp.security", format!("must not name `tls` here: {error}"));
     let identity = TlsIdentity::new(keypair, CertificateKind::P256, rng.child("tls").bytes())
         .map_err(|error| unusable(error.to_string()))?;
-    let tls = Tls::new(&identity, &WallClock::new(wall), Some(muxers));
+    let tls = Tls::new(&identity, &WallClock::new(wall), Some(muxers), cipher);
     Ok(Arc::new(tls.map_err(|error| unusable(error.to_string()))?))
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use weir_base::identity::Keypair;
 use weir_base::{Rng, UnixTime};
+use weir_libp2p::Cipher;
 use weir_libp2p::connection::Security;
 use weir_libp2p::multistream::Names;
 
@@ -30,6 +31,7 @@ pub(super) fn make_tls(
     _: &mut Rng,
     _: UnixTime,
     _: &Names,
+    _: Cipher,
 ) -> Result<Arc<dyn Security>, LimitError> {
     Err(LimitError::new("tcp.security", "must not name `tls` here: this build has `noise` alone"))
 }

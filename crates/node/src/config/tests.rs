@@ -1,4 +1,4 @@
-//! What is wrong with a configuration is said by the path at which it was written.
+//! An error of a configuration names the field by the path at which the user wrote it.
 
 use std::collections::BTreeSet;
 
@@ -229,7 +229,11 @@ fn what_a_builder_was_given_is_named_as_it_was_given() {
         ),
         (
             refused(builder().channels(BLOCK.rate(1, 0))),
-            "channel `block`: `rate(…, burst)` must be at least 1 where a rate is set",
+            "channel `block`: `rate` must be at least 1 and 1; without it there is no limit",
+        ),
+        (
+            refused(builder().channels(BLOCK.rate(0, 1))),
+            "channel `block`: `rate` must be at least 1 and 1; without it there is no limit",
         ),
         (
             refused(builder().channels(BLOCK.deadline(Duration::ZERO))),

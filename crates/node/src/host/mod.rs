@@ -27,7 +27,7 @@ use weir_stack::{Command, Refused};
 pub use weir_base::stream::Group;
 #[doc(inline)]
 pub use weir_stack::{
-    Action, Anchor, Datagrams, DialId, Ecn, FRAME_MAX, Family, Frame, FrameError, HostChange, Input,
+    Action, Anchor, Cipher, Datagrams, DialId, Ecn, FRAME_MAX, Family, Frame, FrameError, HostChange, Input,
     PipeChange, PipeId, PipeTransmit, SocketId, Stack, Start, Transmit, WireChange, WireId,
 };
 

@@ -211,8 +211,8 @@ impl Server {
         let refusal = if peer.serving - peer.refusing >= peer.at_once {
             Some(BUSY_RETRY)
         } else {
-            let (rate, burst) = (u64::from(self.config.rate), u64::from(self.config.burst));
-            peer.bucket.take(now, 1, rate, burst).err()
+            let rate = self.config.rate;
+            rate.and_then(|(rate, burst)| peer.bucket.take(now, 1, rate.into(), burst.into()).err())
         };
         peer.serving += 1;
         let inbox = Inbox::new(peer.max_request as usize + OVERHEAD);

@@ -40,10 +40,9 @@ pub struct Config {
     pub max_response: u32,
     /// Calls under way at once per link and direction. Default: 64.
     pub concurrency: u32,
-    /// Requests per second and link that are served, in the long run; 0 for no limit. Default: 0.
-    pub rate: u32,
-    /// Requests that may come at once above `rate`. Default: 64.
-    pub burst: u32,
+    /// Requests per link that are served: so many a second in the long run, and so many at once above that; each at least 1.
+    /// Default: no limit.
+    pub rate: Option<(u32, u32)>,
     /// How long a call may take at most. Default: 10 s.
     pub deadline: Duration,
     /// How requests and responses rank where bytes compete. Default: [`Class::Pool`].
@@ -59,8 +58,7 @@ impl Default for Config {
             max_request: 64 * 1024,
             max_response: 1024 * 1024,
             concurrency: 64,
-            rate: 0,
-            burst: 64,
+            rate: None,
             deadline: Duration::from_secs(10),
             class: Class::Pool,
             replay_safe: false,
@@ -87,8 +85,8 @@ impl Config {
         if self.deadline.is_zero() {
             return Err(LimitError::new("deadline", "must be above zero; 10 s is usual"));
         }
-        if self.rate > 0 && self.burst == 0 {
-            return Err(LimitError::new("burst", "must be at least 1 where a rate is set"));
+        if let Some((0, _) | (_, 0)) = self.rate {
+            return Err(LimitError::new("rate", "must be at least 1 and 1; without it there is no limit"));
         }
         Ok(())
     }
@@ -232,8 +230,8 @@ mod tests {
         assert_eq!(field(config.clone()), None);
         assert_eq!(field(Config { concurrency: 0, ..config.clone() }), Some("concurrency"));
         assert_eq!(field(Config { deadline: Duration::ZERO, ..config.clone() }), Some("deadline"));
-        assert_eq!(field(Config { rate: 1, burst: 0, ..config.clone() }), Some("burst"));
-        assert_eq!(field(Config { rate: 0, burst: 0, ..config.clone() }), None);
-        assert_eq!(field(Config { rate: 1, burst: 1, ..config }), None);
+        assert_eq!(field(Config { rate: Some((1, 0)), ..config.clone() }), Some("rate"));
+        assert_eq!(field(Config { rate: Some((0, 1)), ..config.clone() }), Some("rate"));
+        assert_eq!(field(Config { rate: Some((1, 1)), ..config }), None);
     }
 }

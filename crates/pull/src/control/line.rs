@@ -15,8 +15,6 @@ use crate::framing::{self, Inbox};
 
 /// One in so many pings is preceded by a message that no version defines.
 const GREASE_PINGS: u64 = 8;
-/// Pings go out at multiples of so many nanoseconds: 250 ms.
-const PING_TICK: u64 = 250_000_000;
 /// One in so many hellos ends in an extension that no version defines.
 const GREASE_HELLOS: u64 = 4;
 /// Bytes in such a message, at most.
@@ -149,10 +147,9 @@ pub(super) enum Ping {
 }
 
 impl Ping {
-    /// The next one goes out `interval` from `now`, rounded up so that many links' pings share a wake-up of the host.
+    /// The next one goes out `interval` from `now`, on a tick.
     pub(super) fn after(now: Instant, interval: Duration) -> Self {
-        let ticks = (now + interval).as_nanos().div_ceil(PING_TICK);
-        Self::Idle { next: Instant::from_nanos(ticks.saturating_mul(PING_TICK)) }
+        Self::Idle { next: (now + interval).on_tick() }
     }
 
     /// Whether the next one is due within `ahead` of `now`.

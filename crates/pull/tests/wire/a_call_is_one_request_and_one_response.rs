@@ -170,7 +170,7 @@ fn over_the_limit_at_once_the_caller_is_busy_and_the_server_says_when_to_retry()
 
 #[test]
 fn over_the_rate_the_answer_says_when_to_retry() {
-    let mut pair = up(|limits| (limits.rate, limits.burst) = (2, 1));
+    let mut pair = up(|limits| limits.rate = Some((2, 1)));
     let first = request(&mut pair.a, pair.now, "one").unwrap();
     let second = request(&mut pair.a, pair.now, "two").unwrap();
     pair.run_for(Duration::from_millis(200));

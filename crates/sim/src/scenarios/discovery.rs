@@ -86,18 +86,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
         ("links_least", after.first().copied().unwrap_or(0) as f64),
     ];
     figures.extend(joined.map(|joined| ("joined_s", joined.as_secs_f64())));
-    Ok(Measured {
-        submitted: spread.submitted,
-        bodies_per_node: spread.bodies_per_node,
-        control_bytes: spread.control_bytes,
-        wire_bytes: spread.wire_bytes,
-        converged: spread.converged,
-        latency: spread.latency,
-        missing: spread.missing,
-        figures,
-        problems,
-        ..Measured::of(flood.net)
-    })
+    Ok(Measured { spread, figures, problems, ..Measured::of(flood.net) })
 }
 
 impl Discovery {

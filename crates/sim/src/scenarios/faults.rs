@@ -161,18 +161,7 @@ pub(super) fn run(run: &Run<'_>, fault: Fault) -> Result<Measured, RunError> {
         Fault::Ecn => figure(&flood, "marked_datagrams", |traffic| traffic.marked, &mut problems),
         _ => Vec::new(),
     };
-    Ok(Measured {
-        figures,
-        submitted: spread.submitted,
-        bodies_per_node: spread.bodies_per_node,
-        control_bytes: spread.control_bytes,
-        wire_bytes: spread.wire_bytes,
-        converged: spread.converged,
-        latency: spread.latency,
-        missing: spread.missing,
-        problems,
-        ..Measured::of(flood.net)
-    })
+    Ok(Measured { spread, figures, problems, ..Measured::of(flood.net) })
 }
 
 /// What all nodes counted of what goes wrong here, which must have happened.

@@ -12,6 +12,7 @@ use weir_stack::{Command, tip};
 use super::tips::{TIPS, channel};
 use super::{Measured, Run, RunError};
 use crate::actor::Note;
+use crate::flood::Spread;
 use crate::host::{Node as _, NodeId, Step};
 use crate::network::Network;
 
@@ -161,5 +162,6 @@ pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
         ("headers_taken", seen.taken as f64),
         ("headers_withdrawn", seen.withdrawn as f64),
     ];
-    Ok(Measured { submitted: 1, converged, missing, figures, problems, ..Measured::of(seen.network) })
+    let spread = Spread { submitted: 1, converged, missing, ..Spread::default() };
+    Ok(Measured { spread, figures, problems, ..Measured::of(seen.network) })
 }

@@ -155,16 +155,5 @@ pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
         ("p99_ms_without_them", usual),
     ];
     let spread = flood.spread();
-    Ok(Measured {
-        submitted: spread.submitted,
-        bodies_per_node: spread.bodies_per_node,
-        control_bytes: spread.control_bytes,
-        wire_bytes: spread.wire_bytes,
-        converged: spread.converged,
-        latency: spread.latency,
-        missing: spread.missing,
-        figures,
-        problems,
-        ..Measured::of(flood.net)
-    })
+    Ok(Measured { spread, figures, problems, ..Measured::of(flood.net) })
 }

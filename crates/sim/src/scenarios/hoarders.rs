@@ -8,6 +8,7 @@ use weir_stack::call;
 
 use super::calls::{self, CALLS, Calling, Counted, LARGEST};
 use super::{Measured, Run, RunError};
+use crate::flood::Spread;
 use crate::host::{Node as _, NodeId};
 use crate::misbehave::Trickler;
 use crate::model::{Line, Model, Place, Region};
@@ -177,8 +178,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
         missing += slow.missing;
     }
     Ok(Measured {
-        submitted: u64::from(FEED) * 2,
-        missing,
+        spread: Spread { submitted: u64::from(FEED) * 2, missing, ..Spread::default() },
         figures,
         problems,
         ..Measured::of(outcome.network)

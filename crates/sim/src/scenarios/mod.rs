@@ -18,6 +18,7 @@ use std::time::{Duration, Instant as WallClock};
 
 use weir_stack::{Channel, ConfigError};
 
+use crate::flood::Spread;
 use crate::model::Processors;
 use crate::network::{Network, Setup, Transport};
 use crate::report::{Report, Stopwatch, processor_time, resident};
@@ -350,32 +351,15 @@ pub const SCENARIOS: &[Scenario] = &[
 /// What a scenario measured; the rest of the report is the same for all.
 struct Measured {
     network: Network,
-    submitted: u64,
-    bodies_per_node: Option<f64>,
-    control_bytes: Option<f64>,
-    wire_bytes: f64,
-    converged: Option<Duration>,
-    latency: Option<crate::report::Percentiles>,
-    missing: u64,
+    spread: Spread,
     figures: Vec<(&'static str, f64)>,
     problems: Vec<String>,
 }
 
 impl Measured {
     /// Of a scenario that measures nothing of what most do.
-    const fn of(network: Network) -> Self {
-        Self {
-            network,
-            submitted: 0,
-            bodies_per_node: None,
-            control_bytes: None,
-            wire_bytes: 0.0,
-            converged: None,
-            latency: None,
-            missing: 0,
-            figures: Vec::new(),
-            problems: Vec::new(),
-        }
+    fn of(network: Network) -> Self {
+        Self { network, spread: Spread::default(), figures: Vec::new(), problems: Vec::new() }
     }
 }
 
@@ -441,16 +425,16 @@ impl Scenario {
             links: options.links.min(asked - 1),
             seed: options.seed,
             transport: options.transport.as_str().into(),
-            submitted: measured.submitted,
+            submitted: measured.spread.submitted,
             trace_hash: host.trace_hash(),
             events: host.events(),
-            bodies_per_node: measured.bodies_per_node,
-            control_bytes_per_tx_per_node: measured.control_bytes,
-            wire_bytes_per_tx_per_node: measured.wire_bytes,
+            bodies_per_node: measured.spread.bodies_per_node,
+            control_bytes_per_tx_per_node: measured.spread.control_bytes,
+            wire_bytes_per_tx_per_node: measured.spread.wire_bytes,
             wire_bytes_per_node: host.ids().map(|id| host.traffic(id).wire_in()).sum::<u64>() / nodes,
-            converged_s: measured.converged.map(|pause| pause.as_secs_f64()),
-            tx_latency_ms: measured.latency,
-            pairs_missing: measured.missing,
+            converged_s: measured.spread.converged.map(|pause| pause.as_secs_f64()),
+            tx_latency_ms: measured.spread.latency,
+            pairs_missing: measured.spread.missing,
             peak_bytes_over_grants: found.peak_over,
             checks: found.checks,
             peak_table_bytes: found.peak_tables,

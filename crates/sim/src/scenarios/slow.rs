@@ -10,7 +10,7 @@ use weir_base::Instant;
 use super::{Measured, Run, RunError};
 use crate::actor::Note;
 use crate::dials::Dials;
-use crate::flood::{TXS, number_of, pool_channel};
+use crate::flood::{Spread, TXS, number_of, pool_channel};
 use crate::host::{NodeId, Tamper};
 use crate::misbehave::{Late, Trickler};
 use crate::model::{Line, Place};
@@ -199,5 +199,6 @@ pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
             None => problems.push(format!("{name}: not every item came")),
         }
     }
-    Ok(Measured { missing, figures, problems, ..Measured::of(network) })
+    let spread = Spread { missing, ..Spread::default() };
+    Ok(Measured { spread, figures, problems, ..Measured::of(network) })
 }

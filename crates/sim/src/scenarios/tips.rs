@@ -12,6 +12,7 @@ use weir_stack::{Channel, Shape, tip};
 
 use super::{Measured, RunError};
 use crate::actor::Note;
+use crate::flood::Spread;
 use crate::host::{NodeId, Step};
 use crate::network::Network;
 use crate::report::Percentiles;
@@ -67,11 +68,15 @@ pub(super) fn run(asked: &super::Run<'_>) -> Result<Measured, RunError> {
         problems.push("the nodes did not agree by the deadline".into());
     }
     Ok(Measured {
-        submitted: run.published.len() as u64,
-        wire_bytes: (wire_in(&run.network) - before) as f64 / (u64::from(count) * u64::from(nodes)) as f64,
-        converged,
-        missing: pairs - run.micros.len() as u64,
-        latency: Percentiles::of(&mut run.micros, 0), // of those that are: the others heard of a higher one
+        spread: Spread {
+            submitted: run.published.len() as u64,
+            wire_bytes: (wire_in(&run.network) - before) as f64
+                / (u64::from(count) * u64::from(nodes)) as f64,
+            converged,
+            missing: pairs - run.micros.len() as u64,
+            latency: Percentiles::of(&mut run.micros, 0), // of those that are: the others heard of a higher one
+            ..Spread::default()
+        },
         problems,
         ..Measured::of(run.network)
     })

@@ -15,15 +15,5 @@ pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
     let mut flood = Flood::new(setup, load)?;
     flood.run_in_windows();
     let (spread, problems) = (flood.spread(), flood.problems());
-    Ok(Measured {
-        submitted: spread.submitted,
-        bodies_per_node: spread.bodies_per_node,
-        control_bytes: spread.control_bytes,
-        wire_bytes: spread.wire_bytes,
-        converged: spread.converged,
-        latency: spread.latency,
-        missing: spread.missing,
-        problems,
-        ..Measured::of(flood.net)
-    })
+    Ok(Measured { spread, problems, ..Measured::of(flood.net) })
 }

@@ -8,6 +8,7 @@ use weir_stack::call;
 
 use super::calls::{self, CALLS, Calling, Counted, LARGEST};
 use super::{Measured, Run, RunError};
+use crate::flood::Spread;
 use crate::host::{Node as _, NodeId};
 use crate::misbehave::{Deaf, Trickler};
 use crate::network::{Network, Transport};
@@ -115,9 +116,12 @@ pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
         ("honest_p99_ms_during", p99(during)),
     ];
     Ok(Measured {
-        submitted: u64::from(count) * 2,
-        missing: lost,
-        latency: during,
+        spread: Spread {
+            submitted: u64::from(count) * 2,
+            missing: lost,
+            latency: during,
+            ..Spread::default()
+        },
         figures,
         problems,
         ..Measured::of(calling.network)

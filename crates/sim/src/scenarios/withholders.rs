@@ -184,16 +184,5 @@ pub(super) fn run(run: &Run<'_>) -> Result<Measured, RunError> {
         ("honest_links_out_of_credit", dry as f64),
         ("faults_between_honest", faults as f64),
     ];
-    Ok(Measured {
-        submitted: spread.submitted,
-        bodies_per_node: spread.bodies_per_node,
-        control_bytes: spread.control_bytes,
-        wire_bytes: spread.wire_bytes,
-        converged: spread.converged,
-        latency: spread.latency,
-        missing: spread.missing,
-        figures,
-        problems,
-        ..Measured::of(flood.net)
-    })
+    Ok(Measured { spread, figures, problems, ..Measured::of(flood.net) })
 }

@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 use weir_base::{Blame, Instant, PeerId, Rng};
 
 use super::*;
+use crate::Cipher;
 use crate::connection::tests::setup::half_trips;
 use crate::connection::tests::{End, Pair, dialer, keypair, listener, read_all, setup};
 use crate::connection::{CannotBegin, Connection, Event, INPUT_MAX, Muxer, NO_SECURITY, Setup};
@@ -16,7 +17,7 @@ fn with(seed: u8, names: &[&str], change: impl FnOnce(&mut Setup)) -> Setup {
     change(&mut setup);
     let identity = TlsIdentity::new(&keypair(seed), CertificateKind::P256, [seed; 32]).unwrap();
     let muxers = setup.early_muxer.then(|| setup.muxer_names());
-    let tls = Tls::new(&identity, &WallClock::new(NOW), muxers.as_ref()).unwrap();
+    let tls = Tls::new(&identity, &WallClock::new(NOW), muxers.as_ref(), Cipher::default()).unwrap();
     let noise = setup.security.remove(0);
     for name in names {
         setup.security.push(if *name == NAME { Arc::new(tls.clone()) } else { Arc::clone(&noise) });

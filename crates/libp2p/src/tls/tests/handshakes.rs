@@ -12,18 +12,19 @@ use rustls::{
 use weir_base::PeerId;
 
 use super::*;
+use crate::Cipher;
 
 fn alpn() -> Vec<Vec<u8>> {
     vec![b"weir/1".to_vec(), b"libp2p".to_vec()]
 }
 
 fn server(identity: &TlsIdentity, clock: &WallClock, early_data: EarlyData) -> Arc<ServerConfig> {
-    let options = ServerOptions { alpn: alpn(), sessions: 4, early_data };
+    let options = ServerOptions { alpn: alpn(), sessions: 4, early_data, ..ServerOptions::default() };
     Arc::new(server_config(identity, clock, &options).unwrap())
 }
 
 fn client(identity: &TlsIdentity, clock: &WallClock, early_data: EarlyData) -> Arc<ClientConfig> {
-    let options = ClientOptions { alpn: alpn(), session_peers: 4, early_data };
+    let options = ClientOptions { alpn: alpn(), session_peers: 4, early_data, ..ClientOptions::default() };
     Arc::new(client_config(identity, clock, &options).unwrap())
 }
 
@@ -72,6 +73,29 @@ impl Pair {
         let of_client = peer_id_of(self.client.peer_certificates().unwrap()).unwrap();
         let of_server = peer_id_of(self.server.peer_certificates().unwrap()).unwrap();
         (of_client, of_server)
+    }
+}
+
+/// AES in software is slow, and gives its key away by how long it takes.
+#[test]
+fn aes_is_used_where_both_processors_have_it() {
+    use rustls::CipherSuite::{TLS13_AES_128_GCM_SHA256 as AES, TLS13_CHACHA20_POLY1305_SHA256 as CHACHA};
+    let clock = WallClock::new(NOW);
+    let (one, other) = (identity(1), identity(2));
+    for (dialer, listener, chosen) in [
+        (Cipher::AesGcm, Cipher::AesGcm, AES),
+        (Cipher::AesGcm, Cipher::ChaCha20Poly1305, CHACHA),
+        (Cipher::ChaCha20Poly1305, Cipher::AesGcm, CHACHA),
+        (Cipher::ChaCha20Poly1305, Cipher::ChaCha20Poly1305, CHACHA),
+    ] {
+        let client = ClientOptions { alpn: alpn(), cipher: dialer, ..ClientOptions::default() };
+        let server = ServerOptions { alpn: alpn(), cipher: listener, ..ServerOptions::default() };
+        let client = Arc::new(client_config(&one, &clock, &client).unwrap());
+        let server = Arc::new(server_config(&other, &clock, &server).unwrap());
+        let mut pair = Pair::dial(&client, &server, None);
+        pair.run().unwrap();
+        let negotiated = pair.client.negotiated_cipher_suite().unwrap().suite();
+        assert_eq!(negotiated, chosen, "{dialer:?} dials {listener:?}");
     }
 }
 
@@ -261,7 +285,8 @@ fn without_early_data_or_sessions_there_is_none() {
     let clock = WallClock::new(NOW);
     let (one, two) = (identity(1), identity(2));
     let peer = two.peer_id();
-    let options = ServerOptions { alpn: alpn(), sessions: 0, early_data: EarlyData::On };
+    let options =
+        ServerOptions { alpn: alpn(), sessions: 0, early_data: EarlyData::On, ..ServerOptions::default() };
     let stateless = Arc::new(server_config(&two, &clock, &options).unwrap());
     assert_eq!(stateless.max_early_data_size, 0);
     let client = client(&one, &clock, EarlyData::On);
