@@ -150,7 +150,7 @@ impl Yamux {
             self.idle.expect_rest(WINDOW_MIN);
             return if self.output.refuse(id, code) { Ok(()) } else { Err(STORM) };
         }
-        self.streams.insert(id, Stream::new(Opening::Offered, now));
+        self.streams.insert(id, Box::new(Stream::new(Opening::Offered, now)));
         self.counts.inbound += 1;
         self.counts.offered += 1;
         self.events.push_back(Event::Opened(id));

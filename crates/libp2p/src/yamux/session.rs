@@ -43,7 +43,8 @@ pub enum Read {
 pub struct Yamux {
     pub(super) config: Config,
     pub(super) ids: Ids,
-    pub(super) streams: BTreeMap<u32, Stream>, // <= max_inbound + max_outbound
+    // <= max_inbound + max_outbound; boxed, as a map has room for eleven where there is one
+    pub(super) streams: BTreeMap<u32, Box<Stream>>,
     pub(super) counts: Counts,
     pub(super) budget: u64, // what windows may still grow by
     pub(super) input: Input,
@@ -134,7 +135,7 @@ impl Yamux {
         }
         let id = self.ids.next.ok_or(OpenError::Closed)?;
         self.ids.next = id.checked_add(2);
-        self.streams.insert(id, Stream::new(Opening::ToOpen, now));
+        self.streams.insert(id, Box::new(Stream::new(Opening::ToOpen, now)));
         self.counts.outbound += 1;
         self.counts.unacked += 1;
         self.output.control.mark(id);
