@@ -4,7 +4,7 @@
 //! Two ledgers, per node that receives:
 //! - **windows**: data of a link and of each stream against the credit that the receiver's frames gave (`docs/spec/frames.md`);
 //! - **permits**: offers against the totals of the receiver's wants, in bytes and in entries (an entry too many counts as the
-//!   ten bytes it takes at least), and items against the sizes offered for the indices it asked for (`docs/spec/pool.md`).
+//!   ten bytes it takes at least), and items against the sizes offered for the indices it asked for (`docs/spec/pool.md`), each stream by itself.
 //!
 //! And, per link, what the other streams may carry: tips against the client's wants, calls against their channel's largest request
 //! and response and against how many may be under way, control against its rate, streams against their credit. Per node, over all
