@@ -169,7 +169,8 @@ pub(crate) fn tls(data: &[u8]) -> bool {
         let mut rng = Rng::from_number(seed.into());
         let identity = TlsIdentity::new(&keypair, CertificateKind::Ed25519, [seed; 32]).ok()?;
         let mut setup = Setup::new(Arc::new(Identity::new(&keypair, &mut rng))).ok()?;
-        let tls = Tls::new(&identity, &WallClock::new(DAY), Some(&setup.muxer_names()), Cipher::default()).ok()?;
+        let tls =
+            Tls::new(&identity, &WallClock::new(DAY), Some(&setup.muxer_names()), Cipher::default()).ok()?;
         setup.security = vec![Arc::new(tls)];
         Some(Arc::new(setup))
     };
