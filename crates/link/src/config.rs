@@ -390,7 +390,7 @@ pub struct TcpConfig {
     /// own has a form of its own ([`SharedKey::from_file`]).
     #[serde(skip)]
     pub private: Option<SharedKey>,
-    /// Pause between two pings of yamux, which measure the round trip and find out whether the peer is there. mplex has no ping:
+    /// Pause between two pings of yamux, rounded up to a quarter of a second, which measure the round trip and find out whether the peer is there. mplex has no ping:
     /// where nothing was heard over it for so long, a sign of life is asked for. Default: 20 s.
     #[serde(with = "units::duration")]
     pub ping_interval: Duration,
