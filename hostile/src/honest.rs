@@ -1,11 +1,13 @@
 //! An honest pair that exchanges items through the victim and calls it, and how well it is served.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc;
 use weir::multiaddr::Transport;
 use weir::{Bytes, Multiaddr, Network, Node, PeerId};
@@ -178,7 +180,15 @@ impl Pair {
     /// Whether a newcomer at this address gets in.
     pub async fn newcomer(at: &str, victim: &Multiaddr) -> Result<bool, Any> {
         let (net, node, _handles) = victim::node(at, victim::config())?;
-        let linked = net.connect(victim).await.is_ok();
+        // The system gives all that is dialled over TCP on this machine one address: the connection goes on from the newcomer's own.
+        let mut to = victim.clone();
+        if let Some((Transport::Tcp, remote)) = victim.socket_addr() {
+            let relay = TcpListener::bind(at).await?;
+            let peer = victim.peer_id().ok_or("the victim's address names no peer")?;
+            to = Multiaddr::from_tcp(relay.local_addr()?).with_p2p(peer)?;
+            tokio::spawn(from_own_address(relay, at.parse()?, remote)); // it ends with the node
+        }
+        let linked = net.connect(&to).await.is_ok();
         node.shutdown(Duration::from_millis(200)).await;
         Ok(linked)
     }
@@ -190,6 +200,15 @@ impl Pair {
             node.shutdown(Duration::from_millis(500)).await;
         }
     }
+}
+
+/// Carries one connection on to `remote`, which sees it come from `own`.
+async fn from_own_address(relay: TcpListener, own: SocketAddr, remote: SocketAddr) -> std::io::Result<()> {
+    let (mut near, _) = relay.accept().await?;
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(own)?;
+    let mut far = socket.connect(remote).await?;
+    tokio::io::copy_bidirectional(&mut near, &mut far).await.map(drop)
 }
 
 /// Sleeps until the time of number `number`, of `rate` a second.
