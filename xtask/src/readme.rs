@@ -34,7 +34,7 @@ pub(crate) fn gate(repo: &Repo) -> Result<Outcome, Error> {
     ] {
         let mut command = run::cargo(repo);
         command.args(what).args(["--quiet", "--manifest-path"]).arg(folder.join("Cargo.toml"));
-        // what it depends on is compiled already, if the debug information is that of this workspace
+        // with this workspace's debug settings, dependencies that it has compiled are used again
         command.args(["--config", "profile.dev.debug=\"line-tables-only\""]);
         command.args(["--config", "profile.dev.package.\"*\".debug=false"]);
         command.arg("--target-dir").arg(&target);

@@ -1,4 +1,4 @@
-//! One pool channel of one link, as its client is served: what it granted on each stream and what came.
+//! One pool channel of one link, seen at its server: what the client granted on each stream, and what the server sent there.
 
 use std::collections::{BTreeMap, VecDeque};
 

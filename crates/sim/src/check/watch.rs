@@ -231,7 +231,7 @@ impl Outgoing {
         Self { credit: Credit::new(INITIAL), what, cutter: Cutter::default() }
     }
 
-    /// Nothing more is sent on it: what it held and was granted goes.
+    /// The stream has ended: takes its bytes, held and granted, out of the ledgers.
     fn leave(&self, change: &mut Change) {
         change.streams_over -= signed(self.credit.over);
         match &self.what {

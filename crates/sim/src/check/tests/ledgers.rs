@@ -8,7 +8,7 @@ fn permits(pair: &Pair) -> (i64, i64, i64, i64) {
     (sums.held, sums.granted, sums.over, sums.asked)
 }
 
-/// The client's windows in bytes: held, granted, held beyond what was granted, and the last for the credit of single streams.
+/// The client's windows in bytes: held, granted, the excess over the link's credit, and the excess over the credit of single streams.
 fn windows(pair: &Pair) -> (i64, i64, i64, i64) {
     let node = &pair.checker.nodes[0];
     (node.windows.held, node.windows.granted, node.windows.over, node.streams_over)
