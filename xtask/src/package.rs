@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{Metadata, Package};
 
 use crate::gates::Outcome;
-use crate::metadata::locked;
+use crate::metadata::{locked, share_dependencies};
 use crate::repo::Repo;
 use crate::run::{self, Error};
 
@@ -33,6 +33,7 @@ pub(crate) fn gate(repo: &Repo) -> Result<Outcome, Error> {
         "xtask",
         "--allow-dirty",
     ]);
+    share_dependencies(&mut pack, &metadata);
     if !run::succeeds(&mut pack)? {
         findings.push("cargo package: see above".into());
     }

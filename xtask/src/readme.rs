@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::gates::Outcome;
-use crate::metadata::locked;
+use crate::metadata::{locked, share_dependencies};
 use crate::repo::Repo;
 use crate::run::{self, Error};
 
@@ -21,7 +21,7 @@ pub(crate) fn gate(repo: &Repo) -> Result<Outcome, Error> {
         return Ok(Outcome::Failed(vec!["README.md: the manifest depends on no `git = \"..\"`".into()]));
     };
     let folder = repo.root().join("target/readme");
-    let target = locked(repo)?.target_directory;
+    let metadata = locked(repo)?;
     // a workspace of its own, with the versions that this one has locked
     write(&folder.join("Cargo.toml"), &format!("{PACKAGE}{manifest}\n[workspace]\n"))?;
     write(&folder.join("src/main.rs"), program)?;
@@ -34,10 +34,8 @@ pub(crate) fn gate(repo: &Repo) -> Result<Outcome, Error> {
     ] {
         let mut command = run::cargo(repo);
         command.args(what).args(["--quiet", "--manifest-path"]).arg(folder.join("Cargo.toml"));
-        // with this workspace's debug settings, dependencies that it has compiled are used again
-        command.args(["--config", "profile.dev.debug=\"line-tables-only\""]);
-        command.args(["--config", "profile.dev.package.\"*\".debug=false"]);
-        command.arg("--target-dir").arg(&target);
+        share_dependencies(&mut command, &metadata);
+        command.arg("--target-dir").arg(&metadata.target_directory);
         if !run::succeeds(&mut command)? {
             findings.push(format!("README.md: {wrong} in a crate of its own"));
         }
