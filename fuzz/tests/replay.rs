@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use weir_base::Rng;
 use weir_fuzz::mutate::{mutate, noise};
@@ -41,33 +42,48 @@ fn run((name, target): &(&str, Target), from: &Path, input: &[u8]) -> bool {
     target(running.input)
 }
 
+/// The corpus of one target as it is, then mutations of it and of the vectors, then noise.
+fn replay(entry: &(&str, Target), vectors: &[Seed]) {
+    let (name, _) = *entry;
+    let own = corpus(name).unwrap();
+    assert!(!own.is_empty(), "corpus/{name}/ is empty: begin with a valid input");
+    let seeds: Vec<&Seed> = own.iter().chain(vectors).collect();
+    let mut rng = Rng::from_number(0).child(name);
+    let (mut inputs, mut taken) = (0, 0);
+    let valid = own.iter().filter(|seed| run(entry, &seed.from, &seed.bytes)).count();
+    assert!(valid > 0, "corpus/{name}/ has no input that its decoder takes");
+    for (index, seed) in seeds.iter().enumerate() {
+        taken += usize::from(run(entry, &seed.from, &seed.bytes));
+        let mutations = if index < own.len() { OWN_MUTATIONS } else { VECTOR_MUTATIONS };
+        for _ in 0..mutations {
+            let other = seeds[rng.index(seeds.len())];
+            let input = mutate(&mut rng, &seed.bytes, &other.bytes);
+            taken += usize::from(run(entry, &seed.from, &input));
+        }
+        inputs += 1 + mutations;
+    }
+    for _ in 0..NOISE {
+        taken += usize::from(run(entry, Path::new("noise"), &noise(&mut rng, 300)));
+    }
+    println!("{name}: {} inputs from {} seeds, {taken} taken", inputs + NOISE, seeds.len());
+}
+
+/// Targets have random numbers of their own, so it does not matter which thread replays which.
 #[test]
 fn every_target_survives_corpus_vectors_and_their_mutations() {
     let vectors = vectors().unwrap();
-    for entry in TARGETS {
-        let (name, _) = *entry;
-        let own = corpus(name).unwrap();
-        assert!(!own.is_empty(), "corpus/{name}/ is empty: begin with a valid input");
-        let seeds: Vec<&Seed> = own.iter().chain(&vectors).collect();
-        let mut rng = Rng::from_number(0).child(name);
-        let (mut inputs, mut taken) = (0, 0);
-        let valid = own.iter().filter(|seed| run(entry, &seed.from, &seed.bytes)).count();
-        assert!(valid > 0, "corpus/{name}/ has no input that its decoder takes");
-        for (index, seed) in seeds.iter().enumerate() {
-            taken += usize::from(run(entry, &seed.from, &seed.bytes));
-            let mutations = if index < own.len() { OWN_MUTATIONS } else { VECTOR_MUTATIONS };
-            for _ in 0..mutations {
-                let other = seeds[rng.index(seeds.len())];
-                let input = mutate(&mut rng, &seed.bytes, &other.bytes);
-                taken += usize::from(run(entry, &seed.from, &input));
-            }
-            inputs += 1 + mutations;
+    let next = AtomicUsize::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(entry) = TARGETS.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    replay(entry, &vectors);
+                }
+            });
         }
-        for _ in 0..NOISE {
-            taken += usize::from(run(entry, Path::new("noise"), &noise(&mut rng, 300)));
-        }
-        println!("{name}: {} inputs from {} seeds, {taken} taken", inputs + NOISE, seeds.len());
-    }
+    });
+    assert!(next.into_inner() >= TARGETS.len(), "some target was not replayed");
 }
 
 #[test]
