@@ -36,10 +36,10 @@ impl Instant {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// This or the next multiple of 250 ms. Timers that may be that late are set to it, so that those of many links share a wake-up of
+    /// This or the next full second. Timers that may be that late are set to it, so that those of many links share a wake-up of
     /// the host.
     pub const fn on_tick(self) -> Self {
-        Self(self.0.div_ceil(250_000_000).saturating_mul(250_000_000))
+        Self(self.0.div_ceil(1_000_000_000).saturating_mul(1_000_000_000))
     }
 }
 
@@ -119,8 +119,8 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_a_quarter_of_a_second_apart() {
-        for (millis, tick) in [(0, 0), (1, 250), (250, 250), (251, 500)] {
+    fn ticks_are_a_second_apart() {
+        for (millis, tick) in [(0, 0), (1, 1000), (1000, 1000), (1001, 2000)] {
             assert_eq!(Instant::from_millis(millis).on_tick(), Instant::from_millis(tick));
         }
         assert_eq!(Instant::FAR.on_tick(), Instant::FAR);

@@ -241,8 +241,8 @@ impl Default for BudgetConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StreamsConfig {
-    /// Streams that a peer may have open at once after its hello; before, 32. Default: 96, what QUIC keeps tables of 2 KiB
-    /// for.
+    /// Streams that a peer may have open at once after its hello; before, 32. Over QUIC, whose tables have an entry for each that is
+    /// allowed, it is 48 until the peer has half of them open, then twice as many, and so on up to this. Default: 96.
     pub max_inbound: u32,
     /// Opens that wait for the peer's limit, per link. Default: 64.
     pub max_waiting: usize,

@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use quinn_proto::crypto::rustls::HandshakeData;
-use quinn_proto::{ConnectionHandle, EcnCodepoint, Endpoint, ReadError, Side, VarInt};
+use quinn_proto::{ConnectionHandle, Dir, EcnCodepoint, Endpoint, ReadError, Side, VarInt};
 use rustls::pki_types::CertificateDer;
 use weir_base::Instant;
 use weir_base::identity::PeerId;
 use weir_base::stream::Goodbye;
 use weir_libp2p::tls::peer_id_of;
 
+use super::allowance::Allowance;
 use super::credit::Windows;
 use super::phase::Phase;
 use super::stream::{code32, id};
@@ -37,6 +38,7 @@ pub(crate) struct Connection {
     pub(super) socket: SocketId,
     pub(super) clock: Clock,
     pub(super) phase: Phase,
+    allowance: Allowance,
 }
 
 impl std::fmt::Debug for Connection {
@@ -52,7 +54,8 @@ impl Connection {
         (socket, handle): (SocketId, ConnectionHandle),
         clock: Clock,
     ) -> Self {
-        Self { quic, handle, socket, clock, phase: Phase::Handshake { early: false } }
+        let allowance = Allowance::new();
+        Self { quic, handle, socket, clock, phase: Phase::Handshake { early: false }, allowance }
     }
 
     pub(super) fn is_client(&self) -> bool {
@@ -73,6 +76,20 @@ impl Connection {
         let chain =
             self.quic.crypto_session().peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
         peer_id_of(&chain).ok()
+    }
+
+    /// The peer may have up to `most` streams open from now on.
+    pub(super) fn settle_streams(&mut self, most: u32) {
+        let count = self.allowance.settle(most);
+        self.quic.set_max_concurrent_streams(Dir::Bi, VarInt::from_u32(count));
+    }
+
+    /// The peer has opened streams: it may soon need more.
+    pub(super) fn streams_opened(&mut self) {
+        let open = self.quic.streams().remote_open_streams(Dir::Bi);
+        if let Some(count) = self.allowance.open(open) {
+            self.quic.set_max_concurrent_streams(Dir::Bi, VarInt::from_u32(count));
+        }
     }
 
     /// Carries messages between connection and endpoint. Returns whether the endpoint has forgotten the connection.

@@ -23,6 +23,7 @@ impl Muxer {
                 while let Some(stream) = self.conn.quic.streams().accept(Dir::Bi) {
                     self.accepted(scope, u64::from(stream))?;
                 }
+                self.conn.streams_opened();
             }
             StreamEvent::Readable { id } => self.readable(scope, id.into())?,
             StreamEvent::Writable { id } => self.writable(scope, id.into()),

@@ -8,6 +8,7 @@
 //! Threat: strangers send first packets from any address. Until an address is proven it gets at most three times its bytes;
 //! under load it must prove itself before anything is kept (retry). Source: RFC 9000–9002, libp2p `quic`, `tls`.
 
+mod allowance;
 mod config;
 mod connection;
 mod credit;

@@ -394,8 +394,7 @@ impl Streams for Muxer {
     }
 
     fn hello_accepted(&mut self) {
-        let count = VarInt::from_u32(self.config.streams.max_inbound);
-        self.conn.quic.set_max_concurrent_streams(Dir::Bi, count);
+        self.conn.settle_streams(self.config.streams.max_inbound);
     }
 
     /// The latest raw stream whose reader leaves bytes unread.
