@@ -191,5 +191,6 @@ mod booking;
 mod early;
 mod links;
 mod machines;
+mod marks;
 mod types;
 mod user;

@@ -1,12 +1,11 @@
 //! Memory and turns of requests, over all call channels: what a call machine claims is booked, and what has its turn and finds
 //! room is handed over (`docs/spec/call.md`, "Memory").
 
-use std::collections::BTreeSet;
-
 use weir_base::stream::{Group, Side};
 use weir_base::{Instant, LinkId, StreamKey};
 
 use super::machines::Machines;
+use super::marks::Marks;
 use crate::call::memory::{Hold, Memory};
 use crate::call::{Call, Claim, Config};
 
@@ -17,14 +16,14 @@ const MAX_VICTIMS: usize = 64;
 #[derive(Debug)]
 pub(super) struct Booking {
     memory: Memory,
-    held_back: BTreeSet<u16>, // call channels whose next request found no memory
-    retry: Option<Instant>,   // when those are looked at again at the latest
+    held_back: Marks,       // call channels whose next request found no memory
+    retry: Option<Instant>, // when those are looked at again at the latest
 }
 
 impl Booking {
     /// A budget of `total` bytes.
     pub(super) fn new(total: u64) -> Self {
-        Self { memory: Memory::new(total), held_back: BTreeSet::new(), retry: None }
+        Self { memory: Memory::new(total), held_back: Marks::default(), retry: None }
     }
 
     /// A call channel, by the number of its machine.
@@ -64,10 +63,11 @@ impl Booking {
     pub(super) fn serve(&mut self, now: Instant, machines: &mut Machines) {
         loop {
             while let Some(index) = machines.next_claiming() {
-                self.book(now, machines, index);
-                self.hand_over(now, machines, index);
-                machines.touched(index);
-                machines.is_booked(index); // it has just been looked at
+                let booked = self.book(now, machines, index);
+                if self.hand_over(now, machines, index) || booked {
+                    machines.touched(index);
+                    machines.is_booked(index); // it has just been looked at
+                }
             }
             if self.held_back.is_empty() || !self.memory.take_freed() {
                 return;
@@ -79,7 +79,7 @@ impl Booking {
     /// Requests that were held back for want of memory get another look.
     fn try_again(&mut self, machines: &mut Machines) {
         self.retry = None;
-        for index in std::mem::take(&mut self.held_back) {
+        while let Some(index) = self.held_back.pop_first() {
             if let Some(call) = machines.call(index) {
                 call.try_again();
                 machines.touched(index);
@@ -87,8 +87,11 @@ impl Booking {
         }
     }
 
-    fn book(&mut self, now: Instant, machines: &mut Machines, index: u16) {
+    /// Whether there was something to book.
+    fn book(&mut self, now: Instant, machines: &mut Machines, index: u16) -> bool {
+        let mut booked = false;
         while let Some(claim) = machines.call(index).and_then(Call::poll_claim) {
+            booked = true;
             match claim {
                 Claim::Free(key) => self.memory.free(key),
                 Claim::Keep { key, bytes, hold } => self.memory.keep(index, key, bytes, hold),
@@ -101,11 +104,15 @@ impl Booking {
                 }
             }
         }
+        booked
     }
 
-    /// Hands over requests in turn while there is room. When one finds none, each request behind it is tried once, in order.
-    fn hand_over(&mut self, now: Instant, machines: &mut Machines, index: u16) {
+    /// Hands over requests in turn while there is room. When one finds none, each request behind it is tried once, in order. Whether
+    /// one was tried.
+    fn hand_over(&mut self, now: Instant, machines: &mut Machines, index: u16) -> bool {
+        let mut tried = false;
         while let Some(key) = machines.call(index).and_then(|call| call.next_request()) {
+            tried = true;
             if self.try_one(now, machines, index, key) {
                 continue;
             }
@@ -116,10 +123,11 @@ impl Booking {
                 }
             }
         }
-        if self.held_back.contains(&index) {
+        if self.held_back.contains(index) {
             let stalled = self.memory.next_stalled(now);
             self.retry = Some(self.retry.map_or(stalled, |retry| retry.min(stalled)));
         }
+        tried
     }
 
     /// Whether a request found room and was handed over; else it is held back.

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_base::identity::PeerId;
 use weir_base::stream::Ask;
-use weir_base::{Deadlines, Instant, ProtocolId, Ready};
+use weir_base::{Deadlines, Instant, ProtocolId};
 
+use super::marks::{Circle, Marks};
 use super::types::Event;
 use crate::call::Call;
 use crate::channel::ChannelId;
@@ -41,10 +42,10 @@ pub struct ChannelStats {
 pub(super) struct Machines {
     list: Vec<Child>, // never empty once control is in
     by_channel: BTreeMap<ChannelId, u16>,
-    asking: Ready<u16>,
-    telling: Ready<u16>,
+    asking: Circle,
+    telling: Circle,
     deadlines: Deadlines<u16>,
-    claiming: BTreeSet<u16>, // call channels of which something changed
+    claiming: Marks, // call channels of which something changed
 }
 
 #[derive(Debug)]
@@ -178,7 +179,7 @@ impl Machines {
 
     /// What has changed at a call channel is booked.
     pub(super) fn is_booked(&mut self, index: u16) {
-        self.claiming.remove(&index);
+        self.claiming.remove(index);
     }
 
     /// The next ask, and whose it is.
