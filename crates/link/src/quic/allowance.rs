@@ -1,6 +1,7 @@
 //! How many streams a peer may have open.
 
-use crate::frames::STREAMS_INITIAL;
+/// Streams before the peer's hello.
+pub(super) const INITIAL: u32 = 32;
 
 /// Streams after the hello, until the peer has half of them.
 const SETTLED: u32 = 48;
@@ -15,7 +16,7 @@ pub(super) struct Allowance {
 impl Allowance {
     /// What the transport parameters say.
     pub(super) const fn new() -> Self {
-        Self { allowed: STREAMS_INITIAL as u32, most: STREAMS_INITIAL as u32 }
+        Self { allowed: INITIAL, most: INITIAL }
     }
 
     /// From now on the peer may have up to `most`; how many to tell it.

@@ -17,8 +17,8 @@ use weir_libp2p::tls::{
     server_config,
 };
 
+use super::allowance::INITIAL;
 use super::time::WallTime;
-use crate::frames::STREAMS_INITIAL;
 use crate::streams::ProtocolNames;
 use crate::{Alpn, Config, LimitError};
 
@@ -153,7 +153,7 @@ fn transport(config: &Config) -> TransportConfig {
     discovery.upper_bound(config.quic.max_mtu);
     let mut transport = TransportConfig::default();
     transport
-        .max_concurrent_bidi_streams(clamp(STREAMS_INITIAL))
+        .max_concurrent_bidi_streams(VarInt::from_u32(INITIAL))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .max_idle_timeout(IdleTimeout::try_from(config.quic.idle_timeout).ok())
         .keep_alive_interval(Some(config.quic.keep_alive))

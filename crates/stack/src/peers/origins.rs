@@ -316,6 +316,11 @@ mod tests {
             "who was dialled is not judged by neighbours"
         );
         assert_eq!(origins.banned(NOW, ip("192.0.3.77"), Inbound::Yes), None);
+        assert_eq!(
+            origins.banned(until, ip("192.0.2.77"), Inbound::Yes),
+            None,
+            "it is over, if not released yet"
+        );
         assert_eq!(origins.pop_released(until), Some(prefix));
         assert_eq!(origins.banned(until, ip("192.0.2.77"), Inbound::Yes), None);
     }

@@ -1,5 +1,7 @@
 //! Links, dials and joins of [`Peers`], without a link.
 
+use std::time::Duration;
+
 use weir_base::identity::Keypair;
 use weir_base::stream::Group;
 use weir_link::DialFailure;
@@ -64,6 +66,21 @@ fn of_two_links_the_preferred_one_is_used_and_one_that_is_up_before_both() {
     assert_eq!((peers.ready_link(&peer(2)), peers.stats().peers), (None, 1));
     peers.handle_down(at(2), LinkId(3));
     assert_eq!(peers.any_link(&peer(1)), Some(LinkId(4)));
+}
+
+#[test]
+fn above_the_bound_the_youngest_inbound_links_go_once_their_grace_is_over() {
+    let trim = Trim { above: 3, to: 2, grace: Duration::from_secs(10) };
+    let mut peers = peers(Config { trim: Some(trim), target: 2, ..Config::default() });
+    (1..=3).for_each(|seed| drop(up(&mut peers, seed.into(), seed)));
+    assert!(Surplus::of(&peers).is_none(), "as many as may be");
+    let dialled = peers.handle_up(at(2), LinkId(4), info(4, Side::Dialled), None, None, LinkId(4));
+    assert!(dialled.is_some());
+    let gone = |now: Instant| Surplus::of(&peers).unwrap().links(now);
+    let last = at(11) - Duration::from_nanos(1);
+    assert_eq!((gone(last), gone(at(11))), (vec![], vec![LinkId(3), LinkId(2)]), "two remain");
+    assert_eq!(gone(at(12)), [LinkId(3), LinkId(2)], "what was dialled goes last");
+    assert_eq!(Surplus::of(&peers).unwrap().poll_timeout().map(|(due, _)| due), Some(at(11)));
 }
 
 #[test]

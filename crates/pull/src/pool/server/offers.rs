@@ -91,7 +91,7 @@ impl Offers {
     pub(crate) fn write(&mut self, common: &mut Common, now: Instant, slot: Slot, out: &mut Rope) -> u64 {
         let Some(link) = common.links.get_mut(slot) else { return 0 };
         let (Flow::Writing, Some(ready)) = (link.outlet.flow(), link.ready) else { return 0 };
-        let left = link.serving.turn.map_or(0, |turn| turn.allowed().saturating_sub(turn.used));
+        let left = link.serving.turn.map_or(0, |turn| turn.left());
         let to = Recipient { slot, ready };
         let offered = link.outlet.offer(now, &common.inventory, (&to, left), out, &mut common.scratch);
         if offered.entries > 0 {

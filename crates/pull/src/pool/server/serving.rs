@@ -46,6 +46,11 @@ impl Turn {
     pub(crate) const fn allowed(&self) -> u64 {
         self.turns * QUANTUM
     }
+
+    /// What may still be written; the last item may go over it.
+    pub(crate) const fn left(&self) -> u64 {
+        self.allowed().saturating_sub(self.used)
+    }
 }
 
 impl Serving {
@@ -112,7 +117,10 @@ mod tests {
     #[test]
     fn a_turn_is_64_kib_and_several_are_as_many_times_that() {
         for (turns, bytes) in [(1, 65_536), (3, 196_608)] {
-            assert_eq!(Turn { since: Instant::ZERO, turns, charged: 0, used: 0 }.allowed(), bytes);
+            for (used, left) in [(0, bytes), (100, bytes - 100), (bytes, 0), (bytes + 9, 0)] {
+                let turn = Turn { since: Instant::ZERO, turns, charged: 0, used };
+                assert_eq!((turn.allowed(), turn.left()), (bytes, left));
+            }
         }
     }
 

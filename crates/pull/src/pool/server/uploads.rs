@@ -142,7 +142,7 @@ impl Uploads {
         let Some(link) = common.links.get_mut(slot) else { return };
         let Some(turn) = link.serving.turn else { return };
         let waits = link.serving.has_work() || link.outlet.flow() == Flow::Turn;
-        if turn.used < turn.allowed() && (waits || goes_on) {
+        if turn.left() > 0 && (waits || goes_on) {
             return;
         }
         link.serving.turn = None;
@@ -164,8 +164,8 @@ impl Uploads {
             let fresh = Turn { since: now, turns: 0, charged: 0, used: 0 };
             let turn = link.serving.turn.get_or_insert(fresh);
             turn.turns += 1;
-            let (allowed, used) = (turn.allowed(), turn.used);
-            let (cost, more) = link.serving.ahead(&common.inventory.log, allowed - used);
+            let (left, used) = (turn.left(), turn.used);
+            let (cost, more) = link.serving.ahead(&common.inventory.log, left);
             let Some(turn) = &mut link.serving.turn else { return };
             let cost = (used + cost).max(turn.charged + 1);
             self.dealer.charge(slot, cost - turn.charged);
@@ -198,7 +198,7 @@ impl Uploads {
         let Some(mut turn) = serving.turn else { return };
         let start = out.len();
         let whole = left == usize::MAX; // one message, whatever its size
-        while serving.has_work() && turn.used < turn.allowed() {
+        while serving.has_work() && turn.left() > 0 {
             let left = left.saturating_sub(out.len() - start);
             if (whole && out.len() > start) || (!serving.cancelled.is_empty() && left < MAX_LIST + 2) {
                 break;

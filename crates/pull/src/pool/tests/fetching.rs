@@ -279,6 +279,28 @@ fn newcomers_that_wait_for_a_share_have_their_turn_when_one_of_them_has_answered
 }
 
 #[test]
+fn a_newcomer_in_line_for_whom_nothing_waits_any_more_holds_nobody_up() {
+    let (mut mesh, mut strangers) = with_strangers(&config(), 5);
+    let [proven, first, second, idle, last] = &mut strangers[..] else { panic!() };
+    prove(&mut mesh, proven, 20);
+    for (newcomer, from) in [(&mut *first, 0), (&mut *second, 100)] {
+        (from..from + 4).for_each(|number| newcomer.offer(&mut mesh, &item(5, number, 100)));
+    }
+    mesh.run_for(ms(110));
+    let asked = first.asked(&mesh);
+    assert_eq!((asked.len(), second.asked(&mesh).len()), (4, 4), "all that newcomers may have");
+    let pool = mesh.pool(0);
+    let slot = pool.common.links.slot(idle.link).unwrap();
+    pool.client.asking.fetch.wait_in_line(&mut pool.common.links, slot);
+    last.offer(&mut mesh, &item(5, 200, 100));
+    mesh.run_for(ms(110));
+    assert_eq!(last.asked(&mesh).len(), 0, "it waits in line");
+    first.deliver(&mut mesh, asked[0]);
+    mesh.run_for(ms(110));
+    assert_eq!(last.asked(&mesh).len(), 1);
+}
+
+#[test]
 fn an_item_that_is_offered_again_while_it_is_asked_for_is_not_asked_for_twice() {
     let (mut mesh, mut strangers) = with_strangers(&config(), 1);
     let bytes = item(5, 1, 200);

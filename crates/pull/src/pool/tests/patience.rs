@@ -108,6 +108,30 @@ fn trickled(bytes: usize) -> Option<Duration> {
 }
 
 #[test]
+fn what_was_taken_back_is_late_however_fast_it_still_comes() {
+    let (mut mesh, mut strangers) = with_strangers(&config(), 1);
+    let large = item(5, 1, 60_000);
+    strangers[0].offer(&mut mesh, &large);
+    mesh.run_for(ms(120));
+    let mut message = bytes::BytesMut::new();
+    codec::encode_item_head(strangers[0].asked(&mesh)[0], large.len(), &mut message);
+    message.extend_from_slice(&large);
+    let key = mesh.nodes[1].opened.iter().find(|(_, lane)| *lane == 1).unwrap().0;
+    let (link, mut overdue) = (strangers[0].link, Vec::new());
+    for (number, part) in message.chunks(4_000).take(14).enumerate() {
+        mesh.send(1, key, part);
+        mesh.run_for(ms(100));
+        if number == 4 {
+            mesh.insert(0, &large); // the application has it from elsewhere
+        }
+        let links = &mesh.pool(0).common.links;
+        overdue.push(links.get(links.slot(link).unwrap()).unwrap().gets.overdue);
+    }
+    assert_eq!(overdue[..5], [0; 5], "40 kB a second is progress");
+    assert_eq!(overdue.last(), Some(&1));
+}
+
+#[test]
 fn progress_is_bytes_of_the_item_itself_at_16_kb_per_second() {
     assert_eq!(trickled(4_000), None);
     let waited = trickled(800).unwrap();

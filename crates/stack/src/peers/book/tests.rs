@@ -140,6 +140,48 @@ fn a_candidate_is_forgotten_after_eight_failures_and_no_persistent_one_ever() {
     assert_eq!((book.role(&peer(1)), book.role(&peer(2))), (None, Some(Role::Persistent)));
 }
 
+fn failures(book: &Book) -> u32 {
+    book.entries.get(&BookId(0)).unwrap().failures
+}
+
+/// A link that this side dialled was there for so many seconds and ended then.
+fn linked_for(book: &mut Book, secs: u64) {
+    book.handle_up(at(0), peer(1), LinkId(1), Some(DialId(1)));
+    book.handle_down(at(secs), &peer(1), LinkId(1), None);
+}
+
+#[test]
+fn a_persistent_peer_that_was_linked_for_10_s_is_tried_quickly_for_30() {
+    let mut book = book();
+    add(&mut book, 1, Role::Persistent).unwrap();
+    linked_for(&mut book, 10);
+    let mut after = |secs: u64| {
+        book.fail(at(secs), BookId(0));
+        failures(&book)
+    };
+    assert_eq!([11, 39, 40, 41].map(&mut after), [1, 1, 2, 3]);
+}
+
+#[test]
+fn a_link_that_ends_within_10_s_is_one_more_failure() {
+    let mut book = book();
+    add(&mut book, 1, Role::Persistent).unwrap();
+    linked_for(&mut book, 9);
+    book.fail(at(10), BookId(0));
+    assert_eq!(failures(&book), 2);
+}
+
+#[test]
+fn failures_are_forgotten_once_a_link_has_lasted_a_minute() {
+    for (secs, left) in [(59, 4), (60, 1)] {
+        let mut book = book();
+        add(&mut book, 1, Role::Candidate).unwrap();
+        (0..3).for_each(|_| drop(book.fail(at(0), BookId(0))));
+        linked_for(&mut book, secs);
+        assert_eq!(failures(&book), left, "its end counts");
+    }
+}
+
 #[test]
 fn only_the_end_of_the_link_that_is_used_counts() {
     let mut book = book();

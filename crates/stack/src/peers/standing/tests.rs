@@ -166,6 +166,15 @@ fn a_ban_that_is_over_to_the_instant_judges_anew() {
 }
 
 #[test]
+fn a_ban_is_kept_to_its_last_instant_and_not_longer() {
+    let mut standing = Standing::new(Config { misbehaved: 100, ..Config::default() });
+    standing.blame(secs(0), peer(1), Blame::Misbehaved);
+    let kept = |at| standing.record(at, UnixTime::from_secs(9), &peer(1)).unwrap().banned_until;
+    let last = secs(600) - Duration::from_nanos(1);
+    assert_eq!((kept(last).is_some(), kept(secs(600))), (true, None));
+}
+
+#[test]
 fn a_sum_is_forgotten_below_a_tenth_of_a_point() {
     let entry = |wrongs, lapses, banned_until| Entry { wrongs, lapses, at: secs(0), bans: 0, banned_until };
     assert!(entry(99, 99, None).is_forgotten());
