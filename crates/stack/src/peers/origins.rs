@@ -326,6 +326,17 @@ mod tests {
     }
 
     #[test]
+    fn a_prefix_is_forgotten_below_a_tenth_of_a_point() {
+        let mut origins = Origins::new(Config { max_peers: 2, ..Config::default() }, vec![]);
+        let [kept, forgotten, new] = [1, 2, 3].map(|third| prefix_of(IpAddr::from([192, 0, third, 1])));
+        for (prefix, points) in [(kept, FORGOTTEN), (forgotten, FORGOTTEN - 1)] {
+            origins.prefixes.insert(prefix, Score { points, at: NOW, bans: 0 });
+        }
+        origins.make_room(NOW, new);
+        assert_eq!(origins.prefixes.into_keys().collect::<Vec<_>>(), [kept]);
+    }
+
+    #[test]
     fn exempt_networks_and_what_was_only_late_do_not_count() {
         let mut origins = origins();
         for _ in 0..1_000 {
