@@ -4,6 +4,7 @@
 //	go-peer ping SECURITY ADDRESS     three round trips
 //	go-peer identify SECURITY ADDRESS what the other end says of itself
 //	go-peer perf SECURITY ADDRESS     16 MiB each way over /perf/1.0.0
+//	go-peer upload SECURITY ADDRESS   1 GiB there over /perf/1.0.0, in writes of 64 KiB, and how fast
 //	go-peer echo|streams|reset|idle|hold|push|large SECURITY ADDRESS [COUNT]
 //
 // The last ones are what Weir's example does (crates/cli/examples/interop.rs), and are in pattern.go, streams.go and learned.go.
@@ -37,6 +38,7 @@ import (
 const (
 	perf  = "/perf/1.0.0"
 	size  = 16 << 20
+	much  = 1 << 30
 	limit = 60 * time.Second
 )
 
@@ -59,7 +61,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) < 2 {
-		return errors.New("go-peer listen|ping|identify|perf|echo|streams|reset|idle|hold|push|large noise|tls|both|pnet|quic [ADDRESS [COUNT]]")
+		return errors.New("go-peer listen|ping|identify|perf|upload|echo|streams|reset|idle|hold|push|large noise|tls|both|pnet|quic [ADDRESS [COUNT]]")
 	}
 	node, err := start(args[0] == "listen", args[1])
 	if err != nil {
@@ -93,6 +95,8 @@ func run(args []string) error {
 		return identified(ctx, node, there.ID)
 	case "perf":
 		return perfed(ctx, node, there.ID)
+	case "upload":
+		return uploaded(ctx, node, there.ID)
 	}
 	return ownStreams(ctx, node, there.ID, args)
 }
@@ -189,6 +193,32 @@ func perfed(ctx context.Context, node host.Host, there peer.ID) error {
 	if got != size {
 		return fmt.Errorf("%d bytes came, %d were asked for", got, size)
 	}
+	return nil
+}
+
+// From the first write to the end of the other side's answer, which has no bytes.
+func uploaded(ctx context.Context, node host.Host, there peer.ID) error {
+	stream, err := node.NewStream(ctx, there, perf)
+	if err != nil {
+		return err
+	}
+	begun := time.Now()
+	if _, err := stream.Write(make([]byte, 8)); err != nil {
+		return err
+	}
+	block := make([]byte, 64<<10)
+	for range much / len(block) {
+		if _, err := stream.Write(block); err != nil {
+			return err
+		}
+	}
+	if err := stream.CloseWrite(); err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, stream); err != nil {
+		return err
+	}
+	fmt.Printf("%.2f Gbit/s\n", much*8/time.Since(begun).Seconds()/1e9)
 	return nil
 }
 
