@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_base::identity::PeerId;
 use weir_base::stream::Ask;
-use weir_base::{Deadlines, Instant, ProtocolId};
+use weir_base::{Deadlines, Instant, ProtocolId, Ready};
 
-use super::marks::{Circle, Marks};
+use super::marks::Marks;
 use super::types::Event;
 use crate::call::Call;
 use crate::channel::ChannelId;
@@ -42,8 +42,8 @@ pub struct ChannelStats {
 pub(super) struct Machines {
     list: Vec<Child>, // never empty once control is in
     by_channel: BTreeMap<ChannelId, u16>,
-    asking: Circle,
-    telling: Circle,
+    asking: Ready<u16>,
+    telling: Ready<u16>,
     deadlines: Deadlines<u16>,
     claiming: Marks, // call channels of which something changed
 }

@@ -29,29 +29,6 @@ impl Marks {
     }
 }
 
-/// Machines that wait for a turn, each at most once: they are taken in a circle, by number.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Circle {
-    waiting: Marks,
-    last: u16,
-}
-
-impl Circle {
-    pub(super) fn mark(&mut self, index: u16) {
-        self.waiting.insert(index);
-    }
-
-    /// Takes the next behind the one that was taken last.
-    pub(super) fn pop(&mut self) -> Option<u16> {
-        let up_to_last = bit(self.last).wrapping_mul(2).wrapping_sub(1);
-        let behind = Marks(self.waiting.0 & !up_to_last);
-        let index = if behind.is_empty() { self.waiting } else { behind }.pop_first()?;
-        self.waiting.remove(index);
-        self.last = index;
-        Some(index)
-    }
-}
-
 fn bit(index: u16) -> u128 {
     1_u128.checked_shl(index.into()).unwrap_or(0)
 }
@@ -59,27 +36,6 @@ fn bit(index: u16) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn whoever_marks_itself_again_is_behind_all_that_wait() {
-        let mut circle = Circle::default();
-        for index in [0, 2, 64] {
-            circle.mark(index);
-        }
-        let mut taken = Vec::new();
-        for _ in 0..5 {
-            let index = circle.pop().unwrap();
-            taken.push(index);
-            circle.mark(index);
-        }
-        assert_eq!(taken, [2, 64, 0, 2, 64]);
-        circle.mark(127);
-        assert_eq!(circle.pop(), Some(127), "the last number there is");
-        assert_eq!(
-            (circle.pop(), circle.pop(), circle.pop(), circle.pop()),
-            (Some(0), Some(2), Some(64), None)
-        );
-    }
 
     #[test]
     fn each_machine_is_in_it_once_and_comes_out_lowest_first() {
