@@ -216,7 +216,7 @@ fn messages_that_no_version_defines_are_sent_now_and_then_and_skipped() {
     assert_eq!((pair.closed, pair.faults.len()), (None, 0));
     let mut calm = config();
     calm.control.idle_timeout = secs(100_000);
-    calm.control.interval = Duration::from_millis(500); // a ping a second
+    calm.control.interval = Duration::from_millis(250); // a ping a second
     let mut pair = against(Script::polite(), calm);
     let mut answered = 0;
     while pair.now < at(300_000) {
