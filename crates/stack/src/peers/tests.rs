@@ -72,7 +72,7 @@ fn of_two_links_the_preferred_one_is_used_and_one_that_is_up_before_both() {
 fn above_the_bound_the_youngest_inbound_links_go_once_their_grace_is_over() {
     let trim = Trim { above: 3, to: 2, grace: Duration::from_secs(10) };
     let mut peers = peers(Config { trim: Some(trim), target: 2, ..Config::default() });
-    (1..=3).for_each(|seed| drop(up(&mut peers, seed.into(), seed)));
+    assert!((1..=3).all(|seed| up(&mut peers, seed.into(), seed).is_some()));
     assert!(Surplus::of(&peers).is_none(), "as many as may be");
     let dialled = peers.handle_up(at(2), LinkId(4), info(4, Side::Dialled), None, None, LinkId(4));
     assert!(dialled.is_some());
