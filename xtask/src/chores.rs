@@ -150,7 +150,7 @@ fn hostile(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {
     let mut command = run::cargo(repo);
     command.args(["run", "--quiet", "--manifest-path"]).arg(manifest);
     if arguments.iter().any(|word| word == "--short") {
-        // only bounds are judged: what is compiled for tests already is used again, with its assertions
+        // It judges bounds, not rates. The development profile uses dependencies that the tests have compiled, and checks assertions.
         command.env("CARGO_TARGET_DIR", metadata::workspace(repo)?.target_directory);
     } else {
         command.arg("--release");

@@ -241,8 +241,9 @@ impl Default for BudgetConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StreamsConfig {
-    /// Streams that a peer may have open at once after its hello; before, 32. Over QUIC, whose tables have an entry for each that is
-    /// allowed, it is 48 until the peer has half of them open, then twice as many, and so on up to this. Default: 96.
+    /// Streams that a peer may have open at once after its hello; before, 32. Over QUIC the limit that a peer is told begins at 48, or
+    /// at this if it is lower, and doubles up to this whenever the peer has half of it open: QUIC keeps memory for each stream that is
+    /// allowed. Default: 96.
     pub max_inbound: u32,
     /// Opens that wait for the peer's limit, per link. Default: 64.
     pub max_waiting: usize,
@@ -390,8 +391,8 @@ pub struct TcpConfig {
     /// own has a form of its own ([`SharedKey::from_file`]).
     #[serde(skip)]
     pub private: Option<SharedKey>,
-    /// Pause between two pings of yamux, rounded up to a quarter of a second, which measure the round trip and find out whether the peer is there. mplex has no ping:
-    /// where nothing was heard over it for so long, a sign of life is asked for. Default: 20 s.
+    /// Pause between two pings of yamux, which measure the round trip and find out whether the peer is there; they go out on full
+    /// seconds. mplex has no ping: where nothing was heard over it for so long, a sign of life is asked for. Default: 20 s.
     #[serde(with = "units::duration")]
     pub ping_interval: Duration,
     /// A link is lost when an answer to a ping, or a sign of life, takes so long. Default: 10 s.

@@ -99,7 +99,7 @@ pub struct Config {
     pub window_max: u32,
     /// Unread bytes of all streams together, beyond which the transport stops reading. Default: 1 MiB.
     pub unread_max: usize,
-    /// Pause between two pings, rounded up to a full second. Default: 30 s.
+    /// Pause between two pings, which go out on full seconds. Default: 30 s.
     #[serde(with = "units::duration")]
     pub interval: Duration,
     /// How long an answer to a ping may take. Default: 10 s.

@@ -29,7 +29,7 @@ pub const LINK_INITIAL: u64 = 64 * 1024;
 pub const STREAM_INITIAL: u64 = 64 * 1024;
 
 /// Streams that either side may open, before any [`Frame::StreamsCredit`].
-pub const STREAMS_INITIAL: u64 = 32;
+pub const STREAMS_INITIAL: u64 = crate::streams::BEFORE_HELLO as u64;
 
 /// The most bytes of one [`Frame::Data`]: small enough that control never waits long behind one.
 pub const DATA_MAX: usize = 16 * 1024;

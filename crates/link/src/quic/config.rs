@@ -17,9 +17,8 @@ use weir_libp2p::tls::{
     server_config,
 };
 
-use super::allowance::INITIAL;
 use super::time::WallTime;
-use crate::streams::ProtocolNames;
+use crate::streams::{BEFORE_HELLO, ProtocolNames};
 use crate::{Alpn, Config, LimitError};
 
 /// Handshake bytes that arrived out of order, per space: three certificates of the largest kind.
@@ -153,7 +152,7 @@ fn transport(config: &Config) -> TransportConfig {
     discovery.upper_bound(config.quic.max_mtu);
     let mut transport = TransportConfig::default();
     transport
-        .max_concurrent_bidi_streams(VarInt::from_u32(INITIAL))
+        .max_concurrent_bidi_streams(VarInt::from_u32(BEFORE_HELLO))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .max_idle_timeout(IdleTimeout::try_from(config.quic.idle_timeout).ok())
         .keep_alive_interval(Some(config.quic.keep_alive))

@@ -11,10 +11,10 @@ use weir_base::identity::PeerId;
 use weir_base::stream::Goodbye;
 use weir_libp2p::tls::peer_id_of;
 
-use super::allowance::Allowance;
 use super::credit::Windows;
 use super::phase::Phase;
 use super::stream::{code32, id};
+use super::stream_limit::StreamLimit;
 use super::time::Clock;
 use crate::Alpn;
 use crate::event::{Ecn, SocketId, Transmit};
@@ -38,7 +38,7 @@ pub(crate) struct Connection {
     pub(super) socket: SocketId,
     pub(super) clock: Clock,
     pub(super) phase: Phase,
-    allowance: Allowance,
+    stream_limit: StreamLimit, // of the peer
 }
 
 impl std::fmt::Debug for Connection {
@@ -54,8 +54,8 @@ impl Connection {
         (socket, handle): (SocketId, ConnectionHandle),
         clock: Clock,
     ) -> Self {
-        let allowance = Allowance::new();
-        Self { quic, handle, socket, clock, phase: Phase::Handshake { early: false }, allowance }
+        let (phase, stream_limit) = (Phase::Handshake { early: false }, StreamLimit::new());
+        Self { quic, handle, socket, clock, phase, stream_limit }
     }
 
     pub(super) fn is_client(&self) -> bool {
@@ -78,17 +78,17 @@ impl Connection {
         peer_id_of(&chain).ok()
     }
 
-    /// The peer may have up to `most` streams open from now on.
-    pub(super) fn settle_streams(&mut self, most: u32) {
-        let count = self.allowance.settle(most);
-        self.quic.set_max_concurrent_streams(Dir::Bi, VarInt::from_u32(count));
+    /// The peer said hello: it may have up to `most` streams open from now on.
+    pub(super) fn hello_accepted(&mut self, most: u32) {
+        let limit = self.stream_limit.after_hello(most);
+        self.quic.set_max_concurrent_streams(Dir::Bi, VarInt::from_u32(limit));
     }
 
-    /// The peer has opened streams: it may soon need more.
+    /// The peer has opened streams: its limit grows where it may soon need more.
     pub(super) fn streams_opened(&mut self) {
         let open = self.quic.streams().remote_open_streams(Dir::Bi);
-        if let Some(count) = self.allowance.open(open) {
-            self.quic.set_max_concurrent_streams(Dir::Bi, VarInt::from_u32(count));
+        if let Some(limit) = self.stream_limit.opened(open) {
+            self.quic.set_max_concurrent_streams(Dir::Bi, VarInt::from_u32(limit));
         }
     }
 

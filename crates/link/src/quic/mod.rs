@@ -8,7 +8,6 @@
 //! Threat: strangers send first packets from any address. Until an address is proven it gets at most three times its bytes;
 //! under load it must prove itself before anything is kept (retry). Source: RFC 9000–9002, libp2p `quic`, `tls`.
 
-mod allowance;
 mod config;
 mod connection;
 mod credit;
@@ -27,6 +26,7 @@ mod refused_writers;
 mod send_memory;
 mod sending;
 mod stream;
+mod stream_limit;
 pub(crate) mod time;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -394,7 +394,7 @@ impl Streams for Muxer {
     }
 
     fn hello_accepted(&mut self) {
-        self.conn.settle_streams(self.config.streams.max_inbound);
+        self.conn.hello_accepted(self.config.streams.max_inbound);
     }
 
     /// The latest raw stream whose reader leaves bytes unread.

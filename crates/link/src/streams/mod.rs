@@ -9,6 +9,9 @@ mod outbox;
 mod scheduler;
 mod writers;
 
+/// Streams that a peer may have open before its hello (`docs/spec/streams.md`, "Limits").
+pub(crate) const BEFORE_HELLO: u32 = 32;
+
 pub(crate) use halves::{After, Next, ReceiveEnd, ReceiveHalf, SendEnd, SendHalf};
 pub(crate) use names::ProtocolNames;
 pub use names::{BY_NAME, NAMED};

@@ -121,7 +121,7 @@ const WRONG: &[Wrong] = &[
     (
         "[node.control]\nidle_timeout = '15s'",
         |config| config.node.control.idle_timeout = Duration::from_secs(15),
-        "`node.control.idle_timeout` must be longer than `node.control.interval`",
+        "`node.control.idle_timeout` must be longer than `node.control.interval` by a second or more: pings go out on full seconds",
     ),
     (
         "[node.ping]\nmax_inbound = 0",

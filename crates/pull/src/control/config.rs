@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use weir_base::{LimitError, units};
+use weir_base::{Instant, LimitError, units};
 
 use super::codec;
 
@@ -20,10 +20,11 @@ pub(super) const SERVICES_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Pause between a pong and the next ping. Default: 15 s.
+    /// Pause between a pong and the next ping, which goes out on a full second. Default: 15 s.
     #[serde(with = "units::duration")]
     pub interval: Duration,
-    /// A link on which nothing was heard on control, or no pong came to a ping, for so long is closed. Default: 45 s.
+    /// A link on which nothing was heard on control, or no pong came to a ping, for so long is closed. At least a second longer than
+    /// `interval`. Default: 45 s.
     #[serde(with = "units::duration")]
     pub idle_timeout: Duration,
     /// How long the peer's hello may take. Default: 5 s.
@@ -60,8 +61,9 @@ impl Config {
         if self.interval.is_zero() {
             return Err(LimitError::new("interval", "must be above zero; 15 s is usual"));
         }
-        if self.idle_timeout <= self.interval {
-            return Err(LimitError::new("idle_timeout", "must be longer than ").field("interval"));
+        if self.idle_timeout < self.interval.saturating_add(Instant::TICK) {
+            let error = LimitError::new("idle_timeout", "must be longer than ").field("interval");
+            return Err(error.text(" by a second or more: pings go out on full seconds"));
         }
         if self.hello_timeout.is_zero() {
             return Err(LimitError::new("hello_timeout", "must be above zero; 5 s is usual"));

@@ -95,6 +95,8 @@ fn each_limit_is_checked_at_its_bound() {
     assert_eq!(field(|_| ()), None);
     assert_eq!(field(|config| config.interval = Duration::ZERO), Some("interval"));
     assert_eq!(field(|config| config.idle_timeout = config.interval), Some("idle_timeout"));
+    let hardly = |config: &mut Config| config.idle_timeout = config.interval + Duration::from_millis(999);
+    assert_eq!(field(hardly), Some("idle_timeout"), "a ping may be that late");
     assert_eq!(field(|config| config.hello_timeout = Duration::ZERO), Some("hello_timeout"));
     assert_eq!(field(|config| config.max_streams = 31), Some("max_streams"));
     assert_eq!(field(|config| config.max_streams = 32), None);

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use weir_base::StreamKey;
 
 use super::super::*;
 use super::fetching::{config, prove, with_strangers};
@@ -81,6 +82,15 @@ fn a_rate_that_the_peer_chose_does_not_delay_an_item() {
     assert!(waited < Duration::from_secs(2), "{waited:?}");
 }
 
+/// What a stranger writes to deliver the first item it is asked for, and on which stream.
+fn delivery(mesh: &Mesh, stranger: &mut Stranger, item: &Bytes) -> (BytesMut, StreamKey) {
+    let mut message = BytesMut::new();
+    codec::encode_item_head(stranger.asked(mesh)[0], item.len(), &mut message);
+    message.extend_from_slice(item);
+    let opened = &mesh.nodes[stranger.node].opened;
+    (message, opened.iter().find(|(_, lane)| *lane == 1).unwrap().0)
+}
+
 /// The first delivers an item of 60,000 bytes, so many of them every 100 ms. How long until the second is asked for it, where it
 /// is at all.
 fn trickled(bytes: usize) -> Option<Duration> {
@@ -91,10 +101,7 @@ fn trickled(bytes: usize) -> Option<Duration> {
     mesh.run_for(ms(5));
     second.offer(&mut mesh, &large);
     mesh.run_for(ms(120));
-    let mut message = bytes::BytesMut::new();
-    codec::encode_item_head(first.asked(&mesh)[0], large.len(), &mut message);
-    message.extend_from_slice(&large);
-    let key = mesh.nodes[1].opened.iter().find(|(_, lane)| *lane == 1).unwrap().0;
+    let (message, key) = delivery(&mesh, first, &large);
     let begun = mesh.now;
     for part in message.chunks(bytes) {
         mesh.send(1, key, part);
@@ -113,10 +120,7 @@ fn what_was_taken_back_is_late_however_fast_it_still_comes() {
     let large = item(5, 1, 60_000);
     strangers[0].offer(&mut mesh, &large);
     mesh.run_for(ms(120));
-    let mut message = bytes::BytesMut::new();
-    codec::encode_item_head(strangers[0].asked(&mesh)[0], large.len(), &mut message);
-    message.extend_from_slice(&large);
-    let key = mesh.nodes[1].opened.iter().find(|(_, lane)| *lane == 1).unwrap().0;
+    let (message, key) = delivery(&mesh, &mut strangers[0], &large);
     let (link, mut overdue) = (strangers[0].link, Vec::new());
     for (number, part) in message.chunks(4_000).take(14).enumerate() {
         mesh.send(1, key, part);

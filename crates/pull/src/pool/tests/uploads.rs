@@ -126,6 +126,27 @@ fn who_asks_for_less_than_its_share_has_the_next_turn() {
 }
 
 #[test]
+fn one_more_turn_costs_what_is_left_of_it_and_not_what_was_used_before() {
+    let (mut mesh, keys) = scene(&[60_000; 20], 3);
+    let [whole, single, parts] = keys[..] else { panic!() };
+    send(&mut mesh, whole, codec::GET, 0..20);
+    send(&mut mesh, single, codec::GET, 0..1);
+    send(&mut mesh, parts, codec::GET, 0..20);
+    let turn = |mesh: &mut Mesh| {
+        let links = &mesh.pool(0).common.links;
+        links.get(links.slot(parts.link).unwrap()).unwrap().serving.turn.unwrap()
+    };
+    assert_eq!(
+        (turn(&mut mesh).turns, turn(&mut mesh).charged),
+        (3, 240_000),
+        "four items begin within 192 KiB"
+    );
+    assert!(write(&mut mesh, parts, 61_000, 0) > 60_000, "a part of its three");
+    assert!(write(&mut mesh, single, QUANTUM, 0) > 60_000, "its end gives the other a fourth");
+    assert_eq!((turn(&mut mesh).turns, turn(&mut mesh).charged), (4, 300_000), "five within 256 KiB");
+}
+
+#[test]
 fn a_turn_that_is_used_up_to_its_last_byte_is_over() {
     let (mut mesh, keys) = scene(&[QUANTUM; 2], 1);
     send(&mut mesh, keys[0], codec::GET, 0..1); // it gets a turn of just as many bytes
