@@ -63,11 +63,10 @@ impl Booking {
     pub(super) fn serve(&mut self, now: Instant, machines: &mut Machines) {
         loop {
             while let Some(index) = machines.next_claiming() {
-                let booked = self.book(now, machines, index);
-                if self.hand_over(now, machines, index) || booked {
-                    machines.touched(index);
-                    machines.is_booked(index); // it has just been looked at
-                }
+                self.book(now, machines, index);
+                self.hand_over(now, machines, index);
+                machines.touched(index);
+                machines.is_booked(index); // it has just been looked at
             }
             if self.held_back.is_empty() || !self.memory.take_freed() {
                 return;
@@ -87,11 +86,8 @@ impl Booking {
         }
     }
 
-    /// Whether there was something to book.
-    fn book(&mut self, now: Instant, machines: &mut Machines, index: u16) -> bool {
-        let mut booked = false;
+    fn book(&mut self, now: Instant, machines: &mut Machines, index: u16) {
         while let Some(claim) = machines.call(index).and_then(Call::poll_claim) {
-            booked = true;
             match claim {
                 Claim::Free(key) => self.memory.free(key),
                 Claim::Keep { key, bytes, hold } => self.memory.keep(index, key, bytes, hold),
@@ -104,15 +100,11 @@ impl Booking {
                 }
             }
         }
-        booked
     }
 
-    /// Hands over requests in turn while there is room. When one finds none, each request behind it is tried once, in order. Whether
-    /// one was tried.
-    fn hand_over(&mut self, now: Instant, machines: &mut Machines, index: u16) -> bool {
-        let mut tried = false;
+    /// Hands over requests in turn while there is room. When one finds none, each request behind it is tried once, in order.
+    fn hand_over(&mut self, now: Instant, machines: &mut Machines, index: u16) {
         while let Some(key) = machines.call(index).and_then(|call| call.next_request()) {
-            tried = true;
             if self.try_one(now, machines, index, key) {
                 continue;
             }
@@ -127,7 +119,6 @@ impl Booking {
             let stalled = self.memory.next_stalled(now);
             self.retry = Some(self.retry.map_or(stalled, |retry| retry.min(stalled)));
         }
-        tried
     }
 
     /// Whether a request found room and was handed over; else it is held back.
