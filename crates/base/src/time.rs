@@ -36,14 +36,10 @@ impl Instant {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// Time between two ticks: a second.
-    pub const TICK: Duration = Duration::from_secs(1);
-
     /// This or the next full second. Timers that may be that late are set to it, so that those of many links share a wake-up of
     /// the host.
     pub const fn on_tick(self) -> Self {
-        let tick = Self::TICK.as_secs() * 1_000_000_000;
-        Self(self.0.div_ceil(tick).saturating_mul(tick))
+        Self(self.0.div_ceil(1_000_000_000).saturating_mul(1_000_000_000))
     }
 }
 

@@ -11,6 +11,8 @@ use super::codec;
 pub const MESSAGE_RATE: u64 = 64;
 /// Bytes per second likewise.
 pub const BYTE_RATE: u64 = 16_000;
+/// How late a ping may be, as it waits for a tick of the node's clock.
+const TICK: Duration = Instant::from_nanos(1).on_tick().since(Instant::ZERO);
 /// Pongs that wait to be written; of more the oldest are dropped.
 pub(super) const MAX_PONGS: usize = 4;
 /// Between two updates of services to one peer: far below what the peer's rate limit allows.
@@ -61,7 +63,7 @@ impl Config {
         if self.interval.is_zero() {
             return Err(LimitError::new("interval", "must be above zero; 15 s is usual"));
         }
-        if self.idle_timeout < self.interval.saturating_add(Instant::TICK) {
+        if self.idle_timeout < self.interval.saturating_add(TICK) {
             let error = LimitError::new("idle_timeout", "must be longer than ").field("interval");
             return Err(error.text(" by a second or more: pings go out on full seconds"));
         }
