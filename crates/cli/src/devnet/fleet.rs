@@ -6,10 +6,10 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use weir::{Keypair, Multiaddr, Network, NetworkId, PeerId};
+use weir::{Keypair, Multiaddr, Network, NetworkId, Node, PeerId, StartError};
 use weir_chain::audit::{Audit, AuditError};
 use weir_chain::chain::Chain;
-use weir_chain::node::{Observation, declare};
+use weir_chain::node::{Handles, Observation, declare};
 use weir_chain::store::{Store, StoreError};
 use weir_chain::{ChainNode, Genesis, Options, SigningKey};
 
@@ -29,7 +29,9 @@ pub(crate) struct Plan {
     /// What it listens on.
     transport: Transport,
     /// Where it listens; port 0 until it first ran.
-    pub(crate) address: SocketAddr,
+    address: SocketAddr,
+    /// Whether the user chose the port.
+    is_port_fixed: bool,
     /// Its store's file.
     pub(crate) store: PathBuf,
     /// The nodes it dials, by number.
@@ -81,7 +83,8 @@ impl Plan {
     /// A node on loopback that listens at a port (0: the system chooses).
     pub(crate) fn new(identity: [u8; 32], (transport, port): (Transport, u16), store: PathBuf) -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        Self { identity, transport, address, store, dials: Vec::new(), producer: None }
+        let is_port_fixed = port != 0;
+        Self { identity, transport, address, is_port_fixed, store, dials: Vec::new(), producer: None }
     }
 
     /// The address others dial, this node's identity included.
@@ -91,16 +94,19 @@ impl Plan {
         address.clone().with_p2p(peer).unwrap_or(address)
     }
 
-    /// Starts the node; its port is fixed from then on.
+    /// Starts the node, at the port it had before. One that the system chose may have gone to another program since: it chooses again.
     fn start(&mut self, genesis: &Genesis, begun: Instant) -> Result<Running, Failure> {
-        let keypair = Keypair::ed25519_from_seed(self.identity);
-        let builder = declare(Network::builder(keypair, NetworkId(genesis.id())))
-            .agent(concat!("weir-devnet/", env!("CARGO_PKG_VERSION")))
-            .listen(self.transport.address(self.address));
         let store = Store::open(&self.store, genesis).map_err(Failure::run)?;
         let chain = Chain::open(genesis.clone(), store).map_err(Failure::run)?;
-        let (net, node, handles) = weir::start(builder)
-            .map_err(|error| Failure::input(format!("--port: cannot start a node: {error}")))?;
+        let mut started = self.start_network(genesis);
+        if matches!(started, Err(StartError::InUse { .. })) && !self.is_port_fixed {
+            self.address.set_port(0);
+            started = self.start_network(genesis);
+        }
+        let (net, node, handles) = started.map_err(|error| {
+            let option = if self.is_port_fixed { "--port: " } else { "" };
+            Failure::input(format!("{option}cannot start a node: {error}"))
+        })?;
         let socket = net.addresses().iter().find_map(Multiaddr::socket_addr);
         if let Some((_, address)) = socket {
             self.address = address;
@@ -121,6 +127,14 @@ impl Plan {
             .spawn(move || runner.network().clone().block_on(runner.run()))
             .map_err(|error| Failure::run(format!("cannot start a thread: {error}")))?;
         Ok(Running { node, reports, thread: Some(thread) })
+    }
+
+    fn start_network(&self, genesis: &Genesis) -> Result<(Network, Node, Handles), StartError> {
+        let keypair = Keypair::ed25519_from_seed(self.identity);
+        let builder = declare(Network::builder(keypair, NetworkId(genesis.id())))
+            .agent(concat!("weir-devnet/", env!("CARGO_PKG_VERSION")))
+            .listen(self.transport.address(self.address));
+        weir::start(builder)
     }
 }
 
@@ -178,12 +192,19 @@ impl Fleet {
         self.running.get_mut(node).and_then(Option::take).map(Running::kill)
     }
 
-    /// Starts one again that was killed.
+    /// Starts one again that was killed. Those that keep a link to it are told where it is, should that have changed.
     pub(crate) fn restart(&mut self, node: usize) -> Result<(), Failure> {
         let Some(plan) = self.plans.get_mut(node) else { return Ok(()) };
+        let before = plan.address;
         let running = plan.start(&self.genesis, self.begun)?;
+        let has_moved = plan.address != before;
         if let Some(slot) = self.running.get_mut(node) {
             *slot = Some(running);
+        }
+        let dialling =
+            self.plans.iter().enumerate().filter(|(_, plan)| has_moved && plan.dials.contains(&node));
+        for (other, _) in dialling {
+            self.keep(other, node)?;
         }
         self.dial(node)
     }
@@ -211,13 +232,16 @@ impl Fleet {
     }
 
     fn dial(&self, node: usize) -> Result<(), Failure> {
-        let (Some(plan), Some(running)) = (self.plans.get(node), self.get(node)) else { return Ok(()) };
+        let dials = self.plans.get(node).map_or(&[][..], |plan| &plan.dials);
+        dials.iter().try_for_each(|peer| self.keep(node, *peer))
+    }
+
+    /// Tells one node, where it runs, to keep a link to another.
+    fn keep(&self, node: usize, peer: usize) -> Result<(), Failure> {
+        let (Some(running), Some(peer)) = (self.get(node), self.plans.get(peer)) else { return Ok(()) };
         let net = running.node.network();
-        for peer in plan.dials.iter().filter_map(|peer| self.plans.get(*peer)) {
-            net.block_on(net.peers().keep(peer.multiaddr()))
-                .map_err(|error| Failure::run(format!("node {node}: {error}")))?;
-        }
-        Ok(())
+        net.block_on(net.peers().keep(peer.multiaddr()))
+            .map_err(|error| Failure::run(format!("node {node}: {error}")))
     }
 }
 
@@ -250,5 +274,68 @@ impl Running {
         self.thread.take().map(JoinHandle::join);
         self.reports.unobserved = self.node.unobserved();
         self.reports
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, UdpSocket};
+
+    use weir_sim::Rng;
+
+    use super::*;
+    use crate::devnet::load::Load;
+
+    /// Two nodes, of which the first keeps a link to the second.
+    fn two(folder: &std::path::Path, transport: Transport) -> Fleet {
+        let mut rng = Rng::from_number(1);
+        let producer = SigningKey::from_bytes(&rng.bytes());
+        let (_, balances) = Load::balances(1, &mut rng);
+        let genesis = Genesis::new("test", weir_chain::AccountId::of(&producer), 1_000, &balances).unwrap();
+        let plan = |node: &str| Plan::new(rng.bytes(), (transport, 0), folder.join(node));
+        let mut plans = ["0", "1"].map(plan);
+        plans[0].dials = vec![1];
+        Fleet::start(genesis, plans.into(), Instant::now()).unwrap()
+    }
+
+    fn wait_for_a_peer(fleet: &Fleet, node: usize) {
+        let net = fleet.get(node).unwrap().node.network();
+        assert_eq!(net.block_on(net.wait_for_peers(1)).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_port_that_another_took_meanwhile_is_chosen_again() {
+        for transport in [Transport::Quic, Transport::Tcp] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut fleet = two(folder.path(), transport);
+            wait_for_a_peer(&fleet, 1);
+            fleet.running[1].take().unwrap().stop(); // says goodbye: a crash is noticed later
+            let address = fleet.plans[1].address;
+            let _udp = UdpSocket::bind(address); // where one fails, somebody else has it
+            let _tcp = TcpListener::bind(address);
+            fleet.restart(1).unwrap();
+            assert_ne!(fleet.plans[1].address, address);
+            wait_for_a_peer(&fleet, 1);
+            fleet.stop();
+        }
+    }
+
+    #[test]
+    fn a_port_that_the_user_chose_is_not_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut fleet = two(folder.path(), Transport::Quic);
+        let plan = &mut fleet.plans[1];
+        plan.is_port_fixed = true;
+        let address = plan.address;
+        fleet.kill(1).unwrap();
+        let _taken = UdpSocket::bind(address); // where it fails, somebody else has it
+        assert_eq!(
+            fleet.restart(1).unwrap_err().to_string(),
+            format!(
+                "--port: cannot start a node: cannot listen on {address}: the port is in use; stop the other program or choose another port"
+            )
+        );
+        assert_eq!(fleet.plans[1].address, address);
+        fleet.stop();
     }
 }
