@@ -408,7 +408,7 @@ struct Attackers {
 impl Attackers {
     fn start(field: &Field) -> Result<Self, Any> {
         let mut child = Command::new("nice")
-            .args(["-n", "10"])
+            .args(["-n", "19"])
             .arg(std::env::current_exe()?)
             .args(["--attackers", &serde_json::to_string(field)?])
             .stdin(Stdio::piped())

@@ -13,7 +13,11 @@ use crate::settings;
 use crate::workload::calls::{CALL_BYTES, SHORT_BYTES, drive};
 
 const UPLOAD: Raw = Raw::new(1, "upload");
-const ECHO: Method<Bytes, Bytes> = Method::new(2, "echo").concurrency(1024).replay_safe();
+const ECHO: Method<Bytes, Bytes> = Method::new(2, "echo")
+    .max_request(CALL_BYTES as u32)
+    .max_response(CALL_BYTES as u32)
+    .concurrency(1024)
+    .replay_safe();
 const SHORT: Raw = Raw::new(3, "short");
 
 /// The limits of the other sides, where they are not the defaults: windows and socket buffers.

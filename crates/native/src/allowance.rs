@@ -2,12 +2,15 @@
 
 use weir_base::KIB;
 
-/// Bytes that a turn sends before the sockets are asked again: some milliseconds of sealing. What came meanwhile waits no longer,
+/// Bytes that a turn sends before the sockets are asked again: less than a millisecond of sealing. What came meanwhile waits no longer,
 /// however much all links have to send.
-const TURN_BYTES: usize = 2 << 20;
+const TURN_BYTES: usize = 256 * KIB;
 /// Bytes that a turn sends while a socket still has what was not read: everybody's next request waits behind that. So
 /// the socket empties faster than acknowledgements of what is sent fill it.
-pub(crate) const UNREAD_BYTES: usize = 128 * KIB;
+pub(crate) const UNREAD_BYTES: usize = 64 * KIB;
+
+/// What a call counts beside its bytes: it takes about as long as sealing so many.
+pub(crate) const EACH: usize = 4 * KIB;
 
 /// Bytes that may still be sent in a turn.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +30,7 @@ impl Allowance {
 
     /// One call has sent so much. The last one may send more than was left.
     pub(crate) const fn spend(&mut self, bytes: usize) {
-        self.0 = self.0.saturating_sub(bytes);
+        self.0 = self.0.saturating_sub(bytes.saturating_add(EACH));
     }
 
     /// Whether nothing more may be sent.
@@ -41,14 +44,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_turn_of_the_network_thread_is_bounded_by_bytes_and_not_by_calls() {
-        for (unread, bytes) in [(true, 128 * KIB), (false, 2 << 20)] {
+    fn a_turn_of_the_network_thread_is_bounded_by_bytes_and_calls() {
+        for (unread, bytes) in [(true, 64 * KIB), (false, 256 * KIB)] {
             let mut allowance = Allowance::of_turn(unread);
-            (0..1_000).for_each(|_| allowance.spend(0));
-            assert!(!allowance.is_spent());
-            allowance.spend(bytes - 1);
+            allowance.spend(bytes - EACH - 1);
             assert!(!allowance.is_spent());
             allowance.spend(1_000);
+            assert!(allowance.is_spent());
+
+            let mut allowance = Allowance::of_turn(unread);
+            (1..bytes / EACH).for_each(|_| allowance.spend(0));
+            assert!(!allowance.is_spent());
+            allowance.spend(0);
             assert!(allowance.is_spent());
         }
     }

@@ -161,7 +161,7 @@ mod tests {
     use weir_node::{Config, Network};
 
     use super::*;
-    use crate::allowance::UNREAD_BYTES;
+    use crate::allowance::{EACH, UNREAD_BYTES};
     use crate::driver::Driver;
     use crate::prepare::{Parts, prepare};
 
@@ -218,14 +218,14 @@ mod tests {
         assert!(parts.engine.drain(now, Allowance::of(1)), "something is left");
         let (one, bytes) = reached(&peers);
         assert_eq!(one, 1);
-        assert!(parts.engine.drain(now, Allowance::of(bytes + 1)));
+        assert!(parts.engine.drain(now, Allowance::of(bytes + EACH + 1)));
         assert_eq!(reached(&peers).0, 2);
         assert!(!parts.engine.drain(now, Allowance::of(1 << 20)));
         assert_eq!(reached(&peers).0, 5);
     }
 
     #[test]
-    fn a_turn_that_leaves_datagrams_unread_sends_128_kib_and_the_next_one_the_rest() {
+    fn a_turn_that_leaves_datagrams_unread_sends_64_kib_and_the_next_one_the_rest() {
         let peers = silent_peers(150);
         let (mut parts, address) = node(&peers);
         let (_, listening) = address.socket_addr().unwrap();
@@ -238,14 +238,46 @@ mod tests {
         parts.engine.wake_up(&events);
         assert!(parts.engine.turn());
         let (some, bytes) = reached(&peers);
+        let calls = usize::try_from(parts.engine.core.counters().sends).unwrap(); // some answer the stranger
+        let spent = bytes + calls * EACH;
         assert!(
-            (UNREAD_BYTES..UNREAD_BYTES + 65_536).contains(&bytes) && some < 150,
-            "{bytes} bytes to {some}"
+            (UNREAD_BYTES..UNREAD_BYTES + EACH + 1_500).contains(&spent),
+            "{bytes} bytes to {some}, {calls} calls"
         );
         let mut turns = 1;
         while parts.engine.turn() {
             turns += 1;
         }
         assert!(turns > 1 && reached(&peers).0 >= 150 - some);
+    }
+
+    #[test]
+    fn nobody_waits_behind_a_burst_of_another() {
+        let (mut parts, address) = node(&silent_peers(1));
+        let (_, listening) = address.socket_addr().unwrap();
+        let mut unknown_version = vec![0; 1_200]; // which is answered at once (RFC 9000, section 6)
+        unknown_version[..6].copy_from_slice(&[0xc0, 0x0a, 0x0a, 0x0a, 0x0a, 8]);
+        let senders = silent_peers(2);
+        for _ in 0..80 {
+            senders[0].send_to(&unknown_version, listening).unwrap();
+        }
+        senders[1].send_to(&unknown_version, listening).unwrap();
+        let mut events = mio::Events::with_capacity(64);
+        parts.poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
+        let engine = &mut parts.engine;
+        engine.wake_up(&events);
+        let now = engine.now();
+        let mut buffer = [0; 2_048];
+        for _ in 0..6 {
+            assert!(engine.sockets.receive(now, BATCHES, SLICE, &mut engine.core), "more is left");
+            engine.drain(now, Allowance::of_turn(true));
+        }
+        senders[1].recv(&mut buffer).expect("an answer");
+        let answered = (0..80).take_while(|_| senders[0].recv(&mut buffer).is_ok()).count();
+        assert!((2..20).contains(&answered), "{answered}");
+        while engine.sockets.receive(now, BATCHES, SLICE, &mut engine.core) {
+            engine.drain(now, Allowance::of_turn(true));
+        }
+        assert_eq!(engine.core.counters().datagrams_in, 81);
     }
 }

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod allowance;
+mod backlog;
 mod driver;
 mod engine;
 mod event_loop;

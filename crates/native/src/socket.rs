@@ -15,11 +15,14 @@ use weir_node::{AddressError, Config, StartError};
 use weir_stack::{Datagrams, Ecn, HostChange, Input, SocketId, Transmit};
 
 use crate::allowance::Allowance;
+use crate::backlog::{Backlog, count, weight};
 
 /// Buffers per receiving system call. Each takes up to 64 datagrams that the kernel joined.
 const BUFFERS: usize = 8;
 /// Bytes of each: the largest UDP payload, joined or not.
 const BUFFER: usize = 64 * KIB;
+/// Receiving system calls in a row that take in what waits, once more has come than is handed over at once.
+const INTAKE: usize = 16;
 /// Bytes of one segmented send: the kernel builds one UDP datagram of them first.
 const SEND_MAX: usize = 65_507;
 /// The longest accepted batch to send, in segments.
@@ -53,6 +56,7 @@ pub(crate) struct Sockets {
     segments: usize,
     memory: Vec<u8>,             // BUFFERS * BUFFER
     waiting: VecDeque<Received>, // in `memory`, of the last receiving call; <= BUFFERS
+    backlog: Backlog,            // what came faster than it could be handed over
     out: Vec<u8>,                // scratch
 }
 
@@ -101,6 +105,7 @@ impl Sockets {
             segments: offload.min(fits).clamp(1, SEGMENTS_MAX),
             memory: vec![0; BUFFERS * BUFFER],
             waiting: VecDeque::with_capacity(BUFFERS),
+            backlog: Backlog::default(),
             out: Vec::new(),
         })
     }
@@ -152,53 +157,96 @@ impl Sockets {
     /// Receives at most `batches` times, sockets in turn, and hands over at most `most` datagrams. True where there may be
     /// more.
     pub(crate) fn receive(&mut self, now: Instant, batches: usize, most: usize, core: &mut Core) -> bool {
+        if !self.backlog.is_empty() {
+            self.take_in(core);
+            self.work_off(now, most, core);
+            return !self.backlog.is_empty() || self.list.iter().any(|socket| socket.readable);
+        }
         let mut left = most;
         for _ in 0..batches {
             left -= self.hand_over(now, left, core);
             if left == 0 {
+                self.take_in(core);
                 return true;
             }
-            let count = self.list.len();
-            let Some(index) = (0..count)
-                .map(|step| (self.next + step) % count)
-                .find(|index| self.list.get(*index).is_some_and(|socket| socket.readable))
-            else {
+            if !self.receive_once(core) {
                 return false;
-            };
-            self.next = (index + 1) % count;
-            if let Some(socket) = self.list.get_mut(index) {
-                socket.receive(&mut self.memory, &mut self.waiting, core);
             }
         }
         self.hand_over(now, left, core);
         !self.waiting.is_empty() || self.list.iter().any(|socket| socket.readable)
     }
 
+    /// One receiving system call, of the socket whose turn it is. False where none has anything.
+    fn receive_once(&mut self, core: &mut Core) -> bool {
+        let count = self.list.len();
+        let Some(index) = (0..count)
+            .map(|step| (self.next + step) % count)
+            .find(|index| self.list.get(*index).is_some_and(|socket| socket.readable))
+        else {
+            return false;
+        };
+        self.next = (index + 1) % count;
+        if let Some(socket) = self.list.get_mut(index) {
+            socket.receive(&mut self.memory, &mut self.waiting, core);
+        }
+        true
+    }
+
     /// Hands over at most `most` of the datagrams in memory, a copy for each sender; how many.
     fn hand_over(&mut self, now: Instant, most: usize, core: &mut Core) -> usize {
         let mut left = most;
-        while let Some(next) = self.waiting.front_mut().filter(|_| left > 0) {
-            let stride = if next.meta.stride == 0 { next.meta.len } else { next.meta.stride };
-            let end = next.end.min(next.start.saturating_add(left.saturating_mul(stride)));
-            let data = self.memory.get(next.start..end).unwrap_or_default();
-            let count = data.len().div_ceil(stride.max(1));
-            left -= count.min(left);
-            core.counters().datagrams_in += count as u64;
-            let datagrams = Datagrams {
-                socket: next.socket,
-                remote: next.meta.addr,
-                local_ip: next.meta.dst_ip,
-                ecn: next.meta.ecn.map(from_codepoint),
-                stride,
-                data: BytesMut::from(data),
-            };
-            next.start = end;
-            if next.start >= next.end {
-                self.waiting.pop_front();
-            }
-            core.handle(now, Input::Datagrams(datagrams));
+        while left > 0
+            && let Some(datagrams) = self.next_in_memory(left)
+        {
+            left = left.saturating_sub(give(now, datagrams, core));
         }
         most - left
+    }
+
+    /// At most `most` of the datagrams in memory, of one sender.
+    fn next_in_memory(&mut self, most: usize) -> Option<Datagrams> {
+        let next = self.waiting.front_mut()?;
+        let stride = if next.meta.stride == 0 { next.meta.len } else { next.meta.stride };
+        let data = self.memory.get(next.start..next.end).unwrap_or_default();
+        let most = (most / weight(data)).max(1);
+        let end = next.end.min(next.start.saturating_add(most.saturating_mul(stride)));
+        let data = self.memory.get(next.start..end).unwrap_or_default();
+        let datagrams = Datagrams {
+            socket: next.socket,
+            remote: next.meta.addr,
+            local_ip: next.meta.dst_ip,
+            ecn: next.meta.ecn.map(from_codepoint),
+            stride,
+            data: BytesMut::from(data),
+        };
+        next.start = end;
+        if next.start >= next.end {
+            self.waiting.pop_front();
+        }
+        Some(datagrams)
+    }
+
+    /// Takes in all that has come, for its turn.
+    fn take_in(&mut self, core: &mut Core) {
+        for _ in 0..INTAKE {
+            while let Some(datagrams) = self.next_in_memory(usize::MAX) {
+                core.counters().overrun += self.backlog.push(datagrams) as u64;
+            }
+            if !self.receive_once(core) {
+                return;
+            }
+        }
+    }
+
+    /// Hands over at most `most` of the datagrams taken in, in turn.
+    fn work_off(&mut self, now: Instant, most: usize, core: &mut Core) {
+        let mut left = most;
+        while left > 0
+            && let Some(datagrams) = self.backlog.pop(left)
+        {
+            left = left.saturating_sub(give(now, datagrams, core));
+        }
     }
 
     /// Sends what the stack has, as much as is allowed, until it has nothing for sockets that are not blocked. Whether anything was
@@ -247,6 +295,14 @@ impl Sockets {
         }
         any
     }
+}
+
+/// Hands datagrams over; for how many of a turn they count.
+fn give(now: Instant, datagrams: Datagrams, core: &mut Core) -> usize {
+    let (count, weight) = (count(&datagrams), weight(&datagrams.data));
+    core.counters().datagrams_in += count as u64;
+    core.handle(now, Input::Datagrams(datagrams));
+    count.saturating_mul(weight)
 }
 
 impl Socket {

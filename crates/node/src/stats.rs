@@ -34,6 +34,9 @@ pub struct HostStats {
     pub sends: u64,
     /// Datagrams received.
     pub datagrams_in: u64,
+    /// Datagrams dropped because more came than could be worked off, of the sender that had most waiting. Those that the system drops
+    /// before are not counted. The protocol treats them as lost.
+    pub overrun: u64,
     /// Datagrams sent.
     pub datagrams_out: u64,
     /// Datagrams that the system refused to send: no route, for example. The protocol treats them as lost.
