@@ -20,13 +20,15 @@ impl<K: Copy + Ord> Default for Ready<K> {
 
 impl<K: Copy + Ord> Ready<K> {
     /// Puts `child` at the end, unless it waits already.
+    #[inline]
     pub fn mark(&mut self, child: K) {
-        match self.queue.back() {
-            None => return self.queue.push_back(child),
-            Some(last) if *last == child => return,
-            Some(_) if self.contains(child) => return,
-            Some(_) => self.queue.push_back(child),
+        if self.queue.back() != Some(&child) && !self.contains(child) {
+            self.add(child);
         }
+    }
+
+    fn add(&mut self, child: K) {
+        self.queue.push_back(child);
         if !self.marked.is_empty() {
             self.marked.insert(child);
         } else if self.queue.len() > FEW {

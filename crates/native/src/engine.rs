@@ -7,6 +7,7 @@ use weir_node::host::Core;
 use weir_stack::{Action, HostChange, Input, WireChange, WireId};
 
 use crate::allowance::Allowance;
+use crate::backlog::Budget;
 use crate::pipes::Pipes;
 use crate::queue::WAKE;
 use crate::resolver::Resolver;
@@ -20,6 +21,8 @@ const COMMANDS: usize = 256;
 /// While calls come and go: datagrams, and commands, in a row before what they bring is handed over and sent. A burst of calls is
 /// then at work in several places at once (both network threads, callers, handlers) instead of moving from one to the next.
 const SLICE: usize = 16;
+/// Datagrams of handshakes that are handed over in a turn: each may take half a millisecond.
+const HANDSHAKES: usize = 2;
 /// Calls come and go while the last one came or went so lately.
 const LATELY: Duration = Duration::from_millis(10);
 /// Turns of settling and sending in a row before the sockets are asked again.
@@ -88,7 +91,8 @@ impl Engine {
         }
         let (datagrams, commands) =
             if self.core.has_called(now, LATELY) { (SLICE, SLICE) } else { (usize::MAX, COMMANDS) };
-        let unread = self.sockets.receive(now, BATCHES, datagrams, &mut self.core);
+        let budget = Budget { datagrams, handshakes: HANDSHAKES };
+        let unread = self.sockets.receive(now, BATCHES, budget, &mut self.core);
         let unread = self.pipes.receive(now, &mut self.core) || unread;
         let uncommanded = self.core.commands(now, commands);
         self.core.handle_timeout(now);
@@ -268,14 +272,15 @@ mod tests {
         engine.wake_up(&events);
         let now = engine.now();
         let mut buffer = [0; 2_048];
+        let budget = Budget { datagrams: SLICE, handshakes: HANDSHAKES };
         for _ in 0..6 {
-            assert!(engine.sockets.receive(now, BATCHES, SLICE, &mut engine.core), "more is left");
+            assert!(engine.sockets.receive(now, BATCHES, budget, &mut engine.core), "more is left");
             engine.drain(now, Allowance::of_turn(true));
         }
         senders[1].recv(&mut buffer).expect("an answer");
         let answered = (0..80).take_while(|_| senders[0].recv(&mut buffer).is_ok()).count();
         assert!((2..20).contains(&answered), "{answered}");
-        while engine.sockets.receive(now, BATCHES, SLICE, &mut engine.core) {
+        while engine.sockets.receive(now, BATCHES, budget, &mut engine.core) {
             engine.drain(now, Allowance::of_turn(true));
         }
         assert_eq!(engine.core.counters().datagrams_in, 81);

@@ -15,7 +15,7 @@ use weir_node::{AddressError, Config, StartError};
 use weir_stack::{Datagrams, Ecn, HostChange, Input, SocketId, Transmit};
 
 use crate::allowance::Allowance;
-use crate::backlog::{Backlog, count, weight};
+use crate::backlog::{Backlog, Budget, count};
 
 /// Buffers per receiving system call. Each takes up to 64 datagrams that the kernel joined.
 const BUFFERS: usize = 8;
@@ -154,27 +154,27 @@ impl Sockets {
         }
     }
 
-    /// Receives at most `batches` times, sockets in turn, and hands over at most `most` datagrams. True where there may be
-    /// more.
-    pub(crate) fn receive(&mut self, now: Instant, batches: usize, most: usize, core: &mut Core) -> bool {
-        if !self.backlog.is_empty() {
+    /// Receives at most `batches` times, sockets in turn, and hands over as much as the budget allows. True where there may be more.
+    pub(crate) fn receive(
+        &mut self,
+        now: Instant,
+        batches: usize,
+        mut budget: Budget,
+        core: &mut Core,
+    ) -> bool {
+        if self.backlog.is_empty() {
+            for _ in 0..batches {
+                if self.hand_over(now, &mut budget, core) || !self.receive_once(core) {
+                    break;
+                }
+            }
+            self.hand_over(now, &mut budget, core);
+        }
+        if budget.datagrams == 0 || !self.backlog.is_empty() {
             self.take_in(core);
-            self.work_off(now, most, core);
-            return !self.backlog.is_empty() || self.list.iter().any(|socket| socket.readable);
+            self.work_off(now, budget, core);
         }
-        let mut left = most;
-        for _ in 0..batches {
-            left -= self.hand_over(now, left, core);
-            if left == 0 {
-                self.take_in(core);
-                return true;
-            }
-            if !self.receive_once(core) {
-                return false;
-            }
-        }
-        self.hand_over(now, left, core);
-        !self.waiting.is_empty() || self.list.iter().any(|socket| socket.readable)
+        !self.waiting.is_empty() || !self.backlog.is_empty() || self.list.iter().any(|socket| socket.readable)
     }
 
     /// One receiving system call, of the socket whose turn it is. False where none has anything.
@@ -193,23 +193,32 @@ impl Sockets {
         true
     }
 
-    /// Hands over at most `most` of the datagrams in memory, a copy for each sender; how many.
-    fn hand_over(&mut self, now: Instant, most: usize, core: &mut Core) -> usize {
-        let mut left = most;
-        while left > 0
-            && let Some(datagrams) = self.next_in_memory(left)
-        {
-            left = left.saturating_sub(give(now, datagrams, core));
+    /// Hands over what is in memory, a copy for each sender. True where the budget is spent. Handshakes beyond it are taken in.
+    fn hand_over(&mut self, now: Instant, budget: &mut Budget, core: &mut Core) -> bool {
+        while budget.datagrams > 0 {
+            let Some(data) = self.first_in_memory() else { return false };
+            let left = budget.left(data);
+            if left > 0 {
+                let Some(datagrams) = self.next_in_memory(left) else { return false };
+                budget.spend(&datagrams);
+                give(now, datagrams, core);
+            } else if let Some(datagrams) = self.next_in_memory(usize::MAX) {
+                core.counters().overrun += self.backlog.push(datagrams) as u64;
+            }
         }
-        most - left
+        true
+    }
+
+    /// The bytes of the first sender in memory.
+    fn first_in_memory(&self) -> Option<&[u8]> {
+        let first = self.waiting.front()?;
+        self.memory.get(first.start..first.end)
     }
 
     /// At most `most` of the datagrams in memory, of one sender.
     fn next_in_memory(&mut self, most: usize) -> Option<Datagrams> {
         let next = self.waiting.front_mut()?;
         let stride = if next.meta.stride == 0 { next.meta.len } else { next.meta.stride };
-        let data = self.memory.get(next.start..next.end).unwrap_or_default();
-        let most = (most / weight(data)).max(1);
         let end = next.end.min(next.start.saturating_add(most.saturating_mul(stride)));
         let data = self.memory.get(next.start..end).unwrap_or_default();
         let datagrams = Datagrams {
@@ -239,13 +248,11 @@ impl Sockets {
         }
     }
 
-    /// Hands over at most `most` of the datagrams taken in, in turn.
-    fn work_off(&mut self, now: Instant, most: usize, core: &mut Core) {
-        let mut left = most;
-        while left > 0
-            && let Some(datagrams) = self.backlog.pop(left)
-        {
-            left = left.saturating_sub(give(now, datagrams, core));
+    /// Hands over what was taken in, in turn.
+    fn work_off(&mut self, now: Instant, mut budget: Budget, core: &mut Core) {
+        while let Some(datagrams) = self.backlog.pop(budget) {
+            budget.spend(&datagrams);
+            give(now, datagrams, core);
         }
     }
 
@@ -297,12 +304,9 @@ impl Sockets {
     }
 }
 
-/// Hands datagrams over; for how many of a turn they count.
-fn give(now: Instant, datagrams: Datagrams, core: &mut Core) -> usize {
-    let (count, weight) = (count(&datagrams), weight(&datagrams.data));
-    core.counters().datagrams_in += count as u64;
+fn give(now: Instant, datagrams: Datagrams, core: &mut Core) {
+    core.counters().datagrams_in += count(&datagrams) as u64;
     core.handle(now, Input::Datagrams(datagrams));
-    count.saturating_mul(weight)
 }
 
 impl Socket {

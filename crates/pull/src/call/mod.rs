@@ -25,7 +25,7 @@ use weir_base::stream::{Ask, Class, Incoming, LinkInfo, OpenError};
 use weir_base::{Instant, LinkId, Rope, StreamKey};
 
 use crate::machine::{
-    Counters, Machine, MachineSetup, Negotiated, Opened, Refused, TAG_END, Ticket, Tickets,
+    Counters, Machine, MachineSetup, Negotiated, Opened, Refused, TAG_END, Ticket, Tickets, earlier,
 };
 use calling::Caller;
 use memory::Hold;
@@ -75,6 +75,11 @@ impl Call {
 
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.server.poll_event().or_else(|| self.caller.poll_event())
+    }
+
+    /// Whether the parent has something to do: what streams hold has changed, or requests wait for their turn.
+    pub(crate) fn has_claims(&self) -> bool {
+        self.server.has_claims()
     }
 
     /// The next change of what streams hold.
@@ -193,8 +198,7 @@ impl Machine for Call {
     }
 
     fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let both = [self.caller.poll_timeout(), self.server.poll_timeout()];
-        both.into_iter().flatten().min_by_key(|(due, _)| *due)
+        earlier(self.caller.poll_timeout(), self.server.poll_timeout())
     }
 
     fn counters(&self) -> Counters {

@@ -311,6 +311,11 @@ impl Server {
         self.turns.wait(key);
     }
 
+    /// Whether the parent has something to do: what streams hold has changed, or requests wait for their turn.
+    pub(super) fn has_claims(&self) -> bool {
+        !self.claims.is_empty() || self.turns.has_waiting()
+    }
+
     /// The next change of what streams hold.
     pub(super) fn poll_claim(&mut self) -> Option<Claim> {
         self.claims.pop_front()

@@ -148,6 +148,11 @@ impl Turns {
         self.note_work(account);
     }
 
+    /// Whether a request waits, held back or not.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// The request to hand over next; `None` where none waits that may, or enough are ahead of the application.
     pub(super) fn next(&self) -> Option<StreamKey> {
         if self.untaken >= self.ahead() || self.held_back.len() >= self.waiting.len() {

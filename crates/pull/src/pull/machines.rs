@@ -45,7 +45,7 @@ pub(super) struct Machines {
     asking: Ready<u16>,
     telling: Ready<u16>,
     deadlines: Deadlines<u16>,
-    claiming: Marks, // call channels of which something changed
+    claiming: Marks, // call channels with something to book or to hand over
 }
 
 #[derive(Debug)]
@@ -164,7 +164,9 @@ impl Machines {
             if due != before {
                 self.deadlines.set(index, due);
             }
-            if let Shaped::Call(_) = child.machine {
+            if let Shaped::Call(call) = &child.machine
+                && call.has_claims()
+            {
                 self.claiming.insert(index);
             }
         }
@@ -172,7 +174,7 @@ impl Machines {
         self.telling.mark(index);
     }
 
-    /// A call channel of which something may have changed.
+    /// A call channel with something to book, or requests that wait.
     pub(super) fn next_claiming(&mut self) -> Option<u16> {
         self.claiming.pop_first()
     }
