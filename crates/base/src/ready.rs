@@ -22,12 +22,9 @@ impl<K: Copy + Ord> Ready<K> {
     /// Puts `child` at the end, unless it waits already.
     #[inline]
     pub fn mark(&mut self, child: K) {
-        if self.queue.back() != Some(&child) && !self.contains(child) {
-            self.add(child);
+        if self.queue.back() == Some(&child) || self.contains(child) {
+            return;
         }
-    }
-
-    fn add(&mut self, child: K) {
         self.queue.push_back(child);
         if !self.marked.is_empty() {
             self.marked.insert(child);
