@@ -5,15 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use bytes::BytesMut;
-use weir_base::KIB;
 use weir_stack::Datagrams;
 
 /// What a sender's turn counts: a few datagrams.
 const QUANTUM: usize = 3_000;
 /// What a datagram counts beside its bytes: each takes work, however short it is.
 const EACH: usize = 256;
-/// What may wait, as it counts. Beyond that, who has most waiting loses its last.
-const MOST: usize = 1_024 * KIB;
 
 /// Places in [`Backlog::lists`]: of links, with nothing waiting when this came.
 const FRESH: usize = 0;
@@ -45,13 +42,14 @@ impl Budget {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Backlog {
-    senders: BTreeMap<SocketAddr, Sender>,  // those in the lists
-    lists: [VecDeque<SocketAddr>; 3],       // they take turns, so that none keeps another waiting
-    next: usize,                            // whose turn it is
+    most: usize, // that may wait, as it counts; beyond that, who has most waiting loses its last
+    senders: BTreeMap<SocketAddr, Sender>, // those in the lists
+    lists: [VecDeque<SocketAddr>; 3], // they take turns, so that none keeps another waiting
+    next: usize, // whose turn it is
     by_size: BTreeSet<(usize, SocketAddr)>, // those with something waiting
-    size: usize,                            // what all counts, <= MOST
+    size: usize, // what all counts, <= `most`
 }
 
 #[derive(Debug)]
@@ -76,6 +74,18 @@ fn size(datagrams: &Datagrams) -> usize {
 }
 
 impl Backlog {
+    /// An empty one, for so many bytes.
+    pub(crate) fn new(most: usize) -> Self {
+        Self {
+            most,
+            senders: BTreeMap::new(),
+            lists: Default::default(),
+            next: FRESH,
+            by_size: BTreeSet::new(),
+            size: 0,
+        }
+    }
+
     /// Whether nothing waits.
     pub(crate) const fn is_empty(&self) -> bool {
         self.size == 0
@@ -96,7 +106,7 @@ impl Backlog {
         self.size += size;
         self.by_size.insert((sender.size, remote));
         let mut dropped = 0;
-        while self.size > MOST {
+        while self.size > self.most {
             dropped += self.drop_one();
         }
         dropped
@@ -173,7 +183,7 @@ impl Backlog {
             self.by_size.insert((sender.size, remote));
         }
         if self.is_empty() {
-            *self = Self::default();
+            *self = Self::new(self.most);
         }
     }
 }
@@ -206,12 +216,13 @@ mod tests {
         joined(from, 0xc0, 1_200, 1)
     }
 
+    const MOST: usize = 1 << 20;
     const ONE: Budget = Budget { datagrams: 1, handshakes: 1 };
     const ALL: Budget = Budget { datagrams: usize::MAX, handshakes: usize::MAX };
 
     /// Takes in all of these.
     fn backlog(all: impl IntoIterator<Item = Datagrams>) -> Backlog {
-        let mut backlog = Backlog::default();
+        let mut backlog = Backlog::new(MOST);
         assert_eq!(all.into_iter().map(|datagrams| backlog.push(datagrams)).sum::<usize>(), 0);
         backlog
     }

@@ -105,7 +105,7 @@ impl Sockets {
             segments: offload.min(fits).clamp(1, SEGMENTS_MAX),
             memory: vec![0; BUFFERS * BUFFER],
             waiting: VecDeque::with_capacity(BUFFERS),
-            backlog: Backlog::default(),
+            backlog: Backlog::new((config.sockets.receive_buffer as usize).max(BUFFER)),
             out: Vec::new(),
         })
     }

@@ -146,7 +146,8 @@ pub struct Sockets {
     /// Bytes asked of the system for each socket's send buffer. The system may give less. Default: 2 MiB.
     #[serde(with = "units::size")]
     pub send_buffer: u32,
-    /// Bytes asked of the system for each socket's receive buffer. The system may give less. Default: 4 MiB.
+    /// Bytes asked of the system for each socket's receive buffer. The system may give less. As many of datagrams, at least 64 KiB, wait in the
+    /// node while they come faster than it works them off (`docs/spec/fairness.md`, "What arrives"). Default: 4 MiB.
     #[serde(with = "units::size")]
     pub receive_buffer: u32,
     /// Names that wait to be resolved, at least 1; beyond it they count as unknown. Default: 256.
