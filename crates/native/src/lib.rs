@@ -18,6 +18,7 @@ mod pipes;
 mod prepare;
 mod queue;
 mod random;
+mod read_queue;
 mod resolver;
 mod socket;
 mod turns;

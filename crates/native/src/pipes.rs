@@ -24,12 +24,16 @@ use weir_stack::{Input, PipeChange, PipeId};
 
 use crate::allowance::Allowance;
 use crate::queue::WAKE;
+use crate::read_queue::{ReadQueue, Served};
 
 /// Connections accepted in a row from one listener before what they bring is handed over.
 const ACCEPTS: usize = 16;
 /// Reading system calls in a row, over all connections.
 const READS: usize = 16;
-/// Bytes of one read, but for those of a long record, which the stack bounds.
+/// How long connections are read in a row, and what a read may take: it may bring hundreds of frames, each of which makes work.
+const READ_TIME: Duration = Duration::from_micros(500);
+/// Bytes of one read, at least and at most, but for those of a long record, which the stack bounds.
+const READ_MIN: usize = 4 * KIB;
 const READ_MAX: usize = 64 * KIB;
 /// Connections that wait to be accepted, in the system.
 const BACKLOG: i32 = 1_024;
@@ -63,6 +67,8 @@ struct Pipe {
     state: State,
     ended: bool,  // the system has told of the peer's end: it is read however few bytes come before
     queued: bool, // it stands in `to_read`
+    served: Served, // how far it was read
+    at_once: usize, // bytes of its next read, READ_MIN to READ_MAX
     unsent: BytesMut, // <= one chunk of the stack
     finish: bool, // behind what is unsent
 }
@@ -71,7 +77,7 @@ struct Pipe {
 pub(crate) struct Pipes {
     listeners: Vec<Listener>,
     all: BTreeMap<PipeId, Pipe>,
-    to_read: VecDeque<PipeId>,  // readable, and the stack has room as far as is known
+    to_read: ReadQueue<PipeId>, // readable, and the stack has room as far as is known
     to_write: VecDeque<PipeId>, // connecting, or blocked before, and the system says that something has changed
     next: u64,                  // of those that are accepted; odd
     paused: Option<Instant>,    // until then nothing is accepted
@@ -94,7 +100,7 @@ impl Pipes {
         Ok(Self {
             listeners,
             all: BTreeMap::new(),
-            to_read: VecDeque::new(),
+            to_read: ReadQueue::default(),
             to_write: VecDeque::new(),
             next: 1,
             paused: None,
@@ -126,7 +132,7 @@ impl Pipes {
         if pipe.state == State::Open && (event.is_readable() || event.is_read_closed() || event.is_error()) {
             pipe.ended |= event.is_read_closed() || event.is_error();
             if !std::mem::replace(&mut pipe.queued, true) {
-                self.to_read.push_back(id);
+                self.to_read.push(id, pipe.served);
             }
         }
         if event.is_writable() || event.is_write_closed() || event.is_error() {
@@ -219,7 +225,16 @@ impl Pipes {
             tracing::warn!(%error, "the event queue cannot be told what to watch");
             return false;
         }
-        let pipe = Pipe { io, state, ended: false, queued: false, unsent: BytesMut::new(), finish: false };
+        let pipe = Pipe {
+            io,
+            state,
+            ended: false,
+            queued: false,
+            served: Served::default(),
+            at_once: READ_MIN,
+            unsent: BytesMut::new(),
+            finish: false,
+        };
         self.all.insert(id, pipe);
         true
     }
@@ -252,22 +267,32 @@ impl Pipes {
     pub(crate) fn read_again(&mut self, id: PipeId) {
         let Some(pipe) = self.all.get_mut(&id).filter(|pipe| pipe.state == State::Open) else { return };
         if !std::mem::replace(&mut pipe.queued, true) {
-            self.to_read.push_back(id);
+            self.to_read.push(id, pipe.served);
         }
     }
 
     fn read(&mut self, now: Instant, core: &mut Core) -> bool {
+        let mut took = Duration::ZERO;
         for _ in 0..READS {
-            let Some(id) = self.to_read.pop_front() else { return false };
+            if took >= READ_TIME {
+                break;
+            }
+            let Some((id, started)) = self.to_read.pop() else { return false };
+            let begun = std::time::Instant::now();
             let Some(pipe) = self.all.get_mut(&id) else { continue };
             pipe.queued = false;
             let (io, mut result) = (&mut pipe.io, None);
-            core.stack().read_pipe(now, id, &mut self.memory, &mut |memory| {
+            let memory = self.memory.get_mut(..pipe.at_once).unwrap_or_default();
+            core.stack().read_pipe(now, id, memory, &mut |memory| {
                 let read = io.read(memory);
                 let len = read.as_ref().map_or(0, |len| *len);
                 result = Some((read, memory.len()));
                 len
             });
+            let one = begun.elapsed();
+            took += one;
+            pipe.served = started.until(one);
+            pipe.at_once = next_read(pipe.at_once, one);
             let Some((read, room)) = result else { continue }; // the stack says when there is room
             core.counters().receives += 1;
             let change = match read {
@@ -279,14 +304,14 @@ impl Pipes {
                     // Fewer than asked for: more will be told of, unless the end was told of already.
                     if len == room || pipe.ended {
                         pipe.queued = true;
-                        self.to_read.push_back(id);
+                        self.to_read.push(id, pipe.served);
                     }
                     continue;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                     pipe.queued = true;
-                    self.to_read.push_back(id);
+                    self.to_read.push(id, pipe.served);
                     continue;
                 }
                 Err(error) => {
@@ -351,6 +376,15 @@ impl Pipes {
         if let Err(error) = pipe.write(&bytes) {
             tracing::debug!(%error, "a connection broke while it was closed");
         }
+    }
+}
+
+/// Bytes of the next read, after one of so many took so long.
+fn next_read(bytes: usize, took: Duration) -> usize {
+    match took {
+        _ if took > READ_TIME => (bytes / 2).max(READ_MIN),
+        _ if took < READ_TIME / 2 => (bytes * 2).min(READ_MAX),
+        _ => bytes,
     }
 }
 
@@ -449,4 +483,19 @@ fn keep_little(io: &TcpStream) -> io::Result<()> {
 #[cfg(not(any(target_os = "android", target_os = "linux")))]
 fn keep_little(_: &TcpStream) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_that_took_long_makes_the_next_one_shorter() {
+        let micros = Duration::from_micros;
+        assert_eq!(next_read(32 * KIB, micros(501)), 16 * KIB);
+        assert_eq!(next_read(READ_MIN, micros(501)), READ_MIN);
+        assert_eq!([500, 250].map(|took| next_read(32 * KIB, micros(took))), [32 * KIB; 2]);
+        assert_eq!(next_read(32 * KIB, micros(249)), READ_MAX);
+        assert_eq!(next_read(READ_MAX, micros(249)), READ_MAX);
+    }
 }
