@@ -117,6 +117,18 @@ fn messages_of_calls_and_responses_are_counted_beside_them() {
 }
 
 #[test]
+fn its_parent_has_something_to_do_while_claims_or_requests_wait() {
+    let mut call = call(config(), 1 << 20, 1);
+    assert!(!call.has_claims());
+    ask(&mut call, NOW, key(1, 1), 10);
+    assert!(call.has_claims() && !claims(&mut call).is_empty());
+    assert!(call.has_claims(), "the request waits");
+    take(&mut call, NOW);
+    claims(&mut call);
+    assert!(!call.has_claims());
+}
+
+#[test]
 fn a_caller_ends_its_direction_once_when_its_request_is_written() {
     let mut call = call(config(), 1 << 20, 1);
     let command = Command::Call { link: LinkId(1), request: Bytes::from(vec![7; 100]), deadline: None };
