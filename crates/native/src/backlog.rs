@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
-use bytes::BytesMut;
 use weir_stack::Datagrams;
 
 /// What a sender's turn counts: a few datagrams.
@@ -44,7 +43,7 @@ impl Budget {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Backlog {
-    most: usize, // that may wait, as it counts; beyond that, who has most waiting loses its last
+    most: usize, // bytes that may wait; beyond that the sender with most waiting loses its last piece
     senders: BTreeMap<SocketAddr, Sender>, // those in the lists
     lists: [VecDeque<SocketAddr>; 3], // they take turns, so that none keeps another waiting
     next: usize, // whose turn it is
@@ -56,12 +55,18 @@ pub(crate) struct Backlog {
 struct Sender {
     waiting: VecDeque<Datagrams>,
     size: usize, // what these count
-    credit: i64, // what is left of its turn
+    credit: i64, // bytes that it may still have handed over in this turn; negative after a large piece
 }
 
 /// Whether it has a long header (RFC 9000, section 17.2): it is of a handshake, or came with one.
 fn is_handshake(data: &[u8]) -> bool {
     data.first().is_some_and(|first| first & 0x80 != 0)
+}
+
+/// How many datagrams of one sender are taken in as one piece, of `stride` bytes each: what a turn affords, and one of a handshake. A piece has memory
+/// of its own and is handed over whole, so that what is left of it holds no more than it counts.
+pub(crate) fn piece(data: &[u8], stride: usize) -> usize {
+    if is_handshake(data) { 1 } else { QUANTUM.div_ceil(stride + EACH) }
 }
 
 /// How many datagrams these are.
@@ -112,14 +117,14 @@ impl Backlog {
         dropped
     }
 
-    /// The next in turn: datagrams of one sender, as many as the budget has left. `None` where it has none left for what waits.
+    /// The next piece. `None` where nothing waits, or the budget is spent for all that waits. A piece may exceed what the budget has left.
     pub(crate) fn pop(&mut self, budget: Budget) -> Option<Datagrams> {
         loop {
             let place =
                 (0..3).map(|step| (self.next + step) % 3).find(|place| self.may_go(*place, budget))?;
             let remote = self.lists.get_mut(place)?.pop_front()?;
             let sender = self.senders.get_mut(&remote)?;
-            let Some(first) = sender.waiting.front_mut() else {
+            let Some(first) = sender.waiting.front() else {
                 if place == FRESH {
                     self.lists.get_mut(OTHERS)?.push_back(remote); // it is not fresh again before the others had a turn
                 } else {
@@ -139,15 +144,7 @@ impl Backlog {
             }
             self.lists.get_mut(place)?.push_front(remote);
             self.next = (place + 1) % 3;
-            let stride = first.stride.max(1);
-            let affordable = usize::try_from(sender.credit).unwrap_or(0).div_ceil(stride + EACH);
-            let bytes = affordable.min(budget.left(&first.data)).saturating_mul(stride);
-            let taken = if bytes < first.data.len() {
-                let data = first.data.split_to(bytes);
-                Datagrams { data, ..Datagrams { data: BytesMut::new(), ..*first } }
-            } else {
-                sender.waiting.pop_front()?
-            };
+            let taken = sender.waiting.pop_front()?;
             sender.credit -= signed(size(&taken));
             self.taken(remote, size(&taken));
             return Some(taken);
@@ -194,6 +191,7 @@ fn signed(size: usize) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
     use weir_stack::SocketId;
 
     use super::*;
@@ -297,20 +295,24 @@ mod tests {
     }
 
     #[test]
-    fn joined_datagrams_are_split_and_stay_in_order() {
-        let mut data = joined(1, 0x40, 100, 19);
-        data.data.extend_from_slice(&[0x41; 50]); // the last is shorter
-        data.data[0] = 0x42;
-        let mut backlog = backlog([data]);
-        let first = backlog.pop(Budget { datagrams: 2, handshakes: 0 }).unwrap();
-        assert_eq!(
-            (first.socket, first.stride, first.data.len(), first.data[0]),
-            (SocketId(3), 100, 200, 0x42)
-        );
-        assert_eq!(backlog.pop(ALL).map(|taken| taken.data.len()), Some(700), "what its turn affords");
-        assert_eq!(backlog.pop(ALL).map(|taken| taken.data.len()), Some(800));
-        let last = backlog.pop(ALL).unwrap();
-        assert_eq!((last.data.len(), last.data[last.data.len() - 1], backlog.is_empty()), (250, 0x41, true));
+    fn a_piece_is_what_a_turn_affords_and_one_datagram_of_a_handshake() {
+        assert_eq!([1, 100, 1_200, 60_000].map(|stride| piece(&[0x40], stride)), [12, 9, 3, 1]);
+        assert_eq!([1, 1_200].map(|stride| piece(&[0xc0], stride)), [1, 1]);
+    }
+
+    #[test]
+    fn pieces_of_a_sender_stay_whole_and_in_order() {
+        let mut backlog = backlog([joined(1, 0x41, 100, 9), joined(1, 0x42, 100, 9)]);
+        let mut budget = Budget { datagrams: 10, handshakes: 0 };
+        for first in [0x41, 0x42] {
+            let taken = backlog.pop(budget).unwrap();
+            budget.spend(&taken);
+            assert_eq!(
+                (taken.socket, taken.stride, taken.data.len(), taken.data[0]),
+                (SocketId(3), 100, 900, first)
+            );
+        }
+        assert_eq!((budget.datagrams, backlog.is_empty()), (0, true));
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(crate) struct ReadQueue<K> {
 pub(crate) struct Served(u64);
 
 impl Served {
-    /// Reading has taken so long in a turn. Each counts for something, however fast the clock says it was.
+    /// When a turn that started here ends, after so long. It takes a nanosecond at least, even if the clock has not moved.
     pub(crate) fn until(self, took: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1)))
     }

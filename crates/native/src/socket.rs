@@ -15,14 +15,16 @@ use weir_node::{AddressError, Config, StartError};
 use weir_stack::{Datagrams, Ecn, HostChange, Input, SocketId, Transmit};
 
 use crate::allowance::Allowance;
-use crate::backlog::{Backlog, Budget, count};
+use crate::backlog::{Backlog, Budget, count, piece};
 
 /// Buffers per receiving system call. Each takes up to 64 datagrams that the kernel joined.
 const BUFFERS: usize = 8;
 /// Bytes of each: the largest UDP payload, joined or not.
 const BUFFER: usize = 64 * KIB;
-/// Receiving system calls in a row that take in what waits, once more has come than is handed over at once.
+/// Receiving system calls in a row while there is a backlog: they empty the sockets into it.
 const INTAKE: usize = 16;
+/// Datagrams of the backlog that a turn hands over at most.
+const WORKED_OFF: usize = 256;
 /// Bytes of one segmented send: the kernel builds one UDP datagram of them first.
 const SEND_MAX: usize = 65_507;
 /// The longest accepted batch to send, in segments.
@@ -35,6 +37,13 @@ struct Received {
     meta: RecvMeta,
     start: usize,
     end: usize,
+}
+
+impl Received {
+    /// Bytes of each datagram but the last.
+    fn stride(&self) -> usize {
+        if self.meta.stride == 0 { self.meta.len } else { self.meta.stride }
+    }
 }
 
 struct Socket {
@@ -193,17 +202,17 @@ impl Sockets {
         true
     }
 
-    /// Hands over what is in memory, a copy for each sender. True where the budget is spent. Handshakes beyond it are taken in.
+    /// Hands over the datagrams in memory, with a copy for each sender, and moves handshakes beyond the budget to the backlog. True where the
+    /// budget of datagrams is spent.
     fn hand_over(&mut self, now: Instant, budget: &mut Budget, core: &mut Core) -> bool {
         while budget.datagrams > 0 {
             let Some(data) = self.first_in_memory() else { return false };
             let left = budget.left(data);
-            if left > 0 {
-                let Some(datagrams) = self.next_in_memory(left) else { return false };
+            if left == 0 {
+                self.move_to_backlog(core);
+            } else if let Some(datagrams) = self.next_in_memory(left) {
                 budget.spend(&datagrams);
                 give(now, datagrams, core);
-            } else if let Some(datagrams) = self.next_in_memory(usize::MAX) {
-                core.counters().overrun += self.backlog.push(datagrams) as u64;
             }
         }
         true
@@ -215,10 +224,21 @@ impl Sockets {
         self.memory.get(first.start..first.end)
     }
 
+    /// Moves the first datagrams in memory to the backlog. False where there are none.
+    fn move_to_backlog(&mut self, core: &mut Core) -> bool {
+        let Some(first) = self.waiting.front() else { return false };
+        let stride = first.stride();
+        let many = self.first_in_memory().map_or(1, |data| piece(data, stride));
+        if let Some(datagrams) = self.next_in_memory(many) {
+            core.counters().overrun += self.backlog.push(datagrams) as u64;
+        }
+        true
+    }
+
     /// At most `most` of the datagrams in memory, of one sender.
     fn next_in_memory(&mut self, most: usize) -> Option<Datagrams> {
         let next = self.waiting.front_mut()?;
-        let stride = if next.meta.stride == 0 { next.meta.len } else { next.meta.stride };
+        let stride = next.stride();
         let end = next.end.min(next.start.saturating_add(most.saturating_mul(stride)));
         let data = self.memory.get(next.start..end).unwrap_or_default();
         let datagrams = Datagrams {
@@ -236,20 +256,19 @@ impl Sockets {
         Some(datagrams)
     }
 
-    /// Takes in all that has come, for its turn.
+    /// Empties memory and sockets into the backlog.
     fn take_in(&mut self, core: &mut Core) {
         for _ in 0..INTAKE {
-            while let Some(datagrams) = self.next_in_memory(usize::MAX) {
-                core.counters().overrun += self.backlog.push(datagrams) as u64;
-            }
+            while self.move_to_backlog(core) {}
             if !self.receive_once(core) {
                 return;
             }
         }
     }
 
-    /// Hands over what was taken in, in turn.
+    /// Hands over datagrams of the backlog, sender by sender, as many as the budget allows.
     fn work_off(&mut self, now: Instant, mut budget: Budget, core: &mut Core) {
+        budget.datagrams = budget.datagrams.min(WORKED_OFF);
         while let Some(datagrams) = self.backlog.pop(budget) {
             budget.spend(&datagrams);
             give(now, datagrams, core);
