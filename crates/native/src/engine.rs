@@ -285,4 +285,25 @@ mod tests {
         }
         assert_eq!(engine.core.counters().datagrams_in, 81);
     }
+
+    #[test]
+    fn nothing_overtakes_a_handshake_of_its_sender() {
+        let (mut parts, address) = node(&silent_peers(1));
+        let (_, listening) = address.socket_addr().unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for (size, first) in [0xc0, 0xc0, 0xc0, 0x40, 0x40].into_iter().enumerate() {
+            let mut datagram = vec![0; 40 + size]; // of different sizes, so that the kernel joins none
+            datagram[0] = first;
+            sender.send_to(&datagram, listening).unwrap();
+        }
+        let mut events = mio::Events::with_capacity(64);
+        parts.poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
+        let engine = &mut parts.engine;
+        engine.wake_up(&events);
+        let (now, budget) = (engine.now(), Budget { datagrams: usize::MAX, handshakes: 2 });
+        for (more, handed_over) in [(true, 2), (false, 5)] {
+            assert_eq!(engine.sockets.receive(now, BATCHES, budget, &mut engine.core), more);
+            assert_eq!(engine.core.counters().datagrams_in, handed_over);
+        }
+    }
 }

@@ -171,15 +171,14 @@ impl Sockets {
         mut budget: Budget,
         core: &mut Core,
     ) -> bool {
-        if self.backlog.is_empty() {
-            for _ in 0..batches {
-                if self.hand_over(now, &mut budget, core) || !self.receive_once(core) {
-                    break;
-                }
+        let mut is_behind = !self.backlog.is_empty();
+        for _ in 0..batches {
+            is_behind = is_behind || self.hand_over(now, &mut budget, core);
+            if is_behind || !self.receive_once(core) {
+                break;
             }
-            self.hand_over(now, &mut budget, core);
         }
-        if budget.datagrams == 0 || !self.backlog.is_empty() {
+        if is_behind || self.hand_over(now, &mut budget, core) {
             self.take_in(core);
             self.work_off(now, budget, core);
         }
@@ -202,20 +201,20 @@ impl Sockets {
         true
     }
 
-    /// Hands over the datagrams in memory, with a copy for each sender, and moves handshakes beyond the budget to the backlog. True where the
-    /// budget of datagrams is spent.
+    /// Hands over the datagrams in memory, with a copy for each sender. True where the budget has none left for the next: then all that is
+    /// left waits in the backlog, because a sender's datagrams must not overtake each other (those that follow a handshake cannot be
+    /// opened before it).
     fn hand_over(&mut self, now: Instant, budget: &mut Budget, core: &mut Core) -> bool {
-        while budget.datagrams > 0 {
-            let Some(data) = self.first_in_memory() else { return false };
+        while let Some(data) = self.first_in_memory() {
             let left = budget.left(data);
             if left == 0 {
-                self.move_to_backlog(core);
-            } else if let Some(datagrams) = self.next_in_memory(left) {
-                budget.spend(&datagrams);
-                give(now, datagrams, core);
+                return true;
             }
+            let Some(datagrams) = self.next_in_memory(left) else { return false };
+            budget.spend(&datagrams);
+            give(now, datagrams, core);
         }
-        true
+        false
     }
 
     /// The bytes of the first sender in memory.
