@@ -226,8 +226,8 @@ impl Link {
         }
     }
 
-    /// Refuses a link that has just come up: it ends at once, for nothing was written on it. The peer is told why.
-    pub fn refuse(&mut self, now: Instant, reason: Goodbye) {
+    /// Ends it at once: what was written and has not arrived is lost. The peer is told why.
+    pub fn cut(&mut self, now: Instant, reason: Goodbye) {
         self.abort(now, reason, DownReason::Closed(reason));
     }
 

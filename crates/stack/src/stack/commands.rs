@@ -172,7 +172,13 @@ impl Stack {
             all.into_iter().for_each(|link| self.goodbye(link, Goodbye::Shutdown));
             return true;
         }
-        let Some(report) = ending.finish(self.now, self.peers.links().count()) else { return false };
+        let left: Vec<LinkId> = self.peers.links().map(|(link, _)| link).collect();
+        let Some(report) = ending.finish(self.now, left.len()) else { return false };
+        for link in left {
+            if let Some(link) = self.links.link(link) {
+                link.cut(self.now, Goodbye::Shutdown); // time is up for what was written, and the peer still hears why
+            }
+        }
         self.events.push_back(Event::Closed(report));
         true
     }

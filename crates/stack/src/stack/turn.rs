@@ -127,7 +127,7 @@ impl Stack {
                         let command = control::Command::Goodbye { link, reason };
                         let said = self.pump.users.pull().command(now, weir_pull::Command::Control(command));
                         if let (Err(_), Some(link)) = (said, self.links.link(link)) {
-                            link.refuse(now, reason);
+                            link.cut(now, reason);
                         }
                     }
                     if let Some(fault) = fault {

@@ -125,6 +125,21 @@ fn a_node_that_ends_begins_nothing_and_ends_in_time() {
 }
 
 #[test]
+fn a_peer_that_acknowledged_nothing_is_told_when_the_time_is_up() {
+    for carrier in [Carrier::Quic, Carrier::QuicNamed] {
+        let mut net = Net::line(carrier, 6, 2);
+        net.cut.insert(1);
+        net.command(0, Command::Shutdown { deadline: Duration::from_secs(3) });
+        net.run_for(Duration::from_millis(2_990));
+        net.cut.remove(&1);
+        assert_eq!(closed(&mut net, 0), Report { closed: 0, unfinished: 1 }, "{carrier:?}");
+        let before = net.now;
+        net.wait(1, |event| matches!(event, Event::PeerDown { .. }).then_some(()));
+        assert!(net.now.since(before) < Duration::from_secs(1), "{carrier:?}: {:?}", net.now.since(before));
+    }
+}
+
+#[test]
 fn dials_under_way_are_given_up() {
     let mut net = Net::new(Carrier::Quic, 5);
     net.add(config());
