@@ -67,6 +67,11 @@ impl Attack {
         };
         Some(Blame { within: Duration::from_secs(seconds), faults })
     }
+
+    /// What it must be blamed for by the end of such a window.
+    pub fn blame_due(self, window: Duration) -> Option<Blame> {
+        self.blame().filter(|blame| blame.within < window)
+    }
 }
 
 impl Blame {
