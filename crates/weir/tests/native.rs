@@ -70,6 +70,21 @@ fn a_call_on_threads() {
 }
 
 #[test]
+fn a_node_without_time_to_end_tells_its_peers_all_the_same() {
+    let (server, node, _) = weir::start(builder()).unwrap();
+    let (client, _client_node, _) = weir::start(builder()).unwrap();
+    weir::block_on(client.connect(&server.addresses()[0])).unwrap();
+    let events = client.events();
+    weir::block_on(node.shutdown(Duration::ZERO));
+    let reason = loop {
+        if let Some(Event::PeerDown { reason, .. }) = events.next_blocking() {
+            break reason;
+        }
+    };
+    assert_eq!(reason, weir::DownReason::ByPeer(weir::Goodbye::Shutdown));
+}
+
+#[test]
 fn who_listens_everywhere_in_one_family_dials_the_other_too() {
     for (here, there) in [("[::]:0", LOCAL), ("0.0.0.0:0", "[::1]:0")] {
         let (one, other) = match (weir::start(builder_at(here)), weir::start(builder_at(there))) {

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use quinn_proto::{VarInt, WriteError};
+use quinn_proto::{FinishError, VarInt, WriteError};
 use weir_base::stream::Class;
 use weir_base::{ProtocolId, Rope, StreamKey};
 
@@ -214,7 +214,10 @@ impl Sending {
         if entry.send.end != SendEnd::Finishing || !entry.send.queue.is_empty() || !entry.may_write() {
             return;
         }
-        let _ = conn.quic.send_stream(id(stream)).finish(); // fails only where the peer stopped it
+        let mut quic = conn.quic.send_stream(id(stream));
+        if let Err(FinishError::Stopped(code)) = quic.finish() {
+            let _ = quic.reset(code); // else QUIC would keep it, and the peer its place, until the link ends
+        }
         (entry.send.end, entry.finished) = (SendEnd::Over, true);
     }
 

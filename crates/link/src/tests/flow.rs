@@ -125,6 +125,34 @@ fn reset_and_stop_carry_their_codes() {
     );
 }
 
+/// The stop is there, and not looked at when the other side ends its direction.
+#[test]
+fn a_stop_and_an_end_that_cross_leave_nothing_of_the_stream() {
+    over_each(|(mut net, link, other)| {
+        let key = net.open(0, link, 8, Class::Pool);
+        let there = StreamKey { link: other, stream: key.stream };
+        net.write(0, key, &Bytes::from_static(b"question"));
+        let now = net.now;
+        net.nodes[0].links.link(link).unwrap().finish(now, key.stream);
+        net.run(SECOND);
+        assert_eq!(net.read(1, there), (b"question".to_vec(), true));
+        net.write(1, there, &Bytes::from_static(b"answer"));
+        net.run(SECOND);
+        let now = net.now;
+        net.nodes[0].links.link(link).unwrap().stop(now, key.stream, 72);
+        net.drain();
+        net.arrive();
+        let now = net.now;
+        net.nodes[1].links.link(other).unwrap().finish(now, there.stream);
+        net.run(SECOND);
+        let now = net.now;
+        net.nodes[1].links.link(other).unwrap().close(now, Goodbye::Shutdown);
+        net.run(SECOND);
+        assert_eq!(net.nodes[1].down, vec![(other, DownReason::Closed(Goodbye::Shutdown))]);
+        assert_eq!(net.nodes[0].down, vec![(link, DownReason::ByPeer(Goodbye::Shutdown))]);
+    });
+}
+
 #[test]
 fn a_stream_that_nobody_reads_can_be_written_for_long() {
     over_each(|(mut net, link, other)| {

@@ -475,6 +475,12 @@ impl Net {
         self.fly(to, Flying::Datagram(SocketId(0), source, BytesMut::from(bytes)));
     }
 
+    /// What is on its way arrives, and nobody looks at it yet.
+    pub(crate) fn arrive(&mut self) {
+        self.now = self.now + self.delay;
+        self.arrivals();
+    }
+
     fn arrivals(&mut self) {
         while let Some((to, what)) = self.flying.arrived(self.now) {
             let links = &mut self.nodes[to].links;
