@@ -56,6 +56,8 @@ use weir_base::stream::Class;
 use weir_pull::{ChannelId, control};
 use weir_stack::exchange::{Framing, LengthPrefix, Limits};
 
+use crate::names::{self, NameError, are_names};
+
 /// What every kind of channel declares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Declared {
@@ -396,6 +398,25 @@ impl Protocol {
         Self { names, class: Class::Bulk, served: true }
     }
 
+    /// As [`new`](Self::new), for names that are known only when the program runs: where a chain's own name is part of them, say. They are
+    /// kept, each once, as long as the process lives.
+    ///
+    /// ```
+    /// # use weir_node as weir;
+    /// # fn sync(genesis: &str) -> Result<weir::Protocol, weir::NameError> {
+    /// let sync = weir::Protocol::try_new([format!("/{genesis}/sync/2"), format!("/{genesis}/sync/1")])?;
+    /// # Ok(sync)
+    /// # }
+    /// # assert!(sync("91b171bb").is_ok());
+    /// # assert!(sync(&"9".repeat(128)).is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// [`NameError`] where `new` panics.
+    pub fn try_new<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> Result<Self, NameError> {
+        names::kept(names).map(Self::new)
+    }
+
     /// Another class of service than [`Class::Bulk`] for what this node sends: it decides what goes first on a link that has too
     /// little room. Each node's own choice, not on the wire.
     #[must_use]
@@ -438,6 +459,14 @@ impl RequestResponse {
     pub const fn new(names: &'static [&'static str]) -> Self {
         let Protocol { names, .. } = Protocol::new(names);
         Self { names, framing: &LengthPrefix, limits: Limits::DEFAULT }
+    }
+
+    /// As [`new`](Self::new), for names that are known only when the program runs. See [`Protocol::try_new`].
+    ///
+    /// # Errors
+    /// [`NameError`] where `new` panics.
+    pub fn try_new<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> Result<Self, NameError> {
+        names::kept(names).map(Self::new)
     }
 
     /// How messages lie in a stream. It runs on the network thread. Default: [`LengthPrefix`], an unsigned varint in front of each.
@@ -495,25 +524,6 @@ impl RequestResponse {
 /// A protocol of requests and responses that this node answers. See [`RequestResponse::serve`].
 #[derive(Clone, Copy, Debug)]
 pub struct ServedRequests(pub(crate) RequestResponse);
-
-/// Whether multistream-select can carry all of these.
-pub(crate) const fn are_names(mut names: &[&str]) -> bool {
-    let fit = !names.is_empty();
-    while let [name, rest @ ..] = names {
-        if name.is_empty() || name.len() > weir_stack::NAME_MAX || matches!(name.as_bytes(), b"na" | b"ls") {
-            return false;
-        }
-        let mut bytes = name.as_bytes();
-        while let [byte, behind @ ..] = bytes {
-            if *byte == b'\n' {
-                return false;
-            }
-            bytes = behind;
-        }
-        names = rest;
-    }
-    fit
-}
 
 /// Byte streams of the application's own.
 ///

@@ -103,6 +103,21 @@ fn streams_by_name_work_on_sockets_over_tcp_and_over_quic() {
 }
 
 #[test]
+fn names_that_are_known_at_run_time_are_names_as_any() {
+    let cluster = Cluster::new(4);
+    let named =
+        |chain: &str| Protocol::try_new([format!("/{chain}/echo/2"), format!("/{chain}/echo/1")]).unwrap();
+    let (server, _server, accepted) = cluster.add(describe(1, named("plain"))).unwrap();
+    let constant = Protocol::new(&["/plain/echo/1"]);
+    let (client, _client, (streams, others)) = cluster.add(describe(2, (constant, named("fancy")))).unwrap();
+    let peer = within(&client, client.connect(&server.addresses()[0])).unwrap();
+    let mut ours = within(&client, streams.open(peer)).unwrap();
+    within(&client, ours.write_bytes(Bytes::from_static(b"x"))).unwrap();
+    assert_eq!(within(&server, accepted.next()).unwrap().protocol(), "/plain/echo/1");
+    assert_eq!(within(&client, others.open(peer)).unwrap_err(), OpenError::Unsupported);
+}
+
+#[test]
 fn a_name_of_two_protocols_is_refused_at_start() {
     let twice = weir::start(describe(1, (OLD, NEW)));
     let Err(error @ StartError::Config(_)) = twice else { panic!("{twice:?}") };
