@@ -59,8 +59,10 @@ pub struct Config {
     pub timeout: Duration,
     /// Ping streams that one peer may have open at once; further ones are refused. Default: 2, as the specification says.
     pub max_inbound: u32,
-    /// Pause between an echo and the reading of the next ping, on that stream or on one that is opened later on the same link, so that
-    /// pings cost little. Default: 100 ms.
+    /// Pings of one peer that are read one after the other, on however many streams of its link; above 0. Beyond them there is one for each
+    /// `pause`. Default: 10, so that who measures a round trip a few times measures the path.
+    pub burst: u32,
+    /// The time in which a peer is given one more ping of its `burst`, so that pings cost little. Default: 100 ms.
     #[serde(with = "units::duration")]
     pub pause: Duration,
 }
@@ -71,6 +73,7 @@ impl Default for Config {
             interval: Duration::ZERO,
             timeout: Duration::from_secs(10),
             max_inbound: 2,
+            burst: 10,
             pause: Duration::from_millis(100),
         }
     }
@@ -87,6 +90,9 @@ impl Config {
         }
         if self.max_inbound == 0 {
             return Err(LimitError::new("max_inbound", "must be at least 1; 2 is usual"));
+        }
+        if self.burst == 0 {
+            return Err(LimitError::new("burst", "must be at least 1; 10 is usual"));
         }
         Ok(())
     }
@@ -120,7 +126,7 @@ pub struct Ping {
     rng: Rng,
     requesters: BTreeMap<LinkId, Requester>, // one per link that is up
     responders: BTreeMap<StreamKey, Responder>, // <= config.max_inbound per link
-    paused: BTreeMap<LinkId, Instant>, // until when streams of the peer that are opened now wait; one per link that is up
+    rested: BTreeMap<LinkId, Instant>, // when the peer may have its whole burst again; one per link that is up
     asks: VecDeque<Ask>,               // a few per input
     events: VecDeque<Event>,           // at most one per input
     deadlines: Deadlines<Timer>,
@@ -136,7 +142,7 @@ impl Ping {
             rng,
             requesters: BTreeMap::new(),
             responders: BTreeMap::new(),
-            paused: BTreeMap::new(),
+            rested: BTreeMap::new(),
             asks: VecDeque::new(),
             events: VecDeque::new(),
             deadlines: Deadlines::default(),
@@ -183,13 +189,20 @@ impl Ping {
         self.requesters.get(&key.link).is_some_and(|requester| requester.stream() == Some(key))
     }
 
-    /// A peer's stream, if it may have another. It begins no earlier than the next ping of a stream before it would.
+    /// When the next ping of a link's peer may be read, where it must wait.
+    fn next(&self, now: Instant, link: LinkId) -> Option<Instant> {
+        let owed = self.rested.get(&link)?.since(now);
+        let wait = owed.saturating_sub(self.config.pause.saturating_mul(self.config.burst.saturating_sub(1)));
+        (!wait.is_zero()).then(|| now + wait)
+    }
+
+    /// A peer's stream, if it may have another. Its first ping waits as the next one of a stream before it would.
     fn serve(&mut self, now: Instant, key: StreamKey) {
         let open = self.responders.range(keys_of(key.link)).count();
         if open >= self.config.max_inbound as usize || !self.requesters.contains_key(&key.link) {
             return self.asks.extend([Ask::Reset(key, LIMIT), Ask::Stop(key, LIMIT)]);
         }
-        let next = self.paused.get(&key.link).copied().filter(|next| *next > now);
+        let next = self.next(now, key.link);
         self.responders.insert(key, Responder::new(next.is_some()));
         self.deadlines.set(Timer::Serve(key), next);
     }
@@ -245,7 +258,7 @@ impl StreamUser for Ping {
             }
             LinkChange::Down => {
                 self.requesters.remove(&link);
-                self.paused.remove(&link);
+                self.rested.remove(&link);
                 self.deadlines.set(Timer::Request(link), None);
                 let streams: Vec<StreamKey> =
                     self.responders.range(keys_of(link)).map(|(key, _)| *key).collect();
@@ -298,13 +311,17 @@ impl StreamUser for Ping {
         }
         let Some(responder) = self.responders.get_mut(&key) else { return };
         out.put(responder.echo(room));
-        let next = now + self.config.pause;
-        match responder.echoed() {
-            responder::Echoed::Partly => return,
-            responder::Echoed::Wholly => self.deadlines.set(Timer::Serve(key), Some(next)),
-            responder::Echoed::Last => self.forget(key),
+        let echoed = responder.echoed();
+        if echoed == responder::Echoed::Partly {
+            return;
         }
-        self.paused.insert(key.link, next);
+        let rested = self.rested.entry(key.link).or_insert(now);
+        *rested = now.max(*rested) + self.config.pause;
+        if echoed == responder::Echoed::Last {
+            return self.forget(key);
+        }
+        let next = self.next(now, key.link).unwrap_or(now);
+        self.deadlines.set(Timer::Serve(key), Some(next));
     }
 
     fn poll_ask(&mut self) -> Option<Ask> {

@@ -129,6 +129,11 @@ const WRONG: &[Wrong] = &[
         "`node.ping.max_inbound` must be at least 1; 2 is usual",
     ),
     (
+        "[node.ping]\nburst = 0",
+        |config| config.node.ping.burst = 0,
+        "`node.ping.burst` must be at least 1; 10 is usual",
+    ),
+    (
         "[node.identify]\ntimeout = 0",
         |config| config.node.identify.timeout = Duration::ZERO,
         "`node.identify.timeout` must be above zero; 10 s is usual",
