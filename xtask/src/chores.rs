@@ -26,7 +26,7 @@ const CHORES: &[Chore] = &[
     Chore {
         name: "wasm",
         arguments: "",
-        about: "the pure crates on wasm32-unknown-unknown: compile, and nothing unwanted in their tree",
+        about: "the pure crates on wasm32-unknown-unknown: compile, and nothing unwanted in their tree; tests of libp2p's protocols",
         run: |repo, _| wasm::chore(repo),
     },
     Chore {

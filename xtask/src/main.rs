@@ -21,6 +21,7 @@ mod mutants;
 mod package;
 mod paths;
 mod purity;
+mod python;
 mod readme;
 mod repo;
 mod run;

@@ -3,8 +3,9 @@
 //! `ring` holds C and assembly, so even a check needs a C compiler for each target. `cargo-zigbuild` brings one with headers
 //! for most; it is taken from the path, or installed as Python packages into `target/tools`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::python;
 use crate::repo::Repo;
 use crate::run::{self, Error};
 
@@ -106,18 +107,7 @@ fn zigbuild(repo: &Repo) -> Result<Option<Compiler>, Error> {
     if on_path.works(repo) {
         return Ok(Some(on_path));
     }
-    let tools = repo.root().join("target/tools/zig");
-    let bin = tools.join(if cfg!(windows) { "Scripts" } else { "bin" });
-    let ours = Compiler { folder: Some(bin.clone()) };
-    if ours.works(repo) {
-        return Ok(Some(ours));
-    }
-    println!("installing {ZIGBUILD} and {ZIG} into target/tools ..");
-    let mut venv = run::program("python3", repo.root());
-    if !matches!(run::succeeds(venv.args(["-m", "venv"]).arg(&tools)), Ok(true)) {
-        return Ok(None); // no Python, or one without venv
-    }
-    let mut install = run::program(&bin.join("python").to_string_lossy(), repo.root());
-    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", ZIGBUILD, ZIG]);
-    Ok((run::succeeds(&mut install)? && ours.works(repo)).then_some(ours))
+    let works = |bin: &Path| Compiler { folder: Some(bin.to_owned()) }.works(repo);
+    let bin = python::environment(repo, "zig", &[ZIGBUILD, ZIG], works)?;
+    Ok(bin.map(|bin| Compiler { folder: Some(bin) }))
 }

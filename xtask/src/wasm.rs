@@ -1,12 +1,20 @@
 //! The pure crates on `wasm32-unknown-unknown`: they compile, and nothing in their tree needs a
-//! system, a clock or a host's randomness.
+//! system, a clock or a host's randomness. The tests of libp2p's protocols run on wasm, too.
+
+use std::path::Path;
 
 use crate::gates::Outcome;
 use crate::layers;
+use crate::python;
 use crate::repo::Repo;
 use crate::run::{self, Error};
 
 const TARGET: &str = "wasm32-unknown-unknown";
+
+/// What tests run on: wasm with as much of a system as the test harness needs. The code that is tested is that of [`TARGET`].
+const TESTED_ON: &str = "wasm32-wasip1";
+
+const WASMTIME: &str = "wasmtime==50.0.1";
 
 /// Packages that may not be in the tree there.
 const UNWANTED: &[&str] = &["getrandom", "js-sys", "ring", "rustls", "quinn-proto", "tokio", "mio"];
@@ -14,7 +22,7 @@ const UNWANTED: &[&str] = &["getrandom", "js-sys", "ring", "rustls", "quinn-prot
 /// `cargo xtask wasm`: here a missing target is an error.
 pub(crate) fn chore(repo: &Repo) -> Result<bool, Error> {
     match gate(repo)? {
-        Outcome::Passed => Ok(true),
+        Outcome::Passed => tests(repo),
         Outcome::Skipped(reason) => Err(Error::Usage(reason)),
         Outcome::Failed(findings) => {
             for finding in findings {
@@ -23,6 +31,30 @@ pub(crate) fn chore(repo: &Repo) -> Result<bool, Error> {
             Ok(false)
         }
     }
+}
+
+/// The tests of libp2p's protocols there, with the vectors that other targets have, and without `ring`.
+fn tests(repo: &Repo) -> Result<bool, Error> {
+    let python = |bin: &Path| bin.join("python").to_string_lossy().into_owned();
+    let works = |bin: &Path| {
+        let mut version = run::program(&python(bin), repo.root());
+        let asks = "from importlib.metadata import version; print('wasmtime==' + version('wasmtime'))";
+        matches!(run::output(version.args(["-c", asks])), Ok(Some(text)) if text.trim() == WASMTIME)
+    };
+    let Some(bin) = python::environment(repo, "wasmtime", &[WASMTIME], works)? else {
+        println!(
+            "tests on wasm: not run, for there is no Python with venv; `pip install {WASMTIME}` brings what runs them"
+        );
+        return Ok(true);
+    };
+    if !run::succeeds(run::program("rustup", repo.root()).args(["target", "add", TESTED_ON]))? {
+        return Ok(false);
+    }
+    let program = repo.root().join("xtask/wasi.py");
+    let runner = format!("target.{TESTED_ON}.runner=[{:?}, {:?}]", python(&bin), program.to_string_lossy());
+    let mut test = run::cargo(repo);
+    test.args(["test", "--quiet", "--locked", "--package", "weir-libp2p", "--lib"]);
+    run::succeeds(test.args(["--target", TESTED_ON, "--config", &runner]))
 }
 
 /// The same as a gate: skipped where the target is not installed.

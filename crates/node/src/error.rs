@@ -3,6 +3,7 @@
 //! | operation | error | worth trying again |
 //! |---|---|---|
 //! | starting: [`Builder::plan`](crate::Builder::plan), and what the host adds | [`StartError`] | after the configuration or the machine changed |
+//! | [`Protocol::try_new`](crate::Protocol::try_new) | [`NameError`](crate::NameError) | never |
 //! | `publish`, batches of a pool | [`PublishError`] | `Busy`, `Deadline`: soon |
 //! | the other commands of a pool | [`CommandError`] | `Busy`: soon |
 //! | [`Caller::call`](crate::Caller::call) | [`CallError`] | `Refused`: after the time it names; `Busy`: soon; `LinkDown`, `Deadline` and most others: elsewhere |

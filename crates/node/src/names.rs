@@ -17,7 +17,7 @@ struct Kept {
 pub enum NameError {
     /// It has no name.
     #[error("a protocol has no name; give it one or more")]
-    None,
+    Missing,
     /// No peer could be told this name.
     #[error(
         "{0:?} cannot be the name of a protocol; use 1 to 128 bytes, without newline, and not `na` or `ls`"
@@ -48,27 +48,24 @@ pub(crate) const fn are_names(mut names: &[&str]) -> bool {
 pub(crate) fn kept<N: AsRef<str>>(
     names: impl IntoIterator<Item = N>,
 ) -> Result<&'static [&'static str], NameError> {
+    let names: Vec<String> = names.into_iter().map(|name| name.as_ref().to_owned()).collect();
+    if names.is_empty() {
+        return Err(NameError::Missing);
+    }
+    if let Some(name) = names.iter().find(|name| !are_names(&[name])) {
+        return Err(NameError::Impossible(name.clone()));
+    }
     let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut list = Vec::new();
-    for name in names {
-        let name = name.as_ref();
-        if !are_names(&[name]) {
-            return Err(NameError::Impossible(name.to_owned()));
-        }
-        list.push(kept.name(name));
-    }
-    if list.is_empty() {
-        return Err(NameError::None);
-    }
+    let list = names.into_iter().map(|name| kept.name(name)).collect();
     Ok(kept.list(list))
 }
 
 impl Kept {
-    fn name(&mut self, name: &str) -> &'static str {
+    fn name(&mut self, name: String) -> &'static str {
         if let Some(same) = self.names.iter().find(|same| **same == name) {
             return same;
         }
-        let name: &'static str = Box::leak(name.into());
+        let name: &'static str = name.leak();
         self.names.push(name);
         name
     }
@@ -104,6 +101,6 @@ mod tests {
         for name in ["", "na", "ls", "/a\n", &format!("{longest}n")] {
             assert_eq!(kept(["/fine/1", name]), Err(NameError::Impossible(name.to_owned())));
         }
-        assert_eq!(kept::<&str>([]), Err(NameError::None));
+        assert_eq!(kept::<&str>([]), Err(NameError::Missing));
     }
 }
