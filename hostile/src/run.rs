@@ -170,7 +170,7 @@ async fn one(
     blamed(&mut victim, attack, ended - struck).await?;
     let answered = attackers.stop()?;
     let stopped = Instant::now();
-    let most = most_answered(arrangement, attack.peers(), struck.elapsed());
+    let most = most_answered(attack.is_tcp(), arrangement, attack.peers(), struck.elapsed());
     let handshakes = attack.is_storm().then_some(Handshakes { answered, most });
     tokio::time::sleep(Duration::from_secs(3)).await;
     let last = victim.usage()?;

@@ -36,15 +36,17 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub(super) type Answered = Arc<AtomicU64>;
 
 /// How many it may answer in such a time: an address begins 16 at once and one in 2 s, a group 128 and four a second, and each address
-/// of it one more, because one that has begun none lately is not refused for its neighbours.
-pub fn most_answered(arrangement: Arrangement, peers: u32, time: Duration) -> u64 {
+/// of it one more, because one that has begun none lately is not refused for its neighbours. Over QUIC 64 at once and 16 a second more may
+/// begin that are not told to retry: until they are complete they count for no address.
+pub fn most_answered(over_tcp: bool, arrangement: Arrangement, peers: u32, time: Duration) -> u64 {
     let seconds = time.as_secs_f64();
     let (peers, own) = (f64::from(peers), 16.0 + seconds / 2.0);
     let most = match arrangement {
         Arrangement::Apart => peers * own,
         Arrangement::Together | Arrangement::Dialled => (peers * own).min(128.0 + 4.0 * seconds + peers),
     };
-    most.ceil() as u64
+    let unproven = if over_tcp { 0.0 } else { 64.0 + 16.0 * seconds };
+    (most + unproven).ceil() as u64
 }
 
 /// One attacker's, over what the attack goes over.
@@ -163,8 +165,11 @@ mod tests {
     #[test]
     fn a_group_has_less_than_its_addresses_together() {
         let time = Duration::from_secs(10);
-        assert_eq!(most_answered(Arrangement::Apart, 24, time), 24 * 21);
-        assert_eq!(most_answered(Arrangement::Together, 24, time), 128 + 40 + 24);
-        assert_eq!(most_answered(Arrangement::Dialled, 1, time), 21, "one address has its own limit");
+        for (over_tcp, unproven) in [(true, 0), (false, 64 + 160)] {
+            let most = |arrangement, peers| most_answered(over_tcp, arrangement, peers, time);
+            assert_eq!(most(Arrangement::Apart, 24), 24 * 21 + unproven);
+            assert_eq!(most(Arrangement::Together, 24), 128 + 40 + 24 + unproven);
+            assert_eq!(most(Arrangement::Dialled, 1), 21 + unproven, "one address has its own limit");
+        }
     }
 }
