@@ -230,7 +230,7 @@ impl Pipes {
             state,
             ended: false,
             queued: false,
-            served: Served::default(),
+            served: self.to_read.newcomer(),
             at_once: READ_MIN,
             unsent: BytesMut::new(),
             finish: false,

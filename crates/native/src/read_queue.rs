@@ -13,6 +13,9 @@ pub(crate) struct ReadQueue<K> {
     number: u64,                      // of those that were queued
 }
 
+/// What reading a new connection for the first time counts as in front: a message of a handshake, which takes so long or less.
+const NEWCOMER: Duration = Duration::from_millis(1);
+
 /// When the next turn of a connection starts at the earliest: when its last one ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Served(u64);
@@ -31,6 +34,11 @@ impl<K: Ord> Default for ReadQueue<K> {
 }
 
 impl<K: Ord> ReadQueue<K> {
+    /// How far a new connection counts as read: behind all that have something and were read for less, however many come at once.
+    pub(crate) fn newcomer(&self) -> Served {
+        Served(self.now).until(NEWCOMER)
+    }
+
     /// There is something to read of a connection that does not wait yet.
     pub(crate) fn push(&mut self, connection: K, served: Served) {
         self.number += 1;
@@ -87,6 +95,21 @@ mod tests {
         let next: Vec<u8> = (0..19).map(|_| read(&mut queue, 600)).collect();
         assert_eq!(next.iter().position(|of| *of == 100), next.iter().rposition(|of| *of == 100));
         assert!(next.contains(&100), "{next:?}");
+    }
+
+    #[test]
+    fn newcomers_stand_behind_who_takes_little() {
+        let mut queue = ReadQueue::default();
+        for newcomer in 1..=20 {
+            queue.push(newcomer, queue.newcomer());
+        }
+        queue.push(0, Served::default());
+        assert_eq!([read(&mut queue, 900), read(&mut queue, 90)], [0, 0]);
+        assert_eq!(read(&mut queue, 1), 0, "less than a handshake");
+        let (first, started) = queue.pop().unwrap();
+        assert_eq!((first, started), (0, Served(991_000)));
+        queue.push(0, started.until(Duration::from_micros(10)));
+        assert_eq!(read(&mut queue, 1), 1, "a newcomer has waited for a millisecond of reading");
     }
 
     #[test]
