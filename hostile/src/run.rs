@@ -28,7 +28,7 @@ const PREFIX_FAULTS: u64 = 8;
 /// Links of the honest pair, with one more for each where both sides have dialled, and those of newcomers that are just leaving.
 const HONEST_LINKS: u64 = 4 + 6;
 
-/// How long an attack goes on for what it must be blamed for, after its window.
+/// How much longer than its window an attack goes on, at most, while a fault that must be blamed was not told.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often the victim is asked whom it has blamed, until then.

@@ -63,8 +63,8 @@ fn is_handshake(data: &[u8]) -> bool {
     data.first().is_some_and(|first| first & 0x80 != 0)
 }
 
-/// How many datagrams of one sender are taken in as one piece, of `stride` bytes each: what a turn affords, and one of a handshake. A piece has memory
-/// of its own and is handed over whole, so that what is left of it holds no more than it counts.
+/// How many datagrams of one sender are taken in as one piece, of `stride` bytes each: what a turn affords, and one of a handshake. Each piece
+/// has memory of its own and is handed over whole: no memory is held beyond what was counted for it.
 pub(crate) fn piece(data: &[u8], stride: usize) -> usize {
     if is_handshake(data) { 1 } else { QUANTUM.div_ceil(stride + EACH) }
 }

@@ -68,7 +68,7 @@ impl Attack {
         Some(Blame { within: Duration::from_secs(seconds), faults })
     }
 
-    /// What it must be blamed for by the end of such a window.
+    /// What the victim must blame it for in a window of this length; `None` where it may notice later, or need not.
     pub fn blame_due(self, window: Duration) -> Option<Blame> {
         self.blame().filter(|blame| blame.within < window)
     }

@@ -211,7 +211,7 @@ fn a_new_stream_for_each_ping_does_not_go_around_the_pause() {
                 ping.poll_write(now, key, PAYLOAD, &mut echo);
                 answered += echo.len();
             }
-            // It gives up what waits, and tries again.
+            // The peer gives up the stream, and opens another.
             ping.handle_incoming(now, key, Incoming::Reset(0));
             while ping.poll_ask().is_some() {}
         }

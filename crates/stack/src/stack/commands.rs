@@ -176,7 +176,7 @@ impl Stack {
         let Some(report) = ending.finish(self.now, left.len()) else { return false };
         for link in left {
             if let Some(link) = self.links.link(link) {
-                link.cut(self.now, Goodbye::Shutdown); // time is up for what was written, and the peer still hears why
+                link.cut(self.now, Goodbye::Shutdown); // what has not arrived is lost; the peer hears why
             }
         }
         self.events.push_back(Event::Closed(report));
