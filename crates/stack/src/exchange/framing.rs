@@ -6,6 +6,9 @@ use weir_base::codec::{peek_varint, put_varint};
 /// Bytes of the longest unsigned varint in front of a message.
 const PREFIX_MAX: usize = 10;
 
+/// Bytes that are read at once, at most, of a message whose length only its end tells.
+const AT_ONCE: usize = 64 << 10;
+
 /// How the requests and responses of a protocol lie in its streams: one message in each direction. A framing may compress, too.
 ///
 /// [`measure`](Self::measure) sees what a peer sends as it comes, so that a message that is too large is refused by its first bytes. At most
@@ -112,7 +115,11 @@ impl Framing for UntilEnd {
     fn measure(&self, received: &[u8], max: usize, rest: Rest) -> Result<Measure, BadFrame> {
         match rest {
             _ if received.len() > max => Err(BadFrame::TooLarge),
-            Rest::ToCome => Ok(Measure::More(1)),
+            // As much again as has come: who sends little makes nobody expect much.
+            Rest::ToCome => {
+                let again = received.len().clamp(1, AT_ONCE);
+                Ok(Measure::More(again.min((max - received.len()).saturating_add(1))))
+            }
             Rest::Nothing => Ok(Measure::Whole(received.len())),
         }
     }
@@ -236,6 +243,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn of_a_message_without_a_length_as_much_is_read_as_has_come() {
+        let (mut reader, max) = (Reader::default(), 1 << 20);
+        let mut rooms = Vec::new();
+        let end = loop {
+            rooms.push(reader.room());
+            match reader.push(&vec![7; reader.room()], Rest::ToCome, (&UntilEnd, max)) {
+                Ok(came) => assert_eq!(came, None),
+                Err(bad) => break bad,
+            }
+        };
+        let doubling = (0..=10).map(|power| 64 << power); // up to AT_ONCE
+        let expected: Vec<usize> =
+            [64].into_iter().chain(doubling).chain([AT_ONCE; 14]).chain([READ_AHEAD]).collect();
+        assert_eq!((rooms, end), (expected, BadFrame::TooLarge));
     }
 
     #[test]
