@@ -6,6 +6,7 @@
 mod attacks;
 mod honest;
 mod identity;
+mod machine;
 mod peer;
 mod stranger;
 mod victim;

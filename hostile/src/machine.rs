@@ -1,0 +1,109 @@
+//! Whether the machine was there: a host that runs others beside it takes its processors away, for tens of milliseconds at once, and what
+//! an honest pair waits for meanwhile says nothing of the victim.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+/// How often each processor is asked for.
+const EVERY: Duration = Duration::from_millis(1);
+
+/// Less than this may be the system's own work.
+const LEAST: Duration = Duration::from_millis(2);
+
+/// When a processor was there again, and how long it had been away.
+type Away = (Instant, Duration);
+
+/// Asks for each processor from a thread of real-time priority that stays on it. Nothing of this machine runs before it: where it comes
+/// late, the processor was away.
+pub(crate) struct Machine {
+    away: Arc<Mutex<Vec<Away>>>,
+}
+
+impl Machine {
+    /// Begins; `None` where the system has no such priority, or none for this user.
+    pub(crate) fn watch() -> Option<Self> {
+        let away = Arc::default();
+        on_each(&away).then_some(Self { away })
+    }
+
+    /// The longest time at once that a processor was away, of what ended in this window or ran into it from before. What lies before is
+    /// forgotten.
+    pub(crate) fn longest(&self, from: Instant, to: Instant) -> Duration {
+        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        away.retain(|(until, _)| *until >= from);
+        longest(&away, to)
+    }
+}
+
+fn longest(away: &[Away], to: Instant) -> Duration {
+    away.iter().filter(|(until, took)| *until - *took < to).map(|(_, took)| *took).max().unwrap_or_default()
+}
+
+/// A thread for each processor, until `away` is dropped. False where one of them has not the priority.
+#[cfg(target_os = "linux")]
+fn on_each(away: &Arc<Mutex<Vec<Away>>>) -> bool {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    use thread_priority::{
+        RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
+        thread_native_id,
+    };
+
+    let Ok(all) = sched_getaffinity(None) else { return false };
+    let (told, hears) = std::sync::mpsc::channel();
+    for processor in (0..CpuSet::MAX_CPU).filter(|number| all.is_set(*number)) {
+        let (away, told) = (Arc::downgrade(away), told.clone());
+        std::thread::spawn(move || {
+            let mut own = CpuSet::new();
+            own.set(processor);
+            let fifo = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
+            let first = sched_setaffinity(None, &own).is_ok()
+                && set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Max, fifo).is_ok();
+            let _ = told.send(first); // who hears waits for all of them
+            drop(told);
+            if first {
+                look(&away);
+            }
+        });
+    }
+    drop(told);
+    hears.iter().all(|first| first)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn on_each(_: &Arc<Mutex<Vec<Away>>>) -> bool {
+    false
+}
+
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "no other system gives the priority"))]
+fn look(away: &Weak<Mutex<Vec<Away>>>) {
+    let mut last = Instant::now();
+    loop {
+        std::thread::sleep(EVERY);
+        let Some(away) = away.upgrade() else { return };
+        let now = Instant::now();
+        let late = (now - last).saturating_sub(EVERY);
+        if late >= LEAST {
+            away.lock().unwrap_or_else(PoisonError::into_inner).push((now, late));
+        }
+        last = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_time_away_is_that_of_the_window() {
+        let begun = Instant::now();
+        let millis = Duration::from_millis;
+        let away = [(10, 9), (20, 3), (31, 7), (60, 20)];
+        let away = away.map(|(until, took)| (begun + millis(until), millis(took)));
+        let machine = Machine { away: Arc::new(Mutex::new(away.to_vec())) };
+        let of = |from, to| machine.longest(begun + millis(from), begun + millis(to));
+        assert_eq!(of(11, 24), millis(3));
+        assert_eq!(of(15, 25), millis(7), "it began within the window");
+        assert_eq!(of(35, 41), millis(20));
+        assert_eq!(of(61, 80), Duration::ZERO);
+    }
+}
