@@ -1,14 +1,8 @@
 //! Whether the machine was there: a host that runs others beside it takes its processors away, for tens of milliseconds at once, and what
 //! an honest pair waits for meanwhile says nothing of the victim.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-/// How often each processor is asked for.
-const EVERY: Duration = Duration::from_millis(1);
-
-/// Less than this may be the system's own work.
-const LEAST: Duration = Duration::from_millis(2);
 
 /// When a processor was there again, and how long it had been away.
 type Away = (Instant, Duration);
@@ -39,53 +33,73 @@ fn longest(away: &[Away], to: Instant) -> Duration {
     away.iter().filter(|(until, took)| *until - *took < to).map(|(_, took)| *took).max().unwrap_or_default()
 }
 
-/// A thread for each processor, until `away` is dropped. False where one of them has not the priority.
+#[cfg(not(target_os = "linux"))]
+fn on_each(_: &Arc<Mutex<Vec<Away>>>) -> bool {
+    false
+}
+
 #[cfg(target_os = "linux")]
-fn on_each(away: &Arc<Mutex<Vec<Away>>>) -> bool {
+use linux::on_each;
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
+    use std::time::{Duration, Instant};
+
     use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
     use thread_priority::{
         RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
         thread_native_id,
     };
 
-    let Ok(all) = sched_getaffinity(None) else { return false };
-    let (told, hears) = std::sync::mpsc::channel();
-    for processor in (0..CpuSet::MAX_CPU).filter(|number| all.is_set(*number)) {
-        let (away, told) = (Arc::downgrade(away), told.clone());
-        std::thread::spawn(move || {
-            let mut own = CpuSet::new();
-            own.set(processor);
-            let fifo = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
-            let first = sched_setaffinity(None, &own).is_ok()
-                && set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Max, fifo).is_ok();
-            let _ = told.send(first); // who hears waits for all of them
-            drop(told);
-            if first {
-                look(&away);
-            }
-        });
-    }
-    drop(told);
-    hears.iter().all(|first| first)
-}
+    use super::Away;
 
-#[cfg(not(target_os = "linux"))]
-fn on_each(_: &Arc<Mutex<Vec<Away>>>) -> bool {
-    false
-}
+    /// How often each processor is asked for.
+    const EVERY: Duration = Duration::from_millis(1);
 
-#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "no other system gives the priority"))]
-fn look(away: &Weak<Mutex<Vec<Away>>>) {
-    let mut last = Instant::now();
-    loop {
-        std::thread::sleep(EVERY);
-        let Some(away) = away.upgrade() else { return };
-        let now = Instant::now();
-        let late = (now - last).saturating_sub(EVERY);
-        if late >= LEAST {
-            away.lock().unwrap_or_else(PoisonError::into_inner).push((now, late));
+    /// Less than this may be the system's own work.
+    const LEAST: Duration = Duration::from_millis(2);
+
+    /// A thread for each processor, until `away` is dropped. False where one of them has not the priority.
+    pub(super) fn on_each(away: &Arc<Mutex<Vec<Away>>>) -> bool {
+        let Ok(all) = sched_getaffinity(None) else { return false };
+        let (told, hears) = mpsc::sync_channel(CpuSet::MAX_CPU);
+        for processor in (0..CpuSet::MAX_CPU).filter(|number| all.is_set(*number)) {
+            let (away, told) = (Arc::downgrade(away), told.clone());
+            std::thread::spawn(move || {
+                let first = stay_on(processor);
+                let _ = told.send(first); // who hears waits for all of them
+                drop(told);
+                if first {
+                    look(&away);
+                }
+            });
         }
-        last = now;
+        drop(told);
+        hears.iter().all(|first| first)
+    }
+
+    /// Whether this thread runs on that processor now, before all others.
+    fn stay_on(processor: usize) -> bool {
+        let mut own = CpuSet::new();
+        own.set(processor);
+        let fifo = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
+        sched_setaffinity(None, &own).is_ok()
+            && set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Max, fifo).is_ok()
+    }
+
+    fn look(away: &Weak<Mutex<Vec<Away>>>) {
+        let mut last = Instant::now();
+        loop {
+            std::thread::sleep(EVERY);
+            let Some(away) = away.upgrade() else { return };
+            let now = Instant::now();
+            let late = (now - last).saturating_sub(EVERY);
+            if late >= LEAST {
+                away.lock().unwrap_or_else(PoisonError::into_inner).push((now, late));
+            }
+            last = now;
+        }
     }
 }
 
