@@ -1,27 +1,26 @@
-//! Whether the machine was there: a host that runs others beside it takes its processors away, for tens of milliseconds at once, and what
-//! an honest pair waits for meanwhile says nothing of the victim.
+//! Interruptions of this machine's processors by its host. A virtual machine shares its processors with others and may lose one for tens
+//! of milliseconds, which the honest pair's latencies then include.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// When a processor was there again, and how long it had been away.
+/// An interruption: when it ended, and how long it lasted.
 type Away = (Instant, Duration);
 
-/// Asks for each processor from a thread of real-time priority that stays on it. Nothing of this machine runs before it: where it comes
-/// late, the processor was away.
+/// Measures interruptions by a thread of real-time priority on each processor, which wakes every millisecond. No other thread of this
+/// machine delays it: where it wakes late, the host had taken the processor.
 pub(crate) struct Machine {
     away: Arc<Mutex<Vec<Away>>>,
 }
 
 impl Machine {
-    /// Begins; `None` where the system has no such priority, or none for this user.
+    /// Starts the threads. `None` where the system or the user's rights do not allow real-time priority.
     pub(crate) fn watch() -> Option<Self> {
         let away = Arc::default();
         on_each(&away).then_some(Self { away })
     }
 
-    /// The longest time at once that a processor was away, of what ended in this window or ran into it from before. What lies before is
-    /// forgotten.
+    /// The longest interruption that overlaps this window. Those that ended before it are forgotten.
     pub(crate) fn longest(&self, from: Instant, to: Instant) -> Duration {
         let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
         away.retain(|(until, _)| *until >= from);

@@ -35,9 +35,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How often the victim is asked whom it has blamed, until then.
 const ASKED_EVERY: Duration = Duration::from_millis(100);
 
-/// So often a run is made again whose latencies are beyond their targets by no more than a processor was away.
-const AGAIN: u32 = 2;
-
 /// How much of what it asks for, or of its share, an honest link gets at least.
 const SHARE: f64 = 0.9;
 
@@ -71,11 +68,9 @@ struct Report {
     prefixes_banned: u64,
     honest_blamed: bool,
     longest_ban_s: u64,
-    /// The longest time at once that the host took one of the machine's processors away while the honest pair was looked at. `null`: that
-    /// cannot be seen here.
+    /// The longest interruption of one of this machine's processors, in milliseconds, from the beginning of the attack to the end of the last
+    /// window. It decides nothing. `null`: it cannot be measured here.
     away_ms: Option<f64>,
-    /// It is made again, and does not count: nothing is broken, and what is slow is so by no more than a processor was away.
-    repeated: bool,
     /// Bounds that did not hold, on whatever machine.
     broken: Vec<String>,
     /// Rates and latencies beyond their targets: on a machine that does something else besides they say little.
@@ -90,13 +85,6 @@ struct Handshakes {
     most: u64,
 }
 
-/// A latency or a rate beyond its target.
-struct Slow {
-    said: String,
-    /// By how much, where it is a latency that came to an end.
-    late_ms: Option<f64>,
-}
-
 pub(crate) fn all(arguments: &Arguments) -> Result<bool, Any> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let attacks = chosen(&arguments.attacks, clap::ValueEnum::value_variants());
@@ -104,7 +92,7 @@ pub(crate) fn all(arguments: &Arguments) -> Result<bool, Any> {
     let machine = if arguments.bounds { None } else { Machine::watch() };
     if machine.is_none() && !arguments.bounds {
         eprintln!(
-            "hostile: no real-time priority here (root has it), so that it is not seen where the host takes processors away"
+            "hostile: no real-time priority (root has it), so interruptions by the host are not measured"
         );
     }
     let (mut runs, mut fine, mut unrun, mut beyond) = (0, 0, 0, Vec::new());
@@ -112,11 +100,7 @@ pub(crate) fn all(arguments: &Arguments) -> Result<bool, Any> {
         for arrangement in &arrangements {
             for handling in chosen(&arguments.handling, &[0, 50, 5_000]) {
                 runs += 1;
-                match runtime.block_on(until_seen(
-                    (attack, *arrangement, handling),
-                    machine.as_ref(),
-                    arguments,
-                )) {
+                match runtime.block_on(one((attack, *arrangement, handling), machine.as_ref(), arguments)) {
                     Ok(report) => {
                         let within = report.broken.is_empty() && (arguments.bounds || report.slow.is_empty());
                         fine += u32::from(within);
@@ -152,22 +136,8 @@ fn chosen<T: Copy>(named: &[T], all: &[T]) -> Vec<T> {
     if named.is_empty() { all.to_vec() } else { named.to_vec() }
 }
 
-type Case = (Attack, Arrangement, u64);
-
-/// A run, and again while the machine explains what is slow. Those that do not count are printed, too.
-async fn until_seen(case: Case, machine: Option<&Machine>, arguments: &Arguments) -> Result<Report, Any> {
-    for _ in 0..AGAIN {
-        let report = one(case, machine, arguments).await?;
-        if !report.repeated {
-            return Ok(report);
-        }
-        print(&report, arguments)?;
-    }
-    Ok(Report { repeated: false, ..one(case, machine, arguments).await? })
-}
-
 async fn one(
-    (attack, arrangement, handling_us): Case,
+    (attack, arrangement, handling_us): (Attack, Arrangement, u64),
     machine: Option<&Machine>,
     arguments: &Arguments,
 ) -> Result<Report, Any> {
@@ -247,17 +217,12 @@ async fn one(
         prefixes_banned: last.prefixes_banned,
         longest_ban_s: last.longest_ban_s,
         away_ms: machine.map(|machine| machine.longest(struck, to).as_secs_f64() * 1000.0),
-        repeated: false,
         broken: Vec::new(),
         slow: Vec::new(),
         within_targets: false,
     };
     report.broken = broken(&report, newcomers);
-    let slow = slow(&report);
-    let explained = |slow: &Slow| slow.late_ms.zip(report.away_ms).is_some_and(|(late, away)| late <= away);
-    report.repeated =
-        !arguments.bounds && report.broken.is_empty() && !slow.is_empty() && slow.iter().all(explained);
-    report.slow = slow.into_iter().map(|slow| slow.said).collect();
+    report.slow = slow(&report);
     report.within_targets = report.broken.is_empty() && report.slow.is_empty();
     pair.stop().await;
     victim.stop()?;
@@ -314,9 +279,8 @@ fn share(attack: Attack, arrangement: Arrangement, handling_us: u64) -> Option<f
 }
 
 /// What an honest link gets less of, or waits longer for, than the targets say.
-fn slow(report: &Report) -> Vec<Slow> {
+fn slow(report: &Report) -> Vec<String> {
     let mut slow = Vec::new();
-    let rate = |said| Slow { said, late_ms: None };
     let share = report.share_per_s.unwrap_or(f64::INFINITY);
     let asked = [
         ("items", report.asked_items_per_s, report.during.items_per_s, report.after.items_per_s),
@@ -325,10 +289,10 @@ fn slow(report: &Report) -> Vec<Slow> {
     for (what, asked, during, after) in asked {
         let least = SHARE * f64::from(asked).min(share);
         if during < least {
-            slow.push(rate(format!("{what}: {during:.1}/s during, at least {least:.1}")));
+            slow.push(format!("{what}: {during:.1}/s during, at least {least:.1}"));
         }
         if after < SHARE * f64::from(asked) {
-            slow.push(rate(format!("{what}: {after:.1}/s a second after, asked {asked}")));
+            slow.push(format!("{what}: {after:.1}/s a second after, asked {asked}"));
         }
     }
     let turn = report.handling_us as f64 / 1000.0 * f64::from(report.attackers + 2);
@@ -347,9 +311,8 @@ fn slow(report: &Report) -> Vec<Slow> {
         }
         let most = (3.0 * before + turn).max(NOISE_MS);
         if during.unwrap_or(f64::INFINITY) > most {
-            let took = during.map_or("none".to_owned(), |during| format!("{during:.1} ms"));
-            let said = format!("{what}: p99 {took} during, at most {most:.1}");
-            slow.push(Slow { said, late_ms: during.map(|during| during - most) });
+            let during = during.map_or("none".to_owned(), |during| format!("{during:.1} ms"));
+            slow.push(format!("{what}: p99 {during} during, at most {most:.1}"));
         }
     }
     slow
@@ -397,11 +360,10 @@ fn millis(value: Option<f64>) -> String {
     value.map_or("never".to_owned(), |value| format!("{value:.1} ms"))
 }
 
-/// Of a run that is slow: how long the machine was away, and that it is made again for that.
+/// The longest interruption of a processor, where the run is slow.
 fn away(report: &Report) -> Option<String> {
     let away = report.away_ms.filter(|_| !report.slow.is_empty())?;
-    let again = if report.repeated { ": made again" } else { "" };
-    Some(format!("a processor was away for {away:.1} ms at once{again}"))
+    Some(format!("the host interrupted a processor for up to {away:.1} ms"))
 }
 
 /// A run in one line: what it was, how the honest pair was served during it, and what is not as promised.

@@ -64,7 +64,7 @@ fn is_handshake(data: &[u8]) -> bool {
 }
 
 /// How many datagrams of one sender are taken in as one piece, of `stride` bytes each: what a turn affords, and one of a handshake. Each piece
-/// has memory of its own and is handed over whole: no memory is held beyond what was counted for it.
+/// is a buffer of its own. It is handed over whole, so it never keeps more memory than was counted for it.
 pub(crate) fn piece(data: &[u8], stride: usize) -> usize {
     if is_handshake(data) { 1 } else { QUANTUM.div_ceil(stride + EACH) }
 }

@@ -13,7 +13,7 @@ pub(crate) struct ReadQueue<K> {
     number: u64,                      // of those that were queued
 }
 
-/// What reading a new connection for the first time counts as in front: a message of a handshake, which takes so long or less.
+/// A new connection counts as read for this long already: about what one message of a handshake takes.
 const NEWCOMER: Duration = Duration::from_millis(1);
 
 /// When the next turn of a connection starts at the earliest: when its last one ended.

@@ -176,7 +176,7 @@ impl Stack {
         let Some(report) = ending.finish(self.now, left.len()) else { return false };
         for link in left {
             if let Some(link) = self.links.link(link) {
-                link.cut(self.now, Goodbye::Shutdown); // what has not arrived is lost; the peer hears why
+                link.cut(self.now, Goodbye::Shutdown); // unsent data is lost; the peer is told the reason
             }
         }
         self.events.push_back(Event::Closed(report));
