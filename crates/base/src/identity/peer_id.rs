@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use data_encoding::{BASE32_NOPAD, BASE32_NOPAD_NOCASE};
 use sha2::{Digest as _, Sha256};
 
 use super::PublicKey;
@@ -124,22 +125,10 @@ impl PeerId {
 
     /// The id as a CIDv1 in base32 (`bafz…`), the other text form of libp2p: for names in which letters have no case.
     pub fn to_cid(&self) -> String {
-        let mut out = String::with_capacity(TEXT_MAX);
-        out.push('b');
-        let (mut pending, mut bits) = (0_u32, 0);
-        for byte in CID_HEAD.iter().chain(self.as_bytes()) {
-            pending = pending << 8 | u32::from(*byte);
-            bits += 8;
-            while bits >= 5 {
-                bits -= 5;
-                out.push(base32_digit(pending >> bits));
-            }
-            pending &= (1 << bits) - 1;
-        }
-        if bits > 0 {
-            out.push(base32_digit(pending << (5 - bits)));
-        }
-        out
+        let cid = [CID_HEAD.as_slice(), self.as_bytes()].concat();
+        let mut text = BASE32_NOPAD.encode(&cid);
+        text.make_ascii_lowercase();
+        format!("b{text}")
     }
 
     /// The key itself, where the id carries it and it is one that Weir takes.
@@ -186,7 +175,8 @@ impl FromStr for PeerId {
             return Ok(Self::from_bytes(bytes)?);
         }
         let digits = text.strip_prefix(['b', 'B']).ok_or(ParsePeerIdError::Form)?;
-        let cid = base32(digits).ok_or(ParsePeerIdError::Alphabet("base32"))?;
+        let cid = BASE32_NOPAD_NOCASE.decode(digits.as_bytes());
+        let cid = cid.map_err(|_| ParsePeerIdError::Alphabet("base32"))?;
         let bytes = cid.strip_prefix(&CID_HEAD).ok_or(ParsePeerIdError::Cid)?;
         Ok(Self::from_bytes(bytes)?)
     }
@@ -196,35 +186,6 @@ impl From<&PublicKey> for PeerId {
     fn from(key: &PublicKey) -> Self {
         Self::from_public_key(key)
     }
-}
-
-/// The digit of the lowest five bits, in lower case.
-fn base32_digit(value: u32) -> char {
-    let [low, ..] = (value & 0x1f).to_le_bytes();
-    char::from(if low < 26 { b'a' + low } else { b'2' + (low - 26) })
-}
-
-/// RFC 4648 base32 without padding, either case. `None` for other characters and for bits that are not of a whole byte.
-fn base32(digits: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(digits.len() * 5 / 8);
-    let mut pending: u32 = 0;
-    let mut bits: u32 = 0;
-    for digit in digits.bytes() {
-        let value = match digit {
-            b'a'..=b'z' => digit - b'a',
-            b'A'..=b'Z' => digit - b'A',
-            b'2'..=b'7' => digit - b'2' + 26,
-            _ => return None,
-        };
-        pending = pending << 5 | u32::from(value);
-        bits += 5;
-        if bits >= 8 {
-            bits -= 8;
-            out.push((pending >> bits).to_le_bytes()[0]);
-            pending &= (1 << bits) - 1;
-        }
-    }
-    (bits < 5 && pending == 0).then_some(out)
 }
 
 crate::units::serde_as_text!(PeerId);
