@@ -1,22 +1,24 @@
-//! Datagrams that came faster than they can be worked off. They wait by sender, so that nobody waits behind the burst of another: fair
-//! queueing after RFC 8290 (section 4), without the part that drops by age.
+//! Datagrams that came faster than they can be worked off. They wait by sender, so that nobody waits behind the burst of another: of the
+//! senders, who had least handed over lately is next.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use weir_base::Instant;
 use weir_stack::Datagrams;
 
-/// What a sender's turn counts: a few datagrams.
-const QUANTUM: usize = 3_000;
-/// What a datagram counts beside its bytes: each takes work, however short it is.
+/// What is taken in as one piece counts about so much.
+const PIECE: usize = 3_000;
+/// What a datagram counts beside its bytes for the memory in which it waits.
 const EACH: usize = 256;
-
-/// Places in [`Backlog::lists`]: of links, with nothing waiting when this came.
-const FRESH: usize = 0;
-/// Of links that had their turn.
-const OTHERS: usize = 1;
-/// Of those that begin a handshake.
-const HANDSHAKES: usize = 2;
+/// What a datagram counts beside its bytes for what its sender had handed over: it takes about as long as opening a thousand bytes.
+const WORK: u32 = 1_000;
+/// What a sender had handed over counts half after so long.
+const HALF_LIFE: Duration = Duration::from_millis(100);
+/// Senders that are remembered for what they had handed over, while nothing of theirs waits.
+const REMEMBERED: usize = 1_024;
 
 /// How many datagrams may be handed over in a turn.
 #[derive(Clone, Copy, Debug)]
@@ -40,22 +42,74 @@ impl Budget {
     }
 }
 
+/// What orders senders: a number of who waits longest, or what a sender had handed over lately, where older work counts less and less. That is
+/// kept as the logarithm (of base 2) of what it would count at the zero of the clock, so that it compares with that of others whenever the last of each was
+/// handed over.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Order(f64);
+
+impl Order {
+    /// So much was handed over just now.
+    fn of(now: Instant, work: u32) -> Self {
+        Self(half_lives(now) + f64::from(work).log2())
+    }
+
+    /// With as much more.
+    fn and(self, now: Instant, work: u32) -> Self {
+        let now = half_lives(now);
+        Self(now + ((self.0 - now).exp2() + f64::from(work)).log2())
+    }
+}
+
+impl Eq for Order {}
+
+impl PartialOrd for Order {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Order {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+/// How many half-lives have passed since the zero of the clock.
+fn half_lives(now: Instant) -> f64 {
+    now.since(Instant::ZERO).as_secs_f64() / HALF_LIFE.as_secs_f64()
+}
+
+/// Where a sender stands: an index of [`Backlog::lists`].
+type Place = usize;
+
+/// Among those of whom nothing is known, in the order in which they came.
+const NEW: Place = 0;
+/// Among those of whom something was handed over: who had least lately is next.
+const KNOWN: Place = 1;
+/// Among those whose next datagram is one of a handshake: who waits longest is next.
+const HANDSHAKES: Place = 2;
+/// Nothing of it waits: who had least lately is forgotten first. At most [`REMEMBERED`] stand here.
+const IDLE: Place = 3;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Backlog {
     most: usize, // bytes that may wait; beyond that the sender with most waiting loses its last piece
-    senders: BTreeMap<SocketAddr, Sender>, // those in the lists
-    lists: [VecDeque<SocketAddr>; 3], // they take turns, so that none keeps another waiting
-    next: usize, // whose turn it is
+    senders: BTreeMap<SocketAddr, Sender>,
+    lists: [BTreeSet<(Order, SocketAddr)>; 4], // each sender stands in one of them
+    next: Place, // whose turn it is: the first three take turns, so that none keeps another waiting
+    number: f64, // of those that began to wait
     by_size: BTreeSet<(usize, SocketAddr)>, // those with something waiting
     size: usize, // what all counts, <= `most`
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Sender {
     waiting: VecDeque<Datagrams>,
-    size: usize, // what these count
-    credit: i64, // bytes that it may still have handed over in this turn; negative after a large piece
+    size: usize,                    // what these count
+    lately: Option<Order>,          // none: nothing was handed over yet
+    stands: Option<(Place, Order)>, // where, and behind whom
 }
 
 /// Whether it has a long header (RFC 9000, section 17.2): it is of a handshake, or came with one.
@@ -63,10 +117,10 @@ fn is_handshake(data: &[u8]) -> bool {
     data.first().is_some_and(|first| first & 0x80 != 0)
 }
 
-/// How many datagrams of one sender are taken in as one piece, of `stride` bytes each: what a turn affords, and one of a handshake. Each piece
+/// How many datagrams of one sender are taken in as one piece, of `stride` bytes each: a few, and one of a handshake. Each piece
 /// is a buffer of its own. It is handed over whole, so it never keeps more memory than was counted for it.
 pub(crate) fn piece(data: &[u8], stride: usize) -> usize {
-    if is_handshake(data) { 1 } else { QUANTUM.div_ceil(stride + EACH) }
+    if is_handshake(data) { 1 } else { PIECE.div_ceil(stride + EACH) }
 }
 
 /// How many datagrams these are.
@@ -74,8 +128,15 @@ pub(crate) fn count(datagrams: &Datagrams) -> usize {
     datagrams.data.len().div_ceil(datagrams.stride.max(1))
 }
 
+/// What they count in memory.
 fn size(datagrams: &Datagrams) -> usize {
     datagrams.data.len() + EACH * count(datagrams)
+}
+
+/// What they count for what their sender had handed over.
+fn work(datagrams: &Datagrams) -> u32 {
+    let bytes = u32::try_from(datagrams.data.len()).unwrap_or(u32::MAX);
+    bytes.saturating_add(WORK.saturating_mul(u32::try_from(count(datagrams)).unwrap_or(u32::MAX)))
 }
 
 impl Backlog {
@@ -85,7 +146,8 @@ impl Backlog {
             most,
             senders: BTreeMap::new(),
             lists: Default::default(),
-            next: FRESH,
+            next: NEW,
+            number: 0.0,
             by_size: BTreeSet::new(),
             size: 0,
         }
@@ -97,19 +159,18 @@ impl Backlog {
     }
 
     /// Takes in what came; how many datagrams are dropped for it.
-    pub(crate) fn push(&mut self, datagrams: Datagrams) -> usize {
+    pub(crate) fn push(&mut self, now: Instant, datagrams: Datagrams) -> usize {
+        self.forget(now);
         let (remote, size) = (datagrams.remote, size(&datagrams));
-        let place = if is_handshake(&datagrams.data) { HANDSHAKES } else { FRESH };
-        let list = self.lists.get_mut(place);
-        let sender = self.senders.entry(remote).or_insert_with(|| {
-            list.into_iter().for_each(|list| list.push_back(remote));
-            Sender { waiting: VecDeque::new(), size: 0, credit: signed(QUANTUM) }
-        });
+        let sender = self.senders.entry(remote).or_default();
         sender.waiting.push_back(datagrams);
         self.by_size.remove(&(sender.size, remote));
         sender.size += size;
         self.size += size;
         self.by_size.insert((sender.size, remote));
+        if sender.waiting.len() == 1 {
+            self.stand(remote);
+        }
         let mut dropped = 0;
         while self.size > self.most {
             dropped += self.drop_one();
@@ -118,47 +179,63 @@ impl Backlog {
     }
 
     /// The next piece. `None` where nothing waits, or the budget is spent for all that waits. A piece may exceed what the budget has left.
-    pub(crate) fn pop(&mut self, budget: Budget) -> Option<Datagrams> {
-        loop {
-            let place =
-                (0..3).map(|step| (self.next + step) % 3).find(|place| self.may_go(*place, budget))?;
-            let remote = self.lists.get_mut(place)?.pop_front()?;
-            let sender = self.senders.get_mut(&remote)?;
-            let Some(first) = sender.waiting.front() else {
-                if place == FRESH {
-                    self.lists.get_mut(OTHERS)?.push_back(remote); // it is not fresh again before the others had a turn
-                } else {
-                    self.senders.remove(&remote);
-                }
-                continue;
-            };
-            if place != HANDSHAKES && is_handshake(&first.data) {
-                self.lists.get_mut(HANDSHAKES)?.push_back(remote);
-                continue;
-            }
-            if sender.credit <= 0 {
-                sender.credit += signed(QUANTUM);
-                self.lists.get_mut(place.max(OTHERS))?.push_back(remote);
-                self.next = place; // what follows a first turn is no turn of the others
-                continue;
-            }
-            self.lists.get_mut(place)?.push_front(remote);
-            self.next = (place + 1) % 3;
-            let taken = sender.waiting.pop_front()?;
-            sender.credit -= signed(size(&taken));
-            self.taken(remote, size(&taken));
-            return Some(taken);
-        }
+    pub(crate) fn pop(&mut self, now: Instant, budget: Budget) -> Option<Datagrams> {
+        let places = (0..3).map(|step| (self.next + step) % 3);
+        let mut first = places.filter_map(|place| Some((place, self.lists.get(place)?.first()?.1)));
+        let (place, remote) = first.find(|(place, _)| match *place {
+            HANDSHAKES => budget.handshakes > 0,
+            _ => budget.datagrams > 0,
+        })?;
+        self.next = (place + 1) % 3;
+        let most = self.lists.get(KNOWN).and_then(|known| Some(known.last()?.0));
+        let sender = self.senders.get_mut(&remote)?;
+        let taken = sender.waiting.pop_front()?;
+        let work = work(&taken);
+        sender.lately = Some(match sender.lately {
+            Some(before) => before.and(now, work),
+            // However many new ones come, they stand behind who had little.
+            None => Order::of(now, work).max(most.unwrap_or(Order(0.0))),
+        });
+        self.taken(remote, size(&taken));
+        self.stand(remote);
+        Some(taken)
     }
 
-    /// Whether a list may have its turn.
-    fn may_go(&self, place: usize, budget: Budget) -> bool {
-        let Some(first) = self.lists.get(place).and_then(VecDeque::front) else { return false };
-        if place != HANDSHAKES {
-            return budget.datagrams > 0;
+    /// The sender leaves its place, and stands where it belongs now.
+    fn stand(&mut self, remote: SocketAddr) {
+        let Some(sender) = self.senders.get_mut(&remote) else { return };
+        if let Some((place, order)) = sender.stands.take()
+            && let Some(list) = self.lists.get_mut(place)
+        {
+            list.remove(&(order, remote));
         }
-        let first = self.senders.get(first).and_then(|sender| sender.waiting.front());
-        first.is_none_or(|first| budget.left(&first.data) > 0)
+        self.number += 1.0;
+        let last = Order(self.number);
+        let (place, order) = match (sender.waiting.front(), sender.lately) {
+            (Some(first), _) if is_handshake(&first.data) => (HANDSHAKES, last),
+            (Some(_), None) => (NEW, last),
+            (Some(_), Some(lately)) => (KNOWN, lately),
+            (None, Some(lately)) if self.lists.get(IDLE).is_some_and(|idle| idle.len() < REMEMBERED) => {
+                sender.waiting.shrink_to_fit();
+                (IDLE, lately)
+            }
+            (None, _) => {
+                self.senders.remove(&remote);
+                return;
+            }
+        };
+        sender.stands = Some((place, order));
+        self.lists.get_mut(place).into_iter().for_each(|list| _ = list.insert((order, remote)));
+    }
+
+    /// Forgets who had no more than a datagram handed over lately, as far as nothing of it waits.
+    fn forget(&mut self, now: Instant) {
+        let little = Order::of(now, WORK);
+        let Some(idle) = self.lists.get_mut(IDLE) else { return };
+        while let Some((_, remote)) = idle.first().filter(|(lately, _)| *lately <= little).copied() {
+            idle.pop_first();
+            self.senders.remove(&remote);
+        }
     }
 
     /// Drops the last of who has most waiting; how many datagrams.
@@ -167,6 +244,9 @@ impl Backlog {
         let last = most.and_then(|remote| self.senders.get_mut(&remote)?.waiting.pop_back());
         let Some(last) = last else { return 0 };
         self.taken(last.remote, size(&last));
+        if self.senders.get(&last.remote).is_some_and(|sender| sender.waiting.is_empty()) {
+            self.stand(last.remote);
+        }
         count(&last)
     }
 
@@ -179,14 +259,7 @@ impl Backlog {
         if sender.size > 0 {
             self.by_size.insert((sender.size, remote));
         }
-        if self.is_empty() {
-            *self = Self::new(self.most);
-        }
     }
-}
-
-fn signed(size: usize) -> i64 {
-    i64::try_from(size).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -217,52 +290,105 @@ mod tests {
     const MOST: usize = 1 << 20;
     const ONE: Budget = Budget { datagrams: 1, handshakes: 1 };
     const ALL: Budget = Budget { datagrams: usize::MAX, handshakes: usize::MAX };
+    const NOW: Instant = Instant::from_millis(100_000);
 
     /// Takes in all of these.
+    fn push(backlog: &mut Backlog, all: impl IntoIterator<Item = Datagrams>) {
+        assert_eq!(all.into_iter().map(|datagrams| backlog.push(NOW, datagrams)).sum::<usize>(), 0);
+    }
+
+    /// With all of these waiting.
     fn backlog(all: impl IntoIterator<Item = Datagrams>) -> Backlog {
-        let mut backlog = Backlog::new(MOST);
-        assert_eq!(all.into_iter().map(|datagrams| backlog.push(datagrams)).sum::<usize>(), 0);
+        let mut backlog = Backlog::new(16 * MOST);
+        push(&mut backlog, all);
         backlog
     }
 
     /// Whose the next ones are.
     fn next(backlog: &mut Backlog, count: usize) -> Vec<u16> {
-        (0..count).map_while(|_| Some(backlog.pop(ONE)?.remote.port())).collect()
+        (0..count).map_while(|_| Some(backlog.pop(NOW, ONE)?.remote.port())).collect()
+    }
+
+    /// How many of these are of a sender.
+    fn count_of(order: &[u16], sender: u16) -> usize {
+        order.iter().filter(|of| **of == sender).count()
     }
 
     #[test]
     fn a_burst_keeps_nobody_waiting() {
         let burst = (0..100).map(|_| link(1));
         let mut backlog = backlog(burst.chain([link(2), link(3)]));
-        assert_eq!(
-            next(&mut backlog, 6),
-            [1, 1, 1, 2, 1, 3],
-            "a turn of the burst, then the fresh ones between"
-        );
-        assert_eq!(next(&mut backlog, 1_000), [1; 96]);
-        assert!(backlog.is_empty() && backlog.pop(ALL).is_none());
+        assert_eq!(next(&mut backlog, 5), [1, 1, 2, 1, 3], "new ones between, as they came");
+        assert_eq!(next(&mut backlog, 1_000), [1; 97]);
+        assert!(backlog.is_empty() && backlog.pop(NOW, ALL).is_none());
     }
 
     #[test]
-    fn senders_with_much_waiting_take_turns() {
-        let mut backlog = backlog((0..20).flat_map(|_| [link(1), link(2), joined(3, 0x40, 50, 1)]));
-        let order = next(&mut backlog, 30);
-        let [one, two, short] = [1, 2, 3].map(|port| order.iter().filter(|of| **of == port).count());
-        assert!(one.abs_diff(two) <= 3, "{order:?}");
-        assert!(one > 7 && short > 7, "{order:?}");
+    fn senders_with_much_waiting_have_as_much_handed_over_whatever_it_is() {
+        let mut backlog = backlog((0..200).flat_map(|_| [link(1), link(2), joined(3, 0x40, 50, 1)]));
+        let order = next(&mut backlog, 200);
+        let [one, two, short] = [1, 2, 3].map(|port| count_of(&order, port));
+        assert!(one.abs_diff(two) <= 2, "{one} and {two}");
+        assert!((short * 1_050).abs_diff(one * 2_200) <= 4 * 2_200, "{one} and {short}");
     }
 
     #[test]
-    fn who_is_served_at_once_is_not_fresh_again_before_the_others() {
-        let mut backlog = backlog((0..10).map(|_| link(1)));
-        assert_eq!(next(&mut backlog, 3), [1; 3]);
-        let mut order = Vec::new();
-        for fresh in 2..10 {
-            assert_eq!((backlog.push(link(fresh)), backlog.push(link(2))), (0, 0));
-            order.extend(next(&mut backlog, 2));
+    fn who_had_least_lately_is_next_and_soon_all_is_forgotten() {
+        let mut backlog = backlog((0..400).flat_map(|_| (10..20).map(link)));
+        push(&mut backlog, [link(1)]);
+        next(&mut backlog, 200);
+        for _ in 0..12 {
+            push(&mut backlog, [link(1)]);
+            let order = next(&mut backlog, 1);
+            assert_eq!(order, [1], "others had twenty each");
         }
-        let served = order.iter().filter(|of| **of == 1).count();
-        assert!(served >= 5, "new senders do not keep it waiting: {order:?}");
+        push(&mut backlog, (0..20).map(|_| link(1)));
+        let order = next(&mut backlog, 40);
+        assert!((8..=12).contains(&count_of(&order, 1)), "as much as the others, then in turn: {order:?}");
+
+        let mut later = NOW;
+        next(&mut backlog, 4_000);
+        assert!(backlog.is_empty());
+        for (age, remembered) in [(100, 11), (300, 11), (1_000, 0)] {
+            later = later.max(NOW + Duration::from_millis(age));
+            backlog.push(later, handshake(9));
+            assert_eq!(backlog.senders.len(), remembered + 1, "after {age} ms");
+            backlog.drop_one();
+        }
+    }
+
+    #[test]
+    fn what_was_handed_over_counts_half_after_a_tenth_of_a_second() {
+        let later = NOW + HALF_LIFE;
+        let is = |order: Order, work| (order.0 - Order::of(later, work).0).abs() < 1e-6;
+        assert!(is(Order::of(NOW, 2_000), 1_000));
+        assert!(is(Order::of(NOW, 2_000).and(later, 500), 1_500));
+        assert!(is(Order::of(Instant::ZERO, 1_000_000).and(later, 700), 700), "nothing is left of it");
+        assert!(Order::of(NOW, 1_900) < Order::of(later, 1_000));
+    }
+
+    #[test]
+    fn however_many_new_senders_come_they_stand_behind_who_had_little() {
+        let mut backlog = backlog((0..400).flat_map(|_| (10..14).map(link)));
+        push(&mut backlog, [link(1)]);
+        next(&mut backlog, 100);
+        push(&mut backlog, (100..200).flat_map(|new| [link(new), link(new)]));
+        push(&mut backlog, [link(1)]);
+        let order = next(&mut backlog, 2);
+        assert!(order.contains(&1), "{order:?}");
+        let order = next(&mut backlog, 100);
+        let old: usize = (10..14).map(|sender| count_of(&order, sender)).sum();
+        assert!(old >= 16, "new ones have every other turn, and then no more than the others: {order:?}");
+    }
+
+    #[test]
+    fn few_are_remembered() {
+        let senders = u16::try_from(REMEMBERED).unwrap() + 10;
+        let mut backlog = Backlog::new(16 * MOST);
+        push(&mut backlog, (1..=senders).map(link));
+        next(&mut backlog, usize::from(senders));
+        assert!(backlog.is_empty());
+        assert_eq!((backlog.senders.len(), backlog.lists[IDLE].len()), (REMEMBERED, REMEMBERED));
     }
 
     #[test]
@@ -271,14 +397,14 @@ mod tests {
         assert_eq!(next(&mut backlog, 4), [1, 10, 2, 11]);
         let mut budget = Budget { datagrams: 16, handshakes: 1 };
         let mut served = Vec::new();
-        while let Some(taken) = backlog.pop(budget) {
+        while let Some(taken) = backlog.pop(NOW, budget) {
             budget.spend(&taken);
             served.push(taken.remote.port());
         }
         assert_eq!((served, budget.datagrams, budget.handshakes), (vec![3, 12], 15, 0));
         assert!(!backlog.is_empty());
-        assert_eq!(backlog.push(link(13)), 0, "its handshake goes first");
-        assert!(backlog.pop(budget).is_none());
+        push(&mut backlog, [link(13)]);
+        assert!(backlog.pop(NOW, budget).is_none(), "its handshake goes first");
         assert_eq!(next(&mut backlog, 9), [13, 13]);
         assert!(!is_handshake(&[]));
 
@@ -286,7 +412,7 @@ mod tests {
         let mut backlog = self::backlog(links);
         let mut budget = Budget { datagrams: 16, handshakes: 0 };
         let mut served = Vec::new();
-        while let Some(taken) = backlog.pop(budget) {
+        while let Some(taken) = backlog.pop(NOW, budget) {
             budget.spend(&taken);
             served.push(taken.remote.port());
         }
@@ -295,7 +421,13 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_is_what_a_turn_affords_and_one_datagram_of_a_handshake() {
+    fn handshakes_take_turns() {
+        let mut backlog = backlog((0..3).flat_map(|_| [handshake(1), handshake(2)]));
+        assert_eq!(next(&mut backlog, 6), [1, 2, 1, 2, 1, 2]);
+    }
+
+    #[test]
+    fn a_piece_is_a_few_datagrams_and_one_of_a_handshake() {
         assert_eq!([1, 100, 1_200, 60_000].map(|stride| piece(&[0x40], stride)), [12, 9, 3, 1]);
         assert_eq!([1, 1_200].map(|stride| piece(&[0xc0], stride)), [1, 1]);
     }
@@ -305,7 +437,7 @@ mod tests {
         let mut backlog = backlog([joined(1, 0x41, 100, 9), joined(1, 0x42, 100, 9)]);
         let mut budget = Budget { datagrams: 10, handshakes: 0 };
         for first in [0x41, 0x42] {
-            let taken = backlog.pop(budget).unwrap();
+            let taken = backlog.pop(NOW, budget).unwrap();
             budget.spend(&taken);
             assert_eq!(
                 (taken.socket, taken.stride, taken.data.len(), taken.data[0]),
@@ -317,14 +449,24 @@ mod tests {
 
     #[test]
     fn who_has_most_waiting_loses_its_last_where_all_is_full() {
-        let mut backlog = backlog([link(2)]);
+        let mut backlog = Backlog::new(MOST);
+        push(&mut backlog, [link(2)]);
         let fits = MOST / (1_200 + EACH) - 1;
-        let dropped: usize = (0..fits + 5).map(|_| backlog.push(link(1))).sum();
+        let dropped: usize = (0..fits + 5).map(|_| backlog.push(NOW, link(1))).sum();
         assert_eq!(dropped, 5);
-        assert_eq!(backlog.push(link(3)), 1, "somebody else's");
+        assert_eq!(backlog.push(NOW, link(3)), 1, "somebody else's");
         let all = next(&mut backlog, 2_000);
         assert_eq!(all.len(), fits + 1);
         assert!(all.contains(&2) && all.contains(&3));
-        assert!(backlog.senders.is_empty() && backlog.by_size.is_empty());
+        assert!(backlog.by_size.is_empty() && backlog.lists[..IDLE].iter().all(BTreeSet::is_empty));
+    }
+
+    #[test]
+    fn who_loses_all_that_waits_stands_nowhere() {
+        let mut backlog = Backlog::new(2_000);
+        assert_eq!(backlog.push(NOW, joined(1, 0x40, 1_000, 1)), 0);
+        assert_eq!(backlog.push(NOW, joined(2, 0x40, 1_500, 1)), 1, "its own");
+        assert!(!backlog.senders.contains_key(&sender(2)));
+        assert_eq!(next(&mut backlog, 2), [1]);
     }
 }

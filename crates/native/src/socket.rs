@@ -179,7 +179,7 @@ impl Sockets {
             }
         }
         if is_behind || self.hand_over(now, &mut budget, core) {
-            self.take_in(core);
+            self.take_in(now, core);
             self.work_off(now, budget, core);
         }
         !self.waiting.is_empty() || !self.backlog.is_empty() || self.list.iter().any(|socket| socket.readable)
@@ -224,12 +224,12 @@ impl Sockets {
     }
 
     /// Moves the first datagrams in memory to the backlog. False where there are none.
-    fn move_to_backlog(&mut self, core: &mut Core) -> bool {
+    fn move_to_backlog(&mut self, now: Instant, core: &mut Core) -> bool {
         let Some(first) = self.waiting.front() else { return false };
         let stride = first.stride();
         let many = self.first_in_memory().map_or(1, |data| piece(data, stride));
         if let Some(datagrams) = self.next_in_memory(many) {
-            core.counters().overrun += self.backlog.push(datagrams) as u64;
+            core.counters().overrun += self.backlog.push(now, datagrams) as u64;
         }
         true
     }
@@ -256,9 +256,9 @@ impl Sockets {
     }
 
     /// Empties memory and sockets into the backlog.
-    fn take_in(&mut self, core: &mut Core) {
+    fn take_in(&mut self, now: Instant, core: &mut Core) {
         for _ in 0..INTAKE {
-            while self.move_to_backlog(core) {}
+            while self.move_to_backlog(now, core) {}
             if !self.receive_once(core) {
                 return;
             }
@@ -268,7 +268,7 @@ impl Sockets {
     /// Hands over datagrams of the backlog, sender by sender, as many as the budget allows.
     fn work_off(&mut self, now: Instant, mut budget: Budget, core: &mut Core) {
         budget.datagrams = budget.datagrams.min(WORKED_OFF);
-        while let Some(datagrams) = self.backlog.pop(budget) {
+        while let Some(datagrams) = self.backlog.pop(now, budget) {
             budget.spend(&datagrams);
             give(now, datagrams, core);
         }
