@@ -189,6 +189,17 @@ impl<K: Copy + Ord> Dealer<K> {
         }
     }
 
+    /// So much of the resource was left over though somebody had work. Each takes its part of that off what it owes beyond the
+    /// [credit](Self::with_credit): who owes much would wait for long behind others that use next to nothing. Among those that owe less who had less
+    /// still goes first.
+    pub fn leave_over(&mut self, amount: u64) {
+        let kept = self.limits.credit;
+        let half = self.sides.leave_over(signed(amount), kept);
+        self.own.leave_over(half, kept);
+        let group = self.groups.leave_over(half, kept);
+        self.inbound.values_mut().for_each(|level| _ = level.leave_over(group, kept));
+    }
+
     /// Whether `member` is one.
     pub fn contains(&self, member: K) -> bool {
         position(&self.members, member).is_ok()
@@ -292,6 +303,21 @@ impl<C: Copy + Ord> Level<C> {
             self.risen = quantum.saturating_sub(highest);
         }
         Some(member)
+    }
+
+    /// See [`Dealer::leave_over`]. The part of each.
+    fn leave_over(&mut self, amount: i64, kept: i64) -> i64 {
+        let part = amount / i64::try_from(self.waiting.len().max(1)).unwrap_or(i64::MAX);
+        self.waiting.clear();
+        for (member, queue) in &mut self.queues {
+            let owed = (-self.risen).saturating_sub(queue.deficit);
+            queue.deficit = queue.deficit.saturating_add(part.min(owed.saturating_sub(kept).max(0)));
+            if queue.waiting {
+                self.waiting.push_back((Reverse(queue.deficit), queue.turn, *member));
+            }
+        }
+        self.waiting.make_contiguous().sort_unstable();
+        part
     }
 
     fn charge(&mut self, member: C, cost: i64, limits: Limits) {

@@ -17,15 +17,41 @@ pub(crate) struct Meter {
     rest: u64,
     among: u64,
     until: Instant,
+    /// Since when something waits to be checked or is, without a break.
+    waits: Option<Instant>,
+    /// Nanoseconds in which something waited, and nothing was checked.
+    unused: u64,
 }
+
+/// Nanoseconds that are worth telling as unused.
+const UNUSED: u64 = 1_000_000;
 
 /// When something began to be checked, as the meter counts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Begun(u64);
 
 impl Meter {
+    /// Something waits to be checked, since now if nothing did.
+    pub(crate) fn waits(&mut self, now: Instant) {
+        self.waits.get_or_insert(now);
+    }
+
+    /// Nothing waits or is checked.
+    pub(crate) fn rests(&mut self) {
+        self.waits = None;
+    }
+
+    /// Time in which something waited and nothing was checked, because the application or the node had something else to do, or the system let
+    /// other programs run. Once it is a millisecond.
+    pub(crate) fn take_unused(&mut self) -> Option<u64> {
+        (self.unused >= UNUSED).then(|| std::mem::take(&mut self.unused))
+    }
+
     /// One more is being checked from `at` on.
     pub(crate) fn begin(&mut self, at: Instant) -> Begun {
+        if let (0, Some(since)) = (self.among, self.waits) {
+            self.unused = self.unused.saturating_add(nanos(at.since(since.max(self.until))));
+        }
         self.share(at);
         self.among += 1;
         Begun(self.each)
@@ -82,6 +108,30 @@ mod tests {
         assert_eq!(meter.end(Instant::from_millis(10), first), 10_000_000);
         let late = meter.begin(Instant::from_millis(4));
         assert_eq!(meter.end(Instant::from_millis(11), late), 1_000_000);
+    }
+
+    #[test]
+    fn time_in_which_something_waited_and_nothing_was_checked_is_unused() {
+        let ms = Instant::from_millis;
+        let mut meter = Meter::default();
+        let first = meter.begin(ms(5));
+        assert_eq!(meter.take_unused(), None, "nothing waited");
+        meter.waits(ms(6));
+        let second = meter.begin(ms(7));
+        meter.end(ms(8), first);
+        meter.end(ms(9), second);
+        let third = meter.begin(ms(9) + Duration::from_micros(999));
+        assert_eq!(meter.take_unused(), None, "less than a millisecond");
+        meter.end(ms(20), third);
+        meter.waits(ms(21)); // as before
+        let fourth = meter.begin(ms(22));
+        assert_eq!(meter.take_unused(), Some(2_999_000));
+        assert_eq!(meter.take_unused(), None);
+        meter.end(ms(23), fourth);
+        meter.rests();
+        meter.waits(ms(40));
+        meter.begin(ms(42));
+        assert_eq!(meter.take_unused(), Some(2_000_000), "before that nothing waited");
     }
 
     #[test]

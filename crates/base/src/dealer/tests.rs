@@ -271,3 +271,45 @@ fn who_asks_for_little_is_first_as_long_as_its_credit_lasts() {
     let times = (0..20).take_while(|_| ask(&mut dealer)).count();
     assert_eq!(times, 5, "50 in all, then those come first that have not had their turn");
 }
+
+#[test]
+fn what_nobody_used_is_taken_off_what_members_owe_beyond_their_credit() {
+    let mut dealer = Dealer::new(0, 10_000).with_credit(100);
+    for (member, side) in [(0, Side::Dialled), (1, Side::Inbound), (2, Side::Inbound), (3, Side::Inbound)] {
+        dealer.add(member, side, NET[0]);
+    }
+    (1..4).for_each(|member| _ = dealer.set_waiting(member, true));
+    dealer.charge(0, 1_000);
+    dealer.charge(3, 2_000);
+    dealer.set_waiting(0, true);
+    let until = |dealer: &mut Dealer<u32>, member| {
+        (0..1_000)
+            .find(|_| {
+                let next = dealer.whose_turn().unwrap();
+                dealer.charge(next, 10);
+                next == member
+            })
+            .unwrap()
+    };
+
+    let mut as_it_is = dealer.clone();
+    assert_eq!(until(&mut as_it_is, 0), 0, "the other side owes more");
+    dealer.charge(0, 5_000);
+    let mut as_it_is = dealer.clone();
+    let before = until(&mut as_it_is, 0);
+    assert!((390..410).contains(&before), "4,000 more: {before}");
+
+    let mut half = dealer.clone();
+    half.leave_over(3_000); // of 1,500 for each side, the inbound one takes 1,500 off 2,000
+    let before = until(&mut half, 0);
+    assert!((390..410).contains(&before), "both took as much off: {before}");
+
+    dealer.leave_over(20_000); // more than anybody owes
+    let before = until(&mut dealer, 0);
+    assert!(before <= 1, "each side owes its credit: {before}");
+    let before = until(&mut dealer, 3);
+    assert!(
+        (30..50).contains(&before),
+        "after 100 of two others, and as many turns of the other side: {before}"
+    );
+}

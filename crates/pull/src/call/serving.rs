@@ -365,7 +365,7 @@ impl Server {
         serving.state = State::Handling { ticket, deadline, since: now, bytes };
         serving.usage = self.turns.begin_use(key.link);
         self.outstanding.insert(ticket, key);
-        let others_wait = self.turns.hand(key, ticket);
+        let others_wait = self.turns.hand(now, key, ticket);
         self.events.push_back(Event::Request {
             ticket,
             link: key.link,

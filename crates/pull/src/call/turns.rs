@@ -184,8 +184,9 @@ impl Turns {
 
     /// What [`next`](Self::next) named is handed over. Returns whether the application should say at once that it took it:
     /// others wait behind it, or many were handed over.
-    pub(super) fn hand(&mut self, key: StreamKey, ticket: Ticket) -> bool {
+    pub(super) fn hand(&mut self, now: Instant, key: StreamKey, ticket: Ticket) -> bool {
         let Some(account) = self.accounts.of(key.link) else { return false };
+        self.meter.waits(now);
         if let Some(queue) = self.waiting.get_mut(&account) {
             queue.pop_front();
         }
@@ -230,6 +231,9 @@ impl Turns {
             return false;
         };
         outstanding.begun = Some(self.meter.begin(at));
+        if let Some(unused) = self.meter.take_unused() {
+            self.dealer.leave_over(unused);
+        }
         self.untaken -= 1;
         true
     }
@@ -237,6 +241,9 @@ impl Turns {
     /// A request was answered at this time, or needs no answer from then on.
     pub(super) fn done(&mut self, at: Instant, ticket: Ticket) {
         let Some(Outstanding { account, paid, begun }) = self.outstanding.remove(ticket) else { return };
+        if self.outstanding.is_empty() && self.waiting.is_empty() {
+            self.meter.rests();
+        }
         let Some(begun) = begun else {
             self.untaken -= 1;
             return;
@@ -308,7 +315,7 @@ mod tests {
         while now < NOW + Duration::from_millis(millis) {
             while let Some(key) = turns.next() {
                 number += 1;
-                turns.hand(key, Ticket(number));
+                turns.hand(now, key, Ticket(number));
                 mailbox.push_back((key, Ticket(number)));
                 turns.wait(key);
             }
@@ -342,7 +349,7 @@ mod tests {
         let mut handed = 0;
         while let Some(next) = turns.next() {
             handed += 1;
-            turns.hand(next, Ticket(handed));
+            turns.hand(NOW, next, Ticket(handed));
         }
         assert!(handed < 100);
         turns.done(NOW, Ticket(1));
@@ -357,7 +364,7 @@ mod tests {
         }
         serve(&mut turns, 1_000, 5_000); // teaches it what a request costs
         let ahead = std::iter::from_fn(|| {
-            turns.next().inspect(|key| _ = turns.hand(*key, Ticket(key.link.0 + 9_999)))
+            turns.next().inspect(|key| _ = turns.hand(NOW, *key, Ticket(key.link.0 + 9_999)))
         });
         assert!(ahead.count() <= 2);
         turns.wait(key(29, 0));
@@ -371,7 +378,7 @@ mod tests {
             if next == key(29, 0) {
                 break;
             }
-            turns.hand(next, Ticket(100_000 + before));
+            turns.hand(NOW, next, Ticket(100_000 + before));
             before += 1;
         }
         assert!(before < 2, "{before} of 1,450 that wait"); // what was handed over is ahead of it
@@ -393,7 +400,7 @@ mod tests {
             let next = turns.next().unwrap();
             number += 1;
             let mut usage = turns.begin_use(next.link).unwrap();
-            turns.hand(next, Ticket(number));
+            turns.hand(NOW, next, Ticket(number));
             turns.taken(Ticket(number), NOW + Duration::from_millis(number * 2));
             turns.done(NOW + Duration::from_millis(number * 2 + 2), Ticket(number)); // the same for all
             let held = if next.link == LinkId(0) { 2 } else { 80 };
@@ -421,13 +428,36 @@ mod tests {
         assert_eq!(turns.next(), Some(key(0, 0)));
         turns.hold_back(LinkId(0));
         assert_eq!(turns.next(), Some(key(1, 0)));
-        turns.hand(key(1, 0), Ticket(1));
+        turns.hand(NOW, key(1, 0), Ticket(1));
         assert_eq!(turns.next(), None);
         turns.try_again();
         assert_eq!(turns.next(), Some(key(0, 0)));
         turns.leave(key(0, 0));
         assert_eq!(turns.next(), None);
     }
+    #[test]
+    fn time_that_nobody_used_is_taken_off_what_a_link_owes() {
+        let mut turns = turns(2);
+        let ms = |millis| NOW + Duration::from_millis(millis);
+        turns.wait(key(0, 0));
+        turns.hand(NOW, key(0, 0), Ticket(0));
+        assert!(turns.taken(Ticket(0), NOW));
+        (0..500).for_each(|stream| turns.wait(key(1, stream)));
+        turns.wait(key(0, 1));
+        turns.done(ms(50), Ticket(0));
+        let mut now = ms(150); // of 100 ms in which nothing was handled each takes a half
+        let mut before = 0;
+        while let Some(next) = turns.next().filter(|next| next.link == LinkId(1)) {
+            before += 1;
+            turns.hand(now, next, Ticket(before));
+            assert!(turns.taken(Ticket(before), now));
+            now = now + Duration::from_micros(100);
+            turns.done(now, Ticket(before));
+        }
+        assert_eq!(turns.next(), Some(key(0, 1)));
+        assert!((19..25).contains(&before), "{before} of others first: 2 ms");
+    }
+
     #[test]
     fn who_leaves_and_comes_back_owes_what_it_owed() {
         let mut turns = turns(2);
@@ -493,7 +523,7 @@ mod tests {
         turns.wait(key(0, 0));
         turns.wait(key(0, 1));
         for (ticket, cost) in [(1, 8_000), (2, 16_001)] {
-            turns.hand(turns.next().unwrap(), Ticket(ticket));
+            turns.hand(NOW, turns.next().unwrap(), Ticket(ticket));
             let now = NOW + Duration::from_secs(ticket);
             assert!(turns.taken(Ticket(ticket), now) && !turns.taken(Ticket(ticket), now));
             turns.done(now + Duration::from_nanos(cost), Ticket(ticket));
@@ -513,17 +543,17 @@ mod tests {
     fn taking_one_is_told_at_once_where_others_wait_or_many_are_ahead() {
         let mut turns = turns(2);
         turns.wait(key(0, 0));
-        assert!(!turns.hand(key(0, 0), Ticket(1)), "16 may be ahead, and nobody waits");
+        assert!(!turns.hand(NOW, key(0, 0), Ticket(1)), "16 may be ahead, and nobody waits");
         turns.wait(key(0, 1));
         turns.wait(key(1, 0));
-        assert!(turns.hand(key(0, 1), Ticket(2)), "another waits");
-        assert!(!turns.hand(key(1, 0), Ticket(3)));
+        assert!(turns.hand(NOW, key(0, 1), Ticket(2)), "another waits");
+        assert!(!turns.hand(NOW, key(1, 0), Ticket(3)));
         for number in 4..=7 {
             turns.wait(key(0, number));
-            assert!(!turns.hand(key(0, number), Ticket(number)));
+            assert!(!turns.hand(NOW, key(0, number), Ticket(number)));
         }
         turns.wait(key(0, 8));
-        assert!(turns.hand(key(0, 8), Ticket(8)), "8 of 16");
+        assert!(turns.hand(NOW, key(0, 8), Ticket(8)), "8 of 16");
     }
 
     #[test]

@@ -223,15 +223,21 @@ impl Checking {
 
     /// Hands over what the application may have, in turns: few ahead of what it has taken, at least one.
     pub(crate) fn hand_over(&mut self, common: &mut Common, candidates: &mut Candidates, now: Instant) {
+        let waits = self.hand_over_some(common, candidates, now);
+        if waits || !self.open.is_empty() { self.meter.waits(now) } else { self.meter.rests() }
+    }
+
+    /// See [`hand_over`](Self::hand_over). Whether some are left.
+    fn hand_over_some(&mut self, common: &mut Common, candidates: &mut Candidates, now: Instant) -> bool {
         let most = nanos(common.config.ahead_time);
         while self.open.len() < common.config.checking as usize {
-            let Some(slot) = self.turns.whose_turn() else { return };
-            let Some(queue) = self.deliverers.get_mut(&slot) else { return };
+            let Some(slot) = self.turns.whose_turn() else { return false };
+            let Some(queue) = self.deliverers.get_mut(&slot) else { return false };
             let expected = queue.expected(self.cost);
             let ahead = &mut self.ahead;
             let full = ahead.items >= common.config.ahead || ahead.expected.saturating_add(expected) > most;
             if full && ahead.items > 0 {
-                return;
+                return true;
             }
             let handed = queue.next().and_then(|id| Some((id, hand(common, candidates, now, id)?)));
             if queue.held.is_empty() {
@@ -243,6 +249,7 @@ impl Checking {
             self.turns.begin(slot); // the cost itself is known at the verdict
             self.open.insert(ticket, Open { candidate, deliverer: slot, expected, begun: None });
         }
+        true
     }
 
     /// The application has taken a candidate out of its mailbox. Where several threads took some at the same time and are
@@ -253,12 +260,15 @@ impl Checking {
         at: Instant,
         verdict_time: Duration,
     ) -> Result<(), Refused> {
-        let Checking { open, ahead, meter, taken, .. } = self;
+        let Checking { open, ahead, meter, taken, turns, .. } = self;
         let open = open.get_mut(&ticket).ok_or(Refused::UnknownTicket)?;
         if open.begun.is_some() {
             return Ok(());
         }
         open.begun = Some(meter.begin(at));
+        if let Some(unused) = meter.take_unused() {
+            turns.leave_over(unused);
+        }
         Self::not_ahead(ahead, open);
         let due = at + verdict_time;
         let last = taken.back().map_or(due, |(last, _)| *last);

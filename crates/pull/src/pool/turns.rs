@@ -199,6 +199,11 @@ impl Turns {
         place.into_iter().for_each(|place| place.waiting.rotate_left(1));
     }
 
+    /// For so many nanoseconds nothing was checked, though something waited.
+    pub(crate) fn leave_over(&mut self, nanos: u64) {
+        self.dealer.leave_over(nanos);
+    }
+
     /// A body that an account delivered has cost so many nanoseconds.
     pub(crate) fn charge(&mut self, slot: Slot, cost: u64) {
         self.charge_account(slot, cost);

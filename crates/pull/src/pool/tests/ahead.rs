@@ -110,6 +110,21 @@ fn one_slow_item_of_a_link_that_delivers_little_does_not_put_it_behind_the_other
 }
 
 #[test]
+fn who_owes_much_does_not_wait_behind_others_while_the_application_has_time_left() {
+    let mut mesh = crowd(config(), 8);
+    let node = mesh.add(None);
+    let mut honest = Stranger::dialled(&mut mesh, node, 0);
+    mesh.run_for(ms(200));
+    let time = Duration::from_micros(10);
+    let good = delivered(&mut mesh, &mut honest, 1);
+    decide(&mut mesh, time, Some(good), 500);
+    decide(&mut mesh, ms(20), None, 1);
+    let good = delivered(&mut mesh, &mut honest, 2); // meanwhile the application takes nothing
+    let before = decide(&mut mesh, time, Some(good), 1_000);
+    assert!((100..200).contains(&before), "{before} of others went before it, with more than a millisecond");
+}
+
+#[test]
 fn the_longer_items_take_the_fewer_are_handed_over() {
     let mut mesh = crowd(config(), 4);
     let handed = |mesh: &mut Mesh| mesh.pool(0).checking_now().len();
