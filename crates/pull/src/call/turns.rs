@@ -186,7 +186,6 @@ impl Turns {
     /// others wait behind it, or many were handed over.
     pub(super) fn hand(&mut self, now: Instant, key: StreamKey, ticket: Ticket) -> bool {
         let Some(account) = self.accounts.of(key.link) else { return false };
-        self.meter.waits(now);
         if let Some(queue) = self.waiting.get_mut(&account) {
             queue.pop_front();
         }
@@ -195,6 +194,7 @@ impl Turns {
         self.dealer.charge(account, paid);
         self.note_work(account);
         self.outstanding.insert(ticket, Outstanding { account, paid, begun: None });
+        self.meter.waits(now);
         self.untaken += 1;
         self.untaken * 2 >= self.ahead() || !self.waiting.is_empty()
     }
@@ -241,9 +241,7 @@ impl Turns {
     /// A request was answered at this time, or needs no answer from then on.
     pub(super) fn done(&mut self, at: Instant, ticket: Ticket) {
         let Some(Outstanding { account, paid, begun }) = self.outstanding.remove(ticket) else { return };
-        if self.outstanding.is_empty() && self.waiting.is_empty() {
-            self.meter.rests();
-        }
+        self.note_rest();
         let Some(begun) = begun else {
             self.untaken -= 1;
             return;
@@ -277,6 +275,14 @@ impl Turns {
         self.dealer.set_waiting(account, !empty);
         self.by_memory.set_waiting(account, !empty);
         self.is_short &= !self.waiting.is_empty();
+        self.note_rest();
+    }
+
+    /// Where no request waits or is handled, no time is left over.
+    fn note_rest(&mut self) {
+        if self.outstanding.is_empty() && self.waiting.is_empty() {
+            self.meter.rests();
+        }
     }
 }
 
@@ -456,6 +462,29 @@ mod tests {
         }
         assert_eq!(turns.next(), Some(key(0, 1)));
         assert!((19..25).contains(&before), "{before} of others first: 2 ms");
+    }
+
+    #[test]
+    fn time_without_requests_is_not_taken_off_what_a_link_owes() {
+        let mut turns = turns(2);
+        let ms = |millis| NOW + Duration::from_millis(millis);
+        turns.wait(key(0, 0));
+        turns.hand(NOW, key(0, 0), Ticket(0));
+        assert!(turns.taken(Ticket(0), NOW));
+        turns.wait(key(1, 0));
+        turns.done(ms(50), Ticket(0));
+        turns.leave(key(1, 0)); // given up before it was handed over: nothing waits from here on
+        (1..9).for_each(|stream| turns.wait(key(0, stream)));
+        (1..500).for_each(|stream| turns.wait(key(1, stream)));
+        let mut now = ms(1_000);
+        for ticket in 1..400 {
+            let next = turns.next().unwrap();
+            assert_eq!(next.link, LinkId(1), "after {ticket} of 100 µs the other still owes more");
+            turns.hand(now, next, Ticket(ticket));
+            assert!(turns.taken(Ticket(ticket), now));
+            now = now + Duration::from_micros(100);
+            turns.done(now, Ticket(ticket));
+        }
     }
 
     #[test]
