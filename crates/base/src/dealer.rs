@@ -189,9 +189,9 @@ impl<K: Copy + Ord> Dealer<K> {
         }
     }
 
-    /// So much of the resource was left over though somebody had work. Each takes its part of that off what it owes beyond the
-    /// [credit](Self::with_credit): who owes much would wait for long behind others that use next to nothing. Among those that owe less who had less
-    /// still goes first.
+    /// This amount of the resource went unused although somebody had work. On each level the members with work share it equally, and each member's
+    /// debt beyond its [credit](Self::with_credit) falls by such a share. Otherwise a member with a debt would wait until the others have used as much,
+    /// even while nobody uses the resource. Smaller debts stay, so that whoever was served less still goes first.
     pub fn leave_over(&mut self, amount: u64) {
         let kept = self.limits.credit;
         let half = self.sides.leave_over(signed(amount), kept);
@@ -305,7 +305,7 @@ impl<C: Copy + Ord> Level<C> {
         Some(member)
     }
 
-    /// See [`Dealer::leave_over`]. The part of each.
+    /// See [`Dealer::leave_over`]; returns the share of each.
     fn leave_over(&mut self, amount: i64, kept: i64) -> i64 {
         let part = amount / i64::try_from(self.waiting.len().max(1)).unwrap_or(i64::MAX);
         self.waiting.clear();

@@ -1,5 +1,5 @@
 //! Datagrams that came faster than they can be worked off. They wait by sender, so that nobody waits behind the burst of another: of the
-//! senders, who had least handed over lately is next.
+//! senders, the one whose datagrams took least work lately is next.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -13,11 +13,11 @@ use weir_stack::Datagrams;
 const PIECE: usize = 3_000;
 /// What a datagram counts beside its bytes for the memory in which it waits.
 const EACH: usize = 256;
-/// What a datagram counts beside its bytes for what its sender had handed over: it takes about as long as opening a thousand bytes.
+/// A datagram's work beside its bytes, in bytes: handing it to the stack takes about as long as decrypting a thousand.
 const WORK: u32 = 1_000;
-/// What a sender had handed over counts half after so long.
+/// After this time a sender's work counts half.
 const HALF_LIFE: Duration = Duration::from_millis(100);
-/// Senders that are remembered for what they had handed over, while nothing of theirs waits.
+/// At most so many senders with nothing waiting are remembered with their work.
 const REMEMBERED: usize = 1_024;
 
 /// How many datagrams may be handed over in a turn.
@@ -42,37 +42,45 @@ impl Budget {
     }
 }
 
-/// What orders senders: a number of who waits longest, or what a sender had handed over lately, where older work counts less and less. That is
-/// kept as the logarithm (of base 2) of what it would count at the zero of the clock, so that it compares with that of others whenever the last of each was
-/// handed over.
+/// The work that a sender's datagrams took lately; older work counts less and less. It is the logarithm (to base 2) of the amount that would have halved to
+/// this one since the clock's zero. So amounts of different times compare without being brought up to date.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Order(f64);
+struct Lately(f64);
 
-impl Order {
-    /// So much was handed over just now.
+impl Lately {
+    /// So much work at this time.
     fn of(now: Instant, work: u32) -> Self {
         Self(half_lives(now) + f64::from(work).log2())
     }
 
-    /// With as much more.
+    /// What is left of this, and so much more work.
     fn and(self, now: Instant, work: u32) -> Self {
         let now = half_lives(now);
         Self(now + ((self.0 - now).exp2() + f64::from(work)).log2())
     }
 }
 
-impl Eq for Order {}
+impl Eq for Lately {}
 
-impl PartialOrd for Order {
+impl PartialOrd for Lately {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Order {
+impl Ord for Lately {
     fn cmp(&self, other: &Self) -> Ordering {
         self.0.total_cmp(&other.0)
     }
+}
+
+/// A sender's position in one of the lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Order {
+    /// The number of its entry into the list: first come, first served.
+    Entry(u64),
+    /// The least work goes first.
+    Lately(Lately),
 }
 
 /// How many half-lives have passed since the zero of the clock.
@@ -99,7 +107,7 @@ pub(crate) struct Backlog {
     senders: BTreeMap<SocketAddr, Sender>,
     lists: [BTreeSet<(Order, SocketAddr)>; 4], // each sender stands in one of them
     next: Place, // whose turn it is: the first three take turns, so that none keeps another waiting
-    number: f64, // of those that began to wait
+    entries: u64, // into the lists so far
     by_size: BTreeSet<(usize, SocketAddr)>, // those with something waiting
     size: usize, // what all counts, <= `most`
 }
@@ -108,7 +116,7 @@ pub(crate) struct Backlog {
 struct Sender {
     waiting: VecDeque<Datagrams>,
     size: usize,                    // what these count
-    lately: Option<Order>,          // none: nothing was handed over yet
+    lately: Option<Lately>,         // none: nothing was handed over yet
     stands: Option<(Place, Order)>, // where, and behind whom
 }
 
@@ -128,12 +136,12 @@ pub(crate) fn count(datagrams: &Datagrams) -> usize {
     datagrams.data.len().div_ceil(datagrams.stride.max(1))
 }
 
-/// What they count in memory.
+/// Bytes by which these datagrams count towards the backlog's limit.
 fn size(datagrams: &Datagrams) -> usize {
     datagrams.data.len() + EACH * count(datagrams)
 }
 
-/// What they count for what their sender had handed over.
+/// The work of these datagrams, in bytes.
 fn work(datagrams: &Datagrams) -> u32 {
     let bytes = u32::try_from(datagrams.data.len()).unwrap_or(u32::MAX);
     bytes.saturating_add(WORK.saturating_mul(u32::try_from(count(datagrams)).unwrap_or(u32::MAX)))
@@ -147,7 +155,7 @@ impl Backlog {
             senders: BTreeMap::new(),
             lists: Default::default(),
             next: NEW,
-            number: 0.0,
+            entries: 0,
             by_size: BTreeSet::new(),
             size: 0,
         }
@@ -187,18 +195,26 @@ impl Backlog {
             _ => budget.datagrams > 0,
         })?;
         self.next = (place + 1) % 3;
-        let most = self.lists.get(KNOWN).and_then(|known| Some(known.last()?.0));
+        let most = self.most_lately();
         let sender = self.senders.get_mut(&remote)?;
         let taken = sender.waiting.pop_front()?;
         let work = work(&taken);
         sender.lately = Some(match sender.lately {
             Some(before) => before.and(now, work),
             // However many new ones come, they stand behind who had little.
-            None => Order::of(now, work).max(most.unwrap_or(Order(0.0))),
+            None => most.map_or(Lately::of(now, work), |most| most.max(Lately::of(now, work))),
         });
         self.taken(remote, size(&taken));
         self.stand(remote);
         Some(taken)
+    }
+
+    /// The work of the known sender that had most, of those with something waiting.
+    fn most_lately(&self) -> Option<Lately> {
+        match self.lists.get(KNOWN)?.last()?.0 {
+            Order::Lately(lately) => Some(lately),
+            Order::Entry(_) => None,
+        }
     }
 
     /// The sender leaves its place, and stands where it belongs now.
@@ -209,15 +225,15 @@ impl Backlog {
         {
             list.remove(&(order, remote));
         }
-        self.number += 1.0;
-        let last = Order(self.number);
+        self.entries += 1;
+        let last = Order::Entry(self.entries);
         let (place, order) = match (sender.waiting.front(), sender.lately) {
             (Some(first), _) if is_handshake(&first.data) => (HANDSHAKES, last),
             (Some(_), None) => (NEW, last),
-            (Some(_), Some(lately)) => (KNOWN, lately),
+            (Some(_), Some(lately)) => (KNOWN, Order::Lately(lately)),
             (None, Some(lately)) if self.lists.get(IDLE).is_some_and(|idle| idle.len() < REMEMBERED) => {
                 sender.waiting.shrink_to_fit();
-                (IDLE, lately)
+                (IDLE, Order::Lately(lately))
             }
             (None, _) => {
                 self.senders.remove(&remote);
@@ -230,7 +246,7 @@ impl Backlog {
 
     /// Forgets who had no more than a datagram handed over lately, as far as nothing of it waits.
     fn forget(&mut self, now: Instant) {
-        let little = Order::of(now, WORK);
+        let little = Order::Lately(Lately::of(now, WORK));
         let Some(idle) = self.lists.get_mut(IDLE) else { return };
         while let Some((_, remote)) = idle.first().filter(|(lately, _)| *lately <= little).copied() {
             idle.pop_first();
@@ -360,11 +376,11 @@ mod tests {
     #[test]
     fn what_was_handed_over_counts_half_after_a_tenth_of_a_second() {
         let later = NOW + HALF_LIFE;
-        let is = |order: Order, work| (order.0 - Order::of(later, work).0).abs() < 1e-6;
-        assert!(is(Order::of(NOW, 2_000), 1_000));
-        assert!(is(Order::of(NOW, 2_000).and(later, 500), 1_500));
-        assert!(is(Order::of(Instant::ZERO, 1_000_000).and(later, 700), 700), "nothing is left of it");
-        assert!(Order::of(NOW, 1_900) < Order::of(later, 1_000));
+        let is = |lately: Lately, work| (lately.0 - Lately::of(later, work).0).abs() < 1e-6;
+        assert!(is(Lately::of(NOW, 2_000), 1_000));
+        assert!(is(Lately::of(NOW, 2_000).and(later, 500), 1_500));
+        assert!(is(Lately::of(Instant::ZERO, 1_000_000).and(later, 700), 700), "nothing is left of it");
+        assert!(Lately::of(NOW, 1_900) < Lately::of(later, 1_000));
     }
 
     #[test]
