@@ -42,6 +42,7 @@ impl Attack {
                 ],
             ),
             Self::TcpCredit => (0, &["misbehaved: yamux window update beyond 32 bits"]),
+            Self::TcpPushes => (2, &["misbehaved: storm of identify streams"]),
             Self::TcpIdentify => (0, &["misbehaved: malformed identify message"]),
             Self::TcpMplex => (2, &["misbehaved: storm of mplex messages that move nothing"]),
             // Nobody has proved who it is, and addresses that are not proved can be anybody's.
@@ -54,12 +55,9 @@ impl Attack {
             // Who completes one and leaves has done what anybody may; that it does so often costs it its address's rate.
             Self::Handshakes | Self::TcpHandshakes => return None,
             // It asks for what is granted, and reads or uses it as it likes: it gives way to those who use less.
-            Self::UnreadAnswers
-            | Self::ManyItems
-            | Self::ManyCalls
-            | Self::RawStreams
-            | Self::TcpUnread
-            | Self::TcpPushes => return None,
+            Self::UnreadAnswers | Self::ManyItems | Self::ManyCalls | Self::RawStreams | Self::TcpUnread => {
+                return None;
+            }
             // An item that nobody else has offered may be gone by the time it is asked for.
             Self::GoneStorm => return None,
             // A stream may end before it has said what it is, by its own end or by its deadline: the path may be slow.

@@ -378,6 +378,17 @@ fn pushes_in_a_storm_are_refused_but_for_one_a_pause() {
 }
 
 #[test]
+fn a_peer_that_is_refused_streams_without_end_is_blamed() {
+    let says = framed(&encode(&own(2), None));
+    let storm = Peer { pushes: 1_200, every: Duration::from_millis(1), says, ..Peer::default() };
+    let mut pair = Pair::new(identify(1), storm, peers(), Pipe::default(), 3);
+    pair.run_for(Duration::from_millis(1_100));
+    assert!(pair.faults.is_empty(), "1,000 at once and 100 a second are refused");
+    pair.run_for(Duration::from_secs(1));
+    assert_eq!(pair.faults.first(), Some(&(End::A, STORM)));
+}
+
+#[test]
 fn streams_that_stay_open_take_a_bounded_number_of_places_and_end() {
     let stays = Peer { pushes: 20, every: Duration::from_secs(1), stays: true, ..Peer::default() };
     let mut pair = Pair::new(identify(1), stays, peers(), Pipe::default(), 3);

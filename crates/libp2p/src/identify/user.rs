@@ -10,7 +10,8 @@ use weir_base::{Deadlines, Instant, LinkId, Multiaddr, PeerId, ProtocolId, Rope,
 
 use super::message::{Info, encode};
 use super::reader::Reader;
-use super::{Config, LATE, MALFORMED};
+use super::{Config, LATE, MALFORMED, STORM};
+use crate::storm::Storm;
 
 /// The code of a stream that ends because of nothing.
 const DONE: u32 = 0;
@@ -72,6 +73,7 @@ struct Line {
     observed: Option<Multiaddr>,
     inbound: u32,       // streams, <= 2 * Config::max_inbound
     next_push: Instant, // no earlier
+    refused: Storm,     // streams, each of which made work for nothing
     push: Push,         // of ours
 }
 
@@ -239,6 +241,9 @@ impl Identify {
         let Some(line) = self.lines.get_mut(&key.link) else { return };
         let early = push && now < line.next_push;
         if early || line.inbound >= 2 * self.config.max_inbound {
+            if !line.refused.take(now) {
+                return self.asks.push_back(Ask::Blame(key.link, STORM));
+            }
             return self.asks.extend([Ask::Reset(key, LIMIT), Ask::Stop(key, LIMIT)]);
         }
         line.inbound += 1;
@@ -309,8 +314,9 @@ impl StreamUser for Identify {
         match change {
             LinkChange::Early(_) => {}
             LinkChange::Up(info) => {
+                let (peer, refused) = (info.peer, Storm::new(now));
                 let line =
-                    Line { peer: info.peer, observed: None, inbound: 0, next_push: now, push: Push::Idle };
+                    Line { peer, observed: None, inbound: 0, next_push: now, refused, push: Push::Idle };
                 self.lines.insert(link, line);
             }
             LinkChange::Down => {
