@@ -42,6 +42,9 @@ struct Arguments {
     /// printed, and decide nothing.
     #[arg(long)]
     bounds: bool,
+    /// So many runs at the same time, 1 to 8, each with a victim of its own. They share the processors, so that only bounds can be judged.
+    #[arg(long, default_value_t = 1, value_name = "N", requires = "bounds", value_parser = clap::value_parser!(u8).range(1..=8))]
+    at_once: u8,
     /// A line of JSON for each run instead of a table.
     #[arg(long)]
     json: bool,

@@ -2,7 +2,9 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
+use std::panic::resume_unwind;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -85,51 +87,91 @@ struct Handshakes {
     most: u64,
 }
 
+/// What is attacked how: an attack, where it comes from, and how long the victim's application takes for each item and request.
+type What = (Attack, Arrangement, u64);
+
 pub(crate) fn all(arguments: &Arguments) -> Result<bool, Any> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let attacks = chosen(&arguments.attacks, clap::ValueEnum::value_variants());
     let arrangements = chosen(&arguments.arrangement, clap::ValueEnum::value_variants());
+    let handlings = chosen(&arguments.handling, &[0, 50, 5_000]);
     let machine = if arguments.bounds { None } else { Machine::watch() };
     if machine.is_none() && !arguments.bounds {
         eprintln!(
             "hostile: no real-time priority (root has it), so interruptions by the host are not measured"
         );
     }
-    let (mut runs, mut fine, mut unrun, mut beyond) = (0, 0, 0, Vec::new());
-    for attack in attacks {
-        for arrangement in &arrangements {
-            for handling in chosen(&arguments.handling, &[0, 50, 5_000]) {
-                runs += 1;
-                match runtime.block_on(one((attack, *arrangement, handling), machine.as_ref(), arguments)) {
-                    Ok(report) => {
-                        let within = report.broken.is_empty() && (arguments.bounds || report.slow.is_empty());
-                        fine += u32::from(within);
-                        if !within {
-                            beyond.push(line(&report));
-                        }
-                        print(&report, arguments)?;
-                    }
-                    Err(error) => {
-                        unrun += 1; // the others run all the same
-                        eprintln!(
-                            "hostile: {attack:?}, {arrangement:?}, {handling} µs could not be run: {error}"
-                        );
-                    }
+    let runs = attacks.iter().flat_map(|attack| {
+        let handlings = &handlings;
+        let one_of =
+            move |arrangement| handlings.iter().map(move |handling| (*attack, arrangement, *handling));
+        arrangements.iter().copied().flat_map(one_of)
+    });
+    let (waiting, tally) = (Mutex::new(runs), Mutex::new(Tally::default()));
+    let work = || -> Result<(), Any> {
+        loop {
+            let Some(what) = locked(&waiting).next() else { return Ok(()) };
+            let ran = runtime.block_on(one(what, machine.as_ref(), arguments));
+            locked(&tally).count(what, ran, arguments)?;
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..arguments.at_once).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })?;
+    tally.into_inner().unwrap_or_else(PoisonError::into_inner).end(arguments)
+}
+
+fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How runs ended.
+#[derive(Debug, Default)]
+struct Tally {
+    runs: usize,
+    fine: usize,
+    unrun: usize,
+    beyond: Vec<String>, // a line for each that is not as promised
+}
+
+impl Tally {
+    /// Counts a run, and prints what there is to say of it.
+    fn count(&mut self, what: What, ran: Result<Report, Any>, arguments: &Arguments) -> Result<(), Any> {
+        self.runs += 1;
+        match ran {
+            Ok(report) => {
+                if report.broken.is_empty() && (arguments.bounds || report.slow.is_empty()) {
+                    self.fine += 1;
+                } else {
+                    self.beyond.push(line(&report));
                 }
+                print(&report, arguments)
+            }
+            Err(error) => {
+                self.unrun += 1; // the others run all the same
+                let (attack, arrangement, handling) = what;
+                eprintln!("hostile: {attack:?}, {arrangement:?}, {handling} µs could not be run: {error}");
+                Ok(())
             }
         }
     }
-    if arguments.json {
-        beyond.iter().for_each(|line| eprintln!("hostile: {line}")); // else the table or the line of each run says it
+
+    /// Says how all of them ended; whether all are as promised.
+    fn end(self, arguments: &Arguments) -> Result<bool, Any> {
+        let Self { runs, fine, unrun, beyond } = self;
+        if arguments.json {
+            beyond.iter().for_each(|line| eprintln!("hostile: {line}")); // else the table or the line of each run says it
+        }
+        if unrun > 0 {
+            return Err(format!("{unrun} of {runs} could not be run").into());
+        }
+        if arguments.lines {
+            let judged = if arguments.bounds { "bounds; rates were not judged" } else { "targets" };
+            println!("{fine} of {runs} within their {judged}");
+        }
+        Ok(fine == runs)
     }
-    if unrun > 0 {
-        return Err(format!("{unrun} of {runs} could not be run").into());
-    }
-    if arguments.lines {
-        let judged = if arguments.bounds { "bounds; rates were not judged" } else { "targets" };
-        println!("{fine} of {runs} within their {judged}");
-    }
-    Ok(fine == runs)
 }
 
 fn chosen<T: Copy>(named: &[T], all: &[T]) -> Vec<T> {
@@ -137,7 +179,7 @@ fn chosen<T: Copy>(named: &[T], all: &[T]) -> Vec<T> {
 }
 
 async fn one(
-    (attack, arrangement, handling_us): (Attack, Arrangement, u64),
+    (attack, arrangement, handling_us): What,
     machine: Option<&Machine>,
     arguments: &Arguments,
 ) -> Result<Report, Any> {

@@ -159,13 +159,16 @@ fn hostile(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {
     run::succeeds(&mut command)
 }
 
-/// What the program is told: `all` is what it does where nothing is named, `--short` one run of each attack in windows of
-/// a second, in which only bounds are judged.
+/// One run of each attack in windows of a second, two at the same time, in which only bounds are judged.
+const SHORT: &[&str] =
+    &["--arrangement", "apart", "--handling", "50", "--seconds", "1", "--bounds", "--at-once", "2"];
+
+/// What the program is told: `all` is what it does where nothing is named.
 fn hostile_arguments(arguments: &[String]) -> Vec<&str> {
     let words = arguments.iter().map(String::as_str).filter(|word| *word != "all");
     words
         .flat_map(|word| match word {
-            "--short" => vec!["--arrangement", "apart", "--handling", "50", "--seconds", "1", "--bounds"],
+            "--short" => SHORT.to_vec(),
             other => vec![other],
         })
         .collect()
@@ -304,7 +307,7 @@ mod tests {
             hostile_arguments(&words).join(" ")
         };
         assert_eq!(told("all --json"), "--json");
-        let short = "--arrangement apart --handling 50 --seconds 1 --bounds";
+        let short = "--arrangement apart --handling 50 --seconds 1 --bounds --at-once 2";
         assert_eq!(told("all --short --json"), format!("{short} --json"));
         assert_eq!(told("six-faults --seconds 3"), "six-faults --seconds 3");
     }

@@ -1,8 +1,7 @@
 //! Every crate that is published can be: it says what a registry and its readers need, and its archive compiles by itself.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cargo_metadata::{Metadata, Package};
 
@@ -11,115 +10,81 @@ use crate::metadata::{locked, share_dependencies};
 use crate::repo::Repo;
 use crate::run::{self, Error};
 
-/// Fields of the manifests, then the archives. Cargo packs in dependency order, and compiles each archive against the others.
+/// Fields of the manifests, then the archives.
 pub(crate) fn gate(repo: &Repo) -> Result<Outcome, Error> {
     let metadata = locked(repo)?;
-    let mut findings: Vec<String> = metadata
-        .workspace_packages()
-        .into_iter()
-        .filter(|package| is_published(package))
-        .flat_map(missing)
-        .collect();
-    forget_archives(&metadata)?;
-    let mut pack = run::cargo(repo);
-    // a tree with changes that are not committed yet is packed as it stands
-    pack.args([
-        "package",
-        "--quiet",
-        "--workspace",
-        "--exclude",
-        "weir-doctests",
-        "--exclude",
-        "xtask",
-        "--allow-dirty",
-    ]);
-    share_dependencies(&mut pack, &metadata);
-    if !run::succeeds(&mut pack)? {
+    let mut published = metadata.workspace_packages();
+    published.retain(|package| is_published(package));
+    let mut findings: Vec<String> = published.iter().flat_map(|package| missing(package)).collect();
+    if !pack(repo, &metadata)? {
         findings.push("cargo package: see above".into());
+    } else if !compiles(repo, &metadata, &published)? {
+        findings.push("an archive does not compile by itself: see above".into());
     }
-    forget_archives(&metadata)?;
     Ok(Outcome::of(findings))
 }
 
-/// An archive counts as unchanged while its version does: neither is it unpacked again nor is what was compiled of it compiled
-/// again, and crates would be compiled against what an earlier state of the repository had packed. Removes both: what lies unpacked
-/// in Cargo's home, from any checkout, and what was compiled of it in this checkout's target folder.
-fn forget_archives(metadata: &Metadata) -> Result<(), Error> {
-    let debug = metadata.target_directory.join("debug");
-    let compiled = compiled_from_archives(debug.as_std_path());
-    for folder in unpacked_archives(metadata).into_iter().chain(compiled) {
-        fs::remove_dir_all(&folder).or_else(|source| {
-            if folder.exists() { Err(Error::Write { path: folder.clone(), source }) } else { Ok(()) }
-        })?;
+/// Makes the archives, in the target folder. A tree with changes that are not committed yet is packed as it stands.
+fn pack(repo: &Repo, metadata: &Metadata) -> Result<bool, Error> {
+    let mut pack = run::cargo(repo);
+    pack.args(["package", "--quiet", "--no-verify", "--allow-dirty", "--workspace"]);
+    for package in metadata.workspace_packages() {
+        if !is_published(package) {
+            pack.args(["--exclude", package.name.as_str()]);
+        }
     }
-    Ok(())
+    run::succeeds(&mut pack)
 }
 
-/// The folders that archives of our packages were unpacked to. Cargo's home is where any other dependency's sources are.
-fn unpacked_archives(metadata: &Metadata) -> Vec<PathBuf> {
-    let names: Vec<String> = metadata
-        .workspace_packages()
+/// Unpacks the archives side by side and checks them against each other, all at once. Cargo's own verification compiles each by itself
+/// and once more for each archive that depends on it.
+fn compiles(repo: &Repo, metadata: &Metadata, published: &[&Package]) -> Result<bool, Error> {
+    let (target, folder) = (&metadata.target_directory, metadata.target_directory.join("unpacked"));
+    let folder = folder.as_std_path();
+    let write = |source| Error::Write { path: folder.to_owned(), source };
+    if folder.exists() {
+        fs::remove_dir_all(folder).map_err(write)?;
+    }
+    fs::create_dir_all(folder).map_err(write)?;
+    for package in published {
+        let archive = target.join("package").join(format!("{}.crate", archive_of(package)));
+        if !unpack(archive.as_std_path(), folder)? {
+            return Ok(false);
+        }
+    }
+    fs::write(folder.join("Cargo.toml"), workspace(published)).map_err(write)?;
+    // with the versions that are locked here
+    fs::write(folder.join("Cargo.lock"), repo.read("Cargo.lock")?).map_err(write)?;
+    let mut check = run::cargo(repo);
+    check.args(["check", "--quiet", "--workspace", "--manifest-path"]).arg(folder.join("Cargo.toml"));
+    check.arg("--target-dir").arg(target);
+    share_dependencies(&mut check, metadata);
+    run::succeeds(&mut check)
+}
+
+/// With the time of now instead of the archive's, which is the same in all archives: Cargo would take what was compiled from an
+/// earlier one for that of this one.
+fn unpack(archive: &Path, folder: &Path) -> Result<bool, Error> {
+    run::succeeds(run::program("tar", folder).arg("-xzmf").arg(archive))
+}
+
+/// Its name as an archive, and that of the folder in it.
+fn archive_of(package: &Package) -> String {
+    format!("{}-{}", package.name, package.version)
+}
+
+/// The manifest of a workspace of these archives' folders, which depend on each other.
+fn workspace(published: &[&Package]) -> String {
+    let members: Vec<String> = published.iter().map(|package| format!("{:?}", archive_of(package))).collect();
+    let patches: Vec<String> = published
         .iter()
-        .map(|package| format!("{}-{}", package.name, package.version))
+        .map(|package| format!("{} = {{ path = {:?} }}\n", package.name, archive_of(package)))
         .collect();
-    let registries: BTreeSet<&Path> = metadata
-        .packages
-        .iter()
-        .filter_map(|package| {
-            package.manifest_path.as_std_path().ancestors().find(|path| path.ends_with("registry/src"))
-        })
-        .collect();
-    registries.into_iter().flat_map(|sources| unpacked_in(sources, &names)).collect()
-}
-
-/// Those of these names that lie in a registry without a host, among the registries whose sources are here.
-fn unpacked_in(sources: &Path, names: &[String]) -> Vec<PathBuf> {
-    fs::read_dir(sources)
-        .into_iter()
-        .flatten()
-        .filter_map(Result::ok)
-        .map(|registry| registry.path())
-        .filter(|registry| is_nameless_registry(registry))
-        .flat_map(|registry| names.iter().map(move |name| registry.join(name)))
-        .filter(|folder| folder.exists())
-        .collect()
-}
-
-/// Cargo's records of what it compiled from archives of our packages.
-fn compiled_from_archives(debug: &Path) -> Vec<PathBuf> {
-    let (Ok(deps), Ok(records)) =
-        (fs::read_dir(debug.join("deps")), fs::read_dir(debug.join(".fingerprint")))
-    else {
-        return Vec::new();
-    };
-    let hashes: BTreeSet<String> =
-        deps.filter_map(Result::ok).filter_map(|entry| hash_of_archive(&entry.path())).collect();
-    records
-        .filter_map(Result::ok)
-        .map(|record| record.path())
-        .filter(|path| {
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            name.rsplit_once('-').is_some_and(|(_, hash)| hashes.contains(hash))
-        })
-        .collect()
-}
-
-/// The hash in the name of a list of sources that Cargo keeps beside what it compiled, where the sources are an archive's of ours.
-fn hash_of_archive(list: &Path) -> Option<String> {
-    let (name, hash) = list.file_stem()?.to_str()?.rsplit_once('-')?;
-    let ours = list.extension()? == "d" && name.starts_with("weir");
-    let text = ours.then(|| fs::read_to_string(list).ok()).flatten()?;
-    text.split_whitespace().any(|path| is_unpacked(Path::new(path))).then(|| hash.to_owned())
-}
-
-fn is_unpacked(path: &Path) -> bool {
-    path.ancestors().any(is_nameless_registry)
-}
-
-/// A registry without a host, as that of `cargo package`, has a name that begins with `-`.
-fn is_nameless_registry(folder: &Path) -> bool {
-    let starts = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with('-'));
-    starts && folder.parent().is_some_and(|parent| parent.ends_with("registry/src"))
+    format!(
+        "[workspace]\nresolver = \"3\"\nmembers = [{}]\n\n[patch.crates-io]\n{}",
+        members.join(", "),
+        patches.concat()
+    )
 }
 
 /// `publish = false` is an empty list of registries.
@@ -166,55 +131,37 @@ mod tests {
         assert!(is_published(&whole) && !is_published(&package("xtask")));
     }
 
-    fn folder(path: &Path) -> PathBuf {
-        fs::create_dir_all(path).unwrap();
-        path.to_owned()
+    #[test]
+    fn archives_are_checked_against_each_other() {
+        let metadata = locked(&Repo::find().unwrap()).unwrap();
+        let mut two = metadata.workspace_packages();
+        two.retain(|package| matches!(package.name.as_str(), "weir-base" | "weir-pull"));
+        two.sort_by_key(|package| package.name.to_string());
+        let version = &two[0].version;
+        assert_eq!(
+            workspace(&two),
+            format!(
+                "[workspace]\nresolver = \"3\"\nmembers = [\"weir-base-{version}\", \"weir-pull-{version}\"]\n\n\
+                 [patch.crates-io]\nweir-base = {{ path = \"weir-base-{version}\" }}\n\
+                 weir-pull = {{ path = \"weir-pull-{version}\" }}\n"
+            )
+        );
     }
 
     #[test]
-    fn what_was_compiled_of_archives_of_ours_is_found_and_nothing_else() {
-        let debug = tempfile::tempdir().unwrap();
-        let (deps, records) =
-            (folder(&debug.path().join("deps")), folder(&debug.path().join(".fingerprint")));
-        let unpacked = "/home/.cargo/registry/src/-0123abcd/weir-base-0.1.0/src/lib.rs";
-        for (list, source) in [
-            ("weir_base-1111.d", unpacked),
-            ("weir_pull-2222.d", "/here/crates/pull/src/lib.rs"),
-            ("weir_link-3333.d", "/home/.cargo/registry/src/index.crates.io-0123/weir-link-0.1.0/src/lib.rs"),
-            ("other-4444.d", unpacked),
-            ("weir_base-5555.rmeta", unpacked),
-        ] {
-            fs::write(deps.join(list), format!("{}: {source}\n", deps.join(list).display())).unwrap();
-        }
-        for record in ["weir-base-1111", "weir-pull-2222", "weir-link-3333", "other-4444", "weir-base-5555"] {
-            folder(&records.join(record));
-        }
-        assert_eq!(compiled_from_archives(debug.path()), [records.join("weir-base-1111")]);
-        assert_eq!(compiled_from_archives(&debug.path().join("none")), Vec::<PathBuf>::new());
-    }
-
-    #[test]
-    fn archives_of_ours_that_lie_unpacked_are_found_in_registries_without_a_host_alone() {
-        let home = tempfile::tempdir().unwrap();
-        let sources = home.path().join("registry/src");
-        let stale = folder(&sources.join("-0123abcd/weir-base-0.1.0"));
-        for other in ["-0123abcd/bytes-1.0.0", "index.crates.io-0123/weir-base-0.1.0"] {
-            folder(&sources.join(other));
-        }
-        let names = ["weir-base-0.1.0".to_owned(), "weir-pull-0.1.0".to_owned()];
-        assert_eq!(unpacked_in(&sources, &names), [stale]);
-        assert_eq!(unpacked_in(&home.path().join("none"), &names), Vec::<PathBuf>::new());
-    }
-
-    #[test]
-    fn a_registry_without_a_host_is_one_that_cargo_package_unpacked_to() {
-        for (path, nameless) in [
-            ("/home/.cargo/registry/src/-0123abcd", true),
-            ("/home/.cargo/registry/src/index.crates.io-0123", false),
-            ("/home/-0123abcd", false),
-        ] {
-            assert_eq!(is_nameless_registry(Path::new(path)), nameless, "{path}");
-            assert_eq!(is_unpacked(&Path::new(path).join("weir-base-0.1.0/src/lib.rs")), nameless, "{path}");
-        }
+    fn what_is_unpacked_is_newer_than_what_was_compiled_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "text").unwrap();
+        let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_153_704_088);
+        fs::File::options().write(true).open(&file).unwrap().set_modified(old).unwrap();
+        let archive = folder.path().join("archive");
+        assert!(
+            run::succeeds(run::program("tar", folder.path()).arg("-czf").arg(&archive).arg("file")).unwrap()
+        );
+        fs::remove_file(&file).unwrap();
+        assert!(unpack(&archive, folder.path()).unwrap());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "text");
+        assert!(fs::metadata(&file).unwrap().modified().unwrap() > old);
     }
 }
