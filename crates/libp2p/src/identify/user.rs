@@ -242,7 +242,7 @@ impl Identify {
         let early = push && now < line.next_push;
         if early || line.inbound >= 2 * self.config.max_inbound {
             if !line.refused.take(now) {
-                return self.asks.push_back(Ask::Blame(key.link, STORM));
+                self.asks.push_back(Ask::Blame(key.link, STORM));
             }
             return self.asks.extend([Ask::Reset(key, LIMIT), Ask::Stop(key, LIMIT)]);
         }
