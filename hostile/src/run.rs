@@ -87,7 +87,7 @@ struct Handshakes {
     most: u64,
 }
 
-/// What is attacked how: an attack, where it comes from, and how long the victim's application takes for each item and request.
+/// What makes a run: the attack, where the attackers are, and the microseconds that the victim's application takes for each item and request.
 type What = (Attack, Arrangement, u64);
 
 pub(crate) fn all(arguments: &Arguments) -> Result<bool, Any> {
@@ -132,7 +132,7 @@ struct Tally {
     runs: usize,
     fine: usize,
     unrun: usize,
-    beyond: Vec<String>, // a line for each that is not as promised
+    beyond: Vec<String>, // a line for each run that missed a bound or a target
 }
 
 impl Tally {

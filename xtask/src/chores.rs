@@ -163,7 +163,7 @@ fn hostile(repo: &Repo, arguments: &[String]) -> Result<bool, Error> {
 const SHORT: &[&str] =
     &["--arrangement", "apart", "--handling", "50", "--seconds", "1", "--bounds", "--at-once", "2"];
 
-/// What the program is told: `all` is what it does where nothing is named.
+/// The arguments for the program, which runs all attacks if none is named.
 fn hostile_arguments(arguments: &[String]) -> Vec<&str> {
     let words = arguments.iter().map(String::as_str).filter(|word| *word != "all");
     words

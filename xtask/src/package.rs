@@ -62,13 +62,13 @@ fn compiles(repo: &Repo, metadata: &Metadata, published: &[&Package]) -> Result<
     run::succeeds(&mut check)
 }
 
-/// With the time of now instead of the archive's, which is the same in all archives: Cargo would take what was compiled from an
-/// earlier one for that of this one.
+/// The files get the present time. The times in archives are all the same, so that Cargo would not compile a file again that an earlier
+/// archive had otherwise.
 fn unpack(archive: &Path, folder: &Path) -> Result<bool, Error> {
     run::succeeds(run::program("tar", folder).arg("-xzmf").arg(archive))
 }
 
-/// Its name as an archive, and that of the folder in it.
+/// The name of a package's archive, without its ending, and of the folder in the archive.
 fn archive_of(package: &Package) -> String {
     format!("{}-{}", package.name, package.version)
 }

@@ -1,4 +1,4 @@
-//! A rate for frames that cost work and move nothing.
+//! A rate for frames and streams that cost work and move nothing.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ impl Rate {
     }
 }
 
-/// Counts frames that move nothing. Some of them are the answer to what this side did, such as window updates for a stream that it
+/// Counts frames, or streams, that move nothing. Some frames are the answer to what this side did, such as window updates for a stream that it
 /// has ended. Those are expected, and have no rate: there are no more of them than this side called for.
 #[derive(Debug)]
 pub(crate) struct Storm {

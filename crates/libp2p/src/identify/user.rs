@@ -73,7 +73,7 @@ struct Line {
     observed: Option<Multiaddr>,
     inbound: u32,       // streams, <= 2 * Config::max_inbound
     next_push: Instant, // no earlier
-    refused: Storm,     // streams, each of which made work for nothing
+    refused: Storm,     // the rate of streams that were refused
     push: Push,         // of ours
 }
 

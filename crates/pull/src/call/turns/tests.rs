@@ -107,7 +107,7 @@ fn who_reads_at_once_is_first_where_memory_is_short() {
         turns.wait(key(link, stream));
     }
     let mut number = 0;
-    // memory for one answer comes back, and whoever gets it holds it for so long
+    // memory for one answer becomes free; the link that gets it holds it for 2 or 80 ms
     let mut serve_one = |turns: &mut Turns| {
         while let Some(none) = turns.next() {
             turns.hold_back(none.link);
@@ -151,6 +151,7 @@ fn who_finds_no_memory_holds_up_nobody_else() {
     turns.leave(key(0, 0));
     assert_eq!(turns.next(), None);
 }
+
 #[test]
 fn time_that_nobody_used_is_taken_off_what_a_link_owes() {
     let mut turns = turns(2);
