@@ -36,7 +36,7 @@ pub const PUSH_NAME: &str = "/ipfs/id/push/1.0.0";
 pub const MALFORMED: Fault = Fault::misbehaved("malformed identify message");
 /// A key or a record of somebody else.
 pub const NOT_ITS_OWN: Fault = Fault::misbehaved("identify with a key or record of another peer");
-/// Too many streams that had to be refused: more than 1,000 at once, or than 100 a second after that.
+/// Too many streams that had to be refused: more than 100 at once, or than ten a second after that.
 pub const STORM: Fault = Fault::misbehaved("storm of identify streams");
 /// A stream that was opened to say something, and is not at its end in time.
 pub const LATE: Fault = Fault::unreliable("identify not said in time");

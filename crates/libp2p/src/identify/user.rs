@@ -11,7 +11,7 @@ use weir_base::{Deadlines, Instant, LinkId, Multiaddr, PeerId, ProtocolId, Rope,
 use super::message::{Info, encode};
 use super::reader::Reader;
 use super::{Config, LATE, MALFORMED, STORM};
-use crate::storm::Storm;
+use crate::storm::Rate;
 
 /// The code of a stream that ends because of nothing.
 const DONE: u32 = 0;
@@ -24,6 +24,11 @@ const LIMIT: u32 = 4;
 
 /// Bytes that are read at once.
 const PIECE: usize = 4 * 1024;
+
+/// So many streams of a peer are refused at once without blame: far more than a node has to say again in a burst of news about itself.
+const REFUSED: u32 = 100;
+/// And each this long another one: ten a second.
+const REFUSED_EACH: Duration = Duration::from_millis(100);
 
 /// Between two pushes to one peer, at least, whatever the pause is.
 const GAP_MIN: Duration = Duration::from_millis(100);
@@ -73,7 +78,7 @@ struct Line {
     observed: Option<Multiaddr>,
     inbound: u32,       // streams, <= 2 * Config::max_inbound
     next_push: Instant, // no earlier
-    refused: Storm,     // the rate of streams that were refused
+    refused: Rate,      // the rate of streams that were refused
     push: Push,         // of ours
 }
 
@@ -241,7 +246,7 @@ impl Identify {
         let Some(line) = self.lines.get_mut(&key.link) else { return };
         let early = push && now < line.next_push;
         if early || line.inbound >= 2 * self.config.max_inbound {
-            if !line.refused.take(now) {
+            if !line.refused.take(now, 1) {
                 self.asks.push_back(Ask::Blame(key.link, STORM));
             }
             return self.asks.extend([Ask::Reset(key, LIMIT), Ask::Stop(key, LIMIT)]);
@@ -314,7 +319,7 @@ impl StreamUser for Identify {
         match change {
             LinkChange::Early(_) => {}
             LinkChange::Up(info) => {
-                let (peer, refused) = (info.peer, Storm::new(now));
+                let (peer, refused) = (info.peer, Rate::new(REFUSED, REFUSED_EACH, now));
                 let line =
                     Line { peer, observed: None, inbound: 0, next_push: now, refused, push: Push::Idle };
                 self.lines.insert(link, line);
