@@ -7,85 +7,23 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use weir::multiaddr::Transport;
 use weir::{Multiaddr, PeerId};
 
 use crate::Arguments;
 use crate::attacks::{Arrangement, Attack, Field, most_answered};
-use crate::honest::{Pair, Served};
+use crate::honest::Pair;
 use crate::machine::Machine;
+use crate::report::{ATTEMPTS, Handshakes, RSS_LIMIT, Report, line, print, share};
 use crate::victim::{Listens, Order, Usage};
 
 type Any = Box<dyn std::error::Error + Send + Sync>;
-
-/// What the victim may hold: the documented budgets (receive 64, send 64, calls 32, pool 64 MiB) and 64 MiB beside them.
-const RSS_LIMIT: u64 = (64 + 64 + 32 + 64 + 64) << 20;
-
-/// Below this a p99 in milliseconds says more about two cores shared by victim, attackers and honest pair than about the victim.
-const NOISE_MS: f64 = 25.0;
-
-/// Faults of one address prefix, *misbehaved* and of other peers each, after which it is banned: more than it needs (`peers.md`).
-const PREFIX_FAULTS: u64 = 8;
-
-/// Links of the honest pair, with one more for each where both sides have dialled, and those of newcomers that are just leaving.
-const HONEST_LINKS: u64 = 4 + 6;
 
 /// How much longer than its window an attack goes on, at most, while a fault that must be blamed was not told.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often the victim is asked whom it has blamed, until then.
 const ASKED_EVERY: Duration = Duration::from_millis(100);
-
-/// How much of what it asks for, or of its share, an honest link gets at least.
-const SHARE: f64 = 0.9;
-
-/// The figures of one run.
-#[derive(Debug, Serialize)]
-struct Report {
-    attack: Attack,
-    arrangement: Arrangement,
-    handling_us: u64,
-    attackers: u32,
-    seconds: f64,
-    calls_failed: std::collections::BTreeMap<String, u64>,
-    asked_items_per_s: u32,
-    asked_calls_per_s: u32,
-    share_per_s: Option<f64>,
-    before: Served,
-    /// While the same attack goes to another node of this machine: what sharing its processors costs. Not with `--bounds`.
-    elsewhere: Option<Served>,
-    during: Served,
-    after: Served,
-    newcomers_in: Option<String>,
-    /// Handshakes of attackers that the victim answered, and may answer, where the attack is one of handshakes.
-    handshakes: Option<Handshakes>,
-    /// Bytes that the victim held at most, and that it may hold.
-    rss_peak: u64,
-    rss_limit: u64,
-    cpu_share: f64,
-    faults: std::collections::BTreeMap<String, u64>,
-    /// Links of the victim at the end of the attack.
-    links: u64,
-    prefixes_banned: u64,
-    honest_blamed: bool,
-    longest_ban_s: u64,
-    /// The longest interruption of one of this machine's processors, in milliseconds, from the beginning of the attack to the end of the last
-    /// window. It decides nothing. `null`: it cannot be measured here.
-    away_ms: Option<f64>,
-    /// Bounds that did not hold, on whatever machine.
-    broken: Vec<String>,
-    /// Rates and latencies beyond their targets: on a machine that does something else besides they say little.
-    slow: Vec<String>,
-    /// Nothing is broken, and nothing slow.
-    within_targets: bool,
-}
-
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Handshakes {
-    answered: u64,
-    most: u64,
-}
 
 /// What makes a run: the attack, where the attackers are, and the microseconds that the victim's application takes for each item and request.
 type What = (Attack, Arrangement, u64);
@@ -111,8 +49,12 @@ pub(crate) fn all(arguments: &Arguments) -> Result<bool, Any> {
     let work = || -> Result<(), Any> {
         loop {
             let Some(what) = locked(&waiting).next() else { return Ok(()) };
-            let ran = runtime.block_on(one(what, machine.as_ref(), arguments));
-            locked(&tally).count(what, ran, arguments)?;
+            for attempt in 1..=ATTEMPTS {
+                let ran = runtime.block_on(one(what, attempt, machine.as_ref(), arguments));
+                if !locked(&tally).count(what, ran, arguments)? {
+                    break;
+                }
+            }
         }
     };
     std::thread::scope(|scope| {
@@ -131,35 +73,42 @@ fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Tally {
     runs: usize,
     fine: usize,
+    again: usize, // attempts that do not count
     unrun: usize,
     beyond: Vec<String>, // a line for each run that missed a bound or a target
 }
 
 impl Tally {
-    /// Counts a run, and prints what there is to say of it.
-    fn count(&mut self, what: What, ran: Result<Report, Any>, arguments: &Arguments) -> Result<(), Any> {
-        self.runs += 1;
+    /// Counts an attempt at a run, and prints what there is to say of it. Whether it is measured again.
+    fn count(&mut self, what: What, ran: Result<Report, Any>, arguments: &Arguments) -> Result<bool, Any> {
+        let again = ran.as_ref().is_ok_and(|report| report.again);
+        self.again += usize::from(again);
+        self.runs += usize::from(!again);
         match ran {
             Ok(report) => {
-                if report.broken.is_empty() && (arguments.bounds || report.slow.is_empty()) {
+                if report.is_fine(arguments) {
                     self.fine += 1;
-                } else {
+                } else if !again {
                     self.beyond.push(line(&report));
                 }
-                print(&report, arguments)
+                print(&report, arguments)?;
+                Ok(again)
             }
             Err(error) => {
                 self.unrun += 1; // the others run all the same
                 let (attack, arrangement, handling) = what;
                 eprintln!("hostile: {attack:?}, {arrangement:?}, {handling} µs could not be run: {error}");
-                Ok(())
+                Ok(false)
             }
         }
     }
 
     /// Says how all of them ended; whether all are as promised.
     fn end(self, arguments: &Arguments) -> Result<bool, Any> {
-        let Self { runs, fine, unrun, beyond } = self;
+        let Self { runs, fine, again, unrun, beyond } = self;
+        if again > 0 {
+            eprintln!("hostile: measured again, as the host had interrupted a processor: {again}");
+        }
         if arguments.json {
             beyond.iter().for_each(|line| eprintln!("hostile: {line}")); // else the table or the line of each run says it
         }
@@ -180,6 +129,7 @@ fn chosen<T: Copy>(named: &[T], all: &[T]) -> Vec<T> {
 
 async fn one(
     (attack, arrangement, handling_us): What,
+    attempt: u32,
     machine: Option<&Machine>,
     arguments: &Arguments,
 ) -> Result<Report, Any> {
@@ -234,7 +184,7 @@ async fn one(
     let (from, to) = (stopped + Duration::from_secs(1), stopped + Duration::from_secs(3));
     let after = pair.served(from, to, items, calls, &mut kept);
     let honest: Vec<String> = pair.ids.iter().map(PeerId::to_string).collect();
-    let mut report = Report {
+    let report = Report {
         attack,
         arrangement,
         handling_us,
@@ -258,17 +208,16 @@ async fn one(
         links: busy.links,
         prefixes_banned: last.prefixes_banned,
         longest_ban_s: last.longest_ban_s,
-        away_ms: machine.map(|machine| machine.longest(struck, to).as_secs_f64() * 1000.0),
+        away_ms: machine.map(|machine| machine.longest(struck, ended).as_secs_f64() * 1000.0),
         broken: Vec::new(),
         slow: Vec::new(),
+        attempt,
+        again: false,
         within_targets: false,
     };
-    report.broken = broken(&report, newcomers);
-    report.slow = slow(&report);
-    report.within_targets = report.broken.is_empty() && report.slow.is_empty();
     pair.stop().await;
     victim.stop()?;
-    Ok(report)
+    Ok(report.measured(attempt, newcomers))
 }
 
 /// Waits until the victim has blamed its attackers for all that it must notice within the window, at most [`PATIENCE`]: on a machine that
@@ -299,191 +248,6 @@ async fn beside(
     other.stop()?;
     tokio::time::sleep(Duration::from_secs(1)).await; // the pair finds its pace again
     Ok((struck, ended))
-}
-
-/// What §7 leaves an honest link of the application's time: half of it where the victim dialled the pair (two links), else what
-/// its group, and in it its peer, gets among those that want as much as they can have. `None`: the application takes no time.
-fn share(attack: Attack, arrangement: Arrangement, handling_us: u64) -> Option<f64> {
-    if handling_us == 0
-        || !matches!(
-            attack,
-            Attack::HitAndRun | Attack::ManyItems | Attack::ManyCalls | Attack::UnreadAnswers
-        )
-    {
-        return None;
-    }
-    let capacity = 1e6 / handling_us as f64;
-    let peers = f64::from(attack.peers());
-    Some(match arrangement {
-        Arrangement::Dialled => capacity / 2.0,
-        Arrangement::Apart | Arrangement::Together => capacity / (peers + 1.0),
-    })
-}
-
-/// What an honest link gets less of, or waits longer for, than the targets say.
-fn slow(report: &Report) -> Vec<String> {
-    let mut slow = Vec::new();
-    let share = report.share_per_s.unwrap_or(f64::INFINITY);
-    let asked = [
-        ("items", report.asked_items_per_s, report.during.items_per_s, report.after.items_per_s),
-        ("calls", report.asked_calls_per_s, report.during.calls_per_s, report.after.calls_per_s),
-    ];
-    for (what, asked, during, after) in asked {
-        let least = SHARE * f64::from(asked).min(share);
-        if during < least {
-            slow.push(format!("{what}: {during:.1}/s during, at least {least:.1}"));
-        }
-        if after < SHARE * f64::from(asked) {
-            slow.push(format!("{what}: {after:.1}/s a second after, asked {asked}"));
-        }
-    }
-    let turn = report.handling_us as f64 / 1000.0 * f64::from(report.attackers + 2);
-    let slower = |of: fn(&Served) -> Option<f64>| {
-        let never = |p99: Option<f64>| p99.unwrap_or(f64::INFINITY);
-        never(of(&report.before)).max(report.elsewhere.as_ref().map_or(0.0, |served| never(of(served))))
-    };
-    let (items, calls) = (slower(|served| served.items_p99_ms), slower(|served| served.calls_p99_ms));
-    let latencies = [
-        ("items", report.asked_items_per_s, items, report.during.items_p99_ms),
-        ("calls", report.asked_calls_per_s, calls, report.during.calls_p99_ms),
-    ];
-    for (what, asked, before, during) in latencies {
-        if f64::from(asked) >= share {
-            continue; // asks for more than its share: it waits
-        }
-        let most = (3.0 * before + turn).max(NOISE_MS);
-        if during.unwrap_or(f64::INFINITY) > most {
-            let during = during.map_or("none".to_owned(), |during| format!("{during:.1} ms"));
-            slow.push(format!("{what}: p99 {during} during, at most {most:.1}"));
-        }
-    }
-    slow
-}
-
-/// Every promise that did not hold.
-fn broken(report: &Report, newcomers: Option<u32>) -> Vec<String> {
-    let mut broken = Vec::new();
-    for (what, after) in [("items", report.after.items_per_s), ("calls", report.after.calls_per_s)] {
-        if after <= 0.0 {
-            broken.push(format!("{what}: none within a second after"));
-        }
-    }
-    if report.rss_peak > RSS_LIMIT {
-        broken.push(format!("{} MiB resident, at most {}", report.rss_peak >> 20, RSS_LIMIT >> 20));
-    }
-    if report.honest_blamed {
-        broken.push("an honest peer was blamed".into());
-    }
-    if let Some(blame) = report.attack.blame_due(Duration::from_secs_f64(report.seconds)) {
-        let missing = blame.missing(&report.faults);
-        broken.extend(missing.into_iter().map(|fault| format!("nobody was blamed: {fault}")));
-        let misbehaved = report.faults.iter().filter(|(fault, _)| fault.starts_with("misbehaved"));
-        let misbehaved: u64 = misbehaved.map(|(_, count)| count).sum();
-        if misbehaved > u64::from(report.attackers) * PREFIX_FAULTS && report.prefixes_banned == 0 {
-            broken.push(format!("{misbehaved} faults of few prefixes, and none was banned"));
-        }
-    }
-    if report.attack.is_unproven() && report.links > HONEST_LINKS {
-        broken.push(format!("{} links, though no attacker has proved who it is", report.links));
-    }
-    if report.attack == Attack::SixFaults && report.longest_ban_s > 3600 {
-        broken.push(format!("one act led to a ban of {} s", report.longest_ban_s));
-    }
-    if let Some(Handshakes { answered, most }) = report.handshakes.filter(|some| some.answered > some.most) {
-        broken.push(format!("{answered} handshakes were answered, at most {most}"));
-    }
-    if newcomers.is_some_and(|linked| linked < 6) {
-        broken.push("an honest newcomer was kept out".into());
-    }
-    broken
-}
-
-fn millis(value: Option<f64>) -> String {
-    value.map_or("never".to_owned(), |value| format!("{value:.1} ms"))
-}
-
-/// The longest interruption of a processor, where the run is slow.
-fn away(report: &Report) -> Option<String> {
-    let away = report.away_ms.filter(|_| !report.slow.is_empty())?;
-    Some(format!("the host interrupted a processor for up to {away:.1} ms"))
-}
-
-/// A run in one line: what it was, how the honest pair was served during it, and what is not as promised.
-fn line(report: &Report) -> String {
-    let what = format!("{:?} {:?} {}", report.attack, report.arrangement, report.handling_us);
-    let beside = report.elsewhere.as_ref();
-    let p99 = |of: fn(&Served) -> Option<f64>| {
-        let [before, during] = [&report.before, &report.during].map(|served| millis(of(served)));
-        let beside = beside.map_or(String::new(), |served| format!(" ({})", millis(of(served))));
-        format!("{before}{beside} -> {during}")
-    };
-    let mut line = format!(
-        "{what:<32} items {:.0}/s {}, calls {:.0}/s {}, {} MiB",
-        report.during.items_per_s,
-        p99(|served| served.items_p99_ms),
-        report.during.calls_per_s,
-        p99(|served| served.calls_p99_ms),
-        report.rss_peak >> 20
-    );
-    for (word, all) in [("BROKEN", &report.broken), ("SLOW", &report.slow)] {
-        all.iter().for_each(|one| line.push_str(&format!("; {word} {one}")));
-    }
-    line.extend(away(report).map(|away| format!("; {away}")));
-    line
-}
-
-fn print(report: &Report, arguments: &Arguments) -> Result<(), Any> {
-    let mut out = std::io::stdout().lock();
-    if arguments.json {
-        writeln!(out, "{}", serde_json::to_string(report)?)?;
-    } else if arguments.lines {
-        writeln!(out, "{}", line(report))?;
-    } else {
-        let served = |served: &Served| {
-            format!(
-                "items {:.0}/s p99 {}, calls {:.0}/s p99 {}",
-                served.items_per_s,
-                millis(served.items_p99_ms),
-                served.calls_per_s,
-                millis(served.calls_p99_ms)
-            )
-        };
-        writeln!(out, "{:?}, {:?}, {} µs", report.attack, report.arrangement, report.handling_us)?;
-        writeln!(out, "  before  {}", served(&report.before))?;
-        if let Some(elsewhere) = &report.elsewhere {
-            writeln!(out, "  beside  {}", served(elsewhere))?;
-        }
-        writeln!(out, "  during  {}", served(&report.during))?;
-        writeln!(out, "  after   {}", served(&report.after))?;
-        writeln!(
-            out,
-            "  victim  {} of {} MiB, {:.2} cores, faults {:?}{}",
-            report.rss_peak >> 20,
-            report.rss_limit >> 20,
-            report.cpu_share,
-            report.faults,
-            report
-                .newcomers_in
-                .as_deref()
-                .map_or(String::new(), |linked| format!(", newcomers in: {linked}"))
-        )?;
-        if let Some(Handshakes { answered, most }) = report.handshakes {
-            writeln!(out, "  storm   {answered} handshakes answered, at most {most}")?;
-        }
-        if !report.calls_failed.is_empty() {
-            writeln!(out, "  failed  {:?}", report.calls_failed)?;
-        }
-        for broken in &report.broken {
-            writeln!(out, "  BROKEN  {broken}")?;
-        }
-        for slow in &report.slow {
-            writeln!(out, "  SLOW    {slow}")?;
-        }
-        if let Some(away) = away(report) {
-            writeln!(out, "  machine {away}")?;
-        }
-    }
-    Ok(out.flush()?)
 }
 
 /// The attackers' process. On real networks they have machines of their own, so here they get what victim and honest pair leave of
