@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_measured_again_where_an_interruption_by_the_host_is_all_that_made_it_slow() {
+    fn a_run_is_measured_again_where_only_an_interruption_by_the_host_made_it_slow() {
         let judged = |report: Report, attempt| {
             let report = report.measured(attempt, Some(6));
             (report.within_targets, report.again)
