@@ -46,8 +46,11 @@ struct Arguments {
     /// So many runs at the same time, 1 to 8, each with a victim of its own. They share the processors, so that only bounds can be judged.
     #[arg(long, default_value_t = 1, value_name = "N", requires = "bounds", value_parser = clap::value_parser!(u8).range(1..=8))]
     at_once: u8,
-    /// A line of JSON for each run instead of a table, and one for each attempt that does not count (`again`): where a latency alone is beyond its
-    /// target, and an interruption by the host of this machine explains it, a run is measured again, at most twice.
+    /// Attempts at a run, at most: 1 to 5. A run has another attempt where a latency is its only miss, and the longest interruption of a processor
+    /// by the machine's host explains the miss. The last attempt counts.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=5))]
+    attempts: u32,
+    /// A line of JSON for each attempt at a run instead of a table; `again`: the attempt does not count.
     #[arg(long)]
     json: bool,
     /// A line of text for each run instead of a table: items and calls during the attack, p99 before it (while it goes to another node)

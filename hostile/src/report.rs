@@ -24,11 +24,8 @@ const PREFIX_FAULTS: u64 = 8;
 /// Links of the honest pair, with one more for each where both sides have dialled, and those of newcomers that are just leaving.
 const HONEST_LINKS: u64 = 4 + 6;
 
-/// How much of what it asks for, or of its share, an honest link gets at least.
+/// The least part of its demand, or of its share if that is less, that an honest link must get.
 const SHARE: f64 = 0.9;
-
-/// How often a run is measured at most, where the host of this machine disturbs it.
-pub(crate) const ATTEMPTS: u32 = 3;
 
 /// The figures of one attempt at a run.
 #[derive(Debug, Serialize)]
@@ -67,9 +64,9 @@ pub(crate) struct Report {
     pub(crate) broken: Vec<String>,
     /// Rates and latencies beyond their targets: on a machine that does something else besides they say little.
     pub(crate) slow: Vec<String>,
-    /// How often this run was measured, with this time.
+    /// The number of this attempt, from 1.
     pub(crate) attempt: u32,
-    /// It is measured again, and this time does not count: see [`measured`](Self::measured).
+    /// The run is measured again, and this attempt does not count: see [`measured`](Self::measured).
     pub(crate) again: bool,
     /// Nothing is broken, and nothing slow.
     pub(crate) within_targets: bool,
@@ -84,10 +81,9 @@ pub(crate) struct Handshakes {
 impl Report {
     /// Judges the figures of an attempt. Newcomers: how many of six got in.
     ///
-    /// Latencies include what the host of a virtual machine takes: while it has a processor, nothing is handed over. Where a latency is the only
-    /// miss, and would be none without the longest interruption, the figure says nothing of the victim: the run is measured again, at most
-    /// [`ATTEMPTS`] times in all, each as strictly as the first. Its last attempt counts.
-    pub(crate) fn measured(mut self, attempt: u32, newcomers: Option<u32>) -> Self {
+    /// A run has one attempt by default. With `--attempts` it is measured again where a latency is the only miss, and the latency less the longest
+    /// interruption by the host would be within its target. Each attempt has the same targets, and the last one counts.
+    pub(crate) fn measured(mut self, attempt: u32, attempts: u32, newcomers: Option<u32>) -> Self {
         self.broken = broken(&self, newcomers);
         self.slow = slow(&self, 0.0);
         self.within_targets = self.broken.is_empty() && self.slow.is_empty();
@@ -95,7 +91,7 @@ impl Report {
             && !self.slow.is_empty()
             && self.away_ms.is_some_and(|away| slow(&self, away).is_empty());
         self.attempt = attempt;
-        self.again = is_disturbed && attempt < ATTEMPTS;
+        self.again = is_disturbed && attempt < attempts;
         self
     }
 
@@ -124,7 +120,7 @@ pub(crate) fn share(attack: Attack, arrangement: Arrangement, handling_us: u64) 
     })
 }
 
-/// What an honest link gets less of, or waits longer for, than the targets say. Of what it waited for during the attack, `away_ms` do not count.
+/// The rates and latencies of the honest pair that miss their targets. `away_ms` milliseconds are taken off each latency during the attack.
 fn slow(report: &Report, away_ms: f64) -> Vec<String> {
     let mut slow = Vec::new();
     let share = report.share_per_s.unwrap_or(f64::INFINITY);
@@ -213,7 +209,7 @@ fn away(report: &Report) -> Option<String> {
     Some(format!("the host interrupted a processor for up to {away:.1} ms{again}"))
 }
 
-/// A run in one line: what it was, how the honest pair was served during it, and what is not as promised.
+/// A run in one line: the attack, the figures of the honest pair, and each promise or target that was missed.
 pub(crate) fn line(report: &Report) -> String {
     let what = format!("{:?} {:?} {}", report.attack, report.arrangement, report.handling_us);
     let beside = report.elsewhere.as_ref();
@@ -339,19 +335,19 @@ mod tests {
     #[test]
     fn a_run_is_measured_again_where_only_an_interruption_by_the_host_made_it_slow() {
         let judged = |report: Report, attempt| {
-            let report = report.measured(attempt, Some(6));
+            let report = report.measured(attempt, 3, Some(6));
             (report.within_targets, report.again)
         };
         assert_eq!(judged(report(25.0, Some(20.0)), 1), (true, false));
         assert_eq!(judged(report(40.0, Some(15.0)), 1), (false, true));
         assert_eq!(judged(report(40.0, Some(14.9)), 1), (false, false), "the victim is slow without it, too");
         assert_eq!(judged(report(40.0, None), 1), (false, false), "it cannot be measured");
-        assert_eq!(judged(report(40.0, Some(15.0)), ATTEMPTS), (false, false), "the last attempt counts");
+        assert_eq!(judged(report(40.0, Some(15.0)), 3), (false, false), "the last attempt counts");
     }
 
     #[test]
     fn a_run_is_not_measured_again_for_a_rate_or_a_bound_whatever_the_host_did() {
-        let again = |report: Report, newcomers| report.measured(1, newcomers).again;
+        let again = |report: Report, newcomers| report.measured(1, 3, newcomers).again;
         let mut fewer = report(40.0, Some(15.0));
         fewer.during.items_per_s = 89.9;
         assert!(!again(fewer, Some(6)));
@@ -359,6 +355,7 @@ mod tests {
         never.during.items_p99_ms = None;
         assert!(!again(never, Some(6)));
         assert!(!again(report(40.0, Some(15.0)), Some(5)), "a newcomer was kept out");
+        assert!(!report(40.0, Some(15.0)).measured(1, 1, Some(6)).again, "one attempt, as by default");
         assert!(!again(Report { honest_blamed: true, ..report(40.0, Some(15.0)) }, Some(6)));
     }
 }

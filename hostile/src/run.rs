@@ -14,7 +14,7 @@ use crate::Arguments;
 use crate::attacks::{Arrangement, Attack, Field, most_answered};
 use crate::honest::Pair;
 use crate::machine::Machine;
-use crate::report::{ATTEMPTS, Handshakes, RSS_LIMIT, Report, line, print, share};
+use crate::report::{Handshakes, RSS_LIMIT, Report, line, print, share};
 use crate::victim::{Listens, Order, Usage};
 
 type Any = Box<dyn std::error::Error + Send + Sync>;
@@ -49,7 +49,7 @@ pub(crate) fn all(arguments: &Arguments) -> Result<bool, Any> {
     let work = || -> Result<(), Any> {
         loop {
             let Some(what) = locked(&waiting).next() else { return Ok(()) };
-            for attempt in 1..=ATTEMPTS {
+            for attempt in 1..=arguments.attempts {
                 let ran = runtime.block_on(one(what, attempt, machine.as_ref(), arguments));
                 if !locked(&tally).count(what, ran, arguments)? {
                     break;
@@ -217,7 +217,7 @@ async fn one(
     };
     pair.stop().await;
     victim.stop()?;
-    Ok(report.measured(attempt, newcomers))
+    Ok(report.measured(attempt, arguments.attempts, newcomers))
 }
 
 /// Waits until the victim has blamed its attackers for all that it must notice within the window, at most [`PATIENCE`]: on a machine that
