@@ -87,3 +87,18 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_has_one_attempt_unless_more_are_asked_for() -> Result<(), clap::Error> {
+        let attempts = |words: &[&str]| Arguments::try_parse_from(words).map(|arguments| arguments.attempts);
+        assert_eq!(attempts(&["hostile", "--json"])?, 1);
+        assert_eq!(attempts(&["hostile", "--attempts", "5"])?, 5);
+        assert!(attempts(&["hostile", "--attempts", "0"]).is_err());
+        assert!(attempts(&["hostile", "--attempts", "6"]).is_err());
+        Ok(())
+    }
+}
