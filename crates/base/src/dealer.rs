@@ -11,13 +11,14 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::sorted::Sorted;
 use crate::stream::{Group, Side};
 
 /// Deals one resource among members of type `K`. The unit of cost (bytes, nanoseconds) is the owner's.
 #[derive(Clone, Debug)]
 pub struct Dealer<K> {
     limits: Limits,
-    members: Vec<(K, Member)>, // ascending
+    members: Sorted<K, Member>,
     sides: Level<Half>,
     own: Level<K>,
     groups: Level<u64>, // by their numbers
@@ -60,7 +61,7 @@ impl<K: Copy + Ord> Dealer<K> {
         sides.add(Half::Inbound);
         Self {
             limits: Limits { quantum: signed(quantum), debt: signed(debt), credit: 0 },
-            members: Vec::new(),
+            members: Sorted::default(),
             sides,
             own: Level::default(),
             groups: Level::default(),
@@ -79,7 +80,6 @@ impl<K: Copy + Ord> Dealer<K> {
     /// A member joins, with nothing waiting. One that is in already begins anew.
     pub fn add(&mut self, member: K, side: Side, group: Group) {
         self.remove(member);
-        let Err(at) = position(&self.members, member) else { return };
         let place = match side {
             Side::Inbound => {
                 let group = group.number();
@@ -92,26 +92,26 @@ impl<K: Copy + Ord> Dealer<K> {
                 Place::Own
             }
         };
-        self.members.insert(at, (member, Member { place, quarters: 4 }));
+        self.members.insert(member, Member { place, quarters: 4 });
     }
 
     /// From now on `member` gets so many quarters of what it would get among its equals: 1 to 4, and 4 is the share it
     /// joins with.
     pub fn set_share(&mut self, member: K, quarters: u8) {
-        if let Some(member) = find(&mut self.members, member) {
+        if let Some(member) = self.members.get_mut(&member) {
             member.quarters = quarters.clamp(1, 4);
         }
     }
 
     fn member(&self, member: K) -> Option<Member> {
-        Some(self.members.get(position(&self.members, member).ok()?)?.1)
+        self.members.get(&member).copied()
     }
 
     /// A member leaves.
     pub fn remove(&mut self, member: K) {
-        let Ok(at) = position(&self.members, member) else { return };
         self.set_waiting(member, false);
-        let Place::Inbound(group) = self.members.remove(at).1.place else { return self.own.remove(member) };
+        let Some(Member { place, .. }) = self.members.remove(&member) else { return };
+        let Place::Inbound(group) = place else { return self.own.remove(member) };
         let Some(level) = self.inbound.get_mut(&group) else { return };
         level.remove(member);
         if level.queues.is_empty() {
@@ -202,7 +202,7 @@ impl<K: Copy + Ord> Dealer<K> {
 
     /// Whether `member` is one.
     pub fn contains(&self, member: K) -> bool {
-        position(&self.members, member).is_ok()
+        self.members.contains_key(&member)
     }
 
     /// As [`charge`](Self::charge), but only its group is charged: another member, of no such group, was served in the group's place.
@@ -240,7 +240,7 @@ impl<K: Copy + Ord> Dealer<K> {
 struct Level<C> {
     risen: i64,
     served: u64,
-    queues: Vec<(C, Queue)>, // ascending; most groups have one member, and a map has room for eleven
+    queues: Sorted<C, Queue>,   // most groups have one member
     waiting: VecDeque<Rank<C>>, // ascending; a set would take and give back a node each time the only one comes and goes
 }
 
@@ -256,30 +256,26 @@ struct Queue {
 
 impl<C> Default for Level<C> {
     fn default() -> Self {
-        Self { risen: 0, served: 0, queues: Vec::new(), waiting: VecDeque::new() }
+        Self { risen: 0, served: 0, queues: Sorted::default(), waiting: VecDeque::new() }
     }
 }
 
 impl<C: Copy + Ord> Level<C> {
     fn add(&mut self, member: C) {
-        let Err(at) = position(&self.queues, member) else { return };
-        if self.queues.is_empty() {
-            self.queues.reserve_exact(1);
+        if !self.queues.contains_key(&member) {
+            let fresh = Queue { deficit: -self.risen, turn: self.served, waiting: false };
+            self.queues.insert(member, fresh);
         }
-        let fresh = Queue { deficit: -self.risen, turn: self.served, waiting: false };
-        self.queues.insert(at, (member, fresh));
     }
 
     fn remove(&mut self, member: C) {
         self.set_waiting(member, false, 0);
-        if let Ok(at) = position(&self.queues, member) {
-            self.queues.remove(at);
-        }
+        self.queues.remove(&member);
     }
 
     /// Returns whether that changed anything.
     fn set_waiting(&mut self, member: C, waiting: bool, credit: i64) -> bool {
-        let Some(queue) = find(&mut self.queues, member).filter(|queue| queue.waiting != waiting) else {
+        let Some(queue) = self.queues.get_mut(&member).filter(|queue| queue.waiting != waiting) else {
             return false;
         };
         if waiting {
@@ -309,7 +305,7 @@ impl<C: Copy + Ord> Level<C> {
     fn leave_over(&mut self, amount: i64, kept: i64) -> i64 {
         let part = amount / i64::try_from(self.waiting.len().max(1)).unwrap_or(i64::MAX);
         self.waiting.clear();
-        for (member, queue) in &mut self.queues {
+        for (member, queue) in self.queues.iter_mut() {
             let owed = (-self.risen).saturating_sub(queue.deficit);
             queue.deficit = queue.deficit.saturating_add(part.min(owed.saturating_sub(kept).max(0)));
             if queue.waiting {
@@ -321,7 +317,7 @@ impl<C: Copy + Ord> Level<C> {
     }
 
     fn charge(&mut self, member: C, cost: i64, limits: Limits) {
-        let Some(queue) = find(&mut self.queues, member) else { return };
+        let Some(queue) = self.queues.get_mut(&member) else { return };
         if queue.waiting {
             leave(&mut self.waiting, (Reverse(queue.deficit), queue.turn, member));
         } else {
@@ -345,15 +341,6 @@ fn enter<C: Copy + Ord>(ranks: &mut VecDeque<Rank<C>>, rank: Rank<C>) {
 fn leave<C: Copy + Ord>(ranks: &mut VecDeque<Rank<C>>, rank: Rank<C>) -> Option<Rank<C>> {
     let at = if ranks.front() == Some(&rank) { 0 } else { ranks.partition_point(|it| *it < rank) };
     if at == 0 { ranks.pop_front() } else { ranks.remove(at) }
-}
-
-/// Where `member` is, or would be.
-fn position<C: Copy + Ord, T>(members: &[(C, T)], member: C) -> Result<usize, usize> {
-    members.binary_search_by_key(&member, |(other, _)| *other)
-}
-
-fn find<C: Copy + Ord, T>(members: &mut [(C, T)], member: C) -> Option<&mut T> {
-    Some(&mut members.get_mut(position(members, member).ok()?)?.1)
 }
 
 fn signed(value: u64) -> i64 {

@@ -1,16 +1,14 @@
 //! All links, which of them are to be settled, and when each is due.
 
-use std::collections::BTreeMap;
-
 use weir_base::identity::PeerId;
-use weir_base::{Deadlines, Instant, LinkId, Ready};
+use weir_base::{Deadlines, Instant, LinkId, Ready, Sorted};
 
 use crate::link::Link;
 
 /// Links by id. Who changes one marks it as touched.
 #[derive(Default)]
 pub(crate) struct Table {
-    links: BTreeMap<LinkId, Link>,
+    links: Sorted<LinkId, Box<Link>>,
     last: u64, // the last id that was given out
     touched: Ready<LinkId>,
     urgent: Vec<LinkId>, // to be settled before the next input, <= a few for each datagram of a batch
@@ -37,15 +35,15 @@ impl Table {
 
     pub(crate) fn insert(&mut self, link: Link) {
         self.touched.mark(link.id());
-        self.links.insert(link.id(), link);
+        self.links.insert(link.id(), Box::new(link));
     }
 
     pub(crate) fn get(&self, id: LinkId) -> Option<&Link> {
-        self.links.get(&id)
+        self.links.get(&id).map(Box::as_ref)
     }
 
     pub(crate) fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
-        self.links.get_mut(&id)
+        self.links.get_mut(&id).map(Box::as_mut)
     }
 
     /// A link that its user may use. Marks it as touched.
@@ -56,18 +54,18 @@ impl Table {
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Link> {
-        self.links.values()
+        self.links.values().map(Box::as_ref)
     }
 
     pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Link> {
-        self.links.values_mut()
+        self.links.values_mut().map(Box::as_mut)
     }
 
     /// Takes a link out, with its deadline.
     pub(crate) fn remove(&mut self, id: LinkId) -> Option<Link> {
         let link = self.links.remove(&id)?;
         self.timers.set(Timer::Link(id), None);
-        Some(link)
+        Some(*link)
     }
 
     /// Something happened on a link, or it was used: it is to be settled.

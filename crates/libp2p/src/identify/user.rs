@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use weir_base::codec::put_prefixed;
 use weir_base::stream::{Ask, Class, Incoming, LinkChange, OpenError, Origin, StreamUser};
-use weir_base::{Deadlines, Instant, LinkId, Multiaddr, PeerId, ProtocolId, Rope, StreamKey};
+use weir_base::{Deadlines, Instant, LinkId, Multiaddr, PeerId, ProtocolId, Rope, Sorted, StreamKey};
 
 use super::message::{Info, encode};
 use super::reader::Reader;
@@ -110,7 +110,7 @@ pub struct Identify {
     protocols: (ProtocolId, ProtocolId), // identify, push
     own: Info,
     record: Option<Vec<u8>>,
-    lines: BTreeMap<LinkId, Line>,
+    lines: Sorted<LinkId, Box<Line>>,
     streams: BTreeMap<StreamKey, Stream>,   // a few per link
     opening: BTreeMap<u64, (LinkId, bool)>, // the flag: a push
     next_tag: u64,
@@ -133,7 +133,7 @@ impl Identify {
             protocols: (identify, push),
             own,
             record,
-            lines: BTreeMap::new(),
+            lines: Sorted::default(),
             streams: BTreeMap::new(),
             opening: BTreeMap::new(),
             next_tag: 0,
@@ -322,7 +322,7 @@ impl StreamUser for Identify {
                 let (peer, refused) = (info.peer, Rate::new(REFUSED, REFUSED_EACH, now));
                 let line =
                     Line { peer, observed: None, inbound: 0, next_push: now, refused, push: Push::Idle };
-                self.lines.insert(link, line);
+                self.lines.insert(link, Box::new(line));
             }
             LinkChange::Down => {
                 self.lines.remove(&link);

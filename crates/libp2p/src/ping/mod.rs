@@ -20,7 +20,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weir_base::stream::{Ask, Class, Incoming, LinkChange, OpenError, Origin, StreamUser};
-use weir_base::{Deadlines, Fault, Instant, LimitError, LinkId, ProtocolId, Rng, Rope, StreamKey, units};
+use weir_base::{
+    Deadlines, Fault, Instant, LimitError, LinkId, ProtocolId, Rng, Rope, Sorted, StreamKey, units,
+};
 
 use requester::{Outcome, Requester};
 use responder::Responder;
@@ -124,7 +126,7 @@ pub struct Ping {
     config: Config,
     protocol: ProtocolId,
     rng: Rng,
-    requesters: BTreeMap<LinkId, Requester>, // one per link that is up
+    requesters: Sorted<LinkId, Box<Requester>>, // one per link that is up
     responders: BTreeMap<StreamKey, Responder>, // <= config.max_inbound per link
     rested: BTreeMap<LinkId, Instant>, // when the peer may have its whole burst again; one per link that is up
     asks: VecDeque<Ask>,               // a few per input
@@ -140,7 +142,7 @@ impl Ping {
             config,
             protocol,
             rng,
-            requesters: BTreeMap::new(),
+            requesters: Sorted::default(),
             responders: BTreeMap::new(),
             rested: BTreeMap::new(),
             asks: VecDeque::new(),
@@ -253,7 +255,7 @@ impl StreamUser for Ping {
         match change {
             LinkChange::Early(_) => {} // a round trip is measured once there is a link
             LinkChange::Up(_) => {
-                self.requesters.insert(link, Requester::new(now, &self.config));
+                self.requesters.insert(link, Box::new(Requester::new(now, &self.config)));
                 self.request(now, link, |_, _, _| Outcome::Nothing);
             }
             LinkChange::Down => {

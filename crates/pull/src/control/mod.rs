@@ -19,13 +19,13 @@ mod line;
 mod tests;
 mod user;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::channel::ChannelId;
 use weir_base::stream::{Ask, Goodbye};
-use weir_base::{Deadlines, Fault, Instant, LinkId, ProtocolId, Rng};
+use weir_base::{Deadlines, Fault, Instant, LinkId, ProtocolId, Rng, Sorted};
 
 pub use config::{BYTE_RATE, Config, MESSAGE_RATE};
 pub use hello::{
@@ -95,7 +95,7 @@ pub(crate) enum Notice {
 pub(crate) struct Control {
     config: Config,
     mine: Hello, // with the services and key of now
-    lines: BTreeMap<LinkId, Line>,
+    lines: Sorted<LinkId, Box<Line>>,
     keys: Keys,
     next_key: Option<Instant>, // set when the first link comes up
     asks: VecDeque<Ask>,
@@ -128,7 +128,7 @@ impl Control {
         Self {
             config,
             mine,
-            lines: BTreeMap::new(),
+            lines: Sorted::default(),
             keys: Keys { current, previous: None },
             next_key: None,
             asks: VecDeque::new(),

@@ -252,7 +252,7 @@ fn what_comes_after_goodbye_is_thrown_away_and_the_end_of_the_stream_is_no_fault
     while control.poll_ask().is_some() || control.poll_notice().is_some() {}
     let before = control.counters().messages_in;
     (0..3).for_each(|_| receive(&mut control, key, &Bytes::from_static(&[200; 100])));
-    assert_eq!(control.lines[&key.link].inbox.held(), 0);
+    assert_eq!(control.lines.get(&key.link).unwrap().inbox.held(), 0);
     control.handle_incoming(NOW, key, Incoming::End);
     assert_eq!((control.counters().messages_in, control.poll_notice().is_none()), (before, true));
     control.handle_timeout(NOW + GOODBYE_TIMEOUT);

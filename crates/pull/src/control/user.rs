@@ -14,7 +14,7 @@ const DISCARD: usize = codec::MAX_MESSAGE;
 impl Machine for Control {
     fn link_up(&mut self, now: Instant, link: LinkId, info: &LinkInfo) {
         self.next_key.get_or_insert(now + self.config.key_life);
-        self.lines.insert(link, Line::new(now, info));
+        self.lines.insert(link, Box::new(Line::new(now, info)));
         if info.dialler {
             self.asks.push_back(Ask::Open { link, protocol: PROTOCOL, class: Class::Control, tag: 0 });
         }

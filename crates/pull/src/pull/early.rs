@@ -15,7 +15,7 @@ impl Pull {
         self.calls.add_link(link, info.side, info.group);
         let phase = Phase::Early { opened: 0, waiting: 0, held: VecDeque::new() };
         let proof = Proof::Early { hello: None, serving: BTreeSet::new() };
-        self.links.insert(link, LinkState { info: *info, phase, goodbye: None, proof });
+        self.links.insert(link, Box::new(LinkState { info: *info, phase, goodbye: None, proof }));
         for index in self.machines.early(info.dialler) {
             self.machines.with(index, |machine| machine.link_up(now, link, info));
         }

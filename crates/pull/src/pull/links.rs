@@ -13,7 +13,8 @@ impl Pull {
             return self.link_confirmed(now, link, info);
         }
         let phase = Phase::Early { opened: 0, waiting: 0, held: VecDeque::new() };
-        self.links.insert(link, LinkState { info: *info, phase, goodbye: None, proof: Proof::Confirmed });
+        let state = LinkState { info: *info, phase, goodbye: None, proof: Proof::Confirmed };
+        self.links.insert(link, Box::new(state));
         self.machines.each(|machine| machine.link_up(now, link, info));
     }
 

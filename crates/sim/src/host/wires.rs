@@ -292,7 +292,7 @@ impl System {
     pub(super) fn path_opened(&mut self, world: &World, peer: NodeId) {
         let now = self.now.as_nanos();
         let mut due = Vec::new();
-        for (wire, end) in &mut self.wires.ends {
+        for (wire, end) in self.wires.ends.iter_mut() {
             let Some(stuck) = end.sends.stuck.filter(|_| end.peer == peer && !end.sends.releasing) else {
                 continue;
             };

@@ -30,7 +30,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use weir_base::identity::PeerId;
 use weir_base::stream::{Ask, Class, Incoming, LinkChange, OpenError, Origin, StreamUser};
-use weir_base::{Deadlines, Instant, LinkId, ProtocolId, Rope, StreamKey};
+use weir_base::{Deadlines, Instant, LinkId, ProtocolId, Rope, Sorted, StreamKey};
 use weir_pull::Ticket;
 use weir_pull::framing::code;
 
@@ -74,7 +74,7 @@ struct Opening {
 pub struct Exchange {
     protocols: BTreeMap<ProtocolId, Protocol>, // by their first numbers
     firsts: BTreeMap<ProtocolId, ProtocolId>,  // of every number
-    links: BTreeMap<LinkId, Link>,
+    links: Sorted<LinkId, Link>,
     streams: BTreeMap<StreamKey, Stream>, // each has a place, but for those of which only the end is to come
     tickets: BTreeMap<Ticket, StreamKey>, // of requests of this side's
     opening: BTreeMap<u64, Opening>,      // by tag; answered at once by the pump; each has a place
@@ -100,7 +100,7 @@ impl Exchange {
         Self {
             protocols,
             firsts,
-            links: BTreeMap::new(),
+            links: Sorted::default(),
             streams: BTreeMap::new(),
             tickets: BTreeMap::new(),
             opening: BTreeMap::new(),

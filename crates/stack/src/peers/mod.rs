@@ -27,7 +27,7 @@ use std::sync::Arc;
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::{Goodbye, LinkInfo, Side};
-use weir_base::{Blame, Fault, Instant, LinkId, ProtocolId, Rng, UnixTime};
+use weir_base::{Blame, Fault, Instant, LinkId, ProtocolId, Rng, Sorted, UnixTime};
 use weir_link::{Dial, DialId, Network};
 use weir_pull::{Channel, ChannelId, PeerHello, Service, Ticket};
 
@@ -163,7 +163,7 @@ pub struct Peers {
     config: Config,
     book: Book,
     pub(crate) reputation: Reputation,
-    links: BTreeMap<LinkId, Linked>,
+    links: Sorted<LinkId, Box<Linked>>,
     by_peer: BTreeMap<PeerId, LinkId>,           // of each the link to use
     early: BTreeMap<LinkId, EarlyLink>,          // <= admission.max_half_open and attempts of dials
     ended: BTreeMap<LinkId, Blamed>,             // <= MAX_ENDED
@@ -185,7 +185,7 @@ impl Peers {
             book: Book::new(&config, rng.child("book")),
             reputation: Reputation::new(standing, exempt, wall),
             config,
-            links: BTreeMap::new(),
+            links: Sorted::default(),
             by_peer: BTreeMap::new(),
             early: BTreeMap::new(),
             ended: BTreeMap::new(),
@@ -197,12 +197,12 @@ impl Peers {
 
     /// Links that are up, by id.
     pub fn links(&self) -> impl Iterator<Item = (LinkId, &Linked)> {
-        self.links.iter().map(|(link, linked)| (*link, linked))
+        self.links.iter().map(|(link, linked)| (*link, linked.as_ref()))
     }
 
     /// One link.
     pub fn link(&self, link: LinkId) -> Option<&Linked> {
-        self.links.get(&link)
+        self.links.get(&link).map(Box::as_ref)
     }
 
     /// The link of a peer that is up: it is known what it speaks.
@@ -395,7 +395,7 @@ impl Peers {
         let linked =
             Linked { info, address, since: now, known, heard, no_hello, share, ticket, stays, acts, leaving };
         let ip = linked.ip();
-        self.links.insert(link, linked);
+        self.links.insert(link, Box::new(linked));
         self.choose(&info.peer);
         let banned = ip.and_then(|ip| self.reputation.banned_address(now, ip, inbound(info.side)));
         (self.standing().banned(now, &info.peer).is_none() && banned.is_none()).then_some(info)
@@ -408,7 +408,7 @@ impl Peers {
         linked.known = Some(known);
         let peer = linked.info.peer;
         self.choose(&peer);
-        self.links.get_mut(&link)
+        self.links.get_mut(&link).map(Box::as_mut)
     }
 
     /// The link to use for a peer from now on: one that is known to be up before one that is not, then the one that stays.
@@ -439,7 +439,7 @@ impl Peers {
         if self.ended.len() > MAX_ENDED {
             self.ended.pop_first();
         }
-        Some(linked)
+        Some(*linked)
     }
 
     /// Whether a fault that a protocol has seen on a link counts, or only follows from one that does. Of a link that has ended, what
@@ -462,7 +462,7 @@ impl Peers {
 
     /// Who pays for what a link did: one that is there, or has ended.
     pub(crate) fn blamed(&self, link: LinkId) -> Option<Blamed> {
-        self.links.get(&link).map(Linked::blamed).or_else(|| self.ended.get(&link).copied())
+        self.links.get(&link).map(|linked| linked.blamed()).or_else(|| self.ended.get(&link).copied())
     }
 
     /// Who pays for what a peer did: with its link, where it has one.

@@ -54,8 +54,8 @@ pub(crate) fn take_stranded(peers: &mut Peers) -> Vec<(Ticket, Join)> {
 
 /// The peer that has a link at one of these addresses.
 fn linked_at(peers: &Peers, addresses: &[Multiaddr]) -> Option<PeerId> {
-    let at = |linked: &&Linked| linked.address.as_ref().is_some_and(|address| addresses.contains(address));
-    peers.links.values().find(at).map(|linked| linked.info.peer)
+    let at = |linked: &Linked| linked.address.as_ref().is_some_and(|address| addresses.contains(address));
+    peers.links().find(|(_, linked)| at(linked)).map(|(_, linked)| linked.info.peer)
 }
 
 /// Whether all of `addresses` are among `others`.

@@ -40,17 +40,22 @@ fn what_waits_for_its_window_waits_for_the_path_once_that_is_silent() {
     insert(&mut network, 200);
     let limit = network.host.now() + Duration::from_secs(1);
     let wire = loop {
-        let mut ends = system(&mut network.host, A).1.wires.ends.iter();
-        if let Some((wire, _)) = ends.find(|(_, end)| !end.sends.waiting.is_empty()) {
-            break *wire;
+        let ends = &system(&mut network.host, A).1.wires.ends;
+        let waits = ends.iter().find(|(_, end)| !end.sends.waiting.is_empty()).map(|(wire, _)| *wire);
+        if let Some(wire) = waits {
+            break wire;
         }
         assert!(network.host.step(limit).is_some(), "more than a window is sent");
     };
     let (world, system) = system(&mut network.host, A);
-    assert_eq!(system.wires.ends[&wire].sends.stuck, None);
+    assert_eq!(system.wires.ends.get(&wire).unwrap().sends.stuck, None);
     system.paths.set_to(B, Path::Silent);
     system.release(world, wire);
-    assert_eq!(system.wires.ends[&wire].sends.stuck, Some(system.now), "it is tried again from now on");
+    assert_eq!(
+        system.wires.ends.get(&wire).unwrap().sends.stuck,
+        Some(system.now),
+        "it is tried again from now on"
+    );
     assert_eq!(system.record.drops.of(Reason::Path), 1);
     system.release(world, wire);
     assert_eq!(system.record.drops.of(Reason::Path), 1, "once");
