@@ -124,14 +124,19 @@ pub struct Report {
     pub virtual_s: f64,
 }
 
-/// Resident bytes of this process now and at most so far, where the system tells (`/proc/self/status`).
+/// Bytes in memory of this process now and at most so far, where the system tells (`/proc/self/status`).
 pub(crate) fn resident() -> Option<(u64, u64)> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    resident_of(&std::fs::read_to_string("/proc/self/status").ok()?)
+}
+
+/// Linux counts the pages of `vm.nr_hugepages` beside the others, and keeps no peak of them: what there is now is added to both.
+fn resident_of(status: &str) -> Option<(u64, u64)> {
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
         Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
     };
-    Some((field("VmRSS:")?, field("VmHWM:")?))
+    let huge = field("HugetlbPages:").unwrap_or(0);
+    Some((field("VmRSS:")? + huge, field("VmHWM:")? + huge))
 }
 
 /// Processor time of this process so far, in seconds, where the system tells (`/proc/self/stat`, fields 14 and 15, in the
@@ -156,6 +161,15 @@ mod tests {
         assert_eq!(of, Percentiles { p50: Some(50.0), p95: Some(95.0), p99: Some(99.0) });
         assert_eq!(nearest_rank(&[7], 99), Some(7));
         assert_eq!(Percentiles::of(&mut [], 0), None);
+    }
+
+    #[test]
+    fn huge_pages_count_as_memory() {
+        let status = "VmHWM:\t    5000 kB\nVmRSS:\t    4000 kB\nHugetlbPages:\t    2048 kB\n";
+        assert_eq!(resident_of(status), Some((6_048 * 1024, 7_048 * 1024)));
+        let (plain, _) = status.split_once("Hugetlb").unwrap();
+        assert_eq!(resident_of(plain), Some((4_000 * 1024, 5_000 * 1024)));
+        assert_eq!(resident_of("VmRSS: 1 kB"), None);
     }
 
     #[test]

@@ -6,7 +6,6 @@ use weir_base::identity::PeerId;
 use super::Host;
 use super::computer::Computer;
 use super::node::{Birth, Node, Udp};
-use super::windows::on_threads;
 use super::world::{Public, udp_of};
 use crate::id::NodeId;
 use crate::model::Place;
@@ -44,7 +43,7 @@ impl<N: Node + Send> Host<N> {
                 put_in.collect::<Result<Vec<_>, E>>()
             }
         });
-        let made: Result<Vec<_>, E> = on_threads(work.collect()).into_iter().collect();
+        let made: Result<Vec<_>, E> = self.threads.each(work.collect()).into_iter().collect();
         let made = match made {
             Ok(made) => made,
             Err(error) => {

@@ -5,7 +5,6 @@
 //!
 //! A node sees the same in the same order as with [`Host::step`], whatever the number of threads.
 
-use std::panic::resume_unwind;
 use std::time::Duration;
 
 use weir_base::Instant;
@@ -69,7 +68,7 @@ impl<N: Node + Send> Host<N> {
             let part = Part { first: number * each, each, computers, next, boxes };
             work.push(move || part.run(world, end, incoming, see));
         }
-        let ran = on_threads(work);
+        let ran = self.threads.each(work);
         *sent = Sent { each, ..Sent::default() };
         let (mut seen, mut changes) = (Vec::new(), Vec::new());
         for part in ran {
@@ -191,18 +190,4 @@ impl<S> Ran<S> {
             see(&mut self.seen, turned);
         }
     }
-}
-
-/// Does each piece of work on a thread of its own, the first on this: nodes that are one thread's while they are built are so in every
-/// window, and where there is one other thread its memory is that of the same part of the allocator.
-pub(super) fn on_threads<R: Send, W: FnOnce() -> R + Send>(work: Vec<W>) -> Vec<R> {
-    let mut work = work.into_iter();
-    let Some(first) = work.next() else { return Vec::new() };
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = work.map(|one| scope.spawn(one)).collect();
-        let first = first();
-        let others =
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|told| resume_unwind(told)));
-        std::iter::once(first).chain(others).collect()
-    })
 }
