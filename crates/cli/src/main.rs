@@ -21,6 +21,12 @@ use weir::DialProblem;
 
 use crate::error::Failure;
 
+/// Simulations of thousands of nodes are bound by memory: this allocator has no lock that threads wait for, and takes large pages
+/// where `MIMALLOC_ALLOW_LARGE_OS_PAGES` is 1 (`docs/simulator.md`).
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A pull-based peer-to-peer network stack for blockchain nodes.
 #[derive(Debug, Parser)]
 #[command(
