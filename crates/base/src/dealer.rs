@@ -9,7 +9,7 @@
 //! moves those of its level that come before it in memory: none for who is first and goes to the end.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::sorted::Sorted;
 use crate::stream::{Group, Side};
@@ -22,7 +22,7 @@ pub struct Dealer<K> {
     sides: Level<Half>,
     own: Level<K>,
     groups: Level<u64>, // by their numbers
-    inbound: BTreeMap<u64, Level<K>>,
+    inbound: Sorted<u64, Level<K>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +65,7 @@ impl<K: Copy + Ord> Dealer<K> {
             sides,
             own: Level::default(),
             groups: Level::default(),
-            inbound: BTreeMap::new(),
+            inbound: Sorted::default(),
         }
     }
 
@@ -84,7 +84,10 @@ impl<K: Copy + Ord> Dealer<K> {
             Side::Inbound => {
                 let group = group.number();
                 self.groups.add(group);
-                self.inbound.entry(group).or_default().add(member);
+                match self.inbound.get_mut(&group) {
+                    Some(level) => level.add(member),
+                    None => drop(self.inbound.insert(group, Level::of(member))),
+                }
                 Place::Inbound(group)
             }
             Side::Dialled | Side::Pinned => {
@@ -261,6 +264,12 @@ impl<C> Default for Level<C> {
 }
 
 impl<C: Copy + Ord> Level<C> {
+    fn of(member: C) -> Self {
+        let mut level = Self::default();
+        level.add(member);
+        level
+    }
+
     fn add(&mut self, member: C) {
         if !self.queues.contains_key(&member) {
             let fresh = Queue { deficit: -self.risen, turn: self.served, waiting: false };
@@ -334,6 +343,9 @@ impl<C: Copy + Ord> Level<C> {
 }
 
 fn enter<C: Copy + Ord>(ranks: &mut VecDeque<Rank<C>>, rank: Rank<C>) {
+    if ranks.is_empty() {
+        ranks.reserve_exact(1); // most levels have one member
+    }
     let at = if ranks.back() < Some(&rank) { ranks.len() } else { ranks.partition_point(|it| *it < rank) };
     if at == ranks.len() { ranks.push_back(rank) } else { ranks.insert(at, rank) }
 }

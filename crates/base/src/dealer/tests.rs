@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::*;
 
 const NET: [Group; 3] = [Group::V4([10, 1]), Group::V4([10, 2]), Group::V4([10, 3])];

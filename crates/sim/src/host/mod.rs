@@ -337,7 +337,7 @@ impl<N: Node> Host<N> {
             }
         }
         if let Some(computer) = self.computers.get_mut(id.index()) {
-            computer.system.agenda.put_back(out);
+            computer.system.agenda.lend(out);
         }
     }
 }

@@ -145,9 +145,10 @@ impl Agenda {
         std::mem::take(&mut self.out)
     }
 
-    /// Takes the memory back.
-    pub(super) fn put_back(&mut self, out: Vec<Parcel>) {
-        self.out = out;
+    /// What there will be for others goes to this memory, behind what there is.
+    pub(super) fn lend(&mut self, mut memory: Vec<Parcel>) {
+        memory.append(&mut self.out);
+        self.out = memory;
     }
 }
 

@@ -19,9 +19,6 @@ use crate::id::NodeId;
 use crate::model::{LAN, Place, Region};
 use crate::report::Spent;
 
-/// Parcels for which a letter box keeps memory.
-const FEW: usize = 32;
-
 impl<N: Node + Send> Host<N> {
     /// Lets one window pass on so many threads, at most up to `limit`. `see` is called for every node that had a turn, on the thread
     /// that carried it out, with what that thread has seen of others: what each saw, in the order of nodes. `None` where nothing is
@@ -149,17 +146,20 @@ impl<N: Node> Part<'_, N> {
         let parcels = std::iter::repeat_with(Vec::new).take(parts).collect();
         let (earliest, changes, seen, took) = (None, Vec::new(), S::default(), Duration::ZERO);
         let mut ran = Ran { parcels, earliest, changes, seen, endless: false, took };
+        let mut out = Vec::new(); // one for all: it stays in the processor's caches
         for ((computer, next), came) in computers.iter_mut().zip(next).zip(boxes) {
             if *next >= end {
                 continue;
             }
-            came.drain(..).for_each(|parcel| computer.system.agenda.push(parcel.key, parcel.due));
-            came.shrink_to(FEW);
+            let came = std::mem::take(came); // memory that is given back is near, that of a box is not
+            came.into_iter().for_each(|parcel| computer.system.agenda.push(parcel.key, parcel.due));
+            computer.system.agenda.lend(std::mem::take(&mut out));
             while computer.next() < end && !computer.process.idle.endless {
                 computer.process.turned |= computer.advance(world);
             }
             *next = computer.next();
-            ran.take(computer, each, &see);
+            out = computer.system.agenda.take_out();
+            ran.take(computer, &mut out, each, &see);
         }
         ran.took = world.since(begun);
         ran
@@ -171,18 +171,17 @@ impl<S> Ran<S> {
     fn take<N: Node>(
         &mut self,
         computer: &mut Computer<N>,
+        out: &mut Vec<Parcel>,
         each: usize,
         see: impl Fn(&mut S, Turned<'_, N>),
     ) {
         self.endless |= computer.process.idle.endless;
-        let mut out = computer.system.agenda.take_out();
         for parcel in out.drain(..) {
             self.earliest = self.earliest.into_iter().chain([parcel.key.due]).min();
             if let Some(parcels) = self.parcels.get_mut(parcel.to.index() / each) {
                 parcels.push(parcel);
             }
         }
-        computer.system.agenda.put_back(out);
         self.changes.append(&mut computer.system.record.changes);
         if std::mem::take(&mut computer.process.turned)
             && let Some(turned) = computer.turned()
