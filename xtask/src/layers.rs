@@ -52,6 +52,8 @@ const RESERVED: &[(&str, &[&str], &str)] = &[
     ("quinn-udp", &["native"], "only the native host has sockets"),
     ("socket2", &["native"], "only the native host has sockets"),
     ("redb", &["chain"], "the chain owns the store"),
+    ("rayon", &["sim"], "elsewhere threads belong to the host or to the user"),
+    ("mimalloc", &["cli"], "the program chooses its allocator, no library does"),
     ("clap", &["cli"], "only the command has a command line"),
     ("ratatui", &["cli"], "only the command has a terminal"),
     ("signal-hook", &["cli"], "signals belong to the process"),

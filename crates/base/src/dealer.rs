@@ -11,18 +11,19 @@
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 
-use crate::sorted::Sorted;
+use litemap::LiteMap;
+
 use crate::stream::{Group, Side};
 
 /// Deals one resource among members of type `K`. The unit of cost (bytes, nanoseconds) is the owner's.
 #[derive(Clone, Debug)]
 pub struct Dealer<K> {
     limits: Limits,
-    members: Sorted<K, Member>,
+    members: Vec<(K, Member)>, // ascending
     sides: Level<Half>,
     own: Level<K>,
     groups: Level<u64>, // by their numbers
-    inbound: Sorted<u64, Level<K>>,
+    inbound: LiteMap<u64, Level<K>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,11 +62,11 @@ impl<K: Copy + Ord> Dealer<K> {
         sides.add(Half::Inbound);
         Self {
             limits: Limits { quantum: signed(quantum), debt: signed(debt), credit: 0 },
-            members: Sorted::default(),
+            members: Vec::new(),
             sides,
             own: Level::default(),
             groups: Level::default(),
-            inbound: Sorted::default(),
+            inbound: LiteMap::new(),
         }
     }
 
@@ -80,14 +81,12 @@ impl<K: Copy + Ord> Dealer<K> {
     /// A member joins, with nothing waiting. One that is in already begins anew.
     pub fn add(&mut self, member: K, side: Side, group: Group) {
         self.remove(member);
+        let Err(at) = position(&self.members, member) else { return };
         let place = match side {
             Side::Inbound => {
                 let group = group.number();
                 self.groups.add(group);
-                match self.inbound.get_mut(&group) {
-                    Some(level) => level.add(member),
-                    None => drop(self.inbound.insert(group, Level::of(member))),
-                }
+                self.inbound.entry(group).or_default().add(member);
                 Place::Inbound(group)
             }
             Side::Dialled | Side::Pinned => {
@@ -95,26 +94,26 @@ impl<K: Copy + Ord> Dealer<K> {
                 Place::Own
             }
         };
-        self.members.insert(member, Member { place, quarters: 4 });
+        self.members.insert(at, (member, Member { place, quarters: 4 }));
     }
 
     /// From now on `member` gets so many quarters of what it would get among its equals: 1 to 4, and 4 is the share it
     /// joins with.
     pub fn set_share(&mut self, member: K, quarters: u8) {
-        if let Some(member) = self.members.get_mut(&member) {
+        if let Some(member) = find(&mut self.members, member) {
             member.quarters = quarters.clamp(1, 4);
         }
     }
 
     fn member(&self, member: K) -> Option<Member> {
-        self.members.get(&member).copied()
+        Some(self.members.get(position(&self.members, member).ok()?)?.1)
     }
 
     /// A member leaves.
     pub fn remove(&mut self, member: K) {
+        let Ok(at) = position(&self.members, member) else { return };
         self.set_waiting(member, false);
-        let Some(Member { place, .. }) = self.members.remove(&member) else { return };
-        let Place::Inbound(group) = place else { return self.own.remove(member) };
+        let Place::Inbound(group) = self.members.remove(at).1.place else { return self.own.remove(member) };
         let Some(level) = self.inbound.get_mut(&group) else { return };
         level.remove(member);
         if level.queues.is_empty() {
@@ -200,12 +199,12 @@ impl<K: Copy + Ord> Dealer<K> {
         let half = self.sides.leave_over(signed(amount), kept);
         self.own.leave_over(half, kept);
         let group = self.groups.leave_over(half, kept);
-        self.inbound.values_mut().for_each(|level| _ = level.leave_over(group, kept));
+        self.inbound.iter_mut().for_each(|(_, level)| _ = level.leave_over(group, kept));
     }
 
     /// Whether `member` is one.
     pub fn contains(&self, member: K) -> bool {
-        self.members.contains_key(&member)
+        position(&self.members, member).is_ok()
     }
 
     /// As [`charge`](Self::charge), but only its group is charged: another member, of no such group, was served in the group's place.
@@ -243,7 +242,7 @@ impl<K: Copy + Ord> Dealer<K> {
 struct Level<C> {
     risen: i64,
     served: u64,
-    queues: Sorted<C, Queue>,   // most groups have one member
+    queues: Vec<(C, Queue)>, // ascending; most groups have one member, and a map has room for eleven
     waiting: VecDeque<Rank<C>>, // ascending; a set would take and give back a node each time the only one comes and goes
 }
 
@@ -259,32 +258,30 @@ struct Queue {
 
 impl<C> Default for Level<C> {
     fn default() -> Self {
-        Self { risen: 0, served: 0, queues: Sorted::default(), waiting: VecDeque::new() }
+        Self { risen: 0, served: 0, queues: Vec::new(), waiting: VecDeque::new() }
     }
 }
 
 impl<C: Copy + Ord> Level<C> {
-    fn of(member: C) -> Self {
-        let mut level = Self::default();
-        level.add(member);
-        level
-    }
-
     fn add(&mut self, member: C) {
-        if !self.queues.contains_key(&member) {
-            let fresh = Queue { deficit: -self.risen, turn: self.served, waiting: false };
-            self.queues.insert(member, fresh);
+        let Err(at) = position(&self.queues, member) else { return };
+        if self.queues.is_empty() {
+            self.queues.reserve_exact(1);
         }
+        let fresh = Queue { deficit: -self.risen, turn: self.served, waiting: false };
+        self.queues.insert(at, (member, fresh));
     }
 
     fn remove(&mut self, member: C) {
         self.set_waiting(member, false, 0);
-        self.queues.remove(&member);
+        if let Ok(at) = position(&self.queues, member) {
+            self.queues.remove(at);
+        }
     }
 
     /// Returns whether that changed anything.
     fn set_waiting(&mut self, member: C, waiting: bool, credit: i64) -> bool {
-        let Some(queue) = self.queues.get_mut(&member).filter(|queue| queue.waiting != waiting) else {
+        let Some(queue) = find(&mut self.queues, member).filter(|queue| queue.waiting != waiting) else {
             return false;
         };
         if waiting {
@@ -314,7 +311,7 @@ impl<C: Copy + Ord> Level<C> {
     fn leave_over(&mut self, amount: i64, kept: i64) -> i64 {
         let part = amount / i64::try_from(self.waiting.len().max(1)).unwrap_or(i64::MAX);
         self.waiting.clear();
-        for (member, queue) in self.queues.iter_mut() {
+        for (member, queue) in &mut self.queues {
             let owed = (-self.risen).saturating_sub(queue.deficit);
             queue.deficit = queue.deficit.saturating_add(part.min(owed.saturating_sub(kept).max(0)));
             if queue.waiting {
@@ -326,7 +323,7 @@ impl<C: Copy + Ord> Level<C> {
     }
 
     fn charge(&mut self, member: C, cost: i64, limits: Limits) {
-        let Some(queue) = self.queues.get_mut(&member) else { return };
+        let Some(queue) = find(&mut self.queues, member) else { return };
         if queue.waiting {
             leave(&mut self.waiting, (Reverse(queue.deficit), queue.turn, member));
         } else {
@@ -353,6 +350,15 @@ fn enter<C: Copy + Ord>(ranks: &mut VecDeque<Rank<C>>, rank: Rank<C>) {
 fn leave<C: Copy + Ord>(ranks: &mut VecDeque<Rank<C>>, rank: Rank<C>) -> Option<Rank<C>> {
     let at = if ranks.front() == Some(&rank) { 0 } else { ranks.partition_point(|it| *it < rank) };
     if at == 0 { ranks.pop_front() } else { ranks.remove(at) }
+}
+
+/// Where `member` is, or would be.
+fn position<C: Copy + Ord, T>(members: &[(C, T)], member: C) -> Result<usize, usize> {
+    members.binary_search_by_key(&member, |(other, _)| *other)
+}
+
+fn find<C: Copy + Ord, T>(members: &mut [(C, T)], member: C) -> Option<&mut T> {
+    Some(&mut members.get_mut(position(members, member).ok()?)?.1)
 }
 
 fn signed(value: u64) -> i64 {

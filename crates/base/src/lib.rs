@@ -19,7 +19,6 @@ pub mod numbered;
 pub mod pair;
 pub mod ready;
 pub mod rng;
-pub mod sorted;
 pub mod stream;
 pub mod table;
 pub mod time;
@@ -36,7 +35,6 @@ pub use multiaddr::Multiaddr;
 pub use numbered::{Counted, Numbered};
 pub use ready::Ready;
 pub use rng::Rng;
-pub use sorted::Sorted;
 pub use time::{Instant, UnixTime};
 
 /// 1,024 bytes.

@@ -19,6 +19,7 @@ Examples:
   weir sim --list
   weir sim tx-flood --nodes 200 --seed 7
   weir sim tips --nodes 1000 --json
+  MIMALLOC_ALLOW_LARGE_OS_PAGES=1 weir sim tx-flood --nodes 10000 --sample 16 --threads 2
 
 Exit codes: 0 the scenario came out; 1 it did not (`problems` says why); 2 an option cannot be used.")]
 pub(crate) struct Options {

@@ -1,14 +1,15 @@
 //! All links, which of them are to be settled, and when each is due.
 
+use litemap::LiteMap;
 use weir_base::identity::PeerId;
-use weir_base::{Deadlines, Instant, LinkId, Ready, Sorted};
+use weir_base::{Deadlines, Instant, LinkId, Ready};
 
 use crate::link::Link;
 
 /// Links by id. Who changes one marks it as touched.
 #[derive(Default)]
 pub(crate) struct Table {
-    links: Sorted<LinkId, Box<Link>>,
+    links: LiteMap<LinkId, Box<Link>>,
     last: u64, // the last id that was given out
     touched: Ready<LinkId>,
     urgent: Vec<LinkId>, // to be settled before the next input, <= a few for each datagram of a batch
@@ -58,7 +59,7 @@ impl Table {
     }
 
     pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Link> {
-        self.links.values_mut().map(Box::as_mut)
+        self.links.iter_mut().map(|(_, link)| link.as_mut())
     }
 
     /// Takes a link out, with its deadline.

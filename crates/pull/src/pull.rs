@@ -14,9 +14,10 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::channel::ChannelId;
+use litemap::LiteMap;
 use weir_base::identity::PeerId;
 use weir_base::stream::{Ask, Class, Goodbye, Incoming, LinkChange, LinkInfo, OpenError, Origin, StreamUser};
-use weir_base::{Instant, LinkId, Numbered, ProtocolId, Rng, Rope, Sorted, StreamKey, UnixTime};
+use weir_base::{Instant, LinkId, Numbered, ProtocolId, Rng, Rope, StreamKey, UnixTime};
 
 use self::booking::Booking;
 pub use self::machines::ChannelStats;
@@ -42,7 +43,7 @@ const EARLY_STREAMS: usize = 32;
 pub struct Pull {
     machines: Machines,
     calls: Booking,
-    links: Sorted<LinkId, Box<LinkState>>,
+    links: LiteMap<LinkId, Box<LinkState>>,
     routes: Numbered<StreamKey, Route>,
     asks: VecDeque<Ask>,     // own asks, and opens that waited for hello
     events: VecDeque<Event>, // own events: a few per input
@@ -120,7 +121,7 @@ impl Pull {
         Ok(Self {
             machines,
             calls,
-            links: Sorted::default(),
+            links: LiteMap::new(),
             routes: Numbered::default(),
             asks: VecDeque::new(),
             events: VecDeque::new(),

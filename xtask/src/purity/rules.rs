@@ -113,8 +113,6 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
     Exception { below: "crates/node/src/", name: &["Mutex"] },
     // two threads at the two ends of a stream, as in life
     Exception { below: "crates/node/src/stream/tests.rs", name: &["std", "thread"] },
-    // nodes run on several threads within a window in which none can affect another: the run is the same with any number
-    Exception { below: "crates/sim/src/host/windows.rs", name: &["std", "thread"] },
     // a cluster belongs to the thread that made it; it looks which one asks
     Exception { below: "crates/sim/src/cluster/", name: &["std", "thread"] },
     // rustls's session stores are called through `&self` and must be `Sync`

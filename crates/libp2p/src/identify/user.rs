@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
+use litemap::LiteMap;
 use weir_base::codec::put_prefixed;
 use weir_base::stream::{Ask, Class, Incoming, LinkChange, OpenError, Origin, StreamUser};
-use weir_base::{Deadlines, Instant, LinkId, Multiaddr, PeerId, ProtocolId, Rope, Sorted, StreamKey};
+use weir_base::{Deadlines, Instant, LinkId, Multiaddr, PeerId, ProtocolId, Rope, StreamKey};
 
 use super::message::{Info, encode};
 use super::reader::Reader;
@@ -110,7 +111,7 @@ pub struct Identify {
     protocols: (ProtocolId, ProtocolId), // identify, push
     own: Info,
     record: Option<Vec<u8>>,
-    lines: Sorted<LinkId, Box<Line>>,
+    lines: LiteMap<LinkId, Box<Line>>,
     streams: BTreeMap<StreamKey, Stream>,   // a few per link
     opening: BTreeMap<u64, (LinkId, bool)>, // the flag: a push
     next_tag: u64,
@@ -133,7 +134,7 @@ impl Identify {
             protocols: (identify, push),
             own,
             record,
-            lines: Sorted::default(),
+            lines: LiteMap::new(),
             streams: BTreeMap::new(),
             opening: BTreeMap::new(),
             next_tag: 0,

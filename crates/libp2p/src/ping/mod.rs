@@ -18,11 +18,10 @@ mod responder;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 use weir_base::stream::{Ask, Class, Incoming, LinkChange, OpenError, Origin, StreamUser};
-use weir_base::{
-    Deadlines, Fault, Instant, LimitError, LinkId, ProtocolId, Rng, Rope, Sorted, StreamKey, units,
-};
+use weir_base::{Deadlines, Fault, Instant, LimitError, LinkId, ProtocolId, Rng, Rope, StreamKey, units};
 
 use requester::{Outcome, Requester};
 use responder::Responder;
@@ -126,8 +125,8 @@ pub struct Ping {
     config: Config,
     protocol: ProtocolId,
     rng: Rng,
-    requesters: Sorted<LinkId, Box<Requester>>, // one per link that is up
-    responders: BTreeMap<StreamKey, Responder>, // <= config.max_inbound per link
+    requesters: LiteMap<LinkId, Box<Requester>>, // one per link that is up
+    responders: BTreeMap<StreamKey, Responder>,  // <= config.max_inbound per link
     rested: BTreeMap<LinkId, Instant>, // when the peer may have its whole burst again; one per link that is up
     asks: VecDeque<Ask>,               // a few per input
     events: VecDeque<Event>,           // at most one per input
@@ -142,7 +141,7 @@ impl Ping {
             config,
             protocol,
             rng,
-            requesters: Sorted::default(),
+            requesters: LiteMap::new(),
             responders: BTreeMap::new(),
             rested: BTreeMap::new(),
             asks: VecDeque::new(),

@@ -1,8 +1,9 @@
 //! The wires of a node: frames in and out. The host connects a wire and vouches for who is at its other end, so a link over
 //! one has no handshake.
 
+use litemap::LiteMap;
+use weir_base::LinkId;
 use weir_base::stream::{Goodbye, LinkInfo};
-use weir_base::{LinkId, Sorted};
 
 use super::{Frame, FrameLink};
 use crate::carrier::{Carrier, EndpointId, Remote};
@@ -15,14 +16,14 @@ use crate::{Event, WireChange};
 /// All frame wires.
 pub(crate) struct Wires {
     id: EndpointId,
-    links: Sorted<WireId, LinkId>,
-    names: Sorted<LinkId, WireId>, // the same the other way round
+    links: LiteMap<WireId, LinkId>,
+    names: LiteMap<LinkId, WireId>, // the same the other way round
     outputs: Outputs,
 }
 
 impl Wires {
     pub(crate) fn new(id: EndpointId) -> Self {
-        Self { id, links: Sorted::default(), names: Sorted::default(), outputs: Outputs::default() }
+        Self { id, links: LiteMap::new(), names: LiteMap::new(), outputs: Outputs::default() }
     }
 
     fn changed(&mut self, context: &mut Context<'_>, wire: WireId, change: WireChange) {

@@ -24,8 +24,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::channel::ChannelId;
+use litemap::LiteMap;
 use weir_base::stream::{Ask, Goodbye};
-use weir_base::{Deadlines, Fault, Instant, LinkId, ProtocolId, Rng, Sorted};
+use weir_base::{Deadlines, Fault, Instant, LinkId, ProtocolId, Rng};
 
 pub use config::{BYTE_RATE, Config, MESSAGE_RATE};
 pub use hello::{
@@ -95,7 +96,7 @@ pub(crate) enum Notice {
 pub(crate) struct Control {
     config: Config,
     mine: Hello, // with the services and key of now
-    lines: Sorted<LinkId, Box<Line>>,
+    lines: LiteMap<LinkId, Box<Line>>,
     keys: Keys,
     next_key: Option<Instant>, // set when the first link comes up
     asks: VecDeque<Ask>,
@@ -128,7 +129,7 @@ impl Control {
         Self {
             config,
             mine,
-            lines: Sorted::default(),
+            lines: LiteMap::new(),
             keys: Keys { current, previous: None },
             next_key: None,
             asks: VecDeque::new(),
@@ -151,7 +152,7 @@ impl Control {
                 }
                 services.sort_unstable();
                 self.mine.services = services;
-                for line in self.lines.values_mut() {
+                for (_, line) in self.lines.iter_mut() {
                     if line.outgoing.services_changed() {
                         self.asks.extend(line.stream.map(Ask::Write));
                     }
@@ -311,7 +312,7 @@ impl Control {
         self.mine.key = current;
         self.next_key = Some(now + self.config.key_life);
         self.notices.push_back(Notice::OwnKeys(self.keys));
-        for line in self.lines.values_mut() {
+        for (_, line) in self.lines.iter_mut() {
             if line.outgoing.key_changed() {
                 self.asks.extend(line.stream.map(Ask::Write));
             }

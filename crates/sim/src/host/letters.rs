@@ -3,6 +3,7 @@
 use weir_base::Instant;
 
 use super::computer::Computer;
+use super::threads::Threads;
 use super::world::Parcel;
 
 /// What windows keep beside the computers: all of it small, so that a window begins and ends without a look at these.
@@ -11,6 +12,7 @@ pub(super) struct Windows {
     pub(super) next: Vec<Instant>, // by node: when something comes there; what is in `sent` left out
     pub(super) boxes: Vec<Vec<Parcel>>, // by node: what came for it
     pub(super) sent: Sent,
+    pub(super) threads: Threads,
 }
 
 /// What the last window's nodes sent and nobody has got.
@@ -25,7 +27,7 @@ impl Windows {
     /// What is left is given to those for whom it is: they may be looked at one by one. Where no window passed since the last time
     /// there is nothing.
     pub(super) fn deliver<N>(&mut self, computers: &mut [Computer<N>]) {
-        let Self { next, boxes, sent } = self;
+        let Self { next, boxes, sent, .. } = self;
         if sent.each == 0 {
             return;
         }

@@ -43,7 +43,7 @@ impl<N: Node + Send> Host<N> {
                 put_in.collect::<Result<Vec<_>, E>>()
             }
         });
-        let made: Result<Vec<_>, E> = self.threads.each(work.collect()).into_iter().collect();
+        let made: Result<Vec<_>, E> = self.windows.threads.each(work.collect()).into_iter().collect();
         let made = match made {
             Ok(made) => made,
             Err(error) => {

@@ -60,7 +60,6 @@ pub use node::{Birth, Node, Outcome, Step, Tamper, Udp};
 pub use operator::ComputerMut;
 pub use paths::Path;
 pub use process::Work;
-use threads::Threads;
 pub use traffic::{Captured, DeviceTraffic, NodeTraffic};
 pub use world::World;
 
@@ -79,7 +78,6 @@ pub struct Host<N> {
     capturing: bool,
     checker: Option<Checker>,
     windows: Windows,
-    threads: Threads,
     is_endless: bool, // a node's turns never end
     spent: Spent,     // what watches took left out
 }
@@ -112,7 +110,6 @@ impl<N: Node> Host<N> {
             capturing: false,
             checker: None,
             windows: Windows::default(),
-            threads: Threads::default(),
             is_endless: false,
             spent: Spent::default(),
         }

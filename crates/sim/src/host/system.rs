@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use weir_base::{Instant, Sorted};
+use litemap::LiteMap;
+use weir_base::Instant;
 use weir_stack::{Ecn, Frame, HostChange, PipeChange, PipeId, WireChange};
 
 use super::drops::Drops;
@@ -47,7 +48,7 @@ pub(super) struct System {
 /// This node's ends of wires.
 #[derive(Debug, Default)]
 pub(super) struct Wires {
-    pub(super) ends: Sorted<u64, Box<End>>,
+    pub(super) ends: LiteMap<u64, Box<End>>,
     pub(super) pipes: BTreeMap<PipeId, u64>, // those of `ends` that carry bytes
     pub(super) dialled: u32,
 }

@@ -56,7 +56,7 @@ impl<N: Node + Send> Host<N> {
             self.windows.deliver(&mut self.computers);
         }
         self.windows.boxes.resize_with(self.computers.len(), Vec::new);
-        let (world, Windows { next, boxes, sent }) = (&self.world, &mut self.windows);
+        let (world, Windows { next, boxes, sent, threads: carriers }) = (&self.world, &mut self.windows);
         let parts = self.computers.chunks_mut(each).zip(next.chunks_mut(each)).zip(boxes.chunks_mut(each));
         let mut work = Vec::new();
         for (number, ((computers, next), boxes)) in parts.enumerate() {
@@ -65,7 +65,7 @@ impl<N: Node + Send> Host<N> {
             let part = Part { first: number * each, each, computers, next, boxes };
             work.push(move || part.run(world, end, incoming, see));
         }
-        let ran = self.threads.each(work);
+        let ran = carriers.each(work);
         *sent = Sent { each, ..Sent::default() };
         let (mut seen, mut changes) = (Vec::new(), Vec::new());
         for part in ran {

@@ -28,9 +28,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use litemap::LiteMap;
 use weir_base::identity::PeerId;
 use weir_base::stream::{Ask, Class, Incoming, LinkChange, OpenError, Origin, StreamUser};
-use weir_base::{Deadlines, Instant, LinkId, ProtocolId, Rope, Sorted, StreamKey};
+use weir_base::{Deadlines, Instant, LinkId, ProtocolId, Rope, StreamKey};
 use weir_pull::Ticket;
 use weir_pull::framing::code;
 
@@ -74,7 +75,7 @@ struct Opening {
 pub struct Exchange {
     protocols: BTreeMap<ProtocolId, Protocol>, // by their first numbers
     firsts: BTreeMap<ProtocolId, ProtocolId>,  // of every number
-    links: Sorted<LinkId, Link>,
+    links: LiteMap<LinkId, Link>,
     streams: BTreeMap<StreamKey, Stream>, // each has a place, but for those of which only the end is to come
     tickets: BTreeMap<Ticket, StreamKey>, // of requests of this side's
     opening: BTreeMap<u64, Opening>,      // by tag; answered at once by the pump; each has a place
@@ -100,7 +101,7 @@ impl Exchange {
         Self {
             protocols,
             firsts,
-            links: Sorted::default(),
+            links: LiteMap::new(),
             streams: BTreeMap::new(),
             tickets: BTreeMap::new(),
             opening: BTreeMap::new(),

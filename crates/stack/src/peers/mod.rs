@@ -24,10 +24,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use litemap::LiteMap;
 use weir_base::identity::PeerId;
 use weir_base::multiaddr::Multiaddr;
 use weir_base::stream::{Goodbye, LinkInfo, Side};
-use weir_base::{Blame, Fault, Instant, LinkId, ProtocolId, Rng, Sorted, UnixTime};
+use weir_base::{Blame, Fault, Instant, LinkId, ProtocolId, Rng, UnixTime};
 use weir_link::{Dial, DialId, Network};
 use weir_pull::{Channel, ChannelId, PeerHello, Service, Ticket};
 
@@ -163,7 +164,7 @@ pub struct Peers {
     config: Config,
     book: Book,
     pub(crate) reputation: Reputation,
-    links: Sorted<LinkId, Box<Linked>>,
+    links: LiteMap<LinkId, Box<Linked>>,
     by_peer: BTreeMap<PeerId, LinkId>,           // of each the link to use
     early: BTreeMap<LinkId, EarlyLink>,          // <= admission.max_half_open and attempts of dials
     ended: BTreeMap<LinkId, Blamed>,             // <= MAX_ENDED
@@ -185,7 +186,7 @@ impl Peers {
             book: Book::new(&config, rng.child("book")),
             reputation: Reputation::new(standing, exempt, wall),
             config,
-            links: Sorted::default(),
+            links: LiteMap::new(),
             by_peer: BTreeMap::new(),
             early: BTreeMap::new(),
             ended: BTreeMap::new(),
@@ -386,8 +387,8 @@ impl Peers {
         }
         let stays = preferred == link;
         if stays {
-            let others = self.links.values_mut().filter(|other| other.info.peer == info.peer);
-            others.for_each(|other| other.stays = false);
+            let others = self.links.iter_mut().filter(|(_, other)| other.info.peer == info.peer);
+            others.for_each(|(_, other)| other.stays = false);
         }
         let share = Share::Full;
         let (known, heard, no_hello, acts) = (None, None, false, Acts::default());

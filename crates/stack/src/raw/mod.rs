@@ -19,10 +19,11 @@ mod drive;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use drive::Streams;
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 use weir_base::identity::PeerId;
 use weir_base::stream::{Ask, Class, Driver, Incoming, LinkChange, OpenError, Origin, StreamUser};
-use weir_base::{Instant, LinkId, ProtocolId, Rope, Sorted, StreamKey};
+use weir_base::{Instant, LinkId, ProtocolId, Rope, StreamKey};
 pub use weir_link::Read;
 use weir_pull::framing::code;
 use weir_pull::{ChannelId, PeerHello, Shape, Ticket};
@@ -209,7 +210,7 @@ impl Spoken {
 pub(crate) struct Raw {
     quotas: Quotas,
     spoken: BTreeMap<ProtocolId, Spoken>, // of a protocol by name all its numbers
-    links: Sorted<LinkId, Link>,
+    links: LiteMap<LinkId, Link>,
     streams: BTreeMap<StreamKey, Stream>, // each has a place, and so has what is opened
     opening: BTreeMap<u64, (LinkId, ProtocolId)>, // by tag; answered at once by the pump
     pub(crate) counters: Counters,
@@ -232,7 +233,7 @@ impl Raw {
             quotas: Quotas::new(config.max_per_link.into(), config.max_streams.into()),
             spoken,
             counters: Counters::default(),
-            links: Sorted::default(),
+            links: LiteMap::new(),
             streams: BTreeMap::new(),
             opening: BTreeMap::new(),
             asks: VecDeque::new(),

@@ -7,8 +7,9 @@ mod peer;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use litemap::LiteMap;
 use weir_base::stream::{Ask, Class};
-use weir_base::{Instant, LinkId, Sorted, StreamKey};
+use weir_base::{Instant, LinkId, StreamKey};
 
 pub(crate) use account::{Account, Deliverer, Departed, Slot};
 pub(crate) use lane::{ITEMS, Lane, OFFERS, Opening, Role};
@@ -38,7 +39,7 @@ pub(crate) enum Joined {
 #[derive(Debug, Default)]
 pub(crate) struct Links {
     slots: Vec<Holder>,
-    by_id: Sorted<LinkId, Slot>,
+    by_id: LiteMap<LinkId, Slot>,
     accounts: BTreeMap<Account, Slot>, // where two links have one account, one of them
     departed: BTreeSet<(Instant, Slot)>,
 }
