@@ -315,3 +315,12 @@ fn what_nobody_used_is_taken_off_what_members_owe_beyond_their_credit() {
         "after 100 of two others, and as many turns of the other side: {before}"
     );
 }
+
+#[test]
+fn a_group_of_one_has_memory_for_one_that_waits() {
+    let mut dealer = busy(&[(1, Side::Inbound, NET[0])]);
+    dealer.set_waiting(1, false);
+    dealer.set_waiting(1, true);
+    let capacities: Vec<_> = dealer.inbound.iter().map(|(_, level)| level.waiting.capacity()).collect();
+    assert_eq!(capacities, [1]);
+}

@@ -275,3 +275,24 @@ impl System {
         self.record.trace.add(self.now, self.id.0, event);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_there_is_for_others_stays_when_memory_is_lent() {
+        let mut agenda = Agenda::new(NodeId(0));
+        let post = |agenda: &mut Agenda, wire| {
+            let key = agenda.key(Instant::ZERO);
+            agenda.post(NodeId(1), key, Due::Forget { wire });
+        };
+        post(&mut agenda, 7);
+        agenda.lend(Vec::with_capacity(100));
+        post(&mut agenda, 8);
+        let out = agenda.take_out();
+        let wires = out.iter().map(|parcel| matches!(parcel.due, Due::Forget { wire: 7 | 8 }));
+        assert_eq!(wires.collect::<Vec<_>>(), [true, true]);
+        assert!(out.capacity() >= 100, "the memory that was lent is used");
+    }
+}

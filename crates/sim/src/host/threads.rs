@@ -15,8 +15,8 @@ pub(super) struct Threads {
 }
 
 impl Threads {
-    /// Does each piece of work on a thread of its own, and returns what came of each, in their order. A single one is done on the
-    /// calling thread, and so are all where the system gives no threads.
+    /// Does each piece of work on a thread of its own. Returns the results in the order of the work. A single piece is done on the
+    /// calling thread; so are all pieces where the system gives no threads.
     ///
     /// # Panics
     /// Where a piece of work does.
